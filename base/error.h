@@ -1,0 +1,13 @@
+/* error.h - how liblimoe says what went wrong. */
+#ifndef LIMOE_ERROR_H
+#define LIMOE_ERROR_H
+
+#include "limoe.h"
+
+/* Fills *err (which may be NULL) and returns `status`, so that a failure is one line:
+ *     return limoe_fail(err, LIMOE_CORRUPT, "%s: \"width\" is %d, must be a multiple of \"heads\" (%d)",
+ * ...); */
+enum limoe_status limoe_fail(struct limoe_error *err, enum limoe_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4), cold));
+
+#endif

@@ -1,0 +1,191 @@
+/* limoe.h - the public C API of liblimoe.
+ *
+ * A LIMoE model maps pictures and texts to unit vectors in one space (Mustafa et al., "Multimodal Contrastive
+ * Learning with LIMoE", arXiv 2206.02770). One transformer tower serves both modalities; in its MoE blocks a
+ * router sends each token to its top experts.
+ *
+ * Two handles, because two kinds of process use them:
+ *   limoe_processor  turns encoded pictures and UTF-8 text into items (pixels, token ids). It reads the
+ * model's config and tokenizer, never its weights. Safe for use by many threads at once. limoe_model holds
+ * the weights and turns items into embeddings. One thread calls it at a time; it runs its own pool of compute
+ * threads inside a call.
+ *
+ * Determinism: for a given model, backend, instruction set and dtype, an item's embedding is the same bit for
+ * bit alone or in any batch, in any order and at any number of threads (but see "moe.capacity" in
+ * docs/architecture.md).
+ *
+ * No function aborts, exits or asserts on input. Every fallible function returns a status and, on failure,
+ * fills *err (which may be NULL) with a message that says what was wrong, where, and what is accepted.
+ */
+#ifndef LIMOE_H
+#define LIMOE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum limoe_status {
+    LIMOE_OK = 0,
+    LIMOE_INVALID,     /* an argument or a value in a request is not acceptable */
+    LIMOE_NOT_FOUND,   /* a file or directory is not there */
+    LIMOE_IO,          /* the system refused or broke a read */
+    LIMOE_CORRUPT,     /* a model file contradicts itself or its config */
+    LIMOE_BAD_IMAGE,   /* a picture that does not decode */
+    LIMOE_TOO_LARGE,   /* over a limit (bytes, pixels, items) */
+    LIMOE_UNSUPPORTED, /* well formed, but not something this build can do */
+    LIMOE_NO_MEMORY,
+    LIMOE_INTERNAL, /* a bug or a broken device; never the caller's fault */
+};
+
+/* A short lower-case name for a status ("corrupt"), for logs. Never NULL. */
+const char *limoe_status_name(enum limoe_status status);
+
+struct limoe_error {
+    enum limoe_status status;
+    char message[512]; /* UTF-8, no trailing newline, never empty after a failure */
+};
+
+/* "limoe X.Y.Z", a static string. */
+const char *limoe_version(void);
+
+enum limoe_modality { LIMOE_IMAGE = 0, LIMOE_TEXT = 1, LIMOE_MODALITIES = 2 };
+
+enum limoe_dtype {
+    LIMOE_DTYPE_AUTO = 0, /* bfloat16 where the processor multiplies it natively, else float32 */
+    LIMOE_FLOAT32,
+    LIMOE_BFLOAT16,
+};
+
+/* "float32" or "bfloat16". */
+const char *limoe_dtype_name(enum limoe_dtype dtype);
+
+/* One sequence for the tower. The caller owns what the pointers name. */
+struct limoe_item {
+    enum limoe_modality modality;
+    uint32_t length;       /* tokens: patches of an image, or ids in tokens[] */
+    const uint8_t *pixels; /* image: [image_size, image_size, 3] RGB; text: NULL */
+    const int32_t *tokens; /* text: [length]; image: NULL */
+};
+
+/* What a model is; filled once at opening. Strings live as long as the handle they came from. */
+struct limoe_info {
+    const char *name;
+    uint32_t width, blocks, heads, mlp, embed;
+    uint32_t image_size, patch, image_tokens; /* image_tokens = (image_size / patch)^2 */
+    uint32_t vocab, text_length;              /* text_length: most tokens a text keeps, EOS included */
+    uint32_t moe_layers, experts, top_k;      /* moe_layers = 0 (and experts = top_k = 0) in a dense model */
+    const uint32_t *moe_blocks;               /* [moe_layers], ascending block indices */
+    uint64_t total_parameters;
+    uint64_t
+        active_parameters; /* of the tower, for one token: dense weights + top_k experts in each MoE block */
+    uint64_t weight_bytes; /* bytes of tensor data in the checkpoint */
+    float logit_scale;     /* s, natural log: logits are exp(s) * cosine */
+};
+
+/* ---- processor
+ * ---------------------------------------------------------------------------------------------- */
+
+struct limoe_processor;
+
+/* Limits on one encoded picture; a zero field takes the default. Both are checked before anything is decoded.
+ */
+struct limoe_image_limits {
+    size_t max_bytes;    /* default 32 MiB */
+    uint64_t max_pixels; /* width * height from the header; default 64 Mi */
+};
+
+/* Opens a model directory's config.json and tokenizer.model. */
+enum limoe_status limoe_processor_open(const char *dir, const struct limoe_image_limits *limits,
+                                       struct limoe_processor **out, struct limoe_error *err);
+void limoe_processor_close(struct limoe_processor *processor); /* NULL is fine */
+
+/* The shape half of limoe_info (parameter counts and logit_scale are 0: they need the weights). */
+const struct limoe_info *limoe_processor_info(const struct limoe_processor *processor);
+
+/* Decodes one JPEG, PNG, WebP, GIF (first frame), BMP, PNM, TGA or PSD file, applies its EXIF orientation,
+ * composites alpha on the model's background, resizes (antialiased bicubic) and writes RGB to
+ * pixels[image_size, image_size, 3]. */
+enum limoe_status limoe_process_image(const struct limoe_processor *processor, const uint8_t *bytes,
+                                      size_t size, uint8_t *pixels, struct limoe_error *err);
+
+/* Tokenises one UTF-8 text of `size` bytes (need not be NUL-terminated). Writes at most text_length ids to
+ * tokens[] and their number, EOS (and with "pad": "attend" the padding) included, to *length. Invalid UTF-8
+ * and NUL bytes are refused. */
+enum limoe_status limoe_process_text(const struct limoe_processor *processor, const char *text, size_t size,
+                                     int32_t *tokens, uint32_t *length, struct limoe_error *err);
+
+/* ---- model
+ * -------------------------------------------------------------------------------------------------- */
+
+struct limoe_model;
+
+struct limoe_options {
+    enum limoe_dtype dtype; /* 0: LIMOE_DTYPE_AUTO */
+    uint32_t threads;       /* 0: as many as the process's affinity mask allows */
+};
+
+enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *options,
+                                   struct limoe_model **out, struct limoe_error *err);
+void limoe_model_close(struct limoe_model *model); /* NULL is fine */
+
+const struct limoe_info *limoe_model_info(const struct limoe_model *model);
+enum limoe_dtype limoe_model_dtype(const struct limoe_model *model); /* never AUTO */
+const char *limoe_model_backend(const struct limoe_model *model);    /* "cpu-amx", "cpu-avx512", … */
+uint32_t limoe_model_threads(const struct limoe_model *model);
+
+/* Which experts took which token. Rows are the items' tokens end to end, in item order. Any pointer may be
+ * NULL. */
+struct limoe_routing {
+    int32_t *expert; /* [moe_layers, rows, top_k], by descending gate, ties to the lower index */
+    float *gate; /* [moe_layers, rows, top_k], the weight used in the combine; 0 where capacity dropped it */
+    uint64_t *load; /* [moe_layers, LIMOE_MODALITIES, experts]: assignments made, ADDED to what is there */
+};
+
+/* Embeds n items in one step: embeddings[n, embed], row i for item i, unit length. routing may be NULL.
+ * Errors: LIMOE_INVALID names the item (a token id outside the vocabulary, a length of 0 or over the limit).
+ */
+enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limoe_item *items, size_t n,
+                                    float *embeddings, const struct limoe_routing *routing,
+                                    struct limoe_error *err);
+
+/* ---- zero-shot scores (pure functions, no model needed)
+ * ------------------------------------------------------ */
+
+/* Ensembles prompts: `prompts` [n, embed] unit vectors of one label's templates → out[embed] =
+ * normalise(mean). */
+void limoe_ensemble(const float *prompts, size_t n, size_t embed, float *out);
+
+/* cosine[i] = image · labels[i]; score = softmax(exp(logit_scale) * cosine) over the n labels.
+ * image [embed], labels [n, embed], cosine [n], score [n]. */
+void limoe_scores(const float *image, const float *labels, size_t n, size_t embed, float logit_scale,
+                  float *cosine, float *score);
+
+/* ---- inspection
+ * ---------------------------------------------------------------------------------------------- */
+
+/* One transformer block's parameters, from the checkpoint. */
+struct limoe_block_info {
+    bool moe;
+    uint64_t attention_parameters, router_parameters;
+    uint64_t mlp_parameters;        /* all experts together in a MoE block */
+    uint64_t active_mlp_parameters; /* per token */
+};
+
+struct limoe_inspection {
+    struct limoe_info info;
+    char checkpoint_dtypes[64];     /* "bfloat16", "bfloat16, float32" */
+    struct limoe_block_info *block; /* [info.blocks] */
+};
+
+/* Reads config and checkpoint headers (no weights are loaded). Free with limoe_inspection_free. */
+enum limoe_status limoe_inspect(const char *dir, struct limoe_inspection **out, struct limoe_error *err);
+void limoe_inspection_free(struct limoe_inspection *inspection);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

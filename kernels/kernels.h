@@ -1,0 +1,181 @@
+/* kernels.h - the operations the forward pass is made of.
+ *
+ * The forward pass (model/encoder.c, router/, experts/) is written once, over this table. A backend
+ * implements it: reference/  plain C, one thread, written to be read: the truth the others are tested against
+ *   cpu/        packed weights, vector and matrix units, a pool of threads
+ * Nothing above this header sees an intrinsic, a thread or a device type.
+ *
+ * Memory. Arguments named `host` are ordinary memory. All others were given by alloc(), upload_vector(),
+ * pack() or load_table() of the same instance; on the CPU they are ordinary memory too.
+ *
+ * Element types. `act` is the instance's activation type: float for float32, uint16_t holding a bfloat16 for
+ * bfloat16. The residual stream, LayerNorm's arithmetic, softmax, router logits, gates and all accumulation
+ * are float32 in both.
+ *
+ * Determinism. Each output element is one accumulation chain in ascending k; its bits depend on its own row
+ * of input and the weights, never on the number of rows, their order, or the number of threads. Reductions
+ * over a row have a shape that depends on the width alone.
+ *
+ * Errors. Creating, packing and allocating can fail and say so. Operations are queued in order and cannot be
+ * refused; a device's failure shows at sync().
+ */
+#ifndef LIMOE_KERNELS_H
+#define LIMOE_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "limoe.h"
+
+struct kernels; /* an instance: a backend, a dtype, its threads. One caller at a time. */
+
+/* One weight matrix or a stack of them (experts), in the backend's own packed layout, with its bias. */
+struct kernels_matrix;
+
+/* A table of rows looked up by index (token embeddings). May refer to the source memory, which must outlive
+ * it. */
+struct kernels_table;
+
+enum kernels_storage { KERNELS_F32, KERNELS_BF16, KERNELS_F16 };
+
+/* A tensor as it lies in the checkpoint: dense, row-major, little-endian, any alignment. */
+struct kernels_tensor {
+    const void *host;
+    enum kernels_storage storage;
+};
+
+/* What a linear operation does with acc + bias; y is the act or float32 output row. */
+enum kernels_epilogue {
+    KERNELS_STORE,      /* act y = v */
+    KERNELS_STORE_F32,  /* float y = v */
+    KERNELS_ADD_F32,    /* float y += v (the residual stream) */
+    KERNELS_GELU_TANH,  /* act y = v/2 (1 + tanh(sqrt(2/pi) (v + 0.044715 v^3))) */
+    KERNELS_GELU_ERF,   /* act y = v/2 (1 + erf(v / sqrt 2)) */
+    KERNELS_QUICK_GELU, /* act y = v sigmoid(1.702 v) */
+};
+
+/* LayerNorm over each head's q and k, before the scores; every vector is [width / heads]. */
+struct kernels_qk_norm {
+    const float *q_weight, *q_bias, *k_weight, *k_bias;
+    float eps;
+};
+
+/* Which assignment of a token to an expert sits where, experts ascending, stable in row order.
+ * Assignment a = row * top_k + j. A dropped assignment (expert < 0) has no slot. */
+struct kernels_plan {
+    uint32_t *offset; /* [experts + 1]: slots of expert e are offset[e] .. offset[e + 1] - 1 */
+    uint32_t *source; /* [rows * top_k]: the row that slot s came from; the first offset[experts] are set */
+    uint32_t *slot;   /* [rows * top_k]: the slot of assignment a, KERNELS_DROPPED if none */
+};
+#define KERNELS_DROPPED UINT32_MAX
+
+struct kernels_ops {
+    void (*destroy)(struct kernels *k);
+
+    /* ---- memory ---- */
+
+    /* At least `bytes`, aligned to 64, contents undefined. NULL when there is none left. */
+    void *(*alloc)(struct kernels *k, size_t bytes);
+    void (*release)(struct kernels *k, void *p); /* NULL is fine */
+    void (*upload)(struct kernels *k, void *to, const void *host, size_t bytes);
+    void (*download)(struct kernels *k, void *host, const void *from, size_t bytes); /* waits */
+
+    /* ---- weights ---- */
+
+    /* Packs `groups` matrices, each torch layout [out, in], stacked; bias [groups, out] or host NULL. */
+    enum limoe_status (*pack)(struct kernels *k, struct kernels_tensor weight, struct kernels_tensor bias,
+                              uint32_t groups, uint32_t out, uint32_t in, struct kernels_matrix **packed,
+                              struct limoe_error *err);
+    void (*matrix_free)(struct kernels *k, struct kernels_matrix *m);
+    /* float32 copy of n values (biases, LayerNorm, positions, the router). Freed with release(). */
+    float *(*upload_vector)(struct kernels *k, struct kernels_tensor t, size_t n);
+    enum limoe_status (*load_table)(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
+                                    struct kernels_table **table, struct limoe_error *err);
+    void (*table_free)(struct kernels *k, struct kernels_table *t);
+
+    /* ---- embedding the input ---- */
+
+    /* Cuts n pictures into patches, row by row; inside a patch row, column, channel (so patch pixel (r, c)
+     * channel ch is element (r * patch + c) * 3 + ch). out[n * (size / patch)^2, patch * patch * 3] = (pixel
+     * / 255 - mean[ch]) / std[ch]. pixels: host array of n host pointers to [size, size, 3]. */
+    void (*patches)(struct kernels *k, const uint8_t *const *host_pixels, size_t n, uint32_t size,
+                    uint32_t patch, const float host_mean[3], const float host_std[3], void *out_act);
+    /* x[n * period, width]: row i = rows[i % period]. */
+    void (*tile_rows)(struct kernels *k, const float *rows, uint32_t period, size_t n, uint32_t width,
+                      float *x);
+    /* x[i] = table[id[i]] + position[place[i]], for n tokens. */
+    void (*embed_tokens)(struct kernels *k, const struct kernels_table *table, const float *position,
+                         const int32_t *host_id, const uint32_t *host_place, size_t n, float *x);
+
+    /* ---- the tower ---- */
+
+    /* y = epilogue(in W^T + b) over `rows` rows; in_act [rows, in], y [rows, out]. The matrix has one group.
+     */
+    void (*linear)(struct kernels *k, const struct kernels_matrix *m, const void *in_act, size_t rows,
+                   enum kernels_epilogue epilogue, void *y);
+    /* Rows offset[g] .. offset[g+1]-1 of in_act meet matrix g. offset[groups + 1] is read where it lies;
+     * `rows` bounds offset[groups] from above. Not with KERNELS_ADD_F32. */
+    void (*grouped_linear)(struct kernels *k, const struct kernels_matrix *m, const uint32_t *offset,
+                           const void *in_act, size_t rows, enum kernels_epilogue epilogue, void *y);
+    /* Over x [rows, width]: out_act and out_f32 (either may be NULL) = (x - mean) / sqrt(var + eps) * weight
+     * + bias, population variance. */
+    void (*layernorm)(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
+                      size_t rows, uint32_t width, void *out_act, float *out_f32);
+    /* Bidirectional self-attention inside each of n sequences. qkv_act [rows, 3 width] (q, k, v; heads
+     * contiguous), host_start [n + 1]: rows of sequence i are host_start[i] .. host_start[i+1]-1. Scale
+     * 1/sqrt(width / heads). norm may be NULL. out_act [rows, width]. */
+    void (*attention)(struct kernels *k, const void *qkv_act, const uint32_t *host_start, size_t n,
+                      uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm, void *out_act);
+
+    /* ---- mixture of experts ---- */
+
+    /* logits[rows, experts] = x W^T in float32; x [rows, width], w [experts, width]. */
+    void (*router_logits)(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
+                          uint32_t experts, float *logits);
+    /* Softmax over all experts, then the top_k by descending gate, ties to the lower index; renormalize
+     * divides the kept gates by their sum. expert, gate [rows, top_k]. */
+    void (*gate)(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
+                 bool renormalize, int32_t *expert, float *gate);
+    /* Fills the plan's arrays. expert [rows, top_k], negative where dropped. */
+    void (*plan)(struct kernels *k, const int32_t *expert, size_t rows, uint32_t experts, uint32_t top_k,
+                 struct kernels_plan plan);
+    /* out_act[s] = in_act[source[s]] for each slot s < offset[experts]; rows of `width`. */
+    void (*dispatch)(struct kernels *k, const void *in_act, struct kernels_plan plan, uint32_t experts,
+                     size_t max_slots, uint32_t width, void *out_act);
+    /* x[r] += sum over r's assignments, in ascending slot (so ascending expert), of gate * y_act[slot]; the
+     * sum is made first, then added to x. */
+    void (*combine)(struct kernels *k, const void *y_act, struct kernels_plan plan, const float *gate,
+                    size_t rows, uint32_t top_k, uint32_t width, float *x);
+
+    /* ---- reading the answer ---- */
+
+    /* out_act[i] = mean of rows host_start[i] .. host_start[i+1]-1 of x [rows, width], added in row order. */
+    void (*pool_mean)(struct kernels *k, const float *x, const uint32_t *host_start, size_t n, uint32_t width,
+                      void *out_act);
+    /* Each row of z [n, width] divided by its Euclidean norm (a zero row stays zero), in place. */
+    void (*normalize)(struct kernels *k, float *z, size_t n, uint32_t width);
+
+    /* Waits for all that was queued; reports a device's failure. */
+    enum limoe_status (*sync)(struct kernels *k, struct limoe_error *err);
+};
+
+struct kernels {
+    const struct kernels_ops *ops;
+    const char *name; /* "reference", "cpu-amx", "cpu-avx512", … */
+    enum limoe_dtype dtype;
+    size_t act_size; /* bytes of one act element */
+    uint32_t threads;
+};
+
+/* Plain C, one thread. */
+enum limoe_status kernels_reference_create(enum limoe_dtype dtype, struct kernels **out,
+                                           struct limoe_error *err);
+
+/* The best this processor has. dtype AUTO: bfloat16 where it is multiplied natively. threads 0: as many as
+ * the affinity mask allows. The environment variable LIMOE_ISA ("generic", "avx2", "avx512", "avx512bf16",
+ * "amx") names a lesser instruction set to use instead; naming one that the processor lacks is an error. */
+enum limoe_status kernels_cpu_create(enum limoe_dtype dtype, uint32_t threads, struct kernels **out,
+                                     struct limoe_error *err);
+
+#endif

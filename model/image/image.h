@@ -1,0 +1,39 @@
+/* image.h - from a picture's bytes to the pixels the model sees.
+ *
+ * decode (one file per format family) → orient (EXIF) → composite on the background → resize. */
+#ifndef LIMOE_IMAGE_H
+#define LIMOE_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../config.h"
+#include "limoe.h"
+
+/* A decoded picture, 8 bits a channel, rows top to bottom without gaps. Free with image_free. */
+struct image {
+    uint8_t *pixels;        /* [height, width, channels] */
+    uint32_t width, height; /* at least 1 */
+    uint32_t channels;      /* 3 (RGB) or 4 (RGBA, not premultiplied) */
+};
+
+void image_free(struct image *image); /* leaves an empty image; an empty image is fine */
+
+/* Finds the format by its first bytes, checks limits from the header, decodes, applies EXIF orientation. */
+enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
+                               struct image *out, struct limoe_error *err);
+
+/* RGB over the background where there is alpha: in place of RGBA, (c a + b (255 - a)) / 255 rounded as Pillow
+ * does. */
+enum limoe_status image_flatten(struct image *image, const uint8_t background[3], struct limoe_error *err);
+
+/* Pillow's antialiased BICUBIC (a = -0.5, support scaled by the reduction, 8-bit fixed point, horizontal then
+ * vertical pass) from an RGB picture's box [x0, y0, x1, y1) (pixels) to out[height, width, 3]. */
+enum limoe_status image_resize(const struct image *image, const double box[4], uint32_t width,
+                               uint32_t height, uint8_t *out, struct limoe_error *err);
+
+/* All of it: writes pixels[size, size, 3] as config->image says (pad, squash or crop). */
+enum limoe_status image_preprocess(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
+                                   const struct config *config, uint8_t *pixels, struct limoe_error *err);
+
+#endif

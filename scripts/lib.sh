@@ -1,0 +1,55 @@
+# lib.sh - what the other scripts share. Sourced with `set -euo pipefail` in force and $root set.
+
+# What a build needs, and what the tests need on top. Debian 12 names.
+build_packages=(build-essential meson ninja-build pkg-config ca-certificates curl
+    libmicrohttpd-dev libcjson-dev libsentencepiece-dev libjpeg62-turbo-dev libwebp-dev libpng-dev libstb-dev)
+test_packages=(libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev python3 python3-venv
+    libjpeg-turbo-progs libdnnl-dev procps)
+
+say() {
+    printf '\033[1m==> %s\033[0m\n' "$*" >&2
+}
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# Installs those of the named Debian packages that are missing; says which, and why when it cannot.
+need_packages() {
+    local missing=() package
+    for package in "$@"; do
+        if [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" != installed ]; then
+            missing+=("$package")
+        fi
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    command -v apt-get >/dev/null || die "needs these packages, and this is not Debian: ${missing[*]}"
+    local sudo=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || die "needs root (or sudo) once, to install: ${missing[*]}"
+        sudo=(sudo)
+    fi
+    say "installing ${missing[*]}"
+    local log
+    log=$(mktemp)
+    if ! { "${sudo[@]}" apt-get update -qq &&
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+        cat "$log" >&2
+        die "could not install: ${missing[*]}"
+    fi
+    rm -f "$log"
+}
+
+# build_in DIR [meson option ...]: configures DIR once, then builds it; prints only what goes wrong.
+build_in() {
+    local dir=$1 log
+    shift
+    log=$(mktemp)
+    if [ ! -f "$dir/build.ninja" ]; then
+        meson setup "$dir" "$root" "$@" >"$log" 2>&1 || { cat "$log" >&2; die "meson setup $dir failed"; }
+    fi
+    ninja -C "$dir" >"$log" 2>&1 || { cat "$log" >&2; die "the build in $dir failed"; }
+    rm -f "$log"
+}
