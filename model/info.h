@@ -1,0 +1,18 @@
+/* info.h - fills struct limoe_info, the public description of a model. */
+#ifndef LIMOE_INFO_H
+#define LIMOE_INFO_H
+
+#include "config.h"
+#include "limoe.h"
+#include "safetensors.h"
+
+/* The shape half; the rest is 0. info->name and info->moe_blocks point into *config, which must outlive it.
+ */
+void info_from_config(const struct config *config, struct limoe_info *info);
+
+/* The other half: total_parameters, active_parameters, weight_bytes and logit_scale, the last read from the
+ * checkpoint and refused unless -20 <= s <= 20 (exp(s) and its softmax stay finite). */
+enum limoe_status info_from_checkpoint(const struct config *config, const struct safetensors *st,
+                                       struct limoe_info *info, struct limoe_error *err);
+
+#endif
