@@ -1,0 +1,29 @@
+/* arena.h - a memory pool per request: many small allocations, freed once.
+ *
+ * Whoever handles a request owns its arena: everything parsed from the body (strings, items, decoded base64)
+ * lives there and dies with it, so no parser needs a clean-up path. Not safe for two threads at once; a
+ * request may move from thread to thread with its arena.
+ */
+#ifndef LIMOE_ARENA_H
+#define LIMOE_ARENA_H
+
+#include <stddef.h>
+
+struct arena;
+
+struct arena *arena_new(void);        /* NULL: no memory */
+void arena_free(struct arena *arena); /* NULL is fine; frees every allocation */
+
+/* `size` bytes aligned for any type, not zeroed; a size of 0 gives a valid pointer. NULL: no memory. */
+void *arena_alloc(struct arena *arena, size_t size);
+/* `n` zeroed elements of `size` bytes. NULL: no memory, or n * size overflows. */
+void *arena_array(struct arena *arena, size_t n, size_t size);
+/* A copy of text[size], NUL-terminated. */
+char *arena_copy(struct arena *arena, const char *text, size_t size);
+/* printf into the arena. */
+char *arena_print(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Bytes the arena holds, for accounting. */
+size_t arena_size(const struct arena *arena);
+
+#endif
