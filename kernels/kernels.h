@@ -124,7 +124,9 @@ struct kernels_ops {
                       size_t rows, uint32_t width, void *out_act, float *out_f32);
     /* Bidirectional self-attention inside each of n sequences. qkv_act [rows, 3 width] (q, k, v; heads
      * contiguous), host_start [n + 1]: rows of sequence i are host_start[i] .. host_start[i+1]-1. Scale
-     * 1/sqrt(width / heads). norm may be NULL. out_act [rows, width]. */
+     * 1/sqrt(width / heads). norm may be NULL. out_act [rows, width]. out = (sum of e_j v_j) / (sum of e_j)
+     * with e_j = exp(score_j - max score) in float32; as operands of a product, normalised q and k and the
+     * e_j that meet v are act. */
     void (*attention)(struct kernels *k, const void *qkv_act, const uint32_t *host_start, size_t n,
                       uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm, void *out_act);
 

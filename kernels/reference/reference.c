@@ -1,0 +1,151 @@
+/* reference.c - the reference instance: its memory, its weights and its table of operations. */
+#include "reference.h"
+
+#include <stdlib.h>
+
+#include "error.h"
+
+static void destroy(struct kernels *k) {
+    free(k);
+}
+
+static void *alloc(struct kernels *k, size_t bytes) {
+    (void)k;
+    if (bytes > SIZE_MAX - 127)
+        return NULL;
+    return aligned_alloc(64, bytes ? (bytes + 63) & ~(size_t)63 : 64);
+}
+
+static void release(struct kernels *k, void *p) {
+    (void)k;
+    free(p);
+}
+
+static void upload(struct kernels *k, void *to, const void *host, size_t bytes) {
+    (void)k;
+    if (bytes)
+        memcpy(to, host, bytes);
+}
+
+static void download(struct kernels *k, void *host, const void *from, size_t bytes) {
+    (void)k;
+    if (bytes)
+        memcpy(host, from, bytes);
+}
+
+static float *upload_vector(struct kernels *k, struct kernels_tensor t, size_t n) {
+    if (n > SIZE_MAX / sizeof(float))
+        return NULL;
+    float *v = alloc(k, n * sizeof *v);
+    if (v)
+        tensor_read(t, 0, n, v);
+    return v;
+}
+
+static void matrix_free(struct kernels *k, struct kernels_matrix *m) {
+    if (!m)
+        return;
+    release(k, m->weight);
+    release(k, m->bias);
+    free(m);
+}
+
+static enum limoe_status pack(struct kernels *k, struct kernels_tensor weight, struct kernels_tensor bias,
+                              uint32_t groups, uint32_t out, uint32_t in, struct kernels_matrix **packed,
+                              struct limoe_error *err) {
+    *packed = NULL;
+    size_t columns, n;
+    if (__builtin_mul_overflow((size_t)groups, out, &columns) || __builtin_mul_overflow(columns, in, &n) ||
+        !n)
+        return limoe_fail(err, LIMOE_INVALID, "a weight of shape [%u, %u, %u] cannot be packed", groups, out,
+                          in);
+    struct kernels_matrix *m = calloc(1, sizeof *m);
+    if (!m)
+        goto no_memory;
+    *m = (struct kernels_matrix){.groups = groups, .out = out, .in = in};
+    m->weight = upload_vector(k, weight, n);
+    if (!m->weight)
+        goto no_memory;
+    for (size_t i = 0; i < n; i++)
+        m->weight[i] = reference_round(k, m->weight[i]);
+    if (bias.host) {
+        m->bias = upload_vector(k, bias, columns);
+        if (!m->bias)
+            goto no_memory;
+    }
+    *packed = m;
+    return LIMOE_OK;
+
+no_memory:
+    matrix_free(k, m);
+    return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a weight of shape [%u, %u, %u]", groups, out, in);
+}
+
+static enum limoe_status load_table(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
+                                    struct kernels_table **table, struct limoe_error *err) {
+    (void)k;
+    *table = malloc(sizeof **table);
+    if (!*table)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a table of %u rows", rows);
+    **table = (struct kernels_table){.tensor = t, .rows = rows, .width = width};
+    return LIMOE_OK;
+}
+
+static void table_free(struct kernels *k, struct kernels_table *t) {
+    (void)k;
+    free(t);
+}
+
+static enum limoe_status sync(struct kernels *k, struct limoe_error *err) {
+    struct reference *self = (struct reference *)k;
+    if (self->no_memory) {
+        self->no_memory = false;
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the scores of attention");
+    }
+    return LIMOE_OK;
+}
+
+static const struct kernels_ops ops = {
+    .destroy = destroy,
+    .alloc = alloc,
+    .release = release,
+    .upload = upload,
+    .download = download,
+    .pack = pack,
+    .matrix_free = matrix_free,
+    .upload_vector = upload_vector,
+    .load_table = load_table,
+    .table_free = table_free,
+    .patches = reference_patches,
+    .tile_rows = reference_tile_rows,
+    .embed_tokens = reference_embed_tokens,
+    .linear = reference_linear,
+    .grouped_linear = reference_grouped_linear,
+    .layernorm = reference_layernorm,
+    .attention = reference_attention,
+    .router_logits = reference_router_logits,
+    .gate = reference_gate,
+    .plan = reference_plan,
+    .dispatch = reference_dispatch,
+    .combine = reference_combine,
+    .pool_mean = reference_pool_mean,
+    .normalize = reference_normalize,
+    .sync = sync,
+};
+
+enum limoe_status kernels_reference_create(enum limoe_dtype dtype, struct kernels **out,
+                                           struct limoe_error *err) {
+    *out = NULL;
+    struct reference *self = calloc(1, sizeof *self);
+    if (!self)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the reference kernels");
+    self->base = (struct kernels){
+        .ops = &ops,
+        .name = "reference",
+        .dtype = dtype == LIMOE_BFLOAT16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32,
+        .act_size = dtype == LIMOE_BFLOAT16 ? sizeof(uint16_t) : sizeof(float),
+        .threads = 1,
+    };
+    *out = &self->base;
+    return LIMOE_OK;
+}
