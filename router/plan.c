@@ -22,8 +22,8 @@ void plan_release(struct kernels *k, struct kernels_plan *plan) {
     *plan = (struct kernels_plan){0};
 }
 
-void plan_count(const int32_t *expert, size_t rows, uint32_t top_k, uint64_t *load) {
-    for (size_t a = 0; a < rows * top_k; a++) {
+void plan_count(const int32_t *expert, size_t n, uint64_t *load) {
+    for (size_t a = 0; a < n; a++) {
         if (expert[a] >= 0)
             load[expert[a]]++;
     }

@@ -16,7 +16,7 @@ enum limoe_status plan_alloc(struct kernels *k, size_t rows, uint32_t experts, u
                              struct kernels_plan *plan, struct limoe_error *err);
 void plan_release(struct kernels *k, struct kernels_plan *plan); /* an empty plan is fine */
 
-/* Adds to load[experts] the assignments in expert [rows, top_k], host memory; negative ones were dropped. */
-void plan_count(const int32_t *expert, size_t rows, uint32_t top_k, uint64_t *load);
+/* Adds n assignments to their experts' load; expert [n] in host memory, negative where dropped. */
+void plan_count(const int32_t *expert, size_t n, uint64_t *load);
 
 #endif

@@ -144,7 +144,7 @@ static void test_plan_count(void **state) {
     (void)state;
     const int32_t expert[] = {0, 2, 2, -1, 1, 2};
     uint64_t load[3] = {10, 0, 0};
-    plan_count(expert, 3, 2, load);
+    plan_count(expert, 6, load);
     assert_int_equal(load[0], 11);
     assert_int_equal(load[1], 1);
     assert_int_equal(load[2], 3);

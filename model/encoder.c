@@ -1,0 +1,296 @@
+/* encoder.c - the forward pass of LIMoE (arXiv 2206.02770, section 2; figure 1), over kernels.h.
+ *
+ *     x = patch or token embedding + position
+ *     x += Attention(LN(x));  x += MLP(LN(x)) or sum of gate_e Expert_e(LN(x))     in each block
+ *     z = Projection_modality(mean over tokens of LN(x)),  z / |z|
+ *
+ * One tower serves both modalities; only the first and the last line know which is which.
+ *
+ * The encoder owns the workspace and the packed step; config, weights and kernels are borrowed. It runs on
+ * the caller's thread, and the kernels bring their own threads.
+ */
+#include "encoder.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "capacity.h"
+#include "error.h"
+#include "plan.h"
+#include "step.h"
+#include "workspace.h"
+
+/* Rows of a step, unless one item alone is longer. More would win nothing (the weights are read once for
+ * thousands of rows) and would cost cache and resident memory. */
+enum { STEP_ROWS = 2048 };
+
+struct encoder {
+    const struct config *config;
+    struct kernels *k;
+    const struct weights *weights;
+    enum kernels_epilogue activation;
+    struct step step;
+    struct workspace work;
+};
+
+/* Where one call's routing goes; `rows` are the call's. */
+struct routing_sink {
+    const struct limoe_routing *to; /* NULL: not asked for */
+    size_t rows;
+};
+
+enum limoe_status encoder_create(const struct config *config, struct kernels *k,
+                                 const struct weights *weights, struct encoder **out,
+                                 struct limoe_error *err) {
+    static const enum kernels_epilogue activation[] = {[CONFIG_GELU_TANH] = KERNELS_GELU_TANH,
+                                                       [CONFIG_GELU] = KERNELS_GELU_ERF,
+                                                       [CONFIG_QUICK_GELU] = KERNELS_QUICK_GELU};
+    struct encoder *e = calloc(1, sizeof *e);
+    *out = e;
+    if (!e)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an encoder");
+    e->config = config;
+    e->k = k;
+    e->weights = weights;
+    e->activation = activation[config->activation];
+    /* All that a step can need, at once: what is not touched is not resident, and nothing is moved later. */
+    enum limoe_status status = workspace_reserve(&e->work, k, config, STEP_ROWS, STEP_ROWS, err);
+    if (status) {
+        encoder_destroy(e);
+        *out = NULL;
+    }
+    return status;
+}
+
+void encoder_destroy(struct encoder *e) {
+    if (!e)
+        return;
+    workspace_release(&e->work, e->k);
+    step_free(&e->step);
+    free(e);
+}
+
+static size_t step_rows(const struct step *s) {
+    return s->image_rows + s->text_rows;
+}
+
+/* x = patches W + b + position, or token + position. */
+static void embed_input(struct encoder *e) {
+    const struct kernels_ops *op = e->k->ops;
+    const struct config *c = e->config;
+    const struct weights *w = e->weights;
+    const struct step *s = &e->step;
+    if (s->images) {
+        op->tile_rows(e->k, w->image.pos, config_image_tokens(c), s->images, c->width, e->work.x);
+        op->patches(e->k, s->pixels, s->images, c->image.size, c->image.patch, c->image.mean, c->image.std,
+                    e->work.patches);
+        op->linear(e->k, w->image.patch, e->work.patches, s->image_rows, KERNELS_ADD_F32, e->work.x);
+    }
+    if (s->texts)
+        op->embed_tokens(e->k, w->text.token, w->text.pos, s->token, s->place, s->text_rows,
+                         e->work.x + s->image_rows * c->width);
+}
+
+/* x += Attention(LN(x)) */
+static void attention(struct encoder *e, const struct weights_block *b) {
+    const struct kernels_ops *op = e->k->ops;
+    const struct config *c = e->config;
+    const struct step *s = &e->step;
+    const struct workspace *w = &e->work;
+    const struct kernels_qk_norm norm = {.q_weight = b->q_norm.weight,
+                                         .q_bias = b->q_norm.bias,
+                                         .k_weight = b->k_norm.weight,
+                                         .k_bias = b->k_norm.bias,
+                                         .eps = c->ln_eps};
+    const size_t rows = step_rows(s);
+    op->layernorm(e->k, w->x, b->ln1.weight, b->ln1.bias, c->ln_eps, rows, c->width, w->h, NULL);
+    op->linear(e->k, b->qkv, w->h, rows, KERNELS_STORE, w->qkv);
+    op->attention(e->k, w->qkv, s->start, s->images + s->texts, c->width, c->heads, c->qk_norm ? &norm : NULL,
+                  w->h);
+    op->linear(e->k, b->out, w->h, rows, KERNELS_ADD_F32, w->x);
+}
+
+/* x += MLP(LN(x)) */
+static void dense_mlp(struct encoder *e, const struct weights_block *b) {
+    const struct kernels_ops *op = e->k->ops;
+    const struct config *c = e->config;
+    const struct workspace *w = &e->work;
+    const size_t rows = step_rows(&e->step);
+    op->layernorm(e->k, w->x, b->ln2.weight, b->ln2.bias, c->ln_eps, rows, c->width, w->h, NULL);
+    op->linear(e->k, b->fc1, w->h, rows, e->activation, w->hidden);
+    op->linear(e->k, b->fc2, w->hidden, rows, KERNELS_ADD_F32, w->x);
+}
+
+/* Brings a MoE layer's decisions to the host and, in parity mode, drops what is over capacity: gates of
+ * dropped assignments become 0 and their experts, on the device, negative. */
+static enum limoe_status read_routing(struct encoder *e, struct limoe_error *err) {
+    const struct kernels_ops *op = e->k->ops;
+    const struct config *c = e->config;
+    struct workspace *w = &e->work;
+    const size_t rows = step_rows(&e->step), assignments = rows * c->moe.top_k;
+    op->download(e->k, w->host_expert, w->expert, assignments * sizeof *w->expert);
+    op->download(e->k, w->host_gate, w->gate, assignments * sizeof *w->gate);
+    if (c->moe.capacity == 0)
+        return LIMOE_OK;
+    const struct capacity capacity = {.factor = c->moe.capacity,
+                                      .group = c->moe.group,
+                                      .priority = c->moe.priority,
+                                      .experts = c->moe.experts,
+                                      .top_k = c->moe.top_k,
+                                      .renormalize = c->moe.renormalize};
+    enum limoe_status status =
+        capacity_apply(&capacity, rows, w->host_expert, w->host_gate, w->host_kept, err);
+    if (status)
+        return status;
+    op->upload(e->k, w->expert, w->host_kept, assignments * sizeof *w->expert);
+    op->upload(e->k, w->gate, w->host_gate, assignments * sizeof *w->gate);
+    return LIMOE_OK;
+}
+
+/* Hands a layer's decisions to the caller: sequences go to their items' places. */
+static void report_routing(const struct encoder *e, size_t layer, const struct routing_sink *sink) {
+    const struct step *s = &e->step;
+    const struct workspace *w = &e->work;
+    const struct limoe_routing *to = sink->to;
+    const size_t top_k = e->config->moe.top_k, experts = e->config->moe.experts;
+    for (size_t i = 0; i < s->images + s->texts; i++) {
+        size_t from = s->start[i] * top_k, count = (s->start[i + 1] - s->start[i]) * top_k;
+        size_t at = (layer * sink->rows + s->item_row[i]) * top_k;
+        if (to->expert)
+            memcpy(to->expert + at, w->host_expert + from, count * sizeof *to->expert);
+        if (to->gate)
+            memcpy(to->gate + at, w->host_gate + from, count * sizeof *to->gate);
+    }
+    if (to->load) {
+        const int32_t *made = e->config->moe.capacity != 0 ? w->host_kept : w->host_expert;
+        uint64_t *load = to->load + layer * LIMOE_MODALITIES * experts;
+        plan_count(made, s->image_rows * top_k, load + LIMOE_IMAGE * experts);
+        plan_count(made + s->image_rows * top_k, s->text_rows * top_k, load + LIMOE_TEXT * experts);
+    }
+}
+
+/* x += sum over a token's experts of gate * Expert(LN(x)) */
+static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *b, size_t layer,
+                                 const struct routing_sink *sink, struct limoe_error *err) {
+    const struct config *c = e->config;
+    struct workspace *w = &e->work;
+    const size_t rows = step_rows(&e->step);
+    const bool limited = c->moe.capacity != 0;
+    /* Capacity drops before it renormalises, so with it the gate must not. */
+    const struct gate gate = {.weight = b->router,
+                              .width = c->width,
+                              .experts = c->moe.experts,
+                              .top_k = c->moe.top_k,
+                              .renormalize = c->moe.renormalize && !limited};
+    const struct experts experts = {.fc1 = b->fc1,
+                                    .fc2 = b->fc2,
+                                    .count = c->moe.experts,
+                                    .width = c->width,
+                                    .mlp = c->mlp,
+                                    .top_k = c->moe.top_k,
+                                    .activation = e->activation};
+    const struct experts_scratch scratch = {.rows = w->slots, .hidden = w->hidden};
+
+    e->k->ops->layernorm(e->k, w->x, b->ln2.weight, b->ln2.bias, c->ln_eps, rows, c->width, w->h,
+                         w->h32 == w->h ? NULL : w->h32);
+    gate_route(e->k, &gate, w->h32, rows, w->logits, w->expert, w->gate);
+    if (limited || sink->to) {
+        enum limoe_status status = read_routing(e, err);
+        if (status)
+            return status;
+    }
+    if (sink->to)
+        report_routing(e, layer, sink);
+    e->k->ops->plan(e->k, w->expert, rows, c->moe.experts, c->moe.top_k, w->plan);
+    experts_forward(e->k, &experts, w->h, w->plan, w->gate, rows, scratch, w->x);
+    return LIMOE_OK;
+}
+
+/* z = Projection_modality(mean over tokens of LN(x)), z / |z|. LN's output takes the place of h32. */
+static void project(struct encoder *e) {
+    const struct kernels_ops *op = e->k->ops;
+    const struct config *c = e->config;
+    const struct weights *weights = e->weights;
+    const struct step *s = &e->step;
+    const struct workspace *w = &e->work;
+    const size_t sequences = s->images + s->texts;
+    op->layernorm(e->k, w->x, weights->ln.weight, weights->ln.bias, c->ln_eps, step_rows(s), c->width, NULL,
+                  w->h32);
+    op->pool_mean(e->k, w->h32, s->start, sequences, c->width, w->pooled);
+    if (s->images)
+        op->linear(e->k, weights->image.proj, w->pooled, s->images, KERNELS_STORE_F32, w->z);
+    if (s->texts)
+        op->linear(e->k, weights->text.proj, (char *)w->pooled + s->images * c->width * e->k->act_size,
+                   s->texts, KERNELS_STORE_F32, w->z + s->images * c->embed);
+    op->normalize(e->k, w->z, sequences, c->embed);
+}
+
+static bool all_finite(const float *z, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (!isfinite(z[i]))
+            return false;
+    }
+    return true;
+}
+
+/* Embeddings to their items' places. Items were sound, so one that is not finite means that the weights are
+ * not, or that they overflow: an error, for a NaN would be compared, ranked and believed. */
+static enum limoe_status deliver(struct encoder *e, float *embeddings, struct limoe_error *err) {
+    const struct step *s = &e->step;
+    const size_t sequences = s->images + s->texts, embed = e->config->embed;
+    enum limoe_status status = e->k->ops->sync(e->k, err);
+    if (status)
+        return status;
+    e->k->ops->download(e->k, e->work.host_z, e->work.z, sequences * embed * sizeof *e->work.z);
+    for (size_t i = 0; i < sequences; i++) {
+        const float *z = e->work.host_z + i * embed;
+        if (!all_finite(z, embed))
+            return limoe_fail(
+                err, LIMOE_INTERNAL,
+                "item %zu: its embedding is not finite; the model's weights hold NaN or infinite "
+                "values, or overflow %s",
+                s->item[i], limoe_dtype_name(e->k->dtype));
+        memcpy(embeddings + s->item[i] * embed, z, embed * sizeof *z);
+    }
+    return LIMOE_OK;
+}
+
+static enum limoe_status run_step(struct encoder *e, float *embeddings, const struct routing_sink *sink,
+                                  struct limoe_error *err) {
+    const struct step *s = &e->step;
+    size_t layer = 0;
+    enum limoe_status status =
+        workspace_reserve(&e->work, e->k, e->config, step_rows(s), s->images + s->texts, err);
+    if (status)
+        return status;
+    embed_input(e);
+    for (uint32_t i = 0; i < e->weights->blocks; i++) {
+        const struct weights_block *b = &e->weights->block[i];
+        attention(e, b);
+        if (!b->moe)
+            dense_mlp(e, b);
+        else if ((status = moe_mlp(e, b, layer++, sink, err)))
+            return status;
+    }
+    project(e);
+    return deliver(e, embeddings, err);
+}
+
+enum limoe_status encoder_embed(struct encoder *e, const struct limoe_item *items, size_t n,
+                                float *embeddings, const struct limoe_routing *routing,
+                                struct limoe_error *err) {
+    const size_t max_rows = e->config->moe.capacity != 0 ? SIZE_MAX : STEP_ROWS;
+    struct routing_sink sink = {.to = routing};
+    for (size_t i = 0; i < n; i++)
+        sink.rows += items[i].length;
+    struct step_cursor cursor = {0};
+    for (;;) {
+        bool more;
+        enum limoe_status status = step_next(&e->step, &cursor, items, n, max_rows, &more, err);
+        if (!status && more)
+            status = run_step(e, embeddings, &sink, err);
+        if (status || !more)
+            return status;
+    }
+}

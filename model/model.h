@@ -1,0 +1,12 @@
+/* model.h - opening a model on a given backend; what limoe_model_open does after choosing one. */
+#ifndef LIMOE_MODEL_H
+#define LIMOE_MODEL_H
+
+#include "kernels.h"
+#include "limoe.h"
+
+/* The model owns k from here on, on failure too. */
+enum limoe_status model_open_on(const char *dir, struct kernels *k, struct limoe_model **out,
+                                struct limoe_error *err);
+
+#endif

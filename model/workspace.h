@@ -1,0 +1,45 @@
+/* workspace.h - the activations of one step, in the backend's memory. */
+#ifndef LIMOE_WORKSPACE_H
+#define LIMOE_WORKSPACE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "kernels.h"
+
+struct workspace {
+    /* [rows, …]; d = width, m = mlp, K = top_k, E = experts */
+    float *x;      /* [rows, d], the residual stream */
+    void *h;       /* act [rows, d], a sublayer's normalised input; attention's output */
+    float *h32;    /* [rows, d], the same in float32 for the router; h itself where act is float32 */
+    void *patches; /* act [rows, patch patch 3] */
+    void *qkv;     /* act [rows, 3 d] */
+    void *hidden;  /* act [rows K, m] ([rows, m] in a dense block) */
+    void *slots;   /* act [rows K, d], rows as dispatched to experts */
+
+    /* Only in a model with MoE blocks. */
+    float *logits;   /* [rows, E] */
+    int32_t *expert; /* [rows, K] */
+    float *gate;     /* [rows, K] */
+    struct kernels_plan plan;
+    int32_t *host_expert; /* [rows, K], ordinary memory: for who asks about routing, and for capacity */
+    int32_t *host_kept;   /* [rows, K], -1 where capacity dropped it; set only with "moe.capacity" */
+    float *host_gate;     /* [rows, K] */
+
+    /* [sequences, …] */
+    void *pooled; /* act [sequences, d] */
+    float *z;     /* [sequences, embed] */
+    float *host_z;
+
+    void *arena; /* what patches, qkv, hidden and slots share */
+    size_t rows, sequences;
+};
+
+/* Makes room for a step of `rows` rows in `sequences` sequences, keeping what is already large enough;
+ * contents are undefined afterwards. LIMOE_NO_MEMORY leaves the workspace empty. */
+enum limoe_status workspace_reserve(struct workspace *w, struct kernels *k, const struct config *config,
+                                    size_t rows, size_t sequences, struct limoe_error *err);
+void workspace_release(struct workspace *w, struct kernels *k); /* an empty one is fine */
+
+#endif
