@@ -74,6 +74,7 @@ static void test_slots(void **state) {
         {64, 2, 8, 1.05, 20},  /* 16.8 -> 17 -> 20 */
         {1, 1, 32, 0.5, 4},    /* never none */
         {400, 2, 32, 1.1, 28}, /* 27.5 -> 28 */
+        {160, 1, 4, 1.1f, 44}, /* 44, though the float is above 1.1 */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct capacity capacity = {
