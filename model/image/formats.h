@@ -1,0 +1,97 @@
+/* formats.h - what the format readers of this folder share. Internal to model/image/.
+ *
+ * A reader is given bytes that nobody has checked. It (1) reads the header, (2) calls image_allocate, which
+ * checks the limits, and only then (3) decodes, into rows that are all set before it returns LIMOE_OK. A file
+ * that ends early, names a colour it does not have or breaks its own format is refused, never patched up: a
+ * half grey picture would be classified as if it were the user's.
+ *
+ * JPEG, PNG and WebP are compressed formats with libraries that get audited. The others are simple enough to
+ * be read here, each in a page of bounds-checked C. stb_image, which reads them all, was tried and left: it
+ * takes a truncated file's missing bytes for zeros (or leaves the pixels uninitialised), lets a BMP's pixels
+ * index past its palette, checks no CRC in a PNG, ignores a PNM's maxval, and holds nine bytes a pixel for a
+ * GIF. */
+#ifndef LIMOE_IMAGE_FORMATS_H
+#define LIMOE_IMAGE_FORMATS_H
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "error.h"
+#include "image.h"
+
+/* The longest side of a picture. JPEG, WebP, GIF and TGA cannot say more; it bounds the resize tables of the
+ * rest. */
+#define IMAGE_MAX_SIDE 65535u
+
+struct input {
+    const uint8_t *bytes;
+    size_t size;
+    uint64_t max_pixels;
+};
+
+/* Decodes one picture into *out, which is empty on entry; on failure the caller frees what is in it.
+ * *orientation is 1 on entry; a format that carries EXIF sets it to 1 … 8. */
+typedef enum limoe_status image_reader(const struct input *input, struct image *out, unsigned *orientation,
+                                       struct limoe_error *err);
+image_reader image_read_jpeg, image_read_png, image_read_webp, image_read_gif, image_read_bmp, image_read_pnm,
+    image_read_tga, image_read_psd;
+
+/* TGA has no signature; this is as close as its header comes to one. */
+bool image_looks_like_tga(const uint8_t *bytes, size_t size);
+
+/* Checks width x height against the limits and allocates pixels for it, all zero. `format` begins the
+ * message. */
+enum limoe_status image_allocate(const char *format, const struct input *input, uint64_t width,
+                                 uint64_t height, uint32_t channels, struct image *out,
+                                 struct limoe_error *err);
+
+/* "<format>: truncated after <size> bytes". */
+enum limoe_status image_truncated(const char *format, const struct input *input, struct limoe_error *err);
+
+/* The orientation (1 … 8) in a TIFF block, with or without "Exif\0\0" before it; 1 where there is none or the
+ * block is broken, as pictures are shown everywhere. */
+unsigned exif_orientation(const uint8_t *bytes, size_t size);
+
+/* Turns the picture upright from EXIF orientation 1 … 8. */
+enum limoe_status image_orient(struct image *image, unsigned orientation, struct limoe_error *err);
+
+/* A cursor that cannot leave its bytes. */
+struct cursor {
+    const uint8_t *at, *end;
+};
+
+static inline struct cursor cursor_over(const struct input *input) {
+    return (struct cursor){input->bytes, input->bytes + input->size};
+}
+
+static inline size_t cursor_left(const struct cursor *cursor) {
+    return (size_t)(cursor->end - cursor->at);
+}
+
+/* The next n bytes, which it passes; NULL (and stays) where fewer are left. */
+static inline const uint8_t *cursor_take(struct cursor *cursor, size_t n) {
+    if (cursor_left(cursor) < n) {
+        return NULL;
+    }
+    const uint8_t *taken = cursor->at;
+    cursor->at += n;
+    return taken;
+}
+
+static inline uint32_t le16(const uint8_t *p) {
+    return (uint32_t)(p[0] | p[1] << 8);
+}
+
+static inline uint32_t le32(const uint8_t *p) {
+    return le16(p) | le16(p + 2) << 16;
+}
+
+static inline uint32_t be16(const uint8_t *p) {
+    return (uint32_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t be32(const uint8_t *p) {
+    return be16(p) << 16 | be16(p + 2);
+}
+
+#endif
