@@ -144,7 +144,7 @@ struct limoe_model *fixture_open(const struct fixture *fixture, enum limoe_dtype
     return model;
 }
 
-struct limoe_item *fixture_items(const struct limoe_info *info, size_t n, uint64_t seed) {
+struct limoe_item *fixture_items(const struct limoe_info *info, uint32_t shortest, size_t n, uint64_t seed) {
     struct limoe_item *items = calloc(n, sizeof *items);
     uint64_t state = seed;
     for (size_t i = 0; i < n; i++) {
@@ -155,7 +155,7 @@ struct limoe_item *fixture_items(const struct limoe_info *info, size_t n, uint64
                 pixels[b] = (uint8_t)fixture_random(&state, 256);
             items[i] = (struct limoe_item){LIMOE_IMAGE, info->image_tokens, pixels, NULL};
         } else {
-            uint32_t length = 1 + fixture_random(&state, info->text_length);
+            uint32_t length = shortest + fixture_random(&state, info->text_length - shortest + 1);
             int32_t *tokens = malloc(length * sizeof *tokens);
             for (uint32_t t = 0; t < length; t++)
                 tokens[t] = (int32_t)fixture_random(&state, info->vocab);

@@ -25,8 +25,9 @@ struct limoe_model *fixture_open(const struct fixture *fixture, enum limoe_dtype
 /* xorshift64*: [0, n) */
 uint32_t fixture_random(uint64_t *state, uint32_t n);
 
-/* n items, images and texts at random, drawn from `seed`; free with fixture_items_free. */
-struct limoe_item *fixture_items(const struct limoe_info *info, size_t n, uint64_t seed);
+/* n items, images and texts at random, texts of `shortest` tokens or more, drawn from `seed`; free with
+ * fixture_items_free. */
+struct limoe_item *fixture_items(const struct limoe_info *info, uint32_t shortest, size_t n, uint64_t seed);
 void fixture_items_free(struct limoe_item *items, size_t n);
 
 #endif

@@ -50,7 +50,7 @@ static void expect_as_if_alone(const char *config, enum limoe_dtype dtype, size_
     struct fixture fixture;
     fixture_create(&fixture, config, 11, NULL, 0);
     struct limoe_model *m = fixture_open(&fixture, dtype);
-    struct limoe_item *items = fixture_items(limoe_model_info(m), n, 5);
+    struct limoe_item *items = fixture_items(limoe_model_info(m), 1, n, 5);
     float *z = calloc(n, EMBED * sizeof *z), alone[EMBED];
     embed(m, items, n, z, NULL);
     for (size_t i = 0; i < n; i++) {
@@ -94,7 +94,7 @@ static void test_item_longer_than_a_step(void **state) {
     const struct limoe_info *info = limoe_model_info(m);
     assert_int_equal(info->image_tokens, 2116);
     enum { N = 4 };
-    struct limoe_item *items = fixture_items(info, N, 5); /* two of each modality at this seed */
+    struct limoe_item *items = fixture_items(info, 1, N, 5); /* two of each modality at this seed */
     assert_int_equal(total_rows(items, N) > 2 * 2116, true);
     float z[N * EMBED], alone[EMBED];
     embed(m, items, N, z, NULL);
@@ -233,7 +233,7 @@ static void test_routing_in_item_order(void **state) {
     struct fixture fixture;
     fixture_create(&fixture, sparse, 11, NULL, 0);
     struct limoe_model *m = fixture_open(&fixture, LIMOE_FLOAT32);
-    struct limoe_item *items = fixture_items(limoe_model_info(m), N, 5);
+    struct limoe_item *items = fixture_items(limoe_model_info(m), 1, N, 5);
     const size_t rows = total_rows(items, N);
     float *z = calloc(N, EMBED * sizeof *z), unobserved[EMBED];
     struct decisions all;
@@ -278,7 +278,7 @@ static void test_dense_model_routes_nothing(void **state) {
     struct fixture fixture;
     fixture_create(&fixture, dense, 11, NULL, 0);
     struct limoe_model *m = fixture_open(&fixture, LIMOE_FLOAT32);
-    struct limoe_item *items = fixture_items(limoe_model_info(m), 4, 5);
+    struct limoe_item *items = fixture_items(limoe_model_info(m), 1, 4, 5);
     float z[4 * EMBED];
     const struct limoe_routing none = {0};
     embed(m, items, 4, z, &none);
@@ -298,7 +298,7 @@ static void expect_capacity(const char *limited_config, struct capacity capacity
     fixture_create(&limited_fixture, limited_config, 11, NULL, 0);
     struct limoe_model *m = fixture_open(&fixture, LIMOE_FLOAT32);
     struct limoe_model *limited = fixture_open(&limited_fixture, LIMOE_FLOAT32);
-    struct limoe_item *items = fixture_items(limoe_model_info(m), N, 5);
+    struct limoe_item *items = fixture_items(limoe_model_info(m), 1, N, 5);
     const size_t rows = total_rows(items, N);
     float z[N * EMBED], limited_z[N * EMBED];
     struct decisions free_choice, report;
@@ -377,7 +377,7 @@ static void test_ample_capacity(void **state) {
                    NULL, 0);
     struct limoe_model *m = fixture_open(&fixture, LIMOE_FLOAT32);
     struct limoe_model *ample = fixture_open(&ample_fixture, LIMOE_FLOAT32);
-    struct limoe_item *items = fixture_items(limoe_model_info(m), N, 5);
+    struct limoe_item *items = fixture_items(limoe_model_info(m), 1, N, 5);
     float *z = calloc(N, EMBED * sizeof *z), *ample_z = calloc(N, EMBED * sizeof *z);
     embed(m, items, N, z, NULL);
     embed(ample, items, N, ample_z, NULL);
