@@ -27,8 +27,9 @@ enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct l
  * does. */
 enum limoe_status image_flatten(struct image *image, const uint8_t background[3], struct limoe_error *err);
 
-/* Pillow's antialiased BICUBIC (a = -0.5, support scaled by the reduction, 8-bit fixed point, horizontal then
- * vertical pass) from an RGB picture's box [x0, y0, x1, y1) (pixels) to out[height, width, 3]. */
+/* Pillow's antialiased BICUBIC (a = -0.5, support scaled by the reduction, 8-bit fixed point, bit for bit as
+ * Pillow 13) from an RGB picture's box [x0, y0, x1, y1) (pixels, within the picture) to out[height, width,
+ * 3]. */
 enum limoe_status image_resize(const struct image *image, const double box[4], uint32_t width,
                                uint32_t height, uint8_t *out, struct limoe_error *err);
 

@@ -33,19 +33,35 @@ def flatten(picture: Image.Image, background: tuple[int, int, int]) -> Image.Ima
     return flat
 
 
+def scale(picture: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+    """Image.resize(size, BICUBIC, box) of Pillow 13, its two passes spelt out: each rounds to 8 bits, so their order
+    shows, and before Pillow 13 rows always came first."""
+    left, top, right, bottom = box
+
+    def rows(picture: Image.Image) -> Image.Image:
+        return picture.resize((size[0], picture.height), BICUBIC, box=(left, 0, right, picture.height))
+
+    def columns(picture: Image.Image) -> Image.Image:
+        return picture.resize((picture.width, size[1]), BICUBIC, box=(0, top, picture.width, bottom))
+
+    columns_first = picture.height - size[1] > max(0, 2 * (picture.width - size[0]))
+    return rows(columns(picture)) if columns_first else columns(rows(picture))
+
+
 def resize(picture: Image.Image, size: int, mode: str, background: tuple[int, int, int]) -> Image.Image:
     """An RGB picture as size x size. mode: "pad", "squash" or "crop", as in config.json's image.resize."""
     width, height = picture.size
+    whole = (0, 0, width, height)
     if mode == "squash":
-        return picture.resize((size, size), BICUBIC)
+        return scale(picture, (size, size), whole)
     if mode == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
-        return picture.resize((size, size), BICUBIC, box=(left, top, left + side, top + side))
-    scale = size / max(width, height)
-    fitted = tuple(max(1, round(side * scale)) for side in (width, height))
+        return scale(picture, (size, size), (left, top, left + side, top + side))
+    factor = size / max(width, height)
+    fitted = tuple(max(1, round(side * factor)) for side in (width, height))
     square = Image.new("RGB", (size, size), background)
-    square.paste(picture.resize(fitted, BICUBIC), ((size - fitted[0]) // 2, (size - fitted[1]) // 2))
+    square.paste(scale(picture, fitted, whole), ((size - fitted[0]) // 2, (size - fitted[1]) // 2))
     return square
 
 
