@@ -32,7 +32,8 @@ void buffer_print(struct buffer *buffer, const char *format, ...) __attribute__(
 void buffer_json_text(struct buffer *buffer, struct text text);
 void buffer_json_string(struct buffer *buffer, const char *string); /* NULL: null */
 void buffer_json_unsigned(struct buffer *buffer, uint64_t value);
-/* The shortest digits that read back as the same float32; null where it is not finite. */
+/* Digits that read back as the same float32, the fewest that do where 1e-13 <= |value| < 1e9; null where it
+ * is not finite. */
 void buffer_json_float(struct buffer *buffer, float value);
 /* "…": standard base64 with padding. */
 void buffer_json_base64(struct buffer *buffer, const void *bytes, size_t size);

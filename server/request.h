@@ -27,8 +27,7 @@
 #define REQUEST_MAX_TEMPLATES   100u
 #define REQUEST_MAX_PROMPTS     20000u /* labels × templates */
 #define REQUEST_MAX_LABEL_BYTES 1024u  /* also of a template */
-#define REQUEST_MAX_TEXT_BYTES                                                                               \
-    65536u /* one text to embed; the model itself keeps its first text_length tokens */
+#define REQUEST_MAX_TEXT_BYTES  65536u /* one text to embed; the model keeps its first text_length tokens */
 
 /* One thing to embed, as it came. */
 struct request_item {

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* UTF-8 that someone else owns; not NUL-terminated, NUL-free once it has passed text_check or json_parse. */
+/* UTF-8 that someone else owns; not NUL-terminated, NUL-free once it has passed text_check or json_read. */
 struct text {
     const char *data;
     size_t size;
