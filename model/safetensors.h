@@ -4,6 +4,11 @@
  * as hostile: header length, JSON, names, dtypes, shapes, offsets, overlaps and holes are all checked before
  * any tensor is handed out. The mapping outlives nothing: tensors' data pointers are good until
  * safetensors_close.
+ *
+ * One thing cannot be checked: a file that shrinks while it is mapped, whose lost pages raise SIGBUS when
+ * read. Replace a checkpoint by renaming new files over the old, never by writing into them.
+ *
+ * Safe for reading by many threads at once.
  */
 #ifndef LIMOE_SAFETENSORS_H
 #define LIMOE_SAFETENSORS_H
@@ -25,6 +30,7 @@ enum tensor_dtype {
 struct tensor {
     const char *name;
     enum tensor_dtype dtype;
+    const char *dtype_name; /* as the format spells it: "BF16" */
     uint32_t rank;
     uint64_t shape[TENSOR_MAX_RANK];
     uint64_t elements;
@@ -40,8 +46,11 @@ enum limoe_status safetensors_open_memory(const void *bytes, size_t size, const 
                                           struct safetensors **out, struct limoe_error *err);
 void safetensors_close(struct safetensors *st); /* NULL is fine */
 
+/* The file that the tensors were found by, for messages: "model.safetensors", or the shards' index. */
+const char *safetensors_name(const struct safetensors *st);
+
 size_t safetensors_count(const struct safetensors *st);
-const struct tensor *safetensors_at(const struct safetensors *st, size_t i);           /* i < count */
+const struct tensor *safetensors_at(const struct safetensors *st, size_t i); /* i < count; by name */
 const struct tensor *safetensors_find(const struct safetensors *st, const char *name); /* NULL: not there */
 
 /* Finds `name` with exactly this shape and a dtype of F32, BF16 or F16; says what was found and expected if
@@ -50,7 +59,8 @@ enum limoe_status safetensors_expect(const struct safetensors *st, const char *n
                                      const uint64_t *shape, const struct tensor **out,
                                      struct limoe_error *err);
 
-/* Tells the kernel that the mapped pages were read and packed and need not stay resident. */
+/* Tells the kernel that the mapped pages were read and packed and need not stay resident. Reading them again
+ * is fine: they come back from the file. */
 void safetensors_release_pages(const struct safetensors *st);
 
 #endif

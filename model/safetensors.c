@@ -1,0 +1,338 @@
+/* safetensors.c - a checkpoint: one file or shards, mapped, and its tensors by name.
+ *
+ * struct safetensors owns the mappings and the tensors' names. Tensors are kept sorted by name, so that
+ * finding one is a binary search and a name in two shards lies beside itself. */
+#include "safetensors.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "error.h"
+#include "file.h"
+#include "metadata.h"
+#include "safetensors_header.h"
+
+#define SINGLE     "model.safetensors"
+#define INDEX      "model.safetensors.index.json"
+#define MAX_INDEX  (64u << 20)
+#define MAX_SHARDS 4096u
+
+struct mapping {
+    void *base; /* NULL where the file is empty */
+    size_t size;
+};
+
+struct safetensors {
+    char name[64]; /* for messages */
+    struct tensor_list list;
+    struct mapping *mapping; /* [mappings] */
+    size_t mappings;
+};
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(((const struct tensor *)a)->name, ((const struct tensor *)b)->name);
+}
+
+static void sort(struct safetensors *st) {
+    if (st->list.count > 0) {
+        qsort(st->list.item, st->list.count, sizeof *st->list.item, compare_names);
+    }
+}
+
+static struct safetensors *create(const char *name, size_t mappings, struct limoe_error *err) {
+    struct safetensors *st = calloc(1, sizeof *st);
+    struct mapping *mapping = calloc(mappings + 1, sizeof *mapping);
+    if (!st || !mapping) {
+        free(st);
+        free(mapping);
+        limoe_fail(err, LIMOE_NO_MEMORY, "%s: no memory to open it", name);
+        return NULL;
+    }
+    snprintf(st->name, sizeof st->name, "%s", name);
+    st->mapping = mapping;
+    return st;
+}
+
+static enum limoe_status map_file(struct safetensors *st, const char *dir, const char *name,
+                                  struct limoe_error *err) {
+    struct mapping *m = &st->mapping[st->mappings];
+    enum limoe_status status = file_map(dir, name, &m->base, &m->size, err);
+    if (status != LIMOE_OK) {
+        return status;
+    }
+    st->mappings++;
+    return safetensors_read_header(m->base, m->size, name, &st->list, err);
+}
+
+static enum limoe_status open_single(const char *dir, struct safetensors **out, struct limoe_error *err) {
+    struct safetensors *st = create(SINGLE, 1, err);
+    if (!st) {
+        return LIMOE_NO_MEMORY;
+    }
+    enum limoe_status status = map_file(st, dir, SINGLE, err);
+    if (status != LIMOE_OK) {
+        safetensors_close(st);
+        return status;
+    }
+    sort(st);
+    *out = st;
+    return LIMOE_OK;
+}
+
+/* ---- shards ---- */
+
+/* One line of the index's weight_map; the strings are the JSON tree's. */
+struct entry {
+    const char *tensor, *file;
+};
+
+static int compare_tensors(const void *a, const void *b) {
+    return strcmp(((const struct entry *)a)->tensor, ((const struct entry *)b)->tensor);
+}
+
+static int compare_files(const void *a, const void *b) {
+    return strcmp(((const struct entry *)a)->file, ((const struct entry *)b)->file);
+}
+
+/* A shard must lie in the directory itself: an index must not make this program read files elsewhere. */
+static bool is_plain_file_name(const char *name) {
+    return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+           strlen(name) < 256;
+}
+
+static enum limoe_status read_entries(const cJSON *map, struct entry *entry, struct limoe_error *err) {
+    char name[METADATA_DESCRIPTION], found[METADATA_DESCRIPTION];
+    const cJSON *item;
+    size_t n = 0;
+    cJSON_ArrayForEach(item, map) {
+        if (!cJSON_IsString(item) || !is_plain_file_name(item->valuestring)) {
+            return limoe_fail(
+                err, LIMOE_CORRUPT,
+                INDEX ": \"weight_map\" says that %s is in %s; the name of a file in the same directory "
+                      "is accepted",
+                metadata_quote(item->string, name), metadata_describe(item, found));
+        }
+        entry[n++] = (struct entry){.tensor = item->string, .file = item->valuestring};
+    }
+    return LIMOE_OK;
+}
+
+/* Whether the shard's tensors, `list` from `first` on, are where the index says. entry[n] is sorted by
+ * tensor. */
+static enum limoe_status check_shard(const struct tensor_list *list, size_t first, const char *file,
+                                     const struct entry *entry, size_t n, struct limoe_error *err) {
+    for (size_t i = first; i < list->count; i++) {
+        struct entry key = {.tensor = list->item[i].name};
+        const struct entry *found = bsearch(&key, entry, n, sizeof *entry, compare_tensors);
+        if (!found || strcmp(found->file, file) != 0) {
+            return limoe_fail(err, LIMOE_CORRUPT,
+                              INDEX ": tensor \"%.100s\" is in %.100s, but \"weight_map\" says %s%.100s",
+                              key.tensor, file, found ? "it is in " : "nothing of it",
+                              found ? found->file : "");
+        }
+    }
+    return LIMOE_OK;
+}
+
+/* Every shard holds what the map says, so a tensor that the map names and no shard holds shows in the counts.
+ */
+static enum limoe_status check_complete(const struct safetensors *st, const struct entry *entry, size_t n,
+                                        struct limoe_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        if (!safetensors_find(st, entry[i].tensor)) {
+            return limoe_fail(err, LIMOE_CORRUPT,
+                              INDEX ": \"weight_map\" says that tensor \"%.100s\" is in %.100s, which "
+                                    "has no such tensor",
+                              entry[i].tensor, entry[i].file);
+        }
+    }
+    return LIMOE_OK;
+}
+
+static enum limoe_status open_map(const char *dir, const cJSON *map, struct safetensors **out,
+                                  struct limoe_error *err) {
+    enum limoe_status status = LIMOE_OK;
+    struct safetensors *st = NULL;
+    size_t n = (size_t)cJSON_GetArraySize(map), shards = 0;
+    struct entry *by_tensor = calloc(n + 1, sizeof *by_tensor);
+    struct entry *by_file = calloc(n + 1, sizeof *by_file);
+    if (!by_tensor || !by_file) {
+        status = limoe_fail(err, LIMOE_NO_MEMORY, INDEX ": no memory for %zu tensors", n);
+        goto out;
+    }
+    status = read_entries(map, by_tensor, err);
+    if (status != LIMOE_OK) {
+        goto out;
+    }
+    memcpy(by_file, by_tensor, n * sizeof *by_file);
+    qsort(by_tensor, n, sizeof *by_tensor, compare_tensors);
+    qsort(by_file, n, sizeof *by_file, compare_files);
+    for (size_t i = 0; i < n; i++) {
+        shards += i == 0 || strcmp(by_file[i - 1].file, by_file[i].file) != 0;
+    }
+    if (n == 0 || shards > MAX_SHARDS) {
+        status = limoe_fail(err, LIMOE_CORRUPT,
+                            INDEX ": \"weight_map\" names %zu tensors in %zu files; 1 to %u files "
+                                  "are accepted",
+                            n, shards, MAX_SHARDS);
+        goto out;
+    }
+    st = create(INDEX, shards, err);
+    if (!st) {
+        status = LIMOE_NO_MEMORY;
+        goto out;
+    }
+    for (size_t i = 0; i < n && status == LIMOE_OK; i++) {
+        if (i > 0 && strcmp(by_file[i - 1].file, by_file[i].file) == 0) {
+            continue;
+        }
+        size_t first = st->list.count;
+        status = map_file(st, dir, by_file[i].file, err);
+        if (status == LIMOE_OK) {
+            status = check_shard(&st->list, first, by_file[i].file, by_tensor, n, err);
+        }
+    }
+    if (status != LIMOE_OK) {
+        goto out;
+    }
+    sort(st);
+    status = check_complete(st, by_tensor, n, err);
+    if (status != LIMOE_OK) {
+        goto out;
+    }
+    *out = st;
+    st = NULL;
+out:
+    safetensors_close(st);
+    free(by_file);
+    free(by_tensor);
+    return status;
+}
+
+static enum limoe_status open_shards(const char *dir, struct safetensors **out, struct limoe_error *err) {
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    cJSON *root = NULL;
+    enum limoe_status status = file_read(dir, INDEX, MAX_INDEX, &bytes, &size, err);
+    if (status != LIMOE_OK) {
+        return status;
+    }
+    status = metadata_parse(bytes, size, INDEX, &root, err);
+    if (status != LIMOE_OK) {
+        goto out;
+    }
+    const cJSON *map = cJSON_GetObjectItemCaseSensitive(root, "weight_map");
+    if (!cJSON_IsObject(map)) {
+        char found[METADATA_DESCRIPTION];
+        status = limoe_fail(err, LIMOE_CORRUPT, INDEX ": \"weight_map\" is %s; an object is accepted",
+                            metadata_describe(map, found));
+        goto out;
+    }
+    status = open_map(dir, map, out, err);
+out:
+    cJSON_Delete(root);
+    free(bytes);
+    return status;
+}
+
+/* ---- the interface ---- */
+
+enum limoe_status safetensors_open(const char *dir, struct safetensors **out, struct limoe_error *err) {
+    bool single = file_exists(dir, SINGLE), shards = file_exists(dir, INDEX);
+    if (single && shards) {
+        return limoe_fail(err, LIMOE_CORRUPT,
+                          "%.300s holds both " SINGLE " and " INDEX "; one of them is accepted", dir);
+    }
+    return shards ? open_shards(dir, out, err) : open_single(dir, out, err);
+}
+
+enum limoe_status safetensors_open_memory(const void *bytes, size_t size, const char *where,
+                                          struct safetensors **out, struct limoe_error *err) {
+    struct safetensors *st = create(where, 0, err);
+    if (!st) {
+        return LIMOE_NO_MEMORY;
+    }
+    enum limoe_status status = safetensors_read_header(bytes, size, where, &st->list, err);
+    if (status != LIMOE_OK) {
+        safetensors_close(st);
+        return status;
+    }
+    sort(st);
+    *out = st;
+    return LIMOE_OK;
+}
+
+void safetensors_close(struct safetensors *st) {
+    if (!st) {
+        return;
+    }
+    tensor_list_free(&st->list);
+    for (size_t i = 0; i < st->mappings; i++) {
+        if (st->mapping[i].base) {
+            munmap(st->mapping[i].base, st->mapping[i].size);
+        }
+    }
+    free(st->mapping);
+    free(st);
+}
+
+const char *safetensors_name(const struct safetensors *st) {
+    return st->name;
+}
+
+size_t safetensors_count(const struct safetensors *st) {
+    return st->list.count;
+}
+
+const struct tensor *safetensors_at(const struct safetensors *st, size_t i) {
+    return &st->list.item[i];
+}
+
+const struct tensor *safetensors_find(const struct safetensors *st, const char *name) {
+    struct tensor key = {.name = name};
+    return st->list.count ? bsearch(&key, st->list.item, st->list.count, sizeof key, compare_names) : NULL;
+}
+
+/* "[768, 192]" */
+static const char *print_shape(const uint64_t *shape, uint32_t rank, char to[METADATA_DESCRIPTION * 3]) {
+    size_t room = METADATA_DESCRIPTION * 3, used = 1;
+    to[0] = '[';
+    for (uint32_t i = 0; i < rank; i++) {
+        int n = snprintf(to + used, room - used, "%s%llu", i == 0 ? "" : ", ", (unsigned long long)shape[i]);
+        used += (size_t)n;
+    }
+    snprintf(to + used, room - used, "]");
+    return to;
+}
+
+enum limoe_status safetensors_expect(const struct safetensors *st, const char *name, uint32_t rank,
+                                     const uint64_t *shape, const struct tensor **out,
+                                     struct limoe_error *err) {
+    char expected[METADATA_DESCRIPTION * 3], found[METADATA_DESCRIPTION * 3];
+    const struct tensor *t = safetensors_find(st, name);
+    if (!t) {
+        return limoe_fail(err, LIMOE_CORRUPT, "%s: tensor \"%s\" is missing; F32, BF16 or F16 %s is expected",
+                          st->name, name, print_shape(shape, rank, expected));
+    }
+    if (t->rank != rank || (rank > 0 && memcmp(t->shape, shape, rank * sizeof *shape) != 0)) {
+        return limoe_fail(err, LIMOE_CORRUPT, "%s: tensor \"%s\" has the shape %s; %s is expected", st->name,
+                          name, print_shape(t->shape, t->rank, found), print_shape(shape, rank, expected));
+    }
+    if (t->dtype == TENSOR_OTHER) {
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "%s: tensor \"%s\" is %s; F32, BF16 or F16 is accepted",
+                          st->name, name, t->dtype_name);
+    }
+    *out = t;
+    return LIMOE_OK;
+}
+
+void safetensors_release_pages(const struct safetensors *st) {
+    for (size_t i = 0; i < st->mappings; i++) {
+        if (st->mapping[i].base) {
+            madvise(st->mapping[i].base, st->mapping[i].size, MADV_DONTNEED);
+        }
+    }
+}
