@@ -1,0 +1,98 @@
+/* processor.c - the processor half of limoe.h: pictures to pixels, text to token ids.
+ *
+ * A processor owns its config and tokenizer. Nothing in it changes after opening, so any number of threads
+ * may call it at once. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "error.h"
+#include "image/image.h"
+#include "info.h"
+#include "limoe.h"
+#include "tokenizer.h"
+#include "utf8.h"
+
+/* A model keeps some dozens of pieces of a text; the rest is read, to tokenise the beginning as the tokenizer
+ * would the whole, then dropped. This bounds the reading. */
+#define MAX_TEXT 65536u
+
+struct limoe_processor {
+    struct config config;
+    struct limoe_info info; /* its strings are config's */
+    struct limoe_image_limits limits;
+    struct tokenizer *tokenizer;
+};
+
+enum limoe_status limoe_processor_open(const char *dir, const struct limoe_image_limits *limits,
+                                       struct limoe_processor **out, struct limoe_error *err) {
+    *out = NULL;
+    struct limoe_processor *p = calloc(1, sizeof *p);
+    if (!p) {
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a processor");
+    }
+    enum limoe_status status = config_load(dir, &p->config, err);
+    if (status == LIMOE_OK) {
+        status = tokenizer_open(dir, p->config.text.vocab, &p->tokenizer, err);
+    }
+    if (status != LIMOE_OK) {
+        limoe_processor_close(p);
+        return status;
+    }
+    if (limits) {
+        p->limits = *limits;
+    }
+    info_from_config(&p->config, &p->info);
+    *out = p;
+    return LIMOE_OK;
+}
+
+void limoe_processor_close(struct limoe_processor *processor) {
+    if (!processor) {
+        return;
+    }
+    tokenizer_close(processor->tokenizer);
+    free(processor);
+}
+
+const struct limoe_info *limoe_processor_info(const struct limoe_processor *processor) {
+    return &processor->info;
+}
+
+enum limoe_status limoe_process_image(const struct limoe_processor *processor, const uint8_t *bytes,
+                                      size_t size, uint8_t *pixels, struct limoe_error *err) {
+    return image_preprocess(bytes, size, &processor->limits, &processor->config, pixels, err);
+}
+
+enum limoe_status limoe_process_text(const struct limoe_processor *processor, const char *text, size_t size,
+                                     int32_t *tokens, uint32_t *length, struct limoe_error *err) {
+    const struct config *config = &processor->config;
+    if (size > MAX_TEXT) {
+        return limoe_fail(err, LIMOE_TOO_LARGE, "the text is %zu bytes; at most %u are accepted", size,
+                          MAX_TEXT);
+    }
+    size_t valid = utf8_check(text, size);
+    if (valid < size) {
+        return limoe_fail(err, LIMOE_INVALID, "the text is not UTF-8 at byte %zu", valid);
+    }
+    const char *nul = size > 0 ? memchr(text, '\0', size) : NULL;
+    if (nul) {
+        return limoe_fail(err, LIMOE_INVALID, "the text has a NUL at byte %zu; text without NUL is accepted",
+                          (size_t)(nul - text));
+    }
+
+    uint32_t n = 0;
+    if (size > 0) {
+        enum limoe_status status =
+            tokenizer_encode(processor->tokenizer, text, size, tokens, config->text.length - 1, &n, err);
+        if (status != LIMOE_OK) {
+            return status;
+        }
+    }
+    tokens[n++] = config->text.eos_id;
+    while (config->text.pad == CONFIG_ATTEND && n < config->text.length) {
+        tokens[n++] = config->text.pad_id;
+    }
+    *length = n;
+    return LIMOE_OK;
+}
