@@ -22,6 +22,7 @@
 #define SUPPORT   2.0
 #define LOW_BITS  11
 #define LOW_MASK  ((1 << LOW_BITS) - 1)
+#define LANES     8    /* windows are filled up to a multiple, with weights of zero */
 #define BLOCK     4096 /* 255 * LOW_MASK * BLOCK < 2^31: so many products fit in 32 bits */
 
 /* The weights of one axis. Output i sums the inputs first[i] … first[i] + count[i] - 1, with the weights from
@@ -33,6 +34,10 @@ struct axis {
     int32_t *weight;
     int16_t *high, *low; /* weight = high * 2^LOW_BITS + low */
 };
+
+static uint32_t filled(uint32_t count) {
+    return (count + LANES - 1) / LANES * LANES;
+}
 
 static double cubic(double x) {
     x = fabs(x);
@@ -59,15 +64,15 @@ static bool axis_init(struct axis *axis, uint32_t inputs, double from, double to
     double scale = (to - from) / outputs;
     double reduction = scale < 1 ? 1 : scale;
     double reach = SUPPORT * reduction;
-    size_t widest = (size_t)ceil(reach) * 2 + 1;
+    size_t widest = (size_t)ceil(reach) * 2 + LANES;
     *axis = (struct axis){.outputs = outputs};
     double *exact = malloc(widest * sizeof *exact);
     axis->first = malloc(outputs * sizeof *axis->first);
     axis->count = malloc(outputs * sizeof *axis->count);
     axis->offset = malloc(outputs * sizeof *axis->offset);
     axis->weight = malloc(outputs * widest * sizeof *axis->weight);
-    axis->high = malloc(outputs * widest * sizeof *axis->high);
-    axis->low = malloc(outputs * widest * sizeof *axis->low);
+    axis->high = calloc(outputs * widest, sizeof *axis->high);
+    axis->low = calloc(outputs * widest, sizeof *axis->low);
     bool done =
         exact && axis->first && axis->count && axis->offset && axis->weight && axis->high && axis->low;
     size_t used = 0;
@@ -84,13 +89,15 @@ static bool axis_init(struct axis *axis, uint32_t inputs, double from, double to
         axis->first[i] = first;
         axis->count[i] = end - first;
         axis->offset[i] = used;
-        for (uint32_t j = 0; j < end - first; j++, used++) {
+        for (uint32_t j = 0; j < end - first; j++) {
             double weight = total != 0 ? exact[j] / total : exact[j];
             double fixed = weight * (1 << PRECISION);
-            axis->weight[used] = (int32_t)(fixed < 0 ? fixed - 0.5 : fixed + 0.5);
-            axis->low[used] = (int16_t)(axis->weight[used] & LOW_MASK);
-            axis->high[used] = (int16_t)((axis->weight[used] - axis->low[used]) / (1 << LOW_BITS));
+            axis->weight[used + j] = (int32_t)(fixed < 0 ? fixed - 0.5 : fixed + 0.5);
+            axis->low[used + j] = (int16_t)(axis->weight[used + j] & LOW_MASK);
+            axis->high[used + j] =
+                (int16_t)((axis->weight[used + j] - axis->low[used + j]) / (1 << LOW_BITS));
         }
+        used += filled(end - first);
     }
     free(exact);
     if (!done) {
@@ -105,26 +112,28 @@ static uint8_t to_pixel(int64_t sum) {
     return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-/* Σ a[i] b[i]; n at most BLOCK. */
-static int32_t dot(const int16_t *restrict a, const int16_t *restrict b, uint32_t n) {
-    int32_t sum = 0;
+/* Σ pixel[i] weight[i]; n at most BLOCK, a multiple of LANES. */
+static int64_t dot(const int16_t *restrict pixel, const int16_t *restrict high, const int16_t *restrict low,
+                   uint32_t n) {
+    int32_t highs = 0, lows = 0;
     for (uint32_t i = 0; i < n; i++) {
-        sum += a[i] * b[i];
+        highs += pixel[i] * high[i];
+        lows += pixel[i] * low[i];
     }
-    return sum;
+    return (int64_t)highs * (1 << LOW_BITS) + lows;
 }
 
 /* One row along x: planes[3, stride] → row[axis->outputs, 3]. */
 static void resize_row(const struct axis *axis, const int16_t *planes, size_t stride, uint8_t *row) {
     for (uint32_t i = 0; i < axis->outputs; i++) {
+        const int16_t *high = axis->high + axis->offset[i], *low = axis->low + axis->offset[i];
+        uint32_t count = filled(axis->count[i]);
         for (uint32_t c = 0; c < 3; c++) {
             const int16_t *pixels = planes + c * stride + axis->first[i];
-            const int16_t *high = axis->high + axis->offset[i], *low = axis->low + axis->offset[i];
             int64_t sum = 0;
-            for (uint32_t at = 0; at < axis->count[i]; at += BLOCK) {
-                uint32_t n = axis->count[i] - at < BLOCK ? axis->count[i] - at : BLOCK;
-                sum +=
-                    (int64_t)dot(pixels + at, high + at, n) * (1 << LOW_BITS) + dot(pixels + at, low + at, n);
+            for (uint32_t at = 0; at < count; at += BLOCK) {
+                uint32_t n = count - at < BLOCK ? count - at : BLOCK;
+                sum += dot(pixels + at, high + at, low + at, n);
             }
             row[3 * (size_t)i + c] = to_pixel(sum);
         }
@@ -201,7 +210,8 @@ enum limoe_status image_resize(const struct image *image, const double box[4], u
 
     enum limoe_status status = LIMOE_OK;
     struct axis x = {0}, y = {0};
-    int16_t *planes = malloc(3 * (size_t)image->width * sizeof *planes);
+    int16_t *planes =
+        calloc(3 * (size_t)image->width + LANES, sizeof *planes); /* a filled window ends past a plane */
     uint8_t *row = malloc(3 * (size_t)(columns_first ? image->width : width));
     int32_t *sums = calloc(samples, sizeof *sums);
     if (!planes || !row || !sums || !axis_init(&x, image->width, box[0], box[2], width) ||
