@@ -68,9 +68,8 @@ static enum limoe_status unknown_type(const uint8_t *bytes, size_t size, struct 
                       "not a picture of a known type (%zu bytes, beginning%s); " ACCEPTED, size, hex);
 }
 
-enum limoe_status image_allocate(const char *format, const struct input *input, uint64_t width,
-                                 uint64_t height, uint32_t channels, struct image *out,
-                                 struct limoe_error *err) {
+enum limoe_status image_check(const char *format, const struct input *input, uint64_t width, uint64_t height,
+                              struct limoe_error *err) {
     if (width == 0 || height == 0) {
         return limoe_fail(err, LIMOE_BAD_IMAGE, "%s: %" PRIu64 " x %" PRIu64 " pixels: nothing to see",
                           format, width, height);
@@ -85,6 +84,16 @@ enum limoe_status image_allocate(const char *format, const struct input *input, 
                           "%s: %" PRIu64 " x %" PRIu64 " is %" PRIu64 " pixels; at most %" PRIu64
                           " are accepted",
                           format, width, height, width * height, input->max_pixels);
+    }
+    return LIMOE_OK;
+}
+
+enum limoe_status image_allocate(const char *format, const struct input *input, uint64_t width,
+                                 uint64_t height, uint32_t channels, struct image *out,
+                                 struct limoe_error *err) {
+    enum limoe_status status = image_check(format, input, width, height, err);
+    if (status != LIMOE_OK) {
+        return status;
     }
     out->pixels = calloc((size_t)(width * height), channels);
     if (!out->pixels) {

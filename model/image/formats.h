@@ -39,8 +39,11 @@ image_reader image_read_jpeg, image_read_png, image_read_webp, image_read_gif, i
 /* TGA has no signature; this is as close as its header comes to one. */
 bool image_looks_like_tga(const uint8_t *bytes, size_t size);
 
-/* Checks width x height against the limits and allocates pixels for it, all zero. `format` begins the
- * message. */
+/* Checks width x height against the limits. `format` begins the message. */
+enum limoe_status image_check(const char *format, const struct input *input, uint64_t width, uint64_t height,
+                              struct limoe_error *err);
+
+/* image_check, then allocates the pixels, all zero. */
 enum limoe_status image_allocate(const char *format, const struct input *input, uint64_t width,
                                  uint64_t height, uint32_t channels, struct image *out,
                                  struct limoe_error *err);

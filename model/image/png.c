@@ -48,6 +48,13 @@ static enum limoe_status walk(const struct input *input, unsigned *orientation, 
     for (;;) {
         const uint8_t *head = cursor_take(&cursor, 8); /* length 4, type 4 */
         const uint8_t *data = head ? cursor_take(&cursor, be32(head)) : NULL;
+        if (data && memcmp(head + 4, "IHDR", 4) == 0 &&
+            be32(head) == 13) { /* too large is said before truncated */
+            enum limoe_status status = image_check("PNG", input, be32(data), be32(data + 4), err);
+            if (status != LIMOE_OK) {
+                return status;
+            }
+        }
         if (!data || !cursor_take(&cursor, 4)) { /* CRC 4 */
             return image_truncated("PNG", input, err);
         }

@@ -1,14 +1,15 @@
 /* decode_tool.c - shows the Python tests what model/image/ makes of a file.
  *
  *   decode_tool decode FILE                                  "width height channels\n", then the pixels
- *   decode_tool preprocess SIZE pad|squash|crop BACKGROUND FILE   SIZE x SIZE x 3 pixels; BACKGROUND as rrggbb
+ *   decode_tool preprocess SIZE pad|squash|crop BACKGROUND FILE   SIZE x SIZE x 3 pixels; BACKGROUND as
+ * rrggbb
  *
  * An error goes to stderr as "status: message", with exit status 1. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/image/image.h"
+#include "image.h"
 
 static uint8_t *read_file(const char *path, size_t *size) {
     FILE *file = fopen(path, "rb");
