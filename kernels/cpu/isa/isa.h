@@ -1,0 +1,104 @@
+/* isa.h - what an instruction set provides: the matrix product over packed panels, and operations on rows.
+ *
+ * Panels. A weight matrix W [out, in] is cut into panels of 16 output columns, each contiguous and read
+ * front to back as k ascends, the last filled up with zero columns:
+ *   float32   [in][16]
+ *   bfloat16  [pairs][16][2], pairs = in / 2 rounded up to a multiple of 16: two k side by side, as
+ *             VDPBF16PS and the AMX tiles read them; 16 pairs are one tile. Zeros beyond `in`.
+ * Every instruction set reads the same panels.
+ *
+ * These functions run on the calling thread and touch only what their arguments name.
+ */
+#ifndef LIMOE_KERNELS_CPU_ISA_H
+#define LIMOE_KERNELS_CPU_ISA_H
+
+#include "kernels.h"
+
+enum {
+    PANEL = 16,   /* columns */
+    K_BLOCK = 32, /* k of one bfloat16 tile */
+};
+
+/* C = A B: c[r][j] = sum over k of a[r][k] * b[k][j], one chain in ascending k. */
+struct product {
+    const void *a;   /* [rows, k] act */
+    size_t a_stride; /* elements from row to row */
+    const void *b;   /* the first of `panels` panels */
+    size_t b_stride; /* bytes from panel to panel */
+    uint32_t rows, panels, k;
+    float *c;        /* [rows, 16 * panels] */
+    size_t c_stride; /* elements from row to row */
+};
+
+/* y = epilogue(c + bias) over [rows, columns]. */
+struct epilogue {
+    enum kernels_epilogue kind;
+    bool bf16;
+    uint32_t rows, columns;
+    const float *c;
+    size_t c_stride;
+    const float *bias; /* [columns] or NULL */
+    void *y;           /* act or float32, as `kind` says */
+    size_t y_stride;   /* elements */
+};
+
+/* The weights of attention: p[r][j] = exp(scale * (score[r][j] - max score[r])), sum[r] = their sum. */
+struct exponents {
+    bool bf16;
+    uint32_t rows, length, padded; /* p is zero from `length` to `padded`, a multiple of 32 */
+    float scale;                   /* positive */
+    float *score;                  /* [rows, padded]; destroyed */
+    void *p;                       /* act [rows, padded] */
+    float *sum;                    /* [rows] */
+};
+
+/* Operations on rows. Those that take `bf16` are told what act is. */
+struct row_ops {
+    void (*epilogue)(const struct epilogue *e);
+    void (*exponents)(const struct exponents *e);
+    /* out_act and out_f32 may be NULL. */
+    void (*layernorm)(const float *x, const float *weight, const float *bias, float eps, size_t width,
+                      bool bf16, void *out_act, float *out_f32);
+    /* out_act[n] = x / divisor */
+    void (*divide)(const float *x, float divisor, size_t n, bool bf16, void *out_act);
+    /* x[n] += sum over j < terms of gate[j] * y_act[j][n], the sum made first. */
+    void (*combine)(const void *const *y_act, const float *gate, uint32_t terms, size_t n, bool bf16,
+                    float *x);
+    /* out_act[width] = the mean of `rows` rows of x, added in row order. */
+    void (*mean)(const float *x, size_t rows, size_t width, bool bf16, void *out_act);
+    float (*sum_squares)(const float *x, size_t n);
+    /* x[n] = softmax(x) in place; n a multiple of 16, -INFINITY where there is nothing. */
+    void (*softmax)(float *x, size_t n);
+    /* out[n][16] = transpose of `rows` <= 16 rows of n 32-bit words that lie `stride` bytes apart at any
+     * alignment; missing rows are zero columns. */
+    void (*transpose)(const void *x, size_t stride, uint32_t rows, size_t n, uint32_t *out);
+};
+
+struct isa {
+    const char *name;    /* as in LIMOE_ISA */
+    const char *backend; /* as in struct kernels */
+    bool fast_bf16;      /* bfloat16 is multiplied natively */
+    uint32_t panels;     /* the panels of one register tile */
+    void (*product_f32)(const struct product *p);
+    void (*product_bf16)(const struct product *p);
+    const struct row_ops *rows;
+};
+
+/* Where gemm.c and rows.c are compiled for it; whether the processor has it is cpuid.c's business. AMX has a
+ * bfloat16 product of its own and takes the rest from its neighbours. */
+void product_f32_generic(const struct product *p);
+void product_bf16_generic(const struct product *p);
+extern const struct row_ops rows_generic;
+#if defined(__x86_64__)
+void product_f32_avx2(const struct product *p);
+void product_bf16_avx2(const struct product *p);
+extern const struct row_ops rows_avx2;
+void product_f32_avx512(const struct product *p);
+void product_bf16_avx512(const struct product *p);
+extern const struct row_ops rows_avx512;
+void product_bf16_avx512bf16(const struct product *p);
+extern const struct row_ops rows_avx512bf16;
+void product_bf16_amx(const struct product *p);
+#endif
+
+#endif

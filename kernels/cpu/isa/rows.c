@@ -1,0 +1,289 @@
+/* rows.c - everything but the matrix product: epilogues, LayerNorm, softmax and their kin, a row at a time.
+ *
+ * Compiled once for each instruction set. Elementwise work goes over whole vectors and ends in one partial
+ * vector of the same instructions. Sums run in SUMS vectors side by side, then fold: their shape depends on
+ * the width alone.
+ */
+#include <math.h>
+
+#include "isa.h"
+#include "vec.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* ---- act rows ---- */
+
+INLINE vf load_act(const void *x, size_t i, size_t n, bool bf16) {
+    if (bf16) {
+        const uint16_t *p = (const uint16_t *)x + i;
+        return n - i >= LANES ? v_load_bf16(p) : v_load_bf16_part(p, n - i);
+    }
+    const float *p = (const float *)x + i;
+    return n - i >= LANES ? v_load(p) : v_load_part(p, n - i);
+}
+
+INLINE vf load(const float *x, size_t i, size_t n) {
+    return load_act(x, i, n, false);
+}
+
+INLINE void store_act(void *x, size_t i, size_t n, vf v, bool bf16) {
+    if (bf16) {
+        uint16_t *p = (uint16_t *)x + i;
+        if (n - i >= LANES)
+            v_store_bf16(p, v);
+        else
+            v_store_bf16_part(p, v, n - i);
+    } else {
+        float *p = (float *)x + i;
+        if (n - i >= LANES)
+            v_store(p, v);
+        else
+            v_store_part(p, v, n - i);
+    }
+}
+
+INLINE void store(float *x, size_t i, size_t n, vf v) {
+    store_act(x, i, n, v, false);
+}
+
+/* ---- epilogues ---- */
+
+/* v/2 (1 + tanh u) = v / (1 + e^-2u), u = sqrt(2/pi) (v + 0.044715 v^3) */
+INLINE vf gelu_tanh(vf v) {
+    vf minus_2u = v * v_fma(v * v, v_set(-0.0713548163f), v_set(-1.59576912f));
+    return v / (v_set(1.0f) + v_exp(minus_2u));
+}
+
+/* v Phi(v). Phi(-t) = e^g(t) / 2 for t >= 0, with g a minimax polynomial for which the error of Phi is below
+ * 1e-8 on [0, 5.6] and which falls ever faster beyond; Phi(t) = 1 - Phi(-t). */
+INLINE vf gelu_erf(vf v) {
+    vf t = v_abs(v), g = v_set(-1.965007641e-6f);
+    g = v_fma(g, t, v_set(2.729447444e-5f));
+    g = v_fma(g, t, v_set(-1.290499786e-4f));
+    g = v_fma(g, t, v_set(-9.491790843e-5f));
+    g = v_fma(g, t, v_set(4.895990714e-3f));
+    g = v_fma(g, t, v_set(-3.638757765e-2f));
+    g = v_fma(g, t, v_set(-3.182988763e-1f));
+    g = v_fma(g, t, v_set(-7.978852987e-1f));
+    vf below = v_set(0.5f) * v_exp(g * t);
+    return v * v_if_negative(v, below, v_set(1.0f) - below);
+}
+
+INLINE vf quick_gelu(vf v) {
+    return v / (v_set(1.0f) + v_exp(v * v_set(-1.702f)));
+}
+
+INLINE void finish(const struct epilogue *e, enum kernels_epilogue kind, bool has_bias, bool bf16) {
+    for (size_t r = 0; r < e->rows; r++) {
+        const float *c = e->c + r * e->c_stride;
+        char *y = (char *)e->y + r * e->y_stride * (bf16 ? 2 : 4);
+        for (size_t i = 0; i < e->columns; i += LANES) {
+            vf v = v_load(c + i); /* the product's panels are whole */
+            if (has_bias)
+                v = v + load(e->bias, i, e->columns);
+            if (kind == KERNELS_GELU_TANH)
+                v = gelu_tanh(v);
+            else if (kind == KERNELS_GELU_ERF)
+                v = gelu_erf(v);
+            else if (kind == KERNELS_QUICK_GELU)
+                v = quick_gelu(v);
+            else if (kind == KERNELS_ADD_F32)
+                v = v + load((const float *)(const void *)y, i, e->columns);
+            store_act(y, i, e->columns, v, bf16);
+        }
+    }
+}
+
+INLINE void finish_kind(const struct epilogue *e, enum kernels_epilogue kind, bool bf16) {
+    if (e->bias)
+        finish(e, kind, true, bf16);
+    else
+        finish(e, kind, false, bf16);
+}
+
+INLINE void finish_act(const struct epilogue *e, enum kernels_epilogue kind) {
+    if (e->bf16)
+        finish_kind(e, kind, true);
+    else
+        finish_kind(e, kind, false);
+}
+
+static void epilogue(const struct epilogue *e) {
+    switch (e->kind) {
+    case KERNELS_STORE:
+        finish_act(e, KERNELS_STORE);
+        break;
+    case KERNELS_STORE_F32:
+        finish_kind(e, KERNELS_STORE_F32, false);
+        break;
+    case KERNELS_ADD_F32:
+        finish_kind(e, KERNELS_ADD_F32, false);
+        break;
+    case KERNELS_GELU_TANH:
+        finish_act(e, KERNELS_GELU_TANH);
+        break;
+    case KERNELS_GELU_ERF:
+        finish_act(e, KERNELS_GELU_ERF);
+        break;
+    case KERNELS_QUICK_GELU:
+        finish_act(e, KERNELS_QUICK_GELU);
+        break;
+    }
+}
+
+/* ---- sums along a row ---- */
+
+enum { SUMS = 4 };
+
+INLINE float fold(vf sum[SUMS]) {
+    return v_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+static float row_sum(const float *x, size_t n) {
+    vf sum[SUMS] = {v_zero(), v_zero(), v_zero(), v_zero()};
+    size_t i = 0;
+    for (; i + SUMS * LANES <= n; i += SUMS * LANES)
+        for (int s = 0; s < SUMS; s++)
+            sum[s] = sum[s] + v_load(x + i + s * LANES);
+    for (int s = 0; i < n; i += LANES, s++)
+        sum[s] = sum[s] + load(x, i, n);
+    return fold(sum);
+}
+
+/* Of (x - mean)^2. */
+static float row_squares(const float *x, float mean, size_t n) {
+    vf sum[SUMS] = {v_zero(), v_zero(), v_zero(), v_zero()}, m = v_set(mean);
+    size_t i = 0;
+    for (; i + SUMS * LANES <= n; i += SUMS * LANES)
+        for (int s = 0; s < SUMS; s++) {
+            vf d = v_load(x + i + s * LANES) - m;
+            sum[s] = v_fma(d, d, sum[s]);
+        }
+    for (int s = 0; i < n; i += LANES, s++) {
+        /* places beyond the row would hold 0 - mean */
+        vf d = n - i >= LANES ? v_load(x + i) - m : v_load_part_or(x + i, n - i, mean) - m;
+        sum[s] = v_fma(d, d, sum[s]);
+    }
+    return fold(sum);
+}
+
+static float sum_squares(const float *x, size_t n) {
+    return row_squares(x, 0, n);
+}
+
+INLINE void normalise(const float *x, const float *weight, const float *bias, float mean, float scale,
+                      size_t n, bool bf16, void *out_act, float *out_f32) {
+    vf m = v_set(mean), s = v_set(scale);
+    for (size_t i = 0; i < n; i += LANES) {
+        vf v = v_fma((load(x, i, n) - m) * s, load(weight, i, n), load(bias, i, n));
+        if (out_f32)
+            store(out_f32, i, n, v);
+        if (out_act)
+            store_act(out_act, i, n, v, bf16);
+    }
+}
+
+static void layernorm(const float *x, const float *weight, const float *bias, float eps, size_t width,
+                      bool bf16, void *out_act, float *out_f32) {
+    float mean = row_sum(x, width) / (float)width;
+    float scale = 1.0f / sqrtf(row_squares(x, mean, width) / (float)width + eps);
+    if (bf16)
+        normalise(x, weight, bias, mean, scale, width, true, out_act, out_f32);
+    else
+        normalise(x, weight, bias, mean, scale, width, false, out_act, out_f32);
+}
+
+/* ---- softmax ---- */
+
+/* n a multiple of 16, at least 16. */
+static float row_greatest(const float *x, size_t n) {
+    vf most = v_load(x);
+    for (size_t i = LANES; i < n; i += LANES)
+        most = v_max(most, v_load(x + i));
+    return v_greatest(most);
+}
+
+INLINE void weigh(const struct exponents *e, bool bf16) {
+    vf scale = v_set(e->scale);
+    for (size_t r = 0; r < e->rows; r++) {
+        float *score = e->score + r * e->padded;
+        char *p = (char *)e->p + r * e->padded * (bf16 ? 2 : 4);
+        for (uint32_t i = e->length; i < e->padded; i++)
+            score[i] = -INFINITY;
+        vf most = v_set(row_greatest(score, e->padded)), sum = v_zero();
+        for (size_t i = 0; i < e->padded; i += LANES) {
+            vf w = v_exp((v_load(score + i) - most) * scale);
+            sum = sum + w;
+            store_act(p, i, e->padded, w, bf16);
+        }
+        e->sum[r] = v_sum(sum);
+    }
+}
+
+static void exponents(const struct exponents *e) {
+    if (e->bf16)
+        weigh(e, true);
+    else
+        weigh(e, false);
+}
+
+static void softmax(float *x, size_t n) {
+    vf most = v_set(row_greatest(x, n)), sum = v_zero();
+    for (size_t i = 0; i < n; i += LANES) {
+        vf w = v_exp(v_load(x + i) - most);
+        sum = sum + w;
+        v_store(x + i, w);
+    }
+    vf total = v_set(v_sum(sum));
+    for (size_t i = 0; i < n; i += LANES)
+        v_store(x + i, v_load(x + i) / total);
+}
+
+/* ---- the rest ---- */
+
+static void divide(const float *x, float divisor, size_t n, bool bf16, void *out_act) {
+    for (size_t i = 0; i < n; i += LANES)
+        store_act(out_act, i, n, load(x, i, n) / v_set(divisor), bf16);
+}
+
+static void combine(const void *const *y_act, const float *gate, uint32_t terms, size_t n, bool bf16,
+                    float *x) {
+    for (size_t i = 0; i < n; i += LANES) {
+        vf sum = v_zero();
+        for (uint32_t j = 0; j < terms; j++)
+            sum = v_fma(v_set(gate[j]), load_act(y_act[j], i, n, bf16), sum);
+        store(x, i, n, load(x, i, n) + sum);
+    }
+}
+
+static void mean(const float *x, size_t rows, size_t width, bool bf16, void *out_act) {
+    for (size_t i = 0; i < width; i += LANES) {
+        vf sum = v_zero();
+        for (size_t r = 0; r < rows; r++)
+            sum = sum + load(x + r * width, i, width);
+        store_act(out_act, i, width, sum / v_set((float)rows), bf16);
+    }
+}
+
+static void transpose(const void *x, size_t stride, uint32_t rows, size_t n, uint32_t *out) {
+    for (uint32_t r = 0; r < PANEL; r++) {
+        const char *row = (const char *)x + r * stride;
+        for (size_t i = 0; i < n; i++) {
+            out[i * PANEL + r] = 0;
+            if (r < rows)
+                memcpy(out + i * PANEL + r, row + i * 4, 4);
+        }
+    }
+}
+
+const struct row_ops isa_name(rows) = {
+    .epilogue = epilogue,
+    .exponents = exponents,
+    .layernorm = layernorm,
+    .divide = divide,
+    .combine = combine,
+    .mean = mean,
+    .sum_squares = sum_squares,
+    .softmax = softmax,
+    .transpose = transpose,
+};

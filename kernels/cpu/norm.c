@@ -1,0 +1,82 @@
+/* norm.c - operations on independent rows: LayerNorm, the mean over a sequence, unit vectors. */
+#include <math.h>
+
+#include "cpu.h"
+
+enum { LEAST_SHARE = 1 << 14 }; /* elements, a few microseconds */
+
+struct layernorm_job {
+    const struct cpu *self;
+    const float *x, *weight, *bias;
+    float eps;
+    size_t rows;
+    uint32_t width, chunks;
+    void *out_act;
+    float *out_f32;
+};
+
+static void layernorm_chunk(void *context, uint32_t chunk, uint32_t thread) {
+    (void)thread;
+    const struct layernorm_job *job = context;
+    const struct cpu *self = job->self;
+    size_t first, last;
+    chunk_range(job->rows, chunk, job->chunks, &first, &last);
+    for (size_t r = first; r < last; r++)
+        self->isa->rows->layernorm(job->x + r * job->width, job->weight, job->bias, job->eps, job->width,
+                                   self->bf16,
+                                   job->out_act ? act_row_out(self, job->out_act, r, job->width) : NULL,
+                                   job->out_f32 ? job->out_f32 + r * job->width : NULL);
+}
+
+void cpu_layernorm(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
+                   size_t rows, uint32_t width, void *out_act, float *out_f32) {
+    const struct cpu *self = (struct cpu *)k;
+    struct layernorm_job job = {.self = self,
+                                .x = x,
+                                .weight = weight,
+                                .bias = bias,
+                                .eps = eps,
+                                .rows = rows,
+                                .width = width,
+                                .chunks = cpu_chunks(self, rows * width, LEAST_SHARE, rows),
+                                .out_act = out_act,
+                                .out_f32 = out_f32};
+    threads_run(self->threads, job.chunks, layernorm_chunk, &job);
+}
+
+struct mean_job {
+    const struct cpu *self;
+    const float *x;
+    const uint32_t *start;
+    size_t n;
+    uint32_t width, chunks;
+    void *out;
+};
+
+static void mean_chunk(void *context, uint32_t chunk, uint32_t thread) {
+    (void)thread;
+    const struct mean_job *job = context;
+    size_t first, last;
+    chunk_range(job->n, chunk, job->chunks, &first, &last);
+    for (size_t i = first; i < last; i++)
+        job->self->isa->rows->mean(job->x + (size_t)job->start[i] * job->width,
+                                   job->start[i + 1] - job->start[i], job->width, job->self->bf16,
+                                   act_row_out(job->self, job->out, i, job->width));
+}
+
+void cpu_pool_mean(struct kernels *k, const float *x, const uint32_t *start, size_t n, uint32_t width,
+                   void *out) {
+    const struct cpu *self = (struct cpu *)k;
+    struct mean_job job = {.self = self, .x = x, .start = start, .n = n, .width = width, .out = out};
+    job.chunks = n ? cpu_chunks(self, (size_t)(start[n] - start[0]) * width, LEAST_SHARE, n) : 0;
+    threads_run(self->threads, job.chunks, mean_chunk, &job);
+}
+
+void cpu_normalize(struct kernels *k, float *z, size_t n, uint32_t width) {
+    const struct cpu *self = (struct cpu *)k;
+    for (size_t i = 0; i < n; i++, z += width) {
+        float length = sqrtf(self->isa->rows->sum_squares(z, width));
+        if (length > 0)
+            self->isa->rows->divide(z, length, width, false, z);
+    }
+}

@@ -1,0 +1,104 @@
+#include "fixture.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cpu/cpu.h"
+#include "cpu/cpuid.h"
+#include "number.h"
+
+const uint32_t one_thread[] = {1, 0}, few_threads[] = {1, 2, 3, 0};
+
+void for_each_fixture(const uint32_t *threads, void (*test)(const struct fixture *f)) {
+    const enum limoe_dtype dtype[] = {LIMOE_FLOAT32, LIMOE_BFLOAT16};
+    for (size_t i = 0; isa_at(i); i++)
+        for (size_t d = 0; d < 2 && isa_present(isa_at(i)); d++)
+            for (const uint32_t *t = threads; *t; t++) {
+                struct fixture f = {.isa = isa_at(i)->name, .bf16 = d == 1, .threads = *t};
+                struct limoe_error err;
+                assert_int_equal(kernels_reference_create(dtype[d], &f.reference, &err), LIMOE_OK);
+                assert_int_equal(cpu_create(isa_at(i), dtype[d], *t, &f.cpu, &err), LIMOE_OK);
+                test(&f);
+                assert_int_equal(f.cpu->ops->sync(f.cpu, &err), LIMOE_OK);
+                f.cpu->ops->destroy(f.cpu);
+                f.reference->ops->destroy(f.reference);
+            }
+}
+
+/* splitmix64 */
+static uint64_t random_bits(struct random_stream *s) {
+    uint64_t z = s->state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+float random_float(struct random_stream *s) {
+    return (float)(int32_t)(random_bits(s) >> 40) * 0x1p-23f - 1.0f;
+}
+
+uint32_t random_below(struct random_stream *s, uint32_t n) {
+    return (uint32_t)(random_bits(s) >> 32) % n;
+}
+
+float *random_floats(struct random_stream *s, size_t n, float scale) {
+    float *v = malloc((n ? n : 1) * sizeof *v);
+    assert_non_null(v);
+    for (size_t i = 0; i < n; i++)
+        v[i] = random_float(s) * scale;
+    return v;
+}
+
+float *put_floats(struct kernels *k, const float *host, size_t n) {
+    float *p = k->ops->alloc(k, n * sizeof *p);
+    assert_non_null(p);
+    k->ops->upload(k, p, host, n * sizeof *p);
+    return p;
+}
+
+void *put_act(struct kernels *k, const float *host, size_t n) {
+    if (k->dtype == LIMOE_FLOAT32)
+        return put_floats(k, host, n);
+    uint16_t *b = malloc((n ? n : 1) * sizeof *b), *p = k->ops->alloc(k, n * sizeof *p);
+    assert_non_null(b);
+    assert_non_null(p);
+    for (size_t i = 0; i < n; i++)
+        b[i] = bf16_from_float(host[i]);
+    k->ops->upload(k, p, b, n * sizeof *p);
+    free(b);
+    return p;
+}
+
+float *get_act(struct kernels *k, const void *act, size_t n) {
+    float *v = malloc((n ? n : 1) * sizeof *v);
+    assert_non_null(v);
+    if (k->dtype == LIMOE_FLOAT32) {
+        k->ops->download(k, v, act, n * sizeof *v);
+        return v;
+    }
+    uint16_t *b = malloc((n ? n : 1) * sizeof *b);
+    assert_non_null(b);
+    k->ops->download(k, b, act, n * sizeof *b);
+    for (size_t i = 0; i < n; i++)
+        v[i] = bf16_to_float(b[i]);
+    free(b);
+    return v;
+}
+
+void assert_close(const struct fixture *f, const char *what, const float *got, const float *want, size_t n,
+                  float absolute, float relative) {
+    for (size_t i = 0; i < n; i++)
+        if (!(fabsf(got[i] - want[i]) <= absolute + relative * fabsf(want[i])))
+            fail_msg("%s, %s, %s, %u threads: element %zu is %.9g, the reference has %.9g", what, f->isa,
+                     f->bf16 ? "bfloat16" : "float32", f->threads, i, (double)got[i], (double)want[i]);
+}
+
+void assert_same_bits(const struct fixture *f, const char *what, const void *got, const void *want,
+                      size_t bytes) {
+    const unsigned char *a = got, *b = want;
+    for (size_t i = 0; i < bytes; i++)
+        if (a[i] != b[i])
+            fail_msg("%s, %s, %s, %u threads: byte %zu differs", what, f->isa,
+                     f->bf16 ? "bfloat16" : "float32", f->threads, i);
+}
