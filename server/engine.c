@@ -140,7 +140,8 @@ static enum limoe_status compute(struct engine *engine, const struct queue_slice
         from += slice->count * model->embed;
         row += slice->rows;
     }
-    metrics_experts(engine->options.metrics, engine->load);
+    if (!slices[0].job->probe)
+        metrics_experts(engine->options.metrics, engine->load);
     return LIMOE_OK;
 }
 
@@ -186,7 +187,8 @@ static void run_step(struct engine *engine) {
                   engine->step.items, err.message);
         compute_apart(engine, routed && engine->expert && engine->gate);
     }
-    count_step(engine, started);
+    if (!engine->step.slices[0].job->probe)
+        count_step(engine, started);
 }
 
 static void *engine_main(void *argument) {

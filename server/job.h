@@ -44,7 +44,7 @@ struct job {
     size_t taken, finished;    /* items handed to the engine; items it has given back */
     uint64_t rows, taken_rows; /* tokens of all items; of those taken */
     bool waiting;              /* linked in the list of jobs with items to take */
-    bool uncounted;            /* no part of the queue's load */
+    bool probe;                /* of the engine's health: in no count, and alone in its step */
 };
 
 #endif

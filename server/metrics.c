@@ -50,12 +50,12 @@ struct metrics {
 static const char *const modality_names[LIMOE_MODALITIES] = {[LIMOE_IMAGE] = "image", [LIMOE_TEXT] = "text"};
 static const char *const stage_names[METRICS_STAGES] = {"queue", "preprocess", "inference"};
 
-static void add(counter *counter, uint64_t more) {
-    atomic_fetch_add_explicit(counter, more, memory_order_relaxed);
+static void add(counter *count, uint64_t more) {
+    atomic_fetch_add_explicit(count, more, memory_order_relaxed);
 }
 
-static unsigned long long get(counter *counter) {
-    return atomic_load_explicit(counter, memory_order_relaxed);
+static unsigned long long get(counter *count) {
+    return atomic_load_explicit(count, memory_order_relaxed);
 }
 
 /* ---- life */

@@ -115,7 +115,7 @@ static void give_up(struct queue *queue, struct job *job, enum job_outcome outco
     job->outcome = outcome;
     if (job->waiting)
         unlink_job(queue, job);
-    if (!job->uncounted)
+    if (!job->probe)
         subtract_load(queue, &(struct queue_load){job->n - job->taken, job->rows - job->taken_rows, 0});
     if (job->taken == job->finished)
         ended_add(ended, job);
@@ -203,7 +203,7 @@ static bool push(struct queue *queue, struct job *job, bool first) {
     job->rows = job->taken_rows = 0;
     for (size_t i = 0; i < job->n; i++)
         job->rows += job->items[i].length;
-    job->uncounted = first;
+    job->probe = first;
 
     pthread_mutex_lock(&queue->lock);
     bool open = !queue->closed;
@@ -264,9 +264,11 @@ bool queue_take(struct queue *queue, uint64_t tokens, struct queue_step *step) {
     int64_t now = clock_now();
     for (bool room = true; room && queue->head;) {
         struct job *job = queue->head;
-        room = take_turn(job, tokens, quantum, step, now);
+        room = job->probe ? take_turn(job, UINT64_MAX, UINT64_MAX, step, now)
+                          : take_turn(job, tokens, quantum, step, now);
         if (job->taken == job->n) {
             unlink_job(queue, job);
+            room = room && !job->probe;
         } else if (room) { /* its turn is over; the others first, then again */
             unlink_job(queue, job);
             link_last(queue, job);
@@ -288,7 +290,7 @@ void queue_give_back(struct queue *queue, struct queue_step *step) {
         struct job *job = slice->job;
         job->finished += slice->count;
         job->ended = now;
-        if (!job->uncounted) {
+        if (!job->probe) {
             computed.items += slice->count;
             computed.tokens += slice->rows;
         }

@@ -61,7 +61,8 @@ unsigned queue_drain_seconds(struct queue *queue);
 /* Hands over a job whose items and tokens are admitted. False: the queue is closed, and the job still the
  * caller's. */
 bool queue_push(struct queue *queue, struct job *job);
-/* The same for a job that goes first and counts towards no limit: the probe of the engine's health. */
+/* The same for the probe of the engine's health: it goes first, in a step of its own, whole, and counts
+ * towards no limit. */
 bool queue_push_first(struct queue *queue, struct job *job);
 
 /* Waits until there is a job, then fills the step: at most `tokens` tokens, or one item if that alone has
