@@ -80,6 +80,7 @@ int directory_teardown(void **state) {
 void directory_write(const char *dir, const char *name, const void *data, size_t size) {
     char *path = NULL;
     assert_true(asprintf(&path, "%s/%s", dir, name) >= 0);
+    unlink(path); /* truncating instead makes some file systems wait for the disk at closing */
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(data, 1, size, file), size);
