@@ -13,7 +13,7 @@
 
 /* A progressive file may refine the picture in as many scans as it likes, each of a few bytes and each a pass
  * over all coefficients. Encoders use about ten. */
-#define MAX_SCANS 100
+#define MAX_SCANS 64
 
 struct job {
     struct jpeg_decompress_struct jpeg;

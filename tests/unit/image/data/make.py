@@ -3,6 +3,7 @@
 Files of one stem hold the same pixels in every format; the .ppm is what they must decode to.
 """
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -65,6 +66,18 @@ def packbits(row: bytes) -> bytes:
     return out
 
 
+def riff(kind: bytes, data: bytes) -> bytes:
+    return kind + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2)
+
+
+def animation(stills: list[bytes]) -> bytes:
+    """WebP, without the alpha that libwebp's encoder adds between frames."""
+    size = struct.pack("<I", WIDTH - 1)[:3] + struct.pack("<I", HEIGHT - 1)[:3]
+    head = riff(b"VP8X", b"\x02\0\0\0" + size) + riff(b"ANIM", bytes(6))
+    frames = [riff(b"ANMF", bytes(6) + size + b"\x64\0\0\0" + still) for still in stills]
+    return riff(b"RIFF", b"WEBP" + head + b"".join(frames))
+
+
 def write(name: str, data: bytes) -> None:
     (HERE / name).write_bytes(data)
 
@@ -89,7 +102,10 @@ def main() -> None:
     few.save(HERE / "colours.gif", interlace=0)
     few.save(HERE / "colours-interlaced.gif", interlace=1)
     few.save(HERE / "colours-animated.gif", save_all=True, append_images=[few.rotate(180)], optimize=False)
-    image.save(HERE / "picture-animated.webp", lossless=True, save_all=True, append_images=[image.rotate(180)])
+    still = (HERE / "picture.webp").read_bytes()[12:]
+    other = io.BytesIO()
+    image.rotate(180).save(other, "WEBP", lossless=True)
+    write("picture-animated.webp", animation([still, other.getvalue()[12:]]))
 
     image.save(HERE / "photo.jpg", quality=90)
     image.save(HERE / "photo-progressive.jpg", quality=90, progressive=True)
