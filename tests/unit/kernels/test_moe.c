@@ -1,0 +1,223 @@
+/* Router, gate, plan, dispatch and combine. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+
+static const uint32_t expert_counts[] = {1, 2, 8, 16, 17, 33};
+
+static void check_router(const struct fixture *f) {
+    enum { ROWS = 100 };
+    struct random_stream s = {1};
+    for (size_t i = 0; i < sizeof expert_counts / sizeof *expert_counts; i++)
+        for (uint32_t width = 1; width < 200; width = width * 3 + 1) {
+            uint32_t experts = expert_counts[i];
+            float *x = random_floats(&s, (size_t)ROWS * width, 1);
+            float *w = random_floats(&s, (size_t)experts * width, 1);
+            size_t n = (size_t)ROWS * experts;
+            float *want = malloc(n * sizeof *want), *got = malloc(n * sizeof *got), *one = malloc(n * sizeof *one);
+            f->reference->ops->router_logits(f->reference, x, w, ROWS, width, experts, want);
+            f->cpu->ops->router_logits(f->cpu, x, w, ROWS, width, experts, got);
+            assert_close(f, "logits", got, want, n, 1e-5f, 1e-6f);
+            for (uint32_t rows = 1; rows < 40; rows = rows * 2 + 1) {
+                uint32_t first = random_below(&s, ROWS - rows);
+                f->cpu->ops->router_logits(f->cpu, x + (size_t)first * width, w, rows, width, experts, one);
+                assert_same_bits(f, "logits of some rows", one, got + (size_t)first * experts,
+                                 (size_t)rows * experts * sizeof *one);
+            }
+            free(x);
+            free(w);
+            free(want);
+            free(got);
+            free(one);
+        }
+}
+
+static void router_agrees(void **state) {
+    (void)state;
+    for_each_fixture(few_threads, check_router);
+}
+
+static void check_gate(const struct fixture *f) {
+    enum { ROWS = 333, MOST = 33 };
+    static float logits[ROWS * MOST], want_gate[ROWS * 3], gate[ROWS * 3];
+    static int32_t want_expert[ROWS * 3], expert[ROWS * 3];
+    struct random_stream s = {2};
+    for (size_t i = 0; i < sizeof expert_counts / sizeof *expert_counts; i++)
+        for (uint32_t top_k = 1; top_k <= 3 && top_k <= expert_counts[i]; top_k++)
+            for (int renormalize = 0; renormalize < 2; renormalize++) {
+                uint32_t experts = expert_counts[i];
+                for (size_t r = 0; r < ROWS; r++) {
+                    float scale = r % 3 ? 4 : 3000; /* also where all gates but one underflow */
+                    for (uint32_t e = 0; e < experts; e++)
+                        logits[r * experts + e] = random_float(&s) * scale;
+                }
+                size_t n = (size_t)ROWS * top_k;
+                f->reference->ops->gate(f->reference, logits, ROWS, experts, top_k, renormalize, want_expert,
+                                        want_gate);
+                f->cpu->ops->gate(f->cpu, logits, ROWS, experts, top_k, renormalize, expert, gate);
+                assert_close(f, "gate", gate, want_gate, n, 1e-7f, 2e-6f);
+                for (size_t a = 0; a < n; a++)
+                    assert_int_equal(expert[a], want_expert[a]);
+                f->cpu->ops->gate(f->cpu, logits + 7 * experts, 1, experts, top_k, renormalize, want_expert,
+                                  want_gate);
+                assert_same_bits(f, "gate of one row", want_gate, gate + 7 * top_k, top_k * sizeof *gate);
+            }
+}
+
+static void gate_agrees(void **state) {
+    (void)state;
+    for_each_fixture(few_threads, check_gate);
+}
+
+/* Equal logits are equal gates, and so are gates that underflowed to zero: the lower index wins. */
+static void check_ties(const struct fixture *f) {
+    const float logits[3][5] = {
+        {1, 2, 2, 0, 2}, {-500, 3, -600, -400, -500}, {0.5f, 0.5f, 0.5f, 0.5f, 0.5f}};
+    const int32_t want[3][3] = {{1, 2, 4}, {1, 0, 2}, {0, 1, 2}};
+    struct kernels *both[] = {f->reference, f->cpu};
+    for (int i = 0; i < 2; i++) {
+        int32_t expert[3][3];
+        float gate[3][3];
+        both[i]->ops->gate(both[i], logits[0], 3, 5, 3, false, expert[0], gate[0]);
+        assert_memory_equal(expert, want, sizeof want);
+        assert_true(fabsf(gate[2][1] - 0.2f) < 1e-7f);
+        assert_true(gate[1][0] == 1 && gate[1][1] == 0 && gate[1][2] == 0);
+    }
+}
+
+static void ties_go_to_the_lower_index(void **state) {
+    (void)state;
+    for_each_fixture(one_thread, check_ties);
+}
+
+/* ---- plan, dispatch, combine ---- */
+
+enum { ROWS = 217, TOP_K = 3, EXPERTS = 9, SLOTS = ROWS * TOP_K };
+
+/* Distinct experts a row; expert 4 never chosen; about a fifth dropped, row 5 whole. */
+static void draw_experts(struct random_stream *s, int32_t *expert) {
+    for (size_t r = 0; r < ROWS; r++)
+        for (uint32_t j = 0; j < TOP_K; j++) {
+            int32_t e;
+            bool again;
+            do {
+                e = (int32_t)random_below(s, EXPERTS);
+                again = e == 4;
+                for (uint32_t i = 0; i < j; i++)
+                    again |= expert[r * TOP_K + i] == e;
+            } while (again);
+            expert[r * TOP_K + j] = e;
+        }
+    for (size_t a = 0; a < SLOTS; a++)
+        if (random_below(s, 5) == 0 || a / TOP_K == 5)
+            expert[a] = -1;
+}
+
+static struct kernels_plan make_plan(struct kernels *k, const int32_t *expert) {
+    struct kernels_plan plan = {.offset = k->ops->alloc(k, (EXPERTS + 1) * sizeof(uint32_t)),
+                                .source = k->ops->alloc(k, SLOTS * sizeof(uint32_t)),
+                                .slot = k->ops->alloc(k, SLOTS * sizeof(uint32_t))};
+    k->ops->plan(k, expert, ROWS, EXPERTS, TOP_K, plan);
+    return plan;
+}
+
+static void free_plan(struct kernels *k, struct kernels_plan plan) {
+    k->ops->release(k, plan.offset);
+    k->ops->release(k, plan.source);
+    k->ops->release(k, plan.slot);
+}
+
+static void check_plan(const struct fixture *f) {
+    enum { WIDTH = 37 };
+    struct random_stream s = {3};
+    int32_t expert[SLOTS];
+    draw_experts(&s, expert);
+    struct kernels_plan want = make_plan(f->reference, expert), got = make_plan(f->cpu, expert);
+    uint32_t slots = want.offset[EXPERTS];
+    assert_in_range(slots, SLOTS / 2, SLOTS - 1); /* some are dropped */
+    assert_memory_equal(got.offset, want.offset, (EXPERTS + 1) * sizeof *got.offset);
+    assert_memory_equal(got.source, want.source, slots * sizeof *got.source);
+    assert_memory_equal(got.slot, want.slot, SLOTS * sizeof *got.slot);
+    assert_true(got.slot[5 * TOP_K] == KERNELS_DROPPED);
+
+    float *x = random_floats(&s, ROWS * WIDTH, 1), *gate = random_floats(&s, SLOTS, 1);
+    float *stream = random_floats(&s, ROWS * WIDTH, 1);
+    size_t bytes = slots * WIDTH * f->cpu->act_size;
+    void *in = put_act(f->cpu, x, ROWS * WIDTH);
+    void *a = f->reference->ops->alloc(f->reference, bytes), *b = f->cpu->ops->alloc(f->cpu, bytes);
+    f->reference->ops->dispatch(f->reference, in, want, EXPERTS, SLOTS, WIDTH, a);
+    f->cpu->ops->dispatch(f->cpu, in, got, EXPERTS, SLOTS, WIDTH, b);
+    assert_same_bits(f, "dispatch", b, a, bytes);
+
+    float *sum_a = put_floats(f->reference, stream, ROWS * WIDTH);
+    float *sum_b = put_floats(f->cpu, stream, ROWS * WIDTH);
+    f->reference->ops->combine(f->reference, a, want, gate, ROWS, TOP_K, WIDTH, sum_a);
+    f->cpu->ops->combine(f->cpu, b, got, gate, ROWS, TOP_K, WIDTH, sum_b);
+    assert_close(f, "combine", sum_b, sum_a, ROWS * WIDTH, 1e-6f, 1e-6f);
+    assert_same_bits(f, "a row dropped whole", sum_b + 5 * WIDTH, stream + 5 * WIDTH, WIDTH * sizeof(float));
+
+    f->reference->ops->release(f->reference, a);
+    f->reference->ops->release(f->reference, sum_a);
+    f->cpu->ops->release(f->cpu, b);
+    f->cpu->ops->release(f->cpu, sum_b);
+    f->cpu->ops->release(f->cpu, in);
+    free_plan(f->reference, want);
+    free_plan(f->cpu, got);
+    free(x);
+    free(gate);
+    free(stream);
+}
+
+static void plan_dispatch_and_combine_agree(void **state) {
+    (void)state;
+    for_each_fixture(few_threads, check_plan);
+}
+
+/* The order of a token's choices is not the order of its sum: experts ascending, whoever came first. */
+static void check_combine_order(const struct fixture *f) {
+    enum { WIDTH = 19 };
+    struct random_stream s = {4};
+    float *y = random_floats(&s, 3 * WIDTH, 1), *stream = random_floats(&s, WIDTH, 1);
+    void *act = put_act(f->cpu, y, 3 * WIDTH);
+    const float gates[] = {0.7f, 0.2f, 0.1f};
+    const int order[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    float *first = NULL;
+    for (int i = 0; i < 6; i++) {
+        uint32_t slot[3];
+        float gate[3];
+        for (int j = 0; j < 3; j++) {
+            slot[j] = (uint32_t)order[i][j];
+            gate[j] = gates[order[i][j]];
+        }
+        float *x = put_floats(f->cpu, stream, WIDTH);
+        f->cpu->ops->combine(f->cpu, act, (struct kernels_plan){.slot = slot}, gate, 1, 3, WIDTH, x);
+        if (first) {
+            assert_same_bits(f, "combine in another order", x, first, WIDTH * sizeof *x);
+            f->cpu->ops->release(f->cpu, x);
+        } else {
+            first = x;
+        }
+    }
+    f->cpu->ops->release(f->cpu, first);
+    f->cpu->ops->release(f->cpu, act);
+    free(y);
+    free(stream);
+}
+
+static void combine_adds_experts_ascending(void **state) {
+    (void)state;
+    for_each_fixture(one_thread, check_combine_order);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(router_agrees),
+        cmocka_unit_test(gate_agrees),
+        cmocka_unit_test(ties_go_to_the_lower_index),
+        cmocka_unit_test(plan_dispatch_and_combine_agree),
+        cmocka_unit_test(combine_adds_experts_ascending),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

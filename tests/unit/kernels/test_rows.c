@@ -1,0 +1,240 @@
+/* Operations on rows: embedding the input, LayerNorm, the activations' accuracy, reading the answer. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+
+static const uint32_t row_counts[] = {0, 1, 2, 3, 15, 16, 17, 33, 100};
+static const uint32_t widths[] = {1, 3, 7, 16, 17, 31, 64, 65, 192, 200};
+enum { ROWS = 100, WIDTHS = sizeof widths / sizeof *widths };
+
+static void check_layernorm(const struct fixture *f) {
+    struct random_stream s = {1};
+    for (size_t i = 0; i < WIDTHS; i++) {
+        uint32_t width = widths[i];
+        size_t n = (size_t)ROWS * width;
+        float *x = random_floats(&s, n, 3), *weight = random_floats(&s, width, 2);
+        float *bias = random_floats(&s, width, 1);
+        for (size_t r = 0; r < ROWS; r++) /* odd rows far from zero, where the mean has few digits to spare */
+            for (size_t c = 0; r % 2 && c < width; c++)
+                x[r * width + c] += 200;
+        float *want = malloc(n * sizeof *want), *got = malloc(n * sizeof *got), *one = malloc(n * sizeof *one);
+        void *want_act = f->reference->ops->alloc(f->reference, n * sizeof(float));
+        void *got_act = f->cpu->ops->alloc(f->cpu, n * sizeof(float));
+        f->reference->ops->layernorm(f->reference, x, weight, bias, 1e-6f, ROWS, width, want_act, want);
+        f->cpu->ops->layernorm(f->cpu, x, weight, bias, 1e-6f, ROWS, width, got_act, got);
+        float *a = get_act(f->reference, want_act, n), *b = get_act(f->cpu, got_act, n);
+        for (size_t r = 0; r < ROWS; r++) {
+            float absolute = r % 2 ? 1e-3f : 2e-5f;
+            size_t at = r * width;
+            assert_close(f, "layernorm float32", got + at, want + at, width, absolute, 1e-6f);
+            assert_close(f, "layernorm act", b + at, a + at, width, absolute, act_error(f));
+        }
+        for (size_t j = 0; j < sizeof row_counts / sizeof *row_counts; j++) {
+            uint32_t rows = row_counts[j], first = random_below(&s, ROWS - rows + 1);
+            f->cpu->ops->layernorm(f->cpu, x + (size_t)first * width, weight, bias, 1e-6f, rows, width, NULL,
+                                   one);
+            assert_same_bits(f, "layernorm of some rows", one, got + (size_t)first * width,
+                             (size_t)rows * width * sizeof *one);
+        }
+        f->reference->ops->release(f->reference, want_act);
+        f->cpu->ops->release(f->cpu, got_act);
+        free(a);
+        free(b);
+        free(x);
+        free(weight);
+        free(bias);
+        free(want);
+        free(got);
+        free(one);
+    }
+}
+
+static void layernorm_agrees(void **state) {
+    (void)state;
+    for_each_fixture(few_threads, check_layernorm);
+}
+
+static void check_pool(const struct fixture *f) {
+    static const uint32_t start[] = {0, 1, 3, 6, 21, 37, 54, 100};
+    enum { N = sizeof start / sizeof *start - 1 };
+    struct random_stream s = {2};
+    for (size_t i = 0; i < WIDTHS; i++) {
+        uint32_t width = widths[i];
+        float *x = random_floats(&s, (size_t)ROWS * width, 1);
+        void *want = f->reference->ops->alloc(f->reference, N * width * sizeof(float));
+        void *got = f->cpu->ops->alloc(f->cpu, N * width * sizeof(float));
+        f->reference->ops->pool_mean(f->reference, x, start, N, width, want);
+        f->cpu->ops->pool_mean(f->cpu, x, start, N, width, got);
+        /* One order of additions for all: equal to the last bit but for what a subnormal may lose. */
+        float *a = get_act(f->reference, want, N * width), *b = get_act(f->cpu, got, N * width);
+        assert_close(f, "pool_mean", b, a, N * width, 1e-30f, 0);
+
+        /* Unit vectors, one row all zero. */
+        float *z = random_floats(&s, (size_t)N * width, 5), *zc = put_floats(f->cpu, z, (size_t)N * width);
+        memset(zc + width, 0, width * sizeof *zc);
+        memset(z + width, 0, width * sizeof *z);
+        f->reference->ops->normalize(f->reference, z, N, width);
+        f->cpu->ops->normalize(f->cpu, zc, N, width);
+        assert_close(f, "normalize", zc, z, (size_t)N * width, 0, 1e-6f);
+        f->cpu->ops->release(f->cpu, zc);
+        f->cpu->ops->release(f->cpu, got);
+        f->reference->ops->release(f->reference, want);
+        free(z);
+        free(a);
+        free(b);
+        free(x);
+    }
+}
+
+static void pooling_and_unit_vectors_agree(void **state) {
+    (void)state;
+    for_each_fixture(few_threads, check_pool);
+}
+
+static void check_patches(const struct fixture *f) {
+    static const struct {
+        uint32_t size, patch, n;
+    } shapes[] = {{6, 2, 1}, {15, 5, 3}, {64, 8, 5}, {28, 14, 2}};
+    const float mean[] = {0.5f, 0.25f, 0.4f}, std[] = {0.5f, 0.3f, 0.2f};
+    struct random_stream s = {3};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        uint32_t size = shapes[i].size, patch = shapes[i].patch, n = shapes[i].n;
+        size_t bytes = (size_t)size * size * 3, elements = n * bytes;
+        uint8_t *pixels[5];
+        for (uint32_t p = 0; p < n; p++) {
+            pixels[p] = malloc(bytes);
+            for (size_t b = 0; b < bytes; b++)
+                pixels[p][b] = (uint8_t)random_below(&s, 256);
+        }
+        void *want = f->reference->ops->alloc(f->reference, elements * f->reference->act_size);
+        void *got = f->cpu->ops->alloc(f->cpu, elements * f->cpu->act_size);
+        f->reference->ops->patches(f->reference, (const uint8_t *const *)pixels, n, size, patch, mean, std,
+                                   want);
+        f->cpu->ops->patches(f->cpu, (const uint8_t *const *)pixels, n, size, patch, mean, std, got);
+        assert_same_bits(f, "patches", got, want, elements * f->cpu->act_size);
+        /* The layout itself: element (r * patch + c) * 3 + ch of the last patch is its own pixel. */
+        float *flat = get_act(f->cpu, got, elements);
+        uint32_t r = patch - 1, c = patch / 2, ch = 1, y = size - patch + r, x = size - patch + c;
+        float pixel = (float)pixels[n - 1][((size_t)y * size + x) * 3 + ch] / 255;
+        size_t at = elements - (size_t)patch * patch * 3 + ((size_t)r * patch + c) * 3 + ch;
+        assert_true(fabsf(flat[at] - (pixel - mean[ch]) / std[ch]) < (f->bf16 ? 0.01f : 1e-6f));
+        free(flat);
+        f->reference->ops->release(f->reference, want);
+        f->cpu->ops->release(f->cpu, got);
+        for (uint32_t p = 0; p < n; p++)
+            free(pixels[p]);
+    }
+}
+
+static void patches_agree(void **state) {
+    (void)state;
+    for_each_fixture(few_threads, check_patches);
+}
+
+static void check_embed(const struct fixture *f) {
+    enum { VOCAB = 11, WIDTH = 21, N = 13, PLACES = 4 };
+    struct random_stream s = {4};
+    /* Stored in each format, at an odd address. */
+    const enum kernels_storage storage[] = {KERNELS_F32, KERNELS_BF16, KERNELS_F16};
+    unsigned char raw[VOCAB * WIDTH * 4 + 1];
+    for (int t = 0; t < 3; t++) {
+        for (size_t i = 0; i < VOCAB * WIDTH; i++) {
+            float v = random_float(&s);
+            uint16_t half = (uint16_t)random_below(&s, 0x7c00); /* finite in both 16-bit formats */
+            if (storage[t] == KERNELS_F32)
+                memcpy(raw + 1 + 4 * i, &v, 4);
+            else
+                memcpy(raw + 1 + 2 * i, &half, 2);
+        }
+        float *position = random_floats(&s, PLACES * WIDTH, 1), want[N * WIDTH], got[N * WIDTH];
+        int32_t id[N];
+        uint32_t place[N];
+        for (int i = 0; i < N; i++) {
+            id[i] = (int32_t)random_below(&s, VOCAB);
+            place[i] = random_below(&s, PLACES);
+        }
+        struct kernels *both[] = {f->reference, f->cpu};
+        float *x[] = {want, got};
+        for (int k = 0; k < 2; k++) {
+            struct kernels_table *table;
+            struct limoe_error err;
+            assert_int_equal(both[k]->ops->load_table(both[k], (struct kernels_tensor){raw + 1, storage[t]}, VOCAB,
+                                                      WIDTH, &table, &err),
+                             LIMOE_OK);
+            both[k]->ops->embed_tokens(both[k], table, position, id, place, N, x[k]);
+            both[k]->ops->table_free(both[k], table);
+        }
+        assert_same_bits(f, "embed_tokens", got, want, sizeof want);
+        if (storage[t] == KERNELS_F32) {
+            float v;
+            memcpy(&v, raw + 1 + ((size_t)id[2] * WIDTH + 5) * 4, 4);
+            assert_true(got[2 * WIDTH + 5] == v + position[place[2] * WIDTH + 5]);
+        }
+        f->reference->ops->tile_rows(f->reference, position, PLACES, 3, WIDTH, want);
+        f->cpu->ops->tile_rows(f->cpu, position, PLACES, 3, WIDTH, got);
+        assert_same_bits(f, "tile_rows", got, want, 3 * PLACES * WIDTH * sizeof *got);
+        assert_same_bits(f, "tile_rows", got + 2 * PLACES * WIDTH, position, PLACES * WIDTH * sizeof *got);
+        free(position);
+    }
+}
+
+static void embedding_agrees(void **state) {
+    (void)state;
+    for_each_fixture(one_thread, check_embed);
+}
+
+/* The activations over their whole range, against double precision: within 3 units in the last place of
+ * |v|, which bounds |y|. The matrix is the identity, so v is the input. */
+static void check_activations(const struct fixture *f) {
+    enum { N = 4801 };
+    if (f->bf16)
+        return; /* the same arithmetic, rounded */
+    float one = 1, *x = f->cpu->ops->alloc(f->cpu, N * sizeof *x), *y = f->cpu->ops->alloc(f->cpu, N * sizeof *y);
+    for (int i = 0; i < N; i++)
+        x[i] = (float)(i - N / 2) / 200;
+    x[0] = -1e4f;
+    x[1] = 1e4f;
+    x[2] = -1e-30f;
+    struct kernels_matrix *m;
+    struct limoe_error err;
+    assert_int_equal(f->cpu->ops->pack(f->cpu, (struct kernels_tensor){&one, KERNELS_F32},
+                                       (struct kernels_tensor){0}, 1, 1, 1, &m, &err),
+                     LIMOE_OK);
+    const enum kernels_epilogue kinds[] = {KERNELS_GELU_TANH, KERNELS_GELU_ERF, KERNELS_QUICK_GELU};
+    for (int e = 0; e < 3; e++) {
+        f->cpu->ops->linear(f->cpu, m, x, N, kinds[e], y);
+        for (int i = 0; i < N; i++) {
+            double v = x[i], want;
+            if (kinds[e] == KERNELS_GELU_TANH)
+                want = v / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (v + 0.044715 * v * v * v)));
+            else if (kinds[e] == KERNELS_GELU_ERF)
+                want = v / 2 * erfc(-v / sqrt(2));
+            else
+                want = v / (1 + exp(-1.702 * v));
+            double error = fabs(y[i] - want) / (fabs(v) + 1e-300);
+            if (!(error <= 3 * 0x1p-24))
+                fail_msg("%s: activation %d of %.9g is %.9g, not %.17g", f->isa, e, v, (double)y[i], want);
+        }
+    }
+    f->cpu->ops->matrix_free(f->cpu, m);
+    f->cpu->ops->release(f->cpu, x);
+    f->cpu->ops->release(f->cpu, y);
+}
+
+static void activations_are_accurate(void **state) {
+    (void)state;
+    for_each_fixture(one_thread, check_activations);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(layernorm_agrees),
+        cmocka_unit_test(pooling_and_unit_vectors_agree),
+        cmocka_unit_test(patches_agree),
+        cmocka_unit_test(embedding_agrees),
+        cmocka_unit_test(activations_are_accurate),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
