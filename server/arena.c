@@ -43,8 +43,6 @@ void arena_free(struct arena *arena) {
 }
 
 static struct chunk *chunk_new(struct arena *arena, size_t capacity) {
-    if (capacity > SIZE_MAX - sizeof(struct chunk))
-        return NULL;
     struct chunk *chunk = malloc(sizeof *chunk + capacity);
     if (!chunk)
         return NULL;
@@ -55,7 +53,7 @@ static struct chunk *chunk_new(struct arena *arena, size_t capacity) {
 
 void *arena_alloc(struct arena *arena, size_t size) {
     const size_t align = alignof(max_align_t);
-    if (size > SIZE_MAX - align)
+    if (size > PTRDIFF_MAX / 2) /* more than any address space; what follows cannot overflow */
         return NULL;
     size = (size + align - 1) / align * align;
 

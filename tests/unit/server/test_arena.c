@@ -1,0 +1,63 @@
+/* test_arena.c - protects alignment, separateness and the bounds of the memory pool. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "arena.h"
+
+static void allocations_are_aligned_and_apart(void **state) {
+    (void)state;
+    enum { N = 3000 };
+    static unsigned char *pieces[N];
+    static size_t sizes[N];
+    struct arena *arena = arena_new();
+    assert_non_null(arena);
+    for (size_t i = 0; i < N; i++) {
+        sizes[i] = i % 97 == 0 ? 5000 * (i % 7) : i % 61; /* small ones between large ones */
+        pieces[i] = arena_alloc(arena, sizes[i]);
+        assert_non_null(pieces[i]);
+        assert_int_equal((uintptr_t)pieces[i] % _Alignof(max_align_t), 0);
+        memset(pieces[i], (int)(i & 0xFF), sizes[i]);
+    }
+    for (size_t i = 0; i < N; i++)
+        for (size_t k = 0; k < sizes[i]; k++)
+            assert_int_equal(pieces[i][k], i & 0xFF);
+    assert_true(arena_size(arena) > 0);
+    arena_free(arena);
+}
+
+static void arrays_are_zeroed_and_do_not_overflow(void **state) {
+    (void)state;
+    struct arena *arena = arena_new();
+    memset(arena_alloc(arena, 100), 0xFF, 100);
+    const uint32_t *array = arena_array(arena, 1000, sizeof *array);
+    for (size_t i = 0; i < 1000; i++)
+        assert_int_equal(array[i], 0);
+    assert_null(arena_array(arena, SIZE_MAX / 2, 3));
+    assert_null(arena_alloc(arena, SIZE_MAX));
+    assert_null(arena_alloc(arena, SIZE_MAX - 64));
+    arena_free(arena);
+}
+
+static void texts_are_copied_with_their_end(void **state) {
+    (void)state;
+    struct arena *arena = arena_new();
+    assert_string_equal(arena_copy(arena, "catalogue", 3), "cat");
+    assert_string_equal(arena_copy(arena, NULL, 0), "");
+    assert_string_equal(arena_print(arena, "input[%d].%s", 12, "image"), "input[12].image");
+    arena_free(arena);
+    arena_free(NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(allocations_are_aligned_and_apart),
+        cmocka_unit_test(arrays_are_zeroed_and_do_not_overflow),
+        cmocka_unit_test(texts_are_copied_with_their_end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
