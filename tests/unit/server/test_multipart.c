@@ -1,0 +1,142 @@
+/* test_multipart.c - protects the reading of multipart bodies: parts byte for byte, and a clear error
+ * otherwise. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "multipart.h"
+
+struct parsed {
+    struct arena *arena;
+    struct request_field *parts;
+    size_t n;
+    struct api_error error;
+    bool good;
+};
+
+static struct parsed parse_bytes(const char *type, const char *body, size_t size) {
+    struct parsed parsed = {.arena = arena_new()};
+    assert_non_null(parsed.arena);
+    parsed.good = multipart_parse(type, body, size, parsed.arena, &parsed.parts, &parsed.n, &parsed.error);
+    return parsed;
+}
+
+static struct parsed parse(const char *type, const char *body) {
+    return parse_bytes(type, body, strlen(body));
+}
+
+static void assert_part(const struct request_field *part, const char *name, const void *bytes, size_t size) {
+    assert_string_equal(part->name, name);
+    assert_int_equal(part->size, size);
+    assert_memory_equal(part->bytes, bytes, size);
+}
+
+static void assert_fails(const char *type, const char *body, const char *part_of_message) {
+    struct parsed parsed = parse(type, body);
+    assert_false(parsed.good);
+    assert_int_equal(parsed.error.status, 400);
+    assert_non_null(strstr(parsed.error.message, part_of_message));
+    arena_free(parsed.arena);
+}
+
+#define TYPE "multipart/form-data; boundary=xyz"
+#define HEAD "Content-Disposition: form-data; name="
+
+static void test_fields_and_files(void **state) {
+    (void)state;
+    static const char body[] = "--xyz\r\n" HEAD "\"labels\"\r\n\r\ncat\r\n--xyz\r\n" HEAD
+                               "\"image\"; filename=\"a \\\"b\\\".png\"\r\nContent-Type: image/png\r\n\r\n"
+                               "\x89PNG\0\r\n--xy\r\nz\r\n--xyz--\r\n";
+    struct parsed parsed = parse_bytes(TYPE, body, sizeof body - 1);
+    assert_true(parsed.good);
+    assert_int_equal(parsed.n, 2);
+    assert_part(&parsed.parts[0], "labels", "cat", 3);
+    assert_null(parsed.parts[0].filename);
+    assert_part(&parsed.parts[1], "image", "\x89PNG\0\r\n--xy\r\nz", 14);
+    assert_string_equal(parsed.parts[1].filename, "a \"b\".png");
+    assert_string_equal(parsed.parts[1].content_type, "image/png");
+    arena_free(parsed.arena);
+}
+
+static void test_repeated_and_empty_parts(void **state) {
+    (void)state;
+    struct parsed parsed = parse(TYPE, "--xyz\r\n" HEAD "labels\r\n\r\n\r\n--xyz\r\n" HEAD
+                                       "labels\r\n\r\n\r\n--xyz\r\n" HEAD "\"labels\"\r\n\r\ndog\r\n--xyz--");
+    assert_true(parsed.good);
+    assert_int_equal(parsed.n, 3);
+    assert_part(&parsed.parts[0], "labels", "", 0);
+    assert_part(&parsed.parts[1], "labels", "", 0);
+    assert_part(&parsed.parts[2], "labels", "dog", 3);
+    arena_free(parsed.arena);
+}
+
+static void test_preamble_epilogue_and_parameters(void **state) {
+    (void)state;
+    struct parsed parsed =
+        parse("Multipart/Form-Data; charset=utf-8; Boundary=\"a b\" ; x=y",
+              "hello\r\n--a b  \r\nCONTENT-DISPOSITION: form-data; name=\"n\"\r\n\r\nv\r\n--a b--\r\nbye");
+    assert_true(parsed.good);
+    assert_int_equal(parsed.n, 1);
+    assert_part(&parsed.parts[0], "n", "v", 1);
+    arena_free(parsed.arena);
+}
+
+static void test_no_parts(void **state) {
+    (void)state;
+    struct parsed parsed = parse(TYPE, "--xyz--\r\n");
+    assert_true(parsed.good);
+    assert_int_equal(parsed.n, 0);
+    arena_free(parsed.arena);
+}
+
+static void test_malformed(void **state) {
+    (void)state;
+    assert_fails("multipart/form-data", "", "boundary");
+    assert_fails("multipart/form-data; boundary=", "", "boundary");
+    assert_fails("multipart/form-data; boundary=\"abc", "", "boundary");
+    assert_fails(TYPE, "", "does not hold its boundary");
+    assert_fails(TYPE, "just text", "does not hold its boundary");
+    assert_fails(TYPE, "--xyz", "followed neither");
+    assert_fails(TYPE, "--xyzzy\r\n" HEAD "a\r\n\r\nb\r\n--xyz--", "followed neither");
+    assert_fails(TYPE, "--xyz\r\n" HEAD "a\r\n", "no empty line");
+    assert_fails(TYPE, "--xyz\r\n" HEAD "a\r\n\r\nb", "ends within part 0");
+    assert_fails(TYPE, "--xyz\r\n" HEAD "a\r\n\r\nb\r\n--xyz", "followed neither");
+    assert_fails(TYPE, "--xyz\r\n\r\nb\r\n--xyz--", "part 0 of the multipart body has no name");
+    assert_fails(TYPE, "--xyz\r\nContent-Disposition: form-data\r\n\r\nb\r\n--xyz--", "no name");
+    assert_fails(TYPE, "--xyz\r\n" HEAD "\"a\r\n\r\nb\r\n--xyz--", "no name");
+    assert_fails(TYPE, "--xyz\r\n" HEAD "a; filename=\"b\r\n\r\nb\r\n--xyz--", "never closed");
+    assert_fails(TYPE, "--xyz\r\n" HEAD "a\r\nContent-Transfer-Encoding: base64\r\n\r\nYQ==\r\n--xyz--",
+                 "base64");
+}
+
+/* Whatever a body is cut to, it is read within its bounds (AddressSanitizer) and refused. */
+static void test_every_truncation_is_refused(void **state) {
+    (void)state;
+    static const char body[] =
+        "--xyz\r\n" HEAD "\"labels\"\r\n\r\ncat\r\n--xyz\r\n" HEAD "\"b\"\r\n\r\n\r\n--xyz--";
+    for (size_t size = 0; size < sizeof body - 1; size++) {
+        char *cut = test_malloc(size + 1);
+        memcpy(cut, body, size);
+        struct parsed parsed = parse_bytes(TYPE, cut, size);
+        assert_false(parsed.good);
+        arena_free(parsed.arena);
+        test_free(cut);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fields_and_files),
+        cmocka_unit_test(test_repeated_and_empty_parts),
+        cmocka_unit_test(test_preamble_epilogue_and_parameters),
+        cmocka_unit_test(test_no_parts),
+        cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_every_truncation_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

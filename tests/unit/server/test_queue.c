@@ -1,0 +1,361 @@
+/* test_queue.c - protects what the queue promises: its bound, fairness between jobs, and that every job ends
+ * once. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "clock.h"
+#include "queue.h"
+
+#define MOST 4096
+
+struct probe_job {
+    struct job job;
+    struct limoe_item items[MOST];
+    int ended; /* how often done() was called */
+};
+
+static void done(struct job *job) {
+    ((struct probe_job *)job)->ended++;
+}
+
+/* n items of `length` tokens each. */
+static struct probe_job *make(size_t n, uint32_t length) {
+    struct probe_job *job = calloc(1, sizeof *job);
+    assert_non_null(job);
+    for (size_t i = 0; i < n; i++)
+        job->items[i].length = length;
+    job->job.items = job->items;
+    job->job.n = n;
+    job->job.done = done;
+    return job;
+}
+
+static void push(struct queue *queue, struct probe_job *job) {
+    struct queue_load load = {.items = job->job.n};
+    for (size_t i = 0; i < job->job.n; i++)
+        load.tokens += job->items[i].length;
+    queue_charge(queue, &load);
+    assert_true(queue_push(queue, &job->job));
+}
+
+static const struct queue_load wide = {1000000, 1000000, 1000000};
+
+static void test_admission_stops_at_each_limit(void **state) {
+    (void)state;
+    const struct queue_load limits[] = {{10, 1000, 1000}, {1000, 10, 1000}, {1000, 1000, 10}};
+    const struct queue_load nine[] = {{9, 1, 1}, {1, 9, 1}, {1, 1, 9}};
+    const struct queue_load hundred[] = {{100, 1, 1}, {1, 100, 1}, {1, 1, 100}};
+    const struct queue_load one = {1, 1, 1};
+    for (size_t i = 0; i < 3; i++) {
+        struct queue *queue = queue_new(&limits[i]);
+        assert_true(queue_admit(queue, &nine[i]));
+        assert_true(queue_admit(queue, &hundred[i])); /* the one that crosses the limit comes in whole */
+        assert_false(queue_admit(queue, &one));
+        struct queue_load depth = queue_depth(queue);
+        assert_int_equal(depth.items + depth.tokens + depth.bytes, 9 + 100 + 2 + 2);
+        queue_release(queue, &hundred[i]);
+        assert_true(queue_admit(queue, &one));
+        queue_free(queue);
+    }
+}
+
+static void test_a_long_job_does_not_starve_a_short_one(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *first = make(2048, 16), *second = make(1, 16);
+    struct queue_step step;
+    assert_true(queue_step_init(&step, 256));
+    push(queue, first);
+    push(queue, second);
+    assert_true(queue_take(queue, 256, &step));
+    assert_int_equal(step.rows, 256);
+    assert_int_equal(second->job.taken, 1);
+    queue_give_back(queue, &step);
+    assert_int_equal(second->ended, 1);
+    assert_int_equal(second->job.outcome, JOB_DONE);
+    assert_int_equal(first->ended, 0);
+    size_t steps = 1;
+    for (; !first->ended; steps++) {
+        assert_true(queue_take(queue, 256, &step));
+        assert_true(step.rows <= 256);
+        queue_give_back(queue, &step);
+    }
+    assert_int_equal(steps, 129); /* 2,049 items, 16 a step */
+    struct queue_load depth = queue_depth(queue);
+    assert_int_equal(depth.items + depth.tokens, 0);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(first);
+    free(second);
+}
+
+static void test_two_long_jobs_share_steps_equally(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *a = make(1000, 4), *b = make(1000, 4);
+    struct queue_step step;
+    assert_true(queue_step_init(&step, 512));
+    push(queue, a);
+    push(queue, b);
+    for (int i = 0; i < 5; i++) {
+        assert_true(queue_take(queue, 512, &step));
+        assert_int_equal(step.items, 128);
+        queue_give_back(queue, &step);
+        assert_int_equal(a->job.taken, b->job.taken);
+    }
+    queue_abandon(queue);
+    assert_int_equal(a->ended + b->ended, 2);
+    assert_int_equal(a->job.outcome, JOB_ABANDONED);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(a);
+    free(b);
+}
+
+static void test_items_come_in_order_and_once(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *jobs[5];
+    size_t seen[5] = {0};
+    for (size_t i = 0; i < 5; i++) {
+        jobs[i] = make(1 + 37 * i, (uint32_t)(1 + 7 * i));
+        push(queue, jobs[i]);
+    }
+    struct queue_step step;
+    assert_true(queue_step_init(&step, 100));
+    size_t ended = 0;
+    while (ended < 5) {
+        assert_true(queue_take(queue, 100, &step));
+        uint64_t rows = 0;
+        for (size_t i = 0; i < step.n_slices; i++) {
+            const struct queue_slice *slice = &step.slices[i];
+            size_t which = 0;
+            while (&jobs[which]->job != slice->job)
+                which++;
+            assert_int_equal(slice->first, seen[which]);
+            assert_int_equal(slice->first_row, seen[which] * jobs[which]->items[0].length);
+            assert_int_equal(slice->rows, slice->count * jobs[which]->items[0].length);
+            seen[which] += slice->count;
+            rows += slice->rows;
+        }
+        assert_int_equal(rows, step.rows);
+        queue_give_back(queue, &step);
+        ended = 0;
+        for (size_t i = 0; i < 5; i++)
+            ended += (size_t)jobs[i]->ended;
+    }
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(seen[i], jobs[i]->job.n);
+        assert_int_equal(jobs[i]->ended, 1);
+        free(jobs[i]);
+    }
+    queue_step_free(&step);
+    queue_free(queue);
+}
+
+static void test_an_item_longer_than_a_step_goes_alone(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *big = make(2, 100);
+    struct queue_step step;
+    assert_true(queue_step_init(&step, 10));
+    push(queue, big);
+    for (int i = 0; i < 2; i++) {
+        assert_true(queue_take(queue, 10, &step));
+        assert_int_equal(step.items, 1);
+        queue_give_back(queue, &step);
+    }
+    assert_int_equal(big->ended, 1);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(big);
+}
+
+static void test_the_probe_goes_first_and_alone(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *job = make(3, 16), *probe = make(2, 64);
+    struct queue_step step;
+    assert_true(queue_step_init(&step, 64));
+    push(queue, job);
+    assert_true(queue_push_first(queue, &probe->job));
+    assert_true(queue_take(queue, 64, &step));
+    assert_int_equal(step.n_slices, 1);
+    assert_ptr_equal(step.slices[0].job, &probe->job);
+    assert_int_equal(step.items, 2);
+    queue_give_back(queue, &step);
+    assert_int_equal(probe->ended, 1);
+    assert_int_equal(queue_depth(queue).items, 3); /* it was in no count, so it left none */
+    queue_abandon(queue);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(job);
+    free(probe);
+}
+
+static void test_a_deadline_ends_what_waits_but_not_what_is_computed(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *late = make(2, 16), *started = make(200, 16), *patient = make(1, 16);
+    struct queue_step step;
+    assert_true(queue_step_init(&step, 64));
+    started->job.deadline = late->job.deadline = 5;
+    push(queue, started);
+    assert_true(queue_take(queue, 64, &step));
+    push(queue, late);
+    push(queue, patient);
+    queue_expire(queue, 4);
+    assert_int_equal(late->ended, 0);
+    queue_expire(queue, 5);
+    assert_int_equal(late->ended, 1);
+    assert_int_equal(late->job.outcome, JOB_EXPIRED);
+    assert_int_equal(started->ended, 0); /* a step holds some of it */
+    assert_int_equal(patient->ended, 0);
+    queue_give_back(queue, &step);
+    queue_expire(queue, 6);
+    assert_int_equal(started->ended, 1);
+    assert_int_equal(started->job.outcome, JOB_EXPIRED);
+    assert_int_equal(queue_depth(queue).items, 1);
+    assert_int_equal(queue_depth(queue).tokens, 16);
+    queue_abandon(queue);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(late);
+    free(started);
+    free(patient);
+}
+
+static void test_a_failed_slice_ends_its_job_only(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *bad = make(100, 4), *good = make(2, 4);
+    struct queue_step step;
+    assert_true(queue_step_init(&step, 64));
+    push(queue, bad);
+    push(queue, good);
+    assert_true(queue_take(queue, 64, &step));
+    for (size_t i = 0; i < step.n_slices; i++)
+        step.slices[i].failed = step.slices[i].job == &bad->job;
+    assert_true(step.n_slices > 2); /* several slices of the bad one */
+    queue_give_back(queue, &step);
+    assert_int_equal(bad->ended, 1);
+    assert_int_equal(bad->job.outcome, JOB_FAILED);
+    assert_int_equal(good->ended, 1);
+    assert_int_equal(good->job.outcome, JOB_DONE);
+    assert_int_equal(queue_depth(queue).items, 0);
+    assert_int_equal(queue_depth(queue).tokens, 0);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(bad);
+    free(good);
+}
+
+static void test_abandoned_with_a_step_under_way_ends_with_the_step(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *job = make(100, 4);
+    struct queue_step step;
+    assert_true(queue_step_init(&step, 64));
+    push(queue, job);
+    assert_true(queue_take(queue, 64, &step));
+    queue_abandon(queue);
+    assert_int_equal(job->ended, 0);
+    queue_give_back(queue, &step);
+    assert_int_equal(job->ended, 1);
+    assert_int_equal(job->job.outcome, JOB_ABANDONED);
+    assert_false(queue_take(queue, 64, &step));
+    assert_int_equal(queue_depth(queue).items, 0);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(job);
+}
+
+static void test_closed_computes_what_waits_and_takes_no_more(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *job = make(1, 4), *late = make(1, 4);
+    struct queue_step step;
+    assert_true(queue_step_init(&step, 64));
+    push(queue, job);
+    queue_close(queue);
+    assert_false(queue_push(queue, &late->job));
+    assert_true(queue_take(queue, 64, &step));
+    queue_give_back(queue, &step);
+    assert_int_equal(job->job.outcome, JOB_DONE);
+    assert_false(queue_take(queue, 64, &step));
+    queue_step_free(&step);
+    queue_free(queue);
+    free(job);
+    free(late);
+}
+
+static void *close_soon(void *queue) {
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    queue_close(queue);
+    return NULL;
+}
+
+static void test_closing_wakes_a_waiting_engine(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct queue_step step;
+    pthread_t thread;
+    assert_true(queue_step_init(&step, 4));
+    assert_int_equal(pthread_create(&thread, NULL, close_soon, queue), 0);
+    assert_false(queue_take(queue, 4, &step));
+    pthread_join(thread, NULL);
+    queue_step_free(&step);
+    queue_free(queue);
+}
+
+/* Retry-After: if 20 items took a time t, 400 more take 20 t. */
+static void test_drain_time_follows_the_measured_pace(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *job = make(20, 10), *rest = make(400, 10);
+    struct queue_step step;
+    assert_true(queue_step_init(&step, 10));
+    assert_int_equal(queue_drain_seconds(queue), 1);
+    push(queue, job);
+    int64_t began = clock_now();
+    while (!job->ended) {
+        assert_true(queue_take(queue, 10, &step));
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        queue_give_back(queue, &step);
+    }
+    double expected = 20 * (double)(clock_now() - began) / (double)CLOCK_SECOND;
+    push(queue, rest);
+    double seconds = queue_drain_seconds(queue);
+    assert_true(seconds > expected / 1.5 && seconds < expected * 1.5 + 1);
+    queue_abandon(queue);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(job);
+    free(rest);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_admission_stops_at_each_limit),
+        cmocka_unit_test(test_a_long_job_does_not_starve_a_short_one),
+        cmocka_unit_test(test_two_long_jobs_share_steps_equally),
+        cmocka_unit_test(test_items_come_in_order_and_once),
+        cmocka_unit_test(test_an_item_longer_than_a_step_goes_alone),
+        cmocka_unit_test(test_the_probe_goes_first_and_alone),
+        cmocka_unit_test(test_a_deadline_ends_what_waits_but_not_what_is_computed),
+        cmocka_unit_test(test_a_failed_slice_ends_its_job_only),
+        cmocka_unit_test(test_abandoned_with_a_step_under_way_ends_with_the_step),
+        cmocka_unit_test(test_closed_computes_what_waits_and_takes_no_more),
+        cmocka_unit_test(test_closing_wakes_a_waiting_engine),
+        cmocka_unit_test(test_drain_time_follows_the_measured_pace),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
