@@ -25,6 +25,7 @@
 #include "cli.h"
 #include "clock.h"
 #include "http.h"
+#include "model_dir.h"
 #include "route.h"
 #include "server.h"
 
@@ -106,7 +107,7 @@ static void print_model(const struct server *server) {
 static bool on_opened(struct watch *watch) {
     struct limoe_error err;
     if (engine_opened(watch->server->engine, &err) != LIMOE_OK) {
-        fprintf(stderr, "limoe serve: %s\n", err.message);
+        cli_complain("%s", err.message);
         return false;
     }
     print_model(watch->server);
@@ -126,7 +127,7 @@ static bool on_answered(struct watch *watch) {
         return true;
     }
     if (!good) {
-        fprintf(stderr, "limoe serve: %s\n", why);
+        cli_complain("%s", why);
         return false;
     }
     malloc_trim(0); /* what opening the model needed besides the model */
@@ -210,7 +211,7 @@ static int run(struct watch *watch) {
 /* ---- life */
 
 static bool fail(const struct limoe_error *err) {
-    fprintf(stderr, "limoe serve: %s\n", err->message);
+    cli_complain("%s", err->message);
     return false;
 }
 
@@ -232,7 +233,7 @@ static bool build(struct watch *watch, int *listening, const char **labels) {
     server->metrics = metrics_new(route_labels(labels, &n), n);
     server->queue = queue_new(&options->queue);
     if (!server->log || !server->metrics || !server->queue) {
-        fputs("limoe serve: no memory\n", stderr);
+        cli_complain("no memory");
         return false;
     }
     fit_descriptors(server);
@@ -290,11 +291,17 @@ int cli_serve(int argc, char **argv) {
     struct watch watch = {.server = &server, .fds = {-1, -1, -1}, .began = clock_now()};
     switch (serve_parse(argc, argv, &server.options)) {
     case SERVE_EXIT_OK:
-        return 0;
+        return CLI_OK;
     case SERVE_EXIT_USAGE:
-        return 2;
+        return CLI_USAGE;
     case SERVE_RUN:
         break;
+    }
+    char room[PATH_MAX];
+    server.options.model = model_dir(server.options.model, room);
+    if (!server.options.model) {
+        cli_complain("no model is named, and none is where it is looked for; --model names one");
+        return CLI_INPUT;
     }
     if (!server.options.workers) {
         unsigned n = server.options.compute.threads ? server.options.compute.threads : allowed_processors();
@@ -302,7 +309,7 @@ int cli_serve(int argc, char **argv) {
     }
     tune_allocator();
 
-    int listening = -1, status = 1;
+    int listening = -1, status = CLI_INPUT;
     const char **labels = NULL;
     size_t n;
     route_table(&n);
@@ -311,7 +318,7 @@ int cli_serve(int argc, char **argv) {
     watch.fds[WAKE_OPENED] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     watch.fds[WAKE_ANSWERED] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!labels || watch.fds[WAKE_SIGNAL] < 0 || watch.fds[WAKE_OPENED] < 0 || watch.fds[WAKE_ANSWERED] < 0) {
-        fprintf(stderr, "limoe serve: cannot start: %s\n", strerror(errno));
+        cli_complain("cannot start: %s", strerror(errno));
         goto out;
     }
     printf("%s\n", limoe_version());

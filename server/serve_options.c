@@ -8,6 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli.h"
+#include "model_dir.h"
+
 #define MIB (UINT64_C(1) << 20)
 
 enum flag {
@@ -60,7 +63,7 @@ static const char help[] =
     "\n"
     "Serves zero-shot classification and embeddings of pictures and texts over HTTP.\n"
     "\n"
-    "  --model DIR           model directory (default models/pictograms beside the program's build)\n"
+    "  --model DIR           model directory (default: " MODEL_DIR_DEFAULT ")\n"
     "  --host HOST           address to listen on (default 127.0.0.1)\n"
     "  --port PORT           port to listen on; 0 takes any that is free (default 8080)\n"
     "  --dtype TYPE          auto, float32 or bfloat16 (default auto: bfloat16 where the processor has it)\n"
@@ -87,7 +90,7 @@ static const char help[] =
     "SIGTERM and SIGINT finish what is in flight and exit with status 0; a second one exits at once.\n";
 
 static bool complain(const char *name, const char *value, const char *accepted) {
-    fprintf(stderr, "limoe serve: --%s is \"%s\"; accepted: %s\n", name, value, accepted);
+    cli_usage("serve", "--%s is \"%s\"; accepted: %s", name, value, accepted);
     return false;
 }
 
@@ -200,15 +203,15 @@ enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *optio
             return SERVE_EXIT_OK;
         }
         if (flag == '?' || flag == ':') {
-            fprintf(stderr, "limoe serve: %s \"%s\"; see limoe serve --help\n",
-                    flag == ':' ? "a value is missing after" : "there is no option", argv[optind - 1]);
+            cli_usage("serve", "%s %s", flag == ':' ? "a value is missing after" : "there is no option",
+                      argv[optind - 1]);
             return SERVE_EXIT_USAGE;
         }
         if (!apply(flag, flags[index].name, optarg, options))
             return SERVE_EXIT_USAGE;
     }
     if (optind < argc) {
-        fprintf(stderr, "limoe serve: unexpected argument \"%s\"; see limoe serve --help\n", argv[optind]);
+        cli_usage("serve", "unexpected argument \"%s\"", argv[optind]);
         return SERVE_EXIT_USAGE;
     }
     options->image.max_bytes = options->max_body_bytes;
