@@ -1,0 +1,64 @@
+/* main.c - the program: which subcommand, and whether its output arrived. */
+#include <errno.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *summary;
+} commands[] = {
+    {"serve", cli_serve, "answer over HTTP"},
+    {"classify", cli_classify, "say which label fits a picture"},
+    {"embed", cli_embed, "map texts and pictures to vectors"},
+    {"inspect", cli_inspect, "show what a model directory holds"},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *to) {
+    fputs("usage: limoe COMMAND [options]\n\n", to);
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fputs("\n  limoe COMMAND --help   the options of one command\n"
+          "  limoe --version        the version\n",
+          to);
+}
+
+static int run(int argc, char **argv) {
+    if (argc < 2) {
+        print_help(stderr);
+        return CLI_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_help(stdout);
+        return CLI_OK;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("%s\n", limoe_version());
+        return CLI_OK;
+    }
+    const char *names[COMMANDS];
+    for (size_t i = 0; i < COMMANDS; i++) {
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+        names[i] = commands[i].name;
+    }
+    const char *meant = cli_suggest(name, names, COMMANDS);
+    if (meant)
+        return cli_usage(NULL, "there is no command \"%s\"; did you mean \"%s\"", name, meant);
+    return cli_usage(NULL, "there is no command \"%s\"", name);
+}
+
+int main(int argc, char **argv) {
+    setlocale(LC_CTYPE, "C.UTF-8"); /* widths of characters; numbers stay in the C locale */
+    int status = run(argc, argv);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        cli_complain("standard output: %s", strerror(errno));
+        status = status ? status : CLI_INPUT;
+    }
+    return status;
+}
