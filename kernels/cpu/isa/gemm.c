@@ -100,7 +100,8 @@ INLINE void tile_bf16(const struct product *p, uint32_t row, uint32_t panel, int
     store_tile(p, row, panel, rows, vectors, acc);
 }
 
-/* Names a tile's shape with constants, so that its accumulators are registers. */
+/* A tile's shape is named with constants, so that its accumulators are registers. A short block of rows is
+ * done as 4, 2 and 1. */
 #define SHAPE(tile, r, n)                                                                                    \
     case (r)*PANELS + (n):                                                                                   \
         tile(p, row, panel, r, n);                                                                           \
@@ -110,33 +111,27 @@ INLINE void tile_bf16(const struct product *p, uint32_t row, uint32_t panel, int
 #else
 #define SHAPES(tile, r) SHAPE(tile, r, 1)
 #endif
-#if ROWS == 8
-#define ALL_SHAPES(tile)                                                                                     \
-    SHAPES(tile, 1)                                                                                          \
-    SHAPES(tile, 2)                                                                                          \
-    SHAPES(tile, 3)                                                                                          \
-    SHAPES(tile, 4)                                                                                          \
-    SHAPES(tile, 5)                                                                                          \
-    SHAPES(tile, 6)                                                                                          \
-    SHAPES(tile, 7)                                                                                          \
-    SHAPES(tile, 8)
-#elif ROWS == 6
-#define ALL_SHAPES(tile)                                                                                     \
-    SHAPES(tile, 1) SHAPES(tile, 2) SHAPES(tile, 3) SHAPES(tile, 4) SHAPES(tile, 5) SHAPES(tile, 6)
+#if ROWS > 4
+#define ALL_SHAPES(tile) SHAPES(tile, ROWS) SHAPES(tile, 4) SHAPES(tile, 2) SHAPES(tile, 1)
 #else
-#define ALL_SHAPES(tile) SHAPES(tile, 1) SHAPES(tile, 2)
+#define ALL_SHAPES(tile) SHAPES(tile, 2) SHAPES(tile, 1)
 #endif
+
+static inline uint32_t rows_of_shape(uint32_t rest) {
+    return rest >= ROWS ? ROWS : rest >= 4 ? 4 : rest >= 2 ? 2 : 1;
+}
 
 /* The panels of one tile are read by all rows before the next are touched: they are what the nearest cache
  * should hold. */
 #define DEFINE_PRODUCT(name, tile)                                                                           \
     void name(const struct product *p) {                                                                     \
-        for (uint32_t panel = 0; panel < p->panels; panel += PANELS)                                         \
-            for (uint32_t row = 0; row < p->rows; row += ROWS) {                                             \
-                uint32_t rows = p->rows - row < ROWS ? p->rows - row : ROWS;                                 \
-                uint32_t panels = p->panels - panel < PANELS ? p->panels - panel : PANELS;                   \
+        for (uint32_t panel = 0, panels; panel < p->panels; panel += panels) {                               \
+            panels = p->panels - panel < PANELS ? p->panels - panel : PANELS;                                \
+            for (uint32_t row = 0, rows; row < p->rows; row += rows) {                                       \
+                rows = rows_of_shape(p->rows - row);                                                         \
                 switch (rows * PANELS + panels) { ALL_SHAPES(tile) }                                         \
             }                                                                                                \
+        }                                                                                                    \
     }
 
 #if !defined(__AVX512BF16__) /* the float32 product would be the one of AVX-512 once more */
