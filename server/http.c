@@ -130,7 +130,7 @@ static enum MHD_Result send_answer(struct call *call) {
         snprintf(seconds, sizeof seconds, "%u", call->retry_after);
         add_header(response, "Retry-After", seconds);
     }
-    if (atomic_load(&call->server->phase) == SERVER_DRAINING)
+    if (atomic_load(&call->server->phase) >= SERVER_DRAINING)
         add_header(response, "Connection", "close");
     enum MHD_Result queued = MHD_queue_response(call->connection, (unsigned)call->status, response);
     MHD_destroy_response(response);
@@ -170,6 +170,13 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         call->route->get(call);
     if (call->stage == CALL_RECEIVING) {
         call->body_complete = clock_now();
+        /* Counted before the phase is read, as serve.c sets the phase before it reads the count: one sees the
+         * other, and no connection is suspended behind a stopping server's back. */
+        atomic_fetch_add(&server->handed, 1);
+        if (atomic_load(&server->phase) == SERVER_STOPPED) {
+            atomic_fetch_sub(&server->handed, 1);
+            return MHD_NO;
+        }
         MHD_suspend_connection(connection);
         stages_begin(call);
         return MHD_YES;

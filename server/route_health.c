@@ -10,11 +10,11 @@ void route_health(struct call *call) {
     bool good = phase == SERVER_READY && health_good(server->health, why, sizeof why);
     if (phase == SERVER_STARTING)
         snprintf(why, sizeof why, "the model is not ready yet");
-    else if (phase == SERVER_DRAINING)
+    else if (phase >= SERVER_DRAINING)
         snprintf(why, sizeof why, "the server is stopping");
 
     const char *state = phase == SERVER_STARTING   ? "starting"
-                        : phase == SERVER_DRAINING ? "draining"
+                        : phase >= SERVER_DRAINING ? "draining"
                                                    : "failing";
     buffer_print(&call->answer, "{\"status\":\"%s\"", good ? "ok" : state);
     if (!good) {

@@ -170,7 +170,8 @@ static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
     return good;
 }
 
-/* Lets what is in flight finish. False: it did not within the time given. */
+/* Lets what is in flight finish. False: the engine did not finish its part within the time given. Requests
+ * whose bodies are still coming in by then are cut off: they were never the engine's. */
 static bool drain(struct watch *watch, int signal_number) {
     struct server *server = watch->server;
     log_print(server->log, LOG_INFO, NULL, "%s: stopping; %llu requests in flight", strsignal(signal_number),
@@ -178,26 +179,27 @@ static bool drain(struct watch *watch, int signal_number) {
     atomic_store(&server->phase, SERVER_DRAINING);
     http_stop_accepting(watch->http);
     int64_t limit = clock_now() + (int64_t)server->options.drain_seconds * CLOCK_SECOND;
-    bool abandoned = false;
-    while (atomic_load(&server->calls) > 0 || atomic_load(&server->handed) > 0) {
+    bool late = false;
+    for (;;) {
+        bool stopped = atomic_load(&server->phase) == SERVER_STOPPED;
+        if (atomic_load(&server->handed) == 0 && (stopped || atomic_load(&server->calls) == 0))
+            return !late;
         if (!watch_once(watch, DRAIN_TICK_MS, &signal_number) || signal_number) {
             log_print(server->log, LOG_WARNING, NULL, "stopped at once");
             _exit(128 + signal_number);
         }
         if (clock_now() < limit)
             continue;
-        if (abandoned)
-            break;
-        abandoned = true; /* those who wait are told so, which takes a moment */
+        if (stopped) {
+            log_print(server->log, LOG_ERROR, NULL,
+                      "the engine does not finish what it computes; stopped without it");
+            _exit(CLI_INPUT);
+        }
+        atomic_store(&server->phase, SERVER_STOPPED); /* from here on no call is handed over */
+        late = atomic_load(&server->handed) > 0;
+        queue_abandon(server->queue); /* who waits is told so, which takes a moment */
         limit = clock_now() + ABANDON_GRACE;
-        queue_abandon(server->queue);
     }
-    if (atomic_load(&server->handed) > 0) {
-        log_print(server->log, LOG_ERROR, NULL,
-                  "the engine does not finish what it computes; stopped without it");
-        _exit(1);
-    }
-    return !abandoned;
 }
 
 static int run(struct watch *watch) {

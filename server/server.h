@@ -20,7 +20,12 @@
 #include "serve_options.h"
 #include "workers.h"
 
-enum server_phase { SERVER_STARTING, SERVER_READY, SERVER_DRAINING };
+enum server_phase {
+    SERVER_STARTING,
+    SERVER_READY,
+    SERVER_DRAINING, /* finishes what it has */
+    SERVER_STOPPED,  /* gives up the rest */
+};
 
 struct server {
     struct serve_options options;

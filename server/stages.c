@@ -172,7 +172,6 @@ static void parse(struct task *task) {
 void stages_begin(struct call *call) {
     call->stage = CALL_WORKING;
     call->task.run = parse;
-    atomic_fetch_add(&call->server->handed, 1);
     workers_push(call->server->workers, &call->task);
 }
 
