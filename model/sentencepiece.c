@@ -158,11 +158,20 @@ static enum limoe_status check_trainer_spec(const struct checker *c, struct span
     return LIMOE_OK;
 }
 
-/* ---- the normaliser's rules: a double array (Darts) whose leaves point to replacements, NUL after each ----
+/* ---- the normaliser's rules: a double array (Darts) whose leaves point to NUL-terminated replacements ----
  */
 
-static uint32_t unit_at(struct span units, size_t i) {
-    const uint8_t *b = units.at + 4 * i;
+#define NONE UINT32_MAX
+
+/* One unit of the table, and what the walk below knows of it. */
+struct unit {
+    uint32_t bits;
+    uint32_t below; /* on the stack: the unit under it, or NONE */
+    bool waiting;   /* is it on the stack? */
+    uint8_t best;   /* 1 + the most rules matched on a way here; 0: not reached */
+};
+
+static uint32_t read_u32(const uint8_t *b) {
     return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
 }
 
@@ -191,77 +200,75 @@ static enum limoe_status check_replacement(const struct checker *c, struct span 
     return LIMOE_OK;
 }
 
-/* Follows every path a text can take from the root. best[i] is 1 + the most rules matched on a way to unit i
- * (0: not reached); a unit is visited again only when that grows, so a cycle of rules ends at MAX_MATCHES and
- * one without rules does not start. */
-static enum limoe_status walk(const struct checker *c, struct span units, struct span text, uint8_t *best,
-                              uint32_t *stack) {
-    size_t n = units.size / 4, depth = 0;
-    bool *waiting = (bool *)(best + n);
-    stack[depth++] = 0;
-    best[0] = 1;
-    while (depth > 0) {
-        size_t i = stack[--depth];
-        waiting[i] = false;
-        size_t base = unit_base(i, unit_at(units, i));
+/* Follows every path that a text can take from the root. A unit is visited again only when `best` grows, so a
+ * cycle with rules in it ends at MAX_MATCHES, and one without goes round once. */
+static enum limoe_status walk(const struct checker *c, struct unit *unit, size_t n, const uint8_t *table,
+                              struct span text) {
+    uint32_t i = 0;
+    unit[0].best = 1;
+    unit[0].below = NONE;
+    do {
+        size_t base = unit_base(i, unit[i].bits);
+        uint8_t before = unit[i].best;
+        uint32_t top = unit[i].below;
+        unit[i].waiting = false;
         if ((base | 0xFF) >= n) {
-            return fail(c, units.at + 4 * i, "a normalisation rule that leads outside its table");
+            return fail(c, table + 4 * i, "a normalisation rule that leads outside its table");
         }
         for (size_t label = 1; label < 256; label++) {
             size_t child = base ^ label;
-            uint32_t unit = unit_at(units, child);
-            if (unit_is_leaf(unit) || (unit & 0xFF) != label) {
+            uint32_t bits = unit[child].bits;
+            if (unit_is_leaf(bits) || (bits & 0xFF) != label) {
                 continue;
             }
-            uint8_t matched = best[i];
-            if (unit_has_leaf(unit)) {
-                size_t leaf = unit_base(child, unit);
+            uint8_t matched = before;
+            if (unit_has_leaf(bits)) {
+                size_t leaf = unit_base(child, bits);
                 if (++matched > MAX_MATCHES + 1) {
-                    return fail(c, units.at + 4 * child,
-                                "more than 32 normalisation rules inside one another");
+                    return fail(c, table + 4 * child, "more than 32 normalisation rules inside one another");
                 }
                 if (leaf >= n) {
-                    return fail(c, units.at + 4 * child, "a normalisation rule that leads outside its table");
+                    return fail(c, table + 4 * child, "a normalisation rule that leads outside its table");
                 }
-                enum limoe_status status = check_replacement(c, text, unit_at(units, leaf) & 0x7FFFFFFF);
+                enum limoe_status status = check_replacement(c, text, unit[leaf].bits & 0x7FFFFFFF);
                 if (status != LIMOE_OK) {
                     return status;
                 }
             }
-            if (matched > best[child]) {
-                best[child] = matched;
-                if (!waiting[child]) {
-                    waiting[child] = true;
-                    stack[depth++] = (uint32_t)child;
+            if (matched > unit[child].best) {
+                unit[child].best = matched;
+                if (!unit[child].waiting) {
+                    unit[child].waiting = true;
+                    unit[child].below = top;
+                    top = (uint32_t)child;
                 }
             }
         }
-    }
+        i = top;
+    } while (i != NONE);
     return LIMOE_OK;
 }
 
 static enum limoe_status check_charsmap(const struct checker *c, struct span map) {
-    struct span units, text = map, length;
+    struct span table, text = map, length;
     if (map.size == 0) {
         return LIMOE_OK; /* the identity */
     }
-    if (!take(&text, 4, &length) || !take(&text, unit_at(length, 0), &units) || units.size % 4 != 0 ||
-        units.size == 0 || text.size == 0 || text.at[text.size - 1] != 0) {
+    if (!take(&text, 4, &length) || !take(&text, read_u32(length.at), &table) || table.size % 4 != 0 ||
+        table.size == 0 || text.size == 0 || text.at[text.size - 1] != 0) {
         return fail(c, map.at, "a precompiled_charsmap that is not a table and its text");
     }
-    size_t n = units.size / 4;
-    enum limoe_status status;
-    uint8_t *best = calloc(n, 2); /* and `waiting` after it */
-    uint32_t *stack = calloc(n, sizeof *stack);
-    if (!best || !stack) {
-        status = limoe_fail(c->err, LIMOE_NO_MEMORY, "%s: no memory to check %zu normalisation units",
-                            c->where, n);
-        goto out;
+    size_t n = table.size / 4;
+    struct unit *unit = calloc(n, sizeof *unit);
+    if (!unit) {
+        return limoe_fail(c->err, LIMOE_NO_MEMORY, "%s: no memory to check %zu normalisation units", c->where,
+                          n);
     }
-    status = walk(c, units, text, best, stack);
-out:
-    free(stack);
-    free(best);
+    for (size_t i = 0; i < n; i++) {
+        unit[i].bits = read_u32(table.at + 4 * i);
+    }
+    enum limoe_status status = walk(c, unit, n, table.at, text);
+    free(unit);
     return status;
 }
 

@@ -109,3 +109,20 @@ struct bytes tiny_model(void) {
     free(map.at);
     return model;
 }
+
+uint32_t count_pieces(const uint8_t *model, size_t size) {
+    uint32_t pieces = 0;
+    size_t at = 0;
+    while (at < size) { /* fields 1 to 5 are all messages: a byte of field and type, a length */
+        size_t length = 0;
+        pieces += model[at++] == (1 << 3 | 2);
+        for (unsigned shift = 0; at < size; shift += 7) {
+            length |= (size_t)(model[at] & 0x7F) << shift;
+            if (!(model[at++] & 0x80)) {
+                break;
+            }
+        }
+        at += length;
+    }
+    return pieces;
+}

@@ -30,6 +30,9 @@ void add_normalizer_spec(struct bytes *model, const struct bytes *charsmap); /* 
  * first `size` bytes, a NUL after them). `loop` leads the last rule back to itself. */
 struct bytes chain_charsmap(unsigned chain, const char *replacement, size_t size, bool loop);
 
+/* The pieces of a sound model. */
+uint32_t count_pieces(const uint8_t *model, size_t size);
+
 /* 40 pieces, as tiny_config says: <unk> <s> </s>, a few words, letters; "A" is normalised to "a". */
 struct bytes tiny_model(void);
 enum {

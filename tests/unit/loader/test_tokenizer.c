@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "file.h"
 #include "piece_model.h"
 #include "sentencepiece.h"
 #include "support.h"
@@ -226,6 +227,16 @@ static void test_charsmap(void **state) {
     patch_unit(&map, 256 ^ 'A', 'A' | 1u << 8 | 1u << 9 | 0x7FFFu << 10);
     expect_failure("a leaf outside", check_map(map, &err), &err, LIMOE_CORRUPT,
                    "that leads outside its table");
+    map = chain_charsmap(1, "a", 1, false); /* back to the root, by a label that it bears: a harmless cycle */
+    patch_unit(&map, 0, 'B' | 256u << 10);
+    patch_unit(&map, 256 ^ 'A', 'A' | (uint32_t)(256 ^ 'A' ^ 'B') << 10);
+    assert_int_equal(check_map(map, &err), LIMOE_OK);
+    map = chain_charsmap(1, "a", 1, false); /* the same with a rule in it: matches without end */
+    patch_unit(&map, 0, 'B' | 1u << 8 | 256u << 10);
+    patch_unit(&map, 256 ^ 'A', 'A' | (uint32_t)(256 ^ 'A' ^ 'B') << 10);
+    patch_unit(&map, 256, 1u << 31);
+    expect_failure("a loop through the root", check_map(map, &err), &err, LIMOE_CORRUPT,
+                   "more than 32 normalisation rules inside one another");
     for (uint32_t value = 1; value < 4; value++) { /* inside the replacement, at its NUL, beyond the text */
         map = chain_charsmap(1, "ab", 2, false);
         patch_unit(&map, 512, 1u << 31 | value);
@@ -302,6 +313,23 @@ static void test_random_damage(void **state) {
     free(model.at);
 }
 
+/* The same of a whole model, with the rules of nmt_nfkc_cf and byte pieces. */
+static void test_golden_damage(void **state) {
+    struct bytes model = {0};
+    struct limoe_error err;
+    struct tokenizer *tokenizer = NULL;
+    if (file_read(GOLDEN "/tokenizer", NAME, 1 << 24, &model.at, &model.size, &err) != LIMOE_OK) {
+        fail_msg("%s", err.message);
+    }
+    assert_int_equal(sentencepiece_check(model.at, model.size, NAME, &err), LIMOE_OK);
+    assert_int_equal(open_bytes(*state, &model, 1, &tokenizer, &err), LIMOE_CORRUPT);
+    int vocab = 0;
+    assert_int_equal(sscanf(err.message, NAME ": has %d pieces", &vocab), 1);
+    size_t opened = damage(*state, &model, (uint32_t)vocab, 100, 11);
+    assert_in_range(opened, 1, 99);
+    free(model.at);
+}
+
 /* ---- threads ---- */
 
 struct job {
@@ -350,6 +378,7 @@ int main(void) {
         cmocka_unit_test(test_charsmap),
         cmocka_unit_test_setup_teardown(test_library_refuses, directory_setup, directory_teardown),
         cmocka_unit_test_setup_teardown(test_random_damage, directory_setup, directory_teardown),
+        cmocka_unit_test_setup_teardown(test_golden_damage, directory_setup, directory_teardown),
         cmocka_unit_test_setup_teardown(test_threads, directory_setup, directory_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
