@@ -40,7 +40,7 @@ def recolour(b: int, mono: Tensor, strength: float, g: torch.Generator) -> tuple
     eye = torch.eye(3)
     # Rotation about the grey axis is hue.
     angle = torch.randn(b, generator=g) * 0.18 * strength
-    angle = torch.where(chance(b, 0.06, g), uniform(b, -math.pi, math.pi, g), angle)
+    angle = torch.where(chance(b, 0.05, g), uniform(b, -math.pi, math.pi, g), angle)
     c, s = angle.cos()[:, None, None], angle.sin()[:, None, None]
     axis = torch.full((3, 3), 1 / 3)
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
@@ -82,8 +82,8 @@ def augment(
 
     white = torch.ones(b, 3)
     colour = torch.rand((b, 3), generator=g)
-    background = torch.where(chance(b, 0.2, g)[:, None], 0.5 + colour / 2, white)
-    background = torch.where(chance(b, 0.08, g)[:, None], colour, background)[:, :, None, None]
+    background = torch.where(chance(b, 0.15, g)[:, None], 0.5 + colour / 2, white)
+    background = torch.where(chance(b, 0.05, g)[:, None], colour, background)[:, :, None, None]
     # An outline: the shape grown by a pixel or two, in a dark colour, under the picture.
     outlined = chance(b, 0.12, g).nonzero().squeeze(1)
     if len(outlined):

@@ -1,0 +1,134 @@
+"""PyTorch as the engine's peer: times a limoe-1 directory in the reference model, as fast as PyTorch reasonably gets.
+
+One picture at a time and in a batch: from pixels of image.size to the embedding, float32 and bfloat16, eager and
+compiled. In bfloat16 the weights are bfloat16, the router float32, as the engine has it. Prints one JSON object.
+
+    python peer.py --model DIR --threads 2
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from export import load
+from model import ACTIVATIONS, LIMoE
+
+
+class Picture(nn.Module):
+    """The image path of the reference without what only training or texts need: fused attention, weights laid out for
+    inference, and an MoE that a compiler can see through where `dense` is set."""
+
+    def __init__(self, model: LIMoE, dtype: torch.dtype, dense: bool):
+        super().__init__()
+        c = model.config
+        self.config, self.dense, self.dtype = c, dense, dtype
+        self.activation = ACTIVATIONS[c.activation]
+        self.blocks, self.ln = model.blocks.to(dtype), model.ln.to(dtype)
+        # Normalisation folded into the patch layer: pixels go in as they are.
+        mean, std = (torch.tensor(c.image[k]).repeat(c.image["patch"] ** 2) for k in ("mean", "std"))
+        weight = model.image.patch.weight.float()
+        self.register_buffer("patch_weight", (weight / (255 * std)).to(dtype))
+        self.register_buffer("bias", (model.image.patch.bias.float() - weight @ (mean / std) + model.image.pos.float()).to(dtype))
+        self.register_buffer("proj", model.image.proj.weight.to(dtype))
+        for block in self.blocks:
+            if block.sparse:
+                block.router = block.moe.router.weight.float()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        c = self.config
+        p, side = c.image["patch"], c.image["size"] // c.image["patch"]
+        x = pixels.view(-1, side, p, side, p, 3).transpose(2, 3).reshape(-1, side * side, p * p * 3)
+        x = F.linear(x.to(self.dtype), self.patch_weight) + self.bias
+        for block in self.blocks:
+            x = x + self.attention(block.attn, block.ln1(x))
+            y = block.ln2(x)
+            x = x + (self.moe(block, y) if block.sparse else block.mlp(y))
+        return F.normalize(F.linear(self.ln(x).mean(1), self.proj).float(), dim=-1)
+
+    def attention(self, attn, x: Tensor) -> Tensor:
+        b, n, d = x.shape
+        q, k, v = attn.qkv(x).view(b, n, 3, attn.heads, attn.head).permute(2, 0, 3, 1, 4)
+        if attn.q_norm is not None:
+            q, k = attn.q_norm(q), attn.k_norm(k)
+        return attn.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d))
+
+    def moe(self, block, x: Tensor) -> Tensor:
+        moe, shape = block.moe, x.shape
+        x = x.flatten(0, 1)
+        gates = F.linear(x.float(), block.router).softmax(-1)
+        weight, expert = gates.topk(moe.top_k)
+        if moe.renormalize:
+            weight = weight / weight.sum(-1, keepdim=True)
+        if self.dense:
+            # Every expert on every row as two batched products: more arithmetic, no data-dependent shapes.
+            hidden = self.activation(torch.baddbmm(moe.fc1.bias[:, None], x.expand(moe.experts, -1, -1), moe.fc1.weight.transpose(1, 2)))
+            y = torch.baddbmm(moe.fc2.bias[:, None], hidden, moe.fc2.weight.transpose(1, 2))
+            mix = torch.zeros_like(gates).scatter(1, expert, weight).to(x.dtype)
+            return torch.einsum("re,erd->rd", mix, y).view(shape)
+        chosen, order = expert.flatten().sort(stable=True)
+        rows = order // moe.top_k
+        counts = torch.bincount(chosen, minlength=moe.experts).tolist()
+        outputs = []
+        for e, batch in enumerate(x[rows].split(counts)):
+            if len(batch):
+                hidden = self.activation(F.linear(batch, moe.fc1.weight[e], moe.fc1.bias[e]))
+                outputs.append(F.linear(hidden, moe.fc2.weight[e], moe.fc2.bias[e]))
+        y = torch.cat(outputs) * weight.flatten()[order, None].to(x.dtype)
+        return torch.zeros_like(x).index_add_(0, rows, y).view(shape)
+
+
+def median_ms(forward, pixels: Tensor, seconds: float) -> float:
+    """Different pictures from call to call, as a server sees; the median of single calls."""
+    for i in range(20):
+        forward(pixels[i % len(pixels)])
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 10:
+        start = time.perf_counter()
+        forward(pixels[len(times) % len(pixels)])
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 64])
+    parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--mode", nargs="+", default=["eager", "compiled"])
+    parser.add_argument("--seconds", type=float, default=3, help="of timing for each variant")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    size = load(args.model).config.image["size"]
+    variants = []
+    for batch in args.batch:
+        pixels = torch.randint(0, 256, (8, batch, size, size, 3), dtype=torch.uint8)
+        reference = None
+        for dtype in args.dtype:
+            for mode in args.mode:
+                for moe in ("grouped", "dense"):
+                    model = Picture(load(args.model), getattr(torch, dtype), moe == "dense").eval()
+                    forward = torch.compile(model, dynamic=False) if mode == "compiled" else model
+                    with torch.inference_mode():
+                        answer = forward(pixels[0])
+                        if reference is None:
+                            reference = load(args.model)(pixels[0], torch.zeros(0, 1), torch.zeros(0))[0]
+                        ms = median_ms(forward, pixels, args.seconds)
+                    variants.append({
+                        "batch": batch, "dtype": dtype, "mode": mode, "moe": moe, "median_ms": round(ms, 3),
+                        "images_per_s": round(1000 * batch / ms, 1),
+                        "least_cosine_to_reference": round((answer * reference).sum(-1).min().item(), 5),
+                    })  # fmt: skip
+    best = {str(b): min((v for v in variants if v["batch"] == b), key=lambda v: v["median_ms"]) for b in args.batch}
+    print(json.dumps({"torch": torch.__version__, "threads": args.threads, "variants": variants, "best": best}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
