@@ -81,7 +81,7 @@ static enum limoe_status unpack(struct cursor *cursor, const struct input *input
     if (*least < 1 || *least > 8) {
         return limoe_fail(err, LIMOE_BAD_IMAGE, "GIF: codes of %u bits; 1 to 8 are possible", *least);
     }
-    struct lzw *lzw = malloc(sizeof *lzw);
+    struct lzw *lzw = calloc(1, sizeof *lzw);
     if (!lzw) {
         return limoe_fail(err, LIMOE_NO_MEMORY, "GIF: no memory for the code table");
     }
@@ -258,7 +258,7 @@ enum limoe_status image_read_gif(const struct input *input, struct image *out, u
         return status;
     }
     size_t n = (size_t)frame.width * frame.height;
-    uint8_t *indices = malloc(n);
+    uint8_t *indices = calloc(n, 1);
     if (!indices) {
         return limoe_fail(err, LIMOE_NO_MEMORY, "GIF: no memory for %zu pixels", n);
     }

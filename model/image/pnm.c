@@ -138,7 +138,7 @@ enum limoe_status image_read_pnm(const struct input *input, struct image *out, u
     bool colour = header.kind == 3 || header.kind == 6;
     size_t samples = (size_t)out->width * out->height * (colour ? 3 : 1);
     for (size_t i = 0; i < samples; i++) {
-        uint32_t value;
+        uint32_t value = 0;
         status = read_sample(&cursor, input, &header, &value, err);
         if (status != LIMOE_OK) {
             return status;

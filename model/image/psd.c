@@ -130,18 +130,18 @@ enum limoe_status image_read_psd(const struct input *input, struct image *out, u
     if (status != LIMOE_OK) {
         return status;
     }
-    size_t row_size = (size_t)header.width * (header.depth / 8),
-           rows = (size_t)header.height * header.channels;
+    size_t row_size = (size_t)header.width * (header.depth / 8);
+    size_t rows = (size_t)header.height * header.channels;
     const uint8_t *sizes = cursor_take(&cursor, header.compression == PACKBITS ? 2 * rows : 0);
     if (!sizes) {
         return image_truncated("PSD", input, err);
     }
-    uint8_t *unpacked = malloc(row_size);
+    uint8_t *unpacked = malloc((size_t)2 * IMAGE_MAX_SIDE); /* the longest row there is */
     if (!unpacked) {
         return limoe_fail(err, LIMOE_NO_MEMORY, "PSD: no memory for a row of %zu bytes", row_size);
     }
-    for (size_t i = 0; i < (size_t)header.height * wanted;
-         i++) { /* channel by channel; those past `wanted` are unread */
+    /* Channel by channel, each from its first row; channels past `wanted` are not read. */
+    for (size_t i = 0; i < (size_t)header.height * wanted; i++) {
         size_t size = header.compression == PACKBITS ? be16(sizes + 2 * i) : row_size;
         const uint8_t *row = cursor_take(&cursor, size);
         if (!row) {

@@ -66,7 +66,7 @@ static bool axis_init(struct axis *axis, uint32_t inputs, double from, double to
     double reach = SUPPORT * reduction;
     size_t widest = (size_t)ceil(reach) * 2 + LANES;
     *axis = (struct axis){.outputs = outputs};
-    double *exact = malloc(widest * sizeof *exact);
+    double *exact = calloc(widest, sizeof *exact);
     axis->first = malloc(outputs * sizeof *axis->first);
     axis->count = malloc(outputs * sizeof *axis->count);
     axis->offset = malloc(outputs * sizeof *axis->offset);
