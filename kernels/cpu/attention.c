@@ -95,15 +95,15 @@ static struct rows normalise(const struct attention_job *job, struct rows from, 
 }
 
 /* The panels of B = k^T: [head width, keys]. Returns the bytes of a panel. */
-static size_t pack_keys(const struct attention_job *job, struct rows key, size_t padded, char *panels) {
+static size_t pack_keys(const struct attention_job *job, struct rows key, size_t scored, char *panels) {
     const struct cpu *self = job->self;
     size_t words = self->bf16 ? job->head_width / 2 : job->head_width; /* whole words of a row */
     size_t panel_words = self->bf16 ? round_up(job->head_width, K_BLOCK) / 2 : job->head_width;
     size_t panel_bytes = panel_words * PANEL * sizeof(uint32_t);
-    for (size_t first = 0; first < padded; first += PANEL, panels += panel_bytes) {
+    for (size_t first = 0; first < scored; first += PANEL, panels += panel_bytes) {
         uint32_t *panel = (uint32_t *)(void *)panels;
-        uint32_t n = first < key.n ? at_most(key.n - first, PANEL) : 0;
-        const void *x = act_row(self, key.x, n ? first : 0, key.stride);
+        uint32_t n = at_most(key.n - first, PANEL);
+        const void *x = act_row(self, key.x, first, key.stride);
         self->isa->rows->transpose(x, key.stride * self->base.act_size, n, words, panel);
         size_t done = words;
         if (self->bf16 && job->head_width % 2) {
@@ -152,13 +152,14 @@ static size_t pack_values(const struct attention_job *job, struct rows value, si
     return panel_bytes;
 }
 
-static void attend(const struct attention_job *job, size_t sequence, uint32_t head, char *scratch) {
+static void attend(const struct attention_job *job, size_t sequence, uint32_t head, char *scratch,
+                   uint32_t *tiles) {
     const struct cpu *self = job->self;
     const struct isa *isa = self->isa;
     void (*product)(const struct product *) = self->bf16 ? isa->product_bf16 : isa->product_f32;
     uint32_t d = job->head_width;
     size_t first = job->start[sequence], length = job->start[sequence + 1] - first;
-    size_t padded = round_up(length, K_BLOCK);
+    size_t padded = round_up(length, K_BLOCK), scored = round_up(length, PANEL);
     const struct kernels_qk_norm *norm = job->norm;
     struct buffers b;
     lay_out(self, d, length, norm != NULL, scratch, &b);
@@ -166,7 +167,7 @@ static void attend(const struct attention_job *job, size_t sequence, uint32_t he
     struct rows key = head_rows(job, 1, head, first, length);
     if (norm)
         key = normalise(job, key, norm->k_weight, norm->k_bias, b.row, b.key);
-    size_t key_panel = pack_keys(job, key, padded, b.keys);
+    size_t key_panel = pack_keys(job, key, scored, b.keys);
     size_t value_panel = pack_values(job, head_rows(job, 2, head, first, length), padded, b.values);
     for (size_t done = 0; done < length; done += BLOCK) {
         uint32_t rows = at_most(length - done, BLOCK);
@@ -178,16 +179,18 @@ static void attend(const struct attention_job *job, size_t sequence, uint32_t he
                                   .b = b.keys,
                                   .b_stride = key_panel,
                                   .rows = rows,
-                                  .panels = (uint32_t)(padded / PANEL),
+                                  .panels = (uint32_t)(scored / PANEL),
                                   .k = d,
                                   .c = b.score,
-                                  .c_stride = padded});
+                                  .c_stride = scored,
+                                  .tiles = tiles});
         isa->rows->exponents(&(struct exponents){.bf16 = self->bf16,
                                                  .rows = rows,
                                                  .length = (uint32_t)length,
                                                  .padded = (uint32_t)padded,
                                                  .scale = 1.0f / sqrtf((float)d),
                                                  .score = b.score,
+                                                 .score_stride = scored,
                                                  .p = b.p,
                                                  .sum = b.sum});
         size_t columns = round_up(d, PANEL);
@@ -199,7 +202,8 @@ static void attend(const struct attention_job *job, size_t sequence, uint32_t he
                                   .panels = (uint32_t)(columns / PANEL),
                                   .k = (uint32_t)padded,
                                   .c = b.product,
-                                  .c_stride = columns});
+                                  .c_stride = columns,
+                                  .tiles = tiles});
         for (uint32_t r = 0; r < rows; r++)
             isa->rows->divide(b.product + r * columns, b.sum[r], d, self->bf16,
                               (char *)job->out +
@@ -209,10 +213,13 @@ static void attend(const struct attention_job *job, size_t sequence, uint32_t he
 
 static void attention_chunk(void *context, uint32_t chunk, uint32_t thread) {
     const struct attention_job *job = context;
+    uint32_t tiles = 0;
     size_t first, last;
     chunk_range(job->n * job->heads, chunk, job->chunks, &first, &last);
     for (size_t u = first; u < last; u++)
-        attend(job, u / job->heads, (uint32_t)(u % job->heads), job->self->scratch[thread]);
+        attend(job, u / job->heads, (uint32_t)(u % job->heads), job->self->scratch[thread], &tiles);
+    if (job->self->isa->finish)
+        job->self->isa->finish(&tiles);
 }
 
 void cpu_attention(struct kernels *k, const void *qkv, const uint32_t *start, size_t n, uint32_t width,

@@ -36,21 +36,25 @@ static void group_rows(const struct linear_job *job, uint32_t g, size_t *first, 
     *last = job->offset ? job->offset[g + 1] : job->rows;
 }
 
-/* Rows first .. last - 1 of group g by panels begin .. end - 1. */
+/* Rows first .. last - 1 of group g by panels begin .. end - 1. A tile's epilogue follows the next tile's
+ * product in program order, so that the processor works on both at once: matrix units on the one, vector
+ * units on the other. */
 static void multiply(const struct linear_job *job, uint32_t g, size_t first, size_t last, uint32_t begin,
-                     uint32_t end) {
+                     uint32_t end, uint32_t *tiles) {
     const struct cpu *self = job->self;
     const struct kernels_matrix *m = job->m;
     const struct isa *isa = self->isa;
+    void (*product)(const struct product *) = self->bf16 ? isa->product_bf16 : isa->product_f32;
     bool float_out = job->kind == KERNELS_STORE_F32 || job->kind == KERNELS_ADD_F32;
     size_t y_size = float_out ? sizeof(float) : self->base.act_size;
-    _Alignas(64) float c[TILE_ROWS * TILE_PANELS * PANEL];
+    _Alignas(64) float c[2][TILE_ROWS * TILE_PANELS * PANEL];
+    struct epilogue e = {.kind = job->kind, .bf16 = self->bf16, .y_stride = m->out};
+    uint32_t turn = 0;
     for (uint32_t panel = begin; panel < end; panel += isa->panels) {
-        uint32_t panels = at_most(end - panel, isa->panels);
-        uint32_t column = panel * PANEL, columns = at_most(m->out - column, panels * PANEL);
-        for (size_t row = first; row < last; row += TILE_ROWS) {
+        uint32_t panels = at_most(end - panel, isa->panels), column = panel * PANEL;
+        for (size_t row = first; row < last; row += TILE_ROWS, turn ^= 1) {
             uint32_t rows = at_most(last - row, TILE_ROWS);
-            struct product p = {
+            product(&(struct product){
                 .a = act_row(self, job->in, row, m->in),
                 .a_stride = m->in,
                 .b = (const char *)m->panels + g * m->group_bytes + panel * m->panel_bytes,
@@ -58,24 +62,21 @@ static void multiply(const struct linear_job *job, uint32_t g, size_t first, siz
                 .rows = rows,
                 .panels = panels,
                 .k = m->in,
-                .c = c,
+                .c = c[turn],
                 .c_stride = (size_t)panels * PANEL,
-            };
-            (self->bf16 ? isa->product_bf16 : isa->product_f32)(&p);
-            struct epilogue e = {
-                .kind = job->kind,
-                .bf16 = self->bf16,
-                .rows = rows,
-                .columns = columns,
-                .c = c,
-                .c_stride = p.c_stride,
-                .bias = m->bias ? m->bias + (size_t)g * m->out + column : NULL,
-                .y = (char *)job->y + (row * m->out + column) * y_size,
-                .y_stride = m->out,
-            };
-            isa->rows->epilogue(&e);
+                .tiles = tiles,
+            });
+            if (e.rows)
+                isa->rows->epilogue(&e);
+            e.rows = rows;
+            e.columns = at_most(m->out - column, panels * PANEL);
+            e.c = c[turn];
+            e.c_stride = (size_t)panels * PANEL;
+            e.bias = m->bias ? m->bias + (size_t)g * m->out + column : NULL;
+            e.y = (char *)job->y + (row * m->out + column) * y_size;
         }
     }
+    isa->rows->epilogue(&e);
 }
 
 /* How many units of cost `each`, the first of which starts at `start`, begin before `limit`. */
@@ -90,7 +91,7 @@ static uint32_t units_before(uint64_t start, uint64_t each, uint32_t units, uint
 static void linear_chunk(void *context, uint32_t chunk, uint32_t thread) {
     (void)thread;
     const struct linear_job *job = context;
-    uint32_t groups = job->offset ? job->m->groups : 1;
+    uint32_t groups = job->offset ? job->m->groups : 1, tiles = 0;
     uint64_t low = job->cost * chunk / job->chunks, high = job->cost * (chunk + 1) / job->chunks, at = 0;
     for (uint32_t g = 0; g < groups && at < high; g++) {
         size_t row, last;
@@ -102,11 +103,13 @@ static void linear_chunk(void *context, uint32_t chunk, uint32_t thread) {
             uint32_t end = units_before(at, each, job->units, high);
             if (begin < end)
                 multiply(job, g, row, row + rows, begin * job->self->isa->panels,
-                         at_most((size_t)end * job->self->isa->panels, job->panels));
+                         at_most((size_t)end * job->self->isa->panels, job->panels), &tiles);
             at += each * job->units;
             row += rows;
         }
     }
+    if (job->self->isa->finish)
+        job->self->isa->finish(&tiles);
 }
 
 static uint64_t total_cost(const struct linear_job *job) {

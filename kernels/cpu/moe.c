@@ -1,6 +1,4 @@
 /* moe.c - the mixture of experts around its grouped linears: router, gate, plan, dispatch, combine. */
-#include <math.h>
-
 #include "cpu.h"
 #include "number.h"
 
@@ -93,15 +91,13 @@ static void take_best(float *g, uint32_t experts, uint32_t top_k, int32_t *exper
 static void gate_chunk(void *context, uint32_t chunk, uint32_t thread) {
     const struct gate_job *job = context;
     float *g = job->self->scratch[thread];
-    size_t padded = round_up(job->experts, PANEL), first, last;
+    size_t first, last;
     chunk_range(job->rows, chunk, job->chunks, &first, &last);
     for (size_t r = first; r < last; r++) {
         int32_t *expert = job->expert + r * job->top_k;
         float *gate = job->gate + r * job->top_k, kept = 0;
         memcpy(g, job->logits + r * job->experts, job->experts * sizeof *g);
-        for (size_t e = job->experts; e < padded; e++)
-            g[e] = -INFINITY;
-        job->self->isa->rows->softmax(g, padded);
+        job->self->isa->rows->softmax(g, job->experts);
         take_best(g, job->experts, job->top_k, expert, gate);
         for (uint32_t j = 0; j < job->top_k; j++)
             kept += gate[j];
@@ -113,7 +109,7 @@ static void gate_chunk(void *context, uint32_t chunk, uint32_t thread) {
 void cpu_gate(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
               bool renormalize, int32_t *expert, float *gate) {
     struct cpu *self = (struct cpu *)k;
-    if (!cpu_scratch(self, round_up(experts, PANEL) * sizeof(float)))
+    if (!cpu_scratch(self, experts * sizeof(float)))
         return;
     struct gate_job job = {.self = self,
                            .logits = logits,

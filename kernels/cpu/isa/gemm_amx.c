@@ -3,10 +3,11 @@
  * A tile holds 16 rows of 64 bytes. TDPBF16PS adds to C [16 rows, 16 columns] the product of A [16 rows, 32
  * k] and B [16 pairs of k, 16 columns, 2], pair after pair, so an output element is one chain in ascending k
  * and does not see the other rows. Act rows are read where they lie; a panel's blocks of 32 k are B tiles as
- * packed. Its latency is about three of its issue slots, so four C tiles are kept going: 2 x 2 over 32 rows,
- * or 1 x 4 when at most 16 rows are left.
+ * packed. Four C tiles are kept going: 2 x 2 over 32 rows, or 1 x 4 over 16 or fewer.
  *
- * Tiles are configured on entry and released on return, so that nothing is left for a context switch to save.
+ * Configuring the tiles takes as long as ten products, so the configuration stays from one call to the next
+ * until its number of rows changes. A thread releases the tiles after its last product: nothing is left for a
+ * context switch to save.
  * When k is no multiple of 32 the last block of A is copied out and filled up with zeros: what follows a row
  * in memory could be a NaN, and NaN times the panel's zeros is not zero.
  */
@@ -23,21 +24,23 @@ struct tile_config {
     uint8_t rows[16];
 };
 
-/* Tiles 0-3: C. 4, 5: A. 6, 7: B; in the 1 x 4 shape 5 is a third B. `low` rows in A tile 4 and its C tiles,
- * `high` in A tile 5 and its own. */
-static void configure(uint32_t low, uint32_t high) {
+/* Tiles 0-3: C. 4: A. 5: the lower A of 2 x 2, or a third B. 6, 7: B. Below 16 rows there is only 1 x 4. */
+static void configure(uint32_t *tiles, uint32_t rows) {
+    if (*tiles == rows)
+        return;
     struct tile_config config = {.palette = 1};
-    for (int t = 0; t < 8; t++)
+    for (int t = 0; t < 8; t++) {
         config.row_bytes[t] = TILE_BYTES;
-    if (high) { /* C: 0 1 over 2 3 */
-        config.rows[0] = config.rows[1] = config.rows[4] = (uint8_t)low;
-        config.rows[2] = config.rows[3] = config.rows[5] = (uint8_t)high;
-    } else { /* C: 0 1 2 3 side by side */
-        config.rows[0] = config.rows[1] = config.rows[2] = config.rows[3] = config.rows[4] = (uint8_t)low;
-        config.rows[5] = TILE_ROWS;
+        config.rows[t] = t < 5 ? (uint8_t)rows : TILE_ROWS;
     }
-    config.rows[6] = config.rows[7] = TILE_ROWS;
     _tile_loadconfig(&config);
+    *tiles = rows;
+}
+
+void finish_amx(uint32_t *tiles) {
+    if (*tiles)
+        _tile_release();
+    *tiles = 0;
 }
 
 /* The last, short block of k of up to 32 rows. */
@@ -51,9 +54,9 @@ static void copy_tail(const uint16_t *a, size_t stride, uint32_t rows, uint32_t 
         memcpy(tail->a[r], a + r * stride, k * sizeof *a);
 }
 
-/* 32 rows or fewer, more than 16; two panels. */
-static void tile_2x2(const uint16_t *a, size_t stride, const struct tail *tail, uint32_t k,
-                     const uint16_t *b0, const uint16_t *b1, float *c, size_t c_stride) {
+/* 32 rows, two panels. */
+static void tile_2x2(const uint16_t *a, size_t stride, const struct tail *tail, uint32_t k, const uint16_t *b,
+                     size_t panel, float *c, size_t c_stride) {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
@@ -68,17 +71,16 @@ static void tile_2x2(const uint16_t *a, size_t stride, const struct tail *tail, 
             pitch = TILE_BYTES;
         }
         _tile_loadd(4, low, pitch);
-        _tile_loadd(6, b0, TILE_BYTES);
+        _tile_loadd(6, b, TILE_BYTES);
         _tile_dpbf16ps(0, 4, 6);
-        _tile_loadd(7, b1, TILE_BYTES);
+        _tile_loadd(7, b + panel, TILE_BYTES);
         _tile_dpbf16ps(1, 4, 7);
         _tile_loadd(5, high, pitch);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
         low += K_BLOCK;
         high += K_BLOCK;
-        b0 += TILE_ELEMENTS;
-        b1 += TILE_ELEMENTS;
+        b += TILE_ELEMENTS;
     }
     size_t c_pitch = c_stride * sizeof *c;
     _tile_stored(0, c, c_pitch);
@@ -87,7 +89,7 @@ static void tile_2x2(const uint16_t *a, size_t stride, const struct tail *tail, 
     _tile_stored(3, c + TILE_ROWS * c_stride + PANEL, c_pitch);
 }
 
-/* 32 rows or fewer, more than 16; one panel. */
+/* 32 rows, one panel. */
 static void tile_2x1(const uint16_t *a, size_t stride, const struct tail *tail, uint32_t k, const uint16_t *b,
                      float *c, size_t c_stride) {
     _tile_zero(0);
@@ -114,7 +116,7 @@ static void tile_2x1(const uint16_t *a, size_t stride, const struct tail *tail, 
     _tile_stored(2, c + TILE_ROWS * c_stride, c_stride * sizeof *c);
 }
 
-/* 16 rows or fewer; four panels. */
+/* 16 rows or fewer, four panels. */
 static void tile_1x4(const uint16_t *a, size_t stride, const struct tail *tail, uint32_t k, const uint16_t *b,
                      size_t panel, float *c, size_t c_stride) {
     _tile_zero(0);
@@ -146,7 +148,31 @@ static void tile_1x4(const uint16_t *a, size_t stride, const struct tail *tail, 
     _tile_stored(3, c + 3 * PANEL, c_stride * sizeof *c);
 }
 
-/* 16 rows or fewer; one panel. */
+/* 16 rows or fewer, two panels. */
+static void tile_1x2(const uint16_t *a, size_t stride, const struct tail *tail, uint32_t k, const uint16_t *b,
+                     size_t panel, float *c, size_t c_stride) {
+    _tile_zero(0);
+    _tile_zero(1);
+    uint32_t blocks = (k + K_BLOCK - 1) / K_BLOCK, whole = k / K_BLOCK;
+    size_t pitch = stride * sizeof *a;
+    for (uint32_t i = 0; i < blocks; i++) {
+        if (i == whole) {
+            a = tail->a[0];
+            pitch = TILE_BYTES;
+        }
+        _tile_loadd(4, a, pitch);
+        _tile_loadd(6, b, TILE_BYTES);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, b + panel, TILE_BYTES);
+        _tile_dpbf16ps(1, 4, 7);
+        a += K_BLOCK;
+        b += TILE_ELEMENTS;
+    }
+    _tile_stored(0, c, c_stride * sizeof *c);
+    _tile_stored(1, c + PANEL, c_stride * sizeof *c);
+}
+
+/* 16 rows or fewer, one panel. */
 static void tile_1x1(const uint16_t *a, size_t stride, const struct tail *tail, uint32_t k, const uint16_t *b,
                      float *c, size_t c_stride) {
     _tile_zero(0);
@@ -166,43 +192,44 @@ static void tile_1x1(const uint16_t *a, size_t stride, const struct tail *tail, 
     _tile_stored(0, c, c_stride * sizeof *c);
 }
 
-/* Up to 32 rows under the configuration that suits them, over all panels. */
+/* `rows` rows, 32 or at most 16, over all panels. */
 static void row_block(const struct product *p, uint32_t row, uint32_t rows) {
-    const uint16_t *a = (const uint16_t *)p->a + row * p->a_stride;
+    const uint16_t *a = (const uint16_t *)p->a + row * p->a_stride, *b = p->b;
     float *c = p->c + row * p->c_stride;
     size_t panel = p->b_stride / sizeof(uint16_t);
     struct tail tail;
+    uint32_t n = 0;
     if (p->k % K_BLOCK)
         copy_tail(a + p->k / K_BLOCK * K_BLOCK, p->a_stride, rows, p->k % K_BLOCK, &tail);
-    uint32_t n = 0;
     if (rows > TILE_ROWS) {
-        for (; n + 2 <= p->panels; n += 2) {
-            const uint16_t *b = (const uint16_t *)p->b + n * panel;
-            tile_2x2(a, p->a_stride, &tail, p->k, b, b + panel, c + n * PANEL, p->c_stride);
-        }
+        for (; n + 2 <= p->panels; n += 2)
+            tile_2x2(a, p->a_stride, &tail, p->k, b + n * panel, panel, c + n * PANEL, p->c_stride);
         if (n < p->panels)
-            tile_2x1(a, p->a_stride, &tail, p->k, (const uint16_t *)p->b + n * panel, c + n * PANEL,
-                     p->c_stride);
+            tile_2x1(a, p->a_stride, &tail, p->k, b + n * panel, c + n * PANEL, p->c_stride);
         return;
     }
     for (; n + 4 <= p->panels; n += 4)
-        tile_1x4(a, p->a_stride, &tail, p->k, (const uint16_t *)p->b + n * panel, panel, c + n * PANEL,
-                 p->c_stride);
-    for (; n < p->panels; n++)
-        tile_1x1(a, p->a_stride, &tail, p->k, (const uint16_t *)p->b + n * panel, c + n * PANEL, p->c_stride);
+        tile_1x4(a, p->a_stride, &tail, p->k, b + n * panel, panel, c + n * PANEL, p->c_stride);
+    if (n + 2 <= p->panels) {
+        tile_1x2(a, p->a_stride, &tail, p->k, b + n * panel, panel, c + n * PANEL, p->c_stride);
+        n += 2;
+    }
+    if (n < p->panels)
+        tile_1x1(a, p->a_stride, &tail, p->k, b + n * panel, c + n * PANEL, p->c_stride);
 }
 
 void product_bf16_amx(const struct product *p) {
-    uint32_t row = 0;
-    if (p->rows >= 2 * TILE_ROWS) {
-        configure(TILE_ROWS, TILE_ROWS);
-        for (; row + 2 * TILE_ROWS <= p->rows; row += 2 * TILE_ROWS)
-            row_block(p, row, 2 * TILE_ROWS);
+    uint32_t row = 0, last = p->rows % TILE_ROWS;
+    if (p->rows >= TILE_ROWS)
+        configure(p->tiles, TILE_ROWS);
+    for (; row + 2 * TILE_ROWS <= p->rows; row += 2 * TILE_ROWS)
+        row_block(p, row, 2 * TILE_ROWS);
+    if (row + TILE_ROWS <= p->rows) {
+        row_block(p, row, TILE_ROWS);
+        row += TILE_ROWS;
     }
-    if (row < p->rows) {
-        uint32_t rest = p->rows - row;
-        configure(rest < TILE_ROWS ? rest : TILE_ROWS, rest > TILE_ROWS ? rest - TILE_ROWS : 0);
-        row_block(p, row, rest);
+    if (last) {
+        configure(p->tiles, last);
+        row_block(p, row, last);
     }
-    _tile_release();
 }

@@ -28,6 +28,7 @@ struct product {
     uint32_t rows, panels, k;
     float *c;        /* [rows, 16 * panels] */
     size_t c_stride; /* elements from row to row */
+    uint32_t *tiles; /* AMX: how many rows its tiles are configured for; starts at 0 */
 };
 
 /* y = epilogue(c + bias) over [rows, columns]. */
@@ -47,7 +48,8 @@ struct exponents {
     bool bf16;
     uint32_t rows, length, padded; /* p is zero from `length` to `padded`, a multiple of 32 */
     float scale;                   /* positive */
-    float *score;                  /* [rows, padded]; destroyed */
+    const float *score;            /* [rows, length] */
+    size_t score_stride;           /* elements */
     void *p;                       /* act [rows, padded] */
     float *sum;                    /* [rows] */
 };
@@ -67,7 +69,7 @@ struct row_ops {
     /* out_act[width] = the mean of `rows` rows of x, added in row order. */
     void (*mean)(const float *x, size_t rows, size_t width, bool bf16, void *out_act);
     float (*sum_squares)(const float *x, size_t n);
-    /* x[n] = softmax(x) in place; n a multiple of 16, -INFINITY where there is nothing. */
+    /* x[n] = softmax(x) in place. */
     void (*softmax)(float *x, size_t n);
     /* out[n][16] = transpose of `rows` <= 16 rows of n 32-bit words that lie `stride` bytes apart at any
      * alignment; missing rows are zero columns. */
@@ -81,6 +83,7 @@ struct isa {
     uint32_t panels;     /* the panels of one register tile */
     void (*product_f32)(const struct product *p);
     void (*product_bf16)(const struct product *p);
+    void (*finish)(uint32_t *tiles); /* after a thread's last product; NULL where there is nothing to do */
     const struct row_ops *rows;
 };
 
@@ -99,6 +102,7 @@ extern const struct row_ops rows_avx512;
 void product_bf16_avx512bf16(const struct product *p);
 extern const struct row_ops rows_avx512bf16;
 void product_bf16_amx(const struct product *p);
+void finish_amx(uint32_t *tiles);
 #endif
 
 #endif

@@ -195,27 +195,30 @@ static void layernorm(const float *x, const float *weight, const float *bias, fl
 
 /* ---- softmax ---- */
 
-/* n a multiple of 16, at least 16. */
+/* n > 0 */
 static float row_greatest(const float *x, size_t n) {
-    vf most = v_load(x);
+    vf most = n >= LANES ? v_load(x) : v_load_part_or(x, n, -INFINITY);
     for (size_t i = LANES; i < n; i += LANES)
-        most = v_max(most, v_load(x + i));
+        most = v_max(most, n - i >= LANES ? v_load(x + i) : v_load_part_or(x + i, n - i, -INFINITY));
     return v_greatest(most);
 }
 
 INLINE void weigh(const struct exponents *e, bool bf16) {
     vf scale = v_set(e->scale);
     for (size_t r = 0; r < e->rows; r++) {
-        float *score = e->score + r * e->padded;
+        const float *score = e->score + r * e->score_stride;
         char *p = (char *)e->p + r * e->padded * (bf16 ? 2 : 4);
-        for (uint32_t i = e->length; i < e->padded; i++)
-            score[i] = -INFINITY;
-        vf most = v_set(row_greatest(score, e->padded)), sum = v_zero();
-        for (size_t i = 0; i < e->padded; i += LANES) {
-            vf w = v_exp((v_load(score + i) - most) * scale);
+        vf most = v_set(row_greatest(score, e->length)), sum = v_zero();
+        size_t i = 0;
+        for (; i < e->length; i += LANES) {
+            size_t left = e->length - i;
+            vf s = left >= LANES ? v_load(score + i) : v_load_part_or(score + i, left, -INFINITY);
+            vf w = v_exp((s - most) * scale); /* 0 where there is no score */
             sum = sum + w;
             store_act(p, i, e->padded, w, bf16);
         }
+        for (; i < e->padded; i += LANES)
+            store_act(p, i, e->padded, v_zero(), bf16);
         e->sum[r] = v_sum(sum);
     }
 }
@@ -230,13 +233,14 @@ static void exponents(const struct exponents *e) {
 static void softmax(float *x, size_t n) {
     vf most = v_set(row_greatest(x, n)), sum = v_zero();
     for (size_t i = 0; i < n; i += LANES) {
-        vf w = v_exp(v_load(x + i) - most);
+        vf v = n - i >= LANES ? v_load(x + i) : v_load_part_or(x + i, n - i, -INFINITY);
+        vf w = v_exp(v - most);
         sum = sum + w;
-        v_store(x + i, w);
+        store(x, i, n, w);
     }
     vf total = v_set(v_sum(sum));
     for (size_t i = 0; i < n; i += LANES)
-        v_store(x + i, v_load(x + i) / total);
+        store(x, i, n, load(x, i, n) / total);
 }
 
 /* ---- the rest ---- */
@@ -265,6 +269,45 @@ static void mean(const float *x, size_t rows, size_t width, bool bf16, void *out
     }
 }
 
+#if defined(__AVX512F__)
+/* 16 rows of 16 words, in four rounds: words, pairs of words, then quarters and halves of a vector. */
+INLINE void transpose_block(const char *x, size_t stride, uint32_t rows, size_t n, uint32_t *out) {
+    __mmask16 mask = (__mmask16)((1u << n) - 1u);
+    vi a[PANEL], b[PANEL];
+    for (uint32_t r = 0; r < PANEL; r++)
+        a[r] = r < rows ? _mm512_maskz_loadu_epi32(mask, x + r * stride) : _mm512_setzero_si512();
+    for (int i = 0; i < PANEL; i += 2) {
+        b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < PANEL; i += 4) { /* a[i + j]: word j of every quarter, of rows i to i + 3 */
+        a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+        a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+        a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+        a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+    }
+    for (int j = 0; j < 4; j++) {
+        b[j] = _mm512_shuffle_i32x4(a[j], a[j + 4], 0x88);
+        b[j + 4] = _mm512_shuffle_i32x4(a[j], a[j + 4], 0xdd);
+        b[j + 8] = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0x88);
+        b[j + 12] = _mm512_shuffle_i32x4(a[j + 8], a[j + 12], 0xdd);
+    }
+    for (int j = 0; j < 4; j++) {
+        a[j] = _mm512_shuffle_i32x4(b[j], b[j + 8], 0x88);
+        a[j + 8] = _mm512_shuffle_i32x4(b[j], b[j + 8], 0xdd);
+        a[j + 4] = _mm512_shuffle_i32x4(b[j + 4], b[j + 12], 0x88);
+        a[j + 12] = _mm512_shuffle_i32x4(b[j + 4], b[j + 12], 0xdd);
+    }
+    for (size_t i = 0; i < n; i++)
+        _mm512_storeu_si512(out + i * PANEL, a[i]);
+}
+
+static void transpose(const void *x, size_t stride, uint32_t rows, size_t n, uint32_t *out) {
+    for (size_t i = 0; i < n; i += PANEL)
+        transpose_block((const char *)x + i * 4, stride, rows, n - i < PANEL ? n - i : PANEL,
+                        out + i * PANEL);
+}
+#else
 static void transpose(const void *x, size_t stride, uint32_t rows, size_t n, uint32_t *out) {
     for (uint32_t r = 0; r < PANEL; r++) {
         const char *row = (const char *)x + r * stride;
@@ -275,6 +318,7 @@ static void transpose(const void *x, size_t stride, uint32_t rows, size_t n, uin
         }
     }
 }
+#endif
 
 const struct row_ops isa_name(rows) = {
     .epilogue = epilogue,

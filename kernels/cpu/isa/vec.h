@@ -291,22 +291,47 @@ static inline vf v_zero(void) {
 }
 
 /* The sum and the greatest of the lanes, halves folded on halves. */
+#if defined(__AVX2__)
+static inline float v_fold_sum(__m128 v) {
+    v = _mm_add_ps(v, _mm_movehl_ps(v, v));
+    return _mm_cvtss_f32(_mm_add_ss(v, _mm_movehdup_ps(v)));
+}
+static inline float v_fold_greatest(__m128 v) {
+    v = _mm_max_ps(v, _mm_movehl_ps(v, v));
+    return _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)));
+}
+#if defined(__AVX512F__)
+static inline __m256 v_half_sum(vf v) {
+    return _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+}
+static inline __m256 v_half_greatest(vf v) {
+    return _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+}
+#else
+static inline __m256 v_half_sum(vf v) {
+    return v;
+}
+static inline __m256 v_half_greatest(vf v) {
+    return v;
+}
+#endif
 static inline float v_sum(vf v) {
-    float lane[LANES];
-    v_store(lane, v);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            lane[i] += lane[i + half];
-    return lane[0];
+    __m256 h = v_half_sum(v);
+    return v_fold_sum(_mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1)));
 }
 static inline float v_greatest(vf v) {
-    float lane[LANES];
-    v_store(lane, v);
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            lane[i] = lane[i] > lane[i + half] ? lane[i] : lane[i + half];
-    return lane[0];
+    __m256 h = v_half_greatest(v);
+    return v_fold_greatest(_mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1)));
 }
+#else
+static inline float v_sum(vf v) {
+    return (v[0] + v[2]) + (v[1] + v[3]);
+}
+static inline float v_greatest(vf v) {
+    float a = v[0] > v[2] ? v[0] : v[2], b = v[1] > v[3] ? v[1] : v[3];
+    return a > b ? a : b;
+}
+#endif
 
 /* e^x to within 1 ulp: x = n ln 2 + r, e^r by a minimax polynomial (relative error 3.3e-9 on |r| <= 0.35).
  * Below -104 the result is 0 (or the least subnormal), above 88.7 it is infinite. */
