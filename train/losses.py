@@ -1,34 +1,17 @@
 """The losses: contrastive, and the auxiliary ones that keep experts in use. All in float32, per MoE layer."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-@dataclass
-class Memory:
-    """Pairs of the last batches: negatives beyond the batch, without gradient."""
-
-    images: Tensor  # [M, embed]
-    texts: Tensor  # [M, embed]
-    same: Tensor  # [B, M], True where the remembered pair shows the same concept, so is no negative
-
-
-def contrastive(images: Tensor, texts: Tensor, logit_scale: Tensor, memory: Memory | None = None) -> Tensor:
+def contrastive(images: Tensor, texts: Tensor, logit_scale: Tensor) -> Tensor:
     """Symmetric InfoNCE. images, texts [B, embed], unit length; pair i is (images[i], texts[i])."""
-
-    def one_way(anchors: Tensor, others: Tensor, remembered: Tensor | None) -> Tensor:
-        logits = anchors @ others.T
-        if remembered is not None:
-            logits = torch.cat([logits, (anchors @ remembered.T).masked_fill(memory.same, -10.0)], 1)
-        return F.cross_entropy(logit_scale.exp() * logits, torch.arange(len(anchors)))
-
-    return (
-        one_way(images, texts, memory.texts if memory else None) + one_way(texts, images, memory.images if memory else None)
-    ) / 2
+    logits = logit_scale.exp() * images @ texts.T
+    target = torch.arange(len(images))
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
 def squared_variation(x: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 import losses
-from augment import augment
+from augment import augment, flatten_on_white
 from evaluate import accuracy, embed_pictures, embed_texts, use_of_experts
 from export import export
 from model import ROW_MULTIPLE, Config, LIMoE, Routing, Segments
@@ -94,19 +94,16 @@ class Trainer:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.97), fused=True)
         self.elapsed, self.step, self.pairs_seen = 0.0, 0, 0
-        self.memory: list[tuple[Tensor, Tensor, Tensor]] = []
 
     @property
     def fraction(self) -> float:
         return min(1.0, self.elapsed / (60 * self.args.minutes))
 
-    def batch(self) -> tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor]:
-        """patches [B, m, p * p * 3], which patches they are [B, m] or None for all, tokens, lengths; and the concepts
-        of all processes' pairs, in the order of gather()."""
+    def batch(self) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """patches [B, m, p * p * 3], which patches they are [B, m] or None for all, tokens, lengths."""
         args, pairs = self.args, self.pairs
-        parts = [[a[rank :: self.world] for a in drawn] for drawn in [pairs.draw(args.batch)] for rank in range(self.world)]
-        pictures, captions = parts[self.rank]  # the draw is the same in every process
-        concepts = torch.from_numpy(np.concatenate([pairs.concept[p] for p, _ in parts]))
+        mine = slice(self.rank, None, self.world)
+        pictures, captions = (a[mine] for a in pairs.draw(args.batch))  # the draw is the same in every process
         rgb = augment(
             torch.from_numpy(pairs.pictures[pictures]),
             *(torch.from_numpy(a) for a in (pairs.mono[pictures], pairs.flag[pictures], pairs.mirror[pictures])),
@@ -121,7 +118,7 @@ class Trainer:
             keep = torch.rand(len(rgb), side * side, generator=self.generator).argsort(-1)[:, :kept]
             patches = patches.gather(1, keep[:, :, None].expand(-1, -1, patches.shape[-1]))
         tokens = torch.from_numpy(pairs.tokens[captions]).long()
-        return patches, keep, tokens, torch.from_numpy(pairs.lengths[captions]).long(), concepts
+        return patches, keep, tokens, torch.from_numpy(pairs.lengths[captions]).long()
 
     def gather(self, mine: Tensor) -> Tensor:
         """The embeddings of the whole batch, with a gradient for this process's own."""
@@ -129,13 +126,6 @@ class Trainer:
         dist.all_gather(parts, mine.detach())
         parts[self.rank] = mine
         return torch.cat(parts)
-
-    def recall(self, concepts: Tensor) -> losses.Memory | None:
-        """The last batches as further negatives: a few steps change an embedding little, and memory costs nothing."""
-        if not self.memory:
-            return None
-        images, texts, remembered = (torch.cat(part) for part in zip(*self.memory))
-        return losses.Memory(images, texts, concepts[:, None] == remembered)
 
     def reduce_gradients(self) -> None:
         """Every process has the gradient of the whole loss through its own pairs; the sum is the gradient."""
@@ -151,14 +141,13 @@ class Trainer:
         rate = min(1.0, f / 0.04 + 0.02) * (0.5 + 0.5 * math.cos(math.pi * ramp(f, 0.04, 1.0)) + 0.002)
         for group in self.optimizer.param_groups:
             group["lr"] = self.args.lr * rate * group["rate"]
-        patches, keep, tokens, lengths, concepts = self.batch()
+        patches, keep, tokens, lengths = self.batch()
         s = Segments.of(len(patches), patches.shape[1], lengths, ROW_MULTIPLE)
         self.model.train()
         with torch.autocast("cpu", torch.bfloat16):
             images, texts, routings = self.model.encode(self.model.embed_rows(patches, keep, tokens, s), s)
         images, texts = self.gather(images), self.gather(texts)
-        contrast = losses.contrastive(images, texts, self.model.logit_scale, self.recall(concepts))
-        self.memory = self.memory[-self.args.memory + 1 :] + [(images.detach(), texts.detach(), concepts)] if self.args.memory else []
+        contrast = losses.contrastive(images, texts, self.model.logit_scale)
         parts = auxiliary(routings, s, self.args.experts)
         weights = auxiliary_weights(f)
         loss = contrast + sum(weights[name] * value for name, value in parts.items()) / self.world
@@ -207,8 +196,6 @@ class Trainer:
 
     def develop(self) -> dict:
         """Accuracy of the averaged weights on the Twemoji pictures that were kept out, among all English emoji names."""
-        from augment import flatten_on_white
-
         pairs = self.pairs
         emoji = np.flatnonzero(pairs.is_emoji)
         names = [pairs.names[c] for c in emoji]
@@ -289,7 +276,6 @@ def main() -> None:
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--keep", type=float, default=0.8, help="share of the patches fed before --whole-from")
     parser.add_argument("--whole-from", type=float, default=0.8, help="share of training after which all are fed")
-    parser.add_argument("--memory", type=int, default=5, help="batches remembered as negatives")
     parser.add_argument("--augment", type=float, default=1.0)
     parser.add_argument("--processes", type=int, default=2, help="of one thread each")
     parser.add_argument("--save-every", type=float, default=240, help="seconds")
