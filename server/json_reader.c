@@ -182,8 +182,8 @@ static bool read_string(struct reader *r, struct text *out) {
         const unsigned char c = (unsigned char)*at;
         if (c == '"')
             break;
-        size_t length;
-        uint32_t code;
+        size_t length = 0;
+        uint32_t code = 0;
         if (c == '\\') {
             if (!read_escape(r, at, &length, &code))
                 return false;
@@ -213,8 +213,8 @@ static bool read_string(struct reader *r, struct text *out) {
         n += plain;
         from += plain;
         if (backslash) {
-            size_t length;
-            uint32_t code;
+            size_t length = 0;
+            uint32_t code = 0;
             if (!read_escape(r, from, &length, &code))
                 return false;
             n += put_utf8(copy + n, code);
@@ -280,7 +280,7 @@ static bool read_value(struct reader *r, struct text name, struct json_value **o
 
 static bool has_member(const struct json_value *object, struct text name) {
     for (const struct json_value *member = object->child; member; member = member->next)
-        if (member->name.size == name.size && memcmp(member->name.data, name.data, name.size) == 0)
+        if (text_equal(member->name, name))
             return true;
     return false;
 }

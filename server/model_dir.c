@@ -26,7 +26,7 @@ const char *model_dir(const char *named, char room[PATH_MAX]) {
     char *resolved = realpath(room, NULL);
     if (!resolved)
         return NULL;
-    strcpy(room, resolved); /* realpath's result is shorter than PATH_MAX */
+    memcpy(room, resolved, strlen(resolved) + 1); /* realpath's result is shorter than PATH_MAX */
     free(resolved);
     return room;
 }

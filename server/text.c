@@ -8,8 +8,12 @@ struct text text_of(const char *string) {
     return (struct text){.data = string, .size = strlen(string)};
 }
 
+bool text_equal(struct text a, struct text b) {
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
 bool text_is(struct text text, const char *string) {
-    return text.size == strlen(string) && memcmp(text.data, string, text.size) == 0;
+    return text_equal(text, text_of(string));
 }
 
 size_t text_sequence(const char *text, size_t size) {

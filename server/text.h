@@ -12,6 +12,7 @@ struct text {
 };
 
 struct text text_of(const char *string); /* a C string as a slice */
+bool text_equal(struct text a, struct text b);
 bool text_is(struct text text, const char *string);
 
 /* Length in bytes of the well-formed sequence (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF)
