@@ -1,0 +1,291 @@
+/* kernels.c - how fast the cpu kernels are on this machine.
+ *
+ *     build/bench/kernels [linear|attention|rows|step]...     (default: all)
+ *
+ * LIMOE_ISA chooses the instruction set, as for the program itself; LIMOE_THREADS and LIMOE_DTYPE
+ * ("float32", "bfloat16") the rest. Medians; run it on an idle machine.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels.h"
+#include "number.h"
+#include "timing.h"
+
+static void *act_noise(struct kernels *k, size_t n) {
+    float *v = noise(n);
+    void *p = k->ops->alloc(k, n * k->act_size);
+    if (!p)
+        exit(1);
+    for (size_t i = 0; i < n; i++)
+        if (k->dtype == LIMOE_BFLOAT16)
+            ((uint16_t *)p)[i] = bf16_from_float(v[i]);
+        else
+            ((float *)p)[i] = v[i];
+    free(v);
+    return p;
+}
+
+static struct kernels_matrix *pack_noise(struct kernels *k, uint32_t groups, uint32_t out, uint32_t in) {
+    float *w = noise((size_t)groups * out * in), *b = noise((size_t)groups * out);
+    for (size_t i = 0; i < (size_t)groups * out * in; i++)
+        w[i] /= 16;
+    struct kernels_matrix *m;
+    struct limoe_error err;
+    if (k->ops->pack(k, (struct kernels_tensor){w, KERNELS_F32}, (struct kernels_tensor){b, KERNELS_F32},
+                     groups, out, in, &m, &err)) {
+        fprintf(stderr, "%s\n", err.message);
+        exit(1);
+    }
+    free(w);
+    free(b);
+    return m;
+}
+
+/* ---- linear ---- */
+
+struct linear {
+    struct kernels *k;
+    struct kernels_matrix *m;
+    void *x, *y;
+    size_t rows;
+    enum kernels_epilogue kind;
+};
+
+static void run_linear(void *context) {
+    struct linear *l = context;
+    l->k->ops->linear(l->k, l->m, l->x, l->rows, l->kind, l->y);
+}
+
+static void bench_linear(struct kernels *k) {
+    static const uint32_t shapes[][2] = {{192, 192}, {192, 576}, {192, 768},
+                                         {768, 192}, {768, 768}, {768, 2304}};
+    static const size_t rows[] = {1, 16, 64, 256, 1024, 4096};
+    printf("\nlinear, GFLOP/s by rows      ");
+    for (size_t r = 0; r < 6; r++)
+        printf("%9zu", rows[r]);
+    for (size_t s = 0; s < 6; s++)
+        for (int gelu = 0; gelu < 2; gelu++) {
+            uint32_t in = shapes[s][0], out = shapes[s][1];
+            if (gelu && out != 768)
+                continue;
+            printf("\n  %4u -> %-4u %-13s ", in, out, gelu ? "gelu tanh" : "store");
+            struct linear l = {k,
+                               pack_noise(k, 1, out, in),
+                               act_noise(k, 4096 * (size_t)in),
+                               act_noise(k, 4096 * (size_t)out),
+                               0,
+                               gelu ? KERNELS_GELU_TANH : KERNELS_STORE};
+            for (size_t r = 0; r < 6; r++) {
+                l.rows = rows[r];
+                double t = median_seconds(run_linear, &l, 0.05);
+                printf("%9.1f", 2e-9 * (double)l.rows * in * out / t);
+                fflush(stdout);
+            }
+            k->ops->matrix_free(k, l.m);
+            k->ops->release(k, l.x);
+            k->ops->release(k, l.y);
+        }
+    printf("\n");
+}
+
+/* ---- attention ---- */
+
+struct attention {
+    struct kernels *k;
+    void *qkv, *out;
+    uint32_t *start;
+    size_t n;
+    uint32_t width, heads;
+};
+
+static void run_attention(void *context) {
+    struct attention *a = context;
+    a->k->ops->attention(a->k, a->qkv, a->start, a->n, a->width, a->heads, NULL, a->out);
+}
+
+static void bench_attention(struct kernels *k) {
+    static const struct {
+        uint32_t n, length, width, heads;
+    } cases[] = {{1, 64, 192, 6}, {64, 64, 192, 6}, {64, 8, 192, 6}, {1, 196, 768, 12}, {8, 256, 768, 12}};
+    printf("\nattention                                 time, us   GFLOP/s\n");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint32_t n = cases[i].n, length = cases[i].length, width = cases[i].width;
+        size_t rows = (size_t)n * length;
+        uint32_t start[65];
+        for (uint32_t s = 0; s <= n; s++)
+            start[s] = s * length;
+        struct attention a = {
+            k, act_noise(k, rows * 3 * width), act_noise(k, rows * width), start, n, width, cases[i].heads};
+        double t = median_seconds(run_attention, &a, 0.1);
+        printf("  %2u sequences of %3u, width %3u, %2u heads %9.1f %9.1f\n", n, length, width, cases[i].heads,
+               t * 1e6, 4e-9 * (double)rows * length * width / t);
+        k->ops->release(k, a.qkv);
+        k->ops->release(k, a.out);
+    }
+}
+
+/* ---- a step: the tower of the bundled model's shape ---- */
+
+enum { WIDTH = 192, MLP = 768, HEADS = 6, BLOCKS = 8, EXPERTS = 8, TOKENS = 64, MOST_IMAGES = 64 };
+
+struct block {
+    struct kernels_matrix *qkv, *out, *fc1, *fc2;
+    float *router; /* NULL: a dense block */
+};
+
+struct tower {
+    struct kernels *k;
+    struct block block[BLOCKS];
+    uint32_t *start;
+    size_t images;
+    float *x, *norm_f32, *weight, *bias, *logits, *gate;
+    int32_t *expert;
+    struct kernels_plan plan;
+    void *norm, *qkv, *mixed, *sorted, *hidden, *answer;
+};
+
+static void run_tower(void *context) {
+    struct tower *t = context;
+    struct kernels *k = t->k;
+    const struct kernels_ops *o = k->ops;
+    size_t rows = t->images * TOKENS;
+    for (int i = 0; i < BLOCKS; i++) {
+        struct block *b = &t->block[i];
+        o->layernorm(k, t->x, t->weight, t->bias, 1e-6f, rows, WIDTH, t->norm, NULL);
+        o->linear(k, b->qkv, t->norm, rows, KERNELS_STORE, t->qkv);
+        o->attention(k, t->qkv, t->start, t->images, WIDTH, HEADS, NULL, t->mixed);
+        o->linear(k, b->out, t->mixed, rows, KERNELS_ADD_F32, t->x);
+        o->layernorm(k, t->x, t->weight, t->bias, 1e-6f, rows, WIDTH, t->norm,
+                     b->router ? t->norm_f32 : NULL);
+        if (!b->router) {
+            o->linear(k, b->fc1, t->norm, rows, KERNELS_GELU_TANH, t->hidden);
+            o->linear(k, b->fc2, t->hidden, rows, KERNELS_ADD_F32, t->x);
+            continue;
+        }
+        o->router_logits(k, t->norm_f32, b->router, rows, WIDTH, EXPERTS, t->logits);
+        o->gate(k, t->logits, rows, EXPERTS, 1, false, t->expert, t->gate);
+        o->plan(k, t->expert, rows, EXPERTS, 1, t->plan);
+        o->dispatch(k, t->norm, t->plan, EXPERTS, rows, WIDTH, t->sorted);
+        o->grouped_linear(k, b->fc1, t->plan.offset, t->sorted, rows, KERNELS_GELU_TANH, t->hidden);
+        o->grouped_linear(k, b->fc2, t->plan.offset, t->hidden, rows, KERNELS_STORE, t->answer);
+        o->combine(k, t->answer, t->plan, t->gate, rows, 1, WIDTH, t->x);
+    }
+}
+
+static void bench_step(struct kernels *k) {
+    const size_t most = (size_t)MOST_IMAGES * TOKENS;
+    const struct kernels_ops *o = k->ops;
+    float *ones = noise(WIDTH), *x = noise(most * WIDTH), *router = noise((size_t)EXPERTS * WIDTH);
+    for (int i = 0; i < WIDTH; i++)
+        ones[i] = 1;
+    uint32_t start[MOST_IMAGES + 1];
+    for (uint32_t i = 0; i <= MOST_IMAGES; i++)
+        start[i] = i * TOKENS;
+    struct tower t = {.k = k,
+                      .start = start,
+                      .x = o->alloc(k, most * WIDTH * sizeof(float)),
+                      .norm_f32 = o->alloc(k, most * WIDTH * sizeof(float)),
+                      .weight = ones,
+                      .bias = noise(WIDTH),
+                      .logits = o->alloc(k, most * EXPERTS * sizeof(float)),
+                      .gate = o->alloc(k, most * sizeof(float)),
+                      .expert = o->alloc(k, most * sizeof(int32_t)),
+                      .plan = {o->alloc(k, (EXPERTS + 1) * sizeof(uint32_t)),
+                               o->alloc(k, most * sizeof(uint32_t)), o->alloc(k, most * sizeof(uint32_t))},
+                      .norm = act_noise(k, most * WIDTH),
+                      .qkv = act_noise(k, most * 3 * WIDTH),
+                      .mixed = act_noise(k, most * WIDTH),
+                      .sorted = act_noise(k, most * WIDTH),
+                      .hidden = act_noise(k, most * MLP),
+                      .answer = act_noise(k, most * WIDTH)};
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        uint32_t groups = i % 2 ? EXPERTS : 1;
+        t.block[i] = (struct block){pack_noise(k, 1, 3 * WIDTH, WIDTH), pack_noise(k, 1, WIDTH, WIDTH),
+                                    pack_noise(k, groups, MLP, WIDTH), pack_noise(k, groups, WIDTH, MLP),
+                                    i % 2 ? router : NULL};
+    }
+    o->upload(k, t.x, x, most * WIDTH * sizeof(float));
+    printf("\nstep: %d blocks of width %d, mlp %d, %d experts in every second, %d tokens an image\n", BLOCKS,
+           WIDTH, MLP, EXPERTS, TOKENS);
+    for (t.images = 1; t.images <= MOST_IMAGES; t.images *= 4) {
+        double s = median_seconds(run_tower, &t, 0.4);
+        printf("  %2zu images %9.3f ms %9.0f images/s\n", t.images, s * 1e3, (double)t.images / s);
+    }
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        o->matrix_free(k, t.block[i].qkv);
+        o->matrix_free(k, t.block[i].out);
+        o->matrix_free(k, t.block[i].fc1);
+        o->matrix_free(k, t.block[i].fc2);
+    }
+    void *const owned[] = {t.x,         t.norm_f32, t.logits, t.gate,  t.expert, t.plan.offset, t.plan.source,
+                           t.plan.slot, t.norm,     t.qkv,    t.mixed, t.sorted, t.hidden,      t.answer};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        o->release(k, owned[i]);
+    free((void *)t.bias);
+    free(ones);
+    free(x);
+    free(router);
+}
+
+/* ---- rows ---- */
+
+struct rows_bench {
+    struct kernels *k;
+    float *x, *weight;
+    void *out;
+    size_t rows;
+    uint32_t width;
+};
+
+static void run_layernorm(void *context) {
+    struct rows_bench *b = context;
+    b->k->ops->layernorm(b->k, b->x, b->weight, b->weight, 1e-6f, b->rows, b->width, b->out, NULL);
+}
+
+static void bench_rows(struct kernels *k) {
+    printf("\nlayernorm            time, us    Gelements/s\n");
+    static const size_t rows[] = {64, 4096};
+    for (int w = 192; w <= 768; w *= 4)
+        for (int r = 0; r < 2; r++) {
+            struct rows_bench b = {.k = k,
+                                   .x = noise(rows[r] * (size_t)w),
+                                   .weight = noise((size_t)w),
+                                   .out = act_noise(k, rows[r] * (size_t)w),
+                                   .rows = rows[r],
+                                   .width = (uint32_t)w};
+            double t = median_seconds(run_layernorm, &b, 0.05);
+            printf("  %4zu rows of %3d %9.1f %9.2f\n", rows[r], w, t * 1e6, (double)rows[r] * w / t * 1e-9);
+            free(b.x);
+            free(b.weight);
+            k->ops->release(k, b.out);
+        }
+}
+
+int main(int argc, char **argv) {
+    const char *threads = getenv("LIMOE_THREADS"), *dtype = getenv("LIMOE_DTYPE");
+    struct kernels *k;
+    struct limoe_error err;
+    if (kernels_cpu_create(!dtype                      ? LIMOE_DTYPE_AUTO
+                           : !strcmp(dtype, "float32") ? LIMOE_FLOAT32
+                                                       : LIMOE_BFLOAT16,
+                           threads ? (uint32_t)atoi(threads) : 0, &k, &err)) {
+        fprintf(stderr, "%s\n", err.message);
+        return 1;
+    }
+    printf("%s, %s, %u threads\n", k->name, k->dtype == LIMOE_BFLOAT16 ? "bfloat16" : "float32", k->threads);
+    static const struct {
+        const char *name;
+        void (*run)(struct kernels *);
+    } all[] = {
+        {"linear", bench_linear}, {"attention", bench_attention}, {"rows", bench_rows}, {"step", bench_step}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        bool wanted = argc == 1;
+        for (int a = 1; a < argc; a++)
+            wanted |= !strcmp(argv[a], all[i].name);
+        if (wanted)
+            all[i].run(k);
+    }
+    k->ops->destroy(k);
+    return 0;
+}
