@@ -2,10 +2,10 @@
 
 import io
 import os
+import resource
 import shutil
 import struct
 import subprocess
-import time
 import zlib
 from pathlib import Path
 
@@ -38,11 +38,17 @@ def preprocess(path: Path, size: int, mode: str) -> np.ndarray:
     return np.frombuffer(pixels, np.uint8).reshape(size, size, 3)
 
 
-def refusal(path: Path, data: bytes, *arguments: str) -> str:
+def refusal(path: Path, data: bytes) -> str:
     path.write_bytes(data)
-    done = subprocess.run([TOOL, "decode", path], capture_output=True, timeout=60)
+    done = subprocess.run([TOOL, "decode", path], capture_output=True, timeout=60, preexec_fn=bound)
     assert done.returncode == 1, f"status {done.returncode}, {len(done.stdout)} bytes of picture"
     return done.stderr.decode()
+
+
+def bound() -> None:
+    """No refusal takes more than 128 MiB, whatever the file would inflate to, or 5 seconds of processor."""
+    resource.setrlimit(resource.RLIMIT_AS, (128 << 20, 128 << 20))
+    resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
 
 
 def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
@@ -104,17 +110,13 @@ def test_a_jpeg_of_too_many_scans_is_refused_soon(tmp_path):
     script.write_text(scans)
     data = save(photo(2000, 2000).convert("L"), "JPEG", quality=20)
     bomb = subprocess.run(["jpegtran", "-scans", script], input=data, capture_output=True, check=True).stdout
-    began = time.monotonic()
     assert "JPEG: more than 64 scans" in refusal(tmp_path / "bomb", bomb)
-    assert time.monotonic() - began < 5
 
 
 def test_a_png_that_inflates_past_its_header_is_refused(tmp_path):
     bomb = png(np.zeros((10, 10, 3), np.uint8), 2, more=bytes(200 << 20))
     assert len(bomb) < 1 << 20
-    began = time.monotonic()
     assert "bad_image: PNG:" in refusal(tmp_path / "bomb", bomb)
-    assert time.monotonic() - began < 5
 
 
 def test_inflating_text_and_profiles_are_skipped(tmp_path):
