@@ -1,6 +1,6 @@
 /* An answer depends on its input alone: each item embedded by itself, in random batches of mixed modality and
- * random order, with 1, 2 and 3 threads (fewer where the affinity mask allows no more), and after the model was
- * opened again has the same bits.
+ * random order, with 1, 2 and 3 threads (fewer where the affinity mask allows no more), and after the model
+ * was opened again has the same bits.
  *
  * usage: test_bits [MODEL_DIRECTORY...]     (beside a random model made on the spot)
  */
