@@ -1,5 +1,9 @@
-"""Writes and reads a model directory of format limoe-1: config.json, model.safetensors, tokenizer.model."""
+"""Writes and reads a model directory of format limoe-1: config.json, model.safetensors, tokenizer.model.
 
+    python export.py --model runs/pictograms/model --out DIR
+"""
+
+import argparse
 import dataclasses
 import json
 import shutil
@@ -29,3 +33,11 @@ def load(directory: Path) -> LIMoE:
     state = {name: tensor.float() for name, tensor in load_file(directory / "model.safetensors").items()}
     model.load_state_dict(state)
     return model.eval()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", type=Path, default=Path("runs/pictograms/model"))
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    export(load(args.model), args.model / "tokenizer.model", args.out)

