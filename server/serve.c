@@ -217,22 +217,14 @@ static bool fail(const struct limoe_error *err) {
     return false;
 }
 
-static const char *const *route_labels(const char **labels, size_t *n) {
-    const struct route *routes = route_table(n);
-    for (size_t i = 0; i < *n; i++)
-        labels[i] = routes[i].label;
-    return labels;
-}
-
 /* Everything up to the listening socket and the running threads, in the order of struct server. What was
  * built is the caller's to take down, also after a failure. */
-static bool build(struct watch *watch, int *listening, const char **labels) {
+static bool build(struct watch *watch, int *listening, const char *const *labels, size_t n_labels) {
     struct server *server = watch->server;
     const struct serve_options *options = &server->options;
     struct limoe_error err;
-    size_t n;
     server->log = log_new(STDERR_FILENO, options->log_format, options->log_level);
-    server->metrics = metrics_new(route_labels(labels, &n), n);
+    server->metrics = metrics_new(labels, n_labels);
     server->queue = queue_new(&options->queue);
     if (!server->log || !server->metrics || !server->queue) {
         cli_complain("no memory");
@@ -312,10 +304,11 @@ int cli_serve(int argc, char **argv) {
     tune_allocator();
 
     int listening = -1, status = CLI_INPUT;
-    const char **labels = NULL;
     size_t n;
-    route_table(&n);
-    labels = calloc(n, sizeof *labels);
+    const struct route *routes = route_table(&n);
+    const char **labels = calloc(n, sizeof *labels); /* of the metrics */
+    for (size_t i = 0; labels && i < n; i++)
+        labels[i] = routes[i].label;
     watch.fds[WAKE_SIGNAL] = signal_descriptor();
     watch.fds[WAKE_OPENED] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     watch.fds[WAKE_ANSWERED] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -325,7 +318,7 @@ int cli_serve(int argc, char **argv) {
     }
     printf("%s\n", limoe_version());
     fflush(stdout);
-    if (build(&watch, &listening, labels)) {
+    if (build(&watch, &listening, labels, n)) {
         printf("listening  %s\n", watch.address);
         fflush(stdout);
         status = run(&watch);
