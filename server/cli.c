@@ -33,7 +33,7 @@ int cli_usage(const char *command, const char *format, ...) {
     va_start(args, format);
     fputs("limoe: ", stderr);
     vfprintf(stderr, format, args);
-    fprintf(stderr, "; see limoe %s%s--help\n", command ? command : "", command ? " " : "");
+    fprintf(stderr, " (see limoe %s%s--help)\n", command ? command : "", command ? " " : "");
     va_end(args);
     return CLI_USAGE;
 }
@@ -89,7 +89,7 @@ static int unknown_option(const struct cli *cli, const char *argument) {
     name[strcspn(name, "=")] = '\0';
     const char *meant = cli_suggest(name, names, n);
     if (meant)
-        return cli_usage(cli->command, "%s has no option \"%s\"; did you mean --%s", cli->command, argument,
+        return cli_usage(cli->command, "%s has no option \"%s\"; did you mean --%s?", cli->command, argument,
                          meant);
     return cli_usage(cli->command, "%s has no option \"%s\"", cli->command, argument);
 }

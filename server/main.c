@@ -49,7 +49,7 @@ static int run(int argc, char **argv) {
     }
     const char *meant = cli_suggest(name, names, COMMANDS);
     if (meant)
-        return cli_usage(NULL, "there is no command \"%s\"; did you mean \"%s\"", name, meant);
+        return cli_usage(NULL, "there is no command \"%s\"; did you mean \"%s\"?", name, meant);
     return cli_usage(NULL, "there is no command \"%s\"", name);
 }
 
