@@ -43,7 +43,7 @@ void limoe_ensemble(const float *prompts, size_t n, size_t embed, float *out) {
 
 void limoe_scores(const float *image, const float *labels, size_t n, size_t embed, float logit_scale,
                   float *cosine, float *score) {
-    const double scale = exp(logit_scale);
+    const double scale = exp((double)logit_scale);
     double highest = -DBL_MAX, sum = 0;
     for (size_t i = 0; i < n; i++) {
         cosine[i] = (float)dot(image, labels + i * embed, embed);
