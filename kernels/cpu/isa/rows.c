@@ -9,6 +9,7 @@
 #include "isa.h"
 #include "vec.h"
 
+#define LOG2_E 1.44269504f
 #define INLINE static inline __attribute__((always_inline))
 
 /* ---- act rows ---- */
@@ -48,64 +49,72 @@ INLINE void store(float *x, size_t i, size_t n, vf v) {
 
 /* ---- epilogues ---- */
 
-/* v/2 (1 + tanh u) = v / (1 + e^-2u), u = sqrt(2/pi) (v + 0.044715 v^3) */
+enum { COLUMN_VECTORS = 2 }; /* side by side: a cache line of bfloat16 in AVX-512 */
+
+/* v/2 (1 + tanh u) = v / (1 + 2^(-2u log2 e)), u = sqrt(2/pi) (v + 0.044715 v^3) */
 INLINE vf gelu_tanh(vf v) {
-    vf minus_2u = v * v_fma(v * v, v_set(-0.0713548163f), v_set(-1.59576912f));
-    return v / (v_set(1.0f) + v_exp(minus_2u));
+    return v_over_1_plus_exp2(v, v * v_fma(v * v, v_set(-0.10294324f), v_set(-2.3022082f)));
 }
 
-/* v Phi(v). Phi(-t) = e^g(t) / 2 for t >= 0, with g a minimax polynomial for which the error of Phi is below
- * 1e-8 on [0, 5.6] and which falls ever faster beyond; Phi(t) = 1 - Phi(-t). */
+/* v Phi(v). Phi(-t) = 2^(t g(t)) / 2 for t >= 0, with g a minimax polynomial for which the error of Phi is
+ * below 1e-8 on [0, 5.6] and which falls ever faster beyond; Phi(t) = 1 - Phi(-t). */
 INLINE vf gelu_erf(vf v) {
-    vf t = v_abs(v), g = v_set(-1.965007641e-6f);
-    g = v_fma(g, t, v_set(2.729447444e-5f));
-    g = v_fma(g, t, v_set(-1.290499786e-4f));
-    g = v_fma(g, t, v_set(-9.491790843e-5f));
-    g = v_fma(g, t, v_set(4.895990714e-3f));
-    g = v_fma(g, t, v_set(-3.638757765e-2f));
-    g = v_fma(g, t, v_set(-3.182988763e-1f));
-    g = v_fma(g, t, v_set(-7.978852987e-1f));
-    vf below = v_set(0.5f) * v_exp(g * t);
+    vf t = v_abs(v), g = v_set(-0x1.7c7ea6p-19f);
+    g = v_fma(g, t, v_set(0x1.4a52c2p-15f));
+    g = v_fma(g, t, v_set(-0x1.86728p-13f));
+    g = v_fma(g, t, v_set(-0x1.1f2ddp-13f));
+    g = v_fma(g, t, v_set(0x1.cee88ep-8f));
+    g = v_fma(g, t, v_set(-0x1.ae0c78p-5f));
+    g = v_fma(g, t, v_set(-0x1.d63aacp-2f));
+    g = v_fma(g, t, v_set(-0x1.26aed4p+0f));
+    vf below = v_set(0.5f) * v_exp2(g * t);
     return v * v_if_negative(v, below, v_set(1.0f) - below);
 }
 
 INLINE vf quick_gelu(vf v) {
-    return v / (v_set(1.0f) + v_exp(v * v_set(-1.702f)));
+    return v_over_1_plus_exp2(v, v * v_set(-2.455467f));
 }
 
-INLINE void finish(const struct epilogue *e, enum kernels_epilogue kind, bool has_bias, bool bf16) {
-    for (size_t r = 0; r < e->rows; r++) {
-        const float *c = e->c + r * e->c_stride;
-        char *y = (char *)e->y + r * e->y_stride * (bf16 ? 2 : 4);
-        for (size_t i = 0; i < e->columns; i += LANES) {
-            vf v = v_load(c + i); /* the product's panels are whole */
-            if (has_bias)
-                v = v + load(e->bias, i, e->columns);
-            if (kind == KERNELS_GELU_TANH)
-                v = gelu_tanh(v);
-            else if (kind == KERNELS_GELU_ERF)
-                v = gelu_erf(v);
-            else if (kind == KERNELS_QUICK_GELU)
-                v = quick_gelu(v);
-            else if (kind == KERNELS_ADD_F32)
-                v = v + load((const float *)(const void *)y, i, e->columns);
-            store_act(y, i, e->columns, v, bf16);
+INLINE vf activate(vf v, enum kernels_epilogue kind) {
+    return kind == KERNELS_GELU_TANH    ? gelu_tanh(v)
+           : kind == KERNELS_GELU_ERF   ? gelu_erf(v)
+           : kind == KERNELS_QUICK_GELU ? quick_gelu(v)
+                                        : v;
+}
+
+/* Columns i .. i + columns - 1 of all rows: `vectors` vectors, the last of which may be partial. */
+INLINE void finish_columns(const struct epilogue *e, enum kernels_epilogue kind, bool bf16, size_t i,
+                           size_t columns, int vectors) {
+    vf bias[COLUMN_VECTORS];
+    for (int v = 0; v < vectors; v++)
+        bias[v] = e->bias ? load(e->bias + i, (size_t)v * LANES, columns) : v_zero();
+    const float *c = e->c + i;
+    char *y = (char *)e->y + i * (bf16 ? 2 : 4);
+    for (size_t r = 0; r < e->rows; r++, c += e->c_stride, y += e->y_stride * (bf16 ? 2 : 4)) {
+        vf out[COLUMN_VECTORS];
+        for (int v = 0; v < vectors; v++) {
+            out[v] = activate(v_load(c + v * LANES) + bias[v], kind); /* the product's panels are whole */
+            if (kind == KERNELS_ADD_F32)
+                out[v] = out[v] + load((const float *)(const void *)y, (size_t)v * LANES, columns);
         }
+        for (int v = 0; v < vectors; v++)
+            store_act(y, (size_t)v * LANES, columns, out[v], bf16);
     }
 }
 
-INLINE void finish_kind(const struct epilogue *e, enum kernels_epilogue kind, bool bf16) {
-    if (e->bias)
-        finish(e, kind, true, bf16);
-    else
-        finish(e, kind, false, bf16);
+INLINE void finish(const struct epilogue *e, enum kernels_epilogue kind, bool bf16) {
+    size_t i = 0;
+    for (; i + COLUMN_VECTORS * LANES <= e->columns; i += COLUMN_VECTORS * LANES)
+        finish_columns(e, kind, bf16, i, COLUMN_VECTORS * LANES, COLUMN_VECTORS);
+    for (; i < e->columns; i += LANES)
+        finish_columns(e, kind, bf16, i, e->columns - i < LANES ? e->columns - i : LANES, 1);
 }
 
 INLINE void finish_act(const struct epilogue *e, enum kernels_epilogue kind) {
     if (e->bf16)
-        finish_kind(e, kind, true);
+        finish(e, kind, true);
     else
-        finish_kind(e, kind, false);
+        finish(e, kind, false);
 }
 
 static void epilogue(const struct epilogue *e) {
@@ -114,10 +123,10 @@ static void epilogue(const struct epilogue *e) {
         finish_act(e, KERNELS_STORE);
         break;
     case KERNELS_STORE_F32:
-        finish_kind(e, KERNELS_STORE_F32, false);
+        finish(e, KERNELS_STORE_F32, false);
         break;
     case KERNELS_ADD_F32:
-        finish_kind(e, KERNELS_ADD_F32, false);
+        finish(e, KERNELS_ADD_F32, false);
         break;
     case KERNELS_GELU_TANH:
         finish_act(e, KERNELS_GELU_TANH);
@@ -204,7 +213,7 @@ static float row_greatest(const float *x, size_t n) {
 }
 
 INLINE void weigh(const struct exponents *e, bool bf16) {
-    vf scale = v_set(e->scale);
+    vf scale = v_set(e->scale * LOG2_E);
     for (size_t r = 0; r < e->rows; r++) {
         const float *score = e->score + r * e->score_stride;
         char *p = (char *)e->p + r * e->padded * (bf16 ? 2 : 4);
@@ -213,7 +222,7 @@ INLINE void weigh(const struct exponents *e, bool bf16) {
         for (; i < e->length; i += LANES) {
             size_t left = e->length - i;
             vf s = left >= LANES ? v_load(score + i) : v_load_part_or(score + i, left, -INFINITY);
-            vf w = v_exp((s - most) * scale); /* 0 where there is no score */
+            vf w = v_exp2((s - most) * scale); /* 0 where there is no score */
             sum = sum + w;
             store_act(p, i, e->padded, w, bf16);
         }
@@ -234,7 +243,7 @@ static void softmax(float *x, size_t n) {
     vf most = v_set(row_greatest(x, n)), sum = v_zero();
     for (size_t i = 0; i < n; i += LANES) {
         vf v = n - i >= LANES ? v_load(x + i) : v_load_part_or(x + i, n - i, -INFINITY);
-        vf w = v_exp(v - most);
+        vf w = v_exp2((v - most) * v_set(LOG2_E));
         sum = sum + w;
         store(x, i, n, w);
     }

@@ -70,6 +70,10 @@ static inline vf v_scale(vf a, vf n) {
 static inline vf v_if_negative(vf x, vf a, vf b) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), b, a);
 }
+/* a, but 0 where x < least. */
+static inline vf v_zero_below(vf x, vf least, vf a) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, least, _CMP_NLT_UQ), a);
+}
 /* 16 bfloat16 to float32, exactly. */
 static inline vf v_widen(__m256i b) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(b), 16));
@@ -160,6 +164,9 @@ static inline vf v_scale(vf a, vf n) {
 }
 static inline vf v_if_negative(vf x, vf a, vf b) {
     return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ));
+}
+static inline vf v_zero_below(vf x, vf least, vf a) {
+    return _mm256_and_ps(_mm256_cmp_ps(x, least, _CMP_NLT_UQ), a);
 }
 static inline vf v_load_bf16(const uint16_t *p) {
     __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
@@ -256,6 +263,9 @@ static inline vf v_scale(vf a, vf n) {
 static inline vf v_if_negative(vf x, vf a, vf b) {
     return v_choose(x < 0.0f, a, b);
 }
+static inline vf v_zero_below(vf x, vf least, vf a) {
+    return (vf)((vi)a & ~(x < least));
+}
 static inline vf v_load_bf16_part(const uint16_t *p, size_t n) {
     vf v = {0, 0, 0, 0};
     for (size_t i = 0; i < n; i++)
@@ -333,20 +343,24 @@ static inline float v_greatest(vf v) {
 }
 #endif
 
-/* e^x to within 1 ulp: x = n ln 2 + r, e^r by a minimax polynomial (relative error 3.3e-9 on |r| <= 0.35).
- * Below -104 the result is 0 (or the least subnormal), above 88.7 it is infinite. */
-static inline vf v_exp(vf x) {
-    x = v_min(v_set(89.0f), v_max(v_set(-104.0f), x));
-    vf n = v_round(x * v_set(1.44269504f));
-    vf r = v_fma(n, v_set(-0x1.62e4p-1f), x); /* ln 2 in two parts; n times the first is exact */
-    r = v_fma(n, v_set(-0x1.7f7d1cp-20f), r);
-    vf p = v_set(0x1.6a1a6ep-10f);
-    p = v_fma(p, r, v_set(0x1.123fc6p-7f));
-    p = v_fma(p, r, v_set(0x1.555916p-5f));
-    p = v_fma(p, r, v_set(0x1.55548ap-3f));
-    p = v_fma(p, r, v_set(0x1.fffffcp-2f));
-    p = v_fma(p, r * r, r);
-    return v_scale(p + v_set(1.0f), n);
+/* 2^x: x = n + r with |r| <= 1/2, 2^r by a minimax polynomial (relative error 2e-9). Below -126 it is 0:
+ * subnormal numbers, of no use to a softmax, cost a hundred times a normal one. From 128 on it is infinite.
+ */
+static inline vf v_exp2_within(vf bounded) {
+    vf n = v_round(bounded), r = bounded - n, p = v_set(0x1.41f97ep-13f);
+    p = v_fma(p, r, v_set(0x1.5f41ccp-10f));
+    p = v_fma(p, r, v_set(0x1.3b2d58p-7f));
+    p = v_fma(p, r, v_set(0x1.c6aee2p-5f));
+    p = v_fma(p, r, v_set(0x1.ebfbdcp-3f));
+    p = v_fma(p, r, v_set(0x1.62e43p-1f));
+    return v_scale(v_fma(p, r, v_set(1.0f)), n);
+}
+static inline vf v_exp2(vf x) {
+    return v_zero_below(x, v_set(-126.0f), v_exp2_within(v_max(v_set(-126.0f), x)));
+}
+/* v / (1 + 2^x), for any x. */
+static inline vf v_over_1_plus_exp2(vf v, vf x) {
+    return v / (v_set(1.0f) + v_exp2_within(v_min(v_set(200.0f), v_max(v_set(-126.0f), x))));
 }
 
 #endif

@@ -59,7 +59,8 @@ static void check_gate(const struct fixture *f) {
                 f->cpu->ops->gate(f->cpu, logits, ROWS, experts, top_k, renormalize, expert, gate);
                 assert_close(f, "gate", gate, want_gate, n, 1e-7f, 2e-6f);
                 for (size_t a = 0; a < n; a++)
-                    assert_int_equal(expert[a], want_expert[a]);
+                    if (want_gate[a] > 1e-30f) /* below, a backend may call gates equal: they are zero */
+                        assert_int_equal(expert[a], want_expert[a]);
                 f->cpu->ops->gate(f->cpu, logits + 7 * experts, 1, experts, top_k, renormalize, want_expert,
                                   want_gate);
                 assert_same_bits(f, "gate of one row", want_gate, gate + 7 * top_k, top_k * sizeof *gate);
