@@ -217,7 +217,7 @@ static void check_headers(struct call *call) {
         return;
     }
     const struct queue_load one = {.items = 1};
-    if (queue_admit(server->queue, &one))
+    if (queue_admit(server->queue, &one, &call->held))
         call->held = one;
     else
         call_refuse_full(call);
@@ -305,7 +305,7 @@ static bool make_room(struct call *call, size_t size) {
     if (wanted < needed)
         wanted = needed;
     const struct queue_load more = {.bytes = wanted - call->body.capacity};
-    if (!queue_admit(call->server->queue, &more))
+    if (!queue_admit(call->server->queue, &more, &call->held))
         return false;
     call->held.bytes += more.bytes;
     buffer_reserve(&call->body, wanted - call->body.size);

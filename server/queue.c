@@ -155,10 +155,11 @@ void queue_step_free(struct queue_step *step) {
 
 /* ---- admission */
 
-bool queue_admit(struct queue *queue, const struct queue_load *more) {
+bool queue_admit(struct queue *queue, const struct queue_load *more, const struct queue_load *held) {
     pthread_mutex_lock(&queue->lock);
-    bool room = queue->load.items < queue->limits.items && queue->load.tokens < queue->limits.tokens &&
-                queue->load.bytes < queue->limits.bytes;
+    const struct queue_load *load = &queue->load, *limits = &queue->limits;
+    bool room = load->items - held->items < limits->items && load->tokens - held->tokens < limits->tokens &&
+                load->bytes - held->bytes < limits->bytes;
     if (room)
         add_load(queue, more);
     pthread_mutex_unlock(&queue->lock);

@@ -44,8 +44,10 @@ void queue_free(struct queue *queue);                     /* every job has been 
 
 /* ---- admission */
 
-/* Counts `more` as let in, unless a limit has been reached already: then false, and nothing is counted. */
-bool queue_admit(struct queue *queue, const struct queue_load *more);
+/* Counts `more` as let in, unless others have reached a limit already: then false, and nothing is counted.
+ * `held` is what the asking request has been counted with before, so that one that grows is not refused for
+ * its own sake. */
+bool queue_admit(struct queue *queue, const struct queue_load *more, const struct queue_load *held);
 /* Counts `more` in whatever the limits say: for what a request that is in already turns out to need. */
 void queue_charge(struct queue *queue, const struct queue_load *more);
 /* Takes back what was admitted or charged and will not be computed (items, tokens) or is held no longer

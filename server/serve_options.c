@@ -109,7 +109,7 @@ static bool parse_number(const char *name, const char *value, uint64_t least, ui
 
 static bool parse_unsigned(const char *name, const char *value, unsigned least, unsigned most,
                            unsigned *out) {
-    uint64_t number;
+    uint64_t number = 0;
     if (!parse_number(name, value, least, most, &number))
         return false;
     *out = (unsigned)number;
@@ -131,7 +131,7 @@ static bool parse_dtype(const char *value, enum limoe_dtype *out) {
 }
 
 static bool apply(int flag, const char *name, const char *value, struct serve_options *options) {
-    uint64_t number;
+    uint64_t number = 0;
     switch (flag) {
     case FLAG_HOST:
         options->host = value;

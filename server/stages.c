@@ -137,7 +137,7 @@ static bool allocate_job(struct call *call, const struct queue_load *load) {
 static void admit(struct call *call) {
     const struct queue_load load = measure(call);
     struct api_error error;
-    if (!queue_admit(call->server->queue, &load)) {
+    if (!queue_admit(call->server->queue, &load, &call->held)) {
         call_refuse_full(call);
         give_back(call);
         return;

@@ -53,16 +53,19 @@ static void test_admission_stops_at_each_limit(void **state) {
     const struct queue_load limits[] = {{10, 1000, 1000}, {1000, 10, 1000}, {1000, 1000, 10}};
     const struct queue_load nine[] = {{9, 1, 1}, {1, 9, 1}, {1, 1, 9}};
     const struct queue_load hundred[] = {{100, 1, 1}, {1, 100, 1}, {1, 1, 100}};
-    const struct queue_load one = {1, 1, 1};
+    const struct queue_load one = {1, 1, 1}, none = {0, 0, 0};
     for (size_t i = 0; i < 3; i++) {
         struct queue *queue = queue_new(&limits[i]);
-        assert_true(queue_admit(queue, &nine[i]));
-        assert_true(queue_admit(queue, &hundred[i])); /* the one that crosses the limit comes in whole */
-        assert_false(queue_admit(queue, &one));
+        assert_true(queue_admit(queue, &nine[i], &none));
+        assert_true(
+            queue_admit(queue, &hundred[i], &none)); /* the one that crosses the limit comes in whole */
+        assert_false(queue_admit(queue, &one, &none));
         struct queue_load depth = queue_depth(queue);
         assert_int_equal(depth.items + depth.tokens + depth.bytes, 9 + 100 + 2 + 2);
+        assert_true(queue_admit(queue, &one, &hundred[i])); /* nor does it stand in its own way */
+        queue_release(queue, &one);
         queue_release(queue, &hundred[i]);
-        assert_true(queue_admit(queue, &one));
+        assert_true(queue_admit(queue, &one, &none));
         queue_free(queue);
     }
 }
