@@ -39,18 +39,14 @@ struct file {
     struct limoe_error *err;
 };
 
-static enum limoe_status read_dtype(const struct file *f, const char *name, const cJSON *item,
-                                    const struct dtype **dtype) {
+/* NULL: not one of the format's. */
+static const struct dtype *find_dtype(const cJSON *item) {
     for (size_t i = 0; cJSON_IsString(item) && i < sizeof dtypes / sizeof *dtypes; i++) {
         if (strcmp(item->valuestring, dtypes[i].name) == 0) {
-            *dtype = &dtypes[i];
-            return LIMOE_OK;
+            return &dtypes[i];
         }
     }
-    char found[METADATA_DESCRIPTION];
-    return limoe_fail(f->err, LIMOE_CORRUPT,
-                      "%s: tensor %s: \"dtype\" is %s, which is not one of the format's", f->where, name,
-                      metadata_describe(item, found));
+    return NULL;
 }
 
 static enum limoe_status read_shape(const struct file *f, const char *name, const cJSON *item,
@@ -123,11 +119,13 @@ static enum limoe_status read_tensor(const struct file *f, const cJSON *item, st
                           "%s: tensor %s is %s without exactly \"dtype\", \"shape\" and \"data_offsets\"",
                           f->where, name, metadata_describe(item, found));
     }
-    const struct dtype *dtype = NULL;
-    enum limoe_status status = read_dtype(f, name, dtype_item, &dtype);
-    if (status == LIMOE_OK) {
-        status = read_shape(f, name, shape, tensor);
+    const struct dtype *dtype = find_dtype(dtype_item);
+    if (!dtype) {
+        return limoe_fail(f->err, LIMOE_CORRUPT,
+                          "%s: tensor %s: \"dtype\" is %s, which is not one of the format's", f->where, name,
+                          metadata_describe(dtype_item, found));
     }
+    enum limoe_status status = read_shape(f, name, shape, tensor);
     if (status == LIMOE_OK) {
         status = read_offsets(f, name, offsets, tensor);
     }
@@ -280,7 +278,7 @@ out:
 
 void tensor_list_free(struct tensor_list *list) {
     for (size_t i = 0; i < list->count; i++) {
-        free((void *)(uintptr_t)list->item[i].name);
+        free((void *)list->item[i].name); /* const to whom it is handed out */
     }
     free(list->item);
     *list = (struct tensor_list){0};

@@ -278,7 +278,7 @@ static void test_random_damage(void **state) {
             for (size_t i = 0; i < safetensors_count(st); i++) {
                 const struct tensor *t = safetensors_at(st, i);
                 for (size_t b = 0; b < t->bytes; b++) {
-                    sink ^= ((const uint8_t *)t->data)[b];
+                    sink = (uint8_t)(sink ^ ((const uint8_t *)t->data)[b]);
                 }
             }
             safetensors_close(st);
