@@ -10,10 +10,10 @@ from names import LANGUAGES
 from tokenizer import Tokenizer
 
 # How often a style is drawn, among those a concept has. Line drawings teach shape, but the world is coloured.
-STYLE_WEIGHT = {"noto-mono": 0.25, "noto-mono-bold": 0.25, "symbola": 0.3}
+STYLE_WEIGHT = {"noto-mono": 0.15, "noto-mono-bold": 0.15, "symbola": 0.2}
 OTHER_CONCEPTS = 0.15  # a clip-art concept is drawn this often beside an emoji's 1: it has one picture, mostly
-ENGLISH, JAPANESE = 0.55, 0.17  # the other languages share the rest
-NAME, KEYWORD, TEMPLATE = 0.72, 0.12, 0.16
+ENGLISH, JAPANESE = 0.62, 0.18  # the other languages share the rest
+NAME, KEYWORD, TEMPLATE = 0.78, 0.08, 0.14
 TEMPLATES = {
     "en": ["a picture of a {}", "an emoji of {}", "a drawing of a {}", "an icon of {}", "a photo of a {}", "clip art of a {}", "{} emoji"],
     "ja": ["{}の絵", "{}の絵文字", "{}のイラスト"],

@@ -1,4 +1,4 @@
-"""Trains LIMoE on the pairs for a given number of minutes of computing, and can go on from its last checkpoint.
+"""Trains LIMoE on the pairs for a given number of minutes, and can go on from its last checkpoint.
 
 The schedules follow the share of the time that is used up, not steps: on a machine that others use too, the run still
 ends annealed when it should. A stopped process (SIGSTOP) does not age.
@@ -14,6 +14,7 @@ import json
 import math
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -93,11 +94,17 @@ class Trainer:
             {"params": scale, "weight_decay": 0.0, "rate": 3.0},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=args.lr, betas=(0.9, 0.97), fused=True)
-        self.elapsed, self.step, self.pairs_seen = 0.0, 0, 0
+        self.elapsed, self.fraction, self.step, self.pairs_seen = 0.0, 0.0, 0, 0  # elapsed in seconds of computing
 
-    @property
-    def fraction(self) -> float:
-        return min(1.0, self.elapsed / (60 * self.args.minutes))
+    def advance(self, seconds: float) -> None:
+        """Moves the clock of all processes to that of the first one."""
+        self.elapsed += seconds
+        total = 60 * self.args.minutes
+        if self.args.until:
+            total = self.elapsed + max(0.0, self.args.until - time.time())
+        clock = torch.tensor([self.elapsed, min(1.0, self.elapsed / total)], dtype=torch.float64)
+        dist.broadcast(clock, 0)
+        self.elapsed, self.fraction = clock.tolist()
 
     def batch(self) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
         """patches [B, m, p * p * 3], which patches they are [B, m] or None for all, tokens, lengths."""
@@ -216,15 +223,14 @@ class Trainer:
             for out in (sys.stdout, log):
                 print(json.dumps(row), file=out, flush=True)
 
-        while self.elapsed < 60 * args.minutes:
+        self.advance(0.0)
+        while self.fraction < 1:
             start = time.time()
             window.append(self.learn())
             spent.append(time.time() - start)
             # A pause of the processes shows as one long step and is not counted.
             usual = sorted(spent[-50:])[len(spent[-50:]) // 2]
-            clock = torch.tensor(self.elapsed + min(spent[-1], 4 * usual), dtype=torch.float64)
-            dist.broadcast(clock, 0)
-            self.elapsed = clock.item()
+            self.advance(min(spent[-1], 4 * usual))
             if self.rank != 0:
                 continue
             now = time.time()
@@ -232,7 +238,7 @@ class Trainer:
                 mean = {k: round(sum(w[k] for w in window) / len(window), 4) for k in window[0]}
                 speed = round(len(window) * args.batch / sum(spent[-len(window) :]))
                 report({"step": self.step, "fraction": round(self.fraction, 4), "pairs": self.pairs_seen, "pairs_per_s": speed,
-                        "eta_min": round(args.minutes - self.elapsed / 60, 1), "scale": round(self.model.logit_scale.exp().item(), 2), **mean})  # fmt: skip
+                        "eta_min": round((1 / self.fraction - 1) * self.elapsed / 60, 1), "scale": round(self.model.logit_scale.exp().item(), 2), **mean})  # fmt: skip
                 window, reported = [], now
             if now - developed > args.develop_every:
                 report({"step": self.step, "fraction": round(self.fraction, 4), "dev": self.develop()})
@@ -257,11 +263,17 @@ def work(rank: int, args) -> None:
     trainer.run()
 
 
+def clock_time(text: str) -> float:
+    hours, minutes = map(int, text.split(":"))
+    return datetime.now().replace(hour=hours, minute=minutes, second=0).timestamp()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("cache"))
     parser.add_argument("--run", type=Path, default=Path("runs/pictograms"))
     parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--until", type=clock_time, help="HH:MM today: end then, pauses and all, instead of after --minutes")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=192)
