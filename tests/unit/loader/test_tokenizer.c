@@ -325,8 +325,8 @@ static void test_golden_damage(void **state) {
     assert_int_equal(open_bytes(*state, &model, 1, &tokenizer, &err), LIMOE_CORRUPT);
     int vocab = 0;
     assert_int_equal(sscanf(err.message, NAME ": has %d pieces", &vocab), 1);
-    size_t opened = damage(*state, &model, (uint32_t)vocab, 100, 11);
-    assert_in_range(opened, 1, 99);
+    size_t opened = damage(*state, &model, (uint32_t)vocab, 60, 11);
+    assert_in_range(opened, 1, 59);
     free(model.at);
 }
 
