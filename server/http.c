@@ -149,6 +149,19 @@ static bool refuse_before_body(const struct call *call) {
              call->content_length > call->server->options.max_body_bytes));
 }
 
+/* True when the client has closed its side with the body not complete. MHD's edge-triggered epoll does not
+ * see an end that has come in with the last bytes it read, and would keep the call until the connection's
+ * timeout. (An end after a complete request is the client's right; and of a chunked body one cannot tell here
+ * whether it is complete.) */
+static bool left_halfway(const struct call *call) {
+    if (call->content_length == UINT64_MAX || call->received >= call->content_length)
+        return false;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    char byte;
+    return info && recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **state) {
@@ -159,12 +172,14 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         *state = call = call_begin(server, connection, url, method);
         if (!call)
             return MHD_NO;
-        return refuse_before_body(call) ? send_answer(call) : MHD_YES;
+        if (refuse_before_body(call))
+            return send_answer(call);
+        return left_halfway(call) ? MHD_NO : MHD_YES;
     }
     if (*upload_size > 0) {
         bool go_on = call_receive(call, upload, *upload_size);
         *upload_size = 0;
-        return go_on ? MHD_YES : MHD_NO;
+        return go_on && !left_halfway(call) ? MHD_YES : MHD_NO;
     }
     if (call->stage == CALL_RECEIVING && call->route->get)
         call->route->get(call);
