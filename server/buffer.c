@@ -127,8 +127,8 @@ void buffer_json_unsigned(struct buffer *buffer, uint64_t value) {
  * are tried: 6 suffice for every float that has so short a form (FLT_DIG), 9 for all. A candidate is off by
  * one rounding of a double, 2^-29 of a float's, so it is accepted only a little inside the half unit.
  *
- * An answer may carry 400,000 floats: this takes some 30 ns for each, printf("%.9g") and strtof ten times
- * that. */
+ * An answer may carry 400,000 floats: this takes 43 ns for each, printf("%.9g") 168 ns, and reading back to
+ * find out whether fewer digits do comes on top of that. */
 static void shortest(float x, uint64_t *digits, int *exponent) {
     static const double power[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
