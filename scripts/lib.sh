@@ -42,14 +42,14 @@ need_packages() {
     rm -f "$log"
 }
 
-# build_in DIR [meson option ...]: configures DIR once, then builds it; prints only what goes wrong.
+# build_in DIR TARGET [meson option ...]: configures DIR once, then builds it; prints only what goes wrong.
 build_in() {
-    local dir=$1 log
-    shift
+    local dir=$1 target=$2 log
+    shift 2
     log=$(mktemp)
     if [ ! -f "$dir/build.ninja" ]; then
         meson setup "$dir" "$root" "$@" >"$log" 2>&1 || { cat "$log" >&2; die "meson setup $dir failed"; }
     fi
-    ninja -C "$dir" >"$log" 2>&1 || { cat "$log" >&2; die "the build in $dir failed"; }
+    ninja -C "$dir" "$target" >"$log" 2>&1 || { cat "$log" >&2; die "the build in $dir failed"; }
     rm -f "$log"
 }
