@@ -75,8 +75,8 @@ static const char help[] =
     "limits:\n"
     "  --max-body-bytes N    largest request body (default 33554432)\n"
     "  --max-pixels N        most pixels of one picture (default 67108864)\n"
-    "  --queue-items N       items let in and not computed yet, past which requests get 429 (default 8192)\n"
-    "  --queue-tokens N      the same in tokens (default 262144)\n"
+    "  --queue-items N       items let in and not computed yet, past which requests get 429 (default 65536)\n"
+    "  --queue-tokens N      the same in tokens (default 524288)\n"
     "  --queue-bytes N       the same in bytes of memory that requests hold (default 134217728)\n"
     "  --step-tokens N       most tokens computed in one step (default 2048)\n"
     "  --connections N       open connections (default 1024)\n"
@@ -186,7 +186,7 @@ enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *optio
         .host = "127.0.0.1",
         .port = "8080",
         .max_body_bytes = 32 * MIB,
-        .queue = {.items = 8192, .tokens = 262144, .bytes = 128 * MIB},
+        .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB},
         .step_tokens = 2048,
         .http_threads = 1,
         .connections = 1024,

@@ -22,6 +22,8 @@ from PIL import Image, ImageDraw
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("LIMOE_BUILD", ROOT / "build")).resolve()
 MODEL = pathlib.Path(os.environ.get("LIMOE_TEST_MODEL", ROOT / "models" / "pictograms")).resolve()
+# A build with sanitizers is slower and larger: what is measured in it says nothing of what users run.
+SANITIZED = any(name in (BUILD / "limoe").read_bytes() for name in (b"__asan_init", b"__tsan_init"))
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:")
 START_SECONDS = 60  # sanitizers are slow; how fast a start really is, test_lifecycle measures
 
