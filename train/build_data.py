@@ -1,6 +1,6 @@
 """Builds the training set from the fetched sources: pictures.npy, and captions.json that names every picture.
 
-    python build_data.py --data DIR
+python build_data.py --data DIR
 """
 
 import argparse

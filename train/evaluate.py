@@ -26,7 +26,9 @@ GEMOJIONE = "usr/share/rubygems-integration/all/gems/gemojione-3.3.0"
 @torch.inference_mode()
 def embed_pictures(model, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
     """pixels uint8 [I, size, size, 3] -> (embeddings, tokens per expert of each MoE layer)."""
-    return _embed(model, [(pixels[i : i + 128], torch.zeros(0, 1), torch.zeros(0)) for i in range(0, len(pixels), 128)], 0)
+    return _embed(
+        model, [(pixels[i : i + 128], torch.zeros(0, 1), torch.zeros(0)) for i in range(0, len(pixels), 128)], 0
+    )
 
 
 @torch.inference_mode()
@@ -111,7 +113,11 @@ def evaluate(model, tokenizer: Tokenizer, root: Path) -> dict:
     own_labels = sorted({own[pictures[i][0]] for i in rows})
     own_texts, _ = embed_texts(model, tokenizer, own_labels)
     own_target = torch.tensor([own_labels.index(own[pictures[i][0]]) for i in rows])
-    report["gemojione_names"] = {"pictures": len(rows), "labels": len(own_labels), **accuracy(images[rows], own_texts, own_target)}
+    report["gemojione_names"] = {
+        "pictures": len(rows),
+        "labels": len(own_labels),
+        **accuracy(images[rows], own_texts, own_target),
+    }
 
     flags = torch.tensor([n.startswith("flag: ") for n in names])
     report["flags"] = {"pictures": int(flags.sum()), **accuracy(images[flags], texts, target[flags])}

@@ -1,6 +1,6 @@
 """Writes and reads a model directory of format limoe-1: config.json, model.safetensors, tokenizer.model.
 
-    python export.py --model runs/pictograms/model --out DIR
+python export.py --model runs/pictograms/model --out DIR
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from model import LIMoE, Config
+from model import Config, LIMoE
 
 
 def export(model: LIMoE, tokenizer: Path | None, out: Path, dtype: torch.dtype = torch.bfloat16) -> None:

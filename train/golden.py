@@ -5,21 +5,18 @@ of config.json, and what SentencePiece answers on awkward strings. tests/golden/
 """
 
 import argparse
-import dataclasses
 import json
 import math
 import random
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from export import export, load
-from model import Config, LIMoE, Segments
+from model import Config, LIMoE
 from names import read_cldr
 from tokenizer import Tokenizer, train
 
@@ -50,7 +47,9 @@ CASES = {
     "gelu": dict(activation="gelu"),
     "quick-gelu": dict(activation="quick_gelu", moe=moe(top_k=2)),
     "qk-norm": dict(qk_norm=True),
-    "qk-norm-gelu": dict(qk_norm=True, activation="gelu", width=40, heads=4, mlp=72, moe=moe(top_k=2, renormalize=True)),
+    "qk-norm-gelu": dict(
+        qk_norm=True, activation="gelu", width=40, heads=4, mlp=72, moe=moe(top_k=2, renormalize=True)
+    ),
     "attend": dict(pad="attend"),
     "attend-pad-is-one": dict(pad="attend", pad_id=1, eos_id=1, texts=20),
     "attend-qk-norm-top2": dict(pad="attend", qk_norm=True, moe=moe(top_k=2)),

@@ -204,7 +204,8 @@ class MoE(nn.Module):
         # unbind, not [e]: the gradient of an index is a tensor of zeros as large as all experts, once for each expert.
         parameters = (p.to(dtype).unbind() for p in (self.fc1.weight, self.fc1.bias, self.fc2.weight, self.fc2.bias))
         outputs = [
-            F.linear(self.activation(F.linear(batch, w1, b1)), w2, b2) for batch, w1, b1, w2, b2 in zip(batches, *parameters)
+            F.linear(self.activation(F.linear(batch, w1, b1)), w2, b2)
+            for batch, w1, b1, w2, b2 in zip(batches, *parameters)
         ]
         y = torch.cat(outputs) if slots is None else torch.cat(outputs).index_select(0, slots)
         # Combine: for top-k > 1 a row receives its experts' outputs in ascending expert order.
@@ -345,7 +346,11 @@ class LIMoE(nn.Module):
             item = torch.arange(len(lengths)).repeat_interleave(lengths)
             sums = x.new_zeros(len(lengths), x.shape[1]).index_add(0, item, x[s.image_rows : s.rows])
             texts = sums / lengths[:, None]
-        return F.normalize(self.image.proj(images).float(), dim=-1), F.normalize(self.text.proj(texts).float(), dim=-1), routing
+        return (
+            F.normalize(self.image.proj(images).float(), dim=-1),
+            F.normalize(self.text.proj(texts).float(), dim=-1),
+            routing,
+        )
 
     def forward(self, pixels: Tensor, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, list[Routing]]:
         """pixels uint8 [I, size, size, 3], tokens int [T, length] with PAD beyond lengths int [T] (EOS counted)."""

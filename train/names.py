@@ -5,9 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 # English is about half of what is sampled and Japanese a fifth; the rest share what is left (captions.py).
-LANGUAGES = (
-    "en ja zh ko de fr es it pt nl ru uk pl cs sv da fi hu ro el tr ar he hi th vi id"
-).split()
+LANGUAGES = ("en ja zh ko de fr es it pt nl ru uk pl cs sv da fi hu ro el tr ar he hi th vi id").split()
 
 SKIN_TONES = re.compile("[\U0001f3fb-\U0001f3ff]")
 VARIATION = re.compile("[\ufe0e\ufe0f]")

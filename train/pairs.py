@@ -15,7 +15,15 @@ OTHER_CONCEPTS = 0.15  # a clip-art concept is drawn this often beside an emoji'
 ENGLISH, JAPANESE = 0.62, 0.18  # the other languages share the rest
 NAME, KEYWORD, TEMPLATE = 0.78, 0.08, 0.14
 TEMPLATES = {
-    "en": ["a picture of a {}", "an emoji of {}", "a drawing of a {}", "an icon of {}", "a photo of a {}", "clip art of a {}", "{} emoji"],
+    "en": [
+        "a picture of a {}",
+        "an emoji of {}",
+        "a drawing of a {}",
+        "an icon of {}",
+        "a photo of a {}",
+        "clip art of a {}",
+        "{} emoji",
+    ],
     "ja": ["{}の絵", "{}の絵文字", "{}のイラスト"],
 }
 # A mirrored picture is another thing where direction or writing matters.
@@ -60,7 +68,11 @@ class Pairs:
             others = [l for l in LANGUAGES if l in concept and l not in ("en", "ja")]
             for language, (name, keywords) in concept.items():
                 share = {"en": ENGLISH, "ja": JAPANESE}.get(language, (1 - ENGLISH - JAPANESE) / max(1, len(others)))
-                kinds = [(NAME, [name]), (KEYWORD, keywords), (TEMPLATE, [t.format(name) for t in TEMPLATES.get(language, [])])]
+                kinds = [
+                    (NAME, [name]),
+                    (KEYWORD, keywords),
+                    (TEMPLATE, [t.format(name) for t in TEMPLATES.get(language, [])]),
+                ]
                 kinds = [(kind, options) for kind, options in kinds if options]
                 present = sum(kind for kind, _ in kinds)
                 for kind, options in kinds:

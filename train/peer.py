@@ -34,7 +34,9 @@ class Picture(nn.Module):
         mean, std = (torch.tensor(c.image[k]).repeat(c.image["patch"] ** 2) for k in ("mean", "std"))
         weight = model.image.patch.weight.float()
         self.register_buffer("patch_weight", (weight / (255 * std)).to(dtype))
-        self.register_buffer("bias", (model.image.patch.bias.float() - weight @ (mean / std) + model.image.pos.float()).to(dtype))
+        self.register_buffer(
+            "bias", (model.image.patch.bias.float() - weight @ (mean / std) + model.image.pos.float()).to(dtype)
+        )
         self.register_buffer("proj", model.image.proj.weight.to(dtype))
         for block in self.blocks:
             if block.sparse:
@@ -67,7 +69,9 @@ class Picture(nn.Module):
             weight = weight / weight.sum(-1, keepdim=True)
         if self.dense:
             # Every expert on every row as two batched products: more arithmetic, no data-dependent shapes.
-            hidden = self.activation(torch.baddbmm(moe.fc1.bias[:, None], x.expand(moe.experts, -1, -1), moe.fc1.weight.transpose(1, 2)))
+            hidden = self.activation(
+                torch.baddbmm(moe.fc1.bias[:, None], x.expand(moe.experts, -1, -1), moe.fc1.weight.transpose(1, 2))
+            )
             y = torch.baddbmm(moe.fc2.bias[:, None], hidden, moe.fc2.weight.transpose(1, 2))
             mix = torch.zeros_like(gates).scatter(1, expert, weight).to(x.dtype)
             return torch.einsum("re,erd->rd", mix, y).view(shape)
@@ -127,7 +131,9 @@ def main() -> None:
                         "least_cosine_to_reference": round((answer * reference).sum(-1).min().item(), 5),
                     })  # fmt: skip
     best = {str(b): min((v for v in variants if v["batch"] == b), key=lambda v: v["median_ms"]) for b in args.batch}
-    print(json.dumps({"torch": torch.__version__, "threads": args.threads, "variants": variants, "best": best}, indent=1))
+    print(
+        json.dumps({"torch": torch.__version__, "threads": args.threads, "variants": variants, "best": best}, indent=1)
+    )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,9 @@ def draw_font(path: Path, style: str, emojis: list[str], size: int, colour: bool
     # One em holds one glyph; two glyphs side by side mean the font has no ligature for the sequence.
     widest = 1.45 * size if colour else 1.9 * size
     for emoji in emojis:
-        if any(ord(c) not in cmap for c in emoji if c not in "\u200d\U000e007f" and not "\U000e0020" <= c <= "\U000e007e"):
+        if any(
+            ord(c) not in cmap for c in emoji if c not in "\u200d\U000e007f" and not "\U000e0020" <= c <= "\U000e007e"
+        ):
             continue
         for text in spellings(emoji):
             if not 0 < font.getlength(text) <= widest:
@@ -165,7 +167,9 @@ def words_of(stem: str, authors: set[str]) -> str:
     return " ".join(kept[:6])
 
 
-JUNK = re.compile(r"gramastar|collection|theme|open ?clip|clip ?art|untitled|flat icon|part of|unsorted|http|@|hash\(", re.I)
+JUNK = re.compile(
+    r"gramastar|collection|theme|open ?clip|clip ?art|untitled|flat icon|part of|unsorted|http|@|hash\(", re.I
+)
 
 
 def read_clip_art(svg: Path, png: Path) -> Iterator[tuple[str, list[str], Path]]:
@@ -178,7 +182,12 @@ def read_clip_art(svg: Path, png: Path) -> Iterator[tuple[str, list[str], Path]]
         text = source.read_text(errors="replace") if source.exists() else ""
         block = text[text.find("<metadata") : text.find("</metadata>")] if "<metadata" in text else ""
         titles = re.findall(r"<dc:title>([^<]{2,60})</dc:title>", block)
-        authors = {w for t in titles[1:] for w in re.split(r"[^a-z]+", t.lower()) if len(w) > 1} - {"open", "clip", "art", "library"}
+        authors = {w for t in titles[1:] for w in re.split(r"[^a-z]+", t.lower()) if len(w) > 1} - {
+            "open",
+            "clip",
+            "art",
+            "library",
+        }
         name = words_of(picture.stem, authors)
         others = []
         if titles and not JUNK.search(titles[0]):

@@ -1,6 +1,6 @@
 """Draws expert use by modality from a model's evaluation.json: experts.png for the model card.
 
-    python plots.py --model DIR
+python plots.py --model DIR
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Trains the SentencePiece model on every caption of the training set, and encodes text as the engine does.
 
-    python tokenizer.py --data DIR
+python tokenizer.py --data DIR
 """
 
 import argparse
@@ -57,7 +57,16 @@ def corpus(data: Path) -> list[str]:
     for captions in json.loads((data / "captions.json").read_text())["captions"]:
         for language, (name, keywords) in captions.items():
             sentences += [name] * {"en": 6, "ja": 4}.get(language, 1) + keywords
-    sentences += ["a picture of a", "an emoji of", "a drawing of", "an icon of", "clip art of", "の絵", "の絵文字", "のイラスト"] * 200
+    sentences += [
+        "a picture of a",
+        "an emoji of",
+        "a drawing of",
+        "an icon of",
+        "clip art of",
+        "の絵",
+        "の絵文字",
+        "のイラスト",
+    ] * 200
     random.Random(0).shuffle(sentences)
     return sentences
 

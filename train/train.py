@@ -35,7 +35,8 @@ def config_of(args, vocab: int) -> Config:
     return Config(
         name="pictograms", width=args.width, blocks=args.blocks, heads=args.width // args.head, mlp=4 * args.width,
         embed=args.embed,
-        image={"size": args.size, "patch": args.patch, "mean": [0.5] * 3, "std": [0.5] * 3, "resize": "pad", "background": [255] * 3},
+        image={"size": args.size, "patch": args.patch, "mean": [0.5] * 3, "std": [0.5] * 3,
+               "resize": "pad", "background": [255] * 3},
         text={"vocab": vocab, "length": 16, "eos_id": EOS_ID, "pad_id": PAD_ID, "pad": "ignore"},
         moe={"blocks": list(range(1, args.blocks, 2)), "experts": args.experts, "top_k": 1, "renormalize": False},
     )  # fmt: skip
@@ -70,8 +71,8 @@ def auxiliary_weights(f: float) -> dict[str, float]:
     """f: share of training done. The entropy losses come in once the router has something to say."""
     late = ramp(f, 0.05, 0.25)
     return {
-        "importance": 0.01, "load": 0.01, "z": 1e-4,
-        "local_image": 0.01 * late, "local_text": 0.02 * late, "global_image": 0.02 + 0.05 * late, "global_text": 0.02 + 0.05 * late,
+        "importance": 0.01, "load": 0.01, "z": 1e-4, "local_image": 0.01 * late, "local_text": 0.02 * late,
+        "global_image": 0.02 + 0.05 * late, "global_text": 0.02 + 0.05 * late,
     }  # fmt: skip
 
 
@@ -87,7 +88,8 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(args.seed + 1000 * rank)
         decay, plain, scale = [], [], []
         for name, p in self.model.named_parameters():
-            (scale if name == "logit_scale" else decay if p.dim() >= 2 and "pos" not in name and "token" not in name else plain).append(p)
+            table = "pos" in name or "token" in name
+            (scale if name == "logit_scale" else decay if p.dim() >= 2 and not table else plain).append(p)
         groups = [
             {"params": decay, "weight_decay": args.weight_decay, "rate": 1.0},
             {"params": plain, "weight_decay": 0.0, "rate": 1.0},
@@ -118,7 +120,9 @@ class Trainer:
         )  # fmt: skip
         p = args.patch
         side = args.size // p
-        patches = (rgb * 2 - 1).view(-1, 3, side, p, side, p).permute(0, 2, 4, 3, 5, 1).reshape(len(rgb), side * side, -1)
+        patches = (
+            (rgb * 2 - 1).view(-1, 3, side, p, side, p).permute(0, 2, 4, 3, 5, 1).reshape(len(rgb), side * side, -1)
+        )
         keep = None
         if self.fraction < args.whole_from and args.keep < 1:
             kept = round(args.keep * side * side)
@@ -170,7 +174,12 @@ class Trainer:
         self.step += 1
         self.pairs_seen += self.args.batch
         top1 = (images @ texts.T).argmax(1).eq(torch.arange(len(images))).float().mean()
-        return {"loss": contrast.item(), "batch_top1": top1.item(), "norm": norm.item(), **{k: v.item() for k, v in parts.items()}}
+        return {
+            "loss": contrast.item(),
+            "batch_top1": top1.item(),
+            "norm": norm.item(),
+            **{k: v.item() for k, v in parts.items()},
+        }
 
     def follow(self) -> None:
         """Moves the averaged weights; they forget over about 2 % of the steps so far, 2000 steps at most."""
@@ -179,14 +188,16 @@ class Trainer:
 
     def save(self) -> None:
         path = self.args.run / "checkpoint.pt"
-        torch.save(
-            {
-                "model": self.model.state_dict(), "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "elapsed": self.elapsed, "step": self.step, "pairs_seen": self.pairs_seen,
-                "rng": self.pairs.rng.bit_generator.state,
-            },
-            path.with_suffix(".new"),
-        )  # fmt: skip
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "elapsed": self.elapsed,
+            "step": self.step,
+            "pairs_seen": self.pairs_seen,
+            "rng": self.pairs.rng.bit_generator.state,
+        }
+        torch.save(state, path.with_suffix(".new"))
         path.with_suffix(".new").rename(path)
         export(self.average, self.args.data / "tokenizer.model", self.args.run / "model")
 
@@ -202,7 +213,7 @@ class Trainer:
         torch.manual_seed(hash((self.args.seed, self.rank, self.step, 1)))
 
     def develop(self) -> dict:
-        """Accuracy of the averaged weights on the Twemoji pictures that were kept out, among all English emoji names."""
+        """Accuracy of the averaged weights on the Twemoji pictures kept out, among all English emoji names."""
         pairs = self.pairs
         emoji = np.flatnonzero(pairs.is_emoji)
         names = [pairs.names[c] for c in emoji]
@@ -237,8 +248,17 @@ class Trainer:
             if now - reported > 20:
                 mean = {k: round(sum(w[k] for w in window) / len(window), 4) for k in window[0]}
                 speed = round(len(window) * args.batch / sum(spent[-len(window) :]))
-                report({"step": self.step, "fraction": round(self.fraction, 4), "pairs": self.pairs_seen, "pairs_per_s": speed,
-                        "eta_min": round((1 / self.fraction - 1) * self.elapsed / 60, 1), "scale": round(self.model.logit_scale.exp().item(), 2), **mean})  # fmt: skip
+                report(
+                    {
+                        "step": self.step,
+                        "fraction": round(self.fraction, 4),
+                        "pairs": self.pairs_seen,
+                        "pairs_per_s": speed,
+                        "eta_min": round((1 / self.fraction - 1) * self.elapsed / 60, 1),
+                        "scale": round(self.model.logit_scale.exp().item(), 2),
+                        **mean,
+                    }
+                )
                 window, reported = [], now
             if now - developed > args.develop_every:
                 report({"step": self.step, "fraction": round(self.fraction, 4), "dev": self.develop()})
@@ -253,13 +273,15 @@ class Trainer:
 
 def work(rank: int, args) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", store=dist.FileStore(str(args.run / "store"), args.processes), rank=rank, world_size=args.processes)
+    dist.init_process_group(
+        "gloo", store=dist.FileStore(str(args.run / "store"), args.processes), rank=rank, world_size=args.processes
+    )
     trainer = Trainer(args, rank)
     if args.resume and (args.run / "checkpoint.pt").exists():
         trainer.load()
     if rank == 0:
-        total = sum(p.numel() for p in trainer.model.parameters())
-        print(f"{total / 1e6:.2f} M parameters; {len(trainer.pairs.concepts)} concepts, {len(trainer.pairs.concept)} pictures, {len(trainer.pairs.texts)} captions", flush=True)
+        total, pairs = sum(p.numel() for p in trainer.model.parameters()), trainer.pairs
+        print(f"{total / 1e6:.2f} M parameters, {len(pairs.concepts)} concepts, {len(pairs.concept)} pictures")
     trainer.run()
 
 
@@ -273,7 +295,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("cache"))
     parser.add_argument("--run", type=Path, default=Path("runs/pictograms"))
     parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--until", type=clock_time, help="HH:MM today: end then, pauses and all, instead of after --minutes")
+    parser.add_argument(
+        "--until", type=clock_time, help="HH:MM today: end then, pauses and all, instead of after --minutes"
+    )
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=192)

@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
+from PIL import Image
 
 from augment import augment
 from names import SKIN_TONES, strip
 from pictures import SIZE, fit, words_of
-from PIL import Image
 
 
 def test_emoji_keys_have_no_variation_selectors():

@@ -29,7 +29,10 @@ def test_order_of_arrival_check_vector():
     assert pairs(GATES, False) == [[(0, 0), (2, 1)], [(0, 1), (2, 2)], [(2, 0), (0, 2)]]
 
 
-@pytest.mark.parametrize("rows, k, factor, experts, slots", [(64, 2, 1.0, 4, 32), (10, 1, 1.0, 8, 4), (65, 1, 1.05, 8, 12), (4, 1, 0.1, 4, 4)])
+@pytest.mark.parametrize(
+    "rows, k, factor, experts, slots",
+    [(64, 2, 1.0, 4, 32), (10, 1, 1.0, 8, 4), (65, 1, 1.05, 8, 12), (4, 1, 0.1, 4, 4)],
+)
 def test_expert_capacity(rows, k, factor, experts, slots):
     assert expert_capacity(rows, k, factor, experts) == slots
 
