@@ -163,7 +163,8 @@ def picture(seed=0, size=(96, 80), kind="PNG", mode="RGB"):
     """An encoded picture that differs with its seed."""
     image = Image.new("RGB", size, ((seed * 37) % 256, (seed * 91 + 60) % 256, (seed * 151 + 120) % 256))
     draw = ImageDraw.Draw(image)
-    draw.ellipse([size[0] // 8, size[1] // 8, size[0] // 2, size[1] - 4], fill=((seed * 53 + 200) % 256, 40, 90))
+    corner = (size[0] // 8, size[1] // 8)
+    draw.ellipse([*corner, corner[0] + size[0] // 2, corner[1] + size[1] // 2], fill=((seed * 53 + 200) % 256, 40, 90))
     draw.line([0, 0, size[0], size[1]], fill=(0, (seed * 17) % 256, 0), width=1 + seed % 7)
     out = io.BytesIO()
     image.convert(mode).save(out, kind)
