@@ -47,10 +47,11 @@ struct config {
         uint32_t block[CONFIG_MAX_BLOCKS]; /* [layers], ascending, distinct, < blocks */
         uint32_t experts, top_k;
         bool renormalize;
-        /* Parity mode, absent = 0 = dropless. Capacity per expert and group of `group` consecutive rows is
-         * ceil(group * top_k * capacity / experts), rounded up to a multiple of 4. */
+        /* Parity mode, absent = 0 = dropless. A group is `group` consecutive rows of the call's packed rows,
+         * images first, then texts, each in item order; the last may be shorter. Each expert's capacity in a
+         * group of S rows is ceil(S * top_k * capacity / experts), rounded up to a multiple of 4. */
         float capacity; /* the factor C */
-        uint32_t group; /* tokens in a group; 0: the whole step is one group */
+        uint32_t group; /* rows in a group; 0: all of a call's rows are one */
         bool priority;  /* Batch Priority Routing, else order of arrival */
     } moe;
 };
