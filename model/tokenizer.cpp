@@ -14,9 +14,7 @@
 #include <string_view>
 #include <vector>
 
-extern "C" {
 #include "error.h"
-}
 #include "file.h"
 #include "sentencepiece.h"
 
