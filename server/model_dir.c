@@ -14,19 +14,14 @@ const char *model_dir(const char *named, char room[PATH_MAX]) {
     if (environment && *environment)
         return environment;
 
-    const ssize_t size = readlink("/proc/self/exe", room, PATH_MAX);
-    if (size <= 0 || size >= PATH_MAX)
+    char path[PATH_MAX];
+    const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
+    if (size <= 0 || (size_t)size >= sizeof path)
         return NULL;
-    room[size] = '\0';
-    char *name = strrchr(room, '/');
-    if (!name || (size_t)(name + 1 - room) + sizeof bundled > PATH_MAX)
+    path[size] = '\0';
+    char *name = strrchr(path, '/');
+    if (!name || (size_t)(name + 1 - path) + sizeof bundled > sizeof path)
         return NULL;
     memcpy(name + 1, bundled, sizeof bundled);
-    /* Without the "..", so that messages show a path that people would write. */
-    char *resolved = realpath(room, NULL);
-    if (!resolved)
-        return NULL;
-    memcpy(room, resolved, strlen(resolved) + 1); /* realpath's result is shorter than PATH_MAX */
-    free(resolved);
-    return room;
+    return realpath(path, room); /* without the "..": messages show a path that people would write */
 }
