@@ -13,6 +13,8 @@
 enum {
     ROW_BLOCK = 256,       /* most rows of a unit: their input stays in the second-level cache */
     TILE_ROWS = 32,        /* rows of one product and epilogue */
+    LONG_TILE_ROWS = 64,   /* and where k is LONG, as a product may read such panels in stretches, */
+    LONG = 512,            /* each for all its rows */
     TILE_PANELS = 3,       /* most panels of a register tile */
     UNIT_OVERHEAD = 8,     /* what a unit costs beyond its rows, in rows */
     LEAST_SHARE = 1 << 18, /* multiplications worth another thread */
@@ -47,13 +49,13 @@ static void multiply(const struct linear_job *job, uint32_t g, size_t first, siz
     void (*product)(const struct product *) = self->bf16 ? isa->product_bf16 : isa->product_f32;
     bool float_out = job->kind == KERNELS_STORE_F32 || job->kind == KERNELS_ADD_F32;
     size_t y_size = float_out ? sizeof(float) : self->base.act_size;
-    _Alignas(64) float c[2][TILE_ROWS * TILE_PANELS * PANEL];
+    _Alignas(64) float c[2][LONG_TILE_ROWS * TILE_PANELS * PANEL];
     struct epilogue e = {.kind = job->kind, .bf16 = self->bf16, .y_stride = m->out};
-    uint32_t turn = 0;
+    uint32_t turn = 0, tile_rows = m->in > LONG ? LONG_TILE_ROWS : TILE_ROWS;
     for (uint32_t panel = begin; panel < end; panel += isa->panels) {
         uint32_t panels = at_most(end - panel, isa->panels), column = panel * PANEL;
-        for (size_t row = first; row < last; row += TILE_ROWS, turn ^= 1) {
-            uint32_t rows = at_most(last - row, TILE_ROWS);
+        for (size_t row = first; row < last; row += tile_rows, turn ^= 1) {
+            uint32_t rows = at_most(last - row, tile_rows);
             product(&(struct product){
                 .a = act_row(self, job->in, row, m->in),
                 .a_stride = m->in,

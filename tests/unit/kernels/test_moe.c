@@ -16,7 +16,8 @@ static void check_router(const struct fixture *f) {
             float *x = random_floats(&s, (size_t)ROWS * width, 1);
             float *w = random_floats(&s, (size_t)experts * width, 1);
             size_t n = (size_t)ROWS * experts;
-            float *want = malloc(n * sizeof *want), *got = malloc(n * sizeof *got), *one = malloc(n * sizeof *one);
+            float *want = malloc(n * sizeof *want), *got = malloc(n * sizeof *got),
+                  *one = malloc(n * sizeof *one);
             f->reference->ops->router_logits(f->reference, x, w, ROWS, width, experts, want);
             f->cpu->ops->router_logits(f->cpu, x, w, ROWS, width, experts, got);
             assert_close(f, "logits", got, want, n, 1e-5f, 1e-6f);
@@ -74,8 +75,7 @@ static void gate_agrees(void **state) {
 
 /* Equal logits are equal gates, and so are gates that underflowed to zero: the lower index wins. */
 static void check_ties(const struct fixture *f) {
-    const float logits[3][5] = {
-        {1, 2, 2, 0, 2}, {-500, 3, -600, -400, -500}, {0.5f, 0.5f, 0.5f, 0.5f, 0.5f}};
+    const float logits[3][5] = {{1, 2, 2, 0, 2}, {-500, 3, -600, -400, -500}, {0.5f, 0.5f, 0.5f, 0.5f, 0.5f}};
     const int32_t want[3][3] = {{1, 2, 4}, {1, 0, 2}, {0, 1, 2}};
     struct kernels *both[] = {f->reference, f->cpu};
     for (int i = 0; i < 2; i++) {

@@ -19,7 +19,8 @@ static void check_layernorm(const struct fixture *f) {
         for (size_t r = 0; r < ROWS; r++) /* odd rows far from zero, where the mean has few digits to spare */
             for (size_t c = 0; r % 2 && c < width; c++)
                 x[r * width + c] += 200;
-        float *want = malloc(n * sizeof *want), *got = malloc(n * sizeof *got), *one = malloc(n * sizeof *one);
+        float *want = malloc(n * sizeof *want), *got = malloc(n * sizeof *got),
+              *one = malloc(n * sizeof *one);
         void *want_act = f->reference->ops->alloc(f->reference, n * sizeof(float));
         void *got_act = f->cpu->ops->alloc(f->cpu, n * sizeof(float));
         f->reference->ops->layernorm(f->reference, x, weight, bias, 1e-6f, ROWS, width, want_act, want);
@@ -160,8 +161,8 @@ static void check_embed(const struct fixture *f) {
         for (int k = 0; k < 2; k++) {
             struct kernels_table *table;
             struct limoe_error err;
-            assert_int_equal(both[k]->ops->load_table(both[k], (struct kernels_tensor){raw + 1, storage[t]}, VOCAB,
-                                                      WIDTH, &table, &err),
+            assert_int_equal(both[k]->ops->load_table(both[k], (struct kernels_tensor){raw + 1, storage[t]},
+                                                      VOCAB, WIDTH, &table, &err),
                              LIMOE_OK);
             both[k]->ops->embed_tokens(both[k], table, position, id, place, N, x[k]);
             both[k]->ops->table_free(both[k], table);
@@ -191,7 +192,8 @@ static void check_activations(const struct fixture *f) {
     enum { N = 4801 };
     if (f->bf16)
         return; /* the same arithmetic, rounded */
-    float one = 1, *x = f->cpu->ops->alloc(f->cpu, N * sizeof *x), *y = f->cpu->ops->alloc(f->cpu, N * sizeof *y);
+    float one = 1, *x = f->cpu->ops->alloc(f->cpu, N * sizeof *x),
+          *y = f->cpu->ops->alloc(f->cpu, N * sizeof *y);
     for (int i = 0; i < N; i++)
         x[i] = (float)(i - N / 2) / 200;
     x[0] = -1e4f;
