@@ -75,6 +75,10 @@ class Picture(nn.Module):
             y = torch.baddbmm(moe.fc2.bias[:, None], hidden, moe.fc2.weight.transpose(1, 2))
             mix = torch.zeros_like(gates).scatter(1, expert, weight).to(x.dtype)
             return torch.einsum("re,erd->rd", mix, y).view(shape)
+        return self.grouped(moe, x, weight, expert).view(shape)
+
+    @torch.compiler.disable  # expert counts change from call to call, and a compiler would compile for each
+    def grouped(self, moe, x: Tensor, weight: Tensor, expert: Tensor) -> Tensor:
         chosen, order = expert.flatten().sort(stable=True)
         rows = order // moe.top_k
         counts = torch.bincount(chosen, minlength=moe.experts).tolist()
@@ -84,7 +88,7 @@ class Picture(nn.Module):
                 hidden = self.activation(F.linear(batch, moe.fc1.weight[e], moe.fc1.bias[e]))
                 outputs.append(F.linear(hidden, moe.fc2.weight[e], moe.fc2.bias[e]))
         y = torch.cat(outputs) * weight.flatten()[order, None].to(x.dtype)
-        return torch.zeros_like(x).index_add_(0, rows, y).view(shape)
+        return torch.zeros_like(x).index_add_(0, rows, y)
 
 
 def median_ms(forward, pixels: Tensor, seconds: float) -> float:
