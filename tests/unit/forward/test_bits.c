@@ -105,7 +105,7 @@ static void test_named_models(void **state) {
     for (char **dir = *state; *dir; dir++) {
         expect_same_bits(*dir, LIMOE_FLOAT32);
         expect_same_bits(*dir, LIMOE_BFLOAT16);
-        printf("%s: same bits\n", *dir);
+        printf("# %s: same bits\n", *dir);
     }
 }
 

@@ -258,7 +258,7 @@ static bool run_all(const char *isa, enum limoe_dtype dtype, bool print_cases, s
         golden_open(&g, root, name[i]);
         struct figures f = run(&g, k);
         if (print_cases)
-            printf("%-24s difference %.1e  gates %.1e  cosine %.6f, mean %.6f  rerouted %zu, below 0.999 "
+            printf("# %-24s difference %.1e  gates %.1e  cosine %.6f, mean %.6f  rerouted %zu, below 0.999 "
                    "%zu of %zu items\n",
                    g.name, f.difference, f.gate_difference, f.cosine, f.mean_cosine, f.rerouted, f.below,
                    f.items);
@@ -279,10 +279,10 @@ static void test_float32(void **state) {
         const char *isa = instruction_sets[i] ? instruction_sets[i] : "reference";
         struct figures f;
         if (!run_all(instruction_sets[i], LIMOE_FLOAT32, i == 1, &f)) {
-            printf("%s float32: not on this processor\n", isa);
+            printf("# %s float32: not on this processor\n", isa);
             continue;
         }
-        printf("%s float32: largest difference %.2e, of gates %.2e, rerouted %zu of %zu items\n", isa,
+        printf("# %s float32: largest difference %.2e, of gates %.2e, rerouted %zu of %zu items\n", isa,
                f.difference, f.gate_difference, f.rerouted, f.items);
         assert_true(f.difference <= F32_DIFFERENCE);
         assert_true(f.gate_difference <= F32_DIFFERENCE);
@@ -296,11 +296,11 @@ static void test_bfloat16(void **state) {
         const char *isa = instruction_sets[i] ? instruction_sets[i] : "reference";
         struct figures f;
         if (!run_all(instruction_sets[i], LIMOE_BFLOAT16, i == 1, &f)) {
-            printf("%s bfloat16: not on this processor\n", isa);
+            printf("# %s bfloat16: not on this processor\n", isa);
             continue;
         }
         printf(
-            "%s bfloat16: worst cosine %.6f; rerouted %zu of %zu items at gates that differ by up to %.4f, "
+            "# %s bfloat16: worst cosine %.6f; rerouted %zu of %zu items at gates that differ by up to %.4f, "
             "worst cosine %.4f; below 0.999 %zu items; worst mean of a case %.6f\n",
             isa, f.cosine, f.rerouted, f.items, f.tie, f.rerouted_cosine, f.below, f.mean_cosine);
         assert_true(f.cosine >= BF16_COSINE);
