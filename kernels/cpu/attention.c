@@ -15,7 +15,7 @@
 
 enum {
     BLOCK = 32,            /* queries at a time */
-    LEAST_SHARE = 1 << 16, /* multiplications worth another thread */
+    LEAST_SHARE = 1 << 16, /* products worth another thread */
 };
 
 struct attention_job {

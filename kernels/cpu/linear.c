@@ -17,7 +17,7 @@ enum {
     LONG = 512,            /* each for all its rows */
     TILE_PANELS = 3,       /* most panels of a register tile */
     UNIT_OVERHEAD = 8,     /* what a unit costs beyond its rows, in rows */
-    LEAST_SHARE = 1 << 18, /* multiplications worth another thread */
+    LEAST_SHARE = 1 << 18, /* float32 products worth another thread, some 4 us */
 };
 
 struct linear_job {
@@ -146,7 +146,8 @@ static void run(struct kernels *k, const struct kernels_matrix *m, const uint32_
         units = job.units * (rows / job.row_block + 1);
     }
     job.cost = total_cost(&job);
-    job.chunks = cpu_chunks(self, rows * m->in * m->out, LEAST_SHARE, units);
+    size_t work = rows * m->in * m->out / (self->bf16 ? self->isa->bf16_speed : 1);
+    job.chunks = cpu_chunks(self, work, LEAST_SHARE, units);
     threads_run(self->threads, job.chunks, linear_chunk, &job);
 }
 

@@ -80,6 +80,7 @@ struct isa {
     const char *name;    /* as in LIMOE_ISA */
     const char *backend; /* as in struct kernels */
     bool fast_bf16;      /* bfloat16 is multiplied natively */
+    uint32_t bf16_speed; /* products of bfloat16 in the time of one of float32, roughly */
     uint32_t panels;     /* the panels of one register tile */
     void (*product_f32)(const struct product *p);
     void (*product_bf16)(const struct product *p);
