@@ -53,7 +53,7 @@ def accuracy(images: Tensor, texts: Tensor, target: Tensor) -> dict[str, float]:
     """Per cent; target [I] is the row of texts that is right."""
     best = (images @ texts.T).topk(min(5, len(texts)), dim=-1).indices
     hit = best == target[:, None]
-    return {"top1": 100 * hit[:, 0].float().mean().item(), "top5": 100 * hit.any(1).float().mean().item()}
+    return {name: round(100 * h.float().mean().item(), 2) for name, h in (("top1", hit[:, 0]), ("top5", hit.any(1)))}
 
 
 def use_of_experts(image: list[Tensor], text: list[Tensor]) -> list[dict]:
@@ -134,7 +134,7 @@ def evaluate(model, tokenizer: Tokenizer, root: Path) -> dict:
             subset = random.Random(seed).sample(distinct, count)
             subset_texts, _ = embed_texts(model, tokenizer, [named[e] for e in subset])
             scores.append(accuracy(images[[where[e] for e in subset]], subset_texts, torch.arange(count)))
-        mean = {k: sum(s[k] for s in scores) / len(scores) for k in scores[0]}
+        mean = {k: round(sum(s[k] for s in scores) / len(scores), 2) for k in scores[0]}
         report[f"japanese_{count}" + ("_mean_of_20_draws" if len(seeds) > 1 else "")] = mean
     report["experts"] = use_of_experts(image_use, text_use)
     sums = [share for layer in report["experts"] for share in layer["sum"]]
