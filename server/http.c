@@ -34,7 +34,7 @@ struct http {
 /* ---- sockets */
 
 static void print_address(int fd, const char *host, char *address) {
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {.ss_family = AF_UNSPEC};
     socklen_t size = sizeof bound;
     char number[256], port[32];
     if (getsockname(fd, (struct sockaddr *)&bound, &size) != 0 ||

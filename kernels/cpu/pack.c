@@ -38,7 +38,7 @@ enum limoe_status cpu_pack(struct kernels *k, struct kernels_tensor weight, stru
         return limoe_fail(err, LIMOE_INVALID, "a weight of shape [%u, %u, %u] cannot be packed", groups, out,
                           in);
     m = calloc(1, sizeof *m);
-    rows = malloc((size_t)PANEL * in * sizeof *rows);
+    rows = calloc((size_t)PANEL * in, sizeof *rows);
     if (!m || !rows)
         goto no_memory;
     *m = (struct kernels_matrix){.groups = groups,
