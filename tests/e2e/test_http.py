@@ -234,26 +234,31 @@ def test_a_deadline_that_passes_in_the_queue(start):
     """Behind a request that keeps the engine busy for much longer than the deadline."""
     running = start("--step-tokens", 1048576, "--threads", 1)
     long = {"input": [{"image": b64(picture(i))} for i in range(40 if SANITIZED else 1000)], "encoding_format": "base64"}
-    outcome = {}
 
-    def send_long():
+    def round_of_statuses() -> list[int]:
+        outcome, statuses = {}, []
+
+        def send_long():
+            with running.client() as client:
+                outcome["long"] = client.post("/v1/embeddings", json=long)
+
+        thread = threading.Thread(target=send_long)
+        thread.start()
+        wait_until(lambda: running.metric("limoe_queue_depth_tokens") > 0)
         with running.client() as client:
-            outcome["long"] = client.post("/v1/embeddings", json=long)
+            while thread.is_alive():
+                response = client.post("/v1/embeddings", json={"input": "x"}, headers={"X-Request-Timeout-Ms": "5"})
+                statuses.append(response.status_code)
+                if response.status_code == 504:
+                    assert_error(response, 504, "deadline_exceeded")
+                    assert response.headers["x-inference-ms"] == "0.000"
+        thread.join()
+        assert outcome["long"].status_code == 200
+        assert set(statuses) <= {200, 504}
+        return statuses
 
-    thread = threading.Thread(target=send_long)
-    thread.start()
-    wait_until(lambda: running.metric("limoe_queue_depth_tokens") > 0)
-    with running.client() as client:
-        statuses = []
-        while thread.is_alive():
-            response = client.post("/v1/embeddings", json={"input": "x"}, headers={"X-Request-Timeout-Ms": "5"})
-            statuses.append(response.status_code)
-            if response.status_code == 504:
-                assert_error(response, 504, "deadline_exceeded")
-                assert response.headers["x-inference-ms"] == "0.000"
-    thread.join()
-    assert outcome["long"].status_code == 200
-    assert 504 in statuses and set(statuses) <= {200, 504}
+    # A short request that arrives just before the long one's step may share it, and is then answered in time.
+    assert any(504 in round_of_statuses() for _ in range(20))
 
 
 # ---- admission
