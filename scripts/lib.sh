@@ -3,7 +3,7 @@
 # What a build needs, and what the tests need on top. Debian 12 names.
 build_packages=(build-essential meson ninja-build pkg-config ca-certificates curl
     libcmocka-dev libmicrohttpd-dev libcjson-dev libsentencepiece-dev libjpeg62-turbo-dev libwebp-dev libpng-dev)
-test_packages=(clang clang-format clang-tidy libclang-rt-14-dev python3 python3-venv
+test_packages=(git clang clang-format clang-tidy libclang-rt-14-dev python3 python3-venv
     libjpeg-turbo-progs libdnnl-dev procps)
 
 say() {
