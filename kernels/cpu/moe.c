@@ -109,8 +109,11 @@ static void gate_chunk(void *context, uint32_t chunk, uint32_t thread) {
 void cpu_gate(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
               bool renormalize, int32_t *expert, float *gate) {
     struct cpu *self = (struct cpu *)k;
-    if (!cpu_scratch(self, experts * sizeof(float)))
+    if (!cpu_scratch(self, experts * sizeof(float))) {
+        memset(expert, 0xff,
+               rows * top_k * sizeof *expert); /* all dropped: plan() indexes by these before sync() */
         return;
+    }
     struct gate_job job = {.self = self,
                            .logits = logits,
                            .rows = rows,
