@@ -55,12 +55,14 @@ static void check_known(struct reader *r, const cJSON *object, const char *prefi
     }
 }
 
+/* NULL after a failure, which every reader takes for an empty object: an array's elements have no keys. */
 static const cJSON *read_object(struct reader *r, const cJSON *object, const char *path) {
     const cJSON *item = find(object, path);
     if (!cJSON_IsObject(item)) {
         char found[METADATA_DESCRIPTION];
         FAIL(r, LIMOE_CORRUPT, "%s: \"%s\" is %s; an object is accepted", r->where, path,
              metadata_describe(item, found));
+        return NULL;
     }
     return item;
 }

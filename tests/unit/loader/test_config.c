@@ -200,6 +200,11 @@ static const struct {
      "\"moe.priority\" is accepted only beside \"moe.capacity\""},
     {"\"moe\":{", "\"moe\":null,\"mlq\":{", LIMOE_CORRUPT, "unknown key \"mlq\""},
 
+    /* arrays, whose elements have no keys, where objects are due */
+    {"\"moe\":{", "\"moe\":[7],\"mlq\":{", LIMOE_CORRUPT, "unknown key \"mlq\""},
+    {"\"text\":{", "\"text\":[[1],{}],\"texts\":{", LIMOE_CORRUPT, "unknown key \"texts\""},
+    {"\"image\":{", "\"image\":[\"size\"],\"images\":{", LIMOE_CORRUPT, "unknown key \"images\""},
+
     /* JSON itself */
     {"\"width\":12", "\"width\":12,\"width\":12", LIMOE_CORRUPT, "the key \"width\" is there twice"},
     {"\"vocab\":40", "\"vocab\":40,\"\\u0076ocab\":40", LIMOE_CORRUPT, "the key \"vocab\" is there twice"},
@@ -246,6 +251,9 @@ static void test_not_an_object(void **state) {
         {"1", "is 1; an object"},
         {"\"x\"", "is \"x\"; an object"},
         {"nul", "not JSON at byte"},
+        {"{\"format\":\"limoe-1\",\"name\":\"a\",\"width\":8,\"blocks\":1,\"heads\":1,\"mlp\":8,\"embed\":8,"
+         "\"image\":[1,2]}",
+         "\"image\" is an array; an object is accepted"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct config c;
