@@ -11,14 +11,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine.h"
-#include "health.h"
+#include "engine/engine.h"
+#include "engine/health.h"
+#include "http/workers.h"
 #include "limoe.h"
-#include "log.h"
-#include "metrics.h"
-#include "queue.h"
-#include "serve_options.h"
-#include "workers.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+#include "schedule/queue.h"
+#include "serve/serve_options.h"
 
 enum server_phase {
     SERVER_STARTING,

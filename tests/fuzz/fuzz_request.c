@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "answer.h"
-#include "classify.h"
-#include "json_reader.h"
-#include "multipart.h"
-#include "request.h"
+#include "codec/answer.h"
+#include "codec/classify.h"
+#include "codec/json_reader.h"
+#include "codec/multipart.h"
+#include "codec/request.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "request.h"
+#include "codec/request.h"
 
 static const struct limoe_info model = {.name = "pictograms", .embed = 192};
 static struct arena *arena;

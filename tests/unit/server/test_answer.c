@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "answer.h"
+#include "codec/answer.h"
 
 static void assert_answer(struct buffer *out, const char *expected) {
     size_t size;

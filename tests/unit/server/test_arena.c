@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "arena.h"
+#include "codec/arena.h"
 
 static void allocations_are_aligned_and_apart(void **state) {
     (void)state;

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "base64.h"
-#include "data_uri.h"
+#include "codec/base64.h"
+#include "codec/data_uri.h"
 
 static void the_rfc_vectors(void **state) {
     (void)state;

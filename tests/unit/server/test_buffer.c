@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "buffer.h"
+#include "codec/buffer.h"
 
 static void assert_content(struct buffer *buffer, const char *expected) {
     size_t size;

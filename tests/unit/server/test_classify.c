@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "classify.h"
+#include "codec/classify.h"
 
 static void prompts_are_labels_by_templates(void **state) {
     (void)state;

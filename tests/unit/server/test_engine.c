@@ -17,10 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "engine.h"
+#include "engine/engine.h"
+#include "engine/health.h"
 #include "error.h"
-#include "health.h"
+#include "observe/clock.h"
 
 #define EMBED  4
 #define LAYERS 2

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "json_reader.h"
+#include "codec/json_reader.h"
 
 static struct arena *arena;
 

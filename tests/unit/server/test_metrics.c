@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "metrics.h"
+#include "observe/metrics.h"
 
 static const char *const routes[] = {"/a", "/b"};
 static const uint32_t blocks[] = {1, 3};

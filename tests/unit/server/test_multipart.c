@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "multipart.h"
+#include "codec/multipart.h"
 
 struct parsed {
     struct arena *arena;

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "clock.h"
-#include "queue.h"
+#include "observe/clock.h"
+#include "schedule/queue.h"
 
 #define MOST 4096
 

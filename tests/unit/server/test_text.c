@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "text.h"
+#include "codec/text.h"
 
 /* The definition, written another way: decode, then judge the code point. */
 static size_t sequence_by_code_point(const unsigned char *s, size_t size) {

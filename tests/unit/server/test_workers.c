@@ -9,7 +9,7 @@
 #include <cmocka.h>
 #include <semaphore.h>
 
-#include "workers.h"
+#include "http/workers.h"
 
 struct fixture {
     struct workers *workers;

@@ -1,0 +1,219 @@
+/* cli_embed.c - limoe embed: texts and pictures, in the order of the command line. One thread. */
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/model_dir.h"
+#include "cli/table.h"
+#include "codec/answer.h"
+
+enum { FLAG_TEXT = CLI_OWN, FLAG_IMAGE };
+
+/* With more items than this the table of cosines would not fit a page. */
+#define MOST_COSINES 16
+
+static const struct option flags[] = {
+    CLI_FLAGS,
+    {"text", required_argument, NULL, FLAG_TEXT},
+    {"image", required_argument, NULL, FLAG_IMAGE},
+    {NULL, 0, NULL, 0},
+};
+
+static const char help[] = "usage: limoe embed [--text T]... [--image FILE]... [options]\n"
+                           "\n"
+                           "Maps texts and pictures (\"-\": standard input) to unit vectors, in the order "
+                           "given. Without --json it prints\n"
+                           "the vectors' first numbers and, for up to 16 items, how alike they are.\n"
+                           "\n"
+                           "  --text T          a text\n"
+                           "  --image FILE      a picture\n" CLI_FLAGS_HELP "\n"
+                           "Exit status: 0, or 1 when an item could not be read (the others are answered), "
+                           "or 2 for a wrong option.\n";
+
+struct task {
+    struct arena *arena;
+    struct asked {
+        enum limoe_modality modality;
+        const char *value; /* text or path */
+    } * asked;             /* [n_asked], in order */
+    size_t n_asked;
+    /* Of those that could be read. */
+    struct limoe_item *items; /* [n] */
+    const char **names;       /* [n] */
+    size_t *index;            /* [n]: which of asked */
+    size_t n;
+    struct usage usage;
+};
+
+/* False: exit with *status. */
+static bool parse(struct task *task, struct cli *cli, int *status) {
+    for (int flag; (flag = cli_next(cli, status)) != CLI_END;) {
+        if (flag == CLI_STOP)
+            return false;
+        const bool text = flag == FLAG_TEXT;
+        if (text && text_blank(text_of(optarg))) {
+            *status = cli_usage("embed", "--text is empty");
+            return false;
+        }
+        if (text && strlen(optarg) > REQUEST_MAX_TEXT_BYTES) {
+            *status = cli_usage("embed", "--text has %zu bytes; up to %u are accepted", strlen(optarg),
+                                REQUEST_MAX_TEXT_BYTES);
+            return false;
+        }
+        task->asked[task->n_asked++] =
+            (struct asked){.modality = text ? LIMOE_TEXT : LIMOE_IMAGE, .value = optarg};
+    }
+    if (optind < cli->argc) {
+        *status = cli_usage("embed", "\"%s\" is neither --text nor --image", cli->argv[optind]);
+        return false;
+    }
+    if (!task->n_asked) {
+        *status = cli_usage("embed", "nothing to embed; say --text \"a cat\" or --image cat.png");
+        return false;
+    }
+    return true;
+}
+
+/* Items that fail are named and left out, and *status says so. */
+static void read_items(struct task *task, struct session *session, int *status) {
+    for (size_t i = 0; i < task->n_asked; i++) {
+        const struct asked *asked = &task->asked[i];
+        struct request_item input = {.modality = LIMOE_TEXT,
+                                     .bytes = (const uint8_t *)asked->value,
+                                     .size = strlen(asked->value),
+                                     .param = "--text"};
+        struct api_error error;
+        if (asked->modality == LIMOE_IMAGE && !cli_read_image(asked->value, task->arena, &input)) {
+            *status = CLI_INPUT;
+            continue;
+        }
+        if (!prepare_item(session->processor, &input, task->arena, &task->items[task->n], &task->usage,
+                          &error)) {
+            cli_complain("%s", error.message);
+            *status = CLI_INPUT;
+            continue;
+        }
+        task->names[task->n] = asked->modality == LIMOE_IMAGE ? input.param : asked->value;
+        task->index[task->n++] = i;
+    }
+}
+
+/* ---- output ---- */
+
+static const char *name_cell(struct task *task, size_t i) {
+    char name[64];
+    text_quote(text_of(task->names[i]), name, sizeof name);
+    return arena_copy(task->arena, name, strlen(name));
+}
+
+/* Item, tokens, the first numbers of its vector. */
+static bool print_vectors(struct task *task, const float *embeddings, size_t embed, struct buffer *out) {
+    static const bool right[] = {true, false, true, false};
+    const char **cells = arena_array(task->arena, 4 * (task->n + 1), sizeof *cells);
+    if (!cells)
+        return false;
+    cells[0] = "";
+    cells[1] = "item";
+    cells[2] = "tokens";
+    cells[3] = arena_print(task->arena, "embedding (%zu numbers)", embed);
+    for (size_t i = 0; i < task->n; i++) {
+        struct buffer vector = {0};
+        for (size_t k = 0; k < embed && k < 4; k++)
+            buffer_print(&vector, "%s%7.4f", k ? " " : "", (double)embeddings[i * embed + k]);
+        buffer_string(&vector, embed > 4 ? " …" : "");
+        const char **row = cells + 4 * (i + 1);
+        row[0] = arena_print(task->arena, "%zu", task->index[i]);
+        row[1] = name_cell(task, i);
+        row[2] = arena_print(task->arena, "%u", task->items[i].length);
+        row[3] = vector.failed ? NULL : arena_copy(task->arena, vector.data, vector.size);
+        buffer_free(&vector);
+        if (!row[0] || !row[1] || !row[2] || !row[3])
+            return false;
+    }
+    if (!cells[3])
+        return false;
+    table_append(out, 0, 4, right, cells, task->n + 1);
+    return true;
+}
+
+/* How alike each two are. */
+static bool print_cosines(struct task *task, const float *embeddings, size_t embed, struct buffer *out) {
+    bool right[MOST_COSINES + 1];
+    float cosine[MOST_COSINES], score[MOST_COSINES];
+    const size_t n = task->n, columns = n + 1;
+    const char **cells = arena_array(task->arena, columns * columns, sizeof *cells);
+    if (!cells)
+        return false;
+    for (size_t i = 0; i <= n; i++)
+        right[i] = true;
+    cells[0] = "cosine";
+    for (size_t i = 0; i < n; i++) {
+        limoe_scores(embeddings + i * embed, embeddings, n, embed, 0, cosine, score);
+        cells[i + 1] = cells[(i + 1) * columns] = arena_print(task->arena, "%zu", task->index[i]);
+        if (!cells[i + 1])
+            return false;
+        for (size_t k = 0; k < n; k++) {
+            const char *cell = arena_print(task->arena, "%.4f", (double)cosine[k]);
+            if (!cell)
+                return false;
+            cells[(i + 1) * columns + k + 1] = cell;
+        }
+    }
+    buffer_string(out, "\n");
+    table_append(out, 0, columns, right, cells, columns);
+    return true;
+}
+
+static bool answer(struct task *task, struct session *session, bool json) {
+    const struct limoe_info *info = limoe_model_info(session->model);
+    float *embeddings = arena_array(task->arena, task->n * info->embed, sizeof *embeddings);
+    struct buffer out = {0};
+    if (!embeddings) {
+        cli_complain("no memory for %zu embeddings", task->n);
+        return false;
+    }
+    if (!session_embed(session, task->items, task->n, embeddings))
+        return false;
+
+    bool ok = true;
+    if (json)
+        answer_embeddings(&out, info->name, embeddings, task->index, task->n, info->embed, REQUEST_FLOAT,
+                          &task->usage);
+    else
+        ok = print_vectors(task, embeddings, info->embed, &out) &&
+             (task->n < 2 || task->n > MOST_COSINES || print_cosines(task, embeddings, info->embed, &out));
+    if (!ok)
+        cli_complain("no memory for the answer");
+    ok = ok && cli_print(&out, json);
+    buffer_free(&out);
+    return ok;
+}
+
+int cli_embed(int argc, char **argv) {
+    struct cli cli = {.command = "embed", .help = help, .flags = flags, .argc = argc, .argv = argv};
+    struct task task = {.arena = arena_new()};
+    struct session session = {0};
+    int status = CLI_INPUT;
+    if (task.arena) {
+        task.asked = arena_array(task.arena, (size_t)argc, sizeof *task.asked);
+        task.items = arena_array(task.arena, (size_t)argc, sizeof *task.items);
+        task.names = arena_array(task.arena, (size_t)argc, sizeof *task.names);
+        task.index = arena_array(task.arena, (size_t)argc, sizeof *task.index);
+    }
+    if (!task.asked || !task.items || !task.names || !task.index) {
+        cli_complain("no memory");
+        goto out;
+    }
+    if (!parse(&task, &cli, &status))
+        goto out;
+    status = CLI_INPUT;
+    if (!session_open(&session, &cli))
+        goto out;
+    status = CLI_OK;
+    read_items(&task, &session, &status);
+    if (task.n && !answer(&task, &session, cli.json))
+        status = CLI_INPUT;
+out:
+    session_close(&session);
+    arena_free(task.arena);
+    return status;
+}

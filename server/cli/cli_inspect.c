@@ -1,0 +1,147 @@
+/* cli_inspect.c - limoe inspect: what a model directory holds, from its headers alone. One thread. */
+#include <math.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/model_dir.h"
+#include "cli/table.h"
+#include "codec/answer.h"
+
+enum { FLAG_JSON = CLI_OWN };
+
+static const struct option flags[] = {
+    {"json", no_argument, NULL, FLAG_JSON},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static const char help[] =
+    "usage: limoe inspect [DIR] [--json]\n"
+    "\n"
+    "Prints the sizes, experts and parameters of a model directory, and a table by block. Reads no weights.\n"
+    "Without DIR: " MODEL_DIR_DEFAULT ".\n"
+    "\n"
+    "  --json            print one JSON object\n"
+    "  -h, --help        print this\n"
+    "\n"
+    "Exit status: 0, or 1 when the model is not sound, or 2 for a wrong option.\n";
+
+static const char *number(struct arena *arena, uint64_t value) {
+    char digits[32];
+    table_number(digits, value);
+    return arena_copy(arena, digits, strlen(digits));
+}
+
+static bool print_facts(const struct limoe_inspection *model, const char *dir, struct arena *arena,
+                        struct buffer *out) {
+    static const bool right[] = {false, false};
+    const struct limoe_info *info = &model->info;
+    struct buffer blocks = {0};
+    for (uint32_t i = 0; i < info->moe_layers; i++)
+        buffer_print(&blocks, "%s%u", i ? ", " : "", info->moe_blocks[i]);
+    buffer_bytes(&blocks, "", 1);
+    const char *const cells[] = {
+        "name",
+        info->name,
+        "directory",
+        dir,
+        "parameters",
+        number(arena, info->total_parameters),
+        "active",
+        arena_print(arena, "%s for one token", number(arena, info->active_parameters)),
+        "weights",
+        arena_print(arena, "%.1f MB, %s", (double)info->weight_bytes / 1e6, model->checkpoint_dtypes),
+        "tower",
+        arena_print(arena, "%u blocks, width %u, %u heads, mlp %u", info->blocks, info->width, info->heads,
+                    info->mlp),
+        "experts",
+        info->moe_layers ? arena_print(arena, "%u in each of blocks %s, top-%u", info->experts,
+                                       blocks.failed ? "" : blocks.data, info->top_k)
+                         : "none: every block is dense",
+        "image",
+        arena_print(arena, "%u × %u pixels in patches of %u × %u: %u tokens", info->image_size,
+                    info->image_size, info->patch, info->patch, info->image_tokens),
+        "text",
+        arena_print(arena, "%u pieces, up to %u tokens", info->vocab, info->text_length),
+        "embedding",
+        arena_print(arena, "%u numbers", info->embed),
+        "logit scale",
+        arena_print(arena, "%.4f (cosines × %.1f)", (double)info->logit_scale,
+                    exp((double)info->logit_scale)),
+    };
+    const size_t n = sizeof cells / sizeof *cells;
+    bool ok = !blocks.failed;
+    for (size_t i = 0; i < n; i++)
+        ok = ok && cells[i];
+    if (ok)
+        table_append(out, 0, 2, right, cells, n / 2);
+    buffer_free(&blocks);
+    return ok;
+}
+
+static bool print_blocks(const struct limoe_inspection *model, struct arena *arena, struct buffer *out) {
+    enum { COLUMNS = 6 };
+    static const bool right[COLUMNS] = {true, false, true, true, true, true};
+    static const char *const heads[COLUMNS] = {"block", "kind", "attention", "router", "mlp", "active mlp"};
+    const size_t n = model->info.blocks;
+    const char **cells = arena_array(arena, COLUMNS * (n + 1), sizeof *cells);
+    if (!cells)
+        return false;
+    memcpy(cells, heads, sizeof heads);
+    for (size_t i = 0; i < n; i++) {
+        const struct limoe_block_info *block = &model->block[i];
+        const char **row = cells + COLUMNS * (i + 1);
+        row[0] = arena_print(arena, "%zu", i);
+        row[1] = block->moe ? arena_print(arena, "%u experts", model->info.experts) : "dense";
+        row[2] = number(arena, block->attention_parameters);
+        row[3] = block->moe ? number(arena, block->router_parameters) : "-";
+        row[4] = number(arena, block->mlp_parameters);
+        row[5] = number(arena, block->active_mlp_parameters);
+        for (size_t k = 0; k < COLUMNS; k++)
+            if (!row[k])
+                return false;
+    }
+    buffer_string(out, "\n");
+    table_append(out, 0, COLUMNS, right, cells, n + 1);
+    return true;
+}
+
+int cli_inspect(int argc, char **argv) {
+    struct cli cli = {.command = "inspect", .help = help, .flags = flags, .argc = argc, .argv = argv};
+    struct limoe_inspection *inspection = NULL;
+    struct arena *arena = NULL;
+    struct buffer out = {0};
+    struct limoe_error err;
+    char room[PATH_MAX];
+    int status;
+    for (int flag; (flag = cli_next(&cli, &status)) != CLI_END;) {
+        if (flag == CLI_STOP)
+            return status;
+        cli.json = true; /* the only option of its own */
+    }
+    if (argc - optind > 1)
+        return cli_usage("inspect", "one directory at a time; found \"%s\" after \"%s\"", argv[optind + 1],
+                         argv[optind]);
+    const char *dir = model_dir(optind < argc ? argv[optind] : NULL, room);
+    if (!dir)
+        return cli_usage("inspect", "no model: name a directory or set LIMOE_MODEL");
+
+    status = CLI_INPUT;
+    if (limoe_inspect(dir, &inspection, &err) != LIMOE_OK) {
+        cli_complain("%s", err.message);
+        goto out;
+    }
+    arena = arena_new();
+    if (cli.json)
+        answer_inspection(&out, inspection);
+    else if (!arena || !print_facts(inspection, dir, arena, &out) || !print_blocks(inspection, arena, &out)) {
+        cli_complain("no memory for the answer");
+        goto out;
+    }
+    status = cli_print(&out, cli.json) ? CLI_OK : CLI_INPUT;
+out:
+    buffer_free(&out);
+    arena_free(arena);
+    limoe_inspection_free(inspection);
+    return status;
+}

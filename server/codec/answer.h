@@ -1,0 +1,42 @@
+/* answer.h - results → JSON text, exactly as docs/api.md shows it.
+ *
+ * The server and the command line's --json print through these same functions. Each appends one complete JSON
+ * object (no newline); memory failure is in buffer->failed. No state, any thread.
+ */
+#ifndef LIMOE_ANSWER_H
+#define LIMOE_ANSWER_H
+
+#include "codec/api_error.h"
+#include "codec/buffer.h"
+#include "codec/classify.h"
+#include "codec/prepare.h"
+#include "codec/request.h"
+#include "limoe.h"
+
+void answer_classify(struct buffer *out, const char *model, const struct text *labels,
+                     const struct classification *rows, size_t n, const struct usage *usage);
+
+/* embeddings [n, embed]; row i answers item index[i], or item i where index is NULL. */
+void answer_embeddings(struct buffer *out, const char *model, const float *embeddings, const size_t *index,
+                       size_t n, size_t embed, enum request_encoding encoding, const struct usage *usage);
+
+/* items[n] as they were embedded in one step; routing->expert and ->gate [moe_layers, rows, top_k], rows
+ * being the items' tokens end to end. */
+void answer_routing(struct buffer *out, const struct limoe_info *model, const struct limoe_item *items,
+                    size_t n, const struct limoe_routing *routing, const struct usage *usage);
+
+/* What /v1/models says of a running model. */
+struct answer_model {
+    const struct limoe_info *info;
+    const char *dtype, *backend; /* "bfloat16", "cpu-amx" */
+    uint32_t threads, ranks;
+    int64_t created; /* Unix seconds; OpenAI clients insist on one: when the model was loaded */
+};
+void answer_model(struct buffer *out, const struct answer_model *model);             /* one model */
+void answer_models(struct buffer *out, const struct answer_model *models, size_t n); /* the list */
+void answer_inspection(struct buffer *out,
+                       const struct limoe_inspection *inspection); /* limoe inspect --json */
+
+void answer_error(struct buffer *out, const struct api_error *error);
+
+#endif

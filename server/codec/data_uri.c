@@ -1,0 +1,112 @@
+/* data_uri.c - "data:[media type][;parameters][;base64],data". No state, any thread. */
+#include "codec/data_uri.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "codec/base64.h"
+#include "error.h"
+
+static bool begins_with(struct text text, const char *prefix) {
+    const size_t size = strlen(prefix);
+    return text.size >= size && strncasecmp(text.data, prefix, size) == 0;
+}
+
+bool data_uri_is_image(struct text text) {
+    return begins_with(text, "data:image/");
+}
+
+static struct text skip(struct text text, size_t n) {
+    return (struct text){.data = text.data + n, .size = text.size - n};
+}
+
+static int hex(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* "%41" → "A". */
+static enum limoe_status percent_decode(struct text text, struct arena *arena, struct text *out,
+                                        struct limoe_error *err) {
+    char *bytes = arena_alloc(arena, text.size);
+    if (!bytes)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu bytes", text.size);
+    size_t n = 0;
+    for (size_t i = 0; i < text.size; i++, n++) {
+        bytes[n] = text.data[i];
+        if (text.data[i] != '%')
+            continue;
+        const int high = i + 2 < text.size ? hex(text.data[i + 1]) : -1;
+        const int low = i + 2 < text.size ? hex(text.data[i + 2]) : -1;
+        if (high < 0 || low < 0)
+            return limoe_fail(err, LIMOE_INVALID,
+                              "not a data URI: \"%%\" at character %zu of its data begins no %%XX escape",
+                              i + 1);
+        bytes[n] = (char)(high << 4 | low);
+        i += 2;
+    }
+    *out = (struct text){.data = bytes, .size = n};
+    return LIMOE_OK;
+}
+
+static enum limoe_status decode_base64(struct text text, struct arena *arena, const uint8_t **bytes,
+                                       size_t *size, struct limoe_error *err) {
+    uint8_t *out = arena_alloc(arena, base64_decoded_room(text.size));
+    if (!out)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu bytes", base64_decoded_room(text.size));
+    *bytes = out;
+    return base64_decode(text.data, text.size, out, size, err);
+}
+
+enum limoe_status data_uri_decode(struct text text, struct arena *arena, const uint8_t **bytes, size_t *size,
+                                  struct limoe_error *err) {
+    char quoted[48];
+    if (text.size == 0)
+        return limoe_fail(err, LIMOE_INVALID, "empty; a picture as a data URI or base64 is accepted");
+    if (begins_with(text, "http:") || begins_with(text, "https:"))
+        return limoe_fail(
+            err, LIMOE_INVALID,
+            "pictures are not fetched from the network (found \"%s\"); send the picture itself, "
+            "as a data URI or base64",
+            text_quote(text, quoted, sizeof quoted));
+    if (!begins_with(text, "data:"))
+        return decode_base64(text, arena, bytes, size, err);
+
+    text = skip(text, strlen("data:"));
+    const char *comma = memchr(text.data, ',', text.size);
+    if (!comma)
+        return limoe_fail(err, LIMOE_INVALID,
+                          "not a data URI: no \",\" before the data; accepted: data:image/png;base64,…");
+    struct text head = {.data = text.data, .size = (size_t)(comma - text.data)};
+    struct text data = skip(text, head.size + 1);
+
+    const char *suffix = ";base64";
+    const bool is_base64 =
+        head.size >= strlen(suffix) && begins_with(skip(head, head.size - strlen(suffix)), suffix);
+    const char *semicolon = memchr(head.data, ';', head.size);
+    const struct text media = {.data = head.data,
+                               .size = semicolon ? (size_t)(semicolon - head.data) : head.size};
+    const bool octets =
+        media.size == strlen("application/octet-stream") && begins_with(media, "application/octet-stream");
+    if (media.size && !octets && !begins_with(media, "image/"))
+        return limoe_fail(err, LIMOE_INVALID, "a data URI of type \"%s\"; image/… is accepted",
+                          text_quote(media, quoted, sizeof quoted));
+
+    if (!is_base64 || memchr(data.data, '%', data.size)) {
+        const enum limoe_status status = percent_decode(data, arena, &data, err);
+        if (status != LIMOE_OK)
+            return status;
+    }
+    if (data.size == 0)
+        return limoe_fail(err, LIMOE_INVALID, "a data URI without data");
+    if (is_base64)
+        return decode_base64(data, arena, bytes, size, err);
+    *bytes = (const uint8_t *)data.data;
+    *size = data.size;
+    return LIMOE_OK;
+}

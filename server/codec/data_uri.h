@@ -1,0 +1,19 @@
+/* data_uri.h - pictures inside JSON strings: RFC 2397 data URIs, or plain base64. */
+#ifndef LIMOE_DATA_URI_H
+#define LIMOE_DATA_URI_H
+
+#include "codec/arena.h"
+#include "codec/text.h"
+#include "limoe.h"
+
+/* True for a string that announces itself as a picture ("data:image/…", in any case of letters): how a string
+ * among texts is known to be one. "data: a love story" is a text. */
+bool data_uri_is_image(struct text text);
+
+/* A data URI (with ;base64 or percent-encoded) or bare base64 → the picture's bytes in the arena. A media
+ * type, where one is given, must be image/… or application/octet-stream: what the bytes really are is the
+ * picture decoder's to say. http: and https: URLs are refused: nothing is ever fetched. */
+enum limoe_status data_uri_decode(struct text text, struct arena *arena, const uint8_t **bytes, size_t *size,
+                                  struct limoe_error *err);
+
+#endif

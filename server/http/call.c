@@ -1,0 +1,337 @@
+/* call.c - a call's life on the HTTP thread: headers checked, body kept within limits, counted and logged at
+ * the end.
+ *
+ * What can be refused from the headers alone is refused here, before any of the body is kept: path, method,
+ * media type, length, a full queue, a server that is starting or draining.
+ */
+#include "http/call.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+#include "codec/answer.h"
+#include "observe/clock.h"
+
+#define SMALLEST_BODY_BUFFER   4096u
+#define LONGEST_DEADLINE       (INT64_C(24) * 3600 * 1000) /* milliseconds */
+#define STARTING_RETRY_SECONDS 1u
+#define DRAINING_RETRY_SECONDS 5u
+
+/* ---- answers */
+
+void call_succeed(struct call *call, const char *content_type) {
+    call->status = 200;
+    call->answer_type = content_type;
+    call->stage = CALL_ANSWERED;
+}
+
+void call_fail(struct call *call, const struct api_error *error) {
+    buffer_free(&call->answer);
+    answer_error(&call->answer, error);
+    buffer_string(&call->answer, "\n");
+    call->status = error->status;
+    call->answer_type = "application/json";
+    call->stage = CALL_ANSWERED;
+}
+
+void call_refuse_full(struct call *call) {
+    struct api_error error;
+    call->retry_after = queue_drain_seconds(call->server->queue);
+    api_fail(&error, 429, "queue_full", NULL,
+             "the server has as much to do as it will queue; try again in %u s", call->retry_after);
+    call_fail(call, &error);
+}
+
+static void refuse_phase(struct call *call, enum server_phase phase) {
+    struct api_error error;
+    if (phase == SERVER_STARTING)
+        api_fail(&error, 503, "starting", NULL, "the server is starting: the model is not ready yet");
+    else
+        api_fail(&error, 503, "draining", NULL, "the server is stopping and takes no new requests");
+    call->retry_after = phase == SERVER_STARTING ? STARTING_RETRY_SECONDS : DRAINING_RETRY_SECONDS;
+    call_fail(call, &error);
+}
+
+/* ---- headers */
+
+static const char *header(const struct call *call, const char *name) {
+    return MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, name);
+}
+
+/* The client's own id when it is short and plain enough for logs and headers, else 128 random bits. */
+static void set_id(struct call *call) {
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:/+=";
+    const char *given = header(call, "X-Request-Id");
+    size_t length = given ? strlen(given) : 0;
+    if (length > 0 && length < sizeof call->id && strspn(given, allowed) == length) {
+        memcpy(call->id, given, length + 1);
+        return;
+    }
+    uint8_t random[16] = {0};
+    if (getrandom(random, sizeof random, GRND_NONBLOCK) != sizeof random)
+        memcpy(random, &call->began, sizeof call->began); /* an id for tracing, not a secret */
+    for (size_t i = 0; i < sizeof random; i++) {
+        static const char digits[] = "0123456789abcdef";
+        call->id[2 * i] = digits[random[i] >> 4];
+        call->id[2 * i + 1] = digits[random[i] & 15];
+    }
+}
+
+static bool parse_digits(const char *text, uint64_t most, uint64_t *out) {
+    uint64_t value = 0;
+    if (!*text)
+        return false;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9' || value > (most - (uint64_t)(*text - '0')) / 10)
+            return false;
+        value = value * 10 + (uint64_t)(*text - '0');
+    }
+    *out = value;
+    return true;
+}
+
+static bool read_deadline(struct call *call, struct api_error *error) {
+    const char *given = header(call, "X-Request-Timeout-Ms");
+    uint64_t milliseconds;
+    if (!given)
+        return true;
+    if (!parse_digits(given, (uint64_t)LONGEST_DEADLINE, &milliseconds) || milliseconds == 0)
+        return api_fail(
+            error, 400, "invalid_header", "X-Request-Timeout-Ms",
+            "the header X-Request-Timeout-Ms must be a whole number of milliseconds from 1 to %lld",
+            (long long)LONGEST_DEADLINE);
+    call->deadline = call->began + (int64_t)milliseconds * CLOCK_MILLISECOND;
+    return true;
+}
+
+/* MHD has checked both headers' syntax already. */
+static void read_length(struct call *call) {
+    const char *length = header(call, "Content-Length");
+    if (!length || !parse_digits(length, UINT64_MAX - 1, &call->content_length))
+        call->content_length = header(call, "Transfer-Encoding") ? UINT64_MAX : 0;
+}
+
+struct arguments {
+    struct call *call;
+    struct request_field *fields;
+    size_t n;
+    bool failed;
+};
+
+static enum MHD_Result keep_argument(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_size,
+                                     const char *value, size_t value_size) {
+    (void)kind;
+    struct arguments *arguments = cls;
+    struct arena *arena = arguments->call->arena;
+    struct request_field *field = &arguments->fields[arguments->n++];
+    field->name = arena_copy(arena, key, key_size);
+    field->bytes = (const uint8_t *)arena_copy(arena, value ? value : "", value_size);
+    field->size = value_size;
+    arguments->failed = !field->name || !field->bytes;
+    return arguments->failed ? MHD_NO : MHD_YES;
+}
+
+/* Copies the query's arguments (percent-decoded), which the connection's memory holds, to the arena. */
+static bool read_arguments(struct call *call, struct api_error *error) {
+    int n = MHD_get_connection_values_n(call->connection, MHD_GET_ARGUMENT_KIND, NULL, NULL);
+    struct arguments arguments = {.call = call};
+    if (n <= 0)
+        return true;
+    arguments.fields = arena_array(call->arena, (size_t)n, sizeof *arguments.fields);
+    if (!arguments.fields)
+        return api_fail_memory(error);
+    MHD_get_connection_values_n(call->connection, MHD_GET_ARGUMENT_KIND, keep_argument, &arguments);
+    call->args = arguments.fields;
+    call->n_args = arguments.n;
+    return !arguments.failed || api_fail_memory(error);
+}
+
+static bool known_path(struct call *call, struct api_error *error) {
+    if (call->route->label && call->route->path)
+        return true;
+    struct buffer list = {0};
+    size_t n;
+    const struct route *routes = route_table(&n);
+    for (size_t i = 0; i + 1 < n; i++)
+        buffer_print(&list, "%s%s %s", i ? ", " : "", routes[i].get ? "GET" : "POST", routes[i].label);
+    char path[128];
+    api_fail(error, 404, "unknown_path", NULL, "there is nothing at %s; the paths are %.*s",
+             text_quote(text_of(call->path), path, sizeof path), (int)list.size, list.data ? list.data : "");
+    buffer_free(&list);
+    return false;
+}
+
+static bool allowed_method(struct call *call, struct api_error *error) {
+    const char *methods = route_methods(call->route);
+    bool get = strcmp(call->method, "GET") == 0 || strcmp(call->method, "HEAD") == 0;
+    if (call->route->get ? get : strcmp(call->method, "POST") == 0)
+        return true;
+    call->allow = methods;
+    char method[32];
+    return api_fail(error, 405, "method_not_allowed", NULL, "%s does not take %s; it takes %s",
+                    call->route->label, text_quote(text_of(call->method), method, sizeof method), methods);
+}
+
+static bool accepted_body(struct call *call, struct api_error *error) {
+    call->form = request_body_of(call->content_type);
+    if (!(call->route->bodies & 1u << call->form))
+        return request_refuse_body(call->content_type, call->route->accepted, error);
+    const char *coding = header(call, "Content-Encoding");
+    if (coding && *coding && strcasecmp(coding, "identity") != 0) {
+        char quoted[32];
+        return api_fail(error, 415, "unsupported_content_encoding", NULL,
+                        "a body with Content-Encoding \"%s\" is not accepted; send it as it is",
+                        text_quote(text_of(coding), quoted, sizeof quoted));
+    }
+    return true;
+}
+
+static bool fail_too_large(const struct call *call, struct api_error *error) {
+    return api_fail(error, 413, "body_too_large", NULL,
+                    "the body is larger than the %zu bytes that are accepted",
+                    call->server->options.max_body_bytes);
+}
+
+/* Everything the headers decide. A call that may go on is counted as one item, until its body says how many.
+ */
+static void check_headers(struct call *call) {
+    struct server *server = call->server;
+    struct api_error error;
+    if (!known_path(call, &error) || !allowed_method(call, &error) || !read_deadline(call, &error)) {
+        call_fail(call, &error);
+        return;
+    }
+    if (call->route->get)
+        return;
+    enum server_phase phase = atomic_load(&server->phase);
+    if (phase != SERVER_READY) {
+        refuse_phase(call, phase);
+        return;
+    }
+    bool fits = call->content_length == UINT64_MAX || call->content_length <= server->options.max_body_bytes;
+    if (!accepted_body(call, &error) || (!fits && !fail_too_large(call, &error)) ||
+        !read_arguments(call, &error)) {
+        call_fail(call, &error);
+        return;
+    }
+    const struct queue_load one = {.items = 1};
+    if (queue_admit(server->queue, &one, &call->held))
+        call->held = one;
+    else
+        call_refuse_full(call);
+}
+
+/* ---- life */
+
+struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
+                        const char *method) {
+    struct call *call = calloc(1, sizeof *call);
+    if (!call)
+        return NULL;
+    call->arena = arena_new();
+    if (!call->arena) {
+        free(call);
+        return NULL;
+    }
+    call->server = server;
+    call->connection = connection;
+    call->began = clock_now();
+    call->route = route_find(url);
+    call->path = arena_copy(call->arena, url, strlen(url));
+    call->method = arena_copy(call->arena, method, strlen(method));
+    const char *type = header(call, "Content-Type");
+    call->content_type = type ? arena_copy(call->arena, type, strlen(type)) : NULL;
+    if (!call->path || !call->method || (type && !call->content_type)) {
+        arena_free(call->arena);
+        free(call);
+        return NULL;
+    }
+    atomic_fetch_add(&server->calls, 1);
+    set_id(call);
+    read_length(call);
+    check_headers(call);
+    return call;
+}
+
+void call_end(struct call *call, bool answered) {
+    struct server *server = call->server;
+    if (answered) {
+        size_t n;
+        metrics_count_request(server->metrics, (size_t)(call->route - route_table(&n)), call->status,
+                              call->total_ns);
+    } else {
+        metrics_count_disconnect(server->metrics);
+    }
+    if (call->inference_ns > 0) {
+        metrics_count_stage(server->metrics, METRICS_QUEUE, call->queue_ns);
+        metrics_count_stage(server->metrics, METRICS_PREPROCESS, call->preprocess_ns);
+        metrics_count_stage(server->metrics, METRICS_INFERENCE, call->inference_ns);
+    }
+    log_request(server->log, &(struct log_request){
+                                 .request_id = call->id,
+                                 .method = call->method,
+                                 .path = call->path,
+                                 .status = answered ? call->status : 0,
+                                 .items = call->n,
+                                 .received = call->received,
+                                 .sent = call->sent,
+                                 .queue_ns = call->queue_ns,
+                                 .inference_ns = call->inference_ns,
+                                 .total_ns = answered ? call->total_ns : clock_now() - call->began,
+                             });
+    queue_release(server->queue, &call->held);
+    buffer_free(&call->body);
+    buffer_free(&call->answer);
+    arena_free(call->arena);
+    free(call);
+    atomic_fetch_sub(&server->calls, 1); /* last: a stopping server waits for it */
+}
+
+/* ---- body */
+
+/* Room in the body's buffer for `size` more bytes, counted as held. Grows by doubling, but never past what
+ * the client announced. */
+static bool make_room(struct call *call, size_t size) {
+    size_t needed = call->body.size + size;
+    if (needed <= call->body.capacity)
+        return true;
+    size_t wanted = 2 * call->body.capacity;
+    if (wanted < SMALLEST_BODY_BUFFER)
+        wanted = SMALLEST_BODY_BUFFER;
+    if (wanted > call->content_length)
+        wanted = (size_t)call->content_length;
+    if (wanted < needed)
+        wanted = needed;
+    const struct queue_load more = {.bytes = wanted - call->body.capacity};
+    if (!queue_admit(call->server->queue, &more, &call->held))
+        return false;
+    call->held.bytes += more.bytes;
+    buffer_reserve(&call->body, wanted - call->body.size);
+    return true;
+}
+
+bool call_receive(struct call *call, const char *bytes, size_t size) {
+    uint64_t most = call->server->options.max_body_bytes;
+    struct api_error error;
+    call->received += size;
+    if (call->stage == CALL_ANSWERED ||
+        call->route->get) /* read for politeness only, and only so much of it */
+        return call->received <= 2 * most;
+    if (call->received > most) {
+        fail_too_large(call, &error);
+        call_fail(call, &error);
+        buffer_free(&call->body);
+    } else if (!make_room(call, size)) {
+        call_refuse_full(call);
+        buffer_free(&call->body);
+    } else {
+        buffer_bytes(&call->body, bytes, size);
+        if (call->body.failed) {
+            api_fail_memory(&error);
+            call_fail(call, &error);
+        }
+    }
+    return true;
+}

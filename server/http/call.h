@@ -1,0 +1,99 @@
+/* call.h - one HTTP request, from its headers to the end of its answer.
+ *
+ * A call has one owner at a time, who may touch it without a lock:
+ *     the connection's HTTP thread, from call_begin on, while headers and body come in;
+ *     a worker, once the body is complete (the connection is suspended meanwhile): parse, admit, decode,
+ * tokenise; the queue and the engine, through the call's job; a worker again, to write the answer; the HTTP
+ * thread, once the connection is resumed: it sends the answer and frees the call (call_end). A client that
+ * disconnects meanwhile is noticed when the connection is resumed, so nobody loses a call under his hands.
+ */
+#ifndef LIMOE_CALL_H
+#define LIMOE_CALL_H
+
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/api_error.h"
+#include "codec/arena.h"
+#include "codec/buffer.h"
+#include "codec/prepare.h"
+#include "codec/request.h"
+#include "http/route.h"
+#include "http/workers.h"
+#include "schedule/job.h"
+#include "server.h"
+
+#define CALL_ID_SIZE 129 /* of a request id, with its NUL */
+
+enum call_stage {
+    CALL_RECEIVING, /* headers are read, the body is coming in */
+    CALL_WORKING,   /* handed over: not the HTTP thread's now */
+    CALL_ANSWERED,  /* status and answer are set */
+};
+
+struct call {
+    struct server *server;
+    struct MHD_Connection *connection;
+    const struct route *route;
+    const char *method, *path, *content_type; /* in the arena; content_type may be NULL */
+    char id[CALL_ID_SIZE];
+    enum call_stage stage;
+    struct arena *arena;
+    struct queue_load held; /* of the queue's limits; given back by call_end */
+
+    /* Times, as clock_now(). */
+    int64_t began, body_complete;
+    int64_t deadline; /* 0: none */
+    int64_t paused;   /* since when preparing has waited for its next slice; 0: it does not */
+    int64_t queue_ns, preprocess_ns, inference_ns, total_ns;
+
+    /* What came in. */
+    enum request_body form;
+    uint64_t received;       /* bytes of the body, also those not kept */
+    uint64_t content_length; /* UINT64_MAX: chunked */
+    struct buffer body;
+    const struct request_field *args; /* [n_args] of the query */
+    size_t n_args;
+
+    /* What is to be embedded; a worker's. */
+    struct task task;
+    union {
+        struct classify_request classify;
+        struct embed_request embed;
+    } request;
+    const struct request_item *inputs; /* [n] */
+    struct limoe_item *items;          /* [n] */
+    size_t n, prepared;
+    size_t scratch; /* bytes that writing the answer will take besides, where they matter */
+    struct usage usage;
+    struct job job;
+
+    /* What goes out. */
+    int status;
+    struct buffer answer;
+    const char *answer_type;
+    const char *allow;    /* for Allow, or NULL */
+    unsigned retry_after; /* seconds; 0: no such header */
+    uint64_t sent;        /* bytes of the answer */
+};
+
+/* A call for a request whose headers were just read; NULL: no memory. */
+struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
+                        const char *method);
+/* Counts, logs and frees. `answered`: the client got its answer whole. */
+void call_end(struct call *call, bool answered);
+
+/* Adds to the body. When that is not possible (too large, no room), answers the call with an error and drops
+ * the body. False: the client sends far more than it may, close the connection. */
+bool call_receive(struct call *call, const char *bytes, size_t size);
+
+/* Answers with call->answer as it is. */
+void call_succeed(struct call *call, const char *content_type);
+/* Answers with the error object. */
+void call_fail(struct call *call, const struct api_error *error);
+/* Answers 429, or 503 when the server is not serving (*error says which), with Retry-After. */
+void call_refuse_full(struct call *call);
+
+#endif

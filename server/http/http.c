@@ -1,0 +1,280 @@
+/* http.c - the daemon's threads and callbacks.
+ *
+ * On an HTTP thread nothing waits: a callback checks headers, appends bytes, or queues an answer that is
+ * ready. A call that needs work has its connection suspended, and belongs to others (call.h) until they
+ * resume it.
+ */
+#include "http/http.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "http/call.h"
+#include "http/stages.h"
+#include "observe/clock.h"
+
+#define LISTEN_BACKLOG 1024
+/* Per connection: the request line, headers and query, and the window through which a body is read. */
+#define CONNECTION_MEMORY (64 * 1024)
+#define READ_INCREMENT    (16 * 1024)
+
+struct http {
+    struct MHD_Daemon *daemon;
+    bool accepting;
+};
+
+/* ---- sockets */
+
+static void print_address(int fd, const char *host, char *address) {
+    struct sockaddr_storage bound = {.ss_family = AF_UNSPEC};
+    socklen_t size = sizeof bound;
+    char number[256], port[32];
+    if (getsockname(fd, (struct sockaddr *)&bound, &size) != 0 ||
+        getnameinfo((struct sockaddr *)&bound, size, number, sizeof number, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        snprintf(address, HTTP_ADDRESS_SIZE, "http://%.250s", host);
+        return;
+    }
+    bool v6 = bound.ss_family == AF_INET6;
+    snprintf(address, HTTP_ADDRESS_SIZE, "http://%s%s%s:%s", v6 ? "[" : "", number, v6 ? "]" : "", port);
+}
+
+static int listen_at(const struct addrinfo *at) {
+    int fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, at->ai_protocol);
+    if (fd < 0)
+        return -1;
+    const int one =
+        1; /* a port whose last connections linger in TIME_WAIT is free; one that is listened on is not */
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0)
+        return fd;
+    int code = errno;
+    close(fd);
+    errno = code;
+    return -1;
+}
+
+enum limoe_status http_listen(const char *host, const char *port, int *fd, char *address,
+                              struct limoe_error *err) {
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
+    int code = getaddrinfo(host, port, &hints, &found);
+    if (code)
+        return limoe_fail(err, LIMOE_INVALID, "cannot listen on %s port %s: %s", host, port,
+                          gai_strerror(code));
+    *fd = -1;
+    for (const struct addrinfo *at = found; at && *fd < 0; at = at->ai_next)
+        *fd = listen_at(at);
+    code = errno;
+    freeaddrinfo(found);
+    if (*fd < 0)
+        return limoe_fail(err, LIMOE_IO, "cannot listen on %s port %s: %s%s", host, port, strerror(code),
+                          code == EADDRINUSE ? " (--port chooses another; 0 takes any that is free)" : "");
+    print_address(*fd, host, address);
+    return LIMOE_OK;
+}
+
+/* ---- answers */
+
+static void add_header(struct MHD_Response *response, const char *name, const char *value) {
+    if (value)
+        MHD_add_response_header(response, name, value);
+}
+
+static void add_milliseconds(struct MHD_Response *response, const char *name, int64_t ns) {
+    char value[32];
+    snprintf(value, sizeof value, "%.3f", (double)ns / 1e6);
+    add_header(response, name, value);
+}
+
+static enum MHD_Result send_answer(struct call *call) {
+    size_t size = 0;
+    char *bytes = buffer_take(&call->answer, &size);
+    if (!bytes) {
+        static char sorry[] =
+            "{\"error\":{\"message\":\"the server is out of memory\",\"type\":\"server_error\","
+            "\"param\":null,\"code\":\"no_memory\"}}\n";
+        struct MHD_Response *response =
+            MHD_create_response_from_buffer(sizeof sorry - 1, sorry, MHD_RESPMEM_PERSISTENT);
+        if (!response)
+            return MHD_NO;
+        call->status = 503;
+        enum MHD_Result queued = MHD_queue_response(call->connection, 503, response);
+        MHD_destroy_response(response);
+        return queued;
+    }
+    struct MHD_Response *response = MHD_create_response_from_buffer(size, bytes, MHD_RESPMEM_MUST_FREE);
+    if (!response) {
+        free(bytes);
+        return MHD_NO;
+    }
+    call->sent = size;
+    call->total_ns = clock_now() - call->began;
+    add_header(response, "Content-Type", call->answer_type);
+    add_header(response, "X-Request-Id", call->id);
+    add_header(response, "Allow", call->allow);
+    if (!call->route->get) {
+        add_milliseconds(response, "X-Queue-Ms", call->queue_ns);
+        add_milliseconds(response, "X-Inference-Ms", call->inference_ns);
+    }
+    add_milliseconds(response, "X-Total-Ms", call->total_ns);
+    if (call->retry_after) {
+        char seconds[16];
+        snprintf(seconds, sizeof seconds, "%u", call->retry_after);
+        add_header(response, "Retry-After", seconds);
+    }
+    if (atomic_load(&call->server->phase) >= SERVER_DRAINING)
+        add_header(response, "Connection", "close");
+    enum MHD_Result queued = MHD_queue_response(call->connection, (unsigned)call->status, response);
+    MHD_destroy_response(response);
+    return queued;
+}
+
+/* ---- callbacks */
+
+/* A client that waits to be told to send its body, or would send one that is too large, is refused before it
+ * does. Any other is answered when its body has been read: one that is still sending might see a reset
+ * instead of the answer. */
+static bool refuse_before_body(const struct call *call) {
+    return call->stage == CALL_ANSWERED && call->content_length > 0 &&
+           (MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, "Expect") ||
+            (call->content_length != UINT64_MAX &&
+             call->content_length > call->server->options.max_body_bytes));
+}
+
+/* True when the client has closed its side with the body not complete. MHD's edge-triggered epoll does not
+ * see an end that has come in with the last bytes it read, and would keep the call until the connection's
+ * timeout. (An end after a complete request is the client's right; and of a chunked body one cannot tell here
+ * whether it is complete.) */
+static bool left_halfway(const struct call *call) {
+    if (call->content_length == UINT64_MAX || call->received >= call->content_length)
+        return false;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    char byte;
+    return info && recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_size, void **state) {
+    (void)version;
+    struct server *server = cls;
+    struct call *call = *state;
+    if (!call) {
+        *state = call = call_begin(server, connection, url, method);
+        if (!call)
+            return MHD_NO;
+        if (refuse_before_body(call))
+            return send_answer(call);
+        return left_halfway(call) ? MHD_NO : MHD_YES;
+    }
+    if (*upload_size > 0) {
+        bool go_on = call_receive(call, upload, *upload_size);
+        *upload_size = 0;
+        return go_on && !left_halfway(call) ? MHD_YES : MHD_NO;
+    }
+    if (call->stage == CALL_RECEIVING && call->route->get)
+        call->route->get(call);
+    if (call->stage == CALL_RECEIVING) {
+        call->body_complete = clock_now();
+        /* Counted before the phase is read, as serve.c sets the phase before it reads the count: one sees the
+         * other, and no connection is suspended behind a stopping server's back. */
+        atomic_fetch_add(&server->handed, 1);
+        if (atomic_load(&server->phase) == SERVER_STOPPED) {
+            atomic_fetch_sub(&server->handed, 1);
+            return MHD_NO;
+        }
+        MHD_suspend_connection(connection);
+        stages_begin(call);
+        return MHD_YES;
+    }
+    return send_answer(call);
+}
+
+static void on_completed(void *cls, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode how) {
+    (void)cls;
+    (void)connection;
+    if (*state)
+        call_end(*state, how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    *state = NULL;
+}
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **state,
+                          enum MHD_ConnectionNotificationCode what) {
+    (void)connection;
+    (void)state;
+    struct server *server = cls;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+        atomic_fetch_add(&server->connections, 1);
+    else
+        atomic_fetch_sub(&server->connections, 1);
+}
+
+/* The library's own messages: broken requests, mostly, which are the client's affair. */
+__attribute__((format(printf, 2, 0))) static void on_message(void *cls, const char *format, va_list args) {
+    struct server *server = cls;
+    char message[512];
+    vsnprintf(message, sizeof message, format, args);
+    message[strcspn(message, "\n")] = '\0';
+    log_print(server->log, LOG_DEBUG, NULL, "http: %s", message);
+}
+
+/* ---- life */
+
+enum limoe_status http_start(struct server *server, int fd, struct http **out, struct limoe_error *err) {
+    struct http *http = calloc(1, sizeof *http);
+    if (!http)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the HTTP server");
+    const struct serve_options *options = &server->options;
+    unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    struct MHD_OptionItem items[] = {
+        {MHD_OPTION_LISTEN_SOCKET, fd, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)options->connections, NULL},
+        {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)options->idle_seconds, NULL},
+        {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
+        {MHD_OPTION_CONNECTION_MEMORY_INCREMENT, READ_INCREMENT, NULL},
+        {MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL},
+        /* A pool of one is refused as a pool; one thread is what it does without. */
+        {options->http_threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END,
+         (intptr_t)options->http_threads, NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    http->accepting = true;
+    http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER,
+                                    on_message, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+                                    MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_ARRAY,
+                                    items, MHD_OPTION_END);
+    if (!http->daemon) {
+        free(http);
+        return limoe_fail(err, LIMOE_INTERNAL, "cannot start the HTTP threads: %s", strerror(errno));
+    }
+    *out = http;
+    return LIMOE_OK;
+}
+
+void http_stop_accepting(struct http *http) {
+    if (!http->accepting)
+        return;
+    http->accepting = false;
+    int fd = MHD_quiesce_daemon(http->daemon);
+    if (fd >= 0)
+        shutdown(fd, SHUT_RDWR); /* refuses at once those that would else wait in the backlog for nobody */
+}
+
+void http_stop(struct http *http) {
+    if (!http)
+        return;
+    http_stop_accepting(http); /* also keeps MHD_stop_daemon from closing a socket that is not its own */
+    MHD_stop_daemon(http->daemon);
+    free(http);
+}

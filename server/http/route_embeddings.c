@@ -1,0 +1,21 @@
+/* route_embeddings.c - POST /v1/embeddings. */
+#include "codec/answer.h"
+#include "http/call.h"
+
+bool route_embeddings_parse(struct call *call, struct api_error *error) {
+    struct embed_request *request = &call->request.embed;
+    if (!request_embeddings_json(call->server->model, call->body.data, call->body.size, call->arena, request,
+                                 error))
+        return false;
+    call->inputs = request->items;
+    call->n = request->n_items;
+    return true;
+}
+
+bool route_embeddings_answer(struct call *call, struct api_error *error) {
+    (void)error;
+    const struct limoe_info *model = call->server->model;
+    answer_embeddings(&call->answer, model->name, call->job.embeddings, NULL, call->n, model->embed,
+                      call->request.embed.encoding, &call->usage);
+    return true;
+}

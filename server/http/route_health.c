@@ -1,0 +1,30 @@
+/* route_health.c - GET /health: 200 only while the engine answers its probe. */
+#include <stdio.h>
+
+#include "http/call.h"
+
+void route_health(struct call *call) {
+    struct server *server = call->server;
+    enum server_phase phase = atomic_load(&server->phase);
+    char why[700] = "";
+    bool good = phase == SERVER_READY && health_good(server->health, why, sizeof why);
+    if (phase == SERVER_STARTING)
+        snprintf(why, sizeof why, "the model is not ready yet");
+    else if (phase >= SERVER_DRAINING)
+        snprintf(why, sizeof why, "the server is stopping");
+
+    const char *state = phase == SERVER_STARTING   ? "starting"
+                        : phase >= SERVER_DRAINING ? "draining"
+                                                   : "failing";
+    buffer_print(&call->answer, "{\"status\":\"%s\"", good ? "ok" : state);
+    if (!good) {
+        buffer_string(&call->answer, ",\"reason\":");
+        buffer_json_string(&call->answer, why);
+    }
+    buffer_string(&call->answer, "}\n");
+    call_succeed(call, "application/json");
+    if (!good) {
+        call->status = 503;
+        call->retry_after = 1;
+    }
+}

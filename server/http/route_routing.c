@@ -1,0 +1,20 @@
+/* route_routing.c - POST /v1/routing: which expert took which patch or token. */
+#include "codec/answer.h"
+#include "http/call.h"
+
+bool route_routing_parse(struct call *call, struct api_error *error) {
+    struct embed_request *request = &call->request.embed;
+    if (!request_routing_json(call->server->model, call->body.data, call->body.size, call->arena, request,
+                              error))
+        return false;
+    call->inputs = request->items;
+    call->n = request->n_items;
+    return true;
+}
+
+bool route_routing_answer(struct call *call, struct api_error *error) {
+    (void)error;
+    const struct limoe_routing routing = {.expert = call->job.expert, .gate = call->job.gate};
+    answer_routing(&call->answer, call->server->model, call->items, call->n, &routing, &call->usage);
+    return true;
+}

@@ -1,0 +1,147 @@
+/* log.c - lines built in a buffer of their own, written at once. The struct is read-only after log_new. */
+#include "observe/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "codec/buffer.h"
+
+struct log {
+    int fd;
+    enum log_format format;
+    enum log_level level;
+};
+
+static const char *level_name(enum log_level level) {
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    return names[level];
+}
+
+bool log_parse_level(const char *name, enum log_level *out) {
+    for (int level = LOG_ERROR; level <= LOG_DEBUG; level++) {
+        if (strcmp(name, level_name((enum log_level)level)) == 0) {
+            *out = (enum log_level)level;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool log_parse_format(const char *name, enum log_format *out) {
+    if (strcmp(name, "text") != 0 && strcmp(name, "json") != 0)
+        return false;
+    *out = strcmp(name, "json") == 0 ? LOG_JSON : LOG_TEXT;
+    return true;
+}
+
+struct log *log_new(int fd, enum log_format format, enum log_level level) {
+    struct log *log = malloc(sizeof *log);
+    if (log)
+        *log = (struct log){fd, format, level};
+    return log;
+}
+
+void log_free(struct log *log) {
+    free(log);
+}
+
+/* A path may hold anything; a line of text must stay one line. */
+static void put_plain(struct buffer *line, const char *text) {
+    for (const char *c = text; *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            buffer_print(line, "\\x%02x", (unsigned)(unsigned char)*c);
+        else
+            buffer_bytes(line, c, 1);
+    }
+}
+
+static void begin(const struct log *log, struct buffer *line, enum log_level level) {
+    struct timespec now;
+    struct tm utc;
+    char stamp[32];
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
+    const char *format =
+        log->format == LOG_JSON ? "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\"" : "%s.%03ldZ %s";
+    buffer_print(line, format, stamp, now.tv_nsec / 1000000, level_name(level));
+}
+
+static void put_string(const struct log *log, struct buffer *line, const char *key, const char *value) {
+    if (log->format == LOG_JSON) {
+        buffer_print(line, ",\"%s\":", key);
+        buffer_json_string(line, value);
+    } else {
+        buffer_print(line, " %s=", key);
+        put_plain(line, value);
+    }
+}
+
+static void put_number(const struct log *log, struct buffer *line, const char *key, uint64_t value) {
+    buffer_print(line, log->format == LOG_JSON ? ",\"%s\":%llu" : " %s=%llu", key, (unsigned long long)value);
+}
+
+static void put_milliseconds(const struct log *log, struct buffer *line, const char *key, int64_t ns) {
+    buffer_print(line, log->format == LOG_JSON ? ",\"%s\":%.3f" : " %s=%.3f", key, (double)ns / 1e6);
+}
+
+/* A line that found no memory is dropped: the log is not worth a request. */
+static void end(const struct log *log, struct buffer *line) {
+    buffer_string(line, log->format == LOG_JSON ? "}\n" : "\n");
+    if (!line->failed) {
+        ssize_t written = write(log->fd, line->data, line->size);
+        (void)written; /* nowhere to complain to */
+    }
+    buffer_free(line);
+}
+
+void log_print(struct log *log, enum log_level level, const char *request_id, const char *format, ...) {
+    if (level > log->level)
+        return;
+    char message[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+
+    struct buffer line = {0};
+    begin(log, &line, level);
+    if (log->format == LOG_JSON) {
+        put_string(log, &line, "message", message);
+    } else {
+        buffer_string(&line, " ");
+        put_plain(&line, message);
+    }
+    if (request_id)
+        put_string(log, &line, "request_id", request_id);
+    end(log, &line);
+}
+
+void log_request(struct log *log, const struct log_request *request) {
+    if (LOG_INFO > log->level)
+        return;
+    struct buffer line = {0};
+    begin(log, &line, LOG_INFO);
+    if (log->format == LOG_JSON) {
+        put_string(log, &line, "message", "request");
+        put_string(log, &line, "method", request->method);
+        put_string(log, &line, "path", request->path);
+        put_number(log, &line, "status", (uint64_t)request->status);
+    } else {
+        buffer_print(&line, " %s ", request->method);
+        put_plain(&line, request->path);
+        buffer_print(&line, " %d", request->status);
+    }
+    put_number(log, &line, "items", request->items);
+    put_number(log, &line, "received", request->received);
+    put_number(log, &line, "sent", request->sent);
+    put_milliseconds(log, &line, "queue_ms", request->queue_ns);
+    put_milliseconds(log, &line, "inference_ms", request->inference_ns);
+    put_milliseconds(log, &line, "total_ms", request->total_ns);
+    put_string(log, &line, "request_id", request->request_id);
+    end(log, &line);
+}

@@ -1,0 +1,86 @@
+/* queue.h - the bounded queue between the front and its engine: admission, fairness, steps.
+ *
+ * Bounded by what was let in and is not computed yet, in items and tokens, and by the bytes that requests
+ * hold until they are answered. A request is refused while any of the three is at its limit. The one that
+ * crosses a limit is let in whole: so any request that is itself acceptable can be served, and what waits is
+ * at most the limit and one request more.
+ *
+ * The engine takes items from the waiting jobs in turns, a quantum of tokens a turn, so a job of 2,048 items
+ * delays a job of one item by a step, not by its whole length.
+ *
+ * Any thread may call any function; one mutex guards it all, held for no longer than it takes to link a list.
+ */
+#ifndef LIMOE_QUEUE_H
+#define LIMOE_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "schedule/job.h"
+
+struct queue;
+
+/* An amount of work, or a limit on it. */
+struct queue_load {
+    uint64_t items, tokens;
+    uint64_t bytes; /* memory that requests hold: bodies, pixels, embeddings, answers */
+};
+
+/* Items taken together. A step is reused: the engine's thread owns it. */
+struct queue_step {
+    struct queue_slice {
+        struct job *job;
+        size_t first, count;          /* items of the job */
+        uint64_t first_row, rows;     /* their tokens, counted within the job */
+        bool failed;                  /* set by the engine, which has then filled job->error */
+    } * slices;                       /* [n_slices] */
+    size_t n_slices, capacity, items; /* capacity, in slices */
+    uint64_t rows;                    /* tokens of all items */
+};
+
+struct queue *queue_new(const struct queue_load *limits); /* NULL: no memory */
+void queue_free(struct queue *queue);                     /* every job has been given back; NULL is fine */
+
+/* ---- admission */
+
+/* Counts `more` as let in, unless others have reached a limit already: then false, and nothing is counted.
+ * `held` is what the asking request has been counted with before, so that one that grows is not refused for
+ * its own sake. */
+bool queue_admit(struct queue *queue, const struct queue_load *more, const struct queue_load *held);
+/* Counts `more` in whatever the limits say: for what a request that is in already turns out to need. */
+void queue_charge(struct queue *queue, const struct queue_load *more);
+/* Takes back what was admitted or charged and will not be computed (items, tokens) or is held no longer
+ * (bytes). */
+void queue_release(struct queue *queue, const struct queue_load *less);
+/* What is let in now. */
+struct queue_load queue_depth(struct queue *queue);
+/* Seconds until what waits now is computed, at the pace measured while there was work: 1 … 3600. */
+unsigned queue_drain_seconds(struct queue *queue);
+
+/* ---- jobs */
+
+/* Hands over a job whose items and tokens are admitted. False: the queue is closed, and the job still the
+ * caller's. */
+bool queue_push(struct queue *queue, struct job *job);
+/* The same for the probe of the engine's health: it goes first, in a step of its own, whole, and counts
+ * towards no limit. */
+bool queue_push_first(struct queue *queue, struct job *job);
+
+/* Waits until there is a job, then fills the step: at most `tokens` tokens, or one item if that alone has
+ * more. False: the queue is closed and empty. */
+bool queue_take(struct queue *queue, uint64_t tokens, struct queue_step *step);
+/* Gives a step's items back as computed (or failed). Jobs that ended are delivered: done() is called, outside
+ * the lock. */
+void queue_give_back(struct queue *queue, struct queue_step *step);
+/* Delivers the waiting jobs whose deadline has passed and of which no item is being computed. */
+void queue_expire(struct queue *queue, int64_t now);
+/* No more jobs: queue_push fails, queue_take ends when what waits is computed. */
+void queue_close(struct queue *queue);
+/* Also gives up what waits: delivered as JOB_ABANDONED, but for jobs with items in the step under way. */
+void queue_abandon(struct queue *queue);
+
+bool queue_step_init(struct queue_step *step, size_t capacity); /* False: no memory */
+void queue_step_free(struct queue_step *step);
+
+#endif
