@@ -44,7 +44,8 @@ struct classify_request {
     size_t n_labels;
     const struct text *templates; /* [n_templates], at least 1, each with exactly one "{}"; default "{}" */
     size_t n_templates;
-    size_t top_k; /* predictions to return for each image: 1 … n_labels; default all */
+    size_t top_k;           /* predictions to return for each image: 1 … n_labels; default all */
+    struct text classifier; /* in place of labels and templates (then none): a stored one; data NULL: none */
 };
 
 enum request_encoding { REQUEST_FLOAT, REQUEST_BASE64 };

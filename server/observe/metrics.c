@@ -40,6 +40,7 @@ struct metrics {
     size_t n;
     struct route_metrics *routes; /* [n] */
     counter disconnects;
+    counter events[METRICS_EVENTS];
     struct histogram stages[METRICS_STAGES];
     counter items[LIMOE_MODALITIES], tokens[LIMOE_MODALITIES];
     struct histogram step_items, step_tokens, step_duration;
@@ -94,6 +95,10 @@ void metrics_free(struct metrics *metrics) {
     experts_free(atomic_load(&metrics->model));
     free(metrics->routes);
     free(metrics);
+}
+
+void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n) {
+    add(&metrics->events[event], n);
 }
 
 /* A label's value: backslash, quote and line feed are escaped, as the text format asks. NULL: no memory. */

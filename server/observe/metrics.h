@@ -24,6 +24,22 @@ void metrics_count_request(struct metrics *metrics, size_t route, int code, int6
 /* A client that went away before its answer was sent. */
 void metrics_count_disconnect(struct metrics *metrics);
 
+/* Things that happen, counted each on its own. */
+enum metrics_event {
+    METRICS_ENGINE_RESTARTS,  /* an engine was lost and another started in its place */
+    METRICS_REPLAYED_STEPS,   /* steps sent again because their engine was lost */
+    METRICS_GUILTY_ITEMS,     /* items that broke their engine twice, alone: answered 500 */
+    METRICS_DECODER_RESTARTS, /* a picture decoder was lost and another started in its place */
+    METRICS_CACHE_HITS,       /* texts whose embedding the cache had */
+    METRICS_CACHE_MISSES,
+    METRICS_CANCELLED, /* requests dropped while they waited, because their client was gone */
+    METRICS_RELOADS,   /* models swapped in under load */
+    METRICS_FAILED_RELOADS,
+    METRICS_SLOW_CLIENTS, /* connections closed because a request did not arrive in time */
+    METRICS_EVENTS,
+};
+void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n);
+
 enum metrics_stage { METRICS_QUEUE, METRICS_PREPROCESS, METRICS_INFERENCE, METRICS_STAGES };
 /* What one request spent in a stage. */
 void metrics_count_stage(struct metrics *metrics, enum metrics_stage stage, int64_t ns);

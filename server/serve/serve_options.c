@@ -79,7 +79,7 @@ static const char help[] =
     "  --queue-tokens N      the same in tokens (default 524288)\n"
     "  --queue-bytes N       the same in bytes of memory that requests hold (default 134217728)\n"
     "  --step-tokens N       most tokens computed in one step (default 2048)\n"
-    "  --connections N       open connections (default 1024)\n"
+    "  --connections N       open connections (default 16384)\n"
     "  --idle-timeout S      seconds after which a silent connection is closed (default 60)\n"
     "  --drain-timeout S     seconds that a stopping server gives requests to finish (default 30)\n"
     "\n"
@@ -189,9 +189,13 @@ enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *optio
         .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB},
         .step_tokens = 2048,
         .http_threads = 1,
-        .connections = 1024,
+        .connections = 16384,
         .idle_seconds = 60,
+        .receive_seconds = 60,
         .drain_seconds = 30,
+        .step_seconds = 30,
+        .decode_seconds = 10,
+        .cache_bytes = 64 * MIB,
         .log_format = LOG_TEXT,
         .log_level = LOG_INFO,
     };
