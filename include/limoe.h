@@ -106,6 +106,10 @@ void limoe_processor_close(struct limoe_processor *processor); /* NULL is fine *
 /* The shape half of limoe_info (parameter counts and logit_scale are 0: they need the weights). */
 const struct limoe_info *limoe_processor_info(const struct limoe_processor *processor);
 
+/* 16 hex digits of the content of config.json and tokenizer.model, as they were read at opening. Equal
+ * digits: pictures and texts become the same items. Lives as long as the processor. */
+const char *limoe_processor_fingerprint(const struct limoe_processor *processor);
+
 /* Decodes one JPEG, PNG, WebP, GIF (first frame), BMP, PNM, TGA or PSD file, applies its EXIF orientation,
  * composites alpha on the model's background, resizes (antialiased bicubic) and writes RGB to
  * pixels[image_size, image_size, 3]. */
@@ -136,6 +140,11 @@ const struct limoe_info *limoe_model_info(const struct limoe_model *model);
 enum limoe_dtype limoe_model_dtype(const struct limoe_model *model); /* never AUTO */
 const char *limoe_model_backend(const struct limoe_model *model);    /* "cpu-amx", "cpu-avx512", … */
 uint32_t limoe_model_threads(const struct limoe_model *model);
+/* 32 hex digits. The first 16 are those of a processor opened on the same config.json and tokenizer.model: if
+ * they differ, the directory changed between the two openings. The other 16 stand for the tensors, the dtype
+ * and the backend. Where the files lie and how they are sharded does not matter. Made for telling models
+ * apart, not for trusting them: no cryptographic hash. Lives as long as the model. */
+const char *limoe_model_fingerprint(const struct limoe_model *model);
 
 /* Which experts took which token. Rows are the items' tokens end to end, in item order. Any pointer may be
  * NULL. */

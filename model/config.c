@@ -320,7 +320,8 @@ enum limoe_status config_parse(const char *json, size_t size, const char *where,
     return r.status;
 }
 
-enum limoe_status config_load(const char *dir, struct config *config, struct limoe_error *err) {
+enum limoe_status config_load(const char *dir, struct config *config, struct fingerprint *fingerprint,
+                              struct limoe_error *err) {
     static const char name[] = "config.json";
     uint8_t *bytes = NULL;
     size_t size = 0;
@@ -329,6 +330,9 @@ enum limoe_status config_load(const char *dir, struct config *config, struct lim
         return status;
     }
     status = config_parse((const char *)bytes, size, name, config, err);
+    if (status == LIMOE_OK && fingerprint) {
+        fingerprint_add(fingerprint, name, bytes, size);
+    }
     free(bytes);
     return status;
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fingerprint.h"
 #include "limoe.h"
 
 enum config_activation { CONFIG_GELU_TANH, CONFIG_GELU, CONFIG_QUICK_GELU };
@@ -60,8 +61,9 @@ struct config {
  * refused: a misspelt switch must not be silently ignored. */
 enum limoe_status config_parse(const char *json, size_t size, const char *where, struct config *config,
                                struct limoe_error *err);
-/* Reads dir/config.json (at most 1 MiB). */
-enum limoe_status config_load(const char *dir, struct config *config, struct limoe_error *err);
+/* Reads dir/config.json (at most 1 MiB), and adds its bytes to `fingerprint` (NULL: to none). */
+enum limoe_status config_load(const char *dir, struct config *config, struct fingerprint *fingerprint,
+                              struct limoe_error *err);
 
 uint32_t config_image_tokens(const struct config *config); /* (size / patch)^2 */
 bool config_is_moe(const struct config *config, uint32_t block);

@@ -77,7 +77,7 @@ enum limoe_status limoe_inspect(const char *dir, struct limoe_inspection **out, 
     if (!o) {
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an inspection");
     }
-    status = config_load(dir, &o->config, err);
+    status = config_load(dir, &o->config, NULL, err);
     if (status != LIMOE_OK) {
         goto out;
     }

@@ -10,9 +10,11 @@
 #include "config.h"
 #include "encoder.h"
 #include "error.h"
+#include "fingerprint.h"
 #include "info.h"
 #include "layout.h"
 #include "safetensors.h"
+#include "tokenizer.h"
 #include "weights.h"
 
 struct limoe_model {
@@ -22,6 +24,7 @@ struct limoe_model {
     struct safetensors *checkpoint;
     struct weights weights;
     struct encoder *encoder;
+    char fingerprint[2 * FINGERPRINT_DIGITS + 1];
 };
 
 enum limoe_status model_open_on(const char *dir, struct kernels *k, struct limoe_model **out,
@@ -34,17 +37,26 @@ enum limoe_status model_open_on(const char *dir, struct kernels *k, struct limoe
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a model");
     }
     m->k = k;
-    if ((status = config_load(dir, &m->config, err)) ||
+    struct fingerprint *inputs = NULL, *tensors = NULL; /* its first digits and the others */
+    if ((status = fingerprint_create(&inputs, err)) || (status = fingerprint_create(&tensors, err)) ||
+        (status = config_load(dir, &m->config, inputs, err)) ||
+        (status = tokenizer_fingerprint(dir, inputs, err)) ||
         (status = safetensors_open(dir, &m->checkpoint, err)) ||
         (status = layout_check(&m->config, m->checkpoint, err)))
         goto out;
     info_from_config(&m->config, &m->info);
     if ((status = info_from_checkpoint(&m->config, m->checkpoint, &m->info, err)) ||
-        (status = weights_load(&m->config, m->checkpoint, k, &m->weights, err)))
+        (status = weights_load(&m->config, m->checkpoint, k, tensors, &m->weights, err)))
         goto out;
     safetensors_release_pages(m->checkpoint);
+    fingerprint_add(tensors, limoe_dtype_name(k->dtype), NULL, 0);
+    fingerprint_add(tensors, k->name, NULL, 0);
+    fingerprint_digits(inputs, m->fingerprint);
+    fingerprint_digits(tensors, m->fingerprint + FINGERPRINT_DIGITS);
     status = encoder_create(&m->config, k, &m->weights, &m->encoder, err);
 out:
+    fingerprint_free(tensors);
+    fingerprint_free(inputs);
     if (status)
         limoe_model_close(m);
     else
@@ -86,6 +98,10 @@ const char *limoe_model_backend(const struct limoe_model *m) {
 
 uint32_t limoe_model_threads(const struct limoe_model *m) {
     return m->k->threads;
+}
+
+const char *limoe_model_fingerprint(const struct limoe_model *m) {
+    return m->fingerprint;
 }
 
 const char *limoe_dtype_name(enum limoe_dtype dtype) {

@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "error.h"
+#include "fingerprint.h"
 #include "image/image.h"
 #include "info.h"
 #include "limoe.h"
@@ -22,6 +23,7 @@ struct limoe_processor {
     struct limoe_info info; /* its strings are config's */
     struct limoe_image_limits limits;
     struct tokenizer *tokenizer;
+    char fingerprint[FINGERPRINT_DIGITS + 1];
 };
 
 enum limoe_status limoe_processor_open(const char *dir, const struct limoe_image_limits *limits,
@@ -31,10 +33,18 @@ enum limoe_status limoe_processor_open(const char *dir, const struct limoe_image
     if (!p) {
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a processor");
     }
-    enum limoe_status status = config_load(dir, &p->config, err);
+    struct fingerprint *fingerprint = NULL;
+    enum limoe_status status = fingerprint_create(&fingerprint, err);
     if (status == LIMOE_OK) {
-        status = tokenizer_open(dir, p->config.text.vocab, &p->tokenizer, err);
+        status = config_load(dir, &p->config, fingerprint, err);
     }
+    if (status == LIMOE_OK) {
+        status = tokenizer_open(dir, p->config.text.vocab, fingerprint, &p->tokenizer, err);
+    }
+    if (status == LIMOE_OK) {
+        fingerprint_digits(fingerprint, p->fingerprint);
+    }
+    fingerprint_free(fingerprint);
     if (status != LIMOE_OK) {
         limoe_processor_close(p);
         return status;
@@ -57,6 +67,10 @@ void limoe_processor_close(struct limoe_processor *processor) {
 
 const struct limoe_info *limoe_processor_info(const struct limoe_processor *processor) {
     return &processor->info;
+}
+
+const char *limoe_processor_fingerprint(const struct limoe_processor *processor) {
+    return processor->fingerprint;
 }
 
 enum limoe_status limoe_process_image(const struct limoe_processor *processor, const uint8_t *bytes,

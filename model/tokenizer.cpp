@@ -51,8 +51,8 @@ static enum limoe_status caught(struct limoe_error *err) {
     }
 }
 
-static enum limoe_status load(const char *dir, uint32_t vocab, struct tokenizer **out,
-                              struct limoe_error *err) {
+static enum limoe_status load(const char *dir, uint32_t vocab, struct fingerprint *fingerprint,
+                              struct tokenizer **out, struct limoe_error *err) {
     uint8_t *read = nullptr;
     size_t size = 0;
     enum limoe_status status = file_read(dir, name, max_file, &read, &size, err);
@@ -78,17 +78,35 @@ static enum limoe_status load(const char *dir, uint32_t vocab, struct tokenizer 
         return limoe_fail(err, LIMOE_CORRUPT, "%s: has %d pieces, but \"text.vocab\" in config.json is %u",
                           name, pieces, vocab);
     }
+    if (fingerprint) {
+        fingerprint_add(fingerprint, name, bytes.get(), size);
+    }
     *out = tokenizer.release();
     return LIMOE_OK;
 }
 
-enum limoe_status tokenizer_open(const char *dir, uint32_t vocab, struct tokenizer **out,
-                                 struct limoe_error *err) {
+enum limoe_status tokenizer_open(const char *dir, uint32_t vocab, struct fingerprint *fingerprint,
+                                 struct tokenizer **out, struct limoe_error *err) {
     try {
-        return load(dir, vocab, out, err);
+        return load(dir, vocab, fingerprint, out, err);
     } catch (...) {
         return caught(err);
     }
+}
+
+enum limoe_status tokenizer_fingerprint(const char *dir, struct fingerprint *fingerprint,
+                                        struct limoe_error *err) {
+    uint8_t *bytes = nullptr;
+    size_t size = 0;
+    if (file_exists(dir, name)) {
+        enum limoe_status status = file_read(dir, name, max_file, &bytes, &size, err);
+        if (status != LIMOE_OK) {
+            return status;
+        }
+    }
+    fingerprint_add(fingerprint, name, bytes, size);
+    std::free(bytes);
+    return LIMOE_OK;
 }
 
 void tokenizer_close(struct tokenizer *tokenizer) {

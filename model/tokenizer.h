@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fingerprint.h"
 #include "limoe.h"
 
 #ifdef __cplusplus
@@ -13,9 +14,14 @@ extern "C" {
 
 struct tokenizer;
 
-/* Loads dir/tokenizer.model; its vocabulary must be exactly `vocab` pieces. */
-enum limoe_status tokenizer_open(const char *dir, uint32_t vocab, struct tokenizer **out,
-                                 struct limoe_error *err);
+/* Loads dir/tokenizer.model, whose vocabulary must be exactly `vocab` pieces, and adds its bytes to
+ * `fingerprint` (NULL: to none). */
+enum limoe_status tokenizer_open(const char *dir, uint32_t vocab, struct fingerprint *fingerprint,
+                                 struct tokenizer **out, struct limoe_error *err);
+/* Adds what tokenizer_open would have, for who needs no tokenizer. A file that is not there counts as empty,
+ * which no tokenizer is. */
+enum limoe_status tokenizer_fingerprint(const char *dir, struct fingerprint *fingerprint,
+                                        struct limoe_error *err);
 void tokenizer_close(struct tokenizer *tokenizer);
 
 /* Encodes UTF-8 text, keeps at most `capacity` piece ids (no EOS added). Safe from many threads at once. */

@@ -15,8 +15,19 @@ struct source {
     const struct config *config;
     const struct safetensors *st;
     struct kernels *k;
+    struct fingerprint *fingerprint;
     struct limoe_error *err;
 };
+
+static enum limoe_status find(const struct source *s, enum layout_id id, uint32_t block,
+                              const struct tensor **t) {
+    enum limoe_status status = layout_find(s->config, id, block, s->st, t, s->err);
+    if (status)
+        return status;
+    fingerprint_add(s->fingerprint, (*t)->dtype_name, NULL, 0);
+    fingerprint_add(s->fingerprint, (*t)->name, (*t)->data, (*t)->bytes);
+    return LIMOE_OK;
+}
 
 static struct kernels_tensor on_host(const struct tensor *t) {
     static const enum kernels_storage storage[] = {
@@ -26,7 +37,7 @@ static struct kernels_tensor on_host(const struct tensor *t) {
 
 static enum limoe_status load_vector(const struct source *s, enum layout_id id, uint32_t block, float **out) {
     const struct tensor *t;
-    enum limoe_status status = layout_find(s->config, id, block, s->st, &t, s->err);
+    enum limoe_status status = find(s, id, block, &t);
     if (status)
         return status;
     *out = s->k->ops->upload_vector(s->k, on_host(t), t->elements);
@@ -44,7 +55,7 @@ static enum limoe_status load_norm(const struct source *s, enum layout_id weight
 static enum limoe_status pack(const struct source *s, enum layout_id id, uint32_t block,
                               struct kernels_tensor bias, struct kernels_matrix **out) {
     const struct tensor *t;
-    enum limoe_status status = layout_find(s->config, id, block, s->st, &t, s->err);
+    enum limoe_status status = find(s, id, block, &t);
     if (status)
         return status;
     const uint64_t *shape = t->shape + (t->rank - 2);
@@ -61,13 +72,13 @@ static enum limoe_status load_projection(const struct source *s, enum layout_id 
 static enum limoe_status load_linear(const struct source *s, enum layout_id weight, uint32_t block,
                                      struct kernels_matrix **out) {
     const struct tensor *bias;
-    enum limoe_status status = layout_find(s->config, weight + 1, block, s->st, &bias, s->err);
+    enum limoe_status status = find(s, weight + 1, block, &bias);
     return status ? status : pack(s, weight, block, on_host(bias), out);
 }
 
 static enum limoe_status load_token_table(const struct source *s, struct kernels_table **out) {
     const struct tensor *t;
-    enum limoe_status status = layout_find(s->config, LAYOUT_TEXT_TOKEN, 0, s->st, &t, s->err);
+    enum limoe_status status = find(s, LAYOUT_TEXT_TOKEN, 0, &t);
     if (status)
         return status;
     return s->k->ops->load_table(s->k, on_host(t), s->config->text.vocab, s->config->width, out, s->err);
@@ -92,8 +103,10 @@ static enum limoe_status load_block(const struct source *s, uint32_t i, struct w
 }
 
 enum limoe_status weights_load(const struct config *config, const struct safetensors *st, struct kernels *k,
-                               struct weights *weights, struct limoe_error *err) {
-    const struct source s = {.config = config, .st = st, .k = k, .err = err};
+                               struct fingerprint *fingerprint, struct weights *weights,
+                               struct limoe_error *err) {
+    const struct source s = {.config = config, .st = st, .k = k, .fingerprint = fingerprint, .err = err};
+    const struct tensor *logit_scale; /* is no weight of the tower, but the model's scores are made with it */
     enum limoe_status status;
     *weights = (struct weights){.blocks = config->blocks};
     weights->block = calloc(config->blocks, sizeof *weights->block);
@@ -113,7 +126,9 @@ enum limoe_status weights_load(const struct config *config, const struct safeten
             goto out;
         safetensors_release_pages(st);
     }
-    status = load_norm(&s, LAYOUT_LN_WEIGHT, 0, &weights->ln);
+    if ((status = load_norm(&s, LAYOUT_LN_WEIGHT, 0, &weights->ln)))
+        goto out;
+    status = find(&s, LAYOUT_LOGIT_SCALE, 0, &logit_scale);
 out:
     if (status)
         weights_free(k, weights);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "config.h"
+#include "fingerprint.h"
 #include "gate.h"
 #include "kernels.h"
 #include "limoe.h"
@@ -44,10 +45,11 @@ struct weights {
     struct weights_norm ln; /* the final one */
 };
 
-/* Packs a checkpoint that layout_check has passed. On failure *weights is freed and empty. The token table
- * refers to st's memory: close st after weights_free. */
+/* Packs a checkpoint that layout_check has passed, and adds each tensor to `fingerprint`. On failure *weights
+ * is freed and empty. The token table refers to st's memory: close st after weights_free. */
 enum limoe_status weights_load(const struct config *config, const struct safetensors *st, struct kernels *k,
-                               struct weights *weights, struct limoe_error *err);
+                               struct fingerprint *fingerprint, struct weights *weights,
+                               struct limoe_error *err);
 void weights_free(struct kernels *k, struct weights *weights); /* an empty one is fine */
 
 #endif

@@ -131,6 +131,8 @@ void fixture_remove(struct fixture *fixture) {
     unlink(path);
     snprintf(path, sizeof path, "%s/model.safetensors", fixture->dir);
     unlink(path);
+    snprintf(path, sizeof path, "%s/tokenizer.model", fixture->dir);
+    unlink(path);
     rmdir(fixture->dir);
 }
 

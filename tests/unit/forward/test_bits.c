@@ -68,7 +68,7 @@ static void expect_in_batches(struct limoe_model *m, const struct limoe_item *it
 static void expect_same_bits(const char *dir, enum limoe_dtype dtype) {
     struct config config;
     struct limoe_error err;
-    if (config_load(dir, &config, &err) != LIMOE_OK)
+    if (config_load(dir, &config, NULL, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
     struct limoe_model *m = open_with(dir, dtype, 1);
     const struct limoe_info *info = limoe_model_info(m);

@@ -87,7 +87,7 @@ static void golden_open(struct golden *g, const char *root, const char *name) {
     g->top_k = expert->shape[2];
 
     struct config config;
-    if (config_load(g->dir, &config, &err) != LIMOE_OK)
+    if (config_load(g->dir, &config, NULL, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
     const size_t images = pixels->shape[0], texts = tokens->shape[0], longest = tokens->shape[1];
     const size_t image_bytes = images ? pixels->bytes / images : 0;

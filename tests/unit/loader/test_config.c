@@ -314,12 +314,12 @@ static void test_load(void **state) {
     const char *dir = *state;
     struct config c;
     struct limoe_error err = {0};
-    expect_failure("no file", config_load(dir, &c, &err), &err, LIMOE_NOT_FOUND,
+    expect_failure("no file", config_load(dir, &c, NULL, &err), &err, LIMOE_NOT_FOUND,
                    "/config.json: No such file");
-    expect_failure("no directory", config_load("/nowhere/at/all", &c, &err), &err, LIMOE_NOT_FOUND,
+    expect_failure("no directory", config_load("/nowhere/at/all", &c, NULL, &err), &err, LIMOE_NOT_FOUND,
                    "/nowhere/at/all/config.json");
     directory_write(dir, "config.json", tiny_config, strlen(tiny_config));
-    assert_int_equal(config_load(dir, &c, &err), LIMOE_OK);
+    assert_int_equal(config_load(dir, &c, NULL, &err), LIMOE_OK);
     assert_string_equal(c.name, "tiny");
 }
 
@@ -331,26 +331,26 @@ static void test_load_special_files(void **state) {
     snprintf(path, sizeof path, "%s/config.json", dir);
 
     assert_int_equal(mkfifo(path, 0600), 0); /* must not be waited for */
-    expect_failure("a FIFO", config_load(dir, &c, &err), &err, LIMOE_IO, "is not a regular file");
+    expect_failure("a FIFO", config_load(dir, &c, NULL, &err), &err, LIMOE_IO, "is not a regular file");
     assert_int_equal(unlink(path), 0);
 
     assert_int_equal(mkdir(path, 0700), 0);
-    expect_failure("a directory", config_load(dir, &c, &err), &err, LIMOE_IO, "is not a regular file");
+    expect_failure("a directory", config_load(dir, &c, NULL, &err), &err, LIMOE_IO, "is not a regular file");
     assert_int_equal(rmdir(path), 0);
 
     assert_int_equal(symlink("real.json", path), 0);
     directory_write(dir, "real.json", tiny_config, strlen(tiny_config));
-    assert_int_equal(config_load(dir, &c, &err), LIMOE_OK);
+    assert_int_equal(config_load(dir, &c, NULL, &err), LIMOE_OK);
     assert_int_equal(unlink(path), 0);
 
     directory_write(dir, "config.json", tiny_config, 1);
     assert_int_equal(truncate(path, (1 << 20) + 1), 0);
-    expect_failure("too large", config_load(dir, &c, &err), &err, LIMOE_TOO_LARGE,
+    expect_failure("too large", config_load(dir, &c, NULL, &err), &err, LIMOE_TOO_LARGE,
                    "config.json is 1048577 bytes; at most 1048576 are accepted");
 
     memset(path, 'd', sizeof path - 1);
     path[sizeof path - 1] = '\0';
-    expect_failure("a long path", config_load(path, &c, &err), &err, LIMOE_INVALID,
+    expect_failure("a long path", config_load(path, &c, NULL, &err), &err, LIMOE_INVALID,
                    "the directory's path is");
 }
 

@@ -10,10 +10,13 @@
 #include <cjson/cJSON.h>
 #include <cmocka.h>
 
+#include "config.h"
 #include "file.h"
+#include "fingerprint.h"
 #include "limoe.h"
 #include "piece_model.h"
 #include "support.h"
+#include "tokenizer.h"
 #include "utf8.h"
 
 /* A processor over tiny_config, the first `find` in it replaced, and tiny_model. */
@@ -46,6 +49,28 @@ static void expect_tokens(const struct limoe_processor *p, const char *text, con
                  tokens[0], ids[0]);
     }
     assert_int_equal(tokens[count], 0x7F7F7F7F); /* nothing beyond */
+}
+
+/* A processor and a model of the same directory must agree, and a model opens no tokenizer: the digits are of
+ * the files' bytes alone, and follow every change of them. */
+static void test_fingerprint(void **state) {
+    const char *dir = *state;
+    char first[FINGERPRINT_DIGITS + 1], digits[FINGERPRINT_DIGITS + 1];
+    struct config config;
+    for (int pass = 0; pass < 3; pass++) {
+        struct limoe_processor *p = open_tiny(dir, "tiny", pass == 1 ? "other" : "tiny");
+        struct fingerprint *f;
+        assert_int_equal(fingerprint_create(&f, NULL), LIMOE_OK);
+        assert_int_equal(config_load(dir, &config, f, NULL), LIMOE_OK);
+        assert_int_equal(tokenizer_fingerprint(dir, f, NULL), LIMOE_OK);
+        fingerprint_digits(f, digits);
+        assert_string_equal(limoe_processor_fingerprint(p), digits);
+        if (pass == 0)
+            memcpy(first, digits, sizeof first);
+        assert_int_equal(strcmp(first, digits) == 0, pass != 1);
+        fingerprint_free(f);
+        limoe_processor_close(p);
+    }
 }
 
 /* ---- the reference's ids ---- */
@@ -252,6 +277,7 @@ static void test_open(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_fingerprint, directory_setup, directory_teardown),
         cmocka_unit_test_setup_teardown(test_golden, directory_setup, directory_teardown),
         cmocka_unit_test_setup_teardown(test_ignore, directory_setup, directory_teardown),
         cmocka_unit_test_setup_teardown(test_attend, directory_setup, directory_teardown),

@@ -22,7 +22,7 @@
 static enum limoe_status open_bytes(const char *dir, const struct bytes *model, uint32_t vocab,
                                     struct tokenizer **tokenizer, struct limoe_error *err) {
     directory_write(dir, NAME, model->at, model->size);
-    return tokenizer_open(dir, vocab, tokenizer, err);
+    return tokenizer_open(dir, vocab, NULL, tokenizer, err);
 }
 
 static void test_encode(void **state) {
@@ -73,7 +73,7 @@ static void test_encode(void **state) {
 static void test_files(void **state) {
     struct tokenizer *tokenizer = NULL;
     struct limoe_error err = {0};
-    expect_failure("none", tokenizer_open(*state, 40, &tokenizer, &err), &err, LIMOE_NOT_FOUND,
+    expect_failure("none", tokenizer_open(*state, 40, NULL, &tokenizer, &err), &err, LIMOE_NOT_FOUND,
                    "/" NAME ": No such");
     struct bytes model = tiny_model(), empty = {.at = (uint8_t[]){0}};
     expect_failure("vocabulary", open_bytes(*state, &model, 41, &tokenizer, &err), &err, LIMOE_CORRUPT,
