@@ -1,0 +1,28 @@
+/* value.h - one option's value: text → field, field → text. */
+#ifndef LIMOE_OPTIONS_VALUE_H
+#define LIMOE_OPTIONS_VALUE_H
+
+#include "options/options.h"
+
+/* What messages and a file call a source's option: "--port", "LIMOE_PORT", "limoe.conf:3: port". */
+#define OPTION_LABEL_SIZE 256
+const char *option_label(const struct options *options, const struct option_row *option,
+                         struct option_origin origin, char room[OPTION_LABEL_SIZE]);
+
+/* "queue-items" → "LIMOE_QUEUE_ITEMS". */
+const char *option_variable(const struct option_row *option, char room[OPTION_LABEL_SIZE]);
+
+/* True when the environment and a file may set it. */
+bool option_configurable(const struct option_row *option);
+/* True when it takes a value on the command line. */
+bool option_takes_value(const struct option_row *option);
+
+/* Checks `value` and writes it to the option's field; not for OPTION_LIST. */
+enum limoe_status option_set(struct options *options, const struct option_row *option,
+                             struct option_origin origin, const char *value, struct limoe_error *err);
+
+/* Appends the field's value as a file writes it, strings in quotes where `quoted`. False, and nothing, where
+ * the field is NULL, or 0 below the option's range: not set. */
+bool option_show(const struct option_row *option, const void *target, bool quoted, struct buffer *out);
+
+#endif
