@@ -94,8 +94,25 @@ struct limoe_processor;
 /* Limits on one encoded picture; a zero field takes the default. Both are checked before anything is decoded.
  */
 struct limoe_image_limits {
-    size_t max_bytes;    /* default 32 MiB */
-    uint64_t max_pixels; /* width * height from the header; default 64 Mi */
+    size_t max_bytes;    /* default LIMOE_MAX_BYTES */
+    uint64_t max_pixels; /* width * height from the header; default LIMOE_MAX_PIXELS */
+};
+#define LIMOE_MAX_BYTES  ((size_t)32 << 20)
+#define LIMOE_MAX_PIXELS ((uint64_t)64 << 20)
+
+enum limoe_resize {
+    LIMOE_PAD,    /* fit, centred on the background */
+    LIMOE_SQUASH, /* both sides to the model's */
+    LIMOE_CROP,   /* fit the short side, cut the long one on both ends */
+};
+
+/* All that pixels depend on besides the picture. Plain values, so that a process without files can be sent
+ * them. */
+struct limoe_image_settings {
+    uint32_t size; /* of the model's square picture, in pixels */
+    enum limoe_resize resize;
+    uint8_t background[3];
+    struct limoe_image_limits limits;
 };
 
 /* Opens a model directory's config.json and tokenizer.model. */
@@ -115,6 +132,13 @@ const char *limoe_processor_fingerprint(const struct limoe_processor *processor)
  * pixels[image_size, image_size, 3]. */
 enum limoe_status limoe_process_image(const struct limoe_processor *processor, const uint8_t *bytes,
                                       size_t size, uint8_t *pixels, struct limoe_error *err);
+
+/* What limoe_process_image does its work by: the limits are the processor's, defaults filled in. */
+struct limoe_image_settings limoe_processor_image_settings(const struct limoe_processor *processor);
+
+/* limoe_process_image without a processor: pixels[settings->size, settings->size, 3], the same bits. */
+enum limoe_status limoe_process_image_by(const struct limoe_image_settings *settings, const uint8_t *bytes,
+                                         size_t size, uint8_t *pixels, struct limoe_error *err);
 
 /* Tokenises one UTF-8 text of `size` bytes (need not be NUL-terminated). Writes at most text_length ids to
  * tokens[] and their number, EOS (and with "pad": "attend" the padding) included, to *length. Invalid UTF-8

@@ -8,9 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define DEFAULT_MAX_BYTES  ((size_t)32 << 20)
-#define DEFAULT_MAX_PIXELS ((uint64_t)64 << 20)
-#define ACCEPTED           "accepted are JPEG, PNG, WebP, GIF, BMP, PNM, TGA and PSD"
+#define ACCEPTED "accepted are JPEG, PNG, WebP, GIF, BMP, PNM, TGA and PSD"
 
 struct signature {
     size_t offset;
@@ -118,11 +116,11 @@ void image_free(struct image *image) {
 enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
                                struct image *out, struct limoe_error *err) {
     *out = (struct image){0};
-    size_t max_bytes = limits && limits->max_bytes ? limits->max_bytes : DEFAULT_MAX_BYTES;
+    size_t max_bytes = limits && limits->max_bytes ? limits->max_bytes : LIMOE_MAX_BYTES;
     struct input input = {
         .bytes = bytes,
         .size = size,
-        .max_pixels = limits && limits->max_pixels ? limits->max_pixels : DEFAULT_MAX_PIXELS,
+        .max_pixels = limits && limits->max_pixels ? limits->max_pixels : LIMOE_MAX_PIXELS,
     };
     if (size == 0) {
         return limoe_fail(err, LIMOE_BAD_IMAGE, "the picture is empty (0 bytes); " ACCEPTED);
