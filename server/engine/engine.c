@@ -26,6 +26,7 @@ struct engine {
     enum limoe_status opened;
     struct limoe_error error;
     atomic_bool ready, settled; /* info may be read; opened and error may be read */
+    struct metrics_model *counters;
 
     /* Buffers of one step. */
     struct queue_step step;
@@ -141,7 +142,7 @@ static enum limoe_status compute(struct engine *engine, const struct queue_slice
         row += slice->rows;
     }
     if (!slices[0].job->probe)
-        metrics_experts(engine->options.metrics, engine->load);
+        metrics_count_routing(engine->counters, &(struct metrics_routing){.load = engine->load});
     return LIMOE_OK;
 }
 
@@ -196,8 +197,7 @@ static void *engine_main(void *argument) {
     pthread_setname_np(pthread_self(), "limoe-engine");
     engine->opened = open_model(engine, &engine->error);
     if (engine->opened == LIMOE_OK) {
-        metrics_set_model(engine->options.metrics, &engine->info.model, limoe_dtype_name(engine->info.dtype),
-                          engine->info.backend);
+        engine->counters = metrics_set_model(engine->options.metrics, &engine->info.model);
         atomic_store(&engine->ready, true);
     }
     atomic_store(&engine->settled, true);

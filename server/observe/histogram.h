@@ -18,8 +18,9 @@ struct histogram_shape {
     double unit;
 };
 
-extern const struct histogram_shape histogram_seconds; /* of nanoseconds: 0.5 ms … 30 s */
-extern const struct histogram_shape histogram_sizes;   /* powers of two: 1 … 16,384 */
+extern const struct histogram_shape histogram_seconds;  /* of nanoseconds: 0.5 ms … 30 s */
+extern const struct histogram_shape histogram_percents; /* shown as ratios: 0.01 … 1 */
+extern const struct histogram_shape histogram_sizes;    /* powers of two: 1 … 16,384 */
 
 struct histogram {
     _Atomic uint64_t counts[HISTOGRAM_MOST_BUCKETS + 1]; /* the last: above every bound */

@@ -186,10 +186,11 @@ def test_metrics_count_what_is_done(start):
     assert values['limoe_items_total{modality="image"}'] == 1
     assert values['limoe_tokens_total{modality="text"}'] == usage["prompt_tokens"]
     assert values['limoe_tokens_total{modality="image"}'] == usage["image_tokens"]
+    label = f'model="{model["id"]}"'
     for block in model["moe"]["blocks"]:
         for modality, tokens in [("image", usage["image_tokens"]), ("text", usage["prompt_tokens"])]:
             routed = sum(
-                values[f'limoe_expert_tokens_total{{layer="{block}",expert="{e}",modality="{modality}"}}']
+                values[f'limoe_expert_tokens_total{{{label},layer="{block}",expert="{e}",modality="{modality}"}}']
                 for e in range(model["moe"]["experts"])
             )
             assert routed == tokens * model["moe"]["top_k"]

@@ -7,9 +7,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "observe/metrics.h"
 
@@ -18,10 +20,23 @@ static const uint32_t blocks[] = {1, 3};
 static const struct limoe_info model = {
     .name = "a \"b\"\\\n", .moe_layers = 2, .experts = 2, .moe_blocks = blocks};
 
+/* The model's label, as the page must escape it. */
+#define MODEL "model=\"a \\\"b\\\"\\\\\\n\""
+
 static char *page(struct metrics *metrics) {
     struct buffer out = {0};
+    const struct metrics_process processes[] = {{"front", 0, getpid()}, {"engine", 0, 0x7ffffff0}};
     const struct metrics_gauges gauges = {
-        .ready = true, .queue_items = 3, .queue_tokens = 48, .queue_bytes = 5};
+        .ready = true,
+        .model = {"a \"b\"\\\n", "f00d", "float32", NULL},
+        .queue_items = 3,
+        .queue_tokens = 48,
+        .queue_bytes = 5,
+        .limit_tokens = 65536,
+        .certificate_expiry = 1.8e9,
+        .processes = processes,
+        .n_processes = 2,
+    };
     metrics_write(metrics, &gauges, &out);
     buffer_bytes(&out, "", 1);
     size_t size;
@@ -40,19 +55,24 @@ static void assert_line(const char *text, const char *line) {
 static void test_counts(void **state) {
     (void)state;
     struct metrics *metrics = metrics_new(routes, 2);
-    metrics_set_model(metrics, &model, "float32", "cpu");
+    struct metrics_model *counters = metrics_set_model(metrics, &model);
     metrics_count_request(metrics, 0, 200, 400000);
     metrics_count_request(metrics, 0, 200, 500000);
     metrics_count_request(metrics, 0, 429, 2000000000);
     metrics_count_request(metrics, 1, 599, 60000000000);
     metrics_count_disconnect(metrics);
     metrics_count_stage(metrics, METRICS_PREPROCESS, 3000000);
-    const struct metrics_step step = {{2, 3}, {128, 12}, 1000000};
+    metrics_count_refusal(metrics, METRICS_DEADLINE);
+    metrics_count(metrics, METRICS_GUILTY_PICTURES, 4);
+    metrics_count(metrics, METRICS_FAILED_RELOADS, 1);
+    const struct metrics_step step = {
+        .items = {2, 3}, .tokens = {128, 12}, .budget = 280, .duration_ns = 1000000};
     metrics_count_step(metrics, &step);
     metrics_count_step(metrics, &step);
     const uint64_t load[] = {1, 2, 3, 4, 5, 6, 7, 8};
-    metrics_experts(metrics, load);
-    metrics_experts(metrics, load);
+    const double entropy[] = {0.5, 0.25, 1, 2};
+    metrics_count_routing(counters, &(struct metrics_routing){load, entropy, {4, 1}});
+    metrics_count_routing(counters, &(struct metrics_routing){.load = load});
     char *text = page(metrics);
     assert_line(text, "limoe_requests_total{route=\"/a\",code=\"200\"} 2");
     assert_line(text, "limoe_requests_total{route=\"/a\",code=\"429\"} 1");
@@ -71,13 +91,32 @@ static void test_counts(void **state) {
     assert_line(text, "limoe_step_tokens_bucket{le=\"128\"} 0");
     assert_line(text, "limoe_step_tokens_bucket{le=\"256\"} 2");
     assert_line(text, "limoe_step_tokens_sum 280");
-    assert_line(text, "limoe_expert_tokens_total{layer=\"1\",expert=\"1\",modality=\"image\"} 4");
-    assert_line(text, "limoe_expert_tokens_total{layer=\"3\",expert=\"0\",modality=\"text\"} 14");
+    assert_line(text, "limoe_step_budget_use_ratio_bucket{le=\"0.4\"} 0");
+    assert_line(text, "limoe_step_budget_use_ratio_bucket{le=\"0.5\"} 2");
+    assert_line(text, "limoe_step_budget_use_ratio_sum 1");
+    assert_line(text, "limoe_step_duration_seconds_count 2");
+    assert_line(text, "limoe_step_compute_seconds_count 0");
+    assert_line(text, "limoe_requests_refused_total{reason=\"deadline\"} 1");
+    assert_line(text, "limoe_requests_refused_total{reason=\"queue_full\"} 0");
+    assert_line(text, "limoe_items_failed_total{reason=\"decoder_lost\"} 4");
+    assert_line(text, "limoe_items_failed_total{reason=\"engine_lost\"} 0");
+    assert_line(text, "limoe_model_reloads_total{result=\"failed\"} 1");
+    assert_line(text, "limoe_expert_tokens_total{" MODEL ",layer=\"1\",expert=\"1\",modality=\"image\"} 4");
+    assert_line(text, "limoe_expert_tokens_total{" MODEL ",layer=\"3\",expert=\"0\",modality=\"text\"} 14");
+    /* Layer 1 assigned 1 + 3 and 2 + 4: 6 of a mean of 5. Layer 3 5 + 7 and 6 + 8: 14 of a mean of 13. */
+    assert_line(text, "limoe_expert_imbalance_ratio_bucket{" MODEL ",layer=\"1\",le=\"1.1\"} 0");
+    assert_line(text, "limoe_expert_imbalance_ratio_sum{" MODEL ",layer=\"1\"} 2.4");
+    assert_line(text, "limoe_expert_imbalance_ratio_bucket{" MODEL ",layer=\"3\",le=\"1.1\"} 2");
+    assert_line(text, "limoe_gate_entropy_nats_sum{" MODEL ",layer=\"1\",modality=\"text\"} 0.25");
+    assert_line(text, "limoe_gate_entropy_nats_count{" MODEL ",layer=\"3\",modality=\"image\"} 4");
     assert_line(text, "limoe_queue_depth 3");
     assert_line(text, "limoe_queue_depth_tokens 48");
+    assert_line(text, "limoe_queue_limit_tokens 65536");
     assert_line(text, "limoe_ready 1");
-    assert_line(text, "limoe_build_info{version=\"" LIMOE_VERSION
-                      "\",model=\"a \\\"b\\\"\\\\\\n\",dtype=\"float32\",backend=\"cpu\"} 1");
+    assert_line(text, "limoe_tls_certificate_expiry_timestamp_seconds 1800000000");
+    assert_line(text, "limoe_model_info{" MODEL ",fingerprint=\"f00d\",dtype=\"float32\",backend=\"\"} 1");
+    assert_non_null(strstr(text, "limoe_process_resident_memory_bytes{process=\"front\",index=\"0\"} "));
+    assert_null(strstr(text, "process=\"engine\"")); /* has ended */
     free(text);
     metrics_free(metrics);
 }
@@ -86,11 +125,11 @@ static void test_counts(void **state) {
 static void test_every_sample_is_announced(void **state) {
     (void)state;
     struct metrics *metrics = metrics_new(routes, 2);
-    metrics_set_model(metrics, &model, "float32", "cpu");
+    metrics_set_model(metrics, &model);
     metrics_count_request(metrics, 1, 200, 1);
     char *text = page(metrics), *rest = text;
     char current[128] = "", type[32] = "";
-    char seen[8192] = "";
+    char seen[16384] = "";
     for (char *line; (line = strsep(&rest, "\n")) && *line;) {
         char name[128];
         if (strncmp(line, "# HELP ", 7) == 0) {
@@ -105,10 +144,12 @@ static void test_every_sample_is_announced(void **state) {
             size_t length = strcspn(line, "{ ");
             assert_true(strncmp(line, current, strlen(current)) == 0);
             const char *suffix = line + strlen(current);
-            bool histogram = strcmp(type, "histogram") == 0;
-            assert_true(histogram ? strncmp(suffix, "_bucket", 7) == 0 || strncmp(suffix, "_sum", 4) == 0 ||
-                                        strncmp(suffix, "_count", 6) == 0
-                                  : length == strlen(current));
+            bool histogram = strcmp(type, "histogram") == 0, summary = strcmp(type, "summary") == 0;
+            if (histogram || summary)
+                assert_true((histogram && strncmp(suffix, "_bucket", 7) == 0) ||
+                            strncmp(suffix, "_sum", 4) == 0 || strncmp(suffix, "_count", 6) == 0);
+            else
+                assert_int_equal(length, strlen(current));
             assert_int_equal(strncmp(type, "counter", 7) == 0, strncmp(line + length - 6, "_total", 6) == 0);
             char *end;
             strtod(strrchr(line, ' ') + 1, &end);
@@ -120,10 +161,84 @@ static void test_every_sample_is_announced(void **state) {
     metrics_free(metrics);
 }
 
+/* A model of the same name goes on counting; with another shape it starts anew, and the page shows one of
+ * them; another name stands beside it. Counting for a model that was replaced is still safe. */
+static void test_models_come_and_go(void **state) {
+    (void)state;
+    const struct limoe_info wider = {.name = model.name, .moe_layers = 2, .experts = 3, .moe_blocks = blocks};
+    const struct limoe_info other = {.name = "other", .moe_layers = 1, .experts = 1, .moe_blocks = blocks};
+    const struct limoe_info dense = {.name = "dense"};
+    const uint64_t load[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+    const struct metrics_routing routing = {.load = load};
+    struct metrics *metrics = metrics_new(routes, 2);
+    struct metrics_model *first = metrics_set_model(metrics, &model);
+    metrics_count_routing(first, &routing);
+    assert_ptr_equal(metrics_set_model(metrics, &model), first);
+    metrics_count_routing(metrics_set_model(metrics, &other), &routing);
+    metrics_count_routing(metrics_set_model(metrics, &dense), &routing);
+    assert_ptr_equal(metrics_set_model(metrics, &model), first);
+    char *text = page(metrics);
+    assert_line(text, "limoe_expert_tokens_total{" MODEL ",layer=\"1\",expert=\"0\",modality=\"image\"} 1");
+    assert_line(text,
+                "limoe_expert_tokens_total{model=\"other\",layer=\"1\",expert=\"0\",modality=\"text\"} 2");
+    assert_null(strstr(text, "model=\"dense\""));
+    free(text);
+
+    struct metrics_model *second = metrics_set_model(metrics, &wider);
+    assert_ptr_not_equal(second, first);
+    metrics_count_routing(second, &routing);
+    metrics_count_routing(first, &routing);
+    metrics_count_routing(NULL, &routing);
+    text = page(metrics);
+    assert_line(text, "limoe_expert_tokens_total{" MODEL ",layer=\"3\",expert=\"2\",modality=\"text\"} 12");
+    assert_line(text, "limoe_expert_tokens_total{" MODEL ",layer=\"1\",expert=\"0\",modality=\"image\"} 1");
+    const char *once =
+        strstr(text, "limoe_expert_tokens_total{" MODEL ",layer=\"1\",expert=\"0\",modality=\"image\"}");
+    assert_null(
+        strstr(once + 1, "limoe_expert_tokens_total{" MODEL ",layer=\"1\",expert=\"0\",modality=\"image\"}"));
+    free(text);
+    metrics_free(metrics);
+}
+
+struct race {
+    struct metrics *metrics;
+    _Atomic int stop;
+};
+
+static void *swap_models(void *argument) {
+    struct race *race = argument;
+    const uint64_t load[2 * LIMOE_MODALITIES * 3] = {1};
+    for (uint32_t experts = 1; !race->stop; experts = experts % 3 + 1) {
+        const struct limoe_info info = {
+            .name = "m", .moe_layers = 2, .experts = experts, .moe_blocks = blocks};
+        struct metrics_model *counters = metrics_set_model(race->metrics, &info);
+        for (int i = 0; i < 100; i++)
+            metrics_count_routing(counters, &(struct metrics_routing){.load = load});
+    }
+    return NULL;
+}
+
+/* Reading the page while models are swapped and counted for: what a sanitizer would find. */
+static void test_scraped_while_models_change(void **state) {
+    (void)state;
+    struct race race = {.metrics = metrics_new(routes, 2)};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, swap_models, &race), 0);
+    for (int i = 0; i < 50; i++)
+        free(page(race.metrics));
+    race.stop = 1;
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    metrics_free(race.metrics);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_every_sample_is_announced),
+        cmocka_unit_test(test_models_come_and_go),
+        cmocka_unit_test(test_scraped_while_models_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
