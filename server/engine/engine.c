@@ -8,6 +8,7 @@
  */
 #include "engine/engine.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -208,9 +209,16 @@ static void *engine_main(void *argument) {
         return NULL;
 
     for (;;) {
+        const struct queue_wish wish = {.budget = engine->options.step_tokens};
+        struct pollfd event = {.fd = queue_event(engine->options.queue), .events = POLLIN};
+        int64_t wake_at;
         queue_expire(engine->options.queue, clock_now());
-        if (!queue_take(engine->options.queue, engine->options.step_tokens, &engine->step))
-            return NULL;
+        if (!queue_take(engine->options.queue, &wish, &engine->step, &wake_at)) {
+            if (queue_exhausted(engine->options.queue))
+                return NULL;
+            poll(&event, 1, -1);
+            continue;
+        }
         run_step(engine);
         queue_give_back(engine->options.queue, &engine->step);
     }

@@ -20,6 +20,7 @@ enum job_outcome {
     JOB_FAILED,    /* the engine could not compute it: see error */
     JOB_EXPIRED,   /* its deadline passed first */
     JOB_ABANDONED, /* the queue closed before it was computed */
+    JOB_CANCELLED, /* its maker wanted it no longer: see queue_cancel */
 };
 
 struct job {
@@ -35,14 +36,15 @@ struct job {
     /* Filled by the time done() is called. */
     enum job_outcome outcome;
     struct limoe_error error; /* JOB_FAILED only */
-    int64_t pushed,
-        started;   /* clock_now() of queue_push and of the first step that held one of its items; 0 */
-    int64_t ended; /* clock_now() of the last step's end */
+    int64_t pushed;           /* clock_now() of queue_push */
+    int64_t started;          /* of the first step that took one of its items; 0 */
+    int64_t ended;            /* of the last step's end */
 
     /* The queue's own. */
     struct job *next, *previous;
     size_t taken, finished;    /* items handed to the engine; items it has given back */
     uint64_t rows, taken_rows; /* tokens of all items; of those taken */
+    bool queued;               /* pushed, and not ended yet */
     bool waiting;              /* linked in the list of jobs with items to take */
     bool probe;                /* of the engine's health: in no count, and alone in its step */
 };

@@ -7,6 +7,10 @@
  * A job ends once no item of it is being computed (taken == finished) and either all are finished or it was
  * given up (its outcome says why). Ended jobs are collected under the lock and delivered after it, since
  * done() takes locks of its own.
+ *
+ * The taker sleeps in poll, so it is woken by a descriptor. A write to it is a system call, which a push must
+ * not pay when the taker is busy: queue_take says when it leaves with nothing, and from how many waiting
+ * tokens on it wants to be woken (`wanted`); only then does a push write, and once.
  */
 #include "schedule/queue.h"
 
@@ -14,6 +18,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "observe/clock.h"
 
@@ -25,15 +31,8 @@
 /* A turn takes at most this part of a step, so that at least so many jobs share it. */
 #define TURNS_PER_STEP 8
 
-struct queue {
-    pthread_mutex_t lock;
-    pthread_cond_t arrival;         /* a job to take, or the queue closed */
-    struct queue_load limits, load; /* load: let in, and not computed or released yet */
-    struct job *head, *tail;        /* waiting jobs; the next turn is the head's */
-    bool closed;
-    double drained, busy; /* tokens computed, seconds in which there was work: both decay alike */
-    int64_t mark;         /* until when `busy` has been counted */
-};
+#define LATER   INT64_MAX
+#define NOTHING UINT64_MAX
 
 /* ---- ended jobs */
 
@@ -48,9 +47,19 @@ static void ended_init(struct ended *ended) {
 }
 
 static void ended_add(struct ended *ended, struct job *job) {
+    job->queued = false;
     job->next = NULL;
     *ended->last = job;
     ended->last = &job->next;
+}
+
+/* Moves them all. */
+static void ended_take(struct ended *to, struct ended *from) {
+    ended_init(to);
+    if (from->first) {
+        *to = *from;
+        ended_init(from);
+    }
 }
 
 static void ended_deliver(struct ended *ended) {
@@ -59,6 +68,23 @@ static void ended_deliver(struct ended *ended) {
         job->done(job);
     }
 }
+
+struct queue {
+    pthread_mutex_t lock;
+    struct queue_load limits, load; /* load: let in, and not computed or released yet */
+    struct job *head, *tail;        /* waiting jobs; the next turn is the head's */
+    uint64_t waiting;               /* their tokens that nobody has taken; the probe's are in no count */
+    int64_t earliest;               /* no waiting job's deadline is before; LATER: none has one */
+    struct ended cancelled;         /* ended by queue_cancel, not delivered yet */
+    bool closed, abandoned;
+
+    int event;       /* eventfd, readable when `signalled` */
+    uint64_t wanted; /* waiting tokens that the taker sleeps for; NOTHING: it does not sleep */
+    bool signalled;
+
+    double drained, busy; /* tokens computed, seconds in which there was work: both decay alike */
+    int64_t mark;         /* until when `busy` has been counted */
+};
 
 /* ---- the list of waiting jobs; the lock is held */
 
@@ -83,6 +109,26 @@ static void unlink_job(struct queue *queue, struct job *job) {
     *(job->next ? &job->next->previous : &queue->tail) = job->previous;
     job->next = job->previous = NULL;
     job->waiting = false;
+}
+
+/* ---- waking the taker; the lock is held */
+
+static void signal_taker(struct queue *queue) {
+    uint64_t one = 1;
+    queue->wanted = NOTHING;
+    if (queue->signalled)
+        return;
+    ssize_t written = write(queue->event, &one, sizeof one);
+    queue->signalled = written == sizeof one;
+}
+
+static void quiet_taker(struct queue *queue) {
+    uint64_t count;
+    queue->wanted = NOTHING;
+    if (!queue->signalled)
+        return;
+    ssize_t got = read(queue->event, &count, sizeof count);
+    queue->signalled = got != sizeof count;
 }
 
 /* ---- load; the lock is held */
@@ -115,8 +161,10 @@ static void give_up(struct queue *queue, struct job *job, enum job_outcome outco
     job->outcome = outcome;
     if (job->waiting)
         unlink_job(queue, job);
-    if (!job->probe)
+    if (!job->probe) {
         subtract_load(queue, &(struct queue_load){job->n - job->taken, job->rows - job->taken_rows, 0});
+        queue->waiting -= job->rows - job->taken_rows;
+    }
     if (job->taken == job->finished)
         ended_add(ended, job);
 }
@@ -127,30 +175,25 @@ struct queue *queue_new(const struct queue_load *limits) {
     struct queue *queue = calloc(1, sizeof *queue);
     if (!queue)
         return NULL;
+    queue->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (queue->event < 0) {
+        free(queue);
+        return NULL;
+    }
     pthread_mutex_init(&queue->lock, NULL);
-    pthread_cond_init(&queue->arrival, NULL);
     queue->limits = *limits;
+    queue->earliest = LATER;
+    queue->wanted = NOTHING;
+    ended_init(&queue->cancelled);
     return queue;
 }
 
 void queue_free(struct queue *queue) {
     if (!queue)
         return;
-    pthread_cond_destroy(&queue->arrival);
+    close(queue->event);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
-}
-
-bool queue_step_init(struct queue_step *step, size_t capacity) {
-    memset(step, 0, sizeof *step);
-    step->slices = calloc(capacity, sizeof *step->slices);
-    step->capacity = capacity;
-    return step->slices != NULL;
-}
-
-void queue_step_free(struct queue_step *step) {
-    free(step->slices);
-    memset(step, 0, sizeof *step);
 }
 
 /* ---- admission */
@@ -198,23 +241,31 @@ unsigned queue_drain_seconds(struct queue *queue) {
 /* ---- jobs */
 
 static bool push(struct queue *queue, struct job *job, bool first) {
-    job->outcome = JOB_PENDING;
-    job->started = job->ended = 0;
-    job->taken = job->finished = 0;
-    job->rows = job->taken_rows = 0;
+    uint64_t rows = 0;
     for (size_t i = 0; i < job->n; i++)
-        job->rows += job->items[i].length;
-    job->probe = first;
+        rows += job->items[i].length;
 
     pthread_mutex_lock(&queue->lock);
     bool open = !queue->closed;
     if (open) {
+        job->outcome = JOB_PENDING;
         job->pushed = clock_now();
-        if (first)
+        job->started = job->ended = 0;
+        job->taken = job->finished = 0;
+        job->rows = rows;
+        job->taken_rows = 0;
+        job->probe = first;
+        job->queued = true;
+        if (first) {
             link_first(queue, job);
-        else
+        } else {
             link_last(queue, job);
-        pthread_cond_signal(&queue->arrival);
+            queue->waiting += rows;
+        }
+        if (job->deadline && job->deadline < queue->earliest)
+            queue->earliest = job->deadline;
+        if (queue->wanted != NOTHING && (first || queue->waiting >= queue->wanted))
+            signal_taker(queue);
     }
     pthread_mutex_unlock(&queue->lock);
     return open;
@@ -254,29 +305,90 @@ static bool take_turn(struct job *job, uint64_t budget, uint64_t quantum, struct
     return room && step->n_slices < step->capacity;
 }
 
-bool queue_take(struct queue *queue, uint64_t tokens, struct queue_step *step) {
-    uint64_t quantum = tokens > TURNS_PER_STEP ? tokens / TURNS_PER_STEP : 1;
+/* When the oldest of the waiting jobs has waited for `delay`. Fewer tokens wait than fill a step, so few jobs
+ * do. */
+static int64_t oldest_patience(const struct queue *queue, int64_t delay) {
+    int64_t oldest = LATER - delay;
+    for (const struct job *job = queue->head; job; job = job->next)
+        if (job->pushed < oldest)
+            oldest = job->pushed;
+    return oldest + delay;
+}
+
+/* Is there a step to be taken? If not, what to be woken by, and when. The lock is held. */
+static bool wish_met(struct queue *queue, const struct queue_wish *wish, int64_t now, int64_t *wake_at) {
+    *wake_at = 0;
+    if (!queue->head) {
+        queue->wanted = wish->least > 0 ? wish->least : 1;
+        return false;
+    }
+    if (queue->head->probe || queue->closed || queue->waiting >= wish->budget)
+        return true;
+    if (queue->waiting < wish->least) {
+        queue->wanted = wish->least;
+        return false;
+    }
+    if (wish->delay == 0)
+        return true;
+    int64_t patience = oldest_patience(queue, wish->delay);
+    if (patience <= now)
+        return true;
+    queue->wanted = wish->budget;
+    *wake_at = patience;
+    return false;
+}
+
+bool queue_take(struct queue *queue, const struct queue_wish *wish, struct queue_step *step,
+                int64_t *wake_at) {
+    uint64_t quantum = wish->budget > TURNS_PER_STEP ? wish->budget / TURNS_PER_STEP : 1;
     step->n_slices = step->items = 0;
     step->rows = 0;
 
     pthread_mutex_lock(&queue->lock);
-    while (!queue->head && !queue->closed)
-        pthread_cond_wait(&queue->arrival, &queue->lock);
     int64_t now = clock_now();
-    for (bool room = true; room && queue->head;) {
+    quiet_taker(queue);
+    bool met = wish_met(queue, wish, now, wake_at);
+    for (bool room = met; room && queue->head;) {
         struct job *job = queue->head;
-        room = job->probe ? take_turn(job, UINT64_MAX, UINT64_MAX, step, now)
-                          : take_turn(job, tokens, quantum, step, now);
+        uint64_t before = job->taken_rows;
+        if (job->probe) {
+            take_turn(job, UINT64_MAX, UINT64_MAX, step, now);
+            unlink_job(queue, job);
+            break;
+        }
+        room = take_turn(job, wish->budget, quantum, step, now);
+        queue->waiting -= job->taken_rows - before;
         if (job->taken == job->n) {
             unlink_job(queue, job);
-            room = room && !job->probe;
         } else if (room) { /* its turn is over; the others first, then again */
             unlink_job(queue, job);
             link_last(queue, job);
         }
     }
     pthread_mutex_unlock(&queue->lock);
-    return step->n_slices > 0;
+    return met;
+}
+
+int queue_event(const struct queue *queue) {
+    return queue->event;
+}
+
+bool queue_exhausted(struct queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    bool exhausted = queue->closed && !queue->head;
+    pthread_mutex_unlock(&queue->lock);
+    return exhausted;
+}
+
+bool queue_cancel(struct queue *queue, struct job *job) {
+    pthread_mutex_lock(&queue->lock);
+    bool pending = job->queued && job->outcome == JOB_PENDING;
+    if (pending)
+        give_up(queue, job, JOB_CANCELLED, &queue->cancelled);
+    if (queue->cancelled.first && queue->wanted != NOTHING)
+        signal_taker(queue); /* who sleeps, and will deliver it */
+    pthread_mutex_unlock(&queue->lock);
+    return pending;
 }
 
 void queue_give_back(struct queue *queue, struct queue_step *step) {
@@ -315,33 +427,47 @@ void queue_give_back(struct queue *queue, struct queue_step *step) {
 }
 
 void queue_expire(struct queue *queue, int64_t now) {
-    struct ended ended;
-    ended_init(&ended);
     pthread_mutex_lock(&queue->lock);
-    for (struct job *job = queue->head, *next; job; job = next) {
-        next = job->next;
-        if (job->deadline && job->deadline <= now && job->taken == job->finished)
-            give_up(queue, job, JOB_EXPIRED, &ended);
+    struct ended ended;
+    ended_take(&ended, &queue->cancelled);
+    if (queue->earliest <= now) {
+        queue->earliest = LATER;
+        for (struct job *job = queue->head, *next; job; job = next) {
+            next = job->next;
+            if (job->deadline && job->deadline <= now && job->taken == job->finished)
+                give_up(queue, job, JOB_EXPIRED, &ended);
+            else if (job->deadline && job->deadline < queue->earliest)
+                queue->earliest = job->deadline;
+        }
     }
     pthread_mutex_unlock(&queue->lock);
     ended_deliver(&ended);
 }
 
+/* ---- the end */
+
 void queue_close(struct queue *queue) {
     pthread_mutex_lock(&queue->lock);
     queue->closed = true;
-    pthread_cond_broadcast(&queue->arrival);
+    signal_taker(queue);
     pthread_mutex_unlock(&queue->lock);
 }
 
 void queue_abandon(struct queue *queue) {
-    struct ended ended;
-    ended_init(&ended);
     pthread_mutex_lock(&queue->lock);
-    queue->closed = true;
+    struct ended ended;
+    ended_take(&ended, &queue->cancelled);
+    queue->closed = queue->abandoned = true;
     while (queue->head)
         give_up(queue, queue->head, JOB_ABANDONED, &ended);
-    pthread_cond_broadcast(&queue->arrival);
+    signal_taker(queue);
     pthread_mutex_unlock(&queue->lock);
     ended_deliver(&ended);
+}
+
+bool queue_abandoned(struct queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    bool abandoned = queue->abandoned;
+    pthread_mutex_unlock(&queue->lock);
+    return abandoned;
 }

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "schedule/job.h"
+#include "schedule/step.h"
 
 struct queue;
 
@@ -25,18 +26,6 @@ struct queue;
 struct queue_load {
     uint64_t items, tokens;
     uint64_t bytes; /* memory that requests hold: bodies, pixels, embeddings, answers */
-};
-
-/* Items taken together. A step is reused: the engine's thread owns it. */
-struct queue_step {
-    struct queue_slice {
-        struct job *job;
-        size_t first, count;          /* items of the job */
-        uint64_t first_row, rows;     /* their tokens, counted within the job */
-        bool failed;                  /* set by the engine, which has then filled job->error */
-    } * slices;                       /* [n_slices] */
-    size_t n_slices, capacity, items; /* capacity, in slices */
-    uint64_t rows;                    /* tokens of all items */
 };
 
 struct queue *queue_new(const struct queue_load *limits); /* NULL: no memory */
@@ -67,20 +56,47 @@ bool queue_push(struct queue *queue, struct job *job);
  * towards no limit. */
 bool queue_push_first(struct queue *queue, struct job *job);
 
-/* Waits until there is a job, then fills the step: at most `tokens` tokens, or one item if that alone has
- * more. False: the queue is closed and empty. */
-bool queue_take(struct queue *queue, uint64_t tokens, struct queue_step *step);
+/* Takes the job back before all of it is computed: it ends as JOB_CANCELLED, and its items that nobody has
+ * taken leave the queue now. Items in a step under way are computed all the same, and done() waits for them.
+ * False: too late, the job has ended (done() was called or is about to be), or too early, it was not
+ * pushed.
+ *
+ * The caller must know that the job is still there: that done() has not finished with it. A caller on another
+ * thread holds a lock that done() takes first, or a flag that done() waits for. That is safe because done()
+ * is never called from in here, but later, by whoever calls one of the next three functions. */
+bool queue_cancel(struct queue *queue, struct job *job);
+
+/* ---- the taker: one thread, which sleeps in poll until there is something to take */
+
+/* What makes a step worth taking. */
+struct queue_wish {
+    uint64_t budget; /* most tokens of a step */
+    uint64_t least;  /* tokens that must wait: 0 or 1, any; budget, a full step */
+    int64_t delay;   /* nanoseconds that the oldest job must have waited, unless the step is full */
+};
+
+/* Fills the step, if the wish can be met: at most `budget` tokens, or one item if that alone has more. Never
+ * blocks. False: not yet; queue_event becomes readable when it is worth asking again, and *wake_at is when to
+ * do so without (0: never). A closed queue makes no one wait for a fuller step. */
+bool queue_take(struct queue *queue, const struct queue_wish *wish, struct queue_step *step,
+                int64_t *wake_at);
+/* To be polled for reading only: queue_take empties it. */
+int queue_event(const struct queue *queue);
+/* Closed, and nothing left to take. */
+bool queue_exhausted(struct queue *queue);
 /* Gives a step's items back as computed (or failed). Jobs that ended are delivered: done() is called, outside
  * the lock. */
 void queue_give_back(struct queue *queue, struct queue_step *step);
-/* Delivers the waiting jobs whose deadline has passed and of which no item is being computed. */
+/* Delivers the waiting jobs whose deadline has passed and of which no item is being computed, and the
+ * cancelled ones. Any thread. */
 void queue_expire(struct queue *queue, int64_t now);
-/* No more jobs: queue_push fails, queue_take ends when what waits is computed. */
+
+/* ---- the end */
+
+/* No more jobs: queue_push fails, and what waits may still be taken. */
 void queue_close(struct queue *queue);
 /* Also gives up what waits: delivered as JOB_ABANDONED, but for jobs with items in the step under way. */
 void queue_abandon(struct queue *queue);
-
-bool queue_step_init(struct queue_step *step, size_t capacity); /* False: no memory */
-void queue_step_free(struct queue_step *step);
+bool queue_abandoned(struct queue *queue);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
@@ -46,6 +47,16 @@ static void push(struct queue *queue, struct probe_job *job) {
     assert_true(queue_push(queue, &job->job));
 }
 
+static bool take(struct queue *queue, uint64_t budget, struct queue_step *step) {
+    int64_t wake_at;
+    return queue_take(queue, &(struct queue_wish){.budget = budget}, step, &wake_at);
+}
+
+static bool woken(struct queue *queue) {
+    struct pollfd event = {.fd = queue_event(queue), .events = POLLIN};
+    return poll(&event, 1, 0) == 1;
+}
+
 static const struct queue_load wide = {1000000, 1000000, 1000000};
 
 static void test_admission_stops_at_each_limit(void **state) {
@@ -78,7 +89,7 @@ static void test_a_long_job_does_not_starve_a_short_one(void **state) {
     assert_true(queue_step_init(&step, 256));
     push(queue, first);
     push(queue, second);
-    assert_true(queue_take(queue, 256, &step));
+    assert_true(take(queue, 256, &step));
     assert_int_equal(step.rows, 256);
     assert_int_equal(second->job.taken, 1);
     queue_give_back(queue, &step);
@@ -87,7 +98,7 @@ static void test_a_long_job_does_not_starve_a_short_one(void **state) {
     assert_int_equal(first->ended, 0);
     size_t steps = 1;
     for (; !first->ended; steps++) {
-        assert_true(queue_take(queue, 256, &step));
+        assert_true(take(queue, 256, &step));
         assert_true(step.rows <= 256);
         queue_give_back(queue, &step);
     }
@@ -109,7 +120,7 @@ static void test_two_long_jobs_share_steps_equally(void **state) {
     push(queue, a);
     push(queue, b);
     for (int i = 0; i < 5; i++) {
-        assert_true(queue_take(queue, 512, &step));
+        assert_true(take(queue, 512, &step));
         assert_int_equal(step.items, 128);
         queue_give_back(queue, &step);
         assert_int_equal(a->job.taken, b->job.taken);
@@ -136,7 +147,7 @@ static void test_items_come_in_order_and_once(void **state) {
     assert_true(queue_step_init(&step, 100));
     size_t ended = 0;
     while (ended < 5) {
-        assert_true(queue_take(queue, 100, &step));
+        assert_true(take(queue, 100, &step));
         uint64_t rows = 0;
         for (size_t i = 0; i < step.n_slices; i++) {
             const struct queue_slice *slice = &step.slices[i];
@@ -172,7 +183,7 @@ static void test_an_item_longer_than_a_step_goes_alone(void **state) {
     assert_true(queue_step_init(&step, 10));
     push(queue, big);
     for (int i = 0; i < 2; i++) {
-        assert_true(queue_take(queue, 10, &step));
+        assert_true(take(queue, 10, &step));
         assert_int_equal(step.items, 1);
         queue_give_back(queue, &step);
     }
@@ -190,7 +201,7 @@ static void test_the_probe_goes_first_and_alone(void **state) {
     assert_true(queue_step_init(&step, 64));
     push(queue, job);
     assert_true(queue_push_first(queue, &probe->job));
-    assert_true(queue_take(queue, 64, &step));
+    assert_true(take(queue, 64, &step));
     assert_int_equal(step.n_slices, 1);
     assert_ptr_equal(step.slices[0].job, &probe->job);
     assert_int_equal(step.items, 2);
@@ -212,7 +223,7 @@ static void test_a_deadline_ends_what_waits_but_not_what_is_computed(void **stat
     assert_true(queue_step_init(&step, 64));
     started->job.deadline = late->job.deadline = 5;
     push(queue, started);
-    assert_true(queue_take(queue, 64, &step));
+    assert_true(take(queue, 64, &step));
     push(queue, late);
     push(queue, patient);
     queue_expire(queue, 4);
@@ -244,7 +255,7 @@ static void test_a_failed_slice_ends_its_job_only(void **state) {
     assert_true(queue_step_init(&step, 64));
     push(queue, bad);
     push(queue, good);
-    assert_true(queue_take(queue, 64, &step));
+    assert_true(take(queue, 64, &step));
     for (size_t i = 0; i < step.n_slices; i++)
         step.slices[i].failed = step.slices[i].job == &bad->job;
     assert_true(step.n_slices > 2); /* several slices of the bad one */
@@ -268,13 +279,13 @@ static void test_abandoned_with_a_step_under_way_ends_with_the_step(void **state
     struct queue_step step;
     assert_true(queue_step_init(&step, 64));
     push(queue, job);
-    assert_true(queue_take(queue, 64, &step));
+    assert_true(take(queue, 64, &step));
     queue_abandon(queue);
     assert_int_equal(job->ended, 0);
     queue_give_back(queue, &step);
     assert_int_equal(job->ended, 1);
     assert_int_equal(job->job.outcome, JOB_ABANDONED);
-    assert_false(queue_take(queue, 64, &step));
+    assert_false(take(queue, 64, &step));
     assert_int_equal(queue_depth(queue).items, 0);
     queue_step_free(&step);
     queue_free(queue);
@@ -290,10 +301,10 @@ static void test_closed_computes_what_waits_and_takes_no_more(void **state) {
     push(queue, job);
     queue_close(queue);
     assert_false(queue_push(queue, &late->job));
-    assert_true(queue_take(queue, 64, &step));
+    assert_true(take(queue, 64, &step));
     queue_give_back(queue, &step);
     assert_int_equal(job->job.outcome, JOB_DONE);
-    assert_false(queue_take(queue, 64, &step));
+    assert_false(take(queue, 64, &step));
     queue_step_free(&step);
     queue_free(queue);
     free(job);
@@ -312,11 +323,243 @@ static void test_closing_wakes_a_waiting_engine(void **state) {
     struct queue_step step;
     pthread_t thread;
     assert_true(queue_step_init(&step, 4));
+    assert_false(take(queue, 4, &step));
+    assert_false(queue_exhausted(queue));
     assert_int_equal(pthread_create(&thread, NULL, close_soon, queue), 0);
-    assert_false(queue_take(queue, 4, &step));
+    struct pollfd event = {.fd = queue_event(queue), .events = POLLIN};
+    assert_int_equal(poll(&event, 1, -1), 1);
+    assert_false(take(queue, 4, &step));
+    assert_true(queue_exhausted(queue));
     pthread_join(thread, NULL);
     queue_step_free(&step);
     queue_free(queue);
+}
+
+static void test_a_push_wakes_only_a_taker_that_sleeps(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *jobs[3] = {make(1, 4), make(1, 4), make(1, 4)};
+    struct queue_step step;
+    assert_true(queue_step_init(&step, 64));
+    push(queue, jobs[0]);
+    assert_false(woken(queue));
+    assert_true(take(queue, 64, &step));
+    push(queue, jobs[1]);
+    assert_false(woken(queue)); /* the taker has a step to see to */
+    queue_give_back(queue, &step);
+    assert_true(take(queue, 64, &step));
+    queue_give_back(queue, &step);
+    assert_false(take(queue, 64, &step));
+    assert_false(woken(queue));
+    push(queue, jobs[2]);
+    assert_true(woken(queue));
+    assert_true(take(queue, 64, &step));
+    assert_false(woken(queue));
+    queue_give_back(queue, &step);
+    queue_step_free(&step);
+    queue_free(queue);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(jobs[i]->ended, 1);
+        free(jobs[i]);
+    }
+}
+
+/* To send a step ahead is worth it only if it is full: what waits for longer is batched better. */
+static void test_a_taker_that_wants_a_full_step_waits_for_one(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *half = make(4, 8), *rest = make(4, 8), *probe = make(1, 4);
+    const struct queue_wish full = {.budget = 64, .least = 64};
+    struct queue_step step;
+    int64_t wake_at;
+    assert_true(queue_step_init(&step, 64));
+    push(queue, half);
+    assert_false(queue_take(queue, &full, &step, &wake_at));
+    assert_int_equal(wake_at, 0);
+    assert_true(queue_push_first(queue, &probe->job)); /* it does not fill a step, but goes ahead */
+    assert_true(woken(queue));
+    assert_true(queue_take(queue, &full, &step, &wake_at));
+    assert_ptr_equal(step.slices[0].job, &probe->job);
+    queue_give_back(queue, &step);
+    assert_false(queue_take(queue, &full, &step, &wake_at));
+    assert_false(woken(queue));
+    push(queue, rest);
+    assert_true(woken(queue));
+    assert_true(queue_take(queue, &full, &step, &wake_at));
+    assert_int_equal(step.rows, 64);
+    queue_give_back(queue, &step);
+    assert_int_equal(half->ended + rest->ended + probe->ended, 3);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(half);
+    free(rest);
+    free(probe);
+}
+
+static void test_a_delay_holds_a_step_until_it_is_full_or_old(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *early = make(4, 8), *filler = make(4, 8), *last = make(1, 8);
+    const struct queue_wish patient = {.budget = 64, .delay = 3600 * CLOCK_SECOND};
+    const struct queue_wish hasty = {.budget = 64, .delay = 1};
+    struct queue_step step;
+    int64_t wake_at;
+    assert_true(queue_step_init(&step, 64));
+    push(queue, early);
+    assert_false(queue_take(queue, &patient, &step, &wake_at));
+    assert_int_equal(wake_at, early->job.pushed + patient.delay);
+    push(queue, filler);
+    assert_true(woken(queue));
+    assert_true(queue_take(queue, &patient, &step, &wake_at)); /* full */
+    assert_int_equal(step.rows, 64);
+    queue_give_back(queue, &step);
+    push(queue, last);
+    assert_false(queue_take(queue, &patient, &step, &wake_at));
+    while (clock_now() <= last->job.pushed)
+        ;
+    assert_true(queue_take(queue, &hasty, &step, &wake_at)); /* old */
+    queue_give_back(queue, &step);
+    assert_int_equal(early->ended + filler->ended + last->ended, 3);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(early);
+    free(filler);
+    free(last);
+}
+
+static void test_closed_waits_for_no_fuller_step(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *job = make(1, 4);
+    struct queue_step step;
+    int64_t wake_at;
+    assert_true(queue_step_init(&step, 64));
+    push(queue, job);
+    const struct queue_wish patient = {.budget = 64, .least = 64, .delay = 3600 * CLOCK_SECOND};
+    assert_false(queue_take(queue, &patient, &step, &wake_at));
+    queue_close(queue);
+    assert_true(queue_take(queue, &patient, &step, &wake_at));
+    queue_give_back(queue, &step);
+    assert_int_equal(job->ended, 1);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(job);
+}
+
+static void test_cancelled_jobs_end_once_and_not_in_the_callers_hands(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *waiting = make(3, 8), *started = make(100, 8), *other = make(1, 8);
+    struct queue_step step;
+    assert_true(queue_step_init(&step, 64));
+    assert_false(queue_cancel(queue, &waiting->job)); /* not pushed yet */
+    push(queue, started);
+    assert_true(take(queue, 64, &step));
+    push(queue, waiting);
+    push(queue, other);
+
+    assert_true(queue_cancel(queue, &waiting->job));
+    assert_false(queue_cancel(queue, &waiting->job));
+    assert_int_equal(waiting->ended, 0); /* not from within the call */
+    assert_true(queue_cancel(queue, &started->job));
+    assert_int_equal(queue_depth(queue).items, 8 + 1); /* what the step holds, and the other */
+    queue_expire(queue, clock_now());
+    assert_int_equal(waiting->ended, 1);
+    assert_int_equal(waiting->job.outcome, JOB_CANCELLED);
+    assert_int_equal(started->ended, 0);
+    queue_give_back(queue, &step);
+    assert_int_equal(started->ended, 1);
+    assert_int_equal(started->job.outcome, JOB_CANCELLED);
+
+    assert_true(take(queue, 64, &step));
+    assert_int_equal(step.items, 1);
+    queue_give_back(queue, &step);
+    assert_int_equal(other->job.outcome, JOB_DONE);
+    assert_false(queue_cancel(queue, &other->job));
+    assert_int_equal(queue_depth(queue).items + queue_depth(queue).tokens, 0);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(waiting);
+    free(started);
+    free(other);
+}
+
+/* A taker asleep must see what was cancelled, or its client would wait for nothing. */
+static void test_cancelling_wakes_a_taker_that_sleeps(void **state) {
+    (void)state;
+    struct queue *queue = queue_new(&wide);
+    struct probe_job *job = make(1, 8);
+    struct queue_step step;
+    int64_t wake_at;
+    assert_true(queue_step_init(&step, 64));
+    push(queue, job);
+    assert_false(queue_take(queue, &(struct queue_wish){.budget = 64, .least = 64}, &step, &wake_at));
+    assert_false(woken(queue));
+    assert_true(queue_cancel(queue, &job->job));
+    assert_true(woken(queue));
+    queue_expire(queue, clock_now());
+    assert_int_equal(job->ended, 1);
+    queue_step_free(&step);
+    queue_free(queue);
+    free(job);
+}
+
+/* Every division of a step of three jobs with items of 1 to 3 tokens. */
+static void test_a_step_divides_between_any_two_items(void **state) {
+    (void)state;
+    for (size_t items = 1; items < 30; items++) {
+        struct queue *queue = queue_new(&wide);
+        struct probe_job *jobs[3];
+        struct queue_step halves[2];
+        assert_true(queue_step_init(&halves[0], 256));
+        for (size_t i = 0; i < 3; i++) {
+            jobs[i] = make(10, 1);
+            for (uint32_t item = 0; item < 10; item++)
+                jobs[i]->items[item].length = 1 + (item + (uint32_t)i) % 3;
+            push(queue, jobs[i]);
+        }
+        assert_true(take(queue, 8 * 10, &halves[0])); /* in several turns */
+        assert_int_equal(halves[0].items, 30);
+        assert_true(halves[0].n_slices > 3);
+        const uint64_t rows = halves[0].rows;
+        assert_true(queue_step_split(&halves[0], items, &halves[1]));
+        assert_int_equal(halves[0].items, items);
+        assert_int_equal(halves[1].items, 30 - items);
+        assert_int_equal(halves[0].rows + halves[1].rows, rows);
+        size_t seen[3] = {0}, seen_rows[3] = {0};
+        for (int half = 0; half < 2; half++) {
+            size_t counted = 0, counted_rows = 0;
+            for (size_t i = 0; i < halves[half].n_slices; i++) {
+                const struct queue_slice *slice = &halves[half].slices[i];
+                size_t which = 0;
+                while (&jobs[which]->job != slice->job)
+                    which++;
+                assert_true(slice->count > 0);
+                assert_int_equal(slice->first, seen[which]);
+                assert_int_equal(slice->first_row, seen_rows[which]);
+                size_t length = 0;
+                for (size_t item = 0; item < slice->count; item++)
+                    length += jobs[which]->items[slice->first + item].length;
+                assert_int_equal(slice->rows, length);
+                seen[which] += slice->count;
+                seen_rows[which] += length;
+                counted += slice->count;
+                counted_rows += length;
+            }
+            assert_int_equal(counted, halves[half].items);
+            assert_int_equal(counted_rows, halves[half].rows);
+        }
+        queue_give_back(queue, &halves[1]);
+        queue_give_back(queue, &halves[0]);
+        for (size_t i = 0; i < 3; i++) {
+            assert_int_equal(jobs[i]->ended, 1);
+            assert_int_equal(jobs[i]->job.outcome, JOB_DONE);
+            free(jobs[i]);
+        }
+        queue_step_free(&halves[0]);
+        queue_step_free(&halves[1]);
+        queue_free(queue);
+    }
 }
 
 /* Retry-After: if 20 items took a time t, 400 more take 20 t. */
@@ -330,7 +573,7 @@ static void test_drain_time_follows_the_measured_pace(void **state) {
     push(queue, job);
     int64_t began = clock_now();
     while (!job->ended) {
-        assert_true(queue_take(queue, 10, &step));
+        assert_true(take(queue, 10, &step));
         nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
         queue_give_back(queue, &step);
     }
@@ -358,6 +601,13 @@ int main(void) {
         cmocka_unit_test(test_abandoned_with_a_step_under_way_ends_with_the_step),
         cmocka_unit_test(test_closed_computes_what_waits_and_takes_no_more),
         cmocka_unit_test(test_closing_wakes_a_waiting_engine),
+        cmocka_unit_test(test_a_push_wakes_only_a_taker_that_sleeps),
+        cmocka_unit_test(test_a_taker_that_wants_a_full_step_waits_for_one),
+        cmocka_unit_test(test_a_delay_holds_a_step_until_it_is_full_or_old),
+        cmocka_unit_test(test_closed_waits_for_no_fuller_step),
+        cmocka_unit_test(test_cancelled_jobs_end_once_and_not_in_the_callers_hands),
+        cmocka_unit_test(test_cancelling_wakes_a_taker_that_sleeps),
+        cmocka_unit_test(test_a_step_divides_between_any_two_items),
         cmocka_unit_test(test_drain_time_follows_the_measured_pace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
