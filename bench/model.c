@@ -1,10 +1,12 @@
 /* model.c - how long a model takes for a batch of pictures, once it is open.
  *
- *     bench/model --model DIR [--dtype float32|bfloat16] [--threads N] [--batch N] [--seconds S]
+ *     bench/model --model DIR [--dtype float32|bfloat16] [--threads N] [--batch N] [--seconds S] [--observe]
  *
  * Prints one JSON object: the median and the 90th percentile of single calls made within --seconds, in
  * milliseconds, and pictures per second at the median. Pictures are noise and differ from call to call, as in
- * train/peer.py, which times the same model in PyTorch.
+ * train/peer.py, which times the same model in PyTorch. With --observe every second call asks for the
+ * experts' load and the gates' entropy, as a server does; "observed_ratio" is the median of those calls to
+ * the others'.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -15,18 +17,20 @@
 #include "limoe.h"
 #include "timing.h"
 
-enum { MAX_CALLS = 1 << 20, WARM_UP = 20, SETS = 8 };
+enum { MAX_CALLS = 1 << 20, WARM_UP = 20, SETS = 7 }; /* SETS is odd: each kind of call meets each set */
 
 struct arguments {
     const char *model;
     struct limoe_options options;
     size_t batch;
     double seconds;
+    bool observe;
 };
 
 static int usage(void) {
     fputs(
-        "usage: bench/model --model DIR [--dtype float32|bfloat16] [--threads N] [--batch N] [--seconds S]\n",
+        "usage: bench/model --model DIR [--dtype float32|bfloat16] [--threads N] [--batch N] [--seconds S]\n"
+        "                   [--observe]\n",
         stderr);
     return 2;
 }
@@ -46,10 +50,13 @@ static bool read_dtype(const char *text, enum limoe_dtype *out) {
 }
 
 static bool read_arguments(int argc, char **argv, struct arguments *a) {
-    static const struct option known[] = {
-        {"model", required_argument, NULL, 'm'},   {"dtype", required_argument, NULL, 'd'},
-        {"threads", required_argument, NULL, 't'}, {"batch", required_argument, NULL, 'b'},
-        {"seconds", required_argument, NULL, 's'}, {0}};
+    static const struct option known[] = {{"model", required_argument, NULL, 'm'},
+                                          {"dtype", required_argument, NULL, 'd'},
+                                          {"threads", required_argument, NULL, 't'},
+                                          {"batch", required_argument, NULL, 'b'},
+                                          {"seconds", required_argument, NULL, 's'},
+                                          {"observe", no_argument, NULL, 'o'},
+                                          {0}};
     *a = (struct arguments){.batch = 1, .seconds = 5};
     int option;
     double number;
@@ -76,6 +83,9 @@ static bool read_arguments(int argc, char **argv, struct arguments *a) {
             if (!read_number(optarg, 0.1, 3600, &a->seconds))
                 return false;
             break;
+        case 'o':
+            a->observe = true;
+            break;
         default:
             return false;
         }
@@ -97,30 +107,50 @@ static bool make_items(const struct limoe_info *info, size_t n, struct limoe_ite
     return true;
 }
 
-/* items [SETS, batch], embeddings [batch, embed], ms [MAX_CALLS]. */
+/* Samples of one kind of call. */
+struct samples {
+    double *ms; /* [MAX_CALLS] */
+    size_t calls;
+};
+
+static double percentile(struct samples *s, size_t percent) {
+    qsort(s->ms, s->calls, sizeof *s->ms, by_value);
+    return s->ms[s->calls * percent / 100];
+}
+
+/* items [SETS, batch], embeddings [batch, embed]. Plain calls go to plain, the others to observed. */
 static enum limoe_status measure(struct limoe_model *model, const struct arguments *a,
-                                 const struct limoe_item *items, float *embeddings, double *ms,
-                                 struct limoe_error *err) {
-    size_t calls = 0;
+                                 const struct limoe_item *items, float *embeddings,
+                                 const struct limoe_routing *routing, struct samples *plain,
+                                 struct samples *observed, struct limoe_error *err) {
     double end = 0;
-    for (size_t i = 0; i <= WARM_UP || (calls < MAX_CALLS && now() < end); i++) {
+    for (size_t i = 0; i <= WARM_UP || (plain->calls < MAX_CALLS && now() < end); i++) {
+        bool observe = a->observe && i % 2;
+        struct samples *to = observe ? observed : plain;
         double start = now();
-        enum limoe_status status =
-            limoe_model_embed(model, items + i % SETS * a->batch, a->batch, embeddings, NULL, err);
+        enum limoe_status status = limoe_model_embed(model, items + i % SETS * a->batch, a->batch, embeddings,
+                                                     observe ? routing : NULL, err);
         if (status)
             return status;
         if (i >= WARM_UP)
-            ms[calls++] = (now() - start) * 1e3;
+            to->ms[to->calls++] = (now() - start) * 1e3;
         else
             end = now() + a->seconds;
     }
-    qsort(ms, calls, sizeof *ms, by_value);
-    printf("{\"model\": \"%s\", \"backend\": \"%s\", \"dtype\": \"%s\", \"threads\": %u, \"batch\": %zu, "
-           "\"calls\": %zu, \"median_ms\": %.4f, \"p90_ms\": %.4f, \"images_per_s\": %.1f}\n",
-           limoe_model_info(model)->name, limoe_model_backend(model),
-           limoe_dtype_name(limoe_model_dtype(model)), limoe_model_threads(model), a->batch, calls,
-           ms[calls / 2], ms[calls * 9 / 10], 1e3 * (double)a->batch / ms[calls / 2]);
     return LIMOE_OK;
+}
+
+static void report(const struct limoe_model *model, const struct arguments *a, struct samples *plain,
+                   struct samples *observed) {
+    double median = percentile(plain, 50);
+    printf("{\"model\": \"%s\", \"backend\": \"%s\", \"dtype\": \"%s\", \"threads\": %u, \"batch\": %zu, "
+           "\"calls\": %zu, \"median_ms\": %.4f, \"p90_ms\": %.4f, \"images_per_s\": %.1f",
+           limoe_model_info(model)->name, limoe_model_backend(model),
+           limoe_dtype_name(limoe_model_dtype(model)), limoe_model_threads(model), a->batch, plain->calls,
+           median, percentile(plain, 90), 1e3 * (double)a->batch / median);
+    if (observed->calls)
+        printf(", \"observed_ratio\": %.4f", percentile(observed, 50) / median);
+    puts("}");
 }
 
 int main(int argc, char **argv) {
@@ -136,18 +166,29 @@ int main(int argc, char **argv) {
     }
     struct limoe_item *items = calloc(SETS * a.batch, sizeof *items);
     float *embeddings = calloc(a.batch * limoe_model_info(model)->embed, sizeof *embeddings);
-    double *ms = malloc(MAX_CALLS * sizeof *ms);
-    if (!items || !embeddings || !ms || !make_items(limoe_model_info(model), SETS * a.batch, items))
+    const struct limoe_info *info = limoe_model_info(model);
+    const size_t cells = (size_t)info->moe_layers * LIMOE_MODALITIES;
+    struct limoe_routing routing = {.load = calloc(cells * info->experts + 1, sizeof *routing.load),
+                                    .entropy = calloc(cells + 1, sizeof *routing.entropy)};
+    struct samples plain = {.ms = malloc(MAX_CALLS * sizeof *plain.ms)};
+    struct samples observed = {.ms = malloc(MAX_CALLS * sizeof *observed.ms)};
+    if (!items || !embeddings || !plain.ms || !observed.ms || !routing.load || !routing.entropy ||
+        !make_items(limoe_model_info(model), SETS * a.batch, items))
         fputs("no memory\n", stderr);
-    else if (measure(model, &a, items, embeddings, ms, &err))
+    else if (measure(model, &a, items, embeddings, &routing, &plain, &observed, &err))
         fprintf(stderr, "%s\n", err.message);
-    else
+    else {
+        report(model, &a, &plain, &observed);
         exit_status = 0;
+    }
     if (items)
         free((void *)items[0].pixels);
     free(items);
     free(embeddings);
-    free(ms);
+    free(observed.ms);
+    free(plain.ms);
+    free(routing.entropy);
+    free(routing.load);
     limoe_model_close(model);
     return exit_status;
 }

@@ -171,11 +171,15 @@ uint32_t limoe_model_threads(const struct limoe_model *model);
 const char *limoe_model_fingerprint(const struct limoe_model *model);
 
 /* Which experts took which token. Rows are the items' tokens end to end, in item order. Any pointer may be
- * NULL. */
+ * NULL. After a failure, what was written or added is part of the truth: discard it. */
 struct limoe_routing {
     int32_t *expert; /* [moe_layers, rows, top_k], by descending gate, ties to the lower index */
     float *gate; /* [moe_layers, rows, top_k], the weight used in the combine; 0 where capacity dropped it */
     uint64_t *load; /* [moe_layers, LIMOE_MODALITIES, experts]: assignments made, ADDED to what is there */
+    /* [moe_layers, LIMOE_MODALITIES]: the entropy of the gate, -sum over all experts of p ln p before the top
+     * k is taken, in nats, summed over tokens and ADDED to what is there. Over the tokens of the modality it
+     * is the mean: 0 where the router is certain, ln(experts) where it does not care. */
+    double *entropy;
 };
 
 /* Embeds n items in one step: embeddings[n, embed], row i for item i, unit length. routing may be NULL.

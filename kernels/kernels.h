@@ -139,6 +139,10 @@ struct kernels_ops {
      * divides the kept gates by their sum. expert, gate [rows, top_k]. */
     void (*gate)(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
                  bool renormalize, int32_t *expert, float *gate);
+    /* entropy[rows] = -sum over e of p_e ln p_e, p = softmax of a row of logits[rows, experts]; 0 <= entropy
+     * <= ln experts but for rounding. */
+    void (*gate_entropy)(struct kernels *k, const float *logits, size_t rows, uint32_t experts,
+                         float *entropy);
     /* Fills the plan's arrays. expert [rows, top_k], negative where dropped. */
     void (*plan)(struct kernels *k, const int32_t *expert, size_t rows, uint32_t experts, uint32_t top_k,
                  struct kernels_plan plan);

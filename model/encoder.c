@@ -170,6 +170,26 @@ static void report_routing(const struct encoder *e, size_t layer, const struct r
     }
 }
 
+static double sum_rows(const float *x, size_t rows) {
+    double sum = 0;
+    for (size_t r = 0; r < rows; r++)
+        sum += x[r];
+    return sum;
+}
+
+/* Adds how undecided the layer's gate is. Rows are summed in their order, so a step's sum has one value. */
+static void report_entropy(struct encoder *e, size_t layer, double *entropy) {
+    const struct kernels_ops *op = e->k->ops;
+    const struct step *s = &e->step;
+    const struct workspace *w = &e->work;
+    const size_t rows = step_rows(s);
+    op->gate_entropy(e->k, w->logits, rows, e->config->moe.experts, w->entropy);
+    op->download(e->k, w->host_entropy, w->entropy, rows * sizeof *w->entropy);
+    entropy += layer * LIMOE_MODALITIES;
+    entropy[LIMOE_IMAGE] += sum_rows(w->host_entropy, s->image_rows);
+    entropy[LIMOE_TEXT] += sum_rows(w->host_entropy + s->image_rows, s->text_rows);
+}
+
 /* x += sum over a token's experts of gate * Expert(LN(x)) */
 static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *b, size_t layer,
                                  const struct routing_sink *sink, struct limoe_error *err) {
@@ -202,6 +222,8 @@ static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *
     }
     if (sink->to)
         report_routing(e, layer, sink);
+    if (sink->to && sink->to->entropy)
+        report_entropy(e, layer, sink->to->entropy);
     e->k->ops->plan(e->k, w->expert, rows, c->moe.experts, c->moe.top_k, w->plan);
     experts_forward(e->k, &experts, w->h, w->plan, w->gate, rows, scratch, w->x);
     return LIMOE_OK;

@@ -44,10 +44,13 @@ static bool reserve_routing(struct workspace *w, struct kernels *k, const struct
     w->logits = k->ops->alloc(k, rows * c->moe.experts * sizeof *w->logits);
     w->expert = k->ops->alloc(k, assignments * sizeof *w->expert);
     w->gate = k->ops->alloc(k, assignments * sizeof *w->gate);
+    w->entropy = k->ops->alloc(k, rows * sizeof *w->entropy);
     w->host_expert = malloc(assignments * sizeof *w->host_expert);
     w->host_kept = malloc(assignments * sizeof *w->host_kept);
     w->host_gate = malloc(assignments * sizeof *w->host_gate);
-    return w->logits && w->expert && w->gate && w->host_expert && w->host_kept && w->host_gate &&
+    w->host_entropy = malloc(rows * sizeof *w->host_entropy);
+    return w->logits && w->expert && w->gate && w->entropy && w->host_expert && w->host_kept &&
+           w->host_gate && w->host_entropy &&
            plan_alloc(k, rows, c->moe.experts, c->moe.top_k, &w->plan, NULL) == LIMOE_OK;
 }
 
@@ -78,9 +81,11 @@ enum limoe_status workspace_reserve(struct workspace *w, struct kernels *k, cons
 
 void workspace_release(struct workspace *w, struct kernels *k) {
     plan_release(k, &w->plan);
+    free(w->host_entropy);
     free(w->host_gate);
     free(w->host_kept);
     free(w->host_expert);
+    k->ops->release(k, w->entropy);
     k->ops->release(k, w->gate);
     k->ops->release(k, w->expert);
     k->ops->release(k, w->logits);

@@ -22,10 +22,12 @@ struct workspace {
     float *logits;   /* [rows, E] */
     int32_t *expert; /* [rows, K] */
     float *gate;     /* [rows, K] */
+    float *entropy;  /* [rows], of the gate; set only for who asks */
     struct kernels_plan plan;
     int32_t *host_expert; /* [rows, K], ordinary memory: for who asks about routing, and for capacity */
     int32_t *host_kept;   /* [rows, K], -1 where capacity dropped it; set only with "moe.capacity" */
     float *host_gate;     /* [rows, K] */
+    float *host_entropy;  /* [rows] */
 
     /* [sequences, …] */
     void *pooled; /* act [sequences, d] */

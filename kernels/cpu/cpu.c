@@ -100,6 +100,7 @@ static const struct kernels_ops ops = {
     .attention = cpu_attention,
     .router_logits = cpu_router_logits,
     .gate = cpu_gate,
+    .gate_entropy = cpu_gate_entropy,
     .plan = cpu_plan,
     .dispatch = cpu_dispatch,
     .combine = cpu_combine,

@@ -126,6 +126,34 @@ void cpu_gate(struct kernels *k, const float *logits, size_t rows, uint32_t expe
     threads_run(self->threads, job.chunks, gate_chunk, &job);
 }
 
+struct entropy_job {
+    const struct cpu *self;
+    const float *logits;
+    size_t rows;
+    uint32_t experts, chunks;
+    float *entropy;
+};
+
+static void entropy_chunk(void *context, uint32_t chunk, uint32_t thread) {
+    (void)thread;
+    const struct entropy_job *job = context;
+    size_t first, last;
+    chunk_range(job->rows, chunk, job->chunks, &first, &last);
+    for (size_t r = first; r < last; r++)
+        job->entropy[r] = job->self->isa->rows->softmax_entropy(job->logits + r * job->experts, job->experts);
+}
+
+void cpu_gate_entropy(struct kernels *k, const float *logits, size_t rows, uint32_t experts, float *entropy) {
+    const struct cpu *self = (struct cpu *)k;
+    struct entropy_job job = {.self = self,
+                              .logits = logits,
+                              .rows = rows,
+                              .experts = experts,
+                              .chunks = cpu_chunks(self, rows * (experts + PANEL), LEAST_SHARE / 4, rows),
+                              .entropy = entropy};
+    threads_run(self->threads, job.chunks, entropy_chunk, &job);
+}
+
 /* ---- plan, dispatch, combine ---- */
 
 /* A counting sort: counts, prefix sums, then each assignment to its expert's next slot, in order. offset[e]

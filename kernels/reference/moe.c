@@ -57,6 +57,26 @@ void reference_gate(struct kernels *k, const float *logits, size_t rows, uint32_
     }
 }
 
+/* A gate that underflows to 0 adds 0, the limit of p ln p. */
+void reference_gate_entropy(struct kernels *k, const float *logits, size_t rows, uint32_t experts,
+                            float *entropy) {
+    (void)k;
+    for (size_t r = 0; r < rows; r++) {
+        const float *logit = logits + r * experts;
+        float most = logit[0], sum = 0;
+        double h = 0;
+        for (uint32_t e = 1; e < experts; e++)
+            most = logit[e] > most ? logit[e] : most;
+        for (uint32_t e = 0; e < experts; e++)
+            sum += expf(logit[e] - most);
+        for (uint32_t e = 0; e < experts; e++) {
+            double p = softmax_at(logit, e, most, sum);
+            h -= p > 0 ? p * log(p) : 0;
+        }
+        entropy[r] = (float)h;
+    }
+}
+
 void reference_plan(struct kernels *k, const int32_t *expert, size_t rows, uint32_t experts, uint32_t top_k,
                     struct kernels_plan plan) {
     (void)k;

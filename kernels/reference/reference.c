@@ -125,6 +125,7 @@ static const struct kernels_ops ops = {
     .attention = reference_attention,
     .router_logits = reference_router_logits,
     .gate = reference_gate,
+    .gate_entropy = reference_gate_entropy,
     .plan = reference_plan,
     .dispatch = reference_dispatch,
     .combine = reference_combine,

@@ -65,6 +65,8 @@ void reference_router_logits(struct kernels *k, const float *x, const float *w, 
                              uint32_t experts, float *logits);
 void reference_gate(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
                     bool renormalize, int32_t *expert, float *gate);
+void reference_gate_entropy(struct kernels *k, const float *logits, size_t rows, uint32_t experts,
+                            float *entropy);
 void reference_plan(struct kernels *k, const int32_t *expert, size_t rows, uint32_t experts, uint32_t top_k,
                     struct kernels_plan plan);
 void reference_dispatch(struct kernels *k, const void *in, struct kernels_plan plan, uint32_t experts,

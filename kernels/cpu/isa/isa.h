@@ -71,6 +71,8 @@ struct row_ops {
     float (*sum_squares)(const float *x, size_t n);
     /* x[n] = softmax(x) in place. */
     void (*softmax)(float *x, size_t n);
+    /* -sum of p ln p, p = softmax(x[n]) */
+    float (*softmax_entropy)(const float *x, size_t n);
     /* out[n][16] = transpose of `rows` <= 16 rows of n 32-bit words that lie `stride` bytes apart at any
      * alignment; missing rows are zero columns. */
     void (*transpose)(const void *x, size_t stride, uint32_t rows, size_t n, uint32_t *out);

@@ -252,6 +252,23 @@ static void softmax(float *x, size_t n) {
         store(x, i, n, load(x, i, n) / total);
 }
 
+/* With w = exp(x - max x) and S = sum w, p = w / S and -sum p ln p = ln S - (sum w (x - max x)) / S: one
+ * logarithm, and two terms that are not negative. What lies further down than `least`, -inf too, is
+ * taken for it: there w is 0 in float32, and so is 0 times a finite number. */
+static float softmax_entropy(const float *x, size_t n) {
+    const vf least = v_set(-200);
+    vf most = v_set(row_greatest(x, n)), sum = v_zero(), weighted = v_zero();
+    for (size_t i = 0; i < n; i += LANES) {
+        vf v = n - i >= LANES ? v_load(x + i) : v_load_part_or(x + i, n - i, -INFINITY);
+        vf below = v_max(least, v - most);
+        vf w = v_exp2(below * v_set(LOG2_E));
+        sum = sum + w;
+        weighted = v_fma(w, below, weighted);
+    }
+    float total = v_sum(sum);
+    return logf(total) - v_sum(weighted) / total;
+}
+
 /* ---- the rest ---- */
 
 static void divide(const float *x, float divisor, size_t n, bool bf16, void *out_act) {
@@ -338,5 +355,6 @@ const struct row_ops isa_name(rows) = {
     .mean = mean,
     .sum_squares = sum_squares,
     .softmax = softmax,
+    .softmax_entropy = softmax_entropy,
     .transpose = transpose,
 };

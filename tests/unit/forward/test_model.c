@@ -212,13 +212,14 @@ struct decisions {
     int32_t *expert;
     float *gate;
     uint64_t load[LAYERS][LIMOE_MODALITIES][EXPERTS];
+    double entropy[LAYERS][LIMOE_MODALITIES];
     struct limoe_routing to;
 };
 
 static void decisions_create(struct decisions *d, size_t rows) {
     *d = (struct decisions){.expert = calloc(LAYERS * rows * TOP_K, sizeof *d->expert),
                             .gate = calloc(LAYERS * rows * TOP_K, sizeof *d->gate)};
-    d->to = (struct limoe_routing){d->expert, d->gate, &d->load[0][0][0]};
+    d->to = (struct limoe_routing){d->expert, d->gate, &d->load[0][0][0], &d->entropy[0][0]};
 }
 
 static void decisions_free(struct decisions *d) {
@@ -238,6 +239,7 @@ static void test_routing_in_item_order(void **state) {
     float *z = calloc(N, EMBED * sizeof *z), unobserved[EMBED];
     struct decisions all;
     uint64_t load[LAYERS][LIMOE_MODALITIES][EXPERTS] = {0};
+    double entropy[LAYERS][LIMOE_MODALITIES] = {{0}};
     decisions_create(&all, rows);
     embed(m, items, N, z, &all.to);
     size_t row = 0;
@@ -254,16 +256,36 @@ static void test_routing_in_item_order(void **state) {
                                 assignments * sizeof *one.gate);
             for (size_t a = 0; a < assignments; a++)
                 load[layer][items[i].modality][all.expert[at + a]]++;
+            entropy[layer][items[i].modality] += one.entropy[layer][items[i].modality];
+            assert_true(one.entropy[layer][!items[i].modality] == 0); /* the other modality has no tokens */
         }
         embed(m, &items[i], 1, unobserved, NULL); /* looking does not change the answer */
         assert_memory_equal(unobserved, z, sizeof unobserved);
         decisions_free(&one);
     }
     assert_memory_equal(load, all.load, sizeof load);
+    const double most = (double)rows * log(EXPERTS);
+    for (size_t layer = 0; layer < LAYERS; layer++) {
+        for (int modality = 0; modality < LIMOE_MODALITIES; modality++) {
+            double got = all.entropy[layer][modality];
+            assert_true(got > 0 && got < most);
+            assert_true(fabs(got - entropy[layer][modality]) <= 1e-9 * most);
+        }
+    }
 
     /* Load is added to what is there; pointers that are NULL are left out. */
-    const struct limoe_routing only_load = {NULL, NULL, &all.load[0][0][0]};
+    const struct limoe_routing only_load = {.load = &all.load[0][0][0]};
     embed(m, items, N, z, &only_load);
+    /* So is entropy, and a call's is the same to the last bit each time. */
+    double twice[LAYERS][LIMOE_MODALITIES] = {{0}};
+    const struct limoe_routing only_entropy = {.entropy = &twice[0][0]};
+    embed(m, items, N, z, &only_entropy);
+    assert_memory_equal(twice, all.entropy, sizeof twice);
+    embed(m, items, N, z, &only_entropy);
+    for (size_t layer = 0; layer < LAYERS; layer++) {
+        for (int modality = 0; modality < LIMOE_MODALITIES; modality++)
+            assert_true(fabs(twice[layer][modality] - 2 * all.entropy[layer][modality]) <= 1e-9 * most);
+    }
     for (size_t i = 0; i < LAYERS * LIMOE_MODALITIES * EXPERTS; i++)
         assert_int_equal((&all.load[0][0][0])[i], 2 * (&load[0][0][0])[i]);
     decisions_free(&all);

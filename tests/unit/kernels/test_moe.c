@@ -93,7 +93,35 @@ static void ties_go_to_the_lower_index(void **state) {
     for_each_fixture(one_thread, check_ties);
 }
 
-/* ---- plan, dispatch, combine ---- */
+/* From one expert certain to all alike, and where gates underflow or a logit is -inf. */
+static void check_entropy(const struct fixture *f) {
+    enum { ROWS = 333, MOST = 33 };
+    static float logits[ROWS * MOST], want[ROWS], got[ROWS], one;
+    struct random_stream s = {5};
+    for (size_t i = 0; i < sizeof expert_counts / sizeof *expert_counts; i++) {
+        uint32_t experts = expert_counts[i];
+        const float scales[] = {0, 0.1f, 1, 4, 3000};
+        for (size_t r = 0; r < ROWS; r++)
+            for (uint32_t e = 0; e < experts; e++)
+                logits[r * experts + e] = random_float(&s) * scales[r % 5] + (r % 2 ? 90.0f : 0.0f);
+        logits[4 * experts + experts - 1] = experts > 1 ? -INFINITY : 0;
+        f->reference->ops->gate_entropy(f->reference, logits, ROWS, experts, want);
+        f->cpu->ops->gate_entropy(f->cpu, logits, ROWS, experts, got);
+        assert_close(f, "entropy", got, want, ROWS, 4e-6f, 4e-6f);
+        for (size_t r = 0; r < ROWS; r++)
+            assert_true(got[r] >= 0 && got[r] <= logf((float)experts) * 1.000001f);
+        assert_true(fabsf(got[0] - logf((float)experts)) <= 1e-6f);
+        f->cpu->ops->gate_entropy(f->cpu, logits + 7 * experts, 1, experts, &one);
+        assert_same_bits(f, "entropy of one row", &one, got + 7, sizeof one);
+    }
+}
+
+static void entropy_agrees(void **state) {
+    (void)state;
+    for_each_fixture(few_threads, check_entropy);
+}
+
+static void gate_agrees(, dispatch, combine ---- */
 
 enum { ROWS = 217, TOP_K = 3, EXPERTS = 9, SLOTS = ROWS * TOP_K };
 
@@ -216,6 +244,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(router_agrees),
         cmocka_unit_test(gate_agrees),
+        cmocka_unit_test(entropy_agrees),
         cmocka_unit_test(ties_go_to_the_lower_index),
         cmocka_unit_test(plan_dispatch_and_combine_agree),
         cmocka_unit_test(combine_adds_experts_ascending),
