@@ -81,6 +81,11 @@ static void put_string(const struct log *log, struct buffer *line, const char *k
     }
 }
 
+static void put_id(const struct log *log, struct buffer *line, const char *key, const char *id) {
+    if (id && *id)
+        put_string(log, line, key, id);
+}
+
 static void put_number(const struct log *log, struct buffer *line, const char *key, uint64_t value) {
     buffer_print(line, log->format == LOG_JSON ? ",\"%s\":%llu" : " %s=%llu", key, (unsigned long long)value);
 }
@@ -143,5 +148,8 @@ void log_request(struct log *log, const struct log_request *request) {
     put_milliseconds(log, &line, "inference_ms", request->inference_ns);
     put_milliseconds(log, &line, "total_ms", request->total_ns);
     put_string(log, &line, "request_id", request->request_id);
+    put_id(log, &line, "trace_id", request->trace_id);
+    put_id(log, &line, "span_id", request->span_id);
+    put_id(log, &line, "parent_id", request->parent_id);
     end(log, &line);
 }

@@ -1,0 +1,237 @@
+/* guard.c - one list of connections, and one epoll set for the sockets of suspended ones.
+ *
+ * The library's own timeout is for silence: a client that sends a byte a second never meets it. Here the
+ * limits are for the whole of a thing, whatever trickles in meanwhile. And while a call is being worked on
+ * the library does not look at its socket at all; the epoll set does.
+ *
+ * One lock for everything. It is held for a few list operations; by the sweep for a walk over the
+ * connections once a second, and over those who have gone otherwise.
+ */
+#include "http/guard.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "observe/clock.h"
+
+#define SWEEP_NS   CLOCK_SECOND
+#define GONE_BATCH 64
+/* A client that reads, but more slowly than this, holds its answer's memory to no purpose. */
+#define LEAST_READ_RATE (16u * 1024) /* bytes a second */
+
+enum doing {
+    DOING_WAITING,   /* for a head, complete; also for the TLS handshake before the first */
+    DOING_RECEIVING, /* a body */
+    DOING_WORKING,   /* the request is ours: no limit on the client */
+    DOING_ANSWERING,
+    DOING_NOTHING, /* shut down by the sweep */
+};
+
+struct guarded {
+    struct guarded *prev, *next;
+    int fd;
+    enum doing doing;
+    int64_t limit; /* when what it is doing must be over; 0: no limit */
+    void (*gone)(void *arg);
+    void *arg;
+};
+
+struct guard {
+    struct guard_limits limits;
+    bool encrypted;
+    int epoll;
+    pthread_mutex_t lock;
+    struct guarded *first;
+    int64_t swept;
+};
+
+/* ---- life */
+
+enum limoe_status guard_new(const struct guard_limits *limits, bool encrypted, struct guard **out,
+                            struct limoe_error *err) {
+    struct guard *guard = calloc(1, sizeof *guard);
+    if (!guard || pthread_mutex_init(&guard->lock, NULL) != 0) {
+        free(guard);
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to watch over connections");
+    }
+    guard->limits = *limits;
+    guard->encrypted = encrypted;
+    guard->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (guard->epoll < 0) {
+        int code = errno;
+        guard_free(guard);
+        return limoe_fail(err, LIMOE_IO, "cannot watch over connections: %s", strerror(code));
+    }
+    *out = guard;
+    return LIMOE_OK;
+}
+
+void guard_free(struct guard *guard) {
+    if (!guard)
+        return;
+    if (guard->epoll >= 0)
+        close(guard->epoll);
+    pthread_mutex_destroy(&guard->lock);
+    free(guard);
+}
+
+/* ---- entries */
+
+static int64_t after(int64_t now, uint64_t seconds) {
+    return seconds ? now + (int64_t)seconds * CLOCK_SECOND : 0;
+}
+
+/* A second more than the library gives to silence, so that those who are found here have sent something. */
+static int64_t head_limit(const struct guard *guard, int64_t now) {
+    return after(now, guard->limits.idle_seconds ? guard->limits.idle_seconds + 1u : 0);
+}
+
+struct guarded *guard_open(struct guard *guard, int fd, int64_t now) {
+    struct guarded *entry = malloc(sizeof *entry);
+    if (!entry)
+        return NULL;
+    pthread_mutex_lock(&guard->lock);
+    *entry = (struct guarded){.next = guard->first, .fd = fd, .limit = head_limit(guard, now)};
+    if (entry->next)
+        entry->next->prev = entry;
+    guard->first = entry;
+    pthread_mutex_unlock(&guard->lock);
+    return entry;
+}
+
+static void forget(struct guard *guard, struct guarded *entry) {
+    if (entry->gone)
+        epoll_ctl(guard->epoll, EPOLL_CTL_DEL, entry->fd, NULL);
+    entry->gone = NULL;
+}
+
+void guard_close(struct guard *guard, struct guarded *entry) {
+    if (!entry)
+        return;
+    pthread_mutex_lock(&guard->lock);
+    forget(guard, entry);
+    if (entry->prev)
+        entry->prev->next = entry->next;
+    else
+        guard->first = entry->next;
+    if (entry->next)
+        entry->next->prev = entry->prev;
+    pthread_mutex_unlock(&guard->lock);
+    free(entry);
+}
+
+static bool turn_to(struct guard *guard, struct guarded *entry, enum doing doing, int64_t limit) {
+    pthread_mutex_lock(&guard->lock);
+    bool open = entry->doing != DOING_NOTHING;
+    if (open) {
+        entry->doing = doing;
+        entry->limit = limit;
+    }
+    pthread_mutex_unlock(&guard->lock);
+    return open;
+}
+
+bool guard_receiving(struct guard *guard, struct guarded *entry, int64_t now) {
+    return turn_to(guard, entry, DOING_RECEIVING, after(now, guard->limits.receive_seconds));
+}
+
+bool guard_working(struct guard *guard, struct guarded *entry) {
+    return turn_to(guard, entry, DOING_WORKING, 0);
+}
+
+bool guard_answering(struct guard *guard, struct guarded *entry, size_t size, int64_t now) {
+    uint64_t idle = guard->limits.idle_seconds;
+    return turn_to(guard, entry, DOING_ANSWERING, after(now, idle ? idle + 1 + size / LEAST_READ_RATE : 0));
+}
+
+bool guard_waiting(struct guard *guard, struct guarded *entry, int64_t now) {
+    return turn_to(guard, entry, DOING_WAITING, head_limit(guard, now));
+}
+
+/* ---- who has gone */
+
+/* A socket that the set does not take (no memory) is not watched: its call is computed for nobody, as it was
+ * before anyone looked. */
+void guard_watch(struct guard *guard, struct guarded *entry, void (*gone)(void *arg), void *arg) {
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = entry};
+    pthread_mutex_lock(&guard->lock);
+    if (!entry->gone && epoll_ctl(guard->epoll, EPOLL_CTL_ADD, entry->fd, &event) == 0) {
+        entry->gone = gone;
+        entry->arg = arg;
+    }
+    pthread_mutex_unlock(&guard->lock);
+}
+
+void guard_unwatch(struct guard *guard, struct guarded *entry) {
+    pthread_mutex_lock(&guard->lock);
+    forget(guard, entry);
+    pthread_mutex_unlock(&guard->lock);
+}
+
+int guard_fd(const struct guard *guard) {
+    return guard->epoll;
+}
+
+static void call_back(struct guard *guard) {
+    struct epoll_event events[GONE_BATCH];
+    int n;
+    do {
+        n = epoll_wait(guard->epoll, events, GONE_BATCH, 0);
+        for (int i = 0; i < n; i++) {
+            const struct guarded *entry = events[i].data.ptr; /* of the set, so watched, so alive */
+            entry->gone(entry->arg);
+        }
+    } while (n == GONE_BATCH);
+}
+
+/* ---- who is slow */
+
+/* Nothing of an answer has been sent, and with the lock held nothing will be: the connection's thread asks
+ * before it answers. What does not fit into the socket's buffer is not worth waiting for. */
+static void say_timeout(int fd, unsigned seconds) {
+    char body[256], answer[512];
+    int size = snprintf(body, sizeof body,
+                        "{\"error\":{\"message\":\"the body did not come in within %u s\",\"type\":"
+                        "\"invalid_request_error\",\"param\":null,\"code\":\"request_timeout\"}}\n",
+                        seconds);
+    int all = snprintf(answer, sizeof answer,
+                       "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\n"
+                       "Content-Length: %d\r\nConnection: close\r\n\r\n%s",
+                       size, body);
+    ssize_t sent = send(fd, answer, (size_t)all, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)sent;
+}
+
+static size_t shut_slow(struct guard *guard, int64_t now) {
+    size_t n = 0;
+    for (struct guarded *entry = guard->first; entry; entry = entry->next) {
+        if (!entry->limit || now < entry->limit)
+            continue;
+        if (entry->doing == DOING_RECEIVING && !guard->encrypted)
+            say_timeout(entry->fd, guard->limits.receive_seconds);
+        shutdown(entry->fd, SHUT_RDWR); /* wakes the connection's thread, which closes it */
+        entry->doing = DOING_NOTHING;
+        entry->limit = 0;
+        n++;
+    }
+    return n;
+}
+
+size_t guard_sweep(struct guard *guard, int64_t now) {
+    size_t slow = 0;
+    pthread_mutex_lock(&guard->lock);
+    call_back(guard);
+    if (now - guard->swept >= SWEEP_NS) {
+        guard->swept = now;
+        slow = shut_slow(guard, now);
+    }
+    pthread_mutex_unlock(&guard->lock);
+    return slow;
+}
