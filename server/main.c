@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "options/suggest.h"
 
 static const struct {
     const char *name;
@@ -47,7 +48,7 @@ static int run(int argc, char **argv) {
             return commands[i].run(argc - 1, argv + 1);
         names[i] = commands[i].name;
     }
-    const char *meant = cli_suggest(name, names, COMMANDS);
+    const char *meant = suggest(name, names, COMMANDS, sizeof *names);
     if (meant)
         return cli_usage(NULL, "there is no command \"%s\"; did you mean \"%s\"?", name, meant);
     return cli_usage(NULL, "there is no command \"%s\"", name);

@@ -1,5 +1,4 @@
-/* cli.c - options, messages, files and the model, for every subcommand but serve (which has its own options).
- * One thread. */
+/* cli.c - messages, options, files and the model, for every subcommand. One thread. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -38,138 +37,29 @@ int cli_usage(const char *command, const char *format, ...) {
     return CLI_USAGE;
 }
 
-/* Edits (insert, delete, replace a letter, swap neighbours) from a to b; names are short. */
-static size_t edit_distance(const char *a, const char *b) {
-    enum { LONGEST = 32 };
-    const size_t n = strlen(a), m = strlen(b);
-    size_t cost[LONGEST + 1][LONGEST + 1];
-    if (n > LONGEST || m > LONGEST)
-        return LONGEST;
-    for (size_t i = 0; i <= n; i++)
-        cost[i][0] = i;
-    for (size_t j = 0; j <= m; j++)
-        cost[0][j] = j;
-    for (size_t i = 1; i <= n; i++)
-        for (size_t j = 1; j <= m; j++) {
-            size_t best = cost[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            if (cost[i - 1][j] + 1 < best)
-                best = cost[i - 1][j] + 1;
-            if (cost[i][j - 1] + 1 < best)
-                best = cost[i][j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                cost[i - 2][j - 2] + 1 < best)
-                best = cost[i - 2][j - 2] + 1;
-            cost[i][j] = best;
-        }
-    return cost[n][m];
-}
-
-const char *cli_suggest(const char *wrong, const char *const *names, size_t n) {
-    const char *best = NULL;
-    size_t least = 3; /* more edits than two are another word */
-    for (size_t i = 0; i < n; i++) {
-        const size_t distance = edit_distance(wrong, names[i]);
-        if (distance < least && distance < strlen(names[i])) {
-            least = distance;
-            best = names[i];
-        }
-    }
-    return best;
-}
-
 /* ---- options ---- */
 
-static int unknown_option(const struct cli *cli, const char *argument) {
-    const char *names[32];
-    char name[64];
-    size_t n = 0;
-    for (const struct option *flag = cli->flags; flag->name && n < sizeof names / sizeof *names; flag++)
-        names[n++] = flag->name;
-    snprintf(name, sizeof name, "%s", argument + strspn(argument, "-"));
-    name[strcspn(name, "=")] = '\0';
-    const char *meant = cli_suggest(name, names, n);
-    if (meant)
-        return cli_usage(cli->command, "%s has no option \"%s\"; did you mean --%s?", cli->command, argument,
-                         meant);
-    return cli_usage(cli->command, "%s has no option \"%s\"", cli->command, argument);
-}
+const struct option_choice cli_dtypes[] = {
+    {"auto", LIMOE_DTYPE_AUTO},
+    {"float32", LIMOE_FLOAT32},
+    {"bfloat16", LIMOE_BFLOAT16},
+    {NULL, 0},
+};
 
-/* Why getopt stopped: a value is missing, a value is one too many, or there is no such option. */
-static int bad_option(const struct cli *cli, int flag) {
-    const char *argument = cli->argv[optind - 1];
-    if (flag == ':')
-        return cli_usage(cli->command, "%s: %s needs a value", cli->command, argument);
-    for (const struct option *known = cli->flags; known->name; known++)
-        if (optopt && known->val == optopt)
-            return cli_usage(cli->command, "%s: --%s takes no value", cli->command, known->name);
-    if (optopt) /* a letter, perhaps of several in one argument */
-        return cli_usage(cli->command, "%s has no option \"-%c\"", cli->command, optopt);
-    return unknown_option(cli, argument);
-}
-
-static bool read_dtype(const struct cli *cli, const char *value, enum limoe_dtype *out) {
-    if (strcmp(value, "auto") == 0)
-        *out = LIMOE_DTYPE_AUTO;
-    else if (strcmp(value, "float32") == 0)
-        *out = LIMOE_FLOAT32;
-    else if (strcmp(value, "bfloat16") == 0)
-        *out = LIMOE_BFLOAT16;
-    else {
-        cli_usage(cli->command, "--dtype is \"%s\"; accepted: auto, float32, bfloat16", value);
+bool cli_options(const struct option_command *command, int argc, char *const *argv, void *target,
+                 struct arena *arena, struct options *out, int *status) {
+    struct limoe_error err;
+    if (options_read(command, argc, argv, target, arena, out, &err) != LIMOE_OK) {
+        *status = cli_usage(command->name, "%s", err.message);
         return false;
     }
-    return true;
-}
-
-bool cli_number(const struct cli *cli, const char *option, const char *value, size_t least, size_t most,
-                size_t *out) {
-    const size_t digits = strspn(value, "0123456789");
-    const unsigned long long number = digits && digits < 19 && !value[digits] ? strtoull(value, NULL, 10) : 0;
-    if (!digits || digits >= 19 || value[digits] || number < least || number > most) {
-        cli_usage(cli->command, "--%s is \"%s\"; accepted: a whole number from %zu to %zu", option, value,
-                  least, most);
-        return false;
-    }
-    *out = (size_t)number;
-    return true;
-}
-
-int cli_next(struct cli *cli, int *status) {
-    opterr = 0;
-    for (;;) {
-        size_t threads;
-        const int flag = getopt_long(cli->argc, cli->argv, ":h", cli->flags, NULL);
-        *status = CLI_USAGE;
-        switch (flag) {
-        case -1:
-            return CLI_END;
-        case 'h':
-            fputs(cli->help, stdout);
-            *status = CLI_OK;
-            return CLI_STOP;
-        case '?':
-        case ':':
-            *status = bad_option(cli, flag);
-            return CLI_STOP;
-        case 1:
-            cli->model = optarg;
-            break;
-        case 2:
-            if (!read_dtype(cli, optarg, &cli->compute.dtype))
-                return CLI_STOP;
-            break;
-        case 3:
-            if (!cli_number(cli, "threads", optarg, 1, 1024, &threads))
-                return CLI_STOP;
-            cli->compute.threads = (uint32_t)threads;
-            break;
-        case 4:
-            cli->json = true;
-            break;
-        default:
-            return flag;
-        }
-    }
+    if (out->asked != OPTIONS_SHOW_HELP)
+        return true;
+    struct buffer help = {0};
+    options_help(command, target, &help);
+    *status = cli_print(&help, false) ? CLI_OK : CLI_INPUT;
+    buffer_free(&help);
+    return false;
 }
 
 /* ---- work ---- */

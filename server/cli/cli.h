@@ -6,15 +6,16 @@
 #ifndef LIMOE_CLI_H
 #define LIMOE_CLI_H
 
-#include <getopt.h>
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cli/model_dir.h"
 #include "codec/arena.h"
 #include "codec/buffer.h"
 #include "codec/prepare.h"
 #include "codec/request.h"
 #include "limoe.h"
+#include "options/options.h"
 
 enum { CLI_OK = 0, CLI_INPUT = 1, CLI_USAGE = 2 };
 
@@ -28,47 +29,51 @@ int cli_inspect(int argc, char **argv);
 void cli_complain(const char *format, ...) __attribute__((format(printf, 1, 2), cold));
 /* The same, with a pointer to `limoe COMMAND --help` (COMMAND may be NULL). Returns CLI_USAGE. */
 int cli_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
-/* The name (of n) that `wrong` was probably meant to be, or NULL. */
-const char *cli_suggest(const char *wrong, const char *const *names, size_t n);
 
 /* ---- options ---- */
 
+/* What classify and embed share. */
 struct cli {
-    const char *command;
-    const char *help;
-    const struct option *flags; /* CLI_FLAGS and the subcommand's own, whose values are CLI_OWN and up */
-    int argc;
-    char **argv;
-
-    /* What the shared options said. */
-    const char *model; /* NULL: not given */
+    const char *model; /* NULL: not named */
     struct limoe_options compute;
     bool json;
 };
 
-enum { CLI_END = -1, CLI_STOP = -2, CLI_OWN = 1000 };
+extern const struct option_choice cli_dtypes[];
 
-/* For classify and embed. */
-#define CLI_FLAGS                                                                                            \
-    {"model", required_argument, NULL, 1}, {"dtype", required_argument, NULL, 2},                            \
-        {"threads", required_argument, NULL, 3}, {"json", no_argument, NULL, 4}, {                           \
-        "help", no_argument, NULL, 'h'                                                                       \
+/* Rows for any command with such fields; `at` is the field's offset. */
+#define CLI_MODEL_ROW(at)                                                                                    \
+    {                                                                                                        \
+        .name = "model", .kind = OPTION_STRING, .offset = (at), .metavar = "DIR", .help = "model directory", \
+        .fallback = MODEL_DIR_DEFAULT                                                                        \
     }
+#define CLI_DTYPE_ROW(at)                                                                                    \
+    {                                                                                                        \
+        .name = "dtype", .kind = OPTION_CHOICE, .offset = (at), .choices = cli_dtypes, .metavar = "TYPE",    \
+        .help = "auto, float32 or bfloat16; auto is bfloat16 where the processor has it"                     \
+    }
+#define CLI_THREADS_ROW(at)                                                                                  \
+    {                                                                                                        \
+        .name = "threads", .kind = OPTION_UNSIGNED, .offset = (at), .least = 1, .most = 1024,                \
+        .metavar = "N", .help = "compute threads", .fallback = "one for each processor allowed"              \
+    }
+#define CLI_JSON_ROW(at, text)                                                                               \
+    { .name = "json", .only_flag = true, .kind = OPTION_SWITCH, .offset = (at), .help = (text) }
+#define CLI_HELP_ROW                                                                                         \
+    { .name = "help", .letter = 'h', .kind = OPTION_HELP, .help = "print this" }
+/* All of them, for the struct cli at `at`. */
+#define CLI_ROWS(at)                                                                                         \
+    CLI_MODEL_ROW((at) + offsetof(struct cli, model)),                                                       \
+        CLI_DTYPE_ROW((at) + offsetof(struct cli, compute.dtype)),                                           \
+        CLI_THREADS_ROW((at) + offsetof(struct cli, compute.threads)),                                       \
+        CLI_JSON_ROW((at) + offsetof(struct cli, json),                                                      \
+                     "print the object that the HTTP route answers with"),                                   \
+        CLI_HELP_ROW
 
-#define CLI_FLAGS_HELP                                                                                       \
-    "  --model DIR       model directory (default: " MODEL_DIR_DEFAULT ")\n"                                 \
-    "  --dtype TYPE      auto, float32 or bfloat16 (default auto: bfloat16 where the processor has it)\n"    \
-    "  --threads N       compute threads (default: one for each processor allowed)\n"                        \
-    "  --json            print the object that the HTTP route answers with\n"                                \
-    "  -h, --help        print this\n"
-
-/* The subcommand's next option (its value in optarg); shared ones are taken care of. CLI_END: only operands
- * are left, from argv[optind]. CLI_STOP: exit with *status. */
-int cli_next(struct cli *cli, int *status);
-
-/* A whole number from `least` to `most` in an option's value. False: complained. */
-bool cli_number(const struct cli *cli, const char *option, const char *value, size_t least, size_t most,
-                size_t *out);
+/* Reads a command's options over the defaults in *target and answers --help itself. False: exit with *status.
+ * The arena holds what `out` and *target point to. */
+bool cli_options(const struct option_command *command, int argc, char *const *argv, void *target,
+                 struct arena *arena, struct options *out, int *status);
 
 /* ---- work ---- */
 

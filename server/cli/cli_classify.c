@@ -7,32 +7,10 @@
 #include "codec/answer.h"
 #include "codec/classify.h"
 
-enum { FLAG_LABELS = CLI_OWN, FLAG_LABEL, FLAG_TEMPLATE, FLAG_TOP_K };
-
-static const struct option flags[] = {
-    CLI_FLAGS,
-    {"labels", required_argument, NULL, FLAG_LABELS},
-    {"label", required_argument, NULL, FLAG_LABEL},
-    {"template", required_argument, NULL, FLAG_TEMPLATE},
-    {"top-k", required_argument, NULL, FLAG_TOP_K},
-    {NULL, 0, NULL, 0},
-};
-
-static const char help[] =
-    "usage: limoe classify --labels \"cat,dog\" [options] IMAGE...\n"
-    "\n"
-    "Says which of the labels fits each picture (\"-\": standard input), without training.\n"
-    "\n"
-    "  --labels A,B,…    labels, separated by commas; may be repeated\n"
-    "  --label TEXT      one label, taken whole, commas and all; may be repeated\n"
-    "  --template T      a prompt with {} for the label (\"a picture of a {}\"); several are ensembled\n"
-    "                    (default {})\n"
-    "  --top-k K         print the K best labels (default: all)\n" CLI_FLAGS_HELP "\n"
-    "Exit status: 0, or 1 when a picture could not be read (the others are answered), or 2 for a wrong "
-    "option.\n";
-
 /* What the command line asks. The lists live in the arena; there is room for whatever argv can hold. */
 struct task {
+    struct cli cli;
+    struct option_list asked; /* --labels, --label, --template */
     struct arena *arena;
     struct text *labels, *templates; /* what request points to */
     struct classify_request request; /* its images are those that could be read */
@@ -43,6 +21,49 @@ struct task {
     struct limoe_item *items;
     size_t *index; /* [n_images]: which path */
     struct usage usage;
+};
+
+/* The one place that knows the lists' rows. */
+enum row { ROW_LABELS, ROW_LABEL, ROW_TEMPLATE };
+
+static const struct option_row table[] = {
+    [ROW_LABELS] = {.name = "labels",
+                    .kind = OPTION_LIST,
+                    .offset = offsetof(struct task, asked),
+                    .metavar = "A,B,...",
+                    .help = "labels, separated by commas; may be repeated"},
+    [ROW_LABEL] = {.name = "label",
+                   .kind = OPTION_LIST,
+                   .offset = offsetof(struct task, asked),
+                   .metavar = "TEXT",
+                   .help = "one label, taken whole, commas and all; may be repeated"},
+    [ROW_TEMPLATE] = {.name = "template",
+                      .kind = OPTION_LIST,
+                      .offset = offsetof(struct task, asked),
+                      .metavar = "T",
+                      .help = "a prompt with {} for the label (\"a picture of a {}\"); several are ensembled",
+                      .fallback = "{}"},
+    {.name = "top-k",
+     .only_flag = true,
+     .kind = OPTION_U64,
+     .offset = offsetof(struct task, request.top_k),
+     .least = 1,
+     .most = REQUEST_MAX_LABELS,
+     .metavar = "K",
+     .help = "print the K best labels",
+     .fallback = "all"},
+    CLI_ROWS(offsetof(struct task, cli)),
+};
+
+static const struct option_command command = {
+    .name = "classify",
+    .usage = "limoe classify --labels \"cat,dog\" [options] IMAGE...",
+    .about = "Says which of the labels fits each picture (\"-\": standard input), without training.",
+    .more =
+        "Exit status: 0, or 1 when a picture could not be read (the others are answered), or 2 for a wrong "
+        "option.",
+    .table = table,
+    .n = sizeof table / sizeof *table,
 };
 
 static struct text trimmed(struct text text) {
@@ -88,26 +109,24 @@ static bool check_utf8(const struct text *texts, size_t n, const char *option, i
 }
 
 /* False: exit with *status. */
-static bool parse(struct task *task, struct cli *cli, int *status) {
+static bool parse(struct task *task, int argc, char **argv, int *status) {
     struct classify_request *request = &task->request;
+    struct options options;
     struct api_error error;
-    for (int flag; (flag = cli_next(cli, status)) != CLI_END;) {
-        switch (flag) {
-        case FLAG_LABELS:
-            split_labels(task, optarg);
+    if (!cli_options(&command, argc, argv, task, task->arena, &options, status))
+        return false;
+    for (size_t i = 0; i < task->asked.n; i++) {
+        const char *value = task->asked.values[i].value;
+        switch ((enum row)(task->asked.values[i].option - table)) {
+        case ROW_LABELS:
+            split_labels(task, value);
             break;
-        case FLAG_LABEL:
-            task->labels[request->n_labels++] = text_of(optarg);
+        case ROW_LABEL:
+            task->labels[request->n_labels++] = text_of(value);
             break;
-        case FLAG_TEMPLATE:
-            task->templates[request->n_templates++] = text_of(optarg);
+        case ROW_TEMPLATE:
+            task->templates[request->n_templates++] = text_of(value);
             break;
-        case FLAG_TOP_K:
-            if (!cli_number(cli, "top-k", optarg, 1, REQUEST_MAX_LABELS, &request->top_k))
-                return false;
-            break;
-        default:
-            return false;
         }
     }
     if (!request->n_labels) {
@@ -121,8 +140,8 @@ static bool parse(struct task *task, struct cli *cli, int *status) {
         *status = cli_usage("classify", "%s", error.message);
         return false;
     }
-    task->paths = (const char *const *)cli->argv + optind;
-    task->n_paths = (size_t)(cli->argc - optind);
+    task->paths = options.operands;
+    task->n_paths = options.n_operands;
     if (!task->n_paths) {
         *status = cli_usage("classify", "no image");
         return false;
@@ -226,7 +245,6 @@ static bool answer(struct task *task, struct session *session, bool json) {
 }
 
 int cli_classify(int argc, char **argv) {
-    struct cli cli = {.command = "classify", .help = help, .flags = flags, .argc = argc, .argv = argv};
     struct task task = {.arena = arena_new()};
     struct session session = {0};
     int status = CLI_INPUT;
@@ -234,7 +252,7 @@ int cli_classify(int argc, char **argv) {
         cli_complain("no memory");
         goto out;
     }
-    if (!parse(&task, &cli, &status))
+    if (!parse(&task, argc, argv, &status))
         goto out;
 
     status = CLI_INPUT;
@@ -246,11 +264,11 @@ int cli_classify(int argc, char **argv) {
         cli_complain("no memory for %zu items", most);
         goto out;
     }
-    if (!session_open(&session, &cli))
+    if (!session_open(&session, &task.cli))
         goto out;
     status = CLI_OK;
     read_images(&task, &session, &status);
-    if (task.request.n_images && (!read_prompts(&task, &session) || !answer(&task, &session, cli.json)))
+    if (task.request.n_images && (!read_prompts(&task, &session) || !answer(&task, &session, task.cli.json)))
         status = CLI_INPUT;
 out:
     session_close(&session);

@@ -6,36 +6,13 @@
 #include "cli/table.h"
 #include "codec/answer.h"
 
-enum { FLAG_TEXT = CLI_OWN, FLAG_IMAGE };
-
 /* With more items than this the table of cosines would not fit a page. */
 #define MOST_COSINES 16
 
-static const struct option flags[] = {
-    CLI_FLAGS,
-    {"text", required_argument, NULL, FLAG_TEXT},
-    {"image", required_argument, NULL, FLAG_IMAGE},
-    {NULL, 0, NULL, 0},
-};
-
-static const char help[] = "usage: limoe embed [--text T]... [--image FILE]... [options]\n"
-                           "\n"
-                           "Maps texts and pictures (\"-\": standard input) to unit vectors, in the order "
-                           "given. Without --json it prints\n"
-                           "the vectors' first numbers and, for up to 16 items, how alike they are.\n"
-                           "\n"
-                           "  --text T          a text\n"
-                           "  --image FILE      a picture\n" CLI_FLAGS_HELP "\n"
-                           "Exit status: 0, or 1 when an item could not be read (the others are answered), "
-                           "or 2 for a wrong option.\n";
-
 struct task {
+    struct cli cli;
     struct arena *arena;
-    struct asked {
-        enum limoe_modality modality;
-        const char *value; /* text or path */
-    } * asked;             /* [n_asked], in order */
-    size_t n_asked;
+    struct option_list asked; /* --text and --image, in order */
     /* Of those that could be read. */
     struct limoe_item *items; /* [n] */
     const char **names;       /* [n] */
@@ -44,29 +21,60 @@ struct task {
     struct usage usage;
 };
 
+enum row { ROW_TEXT, ROW_IMAGE };
+
+static const struct option_row table[] = {
+    [ROW_TEXT] = {.name = "text",
+                  .kind = OPTION_LIST,
+                  .offset = offsetof(struct task, asked),
+                  .metavar = "T",
+                  .help = "a text"},
+    [ROW_IMAGE] = {.name = "image",
+                   .kind = OPTION_LIST,
+                   .offset = offsetof(struct task, asked),
+                   .metavar = "FILE",
+                   .help = "a picture"},
+    CLI_ROWS(offsetof(struct task, cli)),
+};
+
+static const struct option_command command = {
+    .name = "embed",
+    .usage = "limoe embed [--text T]... [--image FILE]... [options]",
+    .about = "Maps texts and pictures (\"-\": standard input) to unit vectors, in the order given. Without "
+             "--json it "
+             "prints the vectors' first numbers and, for up to 16 items, how alike they are.",
+    .more = "Exit status: 0, or 1 when an item could not be read (the others are answered), or 2 for a wrong "
+            "option.",
+    .table = table,
+    .n = sizeof table / sizeof *table,
+};
+
+static bool is_text(const struct task *task, size_t asked) {
+    return task->asked.values[asked].option == &table[ROW_TEXT];
+}
+
 /* False: exit with *status. */
-static bool parse(struct task *task, struct cli *cli, int *status) {
-    for (int flag; (flag = cli_next(cli, status)) != CLI_END;) {
-        if (flag == CLI_STOP)
-            return false;
-        const bool text = flag == FLAG_TEXT;
-        if (text && text_blank(text_of(optarg))) {
+static bool parse(struct task *task, int argc, char **argv, int *status) {
+    struct options options;
+    if (!cli_options(&command, argc, argv, task, task->arena, &options, status))
+        return false;
+    for (size_t i = 0; i < task->asked.n; i++) {
+        const char *value = task->asked.values[i].value;
+        if (is_text(task, i) && text_blank(text_of(value))) {
             *status = cli_usage("embed", "--text is empty");
             return false;
         }
-        if (text && strlen(optarg) > REQUEST_MAX_TEXT_BYTES) {
-            *status = cli_usage("embed", "--text has %zu bytes; up to %u are accepted", strlen(optarg),
+        if (is_text(task, i) && strlen(value) > REQUEST_MAX_TEXT_BYTES) {
+            *status = cli_usage("embed", "--text has %zu bytes; up to %u are accepted", strlen(value),
                                 REQUEST_MAX_TEXT_BYTES);
             return false;
         }
-        task->asked[task->n_asked++] =
-            (struct asked){.modality = text ? LIMOE_TEXT : LIMOE_IMAGE, .value = optarg};
     }
-    if (optind < cli->argc) {
-        *status = cli_usage("embed", "\"%s\" is neither --text nor --image", cli->argv[optind]);
+    if (options.n_operands) {
+        *status = cli_usage("embed", "\"%s\" is neither --text nor --image", options.operands[0]);
         return false;
     }
-    if (!task->n_asked) {
+    if (!task->asked.n) {
         *status = cli_usage("embed", "nothing to embed; say --text \"a cat\" or --image cat.png");
         return false;
     }
@@ -75,14 +83,14 @@ static bool parse(struct task *task, struct cli *cli, int *status) {
 
 /* Items that fail are named and left out, and *status says so. */
 static void read_items(struct task *task, struct session *session, int *status) {
-    for (size_t i = 0; i < task->n_asked; i++) {
-        const struct asked *asked = &task->asked[i];
+    for (size_t i = 0; i < task->asked.n; i++) {
+        const char *value = task->asked.values[i].value;
         struct request_item input = {.modality = LIMOE_TEXT,
-                                     .bytes = (const uint8_t *)asked->value,
-                                     .size = strlen(asked->value),
+                                     .bytes = (const uint8_t *)value,
+                                     .size = strlen(value),
                                      .param = "--text"};
         struct api_error error;
-        if (asked->modality == LIMOE_IMAGE && !cli_read_image(asked->value, task->arena, &input)) {
+        if (!is_text(task, i) && !cli_read_image(value, task->arena, &input)) {
             *status = CLI_INPUT;
             continue;
         }
@@ -92,7 +100,7 @@ static void read_items(struct task *task, struct session *session, int *status) 
             *status = CLI_INPUT;
             continue;
         }
-        task->names[task->n] = asked->modality == LIMOE_IMAGE ? input.param : asked->value;
+        task->names[task->n] = is_text(task, i) ? value : input.param;
         task->index[task->n++] = i;
     }
 }
@@ -189,28 +197,26 @@ static bool answer(struct task *task, struct session *session, bool json) {
 }
 
 int cli_embed(int argc, char **argv) {
-    struct cli cli = {.command = "embed", .help = help, .flags = flags, .argc = argc, .argv = argv};
     struct task task = {.arena = arena_new()};
     struct session session = {0};
     int status = CLI_INPUT;
     if (task.arena) {
-        task.asked = arena_array(task.arena, (size_t)argc, sizeof *task.asked);
         task.items = arena_array(task.arena, (size_t)argc, sizeof *task.items);
         task.names = arena_array(task.arena, (size_t)argc, sizeof *task.names);
         task.index = arena_array(task.arena, (size_t)argc, sizeof *task.index);
     }
-    if (!task.asked || !task.items || !task.names || !task.index) {
+    if (!task.items || !task.names || !task.index) {
         cli_complain("no memory");
         goto out;
     }
-    if (!parse(&task, &cli, &status))
+    if (!parse(&task, argc, argv, &status))
         goto out;
     status = CLI_INPUT;
-    if (!session_open(&session, &cli))
+    if (!session_open(&session, &task.cli))
         goto out;
     status = CLI_OK;
     read_items(&task, &session, &status);
-    if (task.n && !answer(&task, &session, cli.json))
+    if (task.n && !answer(&task, &session, task.cli.json))
         status = CLI_INPUT;
 out:
     session_close(&session);

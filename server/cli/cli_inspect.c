@@ -7,24 +7,26 @@
 #include "cli/table.h"
 #include "codec/answer.h"
 
-enum { FLAG_JSON = CLI_OWN };
-
-static const struct option flags[] = {
-    {"json", no_argument, NULL, FLAG_JSON},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+struct inspect_options {
+    const char *model;
+    bool json;
 };
 
-static const char help[] =
-    "usage: limoe inspect [DIR] [--json]\n"
-    "\n"
-    "Prints the sizes, experts and parameters of a model directory, and a table by block. Reads no weights.\n"
-    "Without DIR: " MODEL_DIR_DEFAULT ".\n"
-    "\n"
-    "  --json            print one JSON object\n"
-    "  -h, --help        print this\n"
-    "\n"
-    "Exit status: 0, or 1 when the model is not sound, or 2 for a wrong option.\n";
+static const struct option_row table[] = {
+    CLI_MODEL_ROW(offsetof(struct inspect_options, model)),
+    CLI_JSON_ROW(offsetof(struct inspect_options, json), "print one JSON object"),
+    CLI_HELP_ROW,
+};
+
+static const struct option_command command = {
+    .name = "inspect",
+    .usage = "limoe inspect [DIR] [options]",
+    .about = "Prints the sizes, experts and parameters of a model directory, and a table by block. Reads no "
+             "weights. DIR goes before --model.",
+    .more = "Exit status: 0, or 1 when the model is not sound, or 2 for a wrong option.",
+    .table = table,
+    .n = sizeof table / sizeof *table,
+};
 
 static const char *number(struct arena *arena, uint64_t value) {
     char digits[32];
@@ -107,38 +109,43 @@ static bool print_blocks(const struct limoe_inspection *model, struct arena *are
 }
 
 int cli_inspect(int argc, char **argv) {
-    struct cli cli = {.command = "inspect", .help = help, .flags = flags, .argc = argc, .argv = argv};
+    struct inspect_options asked = {0};
+    struct options options;
     struct limoe_inspection *inspection = NULL;
-    struct arena *arena = NULL;
+    struct arena *arena = arena_new();
     struct buffer out = {0};
     struct limoe_error err;
     char room[PATH_MAX];
-    int status;
-    for (int flag; (flag = cli_next(&cli, &status)) != CLI_END;) {
-        if (flag == CLI_STOP)
-            return status;
-        cli.json = true; /* the only option of its own */
+    int status = CLI_INPUT;
+    if (!arena) {
+        cli_complain("no memory");
+        goto out;
     }
-    if (argc - optind > 1)
-        return cli_usage("inspect", "one directory at a time; found \"%s\" after \"%s\"", argv[optind + 1],
-                         argv[optind]);
-    const char *dir = model_dir(optind < argc ? argv[optind] : NULL, room);
-    if (!dir)
-        return cli_usage("inspect", "no model: name a directory or set LIMOE_MODEL");
+    if (!cli_options(&command, argc, argv, &asked, arena, &options, &status))
+        goto out;
+    if (options.n_operands > 1) {
+        status = cli_usage("inspect", "one directory at a time; found \"%s\" after \"%s\"",
+                           options.operands[1], options.operands[0]);
+        goto out;
+    }
+    const char *dir = model_dir(options.n_operands ? options.operands[0] : asked.model, room);
+    if (!dir) {
+        status = cli_usage("inspect", "no model: name a directory or set LIMOE_MODEL");
+        goto out;
+    }
 
     status = CLI_INPUT;
     if (limoe_inspect(dir, &inspection, &err) != LIMOE_OK) {
         cli_complain("%s", err.message);
         goto out;
     }
-    arena = arena_new();
-    if (cli.json)
+    if (asked.json)
         answer_inspection(&out, inspection);
-    else if (!arena || !print_facts(inspection, dir, arena, &out) || !print_blocks(inspection, arena, &out)) {
+    else if (!print_facts(inspection, dir, arena, &out) || !print_blocks(inspection, arena, &out)) {
         cli_complain("no memory for the answer");
         goto out;
     }
-    status = cli_print(&out, cli.json) ? CLI_OK : CLI_INPUT;
+    status = cli_print(&out, asked.json) ? CLI_OK : CLI_INPUT;
 out:
     buffer_free(&out);
     arena_free(arena);

@@ -10,10 +10,6 @@ const char *model_dir(const char *named, char room[PATH_MAX]) {
     static const char bundled[] = "../models/pictograms";
     if (named)
         return named;
-    const char *environment = getenv("LIMOE_MODEL");
-    if (environment && *environment)
-        return environment;
-
     char path[PATH_MAX];
     const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
     if (size <= 0 || (size_t)size >= sizeof path)

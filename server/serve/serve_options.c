@@ -1,190 +1,165 @@
-/* serve_options.c - defaults, flags, help. */
+/* serve_options.c - the table of `limoe serve`, its defaults, and what must hold between options. */
 #include "serve/serve_options.h"
 
-#include <getopt.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/model_dir.h"
 
 #define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+#define DAY 86400
 
-enum flag {
-    FLAG_HELP = 'h',
-    FLAG_HOST = 256,
-    FLAG_PORT,
-    FLAG_MODEL,
-    FLAG_DTYPE,
-    FLAG_THREADS,
-    FLAG_WORKERS,
-    FLAG_HTTP_THREADS,
-    FLAG_CONNECTIONS,
-    FLAG_IDLE_TIMEOUT,
-    FLAG_DRAIN_TIMEOUT,
-    FLAG_MAX_BODY_BYTES,
-    FLAG_MAX_PIXELS,
-    FLAG_STEP_TOKENS,
-    FLAG_QUEUE_ITEMS,
-    FLAG_QUEUE_TOKENS,
-    FLAG_QUEUE_BYTES,
-    FLAG_LOG_FORMAT,
-    FLAG_LOG_LEVEL,
+#define AT(field) offsetof(struct serve_options, field)
+
+static const struct option_choice log_formats[] = {{"text", LOG_TEXT}, {"json", LOG_JSON}, {NULL, 0}};
+static const struct option_choice log_levels[] = {
+    {"error", LOG_ERROR}, {"warning", LOG_WARNING}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}, {NULL, 0}};
+
+#define STRING(flag, field, value, ...)                                                                      \
+    { .name = (flag), .kind = OPTION_STRING, .offset = AT(field), .metavar = (value), __VA_ARGS__ }
+#define NUMBER(flag, type, field, from, to, ...)                                                             \
+    {                                                                                                        \
+        .name = (flag), .kind = (type), .offset = AT(field), .least = (from), .most = (to), .metavar = "N",  \
+        __VA_ARGS__                                                                                          \
+    }
+#define SECONDS(flag, field, ...)                                                                            \
+    {                                                                                                        \
+        .name = (flag), .kind = OPTION_SECONDS, .offset = AT(field), .least = 1, .most = DAY,                \
+        .metavar = "S", __VA_ARGS__                                                                          \
+    }
+#define CHOICE(flag, field, names, value, ...)                                                               \
+    {                                                                                                        \
+        .name = (flag), .kind = OPTION_CHOICE, .offset = AT(field), .choices = (names), .metavar = (value),  \
+        __VA_ARGS__                                                                                          \
+    }
+
+static const struct option_row table[] = {
+    CLI_MODEL_ROW(AT(model)),
+    STRING("host", host, "HOST", .help = "address to listen on"),
+    {.name = "port",
+     .kind = OPTION_NUMERAL,
+     .offset = AT(port),
+     .most = 65535,
+     .metavar = "PORT",
+     .help = "port to listen on; 0 takes any that is free"},
+    STRING("state-dir", state_dir, "DIR", .help = "where classifiers are kept",
+           .fallback = "$STATE_DIRECTORY, else $XDG_STATE_HOME/limoe, else ~/.local/state/limoe"),
+
+    CLI_DTYPE_ROW(AT(compute.dtype)),
+    CLI_THREADS_ROW(AT(compute.threads)),
+    NUMBER("workers", OPTION_UNSIGNED, workers, 1, 256,
+           .help = "threads that decode pictures and write answers", .fallback = "as --threads, at most 16"),
+    NUMBER("http-threads", OPTION_UNSIGNED, http_threads, 1, 64,
+           .help = "threads that read and write sockets"),
+
+    NUMBER("max-body-bytes", OPTION_BYTES, max_body_bytes, 1, 4 * GIB, .group = "limits",
+           .help = "largest request body"),
+    NUMBER("max-pixels", OPTION_U64, image.max_pixels, 1, UINT64_C(1) << 32,
+           .help = "most pixels of one picture"),
+    NUMBER("queue-items", OPTION_U64, queue.items, 1, UINT64_C(1) << 40,
+           .help = "items let in and not computed yet, past which requests get 429"),
+    NUMBER("queue-tokens", OPTION_U64, queue.tokens, 1, UINT64_C(1) << 40, .help = "the same in tokens"),
+    NUMBER("queue-bytes", OPTION_BYTES, queue.bytes, 1, 1024 * GIB,
+           .help = "the same in bytes of memory that requests hold"),
+    NUMBER("step-tokens", OPTION_U64, step_tokens, 64, 1 << 20, .help = "most tokens computed in one step"),
+    NUMBER("max-batch-delay-ms", OPTION_UNSIGNED, batch_delay_ms, 0, 1000,
+           .help = "milliseconds that a step which is not full waits for more; 0: not at all"),
+    NUMBER("connections", OPTION_UNSIGNED, connections, 1, 1000000, .help = "open connections"),
+    NUMBER("connections-per-address", OPTION_UNSIGNED, connections_per_address, 0, 1000000,
+           .help = "the same for one client address; 0: no limit of its own"),
+    NUMBER("engine-memory", OPTION_BYTES, engine_bytes, 0, 1024 * GIB,
+           .help = "resident memory past which an engine is replaced; 0: no limit"),
+    NUMBER("cache-bytes", OPTION_BYTES, cache_bytes, 0, 1024 * GIB,
+           .help = "memory for embeddings of texts seen before; 0: no cache"),
+
+    SECONDS("idle-timeout", idle_seconds, .group = "time limits, in seconds",
+            .help = "after which a connection that has sent no complete request head is closed"),
+    SECONDS("receive-timeout", receive_seconds, .help = "for a request's body to come in"),
+    SECONDS("step-timeout", step_seconds,
+            .help = "after which an engine that has not answered a step is replaced"),
+    SECONDS("decode-timeout", decode_seconds,
+            .help = "after which a decoder that has not answered is replaced"),
+    SECONDS("drain-timeout", drain_seconds, .help = "that a stopping server gives requests to finish"),
+
+    STRING("api-keys-file", api_keys, "FILE", .group = "access",
+           .help = "keys that clients must show, one a line", .fallback = "none: no key is asked for"),
+    STRING("admin-keys-file", admin_keys, "FILE", .help = "keys for administration, one a line",
+           .fallback = "none: no administration over HTTP"),
+    STRING("tls-certificate", tls_certificate, "FILE", .help = "certificate chain (PEM); with --tls-key",
+           .fallback = "none: plain HTTP"),
+    STRING("tls-key", tls_key, "FILE", .help = "the certificate's private key (PEM)", .fallback = "none"),
+    STRING("cors-origin", cors_origin, "ORIGIN", .help = "web origin whose pages may read answers",
+           .fallback = "none"),
+
+    CHOICE("log-format", log_format, log_formats, "FORMAT", .group = "log, to standard error",
+           .help = "text or json"),
+    CHOICE("log-level", log_level, log_levels, "LEVEL",
+           .help = "error, warning, info (one line a request) or debug"),
+
+    {.name = "config",
+     .kind = OPTION_CONFIG,
+     .metavar = "FILE",
+     .group = "configuration",
+     .help = "file of \"name = value\" lines, weaker than the environment (LIMOE_NAME), which is weaker than "
+             "flags",
+     .fallback = "none"},
+    {.name = "print-config",
+     .kind = OPTION_PRINT_CONFIG,
+     .help = "print what is in effect, and where it comes from, as such a file"},
+    CLI_HELP_ROW,
 };
 
-static const struct option flags[] = {
-    {"help", no_argument, NULL, FLAG_HELP},
-    {"host", required_argument, NULL, FLAG_HOST},
-    {"port", required_argument, NULL, FLAG_PORT},
-    {"model", required_argument, NULL, FLAG_MODEL},
-    {"dtype", required_argument, NULL, FLAG_DTYPE},
-    {"threads", required_argument, NULL, FLAG_THREADS},
-    {"workers", required_argument, NULL, FLAG_WORKERS},
-    {"http-threads", required_argument, NULL, FLAG_HTTP_THREADS},
-    {"connections", required_argument, NULL, FLAG_CONNECTIONS},
-    {"idle-timeout", required_argument, NULL, FLAG_IDLE_TIMEOUT},
-    {"drain-timeout", required_argument, NULL, FLAG_DRAIN_TIMEOUT},
-    {"max-body-bytes", required_argument, NULL, FLAG_MAX_BODY_BYTES},
-    {"max-pixels", required_argument, NULL, FLAG_MAX_PIXELS},
-    {"step-tokens", required_argument, NULL, FLAG_STEP_TOKENS},
-    {"queue-items", required_argument, NULL, FLAG_QUEUE_ITEMS},
-    {"queue-tokens", required_argument, NULL, FLAG_QUEUE_TOKENS},
-    {"queue-bytes", required_argument, NULL, FLAG_QUEUE_BYTES},
-    {"log-format", required_argument, NULL, FLAG_LOG_FORMAT},
-    {"log-level", required_argument, NULL, FLAG_LOG_LEVEL},
-    {NULL, 0, NULL, 0},
+static const struct option_command command = {
+    .name = "serve",
+    .usage = "limoe serve [--model DIR] [options]",
+    .about = "Serves zero-shot classification and embeddings of pictures and texts over HTTP.",
+    .more = "SIGTERM and SIGINT finish what is in flight and exit with status 0; a second one exits at once.",
+    .table = table,
+    .n = sizeof table / sizeof *table,
 };
 
-static const char help[] =
-    "usage: limoe serve [--model DIR] [options]\n"
-    "\n"
-    "Serves zero-shot classification and embeddings of pictures and texts over HTTP.\n"
-    "\n"
-    "  --model DIR           model directory (default: " MODEL_DIR_DEFAULT ")\n"
-    "  --host HOST           address to listen on (default 127.0.0.1)\n"
-    "  --port PORT           port to listen on; 0 takes any that is free (default 8080)\n"
-    "  --dtype TYPE          auto, float32 or bfloat16 (default auto: bfloat16 where the processor has it)\n"
-    "  --threads N           compute threads (default: one for each processor allowed)\n"
-    "  --workers N           threads that decode pictures and write answers (default: as --threads, at most "
-    "16)\n"
-    "  --http-threads N      threads that read and write sockets (default 1)\n"
-    "\n"
-    "limits:\n"
-    "  --max-body-bytes N    largest request body (default 33554432)\n"
-    "  --max-pixels N        most pixels of one picture (default 67108864)\n"
-    "  --queue-items N       items let in and not computed yet, past which requests get 429 (default 65536)\n"
-    "  --queue-tokens N      the same in tokens (default 524288)\n"
-    "  --queue-bytes N       the same in bytes of memory that requests hold (default 134217728)\n"
-    "  --step-tokens N       most tokens computed in one step (default 2048)\n"
-    "  --connections N       open connections (default 16384)\n"
-    "  --idle-timeout S      seconds after which a silent connection is closed (default 60)\n"
-    "  --drain-timeout S     seconds that a stopping server gives requests to finish (default 30)\n"
-    "\n"
-    "log (to standard error):\n"
-    "  --log-format FORMAT   text or json (default text)\n"
-    "  --log-level LEVEL     error, warning, info (one line a request) or debug (default info)\n"
-    "\n"
-    "SIGTERM and SIGINT finish what is in flight and exit with status 0; a second one exits at once.\n";
+/* systemd's, which may be several; else the user's, as the XDG base directories have it. */
+static const char *default_state_dir(struct arena *arena) {
+    const char *dir = getenv("STATE_DIRECTORY");
+    if (dir && *dir)
+        return arena_copy(arena, dir, strcspn(dir, ":"));
+    dir = getenv("XDG_STATE_HOME");
+    if (dir && *dir == '/')
+        return arena_print(arena, "%s/limoe", dir);
+    dir = getenv("HOME");
+    if (dir && *dir)
+        return arena_print(arena, "%s/.local/state/limoe", dir);
+    return "./limoe-state";
+}
 
-static bool complain(const char *name, const char *value, const char *accepted) {
-    cli_usage("serve", "--%s is \"%s\"; accepted: %s", name, value, accepted);
+static bool is_consistent(const struct serve_options *options) {
+    const bool certificate = options->tls_certificate != NULL, key = options->tls_key != NULL;
+    if (certificate == key)
+        return true;
+    cli_usage("serve", "tls-%s is set and tls-%s is not; accepted: both or neither",
+              certificate ? "certificate" : "key", certificate ? "key" : "certificate");
     return false;
 }
 
-static bool parse_number(const char *name, const char *value, uint64_t least, uint64_t most, uint64_t *out) {
-    char *end;
-    unsigned long long number = strtoull(value, &end, 10);
-    if (*value < '0' || *value > '9' || *end || number < least || number > most) {
-        char accepted[96];
-        snprintf(accepted, sizeof accepted, "a whole number from %llu to %llu", (unsigned long long)least,
-                 (unsigned long long)most);
-        return complain(name, value, accepted);
-    }
-    *out = number;
-    return true;
-}
-
-static bool parse_unsigned(const char *name, const char *value, unsigned least, unsigned most,
-                           unsigned *out) {
-    uint64_t number = 0;
-    if (!parse_number(name, value, least, most, &number))
-        return false;
-    *out = (unsigned)number;
-    return true;
-}
-
-static bool parse_dtype(const char *value, enum limoe_dtype *out) {
-    static const struct {
-        const char *name;
-        enum limoe_dtype dtype;
-    } names[] = {{"auto", LIMOE_DTYPE_AUTO}, {"float32", LIMOE_FLOAT32}, {"bfloat16", LIMOE_BFLOAT16}};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (strcmp(value, names[i].name) == 0) {
-            *out = names[i].dtype;
-            return true;
-        }
-    }
-    return complain("dtype", value, "auto, float32, bfloat16");
-}
-
-static bool apply(int flag, const char *name, const char *value, struct serve_options *options) {
-    uint64_t number = 0;
-    switch (flag) {
-    case FLAG_HOST:
-        options->host = value;
-        return true;
-    case FLAG_PORT:
-        options->port = value;
-        return parse_number(name, value, 0, 65535, &number);
-    case FLAG_MODEL:
-        options->model = value;
-        return true;
-    case FLAG_DTYPE:
-        return parse_dtype(value, &options->compute.dtype);
-    case FLAG_THREADS:
-        return parse_unsigned(name, value, 1, 1024, &options->compute.threads);
-    case FLAG_WORKERS:
-        return parse_unsigned(name, value, 1, 256, &options->workers);
-    case FLAG_HTTP_THREADS:
-        return parse_unsigned(name, value, 1, 64, &options->http_threads);
-    case FLAG_CONNECTIONS:
-        return parse_unsigned(name, value, 1, 1000000, &options->connections);
-    case FLAG_IDLE_TIMEOUT:
-        return parse_unsigned(name, value, 1, 86400, &options->idle_seconds);
-    case FLAG_DRAIN_TIMEOUT:
-        return parse_unsigned(name, value, 1, 86400, &options->drain_seconds);
-    case FLAG_MAX_BODY_BYTES:
-        if (!parse_number(name, value, 1, 4096 * MIB, &number))
-            return false;
-        options->max_body_bytes = number;
-        return true;
-    case FLAG_MAX_PIXELS:
-        return parse_number(name, value, 1, UINT64_C(1) << 32, &options->image.max_pixels);
-    case FLAG_STEP_TOKENS:
-        return parse_number(name, value, 64, 1 << 20, &options->step_tokens);
-    case FLAG_QUEUE_ITEMS:
-        return parse_number(name, value, 1, UINT64_C(1) << 40, &options->queue.items);
-    case FLAG_QUEUE_TOKENS:
-        return parse_number(name, value, 1, UINT64_C(1) << 40, &options->queue.tokens);
-    case FLAG_QUEUE_BYTES:
-        return parse_number(name, value, 1, UINT64_C(1) << 40, &options->queue.bytes);
-    case FLAG_LOG_FORMAT:
-        return log_parse_format(value, &options->log_format) || complain(name, value, "text, json");
-    case FLAG_LOG_LEVEL:
-        return log_parse_level(value, &options->log_level) ||
-               complain(name, value, "error, warning, info, debug");
-    default:
-        return false;
-    }
+/* What is in effect, to standard output. */
+static bool print_config(const struct options *read) {
+    struct buffer out = {0};
+    options_print(read, &out);
+    const bool printed = cli_print(&out, false);
+    buffer_free(&out);
+    return printed;
 }
 
 enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *options) {
+    enum serve_parsed parsed = SERVE_EXIT_USAGE;
+    struct options read;
+    int status;
     *options = (struct serve_options){
         .host = "127.0.0.1",
         .port = "8080",
+        .image = {.max_pixels = 64 * MIB},
         .max_body_bytes = 32 * MIB,
         .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB},
         .step_tokens = 2048,
@@ -198,26 +173,24 @@ enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *optio
         .cache_bytes = 64 * MIB,
         .log_format = LOG_TEXT,
         .log_level = LOG_INFO,
+        .arena = arena_new(),
     };
-    optind = 1;
-    opterr = 0;
-    for (int flag, index = 0; (flag = getopt_long(argc, argv, ":h", flags, &index)) != -1;) {
-        if (flag == FLAG_HELP) {
-            fputs(help, stdout);
-            return SERVE_EXIT_OK;
-        }
-        if (flag == '?' || flag == ':') {
-            cli_usage("serve", "%s %s", flag == ':' ? "a value is missing after" : "there is no option",
-                      argv[optind - 1]);
-            return SERVE_EXIT_USAGE;
-        }
-        if (!apply(flag, flags[index].name, optarg, options))
-            return SERVE_EXIT_USAGE;
-    }
-    if (optind < argc) {
-        cli_usage("serve", "unexpected argument \"%s\"", argv[optind]);
-        return SERVE_EXIT_USAGE;
-    }
+    options->state_dir = options->arena ? default_state_dir(options->arena) : NULL;
+    if (!options->state_dir)
+        cli_complain("no memory");
+    else if (!cli_options(&command, argc, argv, options, options->arena, &read, &status))
+        parsed = status == CLI_OK ? SERVE_EXIT_OK : SERVE_EXIT_USAGE;
+    else if (is_consistent(options))
+        parsed = read.asked == OPTIONS_RUN ? SERVE_RUN
+                 : print_config(&read)     ? SERVE_EXIT_OK
+                                           : SERVE_EXIT_USAGE;
     options->image.max_bytes = options->max_body_bytes;
-    return SERVE_RUN;
+    if (parsed != SERVE_RUN)
+        serve_options_free(options);
+    return parsed;
+}
+
+void serve_options_free(struct serve_options *options) {
+    arena_free(options->arena);
+    options->arena = NULL;
 }

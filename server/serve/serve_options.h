@@ -1,10 +1,11 @@
-/* serve_options.h - the flags of `limoe serve`. */
+/* serve_options.h - the options of `limoe serve`; docs/configuration.md lists them. */
 #ifndef LIMOE_SERVE_OPTIONS_H
 #define LIMOE_SERVE_OPTIONS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "codec/arena.h"
 #include "limoe.h"
 #include "observe/log.h"
 #include "schedule/queue.h"
@@ -32,12 +33,15 @@ struct serve_options {
     const char *cors_origin;               /* NULL: no cross-origin answers */
     enum log_format log_format;
     enum log_level log_level;
+    struct arena *arena; /* of the strings */
 };
 
 enum serve_parsed { SERVE_RUN, SERVE_EXIT_OK, SERVE_EXIT_USAGE };
 
-/* Fills *options with the defaults and what argv says over them. Strings point into argv. Prints help (to
- * stdout) or what was wrong (to stderr) when the answer is not SERVE_RUN. */
+/* Fills *options with the defaults and, over them, what the configuration file, the environment and argv say.
+ * Strings live in argv, the environment and options->arena. Prints help or the configuration (to stdout) or
+ * what was wrong (to stderr) when the answer is not SERVE_RUN; then there is nothing to free. */
 enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *options);
+void serve_options_free(struct serve_options *options);
 
 #endif
