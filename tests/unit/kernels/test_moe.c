@@ -121,7 +121,7 @@ static void entropy_agrees(void **state) {
     for_each_fixture(few_threads, check_entropy);
 }
 
-static void gate_agrees(, dispatch, combine ---- */
+/* ---- plan, dispatch, combine ---- */
 
 enum { ROWS = 217, TOP_K = 3, EXPERTS = 9, SLOTS = ROWS * TOP_K };
 
