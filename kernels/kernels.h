@@ -33,8 +33,7 @@ struct kernels; /* an instance: a backend, a dtype, its threads. One caller at a
 /* One weight matrix or a stack of them (experts), in the backend's own packed layout, with its bias. */
 struct kernels_matrix;
 
-/* A table of rows looked up by index (token embeddings). May refer to the source memory, which must outlive
- * it. */
+/* A table of rows looked up by index (token embeddings). */
 struct kernels_table;
 
 enum kernels_storage { KERNELS_F32, KERNELS_BF16, KERNELS_F16 };
@@ -81,7 +80,7 @@ struct kernels_ops {
     void (*upload)(struct kernels *k, void *to, const void *host, size_t bytes);
     void (*download)(struct kernels *k, void *host, const void *from, size_t bytes); /* waits */
 
-    /* ---- weights ---- */
+    /* ---- weights: what these are given is copied, and may go once they return ---- */
 
     /* Packs `groups` matrices, each torch layout [out, in], stacked; bias [groups, out] or host NULL. */
     enum limoe_status (*pack)(struct kernels *k, struct kernels_tensor weight, struct kernels_tensor bias,

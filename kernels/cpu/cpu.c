@@ -1,8 +1,7 @@
-/* cpu.c - the cpu instance: its memory, its threads and its table of operations. */
+/* cpu.c - the cpu instance: its scratch, its threads and its table of operations. */
 #include "cpu.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "cpuid.h"
 #include "error.h"
@@ -17,30 +16,6 @@ static void destroy(struct kernels *k) {
     free(self->scratch);
     threads_destroy(self->threads);
     free(self);
-}
-
-void *cpu_alloc(struct kernels *k, size_t bytes) {
-    (void)k;
-    if (bytes > SIZE_MAX - 127)
-        return NULL;
-    return aligned_alloc(64, bytes ? round_up(bytes, 64) : 64);
-}
-
-void cpu_release(struct kernels *k, void *p) {
-    (void)k;
-    free(p);
-}
-
-static void upload(struct kernels *k, void *to, const void *host, size_t bytes) {
-    (void)k;
-    if (bytes)
-        memcpy(to, host, bytes);
-}
-
-static void download(struct kernels *k, void *host, const void *from, size_t bytes) {
-    (void)k;
-    if (bytes)
-        memcpy(host, from, bytes);
 }
 
 static enum limoe_status sync(struct kernels *k, struct limoe_error *err) {
@@ -61,7 +36,7 @@ bool cpu_scratch(struct cpu *self, size_t bytes) {
     }
     self->scratch_bytes = 0;
     for (uint32_t i = 0; i < self->base.threads; i++) {
-        self->scratch[i] = cpu_alloc(&self->base, bytes);
+        self->scratch[i] = host_alloc(&self->base, bytes);
         if (!self->scratch[i]) {
             self->no_memory = true;
             return false;
@@ -82,15 +57,15 @@ uint32_t cpu_chunks(const struct cpu *self, size_t work, size_t least_share, siz
 
 static const struct kernels_ops ops = {
     .destroy = destroy,
-    .alloc = cpu_alloc,
-    .release = cpu_release,
-    .upload = upload,
-    .download = download,
+    .alloc = host_alloc,
+    .release = host_release,
+    .upload = host_upload,
+    .download = host_download,
     .pack = cpu_pack,
     .matrix_free = cpu_matrix_free,
-    .upload_vector = cpu_upload_vector,
-    .load_table = cpu_load_table,
-    .table_free = cpu_table_free,
+    .upload_vector = host_upload_vector,
+    .load_table = host_load_table,
+    .table_free = host_table_free,
     .patches = cpu_patches,
     .tile_rows = cpu_tile_rows,
     .embed_tokens = cpu_embed_tokens,

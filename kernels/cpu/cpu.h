@@ -6,6 +6,7 @@
 #ifndef LIMOE_KERNELS_CPU_H
 #define LIMOE_KERNELS_CPU_H
 
+#include "host.h"
 #include "isa/isa.h"
 #include "threads.h"
 
@@ -26,17 +27,9 @@ struct kernels_matrix {
     float *bias;                     /* [groups, out], NULL for none */
 };
 
-struct kernels_table {
-    struct kernels_tensor tensor; /* [rows, width], the checkpoint's own memory */
-    uint32_t rows, width;
-};
-
 /* An instance on a given instruction set with exactly that many threads. */
 enum limoe_status cpu_create(const struct isa *isa, enum limoe_dtype dtype, uint32_t threads,
                              struct kernels **out, struct limoe_error *err);
-
-void *cpu_alloc(struct kernels *k, size_t bytes);
-void cpu_release(struct kernels *k, void *p);
 
 /* Makes every thread's scratch hold `bytes`; false (and no_memory set) when there is none. */
 bool cpu_scratch(struct cpu *self, size_t bytes);
@@ -74,10 +67,6 @@ enum limoe_status cpu_pack(struct kernels *k, struct kernels_tensor weight, stru
                            uint32_t groups, uint32_t out, uint32_t in, struct kernels_matrix **packed,
                            struct limoe_error *err);
 void cpu_matrix_free(struct kernels *k, struct kernels_matrix *m);
-float *cpu_upload_vector(struct kernels *k, struct kernels_tensor t, size_t n);
-enum limoe_status cpu_load_table(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
-                                 struct kernels_table **table, struct limoe_error *err);
-void cpu_table_free(struct kernels *k, struct kernels_table *t);
 
 /* embed.c */
 void cpu_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size, uint32_t patch,

@@ -46,11 +46,11 @@ enum limoe_status cpu_pack(struct kernels *k, struct kernels_tensor weight, stru
                                  .in = in,
                                  .panel_bytes = panel_bytes,
                                  .group_bytes = panels * panel_bytes};
-    m->panels = cpu_alloc(k, bytes);
+    m->panels = host_alloc(k, bytes);
     if (!m->panels)
         goto no_memory;
     if (bias.host) {
-        m->bias = cpu_upload_vector(k, bias, columns);
+        m->bias = host_upload_vector(k, bias, columns);
         if (!m->bias)
             goto no_memory;
     }
@@ -78,31 +78,7 @@ no_memory:
 void cpu_matrix_free(struct kernels *k, struct kernels_matrix *m) {
     if (!m)
         return;
-    cpu_release(k, m->panels);
-    cpu_release(k, m->bias);
+    host_release(k, m->panels);
+    host_release(k, m->bias);
     free(m);
-}
-
-float *cpu_upload_vector(struct kernels *k, struct kernels_tensor t, size_t n) {
-    if (n > SIZE_MAX / sizeof(float))
-        return NULL;
-    float *v = cpu_alloc(k, n * sizeof *v);
-    if (v)
-        tensor_read(t, 0, n, v);
-    return v;
-}
-
-enum limoe_status cpu_load_table(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
-                                 struct kernels_table **table, struct limoe_error *err) {
-    (void)k;
-    *table = malloc(sizeof **table);
-    if (!*table)
-        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a table of %u rows", rows);
-    **table = (struct kernels_table){.tensor = t, .rows = rows, .width = width};
-    return LIMOE_OK;
-}
-
-void cpu_table_free(struct kernels *k, struct kernels_table *t) {
-    (void)k;
-    free(t);
 }

@@ -1,4 +1,4 @@
-/* reference.c - the reference instance: its memory, its weights and its table of operations. */
+/* reference.c - the reference instance: its weights and its table of operations. */
 #include "reference.h"
 
 #include <stdlib.h>
@@ -9,44 +9,11 @@ static void destroy(struct kernels *k) {
     free(k);
 }
 
-static void *alloc(struct kernels *k, size_t bytes) {
-    (void)k;
-    if (bytes > SIZE_MAX - 127)
-        return NULL;
-    return aligned_alloc(64, bytes ? (bytes + 63) & ~(size_t)63 : 64);
-}
-
-static void release(struct kernels *k, void *p) {
-    (void)k;
-    free(p);
-}
-
-static void upload(struct kernels *k, void *to, const void *host, size_t bytes) {
-    (void)k;
-    if (bytes)
-        memcpy(to, host, bytes);
-}
-
-static void download(struct kernels *k, void *host, const void *from, size_t bytes) {
-    (void)k;
-    if (bytes)
-        memcpy(host, from, bytes);
-}
-
-static float *upload_vector(struct kernels *k, struct kernels_tensor t, size_t n) {
-    if (n > SIZE_MAX / sizeof(float))
-        return NULL;
-    float *v = alloc(k, n * sizeof *v);
-    if (v)
-        tensor_read(t, 0, n, v);
-    return v;
-}
-
 static void matrix_free(struct kernels *k, struct kernels_matrix *m) {
     if (!m)
         return;
-    release(k, m->weight);
-    release(k, m->bias);
+    host_release(k, m->weight);
+    host_release(k, m->bias);
     free(m);
 }
 
@@ -63,13 +30,13 @@ static enum limoe_status pack(struct kernels *k, struct kernels_tensor weight, s
     if (!m)
         goto no_memory;
     *m = (struct kernels_matrix){.groups = groups, .out = out, .in = in};
-    m->weight = upload_vector(k, weight, n);
+    m->weight = host_upload_vector(k, weight, n);
     if (!m->weight)
         goto no_memory;
     for (size_t i = 0; i < n; i++)
         m->weight[i] = reference_round(k, m->weight[i]);
     if (bias.host) {
-        m->bias = upload_vector(k, bias, columns);
+        m->bias = host_upload_vector(k, bias, columns);
         if (!m->bias)
             goto no_memory;
     }
@@ -79,21 +46,6 @@ static enum limoe_status pack(struct kernels *k, struct kernels_tensor weight, s
 no_memory:
     matrix_free(k, m);
     return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a weight of shape [%u, %u, %u]", groups, out, in);
-}
-
-static enum limoe_status load_table(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
-                                    struct kernels_table **table, struct limoe_error *err) {
-    (void)k;
-    *table = malloc(sizeof **table);
-    if (!*table)
-        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a table of %u rows", rows);
-    **table = (struct kernels_table){.tensor = t, .rows = rows, .width = width};
-    return LIMOE_OK;
-}
-
-static void table_free(struct kernels *k, struct kernels_table *t) {
-    (void)k;
-    free(t);
 }
 
 static enum limoe_status sync(struct kernels *k, struct limoe_error *err) {
@@ -107,15 +59,15 @@ static enum limoe_status sync(struct kernels *k, struct limoe_error *err) {
 
 static const struct kernels_ops ops = {
     .destroy = destroy,
-    .alloc = alloc,
-    .release = release,
-    .upload = upload,
-    .download = download,
+    .alloc = host_alloc,
+    .release = host_release,
+    .upload = host_upload,
+    .download = host_download,
     .pack = pack,
     .matrix_free = matrix_free,
-    .upload_vector = upload_vector,
-    .load_table = load_table,
-    .table_free = table_free,
+    .upload_vector = host_upload_vector,
+    .load_table = host_load_table,
+    .table_free = host_table_free,
     .patches = reference_patches,
     .tile_rows = reference_tile_rows,
     .embed_tokens = reference_embed_tokens,

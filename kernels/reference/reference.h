@@ -7,6 +7,7 @@
 #ifndef LIMOE_KERNELS_REFERENCE_H
 #define LIMOE_KERNELS_REFERENCE_H
 
+#include "host.h"
 #include "kernels.h"
 #include "number.h"
 
@@ -19,11 +20,6 @@ struct kernels_matrix {
     uint32_t groups, out, in;
     float *weight; /* [groups, out, in] */
     float *bias;   /* [groups, out], NULL for none */
-};
-
-struct kernels_table {
-    struct kernels_tensor tensor; /* [rows, width], the checkpoint's own memory */
-    uint32_t rows, width;
 };
 
 /* v as the instance's act type would hold it. */

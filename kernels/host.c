@@ -1,0 +1,71 @@
+/* host.c - memory that is the host's own: what would travel to a device is copied, or lies there already. */
+#include "host.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "number.h"
+
+enum { ALIGNMENT = 64 };
+
+/* aligned_alloc wants a multiple of the alignment. */
+void *host_alloc(struct kernels *k, size_t bytes) {
+    (void)k;
+    if (bytes > SIZE_MAX - ALIGNMENT)
+        return NULL;
+    size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return aligned_alloc(ALIGNMENT, rounded ? rounded : ALIGNMENT);
+}
+
+void host_release(struct kernels *k, void *p) {
+    (void)k;
+    free(p);
+}
+
+void host_upload(struct kernels *k, void *to, const void *host, size_t bytes) {
+    (void)k;
+    if (bytes)
+        memcpy(to, host, bytes);
+}
+
+void host_download(struct kernels *k, void *host, const void *from, size_t bytes) {
+    (void)k;
+    if (bytes)
+        memcpy(host, from, bytes);
+}
+
+float *host_upload_vector(struct kernels *k, struct kernels_tensor t, size_t n) {
+    if (n > SIZE_MAX / sizeof(float))
+        return NULL;
+    float *v = host_alloc(k, n * sizeof *v);
+    if (v)
+        tensor_read(t, 0, n, v);
+    return v;
+}
+
+/* Rows stay as the checkpoint stores them: half the memory of float32 where it has 16 bits, and exact. */
+enum limoe_status host_load_table(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
+                                  struct kernels_table **table, struct limoe_error *err) {
+    size_t bytes;
+    void *copy = NULL;
+    *table = malloc(sizeof **table);
+    if (!__builtin_mul_overflow((size_t)rows * width, storage_size(t.storage), &bytes))
+        copy = host_alloc(k, bytes);
+    if (!*table || !copy) {
+        host_release(k, copy);
+        free(*table);
+        *table = NULL;
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a table of %u rows", rows);
+    }
+    memcpy(copy, t.host, bytes);
+    **table = (struct kernels_table){.tensor = {copy, t.storage}, .rows = rows, .width = width};
+    return LIMOE_OK;
+}
+
+void host_table_free(struct kernels *k, struct kernels_table *t) {
+    if (!t)
+        return;
+    host_release(k, (void *)t->tensor.host);
+    free(t);
+}

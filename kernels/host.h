@@ -1,0 +1,23 @@
+/* host.h - the memory operations of backends whose memory is the host's: both of today's.
+ *
+ * Contracts are in kernels.h. No state: the instance is not looked at, and any thread may call. */
+#ifndef LIMOE_KERNELS_HOST_H
+#define LIMOE_KERNELS_HOST_H
+
+#include "kernels.h"
+
+struct kernels_table {
+    struct kernels_tensor tensor; /* [rows, width], a copy of its own, in the checkpoint's storage */
+    uint32_t rows, width;
+};
+
+void *host_alloc(struct kernels *k, size_t bytes);
+void host_release(struct kernels *k, void *p);
+void host_upload(struct kernels *k, void *to, const void *host, size_t bytes);
+void host_download(struct kernels *k, void *host, const void *from, size_t bytes);
+float *host_upload_vector(struct kernels *k, struct kernels_tensor t, size_t n);
+enum limoe_status host_load_table(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
+                                  struct kernels_table **table, struct limoe_error *err);
+void host_table_free(struct kernels *k, struct kernels_table *t);
+
+#endif
