@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "options/suggest.h"
 
 static const struct {
     const char *name;
@@ -16,6 +15,7 @@ static const struct {
     {"classify", cli_classify, "say which label fits a picture"},
     {"embed", cli_embed, "map texts and pictures to vectors"},
     {"inspect", cli_inspect, "show what a model directory holds"},
+    {"bench", cli_bench, "load a server and measure how it answers"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -48,7 +48,7 @@ static int run(int argc, char **argv) {
             return commands[i].run(argc - 1, argv + 1);
         names[i] = commands[i].name;
     }
-    const char *meant = suggest(name, names, COMMANDS, sizeof *names);
+    const char *meant = cli_suggest(name, names, COMMANDS);
     if (meant)
         return cli_usage(NULL, "there is no command \"%s\"; did you mean \"%s\"?", name, meant);
     return cli_usage(NULL, "there is no command \"%s\"", name);

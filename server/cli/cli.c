@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli/model_dir.h"
+#include "options/suggest.h"
 
 /* A picture larger than this is refused before the rest of it is read. */
 #define MAX_IMAGE_BYTES ((size_t)32 << 20)
@@ -35,6 +36,10 @@ int cli_usage(const char *command, const char *format, ...) {
     fprintf(stderr, " (see limoe %s%s--help)\n", command ? command : "", command ? " " : "");
     va_end(args);
     return CLI_USAGE;
+}
+
+const char *cli_suggest(const char *wrong, const char *const *names, size_t n) {
+    return suggest(wrong, names, n, sizeof *names);
 }
 
 /* ---- options ---- */

@@ -24,11 +24,14 @@ int cli_serve(int argc, char **argv);
 int cli_classify(int argc, char **argv);
 int cli_embed(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
+int cli_bench(int argc, char **argv);
 
 /* "limoe: …" on standard error. */
 void cli_complain(const char *format, ...) __attribute__((format(printf, 1, 2), cold));
 /* The same, with a pointer to `limoe COMMAND --help` (COMMAND may be NULL). Returns CLI_USAGE. */
 int cli_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
+/* The name (of n) that `wrong` was probably meant to be, or NULL. */
+const char *cli_suggest(const char *wrong, const char *const *names, size_t n);
 
 /* ---- options ---- */
 

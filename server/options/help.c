@@ -26,9 +26,8 @@ static size_t widest(const struct option_command *command) {
 }
 
 static void pad(struct buffer *out, size_t from, size_t to) {
-    do /* one space at least */
+    for (; from < to; from++)
         buffer_string(out, " ");
-    while (++from < to);
 }
 
 /* Words of text[size) in lines that begin in column `from`, the first of which is there already. */
@@ -60,6 +59,19 @@ static bool show_default(const struct option_row *option, const void *target, st
     return option->fallback || (option->kind != OPTION_SWITCH && option_show(option, target, false, out));
 }
 
+/* One line, with the first option as the example. */
+static void show_variables(const struct option_command *command, struct buffer *out) {
+    char name[OPTION_LABEL_SIZE];
+    for (size_t i = 0; i < command->n; i++) {
+        const struct option_row *option = &command->table[i];
+        if (!option_configurable(option))
+            continue;
+        buffer_print(out, "\nThe environment may set what no flag does: %s for --%s.\n",
+                     option_variable(option, name), option->name);
+        return;
+    }
+}
+
 void options_help(const struct option_command *command, const void *target, struct buffer *out) {
     const size_t text = INDENT + widest(command) + 2;
     buffer_print(out, "usage: %s\n\n", command->usage);
@@ -82,6 +94,7 @@ void options_help(const struct option_command *command, const void *target, stru
         buffer_free(&right);
         buffer_free(&value);
     }
+    show_variables(command, out);
     if (command->more) {
         buffer_string(out, "\n");
         wrap(command->more, strlen(command->more), 0, out);
@@ -109,19 +122,23 @@ static void show_origin(const struct options *options, const struct option_row *
 
 void options_print(const struct options *options, struct buffer *out) {
     enum { COMMENT = 40 };
+    const char *heading = NULL; /* owed to the next line */
     for (size_t i = 0; i < options->command->n; i++) {
         const struct option_row *option = &options->command->table[i];
         if (option->group)
-            buffer_print(out, "%s# %s\n", i ? "\n" : "", option->group);
+            heading = option->group;
         if (!option_configurable(option))
             continue;
+        if (heading)
+            buffer_print(out, "%s# %s\n", out->size ? "\n" : "", heading);
+        heading = NULL;
         const size_t begin = out->size;
         struct buffer value = {0};
         const bool is_set = option_show(option, options->target, true, &value);
         buffer_print(out, "%s%s = ", is_set ? "" : "#", option->name);
         buffer_bytes(out, value.data, value.size);
-        pad(out, out->size - begin, COMMENT);
-        buffer_string(out, "# ");
+        pad(out, out->size - begin, COMMENT - 1);
+        buffer_string(out, " # ");
         show_origin(options, option, out);
         if (!is_set)
             buffer_print(out, ": %s", option->fallback ? option->fallback : "none");

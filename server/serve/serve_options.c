@@ -102,8 +102,7 @@ static const struct option_row table[] = {
      .kind = OPTION_CONFIG,
      .metavar = "FILE",
      .group = "configuration",
-     .help = "file of \"name = value\" lines, weaker than the environment (LIMOE_NAME), which is weaker than "
-             "flags",
+     .help = "file of \"name = value\" lines, weaker than the environment, which is weaker than flags",
      .fallback = "none"},
     {.name = "print-config",
      .kind = OPTION_PRINT_CONFIG,
@@ -134,13 +133,36 @@ static const char *default_state_dir(struct arena *arena) {
     return "./limoe-state";
 }
 
-static bool is_consistent(const struct serve_options *options) {
+static bool is_consistent(const struct serve_options *options, const struct options *read) {
+    if (read->n_operands) {
+        cli_usage("serve", "unexpected argument \"%s\"", read->operands[0]);
+        return false;
+    }
     const bool certificate = options->tls_certificate != NULL, key = options->tls_key != NULL;
     if (certificate == key)
         return true;
     cli_usage("serve", "tls-%s is set and tls-%s is not; accepted: both or neither",
               certificate ? "certificate" : "key", certificate ? "key" : "certificate");
     return false;
+}
+
+/* Those of a file and some defaults live in the arena, which ends with the reading. */
+static bool keep_strings(struct serve_options *options) {
+    size_t used = 0;
+    for (size_t i = 0; i < command.n; i++) {
+        if (table[i].kind != OPTION_STRING && table[i].kind != OPTION_NUMERAL)
+            continue;
+        const char **field = (const char **)((char *)options + table[i].offset);
+        const size_t size = *field ? strlen(*field) + 1 : 0;
+        if (size > sizeof options->strings - used) {
+            cli_usage("serve", "texts of more than %zu bytes in all", sizeof options->strings);
+            return false;
+        }
+        if (size)
+            *field = memcpy(options->strings + used, *field, size);
+        used += size;
+    }
+    return true;
 }
 
 /* What is in effect, to standard output. */
@@ -173,24 +195,20 @@ enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *optio
         .cache_bytes = 64 * MIB,
         .log_format = LOG_TEXT,
         .log_level = LOG_INFO,
-        .arena = arena_new(),
     };
-    options->state_dir = options->arena ? default_state_dir(options->arena) : NULL;
+    struct arena *arena = arena_new();
+    options->state_dir = arena ? default_state_dir(arena) : NULL;
     if (!options->state_dir)
         cli_complain("no memory");
-    else if (!cli_options(&command, argc, argv, options, options->arena, &read, &status))
+    else if (!cli_options(&command, argc, argv, options, arena, &read, &status))
         parsed = status == CLI_OK ? SERVE_EXIT_OK : SERVE_EXIT_USAGE;
-    else if (is_consistent(options))
-        parsed = read.asked == OPTIONS_RUN ? SERVE_RUN
-                 : print_config(&read)     ? SERVE_EXIT_OK
-                                           : SERVE_EXIT_USAGE;
+    else if (is_consistent(options, &read) && keep_strings(options)) {
+        if (read.asked == OPTIONS_RUN)
+            parsed = SERVE_RUN;
+        else
+            parsed = print_config(&read) ? SERVE_EXIT_OK : SERVE_EXIT_USAGE;
+    }
     options->image.max_bytes = options->max_body_bytes;
-    if (parsed != SERVE_RUN)
-        serve_options_free(options);
+    arena_free(arena);
     return parsed;
-}
-
-void serve_options_free(struct serve_options *options) {
-    arena_free(options->arena);
-    options->arena = NULL;
 }

@@ -5,11 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "codec/arena.h"
 #include "limoe.h"
 #include "observe/log.h"
 #include "schedule/queue.h"
 
+#define SERVE_STRINGS_SIZE 16384
+
+/* Its strings lie in it: it is not to be moved while they are used. */
 struct serve_options {
     const char *host, *port, *model;
     struct limoe_options compute;
@@ -33,15 +35,14 @@ struct serve_options {
     const char *cors_origin;               /* NULL: no cross-origin answers */
     enum log_format log_format;
     enum log_level log_level;
-    struct arena *arena; /* of the strings */
+    char strings[SERVE_STRINGS_SIZE]; /* what the strings above point to */
 };
 
 enum serve_parsed { SERVE_RUN, SERVE_EXIT_OK, SERVE_EXIT_USAGE };
 
 /* Fills *options with the defaults and, over them, what the configuration file, the environment and argv say.
- * Strings live in argv, the environment and options->arena. Prints help or the configuration (to stdout) or
- * what was wrong (to stderr) when the answer is not SERVE_RUN; then there is nothing to free. */
+ * Prints help or the configuration (to stdout) or what was wrong (to stderr) when the answer is not
+ * SERVE_RUN. */
 enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *options);
-void serve_options_free(struct serve_options *options);
 
 #endif
