@@ -126,13 +126,13 @@ static void describe(const siginfo_t *info, char why[PROCESS_WHY_SIZE]) {
         snprintf(why, PROCESS_WHY_SIZE, "killed by signal %d%s", info->si_status, dumped);
 }
 
-void process_kill(struct process *process, char why[PROCESS_WHY_SIZE]) {
+int process_kill(struct process *process, char why[PROCESS_WHY_SIZE]) {
     siginfo_t info = {0};
     int reaped;
     if (process->pid <= 0) { /* kill(2) takes these for groups */
         if (why)
             snprintf(why, PROCESS_WHY_SIZE, "not started");
-        return;
+        return 0;
     }
     kill(process->pid, SIGKILL); /* nothing happens to one that has ended: it keeps its own cause */
     do
@@ -146,6 +146,7 @@ void process_kill(struct process *process, char why[PROCESS_WHY_SIZE]) {
         close(process->pidfd);
     close(process->fd);
     *process = (struct process){.pid = -1, .pidfd = -1, .fd = -1};
+    return reaped == 0 && info.si_code != CLD_EXITED ? info.si_status : 0;
 }
 
 bool process_ended(const struct process *process) {

@@ -30,8 +30,9 @@ struct process {
 enum limoe_status process_spawn(const char *const argv[], struct process *out, struct limoe_error *err);
 
 /* Kills the child if it is still alive, waits for its end, closes what *process holds. why (may be NULL) is
- * how it ended: "killed by SIGKILL", "exited with status 1". One whose pid is not above 0 is none: fine. */
-void process_kill(struct process *process, char why[PROCESS_WHY_SIZE]);
+ * how it ended: "killed by SIGKILL", "exited with status 1". One whose pid is not above 0 is none: fine.
+ * Returns the signal that ended it, or 0. */
+int process_kill(struct process *process, char why[PROCESS_WHY_SIZE]);
 
 /* Without waiting. */
 bool process_ended(const struct process *process);
