@@ -9,20 +9,22 @@
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
-    const char *summary;
+    const char *summary; /* NULL: not for people, and not in the help */
 } commands[] = {
     {"serve", cli_serve, "answer over HTTP"},
     {"classify", cli_classify, "say which label fits a picture"},
     {"embed", cli_embed, "map texts and pictures to vectors"},
     {"inspect", cli_inspect, "show what a model directory holds"},
     {"bench", cli_bench, "load a server and measure how it answers"},
+    {"decoder", cli_decoder, NULL}, /* started by serve */
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(FILE *to) {
     fputs("usage: limoe COMMAND [options]\n\n", to);
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
+        if (commands[i].summary)
+            fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fputs("\n  limoe COMMAND --help   the options of one command\n"
           "  limoe --version        the version\n",
           to);
