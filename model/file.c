@@ -1,13 +1,13 @@
-/* file.c - opening a model's files. No state; each call owns its descriptor and closes it. */
+/* file.c - opening a model's files. No state; file_open's descriptor is the caller's. */
 #include "file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,8 +25,8 @@ bool file_exists(const char *dir, const char *name) {
 }
 
 /* O_NONBLOCK, so that a FIFO in place of the file is refused rather than waited for. */
-static enum limoe_status open_regular(const char *dir, const char *name, int *fd, size_t *size,
-                                      struct limoe_error *err) {
+enum limoe_status file_open(const char *dir, const char *name, int *fd, size_t *size,
+                            struct limoe_error *err) {
     char path[PATH_MAX];
     struct stat st;
     if (!join(path, dir, name)) {
@@ -54,12 +54,29 @@ static enum limoe_status open_regular(const char *dir, const char *name, int *fd
     return LIMOE_OK;
 }
 
+enum limoe_status file_read_at(int fd, const char *name, uint64_t offset, void *to, size_t size,
+                               struct limoe_error *err) {
+    size_t got = 0;
+    while (got < size) {
+        ssize_t n = pread(fd, (char *)to + got, size - got, (off_t)(offset + got));
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return limoe_fail(err, LIMOE_IO, "cannot read %.200s at byte %" PRIu64 ": %s", name, offset + got,
+                              n < 0 ? strerrordesc_np(errno) : "it shrank meanwhile");
+        }
+        got += (size_t)n;
+    }
+    return LIMOE_OK;
+}
+
 enum limoe_status file_read(const char *dir, const char *name, size_t max, uint8_t **bytes, size_t *size,
                             struct limoe_error *err) {
     int fd = -1;
-    size_t expected = 0, got = 0;
+    size_t expected = 0;
     uint8_t *buffer = NULL;
-    enum limoe_status status = open_regular(dir, name, &fd, &expected, err);
+    enum limoe_status status = file_open(dir, name, &fd, &expected, err);
     if (status != LIMOE_OK) {
         return status;
     }
@@ -73,47 +90,15 @@ enum limoe_status file_read(const char *dir, const char *name, size_t max, uint8
         status = limoe_fail(err, LIMOE_NO_MEMORY, "%s: no memory for %zu bytes", name, expected);
         goto out;
     }
-    while (got < expected) {
-        ssize_t n = read(fd, buffer + got, expected - got);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            status = limoe_fail(err, LIMOE_IO, "cannot read %s at byte %zu of %zu: %s", name, got, expected,
-                                n < 0 ? strerrordesc_np(errno) : "it shrank meanwhile");
-            goto out;
-        }
-        got += (size_t)n;
+    status = file_read_at(fd, name, 0, buffer, expected, err);
+    if (status != LIMOE_OK) {
+        goto out;
     }
     *bytes = buffer;
     *size = expected;
     buffer = NULL;
 out:
     free(buffer);
-    close(fd);
-    return status;
-}
-
-enum limoe_status file_map(const char *dir, const char *name, void **map, size_t *size,
-                           struct limoe_error *err) {
-    int fd = -1;
-    size_t length = 0;
-    enum limoe_status status = open_regular(dir, name, &fd, &length, err);
-    if (status != LIMOE_OK) {
-        return status;
-    }
-    void *base = NULL;
-    if (length > 0) {
-        base = mmap(NULL, length, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (base == MAP_FAILED) {
-            status = limoe_fail(err, errno == ENOMEM ? LIMOE_NO_MEMORY : LIMOE_IO,
-                                "cannot map %s (%zu bytes): %s", name, length, strerrordesc_np(errno));
-            goto out;
-        }
-    }
-    *map = base;
-    *size = length;
-out:
     close(fd);
     return status;
 }

@@ -20,11 +20,14 @@ bool file_exists(const char *dir, const char *name);
 enum limoe_status file_read(const char *dir, const char *name, size_t max, uint8_t **bytes, size_t *size,
                             struct limoe_error *err);
 
-/* Maps all of dir/name read-only; *map is unmapped with munmap(map, size). An empty file gives NULL and 0.
- * The file must not shrink while it is mapped: reading a page past its new end raises SIGBUS. Replace a
- * model's file by renaming another over it, never by writing into it. */
-enum limoe_status file_map(const char *dir, const char *name, void **map, size_t *size,
-                           struct limoe_error *err);
+/* Opens dir/name, a regular file (or a link to one), for reading; *fd is closed with close(). */
+enum limoe_status file_open(const char *dir, const char *name, int *fd, size_t *size,
+                            struct limoe_error *err);
+
+/* Reads to[size] from byte `offset` on. A file that ends before, since it has shrunk, is LIMOE_IO. `name` is
+ * for the message. */
+enum limoe_status file_read_at(int fd, const char *name, uint64_t offset, void *to, size_t size,
+                               struct limoe_error *err);
 
 #ifdef __cplusplus
 }

@@ -27,9 +27,8 @@ void info_from_config(const struct config *config, struct limoe_info *info) {
     };
 }
 
-/* One element of any accepted dtype, little-endian and unaligned in the file. */
-static float read_scalar(const struct tensor *tensor) {
-    const uint8_t *b = tensor->data;
+/* One element of any accepted dtype, little-endian. */
+static float read_scalar(const struct tensor *tensor, const uint8_t *b) {
     uint32_t bits = 0;
     if (tensor->dtype == TENSOR_F32) {
         bits = (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
@@ -57,7 +56,12 @@ enum limoe_status info_from_checkpoint(const struct config *config, const struct
     if (status != LIMOE_OK) {
         return status;
     }
-    float s = read_scalar(scale);
+    uint8_t bytes[4]; /* the widest accepted dtype */
+    status = safetensors_read(st, scale, bytes, err);
+    if (status != LIMOE_OK) {
+        return status;
+    }
+    float s = read_scalar(scale, bytes);
     if (!(s >= -20.0f && s <= 20.0f)) {
         return limoe_fail(err, LIMOE_CORRUPT,
                           "%s: tensor \"logit_scale\" is %g; a natural logarithm from -20 to 20 is "

@@ -1,7 +1,7 @@
 /* model.c - the model half of limoe.h: opening, checking items, embedding.
  *
- * A model owns its config, mapped checkpoint (the token table lives there), backend, packed weights and
- * encoder, and frees them in reverse order. One thread calls it at a time.
+ * A model owns its config, backend, packed weights and encoder, and frees them in reverse order. Its files
+ * are read once, at opening, and may then change or go. One thread calls it at a time.
  */
 #include "model.h"
 
@@ -21,7 +21,6 @@ struct limoe_model {
     struct config config;
     struct limoe_info info; /* its strings are config's */
     struct kernels *k;
-    struct safetensors *checkpoint;
     struct weights weights;
     struct encoder *encoder;
     char fingerprint[2 * FINGERPRINT_DIGITS + 1];
@@ -37,24 +36,25 @@ enum limoe_status model_open_on(const char *dir, struct kernels *k, struct limoe
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a model");
     }
     m->k = k;
+    struct safetensors *checkpoint = NULL;
     struct fingerprint *inputs = NULL, *tensors = NULL; /* its first digits and the others */
     if ((status = fingerprint_create(&inputs, err)) || (status = fingerprint_create(&tensors, err)) ||
         (status = config_load(dir, &m->config, inputs, err)) ||
         (status = tokenizer_fingerprint(dir, inputs, err)) ||
-        (status = safetensors_open(dir, &m->checkpoint, err)) ||
-        (status = layout_check(&m->config, m->checkpoint, err)))
+        (status = safetensors_open(dir, &checkpoint, err)) ||
+        (status = layout_check(&m->config, checkpoint, err)))
         goto out;
     info_from_config(&m->config, &m->info);
-    if ((status = info_from_checkpoint(&m->config, m->checkpoint, &m->info, err)) ||
-        (status = weights_load(&m->config, m->checkpoint, k, tensors, &m->weights, err)))
+    if ((status = info_from_checkpoint(&m->config, checkpoint, &m->info, err)) ||
+        (status = weights_load(&m->config, checkpoint, k, tensors, &m->weights, err)))
         goto out;
-    safetensors_release_pages(m->checkpoint);
     fingerprint_add(tensors, limoe_dtype_name(k->dtype), NULL, 0);
     fingerprint_add(tensors, k->name, NULL, 0);
     fingerprint_digits(inputs, m->fingerprint);
     fingerprint_digits(tensors, m->fingerprint + FINGERPRINT_DIGITS);
     status = encoder_create(&m->config, k, &m->weights, &m->encoder, err);
 out:
+    safetensors_close(checkpoint);
     fingerprint_free(tensors);
     fingerprint_free(inputs);
     if (status)
@@ -79,7 +79,6 @@ void limoe_model_close(struct limoe_model *m) {
         return;
     encoder_destroy(m->encoder);
     weights_free(m->k, &m->weights);
-    safetensors_close(m->checkpoint);
     m->k->ops->destroy(m->k);
     free(m);
 }

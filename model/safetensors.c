@@ -1,14 +1,14 @@
-/* safetensors.c - a checkpoint: one file or shards, mapped, and its tensors by name.
+/* safetensors.c - a checkpoint: one file or shards, and its tensors by name.
  *
- * struct safetensors owns the mappings and the tensors' names. Tensors are kept sorted by name, so that
- * finding one is a binary search and a name in two shards lies beside itself. */
+ * struct safetensors owns the files' descriptors and names, and the tensors' names. Tensors are kept sorted
+ * by name, so that finding one is a binary search and a name in two shards lies beside itself. */
 #include "safetensors.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <unistd.h>
 
 #include "error.h"
 #include "file.h"
@@ -18,18 +18,19 @@
 #define SINGLE     "model.safetensors"
 #define INDEX      "model.safetensors.index.json"
 #define MAX_INDEX  (64u << 20)
-#define MAX_SHARDS 4096u
+#define MAX_SHARDS 512u /* each stays open while weights are read */
 
-struct mapping {
-    void *base; /* NULL where the file is empty */
-    size_t size;
+struct file {
+    int fd;
+    char *name;
 };
 
 struct safetensors {
     char name[64]; /* for messages */
     struct tensor_list list;
-    struct mapping *mapping; /* [mappings] */
-    size_t mappings;
+    struct file *file; /* [files] */
+    uint32_t files;
+    const uint8_t *memory; /* the one file's bytes, of safetensors_open_memory */
 };
 
 static int compare_names(const void *a, const void *b) {
@@ -42,29 +43,54 @@ static void sort(struct safetensors *st) {
     }
 }
 
-static struct safetensors *create(const char *name, size_t mappings, struct limoe_error *err) {
+static struct safetensors *create(const char *name, size_t files, struct limoe_error *err) {
     struct safetensors *st = calloc(1, sizeof *st);
-    struct mapping *mapping = calloc(mappings + 1, sizeof *mapping);
-    if (!st || !mapping) {
+    struct file *file = calloc(files + 1, sizeof *file);
+    if (!st || !file) {
         free(st);
-        free(mapping);
+        free(file);
         limoe_fail(err, LIMOE_NO_MEMORY, "%s: no memory to open it", name);
         return NULL;
     }
     snprintf(st->name, sizeof st->name, "%s", name);
-    st->mapping = mapping;
+    st->file = file;
     return st;
 }
 
-static enum limoe_status map_file(struct safetensors *st, const char *dir, const char *name,
+/* Opens one more file and reads its header. */
+static enum limoe_status add_file(struct safetensors *st, const char *dir, const char *name,
                                   struct limoe_error *err) {
-    struct mapping *m = &st->mapping[st->mappings];
-    enum limoe_status status = file_map(dir, name, &m->base, &m->size, err);
+    struct safetensors_source source = {.where = name, .file = st->files};
+    struct file *f = &st->file[st->files];
+    uint8_t prefix[SAFETENSORS_PREFIX], *header = NULL;
+    size_t size = 0, length = 0;
+    enum limoe_status status = file_open(dir, name, &f->fd, &size, err);
     if (status != LIMOE_OK) {
         return status;
     }
-    st->mappings++;
-    return safetensors_read_header(m->base, m->size, name, &st->list, err);
+    st->files++;
+    source.size = size;
+    f->name = strdup(name);
+    if (!f->name) {
+        return limoe_fail(err, LIMOE_NO_MEMORY, "%s: no memory to open it", name);
+    }
+    status = file_read_at(f->fd, name, 0, prefix, size < sizeof prefix ? 0 : sizeof prefix, err);
+    if (status == LIMOE_OK) {
+        status = safetensors_header_length(&source, prefix, &length, err);
+    }
+    if (status != LIMOE_OK) {
+        return status;
+    }
+    header = malloc(length + 1);
+    if (!header) {
+        return limoe_fail(err, LIMOE_NO_MEMORY, "%s: no memory for a header of %zu bytes", name, length);
+    }
+    status = file_read_at(f->fd, name, SAFETENSORS_PREFIX, header, length, err);
+    if (status == LIMOE_OK) {
+        status = safetensors_read_header(&source, header, length, &st->list, err);
+    }
+    free(header);
+    return status;
 }
 
 static enum limoe_status open_single(const char *dir, struct safetensors **out, struct limoe_error *err) {
@@ -72,7 +98,7 @@ static enum limoe_status open_single(const char *dir, struct safetensors **out, 
     if (!st) {
         return LIMOE_NO_MEMORY;
     }
-    enum limoe_status status = map_file(st, dir, SINGLE, err);
+    enum limoe_status status = add_file(st, dir, SINGLE, err);
     if (status != LIMOE_OK) {
         safetensors_close(st);
         return status;
@@ -190,7 +216,7 @@ static enum limoe_status open_map(const char *dir, const cJSON *map, struct safe
             continue;
         }
         size_t first = st->list.count;
-        status = map_file(st, dir, by_file[i].file, err);
+        status = add_file(st, dir, by_file[i].file, err);
         if (status == LIMOE_OK) {
             status = check_shard(&st->list, first, by_file[i].file, by_tensor, n, err);
         }
@@ -255,7 +281,13 @@ enum limoe_status safetensors_open_memory(const void *bytes, size_t size, const 
     if (!st) {
         return LIMOE_NO_MEMORY;
     }
-    enum limoe_status status = safetensors_read_header(bytes, size, where, &st->list, err);
+    const struct safetensors_source source = {.where = where, .size = size};
+    size_t length = 0;
+    st->memory = bytes;
+    enum limoe_status status = safetensors_header_length(&source, bytes, &length, err);
+    if (status == LIMOE_OK) {
+        status = safetensors_read_header(&source, st->memory + SAFETENSORS_PREFIX, length, &st->list, err);
+    }
     if (status != LIMOE_OK) {
         safetensors_close(st);
         return status;
@@ -270,12 +302,11 @@ void safetensors_close(struct safetensors *st) {
         return;
     }
     tensor_list_free(&st->list);
-    for (size_t i = 0; i < st->mappings; i++) {
-        if (st->mapping[i].base) {
-            munmap(st->mapping[i].base, st->mapping[i].size);
-        }
+    for (uint32_t i = 0; i < st->files; i++) {
+        free(st->file[i].name);
+        close(st->file[i].fd);
     }
-    free(st->mapping);
+    free(st->file);
     free(st);
 }
 
@@ -329,10 +360,12 @@ enum limoe_status safetensors_expect(const struct safetensors *st, const char *n
     return LIMOE_OK;
 }
 
-void safetensors_release_pages(const struct safetensors *st) {
-    for (size_t i = 0; i < st->mappings; i++) {
-        if (st->mapping[i].base) {
-            madvise(st->mapping[i].base, st->mapping[i].size, MADV_DONTNEED);
-        }
+enum limoe_status safetensors_read(const struct safetensors *st, const struct tensor *t, void *to,
+                                   struct limoe_error *err) {
+    if (st->memory) {
+        memcpy(to, st->memory + t->offset, t->bytes);
+        return LIMOE_OK;
     }
+    const struct file *f = &st->file[t->file];
+    return file_read_at(f->fd, f->name, t->offset, to, t->bytes, err);
 }

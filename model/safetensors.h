@@ -1,12 +1,10 @@
-/* safetensors.h - tensors of a checkpoint, mapped read-only.
+/* safetensors.h - tensors of a checkpoint, by name.
  *
  * A directory holds model.safetensors, or shards named by model.safetensors.index.json. The files are treated
  * as hostile: header length, JSON, names, dtypes, shapes, offsets, overlaps and holes are all checked before
- * any tensor is handed out. The mapping outlives nothing: tensors' data pointers are good until
- * safetensors_close.
- *
- * One thing cannot be checked: a file that shrinks while it is mapped, whose lost pages raise SIGBUS when
- * read. Replace a checkpoint by renaming new files over the old, never by writing into them.
+ * any tensor is handed out. Tensors are read, not mapped: a file that is cut short under way is an error like
+ * any other, where a mapping's lost pages would raise SIGBUS. The files stay open until safetensors_close, so
+ * that a directory replaced meanwhile does not mix two checkpoints.
  *
  * Safe for reading by many threads at once.
  */
@@ -34,14 +32,15 @@ struct tensor {
     uint32_t rank;
     uint64_t shape[TENSOR_MAX_RANK];
     uint64_t elements;
-    const void *data; /* row-major, little-endian, not necessarily aligned */
-    size_t bytes;
+    size_t bytes;    /* row-major, little-endian */
+    uint64_t offset; /* from the beginning of its file */
+    uint32_t file;
 };
 
 struct safetensors;
 
 enum limoe_status safetensors_open(const char *dir, struct safetensors **out, struct limoe_error *err);
-/* One file's bytes, not owned (for tests and fuzzing). */
+/* One file's bytes, not owned and not copied (for tests and fuzzing). */
 enum limoe_status safetensors_open_memory(const void *bytes, size_t size, const char *where,
                                           struct safetensors **out, struct limoe_error *err);
 void safetensors_close(struct safetensors *st); /* NULL is fine */
@@ -59,8 +58,8 @@ enum limoe_status safetensors_expect(const struct safetensors *st, const char *n
                                      const uint64_t *shape, const struct tensor **out,
                                      struct limoe_error *err);
 
-/* Tells the kernel that the mapped pages were read and packed and need not stay resident. Reading them again
- * is fine: they come back from the file. */
-void safetensors_release_pages(const struct safetensors *st);
+/* Reads all of a tensor of this checkpoint to to[t->bytes]. LIMOE_IO when its file no longer has them. */
+enum limoe_status safetensors_read(const struct safetensors *st, const struct tensor *t, void *to,
+                                   struct limoe_error *err);
 
 #endif

@@ -33,8 +33,8 @@ static const struct dtype {
 
 /* What the steps of reading one tensor need to know. */
 struct file {
-    const uint8_t *data;
-    size_t data_size;
+    uint64_t data, data_size; /* where the data begins in the file */
+    uint32_t index;
     const char *where;
     struct limoe_error *err;
 };
@@ -94,11 +94,12 @@ static enum limoe_status read_offsets(const struct file *f, const char *name, co
     if (begin > end || (uint64_t)end > f->data_size) {
         return limoe_fail(
             f->err, LIMOE_CORRUPT,
-            "%s: tensor %s: \"data_offsets\" is [%lld, %lld]; ascending offsets up to %zu, the size of "
+            "%s: tensor %s: \"data_offsets\" is [%lld, %lld]; ascending offsets up to %llu, the size of "
             "the data, are accepted",
-            f->where, name, (long long)begin, (long long)end, f->data_size);
+            f->where, name, (long long)begin, (long long)end, (unsigned long long)f->data_size);
     }
-    tensor->data = f->data + begin;
+    tensor->file = f->index;
+    tensor->offset = f->data + (uint64_t)begin;
     tensor->bytes = (size_t)(end - begin);
     return LIMOE_OK;
 }
@@ -165,33 +166,34 @@ static enum limoe_status check_metadata(const struct file *f, const cJSON *metad
 /* By place in the file; an empty tensor before the one that begins where it does. */
 static int compare_places(const void *a, const void *b) {
     const struct tensor *s = a, *t = b;
-    if (s->data != t->data) {
-        return (const uint8_t *)s->data < (const uint8_t *)t->data ? -1 : 1;
+    if (s->offset != t->offset) {
+        return s->offset < t->offset ? -1 : 1;
     }
     return s->bytes < t->bytes ? -1 : s->bytes > t->bytes;
 }
 
 static enum limoe_status check_tiling(const struct file *f, struct tensor *tensor, size_t count) {
-    const uint8_t *expected = f->data;
+    uint64_t expected = f->data;
     char name[METADATA_DESCRIPTION];
     qsort(tensor, count, sizeof *tensor, compare_places);
     for (size_t i = 0; i < count; i++) {
-        const uint8_t *begin = tensor[i].data;
+        uint64_t begin = tensor[i].offset;
         if (begin != expected) {
             return limoe_fail(
                 f->err, LIMOE_CORRUPT,
-                "%s: tensor %s begins at byte %zu of the data, but the tensors before it end at byte "
-                "%zu: %s",
-                f->where, metadata_quote(tensor[i].name, name), (size_t)(begin - f->data),
-                (size_t)(expected - f->data), begin < expected ? "they overlap" : "there is a hole");
+                "%s: tensor %s begins at byte %llu of the data, but the tensors before it end at byte "
+                "%llu: %s",
+                f->where, metadata_quote(tensor[i].name, name), (unsigned long long)(begin - f->data),
+                (unsigned long long)(expected - f->data),
+                begin < expected ? "they overlap" : "there is a hole");
         }
         expected = begin + tensor[i].bytes;
     }
-    size_t covered = (size_t)(expected - f->data);
+    uint64_t covered = expected - f->data;
     if (covered != f->data_size) {
         return limoe_fail(f->err, LIMOE_CORRUPT,
-                          "%s: the tensors end at byte %zu of the data, which has %zu bytes", f->where,
-                          covered, f->data_size);
+                          "%s: the tensors end at byte %llu of the data, which has %llu bytes", f->where,
+                          (unsigned long long)covered, (unsigned long long)f->data_size);
     }
     return LIMOE_OK;
 }
@@ -212,42 +214,38 @@ static enum limoe_status reserve(struct tensor_list *list, size_t more, const st
     return LIMOE_OK;
 }
 
-/* Finds the header's JSON, its bounds checked, and where the data begins. */
-static enum limoe_status frame(const uint8_t *bytes, size_t size, struct file *f, size_t *header) {
-    uint64_t length = 0;
-    if (size < sizeof length) {
-        return limoe_fail(f->err, LIMOE_CORRUPT, "%s: is %zu bytes; the header's length alone takes 8",
-                          f->where, size);
-    }
-    for (size_t i = 0; i < sizeof length; i++) {
-        length |= (uint64_t)bytes[i] << (8 * i);
-    }
-    if (length > MAX_HEADER) {
-        return limoe_fail(f->err, LIMOE_CORRUPT, "%s: the header's length is %llu; at most %u is accepted",
-                          f->where, (unsigned long long)length, MAX_HEADER);
-    }
-    if (length > size - sizeof length) {
-        return limoe_fail(f->err, LIMOE_CORRUPT, "%s: the header's length is %llu, but only %zu bytes follow",
-                          f->where, (unsigned long long)length, size - sizeof length);
-    }
-    *header = (size_t)length;
-    f->data = bytes + sizeof length + *header;
-    f->data_size = size - sizeof length - *header;
-    if (length == 0 || bytes[sizeof length] != '{') {
-        return limoe_fail(f->err, LIMOE_CORRUPT, "%s: the header does not begin with '{'", f->where);
-    }
+enum limoe_status safetensors_header_length(const struct safetensors_source *source, const uint8_t *prefix,
+                                            size_t *length, struct limoe_error *err) {
+    uint64_t n = 0;
+    if (source->size < SAFETENSORS_PREFIX)
+        return limoe_fail(err, LIMOE_CORRUPT, "%s: is %llu bytes; the header's length alone takes %d",
+                          source->where, (unsigned long long)source->size, SAFETENSORS_PREFIX);
+    for (size_t i = 0; i < SAFETENSORS_PREFIX; i++)
+        n |= (uint64_t)prefix[i] << (8 * i);
+    if (n > MAX_HEADER)
+        return limoe_fail(err, LIMOE_CORRUPT, "%s: the header's length is %llu; at most %u is accepted",
+                          source->where, (unsigned long long)n, MAX_HEADER);
+    if (n > source->size - SAFETENSORS_PREFIX)
+        return limoe_fail(err, LIMOE_CORRUPT, "%s: the header's length is %llu, but only %llu bytes follow",
+                          source->where, (unsigned long long)n,
+                          (unsigned long long)(source->size - SAFETENSORS_PREFIX));
+    *length = (size_t)n;
     return LIMOE_OK;
 }
 
-enum limoe_status safetensors_read_header(const uint8_t *bytes, size_t size, const char *where,
-                                          struct tensor_list *list, struct limoe_error *err) {
-    struct file f = {.where = where, .err = err};
-    size_t header = 0, first = list->count;
+enum limoe_status safetensors_read_header(const struct safetensors_source *source, const uint8_t *header,
+                                          size_t length, struct tensor_list *list, struct limoe_error *err) {
+    struct file f = {.data = SAFETENSORS_PREFIX + length,
+                     .data_size = source->size - SAFETENSORS_PREFIX - length,
+                     .index = source->file,
+                     .where = source->where,
+                     .err = err};
+    size_t first = list->count;
     cJSON *root = NULL;
-    enum limoe_status status = frame(bytes, size, &f, &header);
-    if (status == LIMOE_OK) {
-        status = metadata_parse(bytes + sizeof(uint64_t), header, where, &root, err);
+    if (length == 0 || header[0] != '{') {
+        return limoe_fail(err, LIMOE_CORRUPT, "%s: the header does not begin with '{'", f.where);
     }
+    enum limoe_status status = metadata_parse(header, length, f.where, &root, err);
     if (status != LIMOE_OK) {
         return status;
     }

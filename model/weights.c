@@ -1,7 +1,7 @@
 /* weights.c - checkpoint to packed matrices. The caller owns the weights and the checkpoint; one thread.
  *
- * The checkpoint is mapped, and packing copies it. Its pages are given back to the system block by block, so
- * that opening a model never holds two copies of it.
+ * Tensors are read one at a time into a staging buffer, and packing copies them out of it: opening a model
+ * holds what is packed so far and one tensor, and an open model needs its files no more.
  */
 #include "weights.h"
 
@@ -10,6 +10,9 @@
 #include "error.h"
 #include "layout.h"
 
+/* A linear's weight and bias are packed together, so that two tensors are staged at a time. */
+enum slot { WEIGHT, BIAS, SLOTS };
+
 /* What every load below needs. */
 struct source {
     const struct config *config;
@@ -17,74 +20,91 @@ struct source {
     struct kernels *k;
     struct fingerprint *fingerprint;
     struct limoe_error *err;
+    struct {
+        void *bytes;
+        size_t room;
+    } staged[SLOTS];
 };
 
-static enum limoe_status find(const struct source *s, enum layout_id id, uint32_t block,
-                              const struct tensor **t) {
-    enum limoe_status status = layout_find(s->config, id, block, s->st, t, s->err);
-    if (status)
+static enum limoe_status stage(struct source *s, enum slot slot, size_t bytes) {
+    if (bytes <= s->staged[slot].room)
+        return LIMOE_OK;
+    free(s->staged[slot].bytes);
+    s->staged[slot].bytes = malloc(bytes);
+    s->staged[slot].room = s->staged[slot].bytes ? bytes : 0;
+    return s->staged[slot].bytes
+               ? LIMOE_OK
+               : limoe_fail(s->err, LIMOE_NO_MEMORY, "no memory to read a tensor of %zu bytes", bytes);
+}
+
+/* Reads a tensor of the layout; *host is good until the slot's next. */
+static enum limoe_status fetch(struct source *s, enum slot slot, enum layout_id id, uint32_t block,
+                               const struct tensor **t, struct kernels_tensor *host) {
+    static const enum kernels_storage storage[] = {
+        [TENSOR_F32] = KERNELS_F32, [TENSOR_BF16] = KERNELS_BF16, [TENSOR_F16] = KERNELS_F16};
+    enum limoe_status status;
+    if ((status = layout_find(s->config, id, block, s->st, t, s->err)) ||
+        (status = stage(s, slot, (*t)->bytes)) ||
+        (status = safetensors_read(s->st, *t, s->staged[slot].bytes, s->err)))
         return status;
     fingerprint_add(s->fingerprint, (*t)->dtype_name, NULL, 0);
-    fingerprint_add(s->fingerprint, (*t)->name, (*t)->data, (*t)->bytes);
+    fingerprint_add(s->fingerprint, (*t)->name, s->staged[slot].bytes, (*t)->bytes);
+    *host = (struct kernels_tensor){.host = s->staged[slot].bytes, .storage = storage[(*t)->dtype]};
     return LIMOE_OK;
 }
 
-static struct kernels_tensor on_host(const struct tensor *t) {
-    static const enum kernels_storage storage[] = {
-        [TENSOR_F32] = KERNELS_F32, [TENSOR_BF16] = KERNELS_BF16, [TENSOR_F16] = KERNELS_F16};
-    return (struct kernels_tensor){.host = t->data, .storage = storage[t->dtype]};
-}
-
-static enum limoe_status load_vector(const struct source *s, enum layout_id id, uint32_t block, float **out) {
+static enum limoe_status load_vector(struct source *s, enum layout_id id, uint32_t block, float **out) {
     const struct tensor *t;
-    enum limoe_status status = find(s, id, block, &t);
+    struct kernels_tensor host;
+    enum limoe_status status = fetch(s, WEIGHT, id, block, &t, &host);
     if (status)
         return status;
-    *out = s->k->ops->upload_vector(s->k, on_host(t), t->elements);
+    *out = s->k->ops->upload_vector(s->k, host, t->elements);
     return *out ? LIMOE_OK : limoe_fail(s->err, LIMOE_NO_MEMORY, "no memory for tensor \"%s\"", t->name);
 }
 
 /* The bias comes right after the weight in layout.h's order. */
-static enum limoe_status load_norm(const struct source *s, enum layout_id weight, uint32_t block,
+static enum limoe_status load_norm(struct source *s, enum layout_id weight, uint32_t block,
                                    struct weights_norm *out) {
     enum limoe_status status = load_vector(s, weight, block, &out->weight);
     return status ? status : load_vector(s, weight + 1, block, &out->bias);
 }
 
 /* [out, in], or a stack [groups, out, in]. */
-static enum limoe_status pack(const struct source *s, enum layout_id id, uint32_t block,
-                              struct kernels_tensor bias, struct kernels_matrix **out) {
+static enum limoe_status pack(struct source *s, enum layout_id id, uint32_t block, struct kernels_tensor bias,
+                              struct kernels_matrix **out) {
     const struct tensor *t;
-    enum limoe_status status = find(s, id, block, &t);
+    struct kernels_tensor host;
+    enum limoe_status status = fetch(s, WEIGHT, id, block, &t, &host);
     if (status)
         return status;
     const uint64_t *shape = t->shape + (t->rank - 2);
     uint32_t groups = t->rank == 3 ? (uint32_t)t->shape[0] : 1;
-    return s->k->ops->pack(s->k, on_host(t), bias, groups, (uint32_t)shape[0], (uint32_t)shape[1], out,
-                           s->err);
+    return s->k->ops->pack(s->k, host, bias, groups, (uint32_t)shape[0], (uint32_t)shape[1], out, s->err);
 }
 
-static enum limoe_status load_projection(const struct source *s, enum layout_id id,
-                                         struct kernels_matrix **out) {
+static enum limoe_status load_projection(struct source *s, enum layout_id id, struct kernels_matrix **out) {
     return pack(s, id, 0, (struct kernels_tensor){.host = NULL}, out);
 }
 
-static enum limoe_status load_linear(const struct source *s, enum layout_id weight, uint32_t block,
+static enum limoe_status load_linear(struct source *s, enum layout_id weight, uint32_t block,
                                      struct kernels_matrix **out) {
-    const struct tensor *bias;
-    enum limoe_status status = find(s, weight + 1, block, &bias);
-    return status ? status : pack(s, weight, block, on_host(bias), out);
+    const struct tensor *t;
+    struct kernels_tensor bias;
+    enum limoe_status status = fetch(s, BIAS, weight + 1, block, &t, &bias);
+    return status ? status : pack(s, weight, block, bias, out);
 }
 
-static enum limoe_status load_token_table(const struct source *s, struct kernels_table **out) {
+static enum limoe_status load_token_table(struct source *s, struct kernels_table **out) {
     const struct tensor *t;
-    enum limoe_status status = find(s, LAYOUT_TEXT_TOKEN, 0, &t);
+    struct kernels_tensor host;
+    enum limoe_status status = fetch(s, WEIGHT, LAYOUT_TEXT_TOKEN, 0, &t, &host);
     if (status)
         return status;
-    return s->k->ops->load_table(s->k, on_host(t), s->config->text.vocab, s->config->width, out, s->err);
+    return s->k->ops->load_table(s->k, host, s->config->text.vocab, s->config->width, out, s->err);
 }
 
-static enum limoe_status load_block(const struct source *s, uint32_t i, struct weights_block *b) {
+static enum limoe_status load_block(struct source *s, uint32_t i, struct weights_block *b) {
     enum limoe_status status;
     if ((status = load_norm(s, LAYOUT_LN1_WEIGHT, i, &b->ln1)) ||
         (status = load_linear(s, LAYOUT_ATTN_QKV_WEIGHT, i, &b->qkv)) ||
@@ -102,11 +122,22 @@ static enum limoe_status load_block(const struct source *s, uint32_t i, struct w
     return load_linear(s, b->moe ? LAYOUT_MOE_FC2_WEIGHT : LAYOUT_MLP_FC2_WEIGHT, i, &b->fc2);
 }
 
+/* The staging buffer at its full size from the start: grown tensor by tensor, it would leave holes. */
+static enum limoe_status stage_largest(struct source *s) {
+    size_t largest = 0;
+    for (size_t i = 0; i < safetensors_count(s->st); i++) {
+        size_t bytes = safetensors_at(s->st, i)->bytes;
+        largest = bytes > largest ? bytes : largest;
+    }
+    return stage(s, WEIGHT, largest);
+}
+
 enum limoe_status weights_load(const struct config *config, const struct safetensors *st, struct kernels *k,
                                struct fingerprint *fingerprint, struct weights *weights,
                                struct limoe_error *err) {
-    const struct source s = {.config = config, .st = st, .k = k, .fingerprint = fingerprint, .err = err};
-    const struct tensor *logit_scale; /* is no weight of the tower, but the model's scores are made with it */
+    struct source s = {.config = config, .st = st, .k = k, .fingerprint = fingerprint, .err = err};
+    const struct tensor *scale; /* no weight of the tower, but scores are made with it */
+    struct kernels_tensor host;
     enum limoe_status status;
     *weights = (struct weights){.blocks = config->blocks};
     weights->block = calloc(config->blocks, sizeof *weights->block);
@@ -114,7 +145,8 @@ enum limoe_status weights_load(const struct config *config, const struct safeten
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %u blocks", config->blocks);
         goto out;
     }
-    if ((status = load_linear(&s, LAYOUT_IMAGE_PATCH_WEIGHT, 0, &weights->image.patch)) ||
+    if ((status = stage_largest(&s)) ||
+        (status = load_linear(&s, LAYOUT_IMAGE_PATCH_WEIGHT, 0, &weights->image.patch)) ||
         (status = load_vector(&s, LAYOUT_IMAGE_POS, 0, &weights->image.pos)) ||
         (status = load_projection(&s, LAYOUT_IMAGE_PROJ_WEIGHT, &weights->image.proj)) ||
         (status = load_token_table(&s, &weights->text.token)) ||
@@ -124,14 +156,15 @@ enum limoe_status weights_load(const struct config *config, const struct safeten
     for (uint32_t i = 0; i < config->blocks; i++) {
         if ((status = load_block(&s, i, &weights->block[i])))
             goto out;
-        safetensors_release_pages(st);
     }
     if ((status = load_norm(&s, LAYOUT_LN_WEIGHT, 0, &weights->ln)))
         goto out;
-    status = find(&s, LAYOUT_LOGIT_SCALE, 0, &logit_scale);
+    status = fetch(&s, WEIGHT, LAYOUT_LOGIT_SCALE, 0, &scale, &host);
 out:
     if (status)
         weights_free(k, weights);
+    for (int slot = 0; slot < SLOTS; slot++)
+        free(s.staged[slot].bytes);
     return status;
 }
 

@@ -45,8 +45,8 @@ struct weights {
     struct weights_norm ln; /* the final one */
 };
 
-/* Packs a checkpoint that layout_check has passed, and adds each tensor to `fingerprint`. On failure *weights
- * is freed and empty. The token table refers to st's memory: close st after weights_free. */
+/* Packs a checkpoint that layout_check has passed, and adds each tensor to `fingerprint`. Nothing of st is
+ * needed afterwards. On failure *weights is freed and empty. */
 enum limoe_status weights_load(const struct config *config, const struct safetensors *st, struct kernels *k,
                                struct fingerprint *fingerprint, struct weights *weights,
                                struct limoe_error *err);

@@ -22,9 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t covered = 0;
     for (size_t i = 0; i < safetensors_count(st); i++) {
         const struct tensor *t = safetensors_at(st, i);
-        const uint8_t *bytes = t->data;
         for (size_t b = 0; b < t->bytes; b++) {
-            sink = (uint8_t)(sink ^ bytes[b]);
+            sink = (uint8_t)(sink ^ data[t->offset + b]);
         }
         covered += t->bytes;
         const struct tensor *found = NULL;

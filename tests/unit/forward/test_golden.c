@@ -54,6 +54,10 @@ static const struct tensor *tensor(const struct golden *g, const char *name) {
     return t;
 }
 
+static const void *data(const struct golden *g, const struct tensor *t) {
+    return (const uint8_t *)g->bytes + t->offset;
+}
+
 static void read_file(struct golden *g, size_t *size) {
     char path[600];
     snprintf(path, sizeof path, "%s/items.safetensors", g->dir);
@@ -79,9 +83,9 @@ static void golden_open(struct golden *g, const char *root, const char *name) {
         fail_msg("%s", err.message);
     const struct tensor *pixels = tensor(g, "pixels"), *tokens = tensor(g, "tokens");
     const struct tensor *lengths = tensor(g, "lengths"), *expert = tensor(g, "expert");
-    g->embedding = tensor(g, "embedding")->data;
-    g->expert = expert->data;
-    g->gate = tensor(g, "gate")->data;
+    g->embedding = data(g, tensor(g, "embedding"));
+    g->expert = data(g, expert);
+    g->gate = data(g, tensor(g, "gate"));
     g->layers = expert->shape[0];
     g->rows = expert->shape[1];
     g->top_k = expert->shape[2];
@@ -91,16 +95,16 @@ static void golden_open(struct golden *g, const char *root, const char *name) {
         fail_msg("%s", err.message);
     const size_t images = pixels->shape[0], texts = tokens->shape[0], longest = tokens->shape[1];
     const size_t image_bytes = images ? pixels->bytes / images : 0;
-    const int32_t *length = lengths->data;
+    const int32_t *length = data(g, lengths);
     g->items = images + texts;
     assert_true(g->items > 0 && g->items <= MAX_ITEMS);
     for (size_t i = 0; i < images; i++)
         g->item[i] = (struct limoe_item){LIMOE_IMAGE, config_image_tokens(&config),
-                                         (const uint8_t *)pixels->data + i * image_bytes, NULL};
+                                         (const uint8_t *)data(g, pixels) + i * image_bytes, NULL};
     for (size_t i = 0; i < texts; i++) {
         const size_t kept = config.text.pad == CONFIG_ATTEND ? longest : (size_t)length[i];
         g->item[images + i] = (struct limoe_item){LIMOE_TEXT, (uint32_t)kept, NULL,
-                                                  (const int32_t *)tokens->data + i * longest};
+                                                  (const int32_t *)data(g, tokens) + i * longest};
     }
 }
 

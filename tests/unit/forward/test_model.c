@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -195,6 +196,35 @@ static void test_nan_weights(void **state) {
     assert_non_null(strstr(err.message, "item 0: its embedding is not finite"));
     limoe_model_close(m);
     fixture_remove(&fixture);
+}
+
+/* An open model needs its files no more: overwritten, cut short and deleted, they change no answer. */
+static void test_files_may_go(void **state) {
+    (void)state;
+    enum { N = 8 };
+    char path[128];
+    struct fixture fixture;
+    fixture_create(&fixture, sparse, 11, NULL, 0);
+    struct limoe_model *m = fixture_open(&fixture, LIMOE_FLOAT32);
+    struct limoe_item *items = fixture_items(limoe_model_info(m), 1, N, 5);
+    float z[N * EMBED], later[N * EMBED];
+    embed(m, items, N, z, NULL);
+    snprintf(path, sizeof path, "%s/model.safetensors", fixture.dir);
+    FILE *f = fopen(path, "r+b"); /* the same file, other bytes */
+    assert_non_null(f);
+    for (int i = 0; i < 1 << 16; i++)
+        fputc(0x55, f);
+    assert_int_equal(fclose(f), 0);
+    embed(m, items, N, later, NULL);
+    assert_memory_equal(z, later, sizeof z);
+    assert_int_equal(truncate(path, 0), 0);
+    embed(m, items, N, later, NULL);
+    assert_memory_equal(z, later, sizeof z);
+    fixture_remove(&fixture);
+    embed(m, items, N, later, NULL);
+    assert_memory_equal(z, later, sizeof z);
+    fixture_items_free(items, N);
+    limoe_model_close(m);
 }
 
 static void test_missing_directory(void **state) {
@@ -422,6 +452,7 @@ int main(void) {
         cmocka_unit_test(test_refused_items),
         cmocka_unit_test(test_padding_must_be_there),
         cmocka_unit_test(test_nan_weights),
+        cmocka_unit_test(test_files_may_go),
         cmocka_unit_test(test_missing_directory),
         cmocka_unit_test(test_routing_in_item_order),
         cmocka_unit_test(test_dense_model_routes_nothing),

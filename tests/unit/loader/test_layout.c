@@ -222,7 +222,7 @@ static void test_logit_scale(void **state) {
         assert_int_equal(safetensors_open_memory(file.at, file.size, "model.safetensors", &st, &err),
                          LIMOE_OK);
         const struct tensor *scale = safetensors_find(st, "logit_scale");
-        memcpy(file.at + ((const uint8_t *)scale->data - file.at), cases[i].bytes, scale->bytes);
+        memcpy(file.at + scale->offset, cases[i].bytes, scale->bytes);
         struct limoe_info info;
         info_from_config(&c, &info);
         enum limoe_status status = info_from_checkpoint(&c, st, &info, &err);
