@@ -142,6 +142,11 @@ static size_t placeholders(struct text template) {
     return n;
 }
 
+static void bound_top_k(struct classify_request *request) {
+    if (request->top_k == 0 || request->top_k > request->n_labels)
+        request->top_k = request->n_labels;
+}
+
 bool request_check_labels(struct classify_request *request, struct api_error *error) {
     static const struct text bare = {.data = "{}", .size = 2};
 
@@ -179,7 +184,15 @@ bool request_check_labels(struct classify_request *request, struct api_error *er
                         request->n_labels, request->n_templates, request->n_labels * request->n_templates,
                         REQUEST_MAX_PROMPTS);
 
-    if (request->top_k == 0 || request->top_k > request->n_labels)
-        request->top_k = request->n_labels;
+    bound_top_k(request);
     return true;
+}
+
+void request_use_classifier(struct classify_request *request, const struct text *labels, size_t n_labels,
+                            const struct text *templates, size_t n_templates) {
+    request->labels = labels;
+    request->n_labels = n_labels;
+    request->templates = templates;
+    request->n_templates = n_templates;
+    bound_top_k(request);
 }

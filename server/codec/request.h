@@ -44,8 +44,18 @@ struct classify_request {
     size_t n_labels;
     const struct text *templates; /* [n_templates], at least 1, each with exactly one "{}"; default "{}" */
     size_t n_templates;
-    size_t top_k;           /* predictions to return for each image: 1 … n_labels; default all */
-    struct text classifier; /* in place of labels and templates (then none): a stored one; data NULL: none */
+    size_t top_k; /* predictions to return for each image: 1 … n_labels; default all */
+    /* The name of a stored classifier; data NULL: none. With one there are no labels and templates until
+     * request_use_classifier, and top_k is as it was given (0: not at all). */
+    struct text classifier;
+};
+
+/* The routes of named classifiers; each uses what it needs. */
+struct classifier_request {
+    struct text name;                   /* in the path of PUT, GET and DELETE */
+    struct classify_request definition; /* PUT: labels and templates, no pictures */
+    size_t limit;                       /* the list: 1 … CLASSIFIER_MOST_PAGE */
+    struct text after;                  /* the list: from behind this name, which need not exist; or empty */
 };
 
 enum request_encoding { REQUEST_FLOAT, REQUEST_BASE64 };
@@ -89,6 +99,10 @@ bool request_embeddings_json(const struct limoe_info *model, const char *body, s
                              struct arena *arena, struct embed_request *out, struct api_error *error);
 bool request_routing_json(const struct limoe_info *model, const char *body, size_t size, struct arena *arena,
                           struct embed_request *out, struct api_error *error);
+
+/* Puts in the labels and templates of the classifier that the request names, which stay the caller's. */
+void request_use_classifier(struct classify_request *request, const struct text *labels, size_t n_labels,
+                            const struct text *templates, size_t n_templates);
 
 /* The checks on labels and templates that every form shares; the command line's too. `top_k` 0: all. */
 bool request_check_labels(struct classify_request *request, struct api_error *error);

@@ -5,13 +5,6 @@
 
 #define FIELDS "image or images, labels, templates, top_k, classifier, model"
 
-bool request_refuse_classifier(struct text name, struct api_error *error) {
-    char quoted[64];
-    return api_fail(error, 404, "classifier_not_found", "classifier",
-                    "there is no classifier \"%s\" here: none are stored; give labels instead",
-                    text_quote(name, quoted, sizeof quoted));
-}
-
 bool request_refuse_top_k(struct api_error *error) {
     return api_fail(error, 400, "invalid_top_k", "top_k", "top_k must be a whole number, 1 or more");
 }
@@ -76,6 +69,14 @@ static bool read_json_images(const struct json_value *image, const struct json_v
     return true;
 }
 
+static bool read_classifier(const struct json_value *name, struct classify_request *out,
+                            struct api_error *error) {
+    if (name->type != JSON_STRING)
+        return request_refuse_type("classifier", "a string", name->type, error);
+    out->classifier = name->string;
+    return true;
+}
+
 bool request_classify_json(const struct limoe_info *model, const char *body, size_t size, struct arena *arena,
                            struct classify_request *out, struct api_error *error) {
     const struct json_value *object, *image = NULL, *images = NULL;
@@ -103,9 +104,7 @@ bool request_classify_json(const struct limoe_info *model, const char *body, siz
             ok = whole || request_refuse_top_k(error);
             out->top_k = whole ? (size_t)field->number : 0;
         } else if (text_is(field->name, "classifier"))
-            ok = field->type == JSON_STRING
-                     ? request_refuse_classifier(field->string, error)
-                     : request_refuse_type("classifier", "a string", field->type, error);
+            ok = read_classifier(field, out, error);
         else if (text_is(field->name, "model"))
             ok = request_check_model(model, field, error);
         else
@@ -114,5 +113,5 @@ bool request_classify_json(const struct limoe_info *model, const char *body, siz
             return false;
     }
     /* Labels first: they are cheap to check, pictures are not. */
-    return request_check_labels(out, error) && read_json_images(image, images, arena, out, error);
+    return request_check_choice(out, error) && read_json_images(image, images, arena, out, error);
 }

@@ -118,11 +118,11 @@ static bool read_fields(const struct limoe_info *model, struct form form, struct
     if (name && !request_check_model_name(model, text_in(name), error))
         return false;
     if (classifier)
-        return request_refuse_classifier(text_in(classifier), error);
+        out->classifier = text_in(classifier);
     if (top_k && !read_top_k(text_in(top_k), &out->top_k, error))
         return false;
     return read_list(form, &labels, arena, error) && read_list(form, &templates, arena, error) &&
-           request_check_labels(out, error);
+           request_check_choice(out, error);
 }
 
 static bool refuse_unknown(struct form form, const char *const *known, const char *accepted,

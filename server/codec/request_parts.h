@@ -36,7 +36,8 @@ struct request_list request_templates(struct classify_request *request);
 bool request_read_strings(const struct json_value *list, const struct request_list *field,
                           struct arena *arena, struct api_error *error);
 
-bool request_refuse_classifier(struct text name, struct api_error *error);
+/* Labels and templates, or a classifier's name: what a classification must have one of. */
+bool request_check_choice(struct classify_request *request, struct api_error *error);
 bool request_refuse_top_k(struct api_error *error);
 
 /* A JSON string → a picture. `param` must live as long as the item. */

@@ -136,8 +136,6 @@ static void the_other_fields_are_checked(void **state) {
                 "top_k", "top_k must be a whole number, 1 or more");
     refused("{" IMAGE "," LABELS ",\"model\":\"clip\"}", 404, "model_not_found", "model",
             "available: \"pictograms\"");
-    refused("{" IMAGE ",\"classifier\":\"animals\"}", 404, "classifier_not_found", "classifier",
-            "there is no classifier \"animals\" here");
     refused("{" IMAGE ",\"classifier\":5}", 400, "invalid_type", "classifier", "classifier is a number");
 }
 
@@ -209,8 +207,6 @@ static void forms_are_checked(void **state) {
                  "lables", "there is no field \"lables\" here");
     form_refused((struct request_field[]){image, cat, field("model", "clip")}, 3, 404, "model_not_found",
                  "model", "available: \"pictograms\"");
-    form_refused((struct request_field[]){image, field("classifier", "animals")}, 2, 404,
-                 "classifier_not_found", "classifier", "\"animals\"");
     form_refused((struct request_field[]){image, cat, field("top_k", "1"), field("top_k", "2")}, 4, 400,
                  "duplicate_field", "top_k", "top_k is given 2 times");
     static const char *const bad[] = {"", "0", "-1", "1.5", " 1", "five", "99999999999999999999"};
