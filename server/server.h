@@ -1,24 +1,25 @@
 /* server.h - everything a running server is made of.
  *
  * serve.c owns it: it builds the parts in the order below, and takes them down in reverse. Others read the
- * pointers and the options, which do not change while requests are served, and count in the atomics.
+ * pointers and the options, which do not change while requests are served, and count in the atomics. What
+ * does change is the generation in force: server_generation gives it out.
  */
 #ifndef LIMOE_SERVER_H
 #define LIMOE_SERVER_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/engine.h"
-#include "engine/health.h"
+#include "generation/generation.h"
 #include "http/workers.h"
 #include "limoe.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
-#include "schedule/queue.h"
 #include "serve/serve_options.h"
+#include "store/classifiers.h"
 
 enum server_phase {
     SERVER_STARTING,
@@ -27,21 +28,37 @@ enum server_phase {
     SERVER_STOPPED,  /* gives up the rest */
 };
 
+/* Someone who waits to be told how a reload went. */
+struct reload_waiter {
+    /* `generation` is the new one in force, or NULL and *err says why the old one still is. On the main
+     * thread; must not block. */
+    void (*done)(struct reload_waiter *waiter, struct generation *generation, const struct limoe_error *err);
+    struct reload_waiter *next;
+};
+
 struct server {
     struct serve_options options;
     struct log *log;
     struct metrics *metrics;
-    struct limoe_processor *processor;
-    const struct limoe_info *model; /* the processor's: shapes and name, known before the weights are */
-    struct queue *queue;
-    struct health *health;
-    struct engine *engine;
+    struct classifiers *classifiers;
     struct workers *workers;
+
+    pthread_mutex_t lock;           /* guards the three below */
+    struct generation *generation;  /* in force, with a reference; NULL until the first is ready */
+    struct reload_waiter *reloads;  /* who has asked since the last loading began */
+    bool closed;                    /* nobody will be told any more */
+    int reload_event, unused_event; /* eventfds: a reload is asked for; a generation is unused */
 
     _Atomic(enum server_phase) phase;
     _Atomic uint64_t connections; /* open */
     _Atomic uint64_t calls;       /* requests from their headers to the end of their answer */
-    _Atomic uint64_t handed;      /* calls that the workers or the engine have, their connections suspended */
+    _Atomic uint64_t handed; /* calls that others than the HTTP threads have, their connections suspended */
 };
+
+/* The generation in force, with a reference for the caller; NULL before the first. Any thread. */
+struct generation *server_generation(struct server *server);
+/* Asks for the model to be loaded anew; `waiter` (NULL: nobody) is told when that is done. False: the server
+ * is stopping, and nobody will be told. Any thread. */
+bool server_reload(struct server *server, struct reload_waiter *waiter);
 
 #endif

@@ -31,6 +31,7 @@ struct engine_info {
     struct limoe_info model; /* its strings live as long as the engine */
     enum limoe_dtype dtype;
     const char *backend;
+    const char *fingerprint; /* limoe_model_fingerprint */
     uint32_t threads;
     int64_t created; /* Unix seconds when the model was loaded */
 };

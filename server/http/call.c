@@ -38,7 +38,7 @@ void call_fail(struct call *call, const struct api_error *error) {
 
 void call_refuse_full(struct call *call) {
     struct api_error error;
-    call->retry_after = queue_drain_seconds(call->server->queue);
+    call->retry_after = queue_drain_seconds(call->generation->queue);
     api_fail(&error, 429, "queue_full", NULL,
              "the server has as much to do as it will queue; try again in %u s", call->retry_after);
     call_fail(call, &error);
@@ -149,14 +149,11 @@ static bool read_arguments(struct call *call, struct api_error *error) {
 }
 
 static bool known_path(struct call *call, struct api_error *error) {
-    if (call->route->label && call->route->path)
+    if (call->route->path)
         return true;
     struct buffer list = {0};
-    size_t n;
-    const struct route *routes = route_table(&n);
-    for (size_t i = 0; i + 1 < n; i++)
-        buffer_print(&list, "%s%s %s", i ? ", " : "", routes[i].get ? "GET" : "POST", routes[i].label);
     char path[128];
+    route_list(&list);
     api_fail(error, 404, "unknown_path", NULL, "there is nothing at %s; the paths are %.*s",
              text_quote(text_of(call->path), path, sizeof path), (int)list.size, list.data ? list.data : "");
     buffer_free(&list);
@@ -164,18 +161,20 @@ static bool known_path(struct call *call, struct api_error *error) {
 }
 
 static bool allowed_method(struct call *call, struct api_error *error) {
-    const char *methods = route_methods(call->route);
-    bool get = strcmp(call->method, "GET") == 0 || strcmp(call->method, "HEAD") == 0;
-    if (call->route->get ? get : strcmp(call->method, "POST") == 0)
+    if (route_takes(call->route, call->method))
         return true;
-    call->allow = methods;
-    char method[32];
+    char methods[64], method[32];
+    route_methods(call->route, methods, sizeof methods);
+    call->allow = arena_copy(call->arena, methods, strlen(methods));
     return api_fail(error, 405, "method_not_allowed", NULL, "%s does not take %s; it takes %s",
-                    call->route->label, text_quote(text_of(call->method), method, sizeof method), methods);
+                    route_series_names[call->route->series],
+                    text_quote(text_of(call->method), method, sizeof method), methods);
 }
 
 static bool accepted_body(struct call *call, struct api_error *error) {
     call->form = request_body_of(call->content_type);
+    if (!call->route->bodies)
+        return true; /* whatever comes is not looked at */
     if (!(call->route->bodies & 1u << call->form))
         return request_refuse_body(call->content_type, call->route->accepted, error);
     const char *coding = header(call, "Content-Encoding");
@@ -206,8 +205,8 @@ static void check_headers(struct call *call) {
     if (call->route->get)
         return;
     enum server_phase phase = atomic_load(&server->phase);
-    if (phase != SERVER_READY) {
-        refuse_phase(call, phase);
+    if (phase != SERVER_READY || !call->generation) {
+        refuse_phase(call, phase == SERVER_READY ? SERVER_STARTING : phase);
         return;
     }
     bool fits = call->content_length == UINT64_MAX || call->content_length <= server->options.max_body_bytes;
@@ -217,7 +216,9 @@ static void check_headers(struct call *call) {
         return;
     }
     const struct queue_load one = {.items = 1};
-    if (queue_admit(server->queue, &one, &call->held))
+    if (!call->route->bodies)
+        return; /* holds nothing that is worth counting */
+    if (queue_admit(call->generation->queue, &one, &call->held))
         call->held = one;
     else
         call_refuse_full(call);
@@ -238,7 +239,7 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     call->server = server;
     call->connection = connection;
     call->began = clock_now();
-    call->route = route_find(url);
+    call->route = route_find(url, method);
     call->path = arena_copy(call->arena, url, strlen(url));
     call->method = arena_copy(call->arena, method, strlen(method));
     const char *type = header(call, "Content-Type");
@@ -249,6 +250,7 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
         return NULL;
     }
     atomic_fetch_add(&server->calls, 1);
+    call->generation = server_generation(server);
     set_id(call);
     read_length(call);
     check_headers(call);
@@ -258,9 +260,7 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
 void call_end(struct call *call, bool answered) {
     struct server *server = call->server;
     if (answered) {
-        size_t n;
-        metrics_count_request(server->metrics, (size_t)(call->route - route_table(&n)), call->status,
-                              call->total_ns);
+        metrics_count_request(server->metrics, call->route->series, call->status, call->total_ns);
     } else {
         metrics_count_disconnect(server->metrics);
     }
@@ -281,10 +281,13 @@ void call_end(struct call *call, bool answered) {
                                  .inference_ns = call->inference_ns,
                                  .total_ns = answered ? call->total_ns : clock_now() - call->began,
                              });
-    queue_release(server->queue, &call->held);
+    if (call->generation)
+        queue_release(call->generation->queue, &call->held);
+    classifier_release(call->classifier);
     buffer_free(&call->body);
     buffer_free(&call->answer);
     arena_free(call->arena);
+    generation_release(call->generation);
     free(call);
     atomic_fetch_sub(&server->calls, 1); /* last: a stopping server waits for it */
 }
@@ -305,7 +308,7 @@ static bool make_room(struct call *call, size_t size) {
     if (wanted < needed)
         wanted = needed;
     const struct queue_load more = {.bytes = wanted - call->body.capacity};
-    if (!queue_admit(call->server->queue, &more, &call->held))
+    if (!queue_admit(call->generation->queue, &more, &call->held))
         return false;
     call->held.bytes += more.bytes;
     buffer_reserve(&call->body, wanted - call->body.size);
@@ -317,7 +320,7 @@ bool call_receive(struct call *call, const char *bytes, size_t size) {
     struct api_error error;
     call->received += size;
     if (call->stage == CALL_ANSWERED ||
-        call->route->get) /* read for politeness only, and only so much of it */
+        !call->route->bodies) /* read for politeness only, and only so much of it */
         return call->received <= 2 * most;
     if (call->received > most) {
         fail_too_large(call, &error);

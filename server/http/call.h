@@ -20,10 +20,12 @@
 #include "codec/buffer.h"
 #include "codec/prepare.h"
 #include "codec/request.h"
+#include "generation/generation.h"
 #include "http/route.h"
 #include "http/workers.h"
 #include "schedule/job.h"
 #include "server.h"
+#include "store/classifiers.h"
 
 #define CALL_ID_SIZE 129 /* of a request id, with its NUL */
 
@@ -35,13 +37,14 @@ enum call_stage {
 
 struct call {
     struct server *server;
+    struct generation *generation; /* with a reference; NULL: none is there yet, the server is starting */
     struct MHD_Connection *connection;
     const struct route *route;
     const char *method, *path, *content_type; /* in the arena; content_type may be NULL */
     char id[CALL_ID_SIZE];
     enum call_stage stage;
     struct arena *arena;
-    struct queue_load held; /* of the queue's limits; given back by call_end */
+    struct queue_load held; /* of the generation's queue's limits; given back by call_end */
 
     /* Times, as clock_now(). */
     int64_t began, body_complete;
@@ -61,20 +64,25 @@ struct call {
     struct task task;
     union {
         struct classify_request classify;
+        struct classifier_request classifier;
         struct embed_request embed;
     } request;
+    const struct classifier *classifier; /* with a reference; NULL: none is used */
     const struct request_item *inputs; /* [n] */
-    struct limoe_item *items;          /* [n] */
     size_t n, prepared;
-    size_t scratch; /* bytes that writing the answer will take besides, where they matter */
+    float *embeddings;        /* [n, embed]: row i for inputs[i], computed or found in the cache */
+    struct limoe_item *items; /* [job.n]: the inputs that the cache does not have */
+    size_t *input_of;         /* [job.n]: which */
+    size_t scratch;           /* bytes that writing the answer will take besides, where they matter */
     struct usage usage;
     struct job job;
+    atomic_bool gone; /* the client has hung up: what waits need not be computed */
 
     /* What goes out. */
     int status;
     struct buffer answer;
     const char *answer_type;
-    const char *allow;    /* for Allow, or NULL */
+    const char *allow;    /* for Allow, or NULL; in the arena */
     unsigned retry_after; /* seconds; 0: no such header */
     uint64_t sent;        /* bytes of the answer */
 };

@@ -1,6 +1,7 @@
 /* route.c - the table of routes. Read-only, any thread. */
 #include "http/route.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "codec/request.h"
@@ -9,51 +10,119 @@
 #define MULTIPART (1u << REQUEST_BODY_MULTIPART)
 #define IMAGE     (1u << REQUEST_BODY_IMAGE)
 
+const char *const route_series_names[ROUTE_SERIES] = {
+    [ROUTE_CLASSIFY] = "/v1/classify",
+    [ROUTE_EMBEDDINGS] = "/v1/embeddings",
+    [ROUTE_ROUTING] = "/v1/routing",
+    [ROUTE_CLASSIFIERS] = "/v1/classifiers",
+    [ROUTE_CLASSIFIER] = "/v1/classifiers/{name}",
+    [ROUTE_MODELS] = "/v1/models",
+    [ROUTE_MODEL] = "/v1/models/{id}",
+    [ROUTE_RELOAD] = "/v1/models/reload",
+    [ROUTE_HEALTH] = "/health",
+    [ROUTE_METRICS] = "/metrics",
+    [ROUTE_UNKNOWN] = "unknown",
+};
+
+/* The first that fits is taken: an exact path stands before what is below another. */
 static const struct route routes[] = {
-    {.path = "/v1/classify",
-     .label = "/v1/classify",
+    {.series = ROUTE_CLASSIFY,
+     .path = "/v1/classify",
+     .method = "POST",
      .parse = route_classify_parse,
      .answer = route_classify_answer,
      .bodies = JSON | MULTIPART | IMAGE,
      .accepted = "application/json, multipart/form-data and image/*"},
-    {.path = "/v1/embeddings",
-     .label = "/v1/embeddings",
+    {.series = ROUTE_EMBEDDINGS,
+     .path = "/v1/embeddings",
+     .method = "POST",
      .parse = route_embeddings_parse,
      .answer = route_embeddings_answer,
      .bodies = JSON,
      .accepted = "application/json"},
-    {.path = "/v1/routing",
-     .label = "/v1/routing",
+    {.series = ROUTE_ROUTING,
+     .path = "/v1/routing",
+     .method = "POST",
      .parse = route_routing_parse,
      .answer = route_routing_answer,
      .routing = true,
      .bodies = JSON,
      .accepted = "application/json"},
-    {.path = "/v1/models", .label = "/v1/models", .get = route_models},
-    {.path = "/v1/models/", .below = true, .label = "/v1/models/{id}", .get = route_model},
-    {.path = "/health", .label = "/health", .get = route_health},
-    {.path = "/metrics", .label = "/metrics", .get = route_metrics},
-    {.path = NULL, .label = "unknown"},
+    {.series = ROUTE_CLASSIFIERS,
+     .path = "/v1/classifiers",
+     .method = "GET",
+     .parse = route_classifiers_parse,
+     .answer = route_classifiers_answer},
+    {.series = ROUTE_CLASSIFIER,
+     .path = "/v1/classifiers/",
+     .below = true,
+     .method = "GET",
+     .parse = route_classifier_get_parse,
+     .answer = route_classifier_get_answer},
+    {.series = ROUTE_CLASSIFIER,
+     .path = "/v1/classifiers/",
+     .below = true,
+     .method = "PUT",
+     .parse = route_classifier_put_parse,
+     .answer = route_classifier_put_answer,
+     .bodies = JSON,
+     .accepted = "application/json"},
+    {.series = ROUTE_CLASSIFIER,
+     .path = "/v1/classifiers/",
+     .below = true,
+     .method = "DELETE",
+     .parse = route_classifier_delete_parse,
+     .answer = route_classifier_delete_answer},
+    {.series = ROUTE_MODELS, .path = "/v1/models", .method = "GET", .get = route_models},
+    {.series = ROUTE_RELOAD,
+     .path = "/v1/models/reload",
+     .method = "POST",
+     .begin = route_reload,
+     .admin = true},
+    {.series = ROUTE_MODEL, .path = "/v1/models/", .below = true, .method = "GET", .get = route_model},
+    {.series = ROUTE_HEALTH, .path = "/health", .method = "GET", .get = route_health},
+    {.series = ROUTE_METRICS, .path = "/metrics", .method = "GET", .get = route_metrics},
+    {.series = ROUTE_UNKNOWN, .path = NULL, .method = "GET"},
 };
 
 #define ROUTES (sizeof routes / sizeof *routes)
 
-const struct route *route_table(size_t *n) {
-    *n = ROUTES;
-    return routes;
+static bool answers_path(const struct route *route, const char *path) {
+    size_t length = strlen(route->path);
+    return route->below ? strncmp(path, route->path, length) == 0 && path[length]
+                        : strcmp(path, route->path) == 0;
 }
 
-const struct route *route_find(const char *path) {
-    const struct route *route = routes;
-    for (; route->path; route++) {
-        size_t length = strlen(route->path);
-        if (route->below ? strncmp(path, route->path, length) == 0 && path[length]
-                         : strcmp(path, route->path) == 0)
+static bool same_paths(const struct route *a, const struct route *b) {
+    return a->path && b->path && a->below == b->below && strcmp(a->path, b->path) == 0;
+}
+
+bool route_takes(const struct route *route, const char *method) {
+    return strcmp(route->method, method) == 0 ||
+           (strcmp(route->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+}
+
+const struct route *route_find(const char *path, const char *method) {
+    const struct route *first = routes;
+    while (first->path && !answers_path(first, path))
+        first++;
+    for (const struct route *route = first; route->path; route++)
+        if (same_paths(route, first) && route_takes(route, method))
             return route;
-    }
-    return route;
+    return first;
 }
 
-const char *route_methods(const struct route *route) {
-    return route->get ? "GET, HEAD" : "POST";
+char *route_methods(const struct route *route, char *out, size_t size) {
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < ROUTES && used < size; i++)
+        if (same_paths(&routes[i], route))
+            used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "",
+                                     strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method);
+    return out;
+}
+
+void route_list(struct buffer *out) {
+    for (size_t i = 0; routes[i].path; i++)
+        buffer_print(out, "%s%s %s", i ? ", " : "", routes[i].method, route_series_names[routes[i].series]);
 }

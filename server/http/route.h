@@ -1,7 +1,10 @@
-/* route.h - which code answers which path.
+/* route.h - which code answers which path and method.
  *
- * Two kinds of route: `get` answers at once on the HTTP thread; `work` needs the engine, and its two halves
- * run on a worker, before and after it.
+ * Three kinds of route:
+ *     get            answers at once, on the HTTP thread
+ *     parse, answer  run on a worker, before and after what the request asks for is embedded. A parse that
+ *                    leaves call->n at 0 asks for nothing to be embedded, and answer follows at once
+ *     begin          takes the call over on a worker, and sees to it that stages_finish is called for it
  */
 #ifndef LIMOE_ROUTE_H
 #define LIMOE_ROUTE_H
@@ -14,37 +17,69 @@
 
 struct call;
 
+/* What routes are counted as: the values of the metrics' label "route", which are the paths. */
+enum route_series {
+    ROUTE_CLASSIFY,
+    ROUTE_EMBEDDINGS,
+    ROUTE_ROUTING,
+    ROUTE_CLASSIFIERS,
+    ROUTE_CLASSIFIER,
+    ROUTE_MODELS,
+    ROUTE_MODEL,
+    ROUTE_RELOAD,
+    ROUTE_HEALTH,
+    ROUTE_METRICS,
+    ROUTE_UNKNOWN,
+    ROUTE_SERIES,
+};
+extern const char *const route_series_names[ROUTE_SERIES];
+
 struct route {
-    const char *path;  /* "/v1/models"; NULL: the entry for paths that no route has */
-    bool below;        /* answers what is below the path ("/v1/models/{id}"), not the path itself */
-    const char *label; /* in metrics and messages */
+    enum route_series series;
+    const char *path;   /* "/v1/models"; NULL: the entry for paths that no route has */
+    bool below;         /* answers what is below the path ("/v1/models/{id}"), not the path itself */
+    const char *method; /* "GET" answers HEAD, too */
     void (*get)(struct call *call);
     /* Reads the body into call->inputs and call->request. */
     bool (*parse)(struct call *call, struct api_error *error);
-    /* Writes the answer from the job's results to call->answer. */
+    /* Writes the answer from call->embeddings (or routing) to call->answer. */
     bool (*answer)(struct call *call, struct api_error *error);
-    bool routing;         /* the job returns its routing */
-    unsigned bodies;      /* accepted: 1 << enum request_body */
+    void (*begin)(struct call *call);
+    bool routing;         /* wants to know the routing of what it has embedded */
+    bool admin;           /* only for who administers the server */
+    unsigned bodies;      /* accepted: 1 << enum request_body; 0: none is read */
     const char *accepted; /* the same in words */
 };
 
-/* The routes [*n]; the last is the entry for unknown paths. */
-const struct route *route_table(size_t *n);
-/* Never NULL. */
-const struct route *route_find(const char *path);
-/* "GET, HEAD" or "POST". */
-const char *route_methods(const struct route *route);
+/* The route for this method, or the first with this path if it has another; never NULL. */
+const struct route *route_find(const char *path, const char *method);
+bool route_takes(const struct route *route, const char *method);
+/* The methods of all routes that answer the same paths, for Allow: "GET, HEAD, PUT". */
+char *route_methods(const struct route *route, char *out, size_t size);
+/* All paths with their methods, in words. */
+void route_list(struct buffer *out);
 
 /* The handlers, each in the file of its name. */
 void route_health(struct call *call);
 void route_metrics(struct call *call);
 void route_models(struct call *call);
 void route_model(struct call *call);
+void route_reload(struct call *call);
 bool route_classify_parse(struct call *call, struct api_error *error);
 bool route_classify_answer(struct call *call, struct api_error *error);
 bool route_embeddings_parse(struct call *call, struct api_error *error);
 bool route_embeddings_answer(struct call *call, struct api_error *error);
 bool route_routing_parse(struct call *call, struct api_error *error);
 bool route_routing_answer(struct call *call, struct api_error *error);
+
+/* route_classifiers.c */
+bool route_classifier_put_parse(struct call *call, struct api_error *error);
+bool route_classifier_put_answer(struct call *call, struct api_error *error);
+bool route_classifier_get_parse(struct call *call, struct api_error *error);
+bool route_classifier_get_answer(struct call *call, struct api_error *error);
+bool route_classifier_delete_parse(struct call *call, struct api_error *error);
+bool route_classifier_delete_answer(struct call *call, struct api_error *error);
+bool route_classifiers_parse(struct call *call, struct api_error *error);
+bool route_classifiers_answer(struct call *call, struct api_error *error);
 
 #endif

@@ -4,8 +4,8 @@
 
 bool route_embeddings_parse(struct call *call, struct api_error *error) {
     struct embed_request *request = &call->request.embed;
-    if (!request_embeddings_json(call->server->model, call->body.data, call->body.size, call->arena, request,
-                                 error))
+    if (!request_embeddings_json(call->generation->model, call->body.data, call->body.size, call->arena,
+                                 request, error))
         return false;
     call->inputs = request->items;
     call->n = request->n_items;
@@ -14,8 +14,8 @@ bool route_embeddings_parse(struct call *call, struct api_error *error) {
 
 bool route_embeddings_answer(struct call *call, struct api_error *error) {
     (void)error;
-    const struct limoe_info *model = call->server->model;
-    answer_embeddings(&call->answer, model->name, call->job.embeddings, NULL, call->n, model->embed,
+    const struct limoe_info *model = call->generation->model;
+    answer_embeddings(&call->answer, model->name, call->embeddings, NULL, call->n, model->embed,
                       call->request.embed.encoding, &call->usage);
     return true;
 }

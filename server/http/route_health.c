@@ -7,7 +7,8 @@ void route_health(struct call *call) {
     struct server *server = call->server;
     enum server_phase phase = atomic_load(&server->phase);
     char why[700] = "";
-    bool good = phase == SERVER_READY && health_good(server->health, why, sizeof why);
+    bool good =
+        phase == SERVER_READY && call->generation && health_good(call->generation->health, why, sizeof why);
     if (phase == SERVER_STARTING)
         snprintf(why, sizeof why, "the model is not ready yet");
     else if (phase >= SERVER_DRAINING)

@@ -3,10 +3,12 @@
 
 void route_metrics(struct call *call) {
     struct server *server = call->server;
-    const struct queue_load depth = queue_depth(server->queue);
+    const struct generation *generation = call->generation;
+    const struct queue_load depth = generation ? queue_depth(generation->queue) : (struct queue_load){0};
     char why[700];
     const struct metrics_gauges gauges = {
-        .ready = atomic_load(&server->phase) == SERVER_READY && health_good(server->health, why, sizeof why),
+        .ready = atomic_load(&server->phase) == SERVER_READY && generation &&
+                 health_good(generation->health, why, sizeof why),
         .queue_items = depth.items,
         .queue_tokens = depth.tokens,
         .queue_bytes = depth.bytes,

@@ -6,7 +6,7 @@
 
 /* False: the model is not open yet, and the call is answered. */
 static bool describe(struct call *call, struct answer_model *out) {
-    const struct engine_info *engine = engine_info(call->server->engine);
+    const struct engine_info *engine = call->generation ? engine_info(call->generation->engine) : NULL;
     if (!engine) {
         struct api_error error;
         api_fail(&error, 503, "starting", NULL, "the server is starting: the model is not ready yet");

@@ -4,7 +4,7 @@
 
 bool route_routing_parse(struct call *call, struct api_error *error) {
     struct embed_request *request = &call->request.embed;
-    if (!request_routing_json(call->server->model, call->body.data, call->body.size, call->arena, request,
+    if (!request_routing_json(call->generation->model, call->body.data, call->body.size, call->arena, request,
                               error))
         return false;
     call->inputs = request->items;
@@ -15,6 +15,6 @@ bool route_routing_parse(struct call *call, struct api_error *error) {
 bool route_routing_answer(struct call *call, struct api_error *error) {
     (void)error;
     const struct limoe_routing routing = {.expert = call->job.expert, .gate = call->job.gate};
-    answer_routing(&call->answer, call->server->model, call->items, call->n, &routing, &call->usage);
+    answer_routing(&call->answer, call->generation->model, call->items, call->n, &routing, &call->usage);
     return true;
 }

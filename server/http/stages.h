@@ -8,4 +8,12 @@
  * connection. The caller must not touch the call again. */
 void stages_begin(struct call *call);
 
+/* For routes that see to a call by themselves: gives the answered call back to its HTTP thread. The caller
+ * must not touch the call again. Any thread. */
+void stages_finish(struct call *call);
+
+/* The call's client has hung up: what waits for it is dropped as soon as it is seen. The caller knows that
+ * the call has not been given back. Any thread; may be said again. */
+void stages_gone(struct call *call);
+
 #endif

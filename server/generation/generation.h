@@ -1,0 +1,61 @@
+/* generation.h - one loading of a model, and everything that is tied to it.
+ *
+ * A reload builds a new generation beside the running one and swaps them: requests that came before are
+ * prepared, computed and answered by the old one to their end, requests that come after by the new one; so no
+ * answer is a mix. A call keeps the generation it began with alive by a reference.
+ *
+ * Who owns what: serve.c opens generations and closes them, once nobody holds a reference any more. The
+ * pointers do not change in a generation's life; what they point to has rules of its own.
+ */
+#ifndef LIMOE_GENERATION_H
+#define LIMOE_GENERATION_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "decode/decoders.h"
+#include "engine/engine.h"
+#include "engine/health.h"
+#include "limoe.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+#include "schedule/queue.h"
+#include "serve/serve_options.h"
+#include "store/text_cache.h"
+
+struct generation {
+    uint64_t number; /* 1 for the first */
+    struct limoe_processor *processor;
+    const struct limoe_info *model; /* the processor's: shapes and name, known before the weights are */
+    struct text_cache *cache;       /* NULL: none */
+    struct decoders *decoders;
+    struct queue *queue;
+    struct health *health;
+    struct engine *engine;
+    int opened_event, answered_event; /* eventfds: the engine has opened the model (or cannot); a probe has
+                                         been answered */
+    int unused_event;                 /* eventfd, not its own: written when the last reference goes */
+    _Atomic uint64_t references;
+    struct generation *next; /* serve.c's list */
+};
+
+struct generation_options {
+    const struct serve_options *serve; /* outlives the generation, as does all below */
+    struct metrics *metrics;
+    struct log *log;
+    uint64_t number;
+    int unused_event;
+};
+
+/* Opens the processor and starts all that works for the model; the engine opens the model meanwhile and
+ * writes opened_event. The caller has one reference. */
+enum limoe_status generation_open(const struct generation_options *options, struct generation **out,
+                                  struct limoe_error *err);
+/* The caller has a reference already, or holds the lock under which one may be had. */
+void generation_retain(struct generation *generation);
+void generation_release(struct generation *generation); /* any thread; NULL is fine */
+/* Nobody has a reference. Computes what is still in the queue; waits for threads and processes to end. NULL
+ * is fine. */
+void generation_close(struct generation *generation);
+
+#endif
