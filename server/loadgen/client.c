@@ -19,13 +19,16 @@ const char *const client_error_names[CLIENT_ERRORS] = {"answered", "connect",  "
 
 enum { EVENTS = 64 };
 
+/* A connection idle for longer is not used again: servers close those, and a request must not cross that. */
+#define IDLE_SECONDS 15L
+
 struct slot {
     CURL *easy;
     struct slot *next; /* free slots */
     const char *url;   /* what the handle is set to, as `headers` */
     struct header *headers;
     struct flight flight;
-    bool busy;
+    bool busy, tried;         /* tried: it was sent */
     struct buffer sent, body; /* a body of its own; the answer's */
     double server_ms[CLIENT_SERVER_TIMES], retry_after_s;
 };
@@ -108,6 +111,16 @@ static size_t on_header(char *line, size_t size, size_t n, void *context) {
     return length;
 }
 
+/* A connection is ready for the request. When one that was kept open closes before any byte of an answer,
+ * curl would send the request again on another: that would hide what a measurement is to find. */
+static int on_ready(void *context, char *their_ip, char *our_ip, int their_port, int our_port) {
+    struct slot *slot = context;
+    const bool again = slot->tried;
+    (void)their_ip, (void)our_ip, (void)their_port, (void)our_port;
+    slot->tried = true;
+    return again ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 /* ---- slots ---- */
 
 static bool open_slot(struct client *client, struct slot *slot) {
@@ -125,6 +138,9 @@ static bool open_slot(struct client *client, struct slot *slot) {
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, slot);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, slot);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_ready);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, slot);
+    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, IDLE_SECONDS);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, plan->insecure ? 0L : 1L);
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, plan->insecure ? 0L : 2L);
     if (plan->ca_file)
@@ -197,6 +213,7 @@ static enum client_error error_of(CURLcode code) {
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
     case CURLE_PARTIAL_FILE:
+    case CURLE_ABORTED_BY_CALLBACK: /* on_ready's */
         return CLIENT_CLOSED;
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SSL_CERTPROBLEM:
@@ -216,7 +233,9 @@ static void take_answers(struct client *client) {
         struct slot *slot;
         curl_easy_getinfo(easy, CURLINFO_PRIVATE, &slot);
         curl_multi_remove_handle(client->multi, easy);
-        answer(client, slot, error_of(code), curl_easy_strerror(code));
+        answer(client, slot, error_of(code),
+               code == CURLE_ABORTED_BY_CALLBACK ? "Connection closed before any answer"
+                                                 : curl_easy_strerror(code));
     }
 }
 
@@ -288,6 +307,7 @@ void client_send(struct client *client, const struct flight *flight, struct text
     client->free = slot->next;
     slot->flight = *flight;
     slot->busy = true;
+    slot->tried = false;
     slot->body.size = 0;
     slot->retry_after_s = -1;
     for (int i = 0; i < CLIENT_SERVER_TIMES; i++)
@@ -314,9 +334,9 @@ void client_send(struct client *client, const struct flight *flight, struct text
         curl_easy_setopt(slot->easy, CURLOPT_POSTFIELDS, body.data);
     } else
         curl_easy_setopt(slot->easy, CURLOPT_HTTPGET, 1L);
-    const int64_t least = CLOCK_MILLISECOND; /* curl takes 0 for no limit */
+    const int64_t milliseconds = (timeout_ns + CLOCK_MILLISECOND - 1) / CLOCK_MILLISECOND;
     curl_easy_setopt(slot->easy, CURLOPT_TIMEOUT_MS,
-                     (long)((timeout_ns > least ? timeout_ns : least) / CLOCK_MILLISECOND));
+                     milliseconds > 0 ? (long)milliseconds : 1L); /* 0: none */
     if (curl_multi_add_handle(client->multi, slot->easy) != CURLM_OK)
         answer(client, slot, CLIENT_PROTOCOL, "curl did not take the request");
 }

@@ -1,8 +1,7 @@
 /* client.h - many HTTP requests in flight from one thread: libcurl's multi interface over epoll.
  *
  * A slot is one request in flight; slots and connections are reused, so a request costs no allocation of
- * ours. libcurl sends a request again, unasked, when a connection that was kept open turns out to be closed
- * before any byte of an answer; `connects` shows it. No redirect is followed and no proxy is used.
+ * ours. Nothing is sent twice, no redirect is followed, no proxy is used: what the server does shows.
  */
 #ifndef LIMOE_CLIENT_H
 #define LIMOE_CLIENT_H

@@ -22,11 +22,11 @@ static bool no_memory(const char **message) {
 
 /* The file's bytes in the arena. */
 static bool read_file(struct pool *pool, const char *path, struct text *out, const char **message) {
+    errno = 0; /* a short read sets none */
     FILE *file = fopen(path, "rb");
     long size = -1;
     char *bytes = NULL;
     *message = NULL;
-    errno = 0;
     if (file && fseek(file, 0, SEEK_END) == 0 && (size = ftell(file)) >= 0 && fseek(file, 0, SEEK_SET) == 0) {
         if ((size_t)size > MOST_FILE_BYTES)
             *message = arena_print(pool->arena, "%s: more than %zu bytes", path, MOST_FILE_BYTES);
