@@ -78,10 +78,19 @@ void buffer_print(struct buffer *buffer, const char *format, ...) {
     buffer->size += (size_t)size;
 }
 
+/* Stands for itself in a JSON string, alone. */
+static bool is_plain(char c) {
+    return c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
+}
+
 void buffer_json_text(struct buffer *buffer, struct text text) {
     buffer_bytes(buffer, "\"", 1);
     size_t plain = 0; /* start of the run that needs no escape */
     for (size_t i = 0; i < text.size;) {
+        if (is_plain(text.data[i])) {
+            i++;
+            continue;
+        }
         const unsigned char c = (unsigned char)text.data[i];
         const size_t length = text_sequence(text.data + i, text.size - i);
         char escape[8] = "";

@@ -44,5 +44,7 @@ void classify_labels(const float *prompts, size_t n_labels, size_t n_templates, 
  * no memory. */
 bool classify_rank(const float *image, const float *labels, size_t n_labels, size_t embed, float logit_scale,
                    size_t top_k, struct arena *arena, struct classification *out);
+/* Memory that classify_rank takes besides, while it runs. */
+size_t classify_rank_bytes(size_t n_labels);
 
 #endif

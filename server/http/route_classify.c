@@ -1,21 +1,22 @@
 /* route_classify.c - POST /v1/classify, in its three forms.
  *
- * The job's items are the pictures first, then every label's prompts: one job, so that pictures and prompts
- * share steps.
+ * What is embedded are the pictures first, then every label's prompts: one job, so that pictures and prompts
+ * share steps. With a classifier only the pictures are: its matrix stands for the prompts. Where the matrix
+ * is of another model (the model was reloaded), the prompts are embedded once more, and their matrix kept.
  */
 #include <string.h>
 
 #include "codec/answer.h"
 #include "codec/classify.h"
 #include "codec/multipart.h"
-#include "http/call.h"
+#include "http/classifying.h"
 
 /* Bounds on one request's scoring and answer: they grow with images × labels, which its items do not. */
 #define MOST_SCORES      1000000u
 #define MOST_PREDICTIONS 200000u
 
 static bool parse_form(struct call *call, struct classify_request *request, struct api_error *error) {
-    const struct limoe_info *model = call->server->model;
+    const struct limoe_info *model = call->generation->model;
     const char *body = call->body.data ? call->body.data : "";
     if (call->form == REQUEST_BODY_IMAGE)
         return request_classify_raw(model, (const uint8_t *)body, call->body.size, call->args, call->n_args,
@@ -42,35 +43,75 @@ static bool check_scale(const struct classify_request *request, struct api_error
     return true;
 }
 
+/* Takes the named classifier, and its labels for the request's. */
+static bool use_classifier(struct call *call, struct classify_request *request, struct api_error *error) {
+    const struct classifier_model model = classifier_model_of(call);
+    struct limoe_error cause;
+    if (classifiers_get(call->server->classifiers, request->classifier, &model, &call->classifier, &cause) !=
+        LIMOE_OK)
+        return classifier_fail(call, &cause, error);
+    const struct classifier *found = call->classifier;
+    if (!found)
+        return classifier_fail_unknown(call, request->classifier, "classifier", error);
+    request_use_classifier(request, found->labels, found->n_labels, found->templates, found->n_templates);
+    return true;
+}
+
+static bool has_matrix(const struct call *call) {
+    return call->classifier && call->classifier->matrix;
+}
+
 bool route_classify_parse(struct call *call, struct api_error *error) {
     struct classify_request *request = &call->request.classify;
-    if (!parse_form(call, request, error) || !check_scale(request, error))
+    if (!parse_form(call, request, error) ||
+        (request->classifier.data && !use_classifier(call, request, error)) || !check_scale(request, error))
         return false;
-    call->n = request->n_images + classify_prompt_count(request);
+    call->n = request->n_images + (has_matrix(call) ? 0 : classify_prompt_count(request));
     struct request_item *inputs = arena_array(call->arena, call->n, sizeof *inputs);
-    if (!inputs || !classify_prompts(request, call->arena, inputs + request->n_images))
+    if (!inputs || (!has_matrix(call) && !classify_prompts(request, call->arena, inputs + request->n_images)))
         return api_fail_memory(error);
     memcpy(inputs, request->images, request->n_images * sizeof *inputs);
     call->inputs = inputs;
-    call->scratch = request->n_images * request->n_labels * (sizeof(struct prediction) + 2 * sizeof(float));
+    call->scratch = request->n_images * request->top_k * sizeof(struct prediction) +
+                    classify_rank_bytes(request->n_labels);
     return true;
+}
+
+/* One vector a label: the classifier's, or what its prompts' embeddings make. */
+static const float *label_vectors(struct call *call, size_t embed) {
+    const struct classify_request *request = &call->request.classify;
+    if (has_matrix(call)) {
+        /* Prompts count as if they had been embedded: the answer is the same as with the labels. */
+        call->usage.prompt_tokens = call->classifier->prompt_tokens;
+        return call->classifier->matrix;
+    }
+    float *labels = call->embeddings + request->n_images * embed;
+    classify_labels(labels, request->n_labels, request->n_templates, embed, labels);
+    if (!call->classifier)
+        return labels;
+
+    const struct classifier_model model = classifier_model_of(call);
+    struct limoe_error cause;
+    if (classifiers_put_matrix(call->server->classifiers, call->classifier, &model, labels,
+                               call->usage.prompt_tokens, &cause) != LIMOE_OK)
+        log_print(call->server->log, LOG_WARNING, call->id, "classifiers: %s", cause.message);
+    return labels;
 }
 
 bool route_classify_answer(struct call *call, struct api_error *error) {
     const struct classify_request *request = &call->request.classify;
     const struct limoe_info *model =
-        &engine_info(call->server->engine)->model; /* with the weights' logit scale */
+        &engine_info(call->generation->engine)->model; /* with the weights' logit scale */
     size_t embed = model->embed;
-    float *labels = call->job.embeddings + request->n_images * embed;
-    classify_labels(labels, request->n_labels, request->n_templates, embed, labels);
+    const float *labels = label_vectors(call, embed);
 
     struct classification *rows = arena_array(call->arena, request->n_images, sizeof *rows);
     if (!rows)
         return api_fail_memory(error);
     for (size_t i = 0; i < request->n_images; i++) {
         rows[i].index = i;
-        if (!classify_rank(call->job.embeddings + i * embed, labels, request->n_labels, embed,
-                           model->logit_scale, request->top_k, call->arena, &rows[i]))
+        if (!classify_rank(call->embeddings + i * embed, labels, request->n_labels, embed, model->logit_scale,
+                           request->top_k, call->arena, &rows[i]))
             return api_fail_memory(error);
     }
     answer_classify(&call->answer, model->name, request->labels, rows, request->n_images, &call->usage);

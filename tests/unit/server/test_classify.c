@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -85,12 +86,57 @@ static void predictions_are_ordered_and_ties_go_to_the_lower_label(void **state)
     arena_free(arena);
 }
 
+/* The order by definition, to hold the sort to. */
+static int by_score(const void *left, const void *right) {
+    const struct prediction *a = left, *b = right;
+    if (a->score != b->score)
+        return a->score > b->score ? -1 : 1;
+    if (a->cosine != b->cosine)
+        return a->cosine > b->cosine ? -1 : 1;
+    return a->label < b->label ? -1 : a->label > b->label;
+}
+
+static void many_labels_are_ordered_as_by_comparison(void **state) {
+    (void)state;
+    enum { LABELS = 3000 };
+    static float labels[LABELS], cosines[LABELS], scores[LABELS];
+    static struct prediction expected[LABELS];
+    static const size_t top[] = {1, 7, LABELS};
+    const float image[] = {1}, scales[] = {0, 3, 9}; /* the last: most scores underflow */
+    unsigned random = 1;
+    for (size_t i = 0; i < LABELS; i++) {
+        random = random * 1103515245 + 12345;
+        labels[i] = (float)((int)(random >> 16) % 1000 - 500) / 500; /* with ties, and both zeros */
+        if (i % 10 == 0)
+            labels[i] = i % 20 ? 0.0f : -0.0f;
+    }
+    for (size_t s = 0; s < 3; s++) {
+        limoe_scores(image, labels, LABELS, 1, scales[s], cosines, scores);
+        for (size_t i = 0; i < LABELS; i++)
+            expected[i] = (struct prediction){.label = i, .score = scores[i], .cosine = cosines[i]};
+        qsort(expected, LABELS, sizeof *expected, by_score);
+        for (size_t t = 0; t < 3; t++) {
+            struct arena *arena = arena_new();
+            struct classification result;
+            assert_true(classify_rank(image, labels, LABELS, 1, scales[s], top[t], arena, &result));
+            assert_int_equal(result.count, top[t]);
+            for (size_t i = 0; i < top[t]; i++) {
+                assert_int_equal(result.predictions[i].label, expected[i].label);
+                assert_memory_equal(&result.predictions[i].score, &expected[i].score, sizeof(float));
+                assert_memory_equal(&result.predictions[i].cosine, &expected[i].cosine, sizeof(float));
+            }
+            arena_free(arena);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prompts_are_labels_by_templates),
         cmocka_unit_test(one_template_keeps_the_bits),
         cmocka_unit_test(templates_are_ensembled_even_in_place),
         cmocka_unit_test(predictions_are_ordered_and_ties_go_to_the_lower_label),
+        cmocka_unit_test(many_labels_are_ordered_as_by_comparison),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
