@@ -60,7 +60,7 @@ enum limoe_dtype {
     LIMOE_BFLOAT16,
 };
 
-/* "float32" or "bfloat16". */
+/* "float32", "bfloat16" or "auto"; a static string, never NULL. */
 const char *limoe_dtype_name(enum limoe_dtype dtype);
 
 /* One sequence for the tower. The caller owns what the pointers name. */

@@ -103,14 +103,6 @@ const char *limoe_model_fingerprint(const struct limoe_model *m) {
     return m->fingerprint;
 }
 
-const char *limoe_dtype_name(enum limoe_dtype dtype) {
-    return dtype == LIMOE_BFLOAT16 ? "bfloat16" : dtype == LIMOE_FLOAT32 ? "float32" : "auto";
-}
-
-const char *limoe_version(void) {
-    return "limoe " LIMOE_VERSION;
-}
-
 static enum limoe_status check_image(const struct limoe_model *m, size_t i, const struct limoe_item *item,
                                      struct limoe_error *err) {
     if (item->length != m->info.image_tokens)

@@ -1,0 +1,18 @@
+/* names.c - what limoe.h calls things: the program's version, number formats. No state, no threads. */
+#include "limoe.h"
+
+const char *limoe_version(void) {
+    return "limoe " LIMOE_VERSION;
+}
+
+const char *limoe_dtype_name(enum limoe_dtype dtype) {
+    switch (dtype) {
+    case LIMOE_DTYPE_AUTO:
+        return "auto";
+    case LIMOE_FLOAT32:
+        return "float32";
+    case LIMOE_BFLOAT16:
+        return "bfloat16";
+    }
+    return "unknown";
+}
