@@ -3,25 +3,10 @@
 #include <float.h>
 #include <math.h>
 
+#include "dots.h"
 #include "limoe.h"
 
-enum { LANES = 8 };
-
-/* Eight interleaved partial sums, added in order at the end: one compiled loop whose order of additions
- * depends on n alone, and wide enough for vector registers. */
-static double dot(const float *a, const float *b, size_t n) {
-    double partial[LANES] = {0}, sum = 0;
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (size_t lane = 0; lane < LANES; lane++)
-            partial[lane] += (double)a[i + lane] * b[i + lane];
-    }
-    for (size_t lane = 0; i < n; i++, lane++)
-        partial[lane] += (double)a[i] * b[i];
-    for (size_t lane = 0; lane < LANES; lane++)
-        sum += partial[lane];
-    return sum;
-}
+enum { KEPT = 1024 };
 
 /* The mean's length does not matter, so the sum is normalised. Opposite prompts may cancel: zero stays zero.
  */
@@ -45,13 +30,18 @@ void limoe_scores(const float *image, const float *labels, size_t n, size_t embe
                   float *cosine, float *score) {
     const double scale = exp((double)logit_scale);
     double highest = -DBL_MAX, sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        cosine[i] = (float)dot(image, labels + i * embed, embed);
+    dots(image, labels, n, embed, cosine);
+    for (size_t i = 0; i < n; i++)
         highest = fmax(highest, scale * cosine[i]);
+    /* Relative to the highest logit no exponential overflows, and the sum is at least 1. The first are kept
+     * for the second pass: an exponential costs as much as half a dot product of width 192. */
+    double kept[KEPT];
+    for (size_t i = 0; i < n; i++) {
+        const double e = exp(scale * cosine[i] - highest);
+        sum += e;
+        if (i < KEPT)
+            kept[i] = e;
     }
-    /* Relative to the highest logit no exponential overflows, and the sum is at least 1. */
     for (size_t i = 0; i < n; i++)
-        sum += exp(scale * cosine[i] - highest);
-    for (size_t i = 0; i < n; i++)
-        score[i] = (float)(exp(scale * cosine[i] - highest) / sum);
+        score[i] = (float)((i < KEPT ? kept[i] : exp(scale * cosine[i] - highest)) / sum);
 }

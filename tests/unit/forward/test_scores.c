@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "dots.h"
 #include "limoe.h"
 
 static void test_known_scores(void **state) {
@@ -76,6 +77,61 @@ static void test_long_vectors(void **state) {
     }
 }
 
+/* dots.h's order of additions, written down. */
+static float dot_in_order(const float *a, const float *b, size_t n) {
+    double partial[8] = {0}, sum = 0;
+    for (size_t i = 0; i < n; i++)
+        partial[i % 8] += (double)a[i] * b[i];
+    for (size_t lane = 0; lane < 8; lane++)
+        sum += partial[lane];
+    return (float)sum;
+}
+
+/* Rows are taken several at a time, and by whatever the processor has; no bit may show it. */
+static void test_dots_are_exact(void **state) {
+    (void)state;
+    enum { N = 11, WIDTH = 67 };
+    float *rows = malloc(N * WIDTH * sizeof *rows), *a = malloc(WIDTH * sizeof *a), got[N];
+    srand(2);
+    for (size_t i = 0; i < N * WIDTH; i++)
+        rows[i] = ldexpf((float)rand() / (float)RAND_MAX - 0.5f, rand() % 40 - 20);
+    for (size_t i = 0; i < WIDTH; i++)
+        a[i] = ldexpf((float)rand() / (float)RAND_MAX - 0.5f, rand() % 40 - 20);
+    for (size_t width = 0; width <= WIDTH; width++)
+        for (size_t n = 0; n <= N; n++) {
+            dots(a + WIDTH - width, rows + N * WIDTH - n * width, n, width, got); /* to the end of both */
+            for (size_t i = 0; i < n; i++) {
+                float want = dot_in_order(a + WIDTH - width, rows + N * WIDTH - n * width + i * width, width);
+                assert_memory_equal(&got[i], &want, sizeof want);
+            }
+        }
+    free(rows);
+    free(a);
+}
+
+/* More labels than the exponentials that are kept: the ones beyond score as the ones before. */
+static void test_many_labels(void **state) {
+    (void)state;
+    enum { N = 2500 };
+    const float image[] = {1, 0};
+    float *labels = malloc(2 * N * sizeof *labels), *cosine = malloc(N * sizeof *cosine);
+    float *score = malloc(N * sizeof *score);
+    double sum = 0;
+    for (size_t i = 0; i < N; i++) {
+        labels[2 * i] = cosf((float)(i % 100));
+        labels[2 * i + 1] = sinf((float)(i % 100));
+    }
+    limoe_scores(image, labels, N, 2, 1, cosine, score);
+    for (size_t i = 0; i < N; i++) {
+        assert_true(score[i] == score[i % 100]);
+        sum += score[i];
+    }
+    assert_true(fabs(sum - 1) < 1e-5);
+    free(labels);
+    free(cosine);
+    free(score);
+}
+
 static void test_ensemble(void **state) {
     (void)state;
     const float prompts[] = {1, 0, 0, 1, 0, 1};
@@ -92,6 +148,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_scores),       cmocka_unit_test(test_extreme_scale),
         cmocka_unit_test(test_one_label_and_none), cmocka_unit_test(test_long_vectors),
+        cmocka_unit_test(test_dots_are_exact),     cmocka_unit_test(test_many_labels),
         cmocka_unit_test(test_ensemble),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
