@@ -1,0 +1,232 @@
+"""Protects the files for Docker, compose, Kubernetes, systemd and Grafana: valid against their schemas, hardened, and in
+step with each other and with the program's own settings."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from conftest import DEPLOY, ROOT, check
+
+BUILD = pathlib.Path(os.environ.get("LIMOE_BUILD", ROOT / "build")).resolve()
+KUBERNETES = DEPLOY / "kubernetes"
+OBJECTS = [
+    (path.name, found)
+    for path in sorted(KUBERNETES.glob("*.yaml"))
+    for found in yaml.safe_load_all(path.read_text())
+]
+CUSTOM = {"Kustomization", "ServiceMonitor"}  # kinds that are not Kubernetes' own: no schema here
+
+
+def kubernetes(kind):
+    return next(found for _, found in OBJECTS if found["kind"] == kind)
+
+
+def pod():
+    return kubernetes("StatefulSet")["spec"]["template"]["spec"]
+
+
+def config_value(text, name):
+    return re.search(rf"^\s*{name} = (.*)$", text, re.MULTILINE).group(1)
+
+
+# ---- Kubernetes
+
+
+@pytest.mark.parametrize("version", ["1.28", "1.31", "1.33"])
+@pytest.mark.parametrize("name,found", [o for o in OBJECTS if o[1]["kind"] not in CUSTOM])
+def test_kubernetes_accepts_it(name, found, version):
+    kubernetes_validate.validate(found, version, strict=True)
+
+
+def test_a_wrong_manifest_is_found():
+    wrong = json.loads(json.dumps(kubernetes("StatefulSet")))
+    wrong["spec"]["template"]["spec"]["terminationGracePeriod"] = 60
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, "1.31", strict=True)
+
+
+def test_kustomization_names_files_that_are_there():
+    named = kubernetes("Kustomization")["resources"]
+    assert all((KUBERNETES / name).is_file() for name in named)
+    optional = {"kustomization.yaml", "hpa.yaml", "servicemonitor.yaml"}
+    assert set(named) | optional == {path.name for path in KUBERNETES.iterdir()}
+
+
+def test_pods_are_found_by_all_that_select_them():
+    labels = kubernetes("StatefulSet")["spec"]["template"]["metadata"]["labels"]
+    selectors = [kubernetes("StatefulSet")["spec"]["selector"]["matchLabels"]]
+    selectors += [found["spec"]["selector"] for _, found in OBJECTS if found["kind"] == "Service"]
+    selectors.append(kubernetes("PodDisruptionBudget")["spec"]["selector"]["matchLabels"])
+    selectors.append(kubernetes("NetworkPolicy")["spec"]["podSelector"]["matchLabels"])
+    assert all(selector == labels for selector in selectors)
+    target = kubernetes("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("StatefulSet", kubernetes("StatefulSet")["metadata"]["name"])
+    # One Service is scraped, so that a pod is not scraped twice.
+    scraped = kubernetes("ServiceMonitor")["spec"]["selector"]["matchLabels"]
+    services = [found["metadata"]["labels"] for _, found in OBJECTS if found["kind"] == "Service"]
+    assert services.count(scraped) == 1
+
+
+def test_pods_are_hardened():
+    container = pod()["containers"][0]
+    assert pod()["securityContext"]["runAsNonRoot"] and pod()["automountServiceAccountToken"] is False
+    assert pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_pods_have_time_to_drain():
+    drain = int(config_value(kubernetes("ConfigMap")["data"]["limoe.conf"], "drain-timeout"))
+    wait = int(pod()["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1])
+    assert pod()["terminationGracePeriodSeconds"] > wait + drain
+
+
+def test_a_restarting_engine_does_not_cost_the_front():
+    """/health is 503 while an engine restarts: that must not be what decides whether the front lives."""
+    container = pod()["containers"][0]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/health"
+    assert "httpGet" not in container["livenessProbe"]
+    assert container["livenessProbe"]["exec"]["command"] == ["limoe-healthcheck", "live"]
+
+
+# ---- Docker, compose
+
+
+def dockerfile():
+    text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
+    return [line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_image_copies_what_is_there_and_runs_as_nobody():
+    steps = dockerfile()
+    for word, rest in steps:
+        if word == "COPY":
+            *names, _ = [name for name in rest.split() if not name.startswith("--")]
+            for name in names:
+                path = ROOT / name.removeprefix("/src/")
+                assert path.exists() or name.startswith("/src/build/"), name
+    last = dict(steps[max(i for i, (word, _) in enumerate(steps) if word == "FROM") :])
+    assert last["USER"] == f"{pod()['securityContext']['runAsUser']}:{pod()['securityContext']['runAsGroup']}"
+    assert last["STOPSIGNAL"] == "SIGTERM"
+
+
+def test_compose_is_hardened_and_mounts_what_is_there():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    assert set(services) == {"limoe", "prometheus", "grafana"}
+    for name, service in services.items():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert name == "limoe" or ("healthcheck" in service and not service["image"].endswith("latest"))
+        for volume in service["volumes"]:
+            source = volume.split(":")[0]
+            assert not source.startswith("./") or (DEPLOY / source).is_dir(), volume
+    assert (DEPLOY / services["limoe"]["build"]["context"] / "Dockerfile").is_file()
+    grace = int(services["limoe"]["stop_grace_period"].removesuffix("s"))
+    assert grace > int(services["limoe"]["environment"]["LIMOE_DRAIN_TIMEOUT"])
+
+
+def test_container_health_check_tells_ready_from_live(tmp_path):
+    """Against a server that says 503: live, not ready; 200: both; against none: neither."""
+    script = DEPLOY / "docker" / "healthcheck"
+    for status, ready in ((200, 0), (503, 1), (None, 1)):
+        serve = (
+            "import socket\n"
+            "s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)\n"
+            "while True:\n"
+            "    c, _ = s.accept(); c.recv(4096); c.sendall(b'HTTP/1.1 %d X\\r\\nConnection: close\\r\\n\\r\\n'); c.close()\n"
+        ) % (status or 0)
+        server = subprocess.Popen(["python3", "-c", serve], stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, "LIMOE_PORT": server.stdout.readline().strip()}
+        if status is None:
+            server.kill()
+            server.wait()
+        try:
+            codes = [subprocess.run([script, what], env=environment, timeout=60).returncode for what in ("ready", "live")]
+        finally:
+            server.kill()
+            server.wait()
+            server.stdout.close()
+        assert [bool(code) for code in codes] == [bool(ready), status is None]
+
+
+# ---- systemd
+
+
+def test_unit_is_valid(tmp_path):
+    unit = tmp_path / "limoe.service"
+    unit.write_text((DEPLOY / "systemd" / "limoe.service").read_text().replace("/usr/bin/limoe", str(BUILD / "limoe")))
+    said = check("systemd-analyze", "verify", "--man=no", unit)
+    assert said.strip() == ""
+
+
+def test_unit_is_hardened():
+    said = check("systemd-analyze", "security", "--offline=true", "--no-pager", DEPLOY / "systemd" / "limoe.service")
+    assert float(re.search(r"Overall exposure level for limoe.service: ([0-9.]+)", said).group(1)) < 2
+
+
+def test_unit_gives_time_to_drain():
+    unit = (DEPLOY / "systemd" / "limoe.service").read_text()
+    drain = int(config_value((DEPLOY / "systemd" / "limoe.conf").read_text(), "drain-timeout"))
+    assert int(re.search(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE).group(1)) > drain
+
+
+# ---- settings, as the program reads them
+
+
+@pytest.mark.parametrize("where", ["systemd", "kubernetes"])
+def test_program_takes_its_config(where, tmp_path):
+    if where == "systemd":
+        text = (DEPLOY / "systemd" / "limoe.conf").read_text()
+    else:
+        text = kubernetes("ConfigMap")["data"]["limoe.conf"]
+    path = tmp_path / "limoe.conf"
+    path.write_text(text)
+    said = check(BUILD / "limoe", "serve", "--config", path, "--print-config")
+    for name in re.findall(r"^([a-z-]+) =", text, re.MULTILINE):
+        assert re.search(rf"^{name} = \"?{re.escape(config_value(text, name))}\"?", said, re.MULTILINE), said
+
+
+def test_program_takes_the_image_s_environment():
+    environment = dict(pair for word, rest in dockerfile() if word == "ENV" for pair in (p.split("=", 1) for p in rest.split()))
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["limoe"]["environment"]
+    said = check(BUILD / "limoe", "serve", "--print-config", env={**os.environ, **environment, **compose})
+    for name, value in {**environment, **compose}.items():
+        option = name.removeprefix("LIMOE_").lower().replace("_", "-")
+        assert re.search(rf"^{option} = \"?{re.escape(value)}\"?", said, re.MULTILINE), said
+
+
+# ---- Grafana
+
+
+def test_dashboard_is_sound():
+    dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "limoe.json").read_text())
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    variables = {variable["name"] for variable in dashboard["templating"]["list"]}
+    taken = set()
+    for panel in panels:
+        box = panel["gridPos"]
+        cells = {(x, y) for x in range(box["x"], box["x"] + box["w"]) for y in range(box["y"], box["y"] + box["h"])}
+        assert not cells & taken and box["x"] + box["w"] <= 24, panel["title"]
+        taken |= cells
+        for target in panel.get("targets", []):
+            used = set(re.findall(r"\$(\w+)", target["expr"])) - {"__rate_interval", "__range"}
+            assert used <= variables, target["expr"]
+
+
+def test_provisioning_finds_the_dashboard():
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    provider = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/limoe.yaml").read_text())["providers"][0]
+    mounts = dict(volume.split(":")[:2][::-1] for volume in compose["grafana"]["volumes"])
+    assert list((DEPLOY / mounts[provider["options"]["path"]]).glob("*.json"))
+    source = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"][0]
+    assert source["url"].removeprefix("http://").split(":")[0] in compose
