@@ -66,7 +66,7 @@ static void troubles(const struct tally *tally, struct buffer *out) {
         if (tally->errors[error])
             buffer_print(out, "no answer, %s: %llu\n", client_error_names[error],
                          (unsigned long long)tally->errors[error]);
-    if (tally->dropped_full + tally->dropped_waiting)
+    if (tally->dropped_full || tally->dropped_waiting)
         buffer_print(out, "never sent: %llu because the backlog was full, %llu that waited too long\n",
                      (unsigned long long)tally->dropped_full, (unsigned long long)tally->dropped_waiting);
     if (tally->retry_after.count)
@@ -83,11 +83,11 @@ static void troubles(const struct tally *tally, struct buffer *out) {
 void report_table(const struct report *report, struct buffer *out) {
     const struct tally *tally = report->tally;
     const double seconds = (double)(tally->end_ns - tally->start_ns) / 1e9;
+    const unsigned long long dropped = tally->dropped_full + tally->dropped_waiting;
     report_intent(report, out);
     buffer_print(out, "\nsent %llu: ok %llu, refused %llu, failed %llu; dropped %llu",
                  (unsigned long long)tally->sent, (unsigned long long)tally->ok,
-                 (unsigned long long)tally->refused, (unsigned long long)tally->failed,
-                 (unsigned long long)(tally->dropped_full + tally->dropped_waiting));
+                 (unsigned long long)tally->refused, (unsigned long long)tally->failed, dropped);
     if (report->plan->check)
         buffer_print(out, "; wrong %llu", (unsigned long long)tally->wrong);
     if (seconds > 0)
