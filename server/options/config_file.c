@@ -36,8 +36,8 @@ static bool at_end(const struct cursor *cursor) {
     return cursor->at == cursor->end || *cursor->at == '#';
 }
 
-static enum limoe_status read_name(struct cursor *cursor, const struct option_row **out,
-                                   struct limoe_error *err) {
+/* NULL: refused with LIMOE_INVALID. */
+static const struct option_row *read_name(struct cursor *cursor, struct limoe_error *err) {
     const struct option_command *command = cursor->options->command;
     const char *begin = cursor->at;
     char name[64];
@@ -45,23 +45,28 @@ static enum limoe_status read_name(struct cursor *cursor, const struct option_ro
         cursor->at++;
     text_quote((struct text){.data = begin, .size = (size_t)(cursor->at - begin)}, name, sizeof name);
     skip_blanks(cursor);
-    if (cursor->at == cursor->end || *cursor->at != '=')
-        return FAIL(cursor, err, "\"%s\" is not followed by \"=\"; a line is name = value", name);
+    if (cursor->at == cursor->end || *cursor->at != '=') {
+        FAIL(cursor, err, "\"%s\" is not followed by \"=\"; a line is name = value", name);
+        return NULL;
+    }
     cursor->at++;
     for (size_t i = 0; i < command->n; i++) {
-        *out = &command->table[i];
-        if (strcmp((*out)->name, name) != 0)
-            continue;
-        if (!option_configurable(*out))
-            return FAIL(cursor, err, "%s is accepted on the command line alone", name);
+        const struct option_row *option = &command->table[i];
         const struct option_origin before = cursor->options->origins[i];
+        if (strcmp(option->name, name) != 0)
+            continue;
+        if (option_configurable(option) && before.from != ORIGIN_FILE)
+            return option;
         if (before.from == ORIGIN_FILE)
-            return FAIL(cursor, err, "%s was set in line %u already", name, before.line);
-        return LIMOE_OK;
+            FAIL(cursor, err, "%s was set in line %u already", name, before.line);
+        else
+            FAIL(cursor, err, "%s is accepted on the command line alone", name);
+        return NULL;
     }
     const char *meant = suggest(name, &command->table->name, command->n, sizeof *command->table);
-    return FAIL(cursor, err, "%s has no option \"%s\"%s%s%s", command->name, name,
-                meant ? "; did you mean " : "", meant ? meant : "", meant ? "?" : "");
+    FAIL(cursor, err, "%s has no option \"%s\"%s%s%s", command->name, name, meant ? "; did you mean " : "",
+         meant ? meant : "", meant ? "?" : "");
+    return NULL;
 }
 
 /* At the opening quote. Copies what is between the quotes to out[], which is as long as the line. */
@@ -96,13 +101,13 @@ static void read_bare(struct cursor *cursor, char *out) {
 }
 
 static enum limoe_status read_setting(struct cursor *cursor, struct limoe_error *err) {
-    const struct option_row *option = NULL;
+    enum limoe_status status = LIMOE_OK;
     skip_blanks(cursor);
     if (at_end(cursor))
         return LIMOE_OK;
-    enum limoe_status status = read_name(cursor, &option, err);
-    if (status != LIMOE_OK)
-        return status;
+    const struct option_row *option = read_name(cursor, err);
+    if (!option)
+        return LIMOE_INVALID;
     skip_blanks(cursor);
     if (at_end(cursor))
         return FAIL(cursor, err, "%s has no value", option->name);
