@@ -1,6 +1,11 @@
 /* fuzz_request.c - any bytes, as the body of any route. The first byte, a digit in the corpus, chooses the
- * route and the way in: 0  /v1/embeddings     1  /v1/routing     2  /v1/classify, JSON     3  /v1/classify, a
- * query before a picture 4  /v1/classify, multipart with the boundary "x"
+ * route and the way in:
+ *     0  /v1/embeddings        1  /v1/routing
+ *     2  /v1/classify, JSON    3  /v1/classify, a query before a picture
+ *     4  /v1/classify, multipart with the boundary "x"
+ *     5  PUT /v1/classifiers/{name}, the name before "|" and the body behind it
+ *     6  GET /v1/classifiers, a query
+ *     7  a classifier's row as the store reads it: labels, "|", templates
  *
  * What is accepted must keep the promises of request.h, on which the rest of the server builds; what is
  * refused must say why, in an answer that is JSON.
@@ -10,10 +15,12 @@
 #include <string.h>
 
 #include "codec/answer.h"
+#include "codec/classifier.h"
 #include "codec/classify.h"
 #include "codec/json_reader.h"
 #include "codec/multipart.h"
 #include "codec/request.h"
+#include "store/classifier.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -59,20 +66,40 @@ static void check_embed(const struct embed_request *request) {
     }
 }
 
-/* Prompts are made and an answer written, as if every label had won. */
-static void check_classify(const struct classify_request *request, struct arena *arena) {
+static void check_name(struct text name) {
+    struct api_error error;
+    require(name.size >= 1 && name.size <= CLASSIFIER_NAME_BYTES);
+    require(classifier_check_name(name, "name", &error));
+    require(text_check(name.data, name.size) == name.size);
+}
+
+/* Labels and templates, and the prompts that they make. */
+static void check_labels(const struct classify_request *request, struct arena *arena) {
     const size_t prompts = classify_prompt_count(request);
-    require(request->n_images >= 1 && request->n_images <= REQUEST_MAX_ITEMS);
     require(prompts >= 1 && prompts <= REQUEST_MAX_PROMPTS);
     require(request->top_k >= 1 && request->top_k <= request->n_labels);
-    for (size_t i = 0; i < request->n_images; i++)
-        check_item(&request->images[i]);
-
     struct request_item *items = arena_array(arena, prompts, sizeof *items);
-    struct prediction *predictions = arena_array(arena, request->n_labels, sizeof *predictions);
-    require(items && predictions && classify_prompts(request, arena, items));
+    require(items && classify_prompts(request, arena, items));
     for (size_t i = 0; i < prompts; i++)
         check_item(&items[i]);
+}
+
+/* Prompts are made and an answer written, as if every label had won. */
+static void check_classify(struct classify_request *request, struct arena *arena) {
+    static const struct text stored[] = {{.data = "cat", .size = 3}, {.data = "dog", .size = 3}};
+    static const struct text bare = {.data = "{}", .size = 2};
+    require(request->n_images >= 1 && request->n_images <= REQUEST_MAX_ITEMS);
+    for (size_t i = 0; i < request->n_images; i++)
+        check_item(&request->images[i]);
+    if (request->classifier.data) {
+        check_name(request->classifier);
+        require(request->n_labels == 0 && request->n_templates == 0);
+        request_use_classifier(request, stored, 2, &bare, 1);
+    }
+    check_labels(request, arena);
+
+    struct prediction *predictions = arena_array(arena, request->n_labels, sizeof *predictions);
+    require(predictions);
     for (size_t i = 0; i < request->n_labels; i++)
         predictions[i].label = i;
     struct buffer answer = {0};
@@ -81,14 +108,72 @@ static void check_classify(const struct classify_request *request, struct arena 
     require_json(&answer, arena);
 }
 
-/* "labels=cat;labels=dog;top_k=1|picture": enough of a query to reach every argument. */
-static bool read_raw(const struct limoe_info *model, const uint8_t *data, size_t size, struct arena *arena,
-                     struct classify_request *out, struct api_error *error) {
+/* What PUT answers. */
+static void check_definition(const struct classifier_request *request, struct arena *arena) {
+    const struct classify_request *definition = &request->definition;
+    struct buffer answer = {0};
+    check_name(request->name);
+    require(definition->n_images == 0);
+    check_labels(definition, arena);
+    answer_classifier(&answer, &(struct classifier_answer){.name = request->name,
+                                                           .labels = definition->labels,
+                                                           .n_labels = definition->n_labels,
+                                                           .templates = definition->templates,
+                                                           .n_templates = definition->n_templates,
+                                                           .model = "m"});
+    require_json(&answer, arena);
+}
+
+static void check_list(const struct classifier_request *request) {
+    require(request->limit >= 1 && request->limit <= CLASSIFIER_MOST_PAGE);
+    if (request->after.size)
+        check_name(request->after);
+}
+
+/* A damaged database must not become an entry that contradicts itself. */
+static void check_row(const uint8_t *data, size_t size) {
     const uint8_t *all = data + size, *bar = size ? memchr(data, '|', size) : NULL;
-    const uint8_t *end = bar ? bar : all, *body = bar ? bar + 1 : all;
-    struct request_field args[64];
+    const uint8_t *end = bar ? bar : all, *rest = bar ? bar + 1 : all;
+    static const float matrix[6] = {1, 2, 3, 4, 5, 6};
+    const struct classifier_row row = {
+        .name = {.data = "n", .size = 1},
+        .labels = {.data = (const char *)data, .size = (size_t)(end - data)},
+        .templates = {.data = (const char *)rest, .size = (size_t)(all - rest)},
+        .fingerprint = "f",
+        .matrix = size % 2 ? matrix : NULL,
+        .matrix_bytes = size % 2 ? sizeof matrix : 0,
+        .embed = 2,
+    };
+    struct classifier_entry *entry;
+    struct limoe_error err = {0};
+    if (classifier_entry_new(&row, &entry, &err) != LIMOE_OK) {
+        require(err.status == LIMOE_CORRUPT && *err.message);
+        return;
+    }
+    const struct classifier *classifier = &entry->classifier;
+    require(classifier->n_labels >= 1 && classifier->n_templates >= 1);
+    require(!classifier->matrix || (classifier->n_labels == 3 && classifier->matrix[5] == 6));
+    struct buffer answer = {0};
+    answer_classifier(&answer, &(struct classifier_answer){.name = classifier->name,
+                                                           .labels = classifier->labels,
+                                                           .n_labels = classifier->n_labels,
+                                                           .templates = classifier->templates,
+                                                           .n_templates = classifier->n_templates,
+                                                           .model = "m"});
+    struct arena *arena = arena_new();
+    require(arena);
+    require_json(&answer, arena);
+    arena_free(arena);
+    classifier_release(classifier);
+}
+
+#define MOST_ARGS 64
+
+/* "labels=cat;labels=dog;top_k=1": enough of a query to reach every argument. Returns how many. */
+static size_t read_args(const uint8_t *data, const uint8_t *end, struct arena *arena,
+                        struct request_field *args) {
     size_t n = 0;
-    while (data < end && n < sizeof args / sizeof *args) {
+    while (data < end && n < MOST_ARGS) {
         const uint8_t *stop = memchr(data, ';', (size_t)(end - data));
         stop = stop ? stop : end;
         const uint8_t *equals = memchr(data, '=', (size_t)(stop - data));
@@ -100,6 +185,16 @@ static bool read_raw(const struct limoe_info *model, const uint8_t *data, size_t
                                    .size = (size_t)(stop - value)};
         data = stop < end ? stop + 1 : end;
     }
+    return n;
+}
+
+/* The query, "|", the picture. */
+static bool read_raw(const struct limoe_info *model, const uint8_t *data, size_t size, struct arena *arena,
+                     struct classify_request *out, struct api_error *error) {
+    const uint8_t *all = data + size, *bar = size ? memchr(data, '|', size) : NULL;
+    const uint8_t *end = bar ? bar : all, *body = bar ? bar + 1 : all;
+    struct request_field args[MOST_ARGS];
+    const size_t n = read_args(data, end, arena, args);
     return request_classify_raw(model, body, (size_t)(all - body), args, n, arena, out, error);
 }
 
@@ -111,41 +206,61 @@ static bool read_multipart(const struct limoe_info *model, const char *body, siz
            request_classify_multipart(model, parts, n, arena, out, error);
 }
 
+static bool read_put(const struct limoe_info *model, const char *data, size_t size, struct arena *arena,
+                     struct classifier_request *out, struct api_error *error) {
+    const char *bar = size ? memchr(data, '|', size) : NULL;
+    const size_t name = bar ? (size_t)(bar - data) : size, rest = bar ? name + 1 : size;
+    return request_classifier_json(model, (struct text){.data = data, .size = name}, data + rest, size - rest,
+                                   arena, out, error);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct limoe_info model = {.name = "m", .embed = 8};
     if (size == 0)
         return 0;
     struct arena *arena = arena_new();
     require(arena);
-    const char *body = (const char *)data + 1;
+    const unsigned route = (data[0] - (unsigned)'0') % 8;
+    const char *body = (const char *)++data;
+    size--;
+    struct request_field args[MOST_ARGS];
     struct embed_request embed;
     struct classify_request classify;
+    struct classifier_request classifier;
     struct api_error error;
-    bool ok, classifies = true;
-    const unsigned route = (data[0] - (unsigned)'0') % 5;
-    size--;
+    bool ok = true;
     switch (route) {
     case 0:
     case 1:
-        classifies = false;
         ok = (route ? request_routing_json : request_embeddings_json)(&model, body, size, arena, &embed,
                                                                       &error);
+        if (ok)
+            check_embed(&embed);
         break;
     case 2:
-        ok = request_classify_json(&model, body, size, arena, &classify, &error);
-        break;
     case 3:
-        ok = read_raw(&model, data + 1, size, arena, &classify, &error);
+    case 4:
+        ok = route == 2   ? request_classify_json(&model, body, size, arena, &classify, &error)
+             : route == 3 ? read_raw(&model, data, size, arena, &classify, &error)
+                          : read_multipart(&model, body, size, arena, &classify, &error);
+        if (ok)
+            check_classify(&classify, arena);
+        break;
+    case 5:
+        ok = read_put(&model, body, size, arena, &classifier, &error);
+        if (ok)
+            check_definition(&classifier, arena);
+        break;
+    case 6:
+        ok = request_classifier_list(args, read_args(data, data + size, arena, args), &classifier, &error);
+        if (ok)
+            check_list(&classifier);
         break;
     default:
-        ok = read_multipart(&model, body, size, arena, &classify, &error);
+        check_row(data, size);
     }
     if (!ok)
         check_error(&error, arena);
-    else if (classifies)
-        check_classify(&classify, arena);
-    else
-        check_embed(&embed);
     arena_free(arena);
     return 0;
 }
