@@ -23,6 +23,7 @@
 
 #define ROW_COLUMNS                                                                                          \
     "c.id, c.name, c.created, c.updated, c.labels, c.templates, m.embed, m.prompt_tokens, m.vectors"
+#define SUMMARY_COLUMNS "name, label_count, template_count, created, updated"
 #define ROW_TABLES                                                                                           \
     " FROM classifier c LEFT JOIN matrix m ON m.classifier = c.id AND m.fingerprint = ?2 AND m.embed = ?3 "
 
@@ -52,8 +53,7 @@ static const char *const reading[READING] = {
     [READ] = "SELECT " ROW_COLUMNS ROW_TABLES "WHERE c.name = ?1",
     [READ_NEXT] =
         "SELECT " ROW_COLUMNS ROW_TABLES "WHERE c.name > ?1 AND m.id IS NULL ORDER BY c.name LIMIT 1",
-    [LIST] = "SELECT name, label_count, template_count, created, updated FROM classifier"
-             " WHERE name > ?1 ORDER BY name LIMIT ?2",
+    [LIST] = "SELECT " SUMMARY_COLUMNS " FROM classifier WHERE name > ?1 ORDER BY name LIMIT ?2",
     [NAMES] = "SELECT name FROM classifier",
 };
 

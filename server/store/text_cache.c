@@ -95,7 +95,7 @@ fail:
 void text_cache_free(struct text_cache *cache) {
     if (!cache)
         return;
-    for (unsigned i = 0; i < cache->n_shards; i++) {
+    for (unsigned i = 0; cache->shards && i < cache->n_shards; i++) {
         struct shard *shard = &cache->shards[i];
         for (struct lru_node *node; (node = lru_oldest(&shard->lru));) {
             lru_remove(&shard->lru, node);
