@@ -84,7 +84,7 @@ static enum limoe_status take(struct decoders *decoders, struct slot **out, stru
         if (clock_now() >= until)
             status =
                 limoe_fail(err, LIMOE_INTERNAL, "for %lld s there has been no picture decoder: %s",
-                           (long long)(decoders->limit / CLOCK_SECOND),
+                           (long long)(decoders->patience / CLOCK_SECOND),
                            decoders->failure.status ? decoders->failure.message : "none has started yet");
         else
             pthread_cond_timedwait(&decoders->change, &decoders->lock, &at);
@@ -178,14 +178,13 @@ enum limoe_status decoders_decode(struct decoders *decoders, const uint8_t *byte
     return limoe_fail(err, LIMOE_INTERNAL, "the picture broke its decoder twice: %s", why);
 }
 
-size_t decoders_processes(struct decoders *decoders, pid_t *pids, size_t n) {
-    size_t count = 0;
+void decoders_processes(struct decoders *decoders, pid_t *pids) {
     pthread_mutex_lock(&decoders->lock);
-    for (unsigned i = 0; i < decoders->n && count < n; i++)
-        if (decoders->slots[i].state == SLOT_IDLE || decoders->slots[i].state == SLOT_BUSY)
-            pids[count++] = decoders->slots[i].process.pid;
+    for (unsigned i = 0; i < decoders->n; i++) {
+        const struct slot *slot = &decoders->slots[i];
+        pids[i] = slot->state == SLOT_IDLE || slot->state == SLOT_BUSY ? slot->process.pid : 0;
+    }
     pthread_mutex_unlock(&decoders->lock);
-    return count;
 }
 
 /* ---- life */

@@ -41,7 +41,7 @@ void decoders_stop(struct decoders *decoders);
 enum limoe_status decoders_decode(struct decoders *decoders, const uint8_t *bytes, size_t size,
                                   uint8_t *pixels, struct limoe_error *err);
 
-/* The processes that live now, at most n of them. Returns how many. Any thread. */
-size_t decoders_processes(struct decoders *decoders, pid_t *pids, size_t n);
+/* The processes: pids[options.processes], 0 where one is missing just now. Any thread. */
+void decoders_processes(struct decoders *decoders, pid_t *pids);
 
 #endif
