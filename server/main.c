@@ -17,6 +17,7 @@ static const struct {
     {"inspect", cli_inspect, "show what a model directory holds"},
     {"bench", cli_bench, "load a server and measure how it answers"},
     {"decoder", cli_decoder, NULL}, /* started by serve */
+    {"engine", cli_engine, NULL},   /* likewise */
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

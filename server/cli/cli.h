@@ -25,6 +25,7 @@ int cli_classify(int argc, char **argv);
 int cli_embed(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_decoder(int argc, char **argv);
+int cli_engine(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 
 /* "limoe: …" on standard error. */

@@ -1,13 +1,20 @@
-/* engine.h - the one thread that owns the model and computes what the queue holds.
+/* engine.h - the front's side of an engine: a process of its own that holds the weights and computes what the
+ * queue holds, and the thread that watches over it.
  *
- * It opens the model, then takes steps: whatever waits, up to a token budget, pictures and texts of several
- * requests together, as soon as the last step is done. It knows jobs and no HTTP: an engine in a process of
- * its own can stand behind this header, with the steps sent over a socket.
+ * The thread starts `limoe engine`, takes steps from the queue (whatever waits, up to a token budget,
+ * pictures and texts of several requests together) and sends them. An engine that is lost, by a crash, a hang
+ * or its memory, is started again, and what it had not answered is sent again: requests wait a little longer,
+ * no more. An item that the engine is lost with time after time fails alone (replay.h).
+ *
+ * It knows jobs and no HTTP.
  */
 #ifndef LIMOE_ENGINE_H
 #define LIMOE_ENGINE_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "limoe.h"
 #include "observe/log.h"
@@ -17,35 +24,45 @@
 struct engine;
 
 struct engine_options {
-    const char *model; /* directory */
+    const char *model; /* directory; outlives the engine, as do queue, metrics and log */
     struct limoe_options compute;
     uint64_t step_tokens; /* budget of one step, at least 1 */
-    struct queue *queue;  /* outlives the engine, as do metrics and log */
+    struct queue *queue;
     struct metrics *metrics;
     struct log *log;
-    int opened_event; /* an eventfd written once the model is open, or could not be opened */
+    int opened_event;        /* an eventfd written once the model is open, or could not be opened */
+    unsigned step_seconds;   /* an engine that takes longer for a step is lost; 0: 30 */
+    uint64_t memory_bytes;   /* likewise one that has more resident memory; 0: no limit */
+    unsigned batch_delay_ms; /* how long a step that is not full waits for more; 0: not at all */
 };
 
-/* What a running engine is. Set once, before opened_event is written. */
+/* What a running engine is. Set once, before opened_event is written; an engine that is started again must be
+ * the same, or it is not used. */
 struct engine_info {
-    struct limoe_info model; /* its strings live as long as the engine */
+    struct limoe_info model; /* its strings live as long as the engine, as do those below */
     enum limoe_dtype dtype;
     const char *backend;
     const char *fingerprint; /* limoe_model_fingerprint */
     uint32_t threads;
-    int64_t created; /* Unix seconds when the model was loaded */
+    int64_t created; /* Unix seconds when the model was first loaded */
 };
 
 /* Starts the thread; returns before the model is open. */
 enum limoe_status engine_start(const struct engine_options *options, struct engine **out,
                                struct limoe_error *err);
-/* Closes the queue, lets the engine compute what is in it, joins the thread, closes the model. NULL is fine.
- */
+/* Closes the queue, lets the engine compute what is in it (if the engine does not start any more: gives it
+ * up), ends the process and the thread. NULL is fine. */
 void engine_stop(struct engine *engine);
 
 /* NULL until the model is open, or when opening failed. Any thread. */
 const struct engine_info *engine_info(const struct engine *engine);
 /* Once opened_event was written: how opening the model ended, with the message in *err. */
 enum limoe_status engine_opened(const struct engine *engine, struct limoe_error *err);
+
+/* False: the engine was started several times in a row without ever answering; why[size] is what became of
+ * the last one. It is still being tried. True does not mean that it answers: see health.h. Any thread. */
+bool engine_running(struct engine *engine, char *why, size_t size);
+/* The engine's process now; 0: there is none just now. Any thread. */
+pid_t engine_pid(const struct engine *engine);
 
 #endif

@@ -24,6 +24,7 @@
 
 struct health {
     struct queue *queue;
+    struct engine *engine; /* NULL until it is watched */
     int64_t limit;
     int answered_event;
     size_t embed;
@@ -135,6 +136,10 @@ void health_free(struct health *health) {
     free(health);
 }
 
+void health_watch(struct health *health, struct engine *engine) {
+    health->engine = engine;
+}
+
 void health_probe(struct health *health, int64_t now) {
     if (atomic_load(&health->under_way) || (health->sent && now - health->sent < PROBE_INTERVAL))
         return;
@@ -145,6 +150,8 @@ void health_probe(struct health *health, int64_t now) {
 }
 
 bool health_good(struct health *health, char *why, size_t size) {
+    if (health->engine && !engine_running(health->engine, why, size))
+        return false;
     pthread_mutex_lock(&health->lock);
     int64_t age = health->answered ? clock_now() - health->answered : 0;
     bool good = health->answered && age <= health->limit && !health->fault[0];

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/engine.h"
 #include "limoe.h"
 #include "schedule/queue.h"
 
@@ -22,6 +23,10 @@ struct health;
 enum limoe_status health_new(const struct limoe_processor *processor, struct queue *queue, int64_t limit,
                              int answered_event, struct health **out, struct limoe_error *err);
 void health_free(struct health *health); /* no probe is under way: the engine has stopped. NULL is fine */
+
+/* The engine that the probes go to, once it is started: health_good then says why it does not start. It
+ * outlives the last call of health_good. */
+void health_watch(struct health *health, struct engine *engine);
 
 /* Sends a probe when one is due and none is under way. By one thread. */
 void health_probe(struct health *health, int64_t now);

@@ -373,6 +373,19 @@ int queue_event(const struct queue *queue) {
     return queue->event;
 }
 
+void queue_rest(struct queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    quiet_taker(queue);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+bool queue_closed(struct queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    bool closed = queue->closed;
+    pthread_mutex_unlock(&queue->lock);
+    return closed;
+}
+
 bool queue_exhausted(struct queue *queue) {
     pthread_mutex_lock(&queue->lock);
     bool exhausted = queue->closed && !queue->head;

@@ -82,6 +82,10 @@ bool queue_take(struct queue *queue, const struct queue_wish *wish, struct queue
                 int64_t *wake_at);
 /* To be polled for reading only: queue_take empties it. */
 int queue_event(const struct queue *queue);
+/* The taker wants nothing now: empties the event, which tells it of the queue's end alone until it takes
+ * again. */
+void queue_rest(struct queue *queue);
+bool queue_closed(struct queue *queue);
 /* Closed, and nothing left to take. */
 bool queue_exhausted(struct queue *queue);
 /* Gives a step's items back as computed (or failed). Jobs that ended are delivered: done() is called, outside

@@ -1,6 +1,8 @@
-/* test_engine.c - protects what the engine's thread and the probe of its health promise, with a model that
- * this file makes up: each item's embedding is a function of the item alone, one text breaks the step that
- * holds it, and the whole can be made to stand still. */
+/* test_engine.c - protects what the front's side of an engine and the probe of its health promise, against
+ * real processes: this program is also the engine that it starts. That engine runs `limoe engine` with a
+ * model that this file makes up: each item's embedding is a function of the item alone, some texts break it,
+ * and the whole can be made to stand still, die or lie. Test and engines share what rules it in a file, whose
+ * path is the "model directory". */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -9,55 +11,94 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <math.h>
-#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/cli.h"
 #include "engine/engine.h"
 #include "engine/health.h"
+#include "engine/link.h"
 #include "error.h"
 #include "observe/clock.h"
+#include "process/process.h"
 
 #define EMBED  4
 #define LAYERS 2
 #define TOP_K  2
-#define POISON 666
 
-/* ---- the made-up model */
+/* First tokens of texts. */
+#define POISON 666 /* the step is refused */
+#define DEADLY 777 /* the process ends */
+#define FATAL  888 /* the process hangs */
+
+/* ---- what test and engines share */
+
+enum lie { HONEST, NO_HELLO, BAD_MAGIC, HUGE_LENGTH, WRONG_ID, WRONG_ITEMS, HALF_A_RESULT, UNASKED, LIES };
+
+struct fake {
+    atomic_bool held;     /* a step that is being computed stands still */
+    atomic_bool broken;   /* every answer is NaN */
+    atomic_bool drifting; /* every answer differs */
+    atomic_bool missing;  /* the model does not open */
+    atomic_bool dying;    /* the process ends while it opens the model */
+    atomic_bool other;    /* it is another model */
+    atomic_uint steps, largest, processes;
+    _Atomic(enum lie) lie; /* of the next process, which takes it back when it has told it */
+};
+static struct fake *fake;
+
+static void nap(void) {
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static bool share(const char *path) {
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    void *memory = mmap(NULL, sizeof *fake, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    fake = memory == MAP_FAILED ? NULL : memory;
+    return fake;
+}
+
+/* ---- the made-up model, in the engine's process */
 
 static const uint32_t moe_blocks[LAYERS] = {1, 3};
 static const struct limoe_info shape = {.name = "made-up",
+                                        .blocks = 4,
                                         .embed = EMBED,
                                         .image_size = 2,
-                                        .image_tokens = 5,
+                                        .image_tokens = 4,
                                         .text_length = 8,
                                         .moe_layers = LAYERS,
                                         .experts = 4,
                                         .top_k = TOP_K,
                                         .moe_blocks = moe_blocks};
 
-static struct {
-    pthread_mutex_t lock; /* held by a test: the model stands still */
-    atomic_bool broken;   /* every answer is NaN */
-    atomic_bool drifting; /* every answer differs */
-    atomic_uint steps, largest;
-    bool missing;
-} fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
 struct limoe_model {
-    int nothing;
+    struct limoe_info info;
 };
 static struct limoe_model the_model;
 
 enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *options,
                                    struct limoe_model **out, struct limoe_error *err) {
+    (void)dir;
     (void)options;
-    if (fake.missing)
-        return limoe_fail(err, LIMOE_NOT_FOUND, "%s is not there", dir);
+    if (fake->dying)
+        _exit(7);
+    if (fake->missing)
+        return limoe_fail(err, LIMOE_NOT_FOUND, "made-up is not there");
+    the_model.info = shape;
+    if (fake->other)
+        the_model.info.logit_scale = 1;
     *out = &the_model;
     return LIMOE_OK;
 }
@@ -65,8 +106,7 @@ void limoe_model_close(struct limoe_model *model) {
     (void)model;
 }
 const struct limoe_info *limoe_model_info(const struct limoe_model *model) {
-    (void)model;
-    return &shape;
+    return &model->info;
 }
 enum limoe_dtype limoe_model_dtype(const struct limoe_model *model) {
     (void)model;
@@ -79,6 +119,10 @@ const char *limoe_model_backend(const struct limoe_model *model) {
     (void)model;
     return "made-up";
 }
+const char *limoe_model_fingerprint(const struct limoe_model *model) {
+    (void)model;
+    return "0123456789abcdef0123456789abcdef";
+}
 uint32_t limoe_model_threads(const struct limoe_model *model) {
     (void)model;
     return 1;
@@ -90,9 +134,9 @@ static void embed_item(const struct limoe_item *item, float *out) {
     memset(out, 0, EMBED * sizeof *out);
     out[0] = (float)cos(angle);
     out[1] = (float)sin(angle);
-    if (fake.broken)
+    if (fake->broken)
         out[2] = NAN;
-    if (fake.drifting)
+    if (fake->drifting)
         out[3] = 1e-5F;
 }
 
@@ -100,14 +144,19 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
                                     float *embeddings, const struct limoe_routing *routing,
                                     struct limoe_error *err) {
     (void)model;
-    pthread_mutex_lock(&fake.lock);
-    pthread_mutex_unlock(&fake.lock);
-    fake.steps++;
-    if (n > fake.largest)
-        fake.largest = (unsigned)n;
+    fake->steps++;
+    while (fake->held)
+        nap();
+    if (n > fake->largest)
+        fake->largest = (unsigned)n;
     size_t rows = 0;
     for (size_t i = 0; i < n; i++) {
-        if (items[i].modality == LIMOE_TEXT && items[i].tokens[0] == POISON)
+        int32_t first = items[i].modality == LIMOE_TEXT ? items[i].tokens[0] : 0;
+        if (first == DEADLY)
+            _exit(9);
+        while (first == FATAL)
+            nap();
+        if (first == POISON)
             return limoe_fail(err, LIMOE_INTERNAL, "item %zu is poison", i);
         rows += items[i].length;
     }
@@ -139,6 +188,92 @@ enum limoe_status limoe_process_text(const struct limoe_processor *processor, co
     tokens[0] = 7;
     *length = 1;
     return LIMOE_OK;
+}
+
+/* ---- the engine's process: an honest one is the real one */
+
+void cli_complain(const char *format, ...) {
+    (void)format; /* what is wrong with a liar's front is no news */
+}
+int cli_usage(const char *command, const char *format, ...) {
+    (void)command;
+    (void)format;
+    return CLI_USAGE;
+}
+const struct option_choice cli_dtypes[] = {
+    {"auto", LIMOE_DTYPE_AUTO}, {"float32", LIMOE_FLOAT32}, {"bfloat16", LIMOE_BFLOAT16}, {NULL, 0}};
+bool cli_options(const struct option_command *command, int argc, char *const *argv, void *target,
+                 struct arena *arena, struct options *out, int *status) {
+    struct limoe_error err;
+    *status = CLI_USAGE;
+    return options_read(command, argc, argv, target, arena, out, &err) == LIMOE_OK;
+}
+
+static void send_all(const void *bytes, size_t size) {
+    for (size_t sent = 0; sent < size;) {
+        ssize_t n = write(PROCESS_FD, (const char *)bytes + sent, size - sent);
+        if (n <= 0)
+            _exit(1);
+        sent += (size_t)n;
+    }
+}
+
+static void send_hello(void) {
+    struct frame_hello hello = {.model = shape,
+                                .dtype = LIMOE_FLOAT32,
+                                .threads = 1,
+                                .backend = "made-up",
+                                .fingerprint = "0123456789abcdef0123456789abcdef"};
+    uint8_t bytes[FRAME_HEADER_BYTES + FRAME_HELLO_BYTES];
+    frame_put_header(&(struct frame_header){.type = FRAME_HELLO, .length = FRAME_HELLO_BYTES}, bytes);
+    frame_put_hello(&hello, bytes + FRAME_HEADER_BYTES);
+    send_all(bytes, sizeof bytes);
+}
+
+/* Waits for a STEP where the lie is an answer to one, and tells it. */
+static int lie_once(enum lie lie) {
+    static uint64_t zeros[4096];
+    const struct frame_shape bounds = frame_shape(&shape, 1024);
+    uint8_t head[FRAME_HEADER_BYTES], payload[FRAME_RESULT_HEAD_BYTES];
+    struct iovec parts[FRAME_RESULT_PARTS];
+    struct limoe_error err;
+    struct link link;
+    link_init(&link, PROCESS_FD);
+    if (lie == NO_HELLO) {
+        send_all("HTTP/1.1 400 Bad Request\r\n\r\n    ", FRAME_HEADER_BYTES);
+        pause();
+    }
+    send_hello();
+    if (lie != UNASKED && link_receive(&link, FRAME_STEP, UINT64_MAX / 2, &err) != LINK_DONE)
+        return 1;
+    uint32_t items;
+    memcpy(&items, lie == UNASKED ? (const uint8_t *)zeros : link.payload, sizeof items);
+    struct frame_result result = {.items = items + (lie == WRONG_ITEMS),
+                                  .load = zeros,
+                                  .entropy = (const double *)zeros,
+                                  .embeddings = (const float *)zeros};
+    struct frame_header header = {.type = FRAME_RESULT, .id = link.frame.id + (lie == WRONG_ID)};
+    header.length = frame_put_result(&bounds, &result, payload, parts);
+    if (lie == HUGE_LENGTH)
+        header.length = UINT64_MAX;
+    frame_put_header(&header, head);
+    if (lie == BAD_MAGIC)
+        head[0] ^= 1;
+    send_all(head, sizeof head);
+    for (size_t i = 0; i < (lie == HALF_A_RESULT ? 1 : FRAME_RESULT_PARTS); i++)
+        send_all(parts[i].iov_base, parts[i].iov_len);
+    if (lie != HALF_A_RESULT)
+        pause();
+    link_free(&link);
+    return 0;
+}
+
+static int engine_main(int argc, char **argv) {
+    if (argc < 3 || !share(argv[2]))
+        return 2;
+    fake->processes++;
+    enum lie lie = atomic_exchange(&fake->lie, HONEST);
+    return lie == HONEST ? cli_engine(argc, argv) : lie_once(lie);
 }
 
 /* ---- jobs */
@@ -213,22 +348,28 @@ static void push(struct fixture *fixture, struct text_job *text) {
     assert_true(queue_push(fixture->queue, &text->job));
 }
 
-static struct fixture start(uint64_t step_tokens) {
+static char path[] = "/tmp/limoe-test-engine-XXXXXX";
+
+static struct fixture start_with(struct engine_options options) {
     const struct queue_load limits = {1000000, 1000000, 1000000};
     struct fixture fixture = {.queue = queue_new(&limits),
                               .metrics = metrics_new(routes, 1),
                               .log = log_new(STDERR_FILENO, LOG_TEXT, LOG_ERROR),
                               .opened = eventfd(0, EFD_CLOEXEC)};
-    const struct engine_options options = {.model = "made-up",
-                                           .step_tokens = step_tokens,
-                                           .queue = fixture.queue,
-                                           .metrics = fixture.metrics,
-                                           .log = fixture.log,
-                                           .opened_event = fixture.opened};
+    options.model = path;
+    options.queue = fixture.queue;
+    options.metrics = fixture.metrics;
+    options.log = fixture.log;
+    options.opened_event = fixture.opened;
     uint64_t count;
+    fake->steps = fake->largest = fake->processes = 0;
     assert_int_equal(engine_start(&options, &fixture.engine, NULL), LIMOE_OK);
     assert_int_equal(read(fixture.opened, &count, sizeof count), sizeof count);
     return fixture;
+}
+
+static struct fixture start(uint64_t step_tokens) {
+    return start_with((struct engine_options){.step_tokens = step_tokens});
 }
 
 static void stop(struct fixture *fixture) {
@@ -241,14 +382,35 @@ static void stop(struct fixture *fixture) {
     log_free(fixture->log);
 }
 
-/* ---- tests */
+/* The steps that the engine has begun. */
+static void await_steps(unsigned steps) {
+    while (fake->steps < steps)
+        nap();
+}
+
+static double metric(struct fixture *fixture, const char *name) {
+    struct buffer page = {0};
+    struct metrics_gauges gauges = {0};
+    char line[128];
+    metrics_write(fixture->metrics, &gauges, &page);
+    buffer_string(&page, "");
+    char *text = strndup(page.data, page.size);
+    snprintf(line, sizeof line, "\n%s ", name);
+    const char *found = strstr(text, line);
+    assert_non_null(found);
+    double value = strtod(found + strlen(line), NULL);
+    free(text);
+    buffer_free(&page);
+    return value;
+}
+
+/* ---- steps */
 
 static void test_many_jobs_each_get_their_own(void **state) {
     (void)state;
     struct fixture fixture = start(64);
     struct text_job *jobs[20];
-    fake.largest = 0;
-    pthread_mutex_lock(&fake.lock); /* so that they pile up and share steps */
+    fake->held = true; /* so that they pile up and share steps */
     for (int i = 0; i < 20; i++) {
         jobs[i] = make(1 + (size_t)i * 10, 1000 * (i + 1));
         if (i % 3 == 0) {
@@ -257,7 +419,7 @@ static void test_many_jobs_each_get_their_own(void **state) {
         }
         push(&fixture, jobs[i]);
     }
-    pthread_mutex_unlock(&fake.lock);
+    fake->held = false;
     for (int i = 0; i < 20; i++) {
         wait_for(jobs[i]);
         assert_embedded(jobs[i]);
@@ -274,31 +436,79 @@ static void test_many_jobs_each_get_their_own(void **state) {
                     }
         text_job_free(jobs[i]);
     }
-    assert_true(fake.largest > 8);
+    assert_true(fake->largest > 8);
+    assert_int_equal(fake->processes, 1);
     stop(&fixture);
 }
 
-static void test_poison_fails_alone(void **state) {
-    (void)state;
-    struct fixture fixture = start(1024);
-    struct text_job *jobs[12];
-    pthread_mutex_lock(&fake.lock);
+/* Twelve jobs of five items, the last of the seventh job's bad; all in one step. */
+static struct text_job *jobs12[12];
+
+static void push12(struct fixture *fixture, int32_t bad) {
+    fake->held = true;
+    struct text_job *first = make(1, 1);
+    push(fixture, first);
+    await_steps(1);
     for (int i = 0; i < 12; i++) {
-        jobs[i] = make(5, i == 6 ? POISON - 2 : 1000 * (i + 1));
-        push(&fixture, jobs[i]);
+        jobs12[i] = make(5, i == 6 ? bad - 4 : 1000 * (i + 1));
+        push(fixture, jobs12[i]);
     }
-    pthread_mutex_unlock(&fake.lock);
+    fake->held = false;
+    wait_for(first);
+    text_job_free(first);
+}
+
+static void assert_only_the_seventh_failed(const char *message) {
     for (int i = 0; i < 12; i++) {
-        wait_for(jobs[i]);
+        wait_for(jobs12[i]);
         if (i != 6) {
-            assert_embedded(jobs[i]);
-            continue;
+            assert_embedded(jobs12[i]);
+        } else {
+            assert_int_equal(jobs12[i]->job.outcome, JOB_FAILED);
+            assert_non_null(strstr(jobs12[i]->job.error.message, message));
         }
-        assert_int_equal(jobs[i]->job.outcome, JOB_FAILED);
-        assert_non_null(strstr(jobs[i]->job.error.message, "poison"));
     }
     for (int i = 0; i < 12; i++)
-        text_job_free(jobs[i]);
+        text_job_free(jobs12[i]);
+}
+
+static void test_a_refused_item_fails_alone(void **state) {
+    (void)state;
+    struct fixture fixture = start(1024);
+    push12(&fixture, POISON);
+    assert_only_the_seventh_failed("poison");
+    assert_int_equal(fake->processes, 1);
+    stop(&fixture);
+}
+
+static void test_an_item_that_kills_the_engine_fails_alone(void **state) {
+    (void)state;
+    struct fixture fixture = start(1024);
+    push12(&fixture, DEADLY);
+    assert_only_the_seventh_failed(
+        "lost twice while it computed item 4, the last time alone: exited with status 9");
+    assert_true(fake->processes >= 3);
+    assert_true(metric(&fixture, "limoe_engine_restarts_total") == fake->processes - 1);
+    assert_true(metric(&fixture, "limoe_steps_replayed_total") >= 3);
+    char why[700];
+    assert_true(
+        engine_running(fixture.engine, why, sizeof why)); /* it is the item's fault, not the engine's */
+    stop(&fixture);
+}
+
+static void test_an_item_that_hangs_the_engine_fails_alone(void **state) {
+    (void)state;
+    struct fixture fixture = start_with((struct engine_options){.step_tokens = 64, .step_seconds = 1});
+    struct text_job *hanging = make(1, FATAL), *neighbour = make(1, 5);
+    push(&fixture, hanging);
+    push(&fixture, neighbour);
+    wait_for(hanging);
+    wait_for(neighbour);
+    assert_embedded(neighbour);
+    assert_int_equal(hanging->job.outcome, JOB_FAILED);
+    assert_non_null(strstr(hanging->job.error.message, "did not answer a step for 1 s"));
+    text_job_free(hanging);
+    text_job_free(neighbour);
     stop(&fixture);
 }
 
@@ -306,19 +516,19 @@ static void test_a_passed_deadline_is_not_computed(void **state) {
     (void)state;
     struct fixture fixture = start(64);
     struct text_job *first = make(1, 1), *late = make(1, 2);
-    pthread_mutex_lock(&fake.lock);
+    fake->held = true;
     push(&fixture, first);
-    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL); /* the engine has taken it */
+    await_steps(1);
     late->job.deadline = clock_now() + CLOCK_MILLISECOND;
     push(&fixture, late);
-    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-    unsigned steps = fake.steps;
-    pthread_mutex_unlock(&fake.lock);
+    while (clock_now() < late->job.deadline)
+        nap();
+    fake->held = false;
     wait_for(first);
     wait_for(late);
     assert_int_equal(late->job.outcome, JOB_EXPIRED);
     assert_int_equal(late->job.started, 0);
-    assert_int_equal(fake.steps, steps + 1);
+    assert_int_equal(fake->steps, 1);
     text_job_free(first);
     text_job_free(late);
     stop(&fixture);
@@ -334,17 +544,184 @@ static void test_stopping_computes_what_waits(void **state) {
     text_job_free(text);
 }
 
+/* ---- losses */
+
+static void lose(struct fixture *fixture, int signal_number) {
+    pid_t pid;
+    while ((pid = engine_pid(fixture->engine)) == 0)
+        nap();
+    kill(pid, signal_number);
+}
+
+static void test_a_killed_engines_work_is_done_again(void **state) {
+    (void)state;
+    struct fixture fixture = start(64);
+    for (int round = 0; round < 5; round++) {
+        struct text_job *jobs[8];
+        unsigned before = fake->steps;
+        fake->held = true;
+        for (int i = 0; i < 8; i++) {
+            jobs[i] = make(100, 1000 * (i + 1));
+            push(&fixture, jobs[i]);
+        }
+        await_steps(before + 1);
+        lose(&fixture, SIGKILL);
+        fake->held = false;
+        for (int i = 0; i < 8; i++) {
+            wait_for(jobs[i]);
+            assert_embedded(jobs[i]);
+            text_job_free(jobs[i]);
+        }
+    }
+    assert_int_equal(fake->processes, 6);
+    assert_true(metric(&fixture, "limoe_steps_replayed_total") >= 5);
+    stop(&fixture);
+}
+
+static void test_an_engine_that_stands_still_is_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start_with((struct engine_options){.step_tokens = 64, .step_seconds = 1});
+    struct text_job *text = make(100, 1000);
+    lose(&fixture, SIGSTOP);
+    push(&fixture, text);
+    wait_for(text);
+    assert_embedded(text);
+    assert_int_equal(fake->processes, 2);
+    text_job_free(text);
+    stop(&fixture);
+}
+
+static void test_an_idle_engine_that_dies_is_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start(64);
+    lose(&fixture, SIGKILL);
+    while (fake->processes < 2)
+        nap();
+    struct text_job *text = make(1, 1000);
+    push(&fixture, text);
+    wait_for(text);
+    assert_embedded(text);
+    text_job_free(text);
+    stop(&fixture);
+}
+
+/* Whatever an engine says that cannot be, the front replaces it, and nothing that it said counts. */
+static void test_a_liar_is_replaced(void **state) {
+    (void)state;
+    for (enum lie lie = BAD_MAGIC; lie < LIES; lie++) {
+        fake->lie = lie;
+        struct fixture fixture = start(1024);
+        struct text_job *text = make(100, 1000);
+        push(&fixture, text);
+        wait_for(text);
+        assert_embedded(text);
+        assert_int_equal(fake->processes, 2);
+        text_job_free(text);
+        stop(&fixture);
+    }
+}
+
+/* ---- starts that fail */
+
 static void test_a_model_that_does_not_open(void **state) {
     (void)state;
-    fake.missing = true;
+    fake->missing = true;
     struct fixture fixture = start(64);
-    fake.missing = false;
+    fake->missing = false;
     struct limoe_error err;
     assert_int_equal(engine_opened(fixture.engine, &err), LIMOE_NOT_FOUND);
     assert_string_equal(err.message, "made-up is not there");
     assert_null(engine_info(fixture.engine));
+    assert_int_equal(fake->processes, 1); /* it would not help to try again */
     stop(&fixture);
 }
+
+static void test_an_engine_that_never_gets_to_open_the_model(void **state) {
+    (void)state;
+    fake->dying = true;
+    struct fixture fixture = start(64);
+    fake->dying = false;
+    struct limoe_error err;
+    assert_int_equal(engine_opened(fixture.engine, &err), LIMOE_INTERNAL);
+    assert_non_null(strstr(err.message, "exited with status 7"));
+    assert_int_equal(fake->processes, 3);
+    stop(&fixture);
+}
+
+static void test_what_is_no_engine_is_not_believed(void **state) {
+    (void)state;
+    fake->lie = NO_HELLO;
+    struct fixture fixture = start(64); /* the second process is honest */
+    assert_int_equal(engine_opened(fixture.engine, NULL), LIMOE_OK);
+    assert_int_equal(fake->processes, 2);
+    stop(&fixture);
+}
+
+/* The engine dies, and those after it are of no use, for the reason given, until that is taken away. */
+static void check_outage(atomic_bool *cause, const char *reason) {
+    struct fixture fixture = start(64);
+    struct text_job *first = make(1, 1), *waiting = make(100, 1000);
+    char why[700];
+    push(&fixture, first);
+    wait_for(first);
+    *cause = true;
+    lose(&fixture, SIGKILL);
+    push(&fixture, waiting);
+    while (engine_running(fixture.engine, why, sizeof why))
+        nap();
+    assert_non_null(strstr(why, reason));
+    assert_int_equal(waiting->job.outcome, JOB_PENDING);
+    *cause = false;
+    wait_for(waiting);
+    assert_embedded(waiting);
+    assert_true(engine_running(fixture.engine, why, sizeof why));
+    assert_string_equal(engine_info(fixture.engine)->fingerprint, "0123456789abcdef0123456789abcdef");
+    text_job_free(first);
+    text_job_free(waiting);
+    stop(&fixture);
+}
+
+static void test_outages_have_reasons_and_ends(void **state) {
+    (void)state;
+    check_outage(&fake->dying, "exited with status 7");
+    check_outage(&fake->missing, "made-up is not there");
+    check_outage(&fake->other, "not the model any more");
+}
+
+static void test_too_much_memory_is_a_loss(void **state) {
+    (void)state;
+    struct fixture fixture = start_with((struct engine_options){.step_tokens = 64, .memory_bytes = 4096});
+    char why[700];
+    while (engine_running(fixture.engine, why, sizeof why))
+        nap();
+    assert_non_null(strstr(why, "resident memory, more than the 4096 it may have"));
+    stop(&fixture);
+}
+
+static void test_stopping_without_an_engine_gives_up(void **state) {
+    (void)state;
+    struct fixture fixture = start(64);
+    struct text_job *in_hand = make(1, 1), *waiting = make(1, 2);
+    fake->held = true;
+    push(&fixture, in_hand);
+    await_steps(1);
+    push(&fixture, waiting);
+    fake->dying = true;
+    lose(&fixture, SIGKILL);
+    char why[700];
+    while (engine_running(fixture.engine, why, sizeof why))
+        nap();
+    stop(&fixture);
+    wait_for(in_hand);
+    wait_for(waiting);
+    assert_int_equal(in_hand->job.outcome, JOB_FAILED);
+    assert_int_equal(waiting->job.outcome, JOB_ABANDONED);
+    fake->held = fake->dying = false;
+    text_job_free(in_hand);
+    text_job_free(waiting);
+}
+
+/* ---- health */
 
 static void await_answer(int event) {
     uint64_t count;
@@ -357,8 +734,9 @@ static void test_health_follows_the_engines_answers(void **state) {
     struct health *health;
     char why[700];
     int answered = eventfd(0, EFD_CLOEXEC);
-    const int64_t limit = 50 * CLOCK_MILLISECOND;
+    const int64_t limit = 3600 * CLOCK_SECOND;
     assert_int_equal(health_new(NULL, fixture.queue, limit, answered, &health, NULL), LIMOE_OK);
+    health_watch(health, fixture.engine);
     assert_false(health_good(health, why, sizeof why));
     assert_non_null(strstr(why, "first probe"));
 
@@ -367,29 +745,31 @@ static void test_health_follows_the_engines_answers(void **state) {
     await_answer(answered);
     assert_true(health_good(health, why, sizeof why));
 
-    pthread_mutex_lock(&fake.lock); /* an engine that stands still */
-    health_probe(health, now += 2 * CLOCK_SECOND);
-    nanosleep(&(struct timespec){.tv_nsec = 80000000}, NULL);
-    assert_false(health_good(health, why, sizeof why));
-    assert_non_null(strstr(why, "has not answered a probe for"));
-    pthread_mutex_unlock(&fake.lock);
-    await_answer(answered);
-    assert_true(health_good(health, why, sizeof why));
-
-    fake.broken = true;
+    fake->broken = true;
     health_probe(health, now += 2 * CLOCK_SECOND);
     await_answer(answered);
     assert_false(health_good(health, why, sizeof why));
     assert_non_null(strstr(why, "length"));
-    fake.broken = false;
+    fake->broken = false;
 
-    fake.drifting = true;
+    fake->drifting = true;
     health_probe(health, now += 2 * CLOCK_SECOND);
     await_answer(answered);
     assert_false(health_good(health, why, sizeof why));
     assert_non_null(strstr(why, "otherwise than at start"));
-    fake.drifting = false;
+    fake->drifting = false;
 
+    lose(&fixture, SIGKILL);
+    health_probe(health, now += 2 * CLOCK_SECOND); /* answered by the next engine, with the same bits */
+    await_answer(answered);
+    assert_true(health_good(health, why, sizeof why));
+
+    fake->dying = true;
+    lose(&fixture, SIGKILL);
+    while (health_good(health, why, sizeof why))
+        nap();
+    assert_non_null(strstr(why, "exited with status 7"));
+    fake->dying = false;
     health_probe(health, now += 2 * CLOCK_SECOND);
     await_answer(answered);
     assert_true(health_good(health, why, sizeof why));
@@ -398,14 +778,56 @@ static void test_health_follows_the_engines_answers(void **state) {
     close(answered);
 }
 
-int main(void) {
+static void test_health_sees_an_engine_that_stands_still(void **state) {
+    (void)state;
+    struct fixture fixture = start(64);
+    struct health *health;
+    char why[700];
+    int answered = eventfd(0, EFD_CLOEXEC);
+    assert_int_equal(health_new(NULL, fixture.queue, CLOCK_MILLISECOND, answered, &health, NULL), LIMOE_OK);
+    int64_t now = clock_now();
+    health_probe(health, now);
+    await_answer(answered);
+    fake->held = true;
+    health_probe(health, now + 2 * CLOCK_SECOND);
+    do
+        nap();
+    while (health_good(health, why, sizeof why));
+    assert_non_null(strstr(why, "has not answered a probe for"));
+    fake->held = false;
+    stop(&fixture);
+    health_free(health);
+    close(answered);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "engine") == 0)
+        return engine_main(argc - 1, argv + 1);
+    int fd = mkstemp(path);
+    if (fd < 0 || ftruncate(fd, sizeof *fake) != 0 || !share(path))
+        return 2;
+    close(fd);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many_jobs_each_get_their_own),
-        cmocka_unit_test(test_poison_fails_alone),
+        cmocka_unit_test(test_a_refused_item_fails_alone),
+        cmocka_unit_test(test_an_item_that_kills_the_engine_fails_alone),
+        cmocka_unit_test(test_an_item_that_hangs_the_engine_fails_alone),
         cmocka_unit_test(test_a_passed_deadline_is_not_computed),
         cmocka_unit_test(test_stopping_computes_what_waits),
+        cmocka_unit_test(test_a_killed_engines_work_is_done_again),
+        cmocka_unit_test(test_an_engine_that_stands_still_is_replaced),
+        cmocka_unit_test(test_an_idle_engine_that_dies_is_replaced),
+        cmocka_unit_test(test_a_liar_is_replaced),
         cmocka_unit_test(test_a_model_that_does_not_open),
+        cmocka_unit_test(test_an_engine_that_never_gets_to_open_the_model),
+        cmocka_unit_test(test_what_is_no_engine_is_not_believed),
+        cmocka_unit_test(test_outages_have_reasons_and_ends),
+        cmocka_unit_test(test_too_much_memory_is_a_loss),
+        cmocka_unit_test(test_stopping_without_an_engine_gives_up),
         cmocka_unit_test(test_health_follows_the_engines_answers),
+        cmocka_unit_test(test_health_sees_an_engine_that_stands_still),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(path);
+    return failed;
 }

@@ -1,0 +1,83 @@
+/* engine_parts.h - struct engine, for the files that implement engine.h. */
+#ifndef LIMOE_ENGINE_PARTS_H
+#define LIMOE_ENGINE_PARTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine/engine.h"
+#include "engine/link.h"
+#include "engine/replay.h"
+#include "engine/transfer.h"
+#include "process/process.h"
+
+/* Of the process. Without one: waiting to start the next. */
+enum engine_phase { ENGINE_DOWN, ENGINE_OPENING, ENGINE_UP };
+
+struct engine {
+    struct engine_options options;
+    pthread_t thread;
+
+    /* Written once by the thread, before the atomic that says that they may be read. */
+    struct engine_info info;  /* ready */
+    struct frame_hello hello; /* ready: the first, whose strings info has */
+    enum limoe_status opened; /* settled */
+    struct limoe_error error;
+    atomic_bool ready, settled;
+
+    pthread_mutex_t lock;
+    char fault[PROCESS_WHY_SIZE + sizeof(struct limoe_error)]; /* guarded by lock; "": it is running */
+    atomic_int pid;
+
+    /* The thread's own. Times are clock_now(); 0: never. */
+    enum engine_phase phase;
+    struct process process;
+    struct link link;
+    struct transfer transfer;
+    struct replay replay;
+    struct metrics_model *counters;
+    unsigned failures;  /* starts in a row that led to no answer */
+    bool answered;      /* by this process */
+    int64_t began;      /* the process was started */
+    int64_t start_at;   /* ENGINE_DOWN: when the next is */
+    int64_t oldest_at;  /* when the oldest step became the engine's to compute */
+    int64_t patience;   /* when the process is lost, unless it has answered by then */
+    int64_t measure_at; /* when its memory is looked at */
+    int64_t ask_at;     /* when the queue is to be asked again, whatever its event says */
+};
+
+/* ---- engine.c: what others may read */
+
+void engine_settle(struct engine *engine, enum limoe_status opened, const struct limoe_error *err);
+/* "": it is running. */
+void engine_set_fault(struct engine *engine, const char *fault);
+
+/* ---- lifecycle.c: the process, from its start to its loss */
+
+void lifecycle_start(struct engine *engine);
+/* A HELLO has been received. */
+void lifecycle_hello(struct engine *engine);
+/* The process has ended, or is ended now, because of `cause` (NULL: it ended by itself). */
+void lifecycle_lost(struct engine *engine, const char *cause);
+/* The socket has ended or broken: the process's own end says more, if it comes. */
+void lifecycle_disconnected(struct engine *engine, const char *cause);
+/* It has answered a step: it works. */
+void lifecycle_answered(struct engine *engine);
+
+/* ---- steps.c: steps out, results in */
+
+/* Sends what can be sent. */
+void steps_send(struct engine *engine);
+/* Receives what has come. */
+void steps_receive(struct engine *engine);
+/* Is there room for another step on the way to the engine? */
+bool steps_room(const struct engine *engine);
+/* Fails the first step's jobs with the message, and gives it back. */
+void steps_fail(struct engine *engine, enum limoe_status status, const char *message);
+void steps_fail_all(struct engine *engine, enum limoe_status status, const char *message);
+
+/* ---- supervisor.c: the thread */
+
+void *supervisor_main(void *engine);
+
+#endif
