@@ -142,7 +142,9 @@ def test_container_health_check_tells_ready_from_live(tmp_path):
             "import socket\n"
             "s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)\n"
             "while True:\n"
-            "    c, _ = s.accept(); c.recv(4096); c.sendall(b'HTTP/1.1 %d X\\r\\nConnection: close\\r\\n\\r\\n'); c.close()\n"
+            "    c, _ = s.accept(); head = b''\n"
+            "    while b'\\r\\n\\r\\n' not in head: head += c.recv(4096)\n"
+            "    c.sendall(b'HTTP/1.1 %d X\\r\\nConnection: close\\r\\n\\r\\n'); c.close()\n"
         ) % (status or 0)
         server = subprocess.Popen(["python3", "-c", serve], stdout=subprocess.PIPE, text=True)
         environment = {**os.environ, "LIMOE_PORT": server.stdout.readline().strip()}
