@@ -36,12 +36,19 @@ struct reload_waiter {
     struct reload_waiter *next;
 };
 
+struct auth;
+struct guard;
+struct tls;
+
 struct server {
     struct serve_options options;
     struct log *log;
     struct metrics *metrics;
     struct classifiers *classifiers;
     struct workers *workers;
+    struct auth *auth;
+    struct tls *tls; /* NULL: plain HTTP */
+    struct guard *guard;
 
     pthread_mutex_t lock;           /* guards the three below */
     struct generation *generation;  /* in force, with a reference; NULL until the first is ready */

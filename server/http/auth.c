@@ -206,8 +206,9 @@ bool auth_allow(struct auth *auth, enum auth_level level, const char *authorizat
     if (level == AUTH_NONE || (!for_admins && !auth->paths[AUTH_USER]))
         return true;
     if (!auth->paths[level])
-        return api_fail(error, 403, "admin_disabled", NULL,
-                        "this needs an admin key, and the server has none: --admin-keys FILE gives it some");
+        return api_fail(
+            error, 403, "admin_disabled", NULL,
+            "this needs an admin key, and the server has none: --admin-keys-file FILE gives it some");
     enum auth_level given = auth_check(auth, authorization);
     if (given >= level)
         return true;

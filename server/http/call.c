@@ -1,8 +1,8 @@
 /* call.c - a call's life on the HTTP thread: headers checked, body kept within limits, counted and logged at
  * the end.
  *
- * What can be refused from the headers alone is refused here, before any of the body is kept: path, method,
- * media type, length, a full queue, a server that is starting or draining.
+ * What can be refused from the headers alone is refused here, before any of the body is kept: key, path,
+ * method, media type, length, a full queue, a server that is starting or draining.
  */
 #include "http/call.h"
 
@@ -12,6 +12,7 @@
 #include <sys/random.h>
 
 #include "codec/answer.h"
+#include "http/auth.h"
 #include "observe/clock.h"
 
 #define SMALLEST_BODY_BUFFER   4096u
@@ -148,6 +149,12 @@ static bool read_arguments(struct call *call, struct api_error *error) {
     return !arguments.failed || api_fail_memory(error);
 }
 
+static bool authorised(struct call *call, struct api_error *error) {
+    const struct route *route = call->route;
+    enum auth_level needed = route->admin ? AUTH_ADMIN : route->open ? AUTH_NONE : AUTH_USER;
+    return auth_allow(call->server->auth, needed, header(call, "Authorization"), error);
+}
+
 static bool known_path(struct call *call, struct api_error *error) {
     if (call->route->path)
         return true;
@@ -198,7 +205,8 @@ static bool fail_too_large(const struct call *call, struct api_error *error) {
 static void check_headers(struct call *call) {
     struct server *server = call->server;
     struct api_error error;
-    if (!known_path(call, &error) || !allowed_method(call, &error) || !read_deadline(call, &error)) {
+    if (!authorised(call, &error) || !known_path(call, &error) || !allowed_method(call, &error) ||
+        !read_deadline(call, &error)) {
         call_fail(call, &error);
         return;
     }
@@ -252,6 +260,7 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     atomic_fetch_add(&server->calls, 1);
     call->generation = server_generation(server);
     set_id(call);
+    trace_begin(header(call, "traceparent"), &call->trace);
     read_length(call);
     check_headers(call);
     return call;
@@ -273,6 +282,9 @@ void call_end(struct call *call, bool answered) {
                                  .request_id = call->id,
                                  .method = call->method,
                                  .path = call->path,
+                                 .trace_id = call->trace.trace_id,
+                                 .span_id = call->trace.span_id,
+                                 .parent_id = call->trace.parent_id,
                                  .status = answered ? call->status : 0,
                                  .items = call->n,
                                  .received = call->received,

@@ -22,6 +22,7 @@
 #include "codec/request.h"
 #include "generation/generation.h"
 #include "http/route.h"
+#include "http/trace.h"
 #include "http/workers.h"
 #include "schedule/job.h"
 #include "server.h"
@@ -42,6 +43,8 @@ struct call {
     const struct route *route;
     const char *method, *path, *content_type; /* in the arena; content_type may be NULL */
     char id[CALL_ID_SIZE];
+    struct trace trace;
+    struct guarded *guarded; /* the connection's entry with server->guard */
     enum call_stage stage;
     struct arena *arena;
     struct queue_load held; /* of the generation's queue's limits; given back by call_end */
@@ -68,7 +71,7 @@ struct call {
         struct embed_request embed;
     } request;
     const struct classifier *classifier; /* with a reference; NULL: none is used */
-    const struct request_item *inputs; /* [n] */
+    const struct request_item *inputs;   /* [n] */
     size_t n, prepared;
     float *embeddings;        /* [n, embed]: row i for inputs[i], computed or found in the cache */
     struct limoe_item *items; /* [job.n]: the inputs that the cache does not have */

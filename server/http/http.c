@@ -2,11 +2,13 @@
  *
  * On an HTTP thread nothing waits: a callback checks headers, appends bytes, or queues an answer that is
  * ready. A call that needs work has its connection suspended, and belongs to others (call.h) until they
- * resume it.
+ * resume it. What the library's silence timeout does not see, slow clients and clients that leave meanwhile,
+ * guard.h watches over.
  */
 #include "http/http.h"
 
 #include <errno.h>
+#include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <stdarg.h>
@@ -18,7 +20,11 @@
 
 #include "error.h"
 #include "http/call.h"
+#include "http/cors.h"
+#include "http/guard.h"
 #include "http/stages.h"
+#include "http/tls.h"
+#include "http/trace.h"
 #include "observe/clock.h"
 
 #define LISTEN_BACKLOG 1024
@@ -31,20 +37,28 @@ struct http {
     bool accepting;
 };
 
+/* What we keep of a connection, from its start to its end; the library's "socket context". */
+struct connection {
+    struct guarded *guarded;
+    struct tls_credentials *credentials; /* NULL: plain HTTP */
+};
+
 /* ---- sockets */
 
-static void print_address(int fd, const char *host, char *address) {
+static void print_address(int fd, const char *host, bool encrypted, char *address) {
     struct sockaddr_storage bound = {.ss_family = AF_UNSPEC};
     socklen_t size = sizeof bound;
     char number[256], port[32];
+    const char *scheme = encrypted ? "https" : "http";
     if (getsockname(fd, (struct sockaddr *)&bound, &size) != 0 ||
         getnameinfo((struct sockaddr *)&bound, size, number, sizeof number, port, sizeof port,
                     NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-        snprintf(address, HTTP_ADDRESS_SIZE, "http://%.250s", host);
+        snprintf(address, HTTP_ADDRESS_SIZE, "%s://%.250s", scheme, host);
         return;
     }
     bool v6 = bound.ss_family == AF_INET6;
-    snprintf(address, HTTP_ADDRESS_SIZE, "http://%s%s%s:%s", v6 ? "[" : "", number, v6 ? "]" : "", port);
+    snprintf(address, HTTP_ADDRESS_SIZE, "%s://%s%s%s:%s", scheme, v6 ? "[" : "", number, v6 ? "]" : "",
+             port);
 }
 
 static int listen_at(const struct addrinfo *at) {
@@ -62,7 +76,7 @@ static int listen_at(const struct addrinfo *at) {
     return -1;
 }
 
-enum limoe_status http_listen(const char *host, const char *port, int *fd, char *address,
+enum limoe_status http_listen(const char *host, const char *port, bool encrypted, int *fd, char *address,
                               struct limoe_error *err) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
     int code = getaddrinfo(host, port, &hints, &found);
@@ -77,7 +91,7 @@ enum limoe_status http_listen(const char *host, const char *port, int *fd, char 
     if (*fd < 0)
         return limoe_fail(err, LIMOE_IO, "cannot listen on %s port %s: %s%s", host, port, strerror(code),
                           code == EADDRINUSE ? " (--port chooses another; 0 takes any that is free)" : "");
-    print_address(*fd, host, address);
+    print_address(*fd, host, encrypted, address);
     return LIMOE_OK;
 }
 
@@ -94,7 +108,17 @@ static void add_milliseconds(struct MHD_Response *response, const char *name, in
     add_header(response, name, value);
 }
 
+static void add_trace(struct MHD_Response *response, const struct trace *trace) {
+    char value[TRACE_HEADER_SIZE];
+    trace_print(trace, value);
+    add_header(response, "traceresponse", value);
+}
+
 static enum MHD_Result send_answer(struct call *call) {
+    struct server *server = call->server;
+    int64_t now = clock_now();
+    if (!guard_answering(server->guard, call->guarded, call->answer.size, now))
+        return MHD_NO;
     size_t size = 0;
     char *bytes = buffer_take(&call->answer, &size);
     if (!bytes) {
@@ -116,10 +140,14 @@ static enum MHD_Result send_answer(struct call *call) {
         return MHD_NO;
     }
     call->sent = size;
-    call->total_ns = clock_now() - call->began;
+    call->total_ns = now - call->began;
     add_header(response, "Content-Type", call->answer_type);
     add_header(response, "X-Request-Id", call->id);
+    add_trace(response, &call->trace);
+    cors_add(server->options.cors_origin, call->connection, response);
     add_header(response, "Allow", call->allow);
+    if (call->status == MHD_HTTP_UNAUTHORIZED)
+        add_header(response, "WWW-Authenticate", "Bearer realm=\"limoe\"");
     if (!call->route->get) {
         add_milliseconds(response, "X-Queue-Ms", call->queue_ns);
         add_milliseconds(response, "X-Inference-Ms", call->inference_ns);
@@ -130,7 +158,7 @@ static enum MHD_Result send_answer(struct call *call) {
         snprintf(seconds, sizeof seconds, "%u", call->retry_after);
         add_header(response, "Retry-After", seconds);
     }
-    if (atomic_load(&call->server->phase) >= SERVER_DRAINING)
+    if (atomic_load(&server->phase) >= SERVER_DRAINING)
         add_header(response, "Connection", "close");
     enum MHD_Result queued = MHD_queue_response(call->connection, (unsigned)call->status, response);
     MHD_destroy_response(response);
@@ -151,8 +179,8 @@ static bool refuse_before_body(const struct call *call) {
 
 /* True when the client has closed its side with the body not complete. MHD's edge-triggered epoll does not
  * see an end that has come in with the last bytes it read, and would keep the call until the connection's
- * timeout. (An end after a complete request is the client's right; and of a chunked body one cannot tell here
- * whether it is complete.) */
+ * timeout. (Of a chunked body one cannot tell here whether it is complete. Once a request is, its client's
+ * end is the guard's to see.) */
 static bool left_halfway(const struct call *call) {
     if (call->content_length == UINT64_MAX || call->received >= call->content_length)
         return false;
@@ -162,6 +190,14 @@ static bool left_halfway(const struct call *call) {
     return info && recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
+static struct connection *context_of(struct MHD_Connection *connection) {
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+static void on_gone(void *call) {
+    stages_gone(call);
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **state) {
@@ -169,9 +205,15 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     struct server *server = cls;
     struct call *call = *state;
     if (!call) {
+        const struct connection *context = context_of(connection);
+        if (!context || !guard_receiving(server->guard, context->guarded, clock_now()))
+            return MHD_NO;
+        if (cors_preflight(server->options.cors_origin, connection, method))
+            return cors_answer(server->options.cors_origin, connection);
         *state = call = call_begin(server, connection, url, method);
         if (!call)
             return MHD_NO;
+        call->guarded = context->guarded;
         if (refuse_before_body(call))
             return send_answer(call);
         return left_halfway(call) ? MHD_NO : MHD_YES;
@@ -184,6 +226,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     if (call->stage == CALL_RECEIVING && call->route->get)
         call->route->get(call);
     if (call->stage == CALL_RECEIVING) {
+        if (!guard_working(server->guard, call->guarded))
+            return MHD_NO;
         call->body_complete = clock_now();
         /* Counted before the phase is read, as serve.c sets the phase before it reads the count: one sees the
          * other, and no connection is suspended behind a stopping server's back. */
@@ -193,6 +237,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
             return MHD_NO;
         }
         MHD_suspend_connection(connection);
+        guard_watch(server->guard, call->guarded, on_gone, call);
         stages_begin(call);
         return MHD_YES;
     }
@@ -201,22 +246,59 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 
 static void on_completed(void *cls, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode how) {
-    (void)cls;
-    (void)connection;
+    struct server *server = cls;
+    if (how == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED)
+        metrics_count(server->metrics, METRICS_SLOW_CLIENTS, 1);
     if (*state)
         call_end(*state, how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     *state = NULL;
+    if (context_of(connection))
+        guard_waiting(server->guard, context_of(connection)->guarded, clock_now());
+}
+
+/* NULL: no memory, or a session that takes no certificate. */
+static struct connection *connection_begin(struct server *server, struct MHD_Connection *mhd, int fd) {
+    struct connection *connection = calloc(1, sizeof *connection);
+    if (!connection)
+        return NULL;
+    bool equipped = true;
+    if (server->tls) {
+        const union MHD_ConnectionInfo *session =
+            MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+        connection->credentials = session ? tls_equip(server->tls, session->tls_session) : NULL;
+        equipped = connection->credentials != NULL;
+    }
+    connection->guarded = equipped ? guard_open(server->guard, fd, clock_now()) : NULL;
+    if (connection->guarded)
+        return connection;
+    if (equipped && server->tls)
+        tls_give_back(server->tls, connection->credentials);
+    free(connection);
+    return NULL;
+}
+
+static void connection_end(struct server *server, struct connection *connection) {
+    guard_close(server->guard, connection->guarded);
+    if (server->tls)
+        tls_give_back(server->tls, connection->credentials);
+    free(connection);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *connection, void **state,
                           enum MHD_ConnectionNotificationCode what) {
-    (void)connection;
-    (void)state;
     struct server *server = cls;
-    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         atomic_fetch_add(&server->connections, 1);
-    else
+        *state = connection_begin(server, connection, fd);
+        if (!*state)
+            shutdown(fd, SHUT_RDWR); /* it cannot be refused here, but it can be useless */
+    } else {
+        if (*state)
+            connection_end(server, *state);
+        *state = NULL;
         atomic_fetch_sub(&server->connections, 1);
+    }
 }
 
 /* The library's own messages: broken requests, mostly, which are the client's affair. */
@@ -228,6 +310,14 @@ __attribute__((format(printf, 2, 0))) static void on_message(void *cls, const ch
     log_print(server->log, LOG_DEBUG, NULL, "http: %s", message);
 }
 
+/* The library wants to be told how it gets certificates; ours come with each session (tls_equip). */
+static int no_certificate(gnutls_session_t session, const struct gnutls_cert_retr_st *info,
+                          gnutls_pcert_st **certificates, unsigned *n, gnutls_ocsp_data_st **ocsp,
+                          unsigned *n_ocsp, gnutls_privkey_t *key, unsigned *flags) {
+    (void)session, (void)info, (void)certificates, (void)n, (void)ocsp, (void)n_ocsp, (void)key, (void)flags;
+    return -1;
+}
+
 /* ---- life */
 
 enum limoe_status http_start(struct server *server, int fd, struct http **out, struct limoe_error *err) {
@@ -237,9 +327,19 @@ enum limoe_status http_start(struct server *server, int fd, struct http **out, s
     const struct serve_options *options = &server->options;
     unsigned flags =
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    if (server->tls) {
+        if (MHD_is_feature_supported(MHD_FEATURE_SSL) != MHD_YES) {
+            free(http);
+            return limoe_fail(err, LIMOE_UNSUPPORTED,
+                              "this system's libmicrohttpd was built without HTTPS; leave out "
+                              "--tls-certificate and encrypt in a proxy");
+        }
+        flags |= MHD_USE_TLS;
+    }
     struct MHD_OptionItem items[] = {
         {MHD_OPTION_LISTEN_SOCKET, fd, NULL},
         {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)options->connections, NULL},
+        {MHD_OPTION_PER_IP_CONNECTION_LIMIT, (intptr_t)options->connections_per_address, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)options->idle_seconds, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_INCREMENT, READ_INCREMENT, NULL},
@@ -250,10 +350,11 @@ enum limoe_status http_start(struct server *server, int fd, struct http **out, s
         {MHD_OPTION_END, 0, NULL},
     };
     http->accepting = true;
-    http->daemon = MHD_start_daemon(flags, 0, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER,
-                                    on_message, server, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
-                                    MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_ARRAY,
-                                    items, MHD_OPTION_END);
+    http->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_message, server,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
+        server, MHD_OPTION_ARRAY, items, server->tls ? MHD_OPTION_HTTPS_PRIORITIES : MHD_OPTION_END,
+        TLS_PRIORITIES, MHD_OPTION_HTTPS_CERT_CALLBACK2, no_certificate, MHD_OPTION_END);
     if (!http->daemon) {
         free(http);
         return limoe_fail(err, LIMOE_INTERNAL, "cannot start the HTTP threads: %s", strerror(errno));

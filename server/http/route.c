@@ -80,8 +80,8 @@ static const struct route routes[] = {
      .begin = route_reload,
      .admin = true},
     {.series = ROUTE_MODEL, .path = "/v1/models/", .below = true, .method = "GET", .get = route_model},
-    {.series = ROUTE_HEALTH, .path = "/health", .method = "GET", .get = route_health},
-    {.series = ROUTE_METRICS, .path = "/metrics", .method = "GET", .get = route_metrics},
+    {.series = ROUTE_HEALTH, .path = "/health", .method = "GET", .get = route_health, .open = true},
+    {.series = ROUTE_METRICS, .path = "/metrics", .method = "GET", .get = route_metrics, .open = true},
     {.series = ROUTE_UNKNOWN, .path = NULL, .method = "GET"},
 };
 

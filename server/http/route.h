@@ -47,6 +47,7 @@ struct route {
     void (*begin)(struct call *call);
     bool routing;         /* wants to know the routing of what it has embedded */
     bool admin;           /* only for who administers the server */
+    bool open;            /* also for who has no key */
     unsigned bodies;      /* accepted: 1 << enum request_body; 0: none is read */
     const char *accepted; /* the same in words */
 };

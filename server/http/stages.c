@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/guard.h"
 #include "observe/clock.h"
 
 #define SLICE_NS (4 * CLOCK_MILLISECOND)
@@ -29,6 +30,7 @@ static struct call *call_of_job(struct job *job) {
 
 void stages_finish(struct call *call) {
     struct server *server = call->server;
+    guard_unwatch(server->guard, call->guarded);
     const struct queue_load answer = {.bytes = call->answer.capacity};
     queue_charge(call->generation->queue, &answer); /* a slow reader holds it for as long as it likes */
     call->held.bytes += answer.bytes;

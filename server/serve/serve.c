@@ -20,11 +20,14 @@
 
 #include "cli/cli.h"
 #include "cli/model_dir.h"
+#include "http/auth.h"
+#include "http/guard.h"
 #include "http/http.h"
 #include "http/route.h"
+#include "http/tls.h"
 #include "observe/clock.h"
-#include "serve/system.h"
 #include "serve/loading.h"
+#include "serve/system.h"
 #include "server.h"
 
 #define TICK_MS       100
@@ -64,19 +67,31 @@ static int read_signal(const struct watch *watch) {
     return read(watch->signals, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
 }
 
+/* Keys and certificate, as their files are now; what does not read stays as it was. */
+static void reload_access(struct server *server) {
+    struct limoe_error err;
+    if (auth_reload(server->auth, &err) != LIMOE_OK)
+        log_print(server->log, LOG_WARNING, NULL, "the keys stay as they were: %s", err.message);
+    if (server->tls && tls_reload(server->tls, &err) != LIMOE_OK)
+        log_print(server->log, LOG_WARNING, NULL, "the certificate stays as it was: %s", err.message);
+}
+
 /* Sleeps until something happens, at most `timeout` ms, and sees to it. False: the server cannot go on.
  * *signal_number is 0 or the signal that asks it to stop. */
 static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
     struct server *server = watch->server;
-    struct pollfd polled[1 + LOADING_EVENTS] = {{.fd = watch->signals, .events = POLLIN}};
-    size_t n = 1 + loading_events(&watch->loading, polled + 1);
+    struct pollfd polled[2 + LOADING_EVENTS] = {{.fd = watch->signals, .events = POLLIN},
+                                                {.fd = guard_fd(server->guard), .events = POLLIN}};
+    size_t n = 2 + loading_events(&watch->loading, polled + 2);
     *signal_number = 0;
     if (poll(polled, n, timeout) > 0 && polled[0].revents) /* whatever fails: the tick goes on */
         *signal_number = read_signal(watch);
     if (*signal_number == SIGHUP) {
         *signal_number = 0;
+        reload_access(server);
         server_reload(server, NULL);
     }
+    metrics_count(server->metrics, METRICS_SLOW_CLIENTS, guard_sweep(server->guard, clock_now()));
     struct limoe_error err;
     enum loading_outcome outcome = loading_tend(&watch->loading, &err);
     bool starting = atomic_load(&server->phase) == SERVER_STARTING;
@@ -141,6 +156,20 @@ static bool fail(const struct limoe_error *err) {
     return false;
 }
 
+/* Who may connect, with which key, and how long they may take. */
+static enum limoe_status open_access(struct server *server, struct limoe_error *err) {
+    const struct serve_options *options = &server->options;
+    const struct guard_limits limits = {.idle_seconds = options->idle_seconds,
+                                        .receive_seconds = options->receive_seconds};
+    enum limoe_status status =
+        auth_new(options->api_keys, options->admin_keys, server->log, &server->auth, err);
+    if (status == LIMOE_OK && options->tls_certificate)
+        status = tls_new(options->tls_certificate, options->tls_key, server->log, &server->tls, err);
+    if (status == LIMOE_OK)
+        status = guard_new(&limits, server->tls != NULL, &server->guard, err);
+    return status;
+}
+
 /* Everything up to the listening socket and the running threads, in the order of struct server. What was
  * built is the caller's to take down, also after a failure. */
 static bool build(struct watch *watch, int *listening) {
@@ -161,7 +190,9 @@ static bool build(struct watch *watch, int *listening) {
     }
     options->connections = system_connections(options->connections, server->log);
     const struct classifiers_options classifiers = {.dir = options->state_dir};
-    if (http_listen(options->host, options->port, listening, watch->address, &err) != LIMOE_OK ||
+    const bool encrypted = options->tls_certificate != NULL;
+    if (http_listen(options->host, options->port, encrypted, listening, watch->address, &err) != LIMOE_OK ||
+        open_access(server, &err) != LIMOE_OK ||
         classifiers_open(&classifiers, &server->classifiers, &err) != LIMOE_OK ||
         workers_start(options->workers, &server->workers, &err) != LIMOE_OK ||
         http_start(server, *listening, &watch->http, &err) != LIMOE_OK)
@@ -177,6 +208,9 @@ static void take_down(struct watch *watch, int listening) {
     loading_close(&watch->loading); /* after the last call, before the workers that its jobs go to */
     workers_stop(server->workers);
     classifiers_close(server->classifiers);
+    guard_free(server->guard);
+    tls_free(server->tls);
+    auth_free(server->auth);
     if (listening >= 0)
         close(listening);
     if (server->unused_event >= 0)
