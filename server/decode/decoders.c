@@ -229,7 +229,7 @@ static enum limoe_status decoders_new(const struct decoders_options *options, st
 
 enum limoe_status decoders_start(const struct decoders_options *options, struct decoders **out,
                                  struct limoe_error *err) {
-    struct decoders *decoders;
+    struct decoders *decoders = NULL;
     enum limoe_status status = decoders_new(options, &decoders, err);
     if (status != LIMOE_OK)
         return status;
