@@ -40,7 +40,7 @@ def test_overload(start, report):
         failed=done["failed"],
         queue_bound_seconds=QUEUE_SECONDS,
         latency_ms=done["latency_ms"],
-        retry_after=done["retry_after"],
+        retry_after_s=done["retry_after_s"],
         server_ms=done.get("server_ms"),
         front_resident_mib=most_rss / 2**20,
         idle_resident_mib=idle_rss / 2**20,
@@ -51,4 +51,4 @@ def test_overload(start, report):
     if STRICT:
         assert done["achieved_rps"] >= 0.95 * best
         assert done["latency_ms"]["p99"] <= 2 * QUEUE_SECONDS * 1000
-        assert QUEUE_SECONDS / 2 <= done["retry_after"]["median"] <= 2 * QUEUE_SECONDS
+        assert QUEUE_SECONDS / 2 <= done["retry_after_s"]["median"] <= 2 * QUEUE_SECONDS

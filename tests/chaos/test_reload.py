@@ -93,7 +93,7 @@ def test_reload_under_load(start, models, report):
         point(link, second if reloads % 2 else first)
         server.process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 30
-        while server.metric('limoe_model_reloads_total{result="success"}') < reloads:
+        while server.metric('limoe_model_reloads_total{result="ok"}') < reloads:
             assert time.monotonic() < deadline, server.log[-5:]
             time.sleep(0.02)
     stop.set()
@@ -113,7 +113,7 @@ def test_a_model_that_does_not_load_changes_nothing(start, models):
     point(link, second)
     server.process.send_signal(signal.SIGHUP)
     deadline = time.monotonic() + 30
-    while server.metric('limoe_model_reloads_total{result="failure"}') < 1:
+    while server.metric('limoe_model_reloads_total{result="failed"}') < 1:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert answers(server) == old

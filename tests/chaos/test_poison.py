@@ -1,0 +1,62 @@
+"""A picture that kills whoever computes it fails alone: its 500 neighbours are answered, bit for bit as without it."""
+
+import concurrent.futures
+import io
+
+import harness
+import httpx
+import pytest
+from conftest import HOOKS
+from harness import data_uri, picture
+from PIL import Image
+
+NEIGHBOURS = 500
+COLOUR = (1, 2, 3)
+
+
+@pytest.fixture
+def hooked(monkeypatch, start):
+    """start(), with a build that has the hooks."""
+    assert (HOOKS / "limoe").exists(), f"{HOOKS} is no build with -Dtest_hooks=true"
+    monkeypatch.setattr(harness, "BUILD", HOOKS)
+    return start
+
+
+def poison():
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64), COLOUR).save(out, "PNG")
+    return {"input": [{"image": data_uri(out.getvalue())}]}
+
+
+def neighbour(i):
+    if i % 3:
+        return {"input": [f"neighbour {i}"], "encoding_format": "base64"}
+    return {"input": [{"image": data_uri(picture(i))}], "encoding_format": "base64"}
+
+
+def send(server, bodies):
+    """All at once; status and answer of each."""
+    limits = httpx.Limits(max_connections=len(bodies))
+    with httpx.Client(base_url=server.url, timeout=300, limits=limits) as client:
+        with concurrent.futures.ThreadPoolExecutor(len(bodies)) as pool:
+            answers = pool.map(lambda body: client.post("/v1/embeddings", json=body), bodies)
+            return [(answer.status_code, answer.json()) for answer in answers]
+
+
+def test_a_poisonous_item_fails_alone(hooked, report):
+    bodies = [neighbour(i) for i in range(NEIGHBOURS)]
+    calm = hooked("--cache-bytes", 0)
+    expected = send(calm, bodies)
+    assert all(status == 200 for status, _ in expected)
+
+    server = hooked("--cache-bytes", 0, env={"LIMOE_TEST_CRASH_PIXEL": ",".join(map(str, COLOUR))})
+    half = NEIGHBOURS // 2
+    answers = send(server, bodies[:half] + [poison()] + bodies[half:])
+    status, guilty = answers.pop(half)
+    restarts = server.metric("limoe_engine_restarts_total")
+    report(neighbours=NEIGHBOURS, engine_restarts=restarts, answer=guilty["error"]["message"])
+    assert answers == expected
+    assert status == 500 and guilty["error"]["code"] == "engine_error", guilty
+    assert restarts >= 2, "one loss may be chance: it takes two to be blamed"
+    assert send(server, bodies[:10]) == expected[:10]
+    server.log[:] = [line for line in server.log if " error " not in line]  # the loss is told as one
