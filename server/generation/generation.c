@@ -36,6 +36,9 @@ static enum limoe_status start_engine(const struct generation_options *options, 
         .metrics = options->metrics,
         .log = options->log,
         .opened_event = generation->opened_event,
+        .step_seconds = serve->step_seconds,
+        .memory_bytes = serve->engine_bytes,
+        .batch_delay_ms = serve->batch_delay_ms,
     };
     return engine_start(&engine, &generation->engine, err);
 }
