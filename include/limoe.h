@@ -222,6 +222,42 @@ struct limoe_inspection {
 enum limoe_status limoe_inspect(const char *dir, struct limoe_inspection **out, struct limoe_error *err);
 void limoe_inspection_free(struct limoe_inspection *inspection);
 
+/* How a model would be spread over ranks: every rank holds the dense part, and some experts of each MoE
+ * layer.
+ */
+struct limoe_rank_options {
+    uint32_t ranks;         /* 1 to 1024; may exceed the experts */
+    enum limoe_dtype dtype; /* of the packed weights; 0: as limoe_model_open would choose on this machine */
+    /* A JSON file of measured load, {"format": "limoe-load-1", "load": [[rows of each expert] of each
+     * layer]}: experts are spread so that ranks get equal rows. NULL: contiguously, and without copies. */
+    const char *load;
+    uint64_t expert_bytes; /* with load: the most that a rank's experts may take, copies of the hottest
+                              included; 0: as little as ranks of equal size can, no room for most copies */
+};
+
+struct limoe_rank {
+    uint64_t dense_bytes,
+        expert_bytes; /* packed weights in memory; activations and the program come on top */
+    uint32_t experts; /* that it holds, over all layers */
+};
+
+struct limoe_ranks {
+    uint32_t ranks, layers, experts; /* layers = experts = 0 in a dense model */
+    enum limoe_dtype dtype;          /* never AUTO */
+    uint64_t expert_bytes;           /* of one expert of one layer */
+    struct limoe_rank *rank;         /* [ranks] */
+    const uint32_t
+        *first; /* [layers * experts + 1]: expert e of layer l is on owner[first[l * experts + e]] … */
+    const uint32_t *owner; /* … up to the next one's first: one rank or more, ascending */
+    double *imbalance;     /* [layers], with load: the busiest rank's rows over the mean; else NULL */
+};
+
+/* Free with limoe_ranks_free. */
+enum limoe_status limoe_inspect_ranks(const struct limoe_inspection *inspection,
+                                      const struct limoe_rank_options *options, struct limoe_ranks **out,
+                                      struct limoe_error *err);
+void limoe_ranks_free(struct limoe_ranks *ranks); /* NULL is fine */
+
 #ifdef __cplusplus
 }
 #endif

@@ -183,4 +183,10 @@ enum limoe_status kernels_reference_create(enum limoe_dtype dtype, struct kernel
 enum limoe_status kernels_cpu_create(enum limoe_dtype dtype, uint32_t threads, struct kernels **out,
                                      struct limoe_error *err);
 
+/* The dtype that such an instance would have: AUTO resolved, others as they are. */
+enum limoe_status kernels_cpu_dtype(enum limoe_dtype asked, enum limoe_dtype *out, struct limoe_error *err);
+
+/* The bytes of one matrix [out, in] once packed, without its bias; dtype not AUTO. */
+size_t kernels_cpu_packed_bytes(enum limoe_dtype dtype, uint32_t out, uint32_t in);
+
 #endif

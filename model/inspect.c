@@ -8,14 +8,10 @@
 #include "config.h"
 #include "error.h"
 #include "info.h"
+#include "inspect.h"
 #include "layout.h"
 #include "limoe.h"
 #include "safetensors.h"
-
-struct owned {
-    struct limoe_inspection public; /* first: limoe_inspection_free gets its address */
-    struct config config;
-};
 
 /* Every tensor of a block counts under one heading: a norm goes with what it feeds. */
 static void count_block(const struct config *config, uint32_t block, struct limoe_block_info *info) {
@@ -73,7 +69,7 @@ enum limoe_status limoe_inspect(const char *dir, struct limoe_inspection **out, 
     enum limoe_status status;
     struct safetensors *st = NULL;
     *out = NULL;
-    struct owned *o = calloc(1, sizeof *o);
+    struct inspection *o = calloc(1, sizeof *o);
     if (!o) {
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an inspection");
     }
@@ -102,6 +98,7 @@ enum limoe_status limoe_inspect(const char *dir, struct limoe_inspection **out, 
     for (uint32_t i = 0; i < o->config.blocks; i++) {
         count_block(&o->config, i, &o->public.block[i]);
     }
+    o->token_bytes = safetensors_find(st, "text.token")->bytes;
     list_dtypes(st, o->public.checkpoint_dtypes, sizeof o->public.checkpoint_dtypes);
     *out = &o->public;
     o = NULL;
@@ -118,5 +115,5 @@ void limoe_inspection_free(struct limoe_inspection *inspection) {
         return;
     }
     free(inspection->block);
-    free((struct owned *)(void *)inspection);
+    free((struct inspection *)(void *)inspection);
 }

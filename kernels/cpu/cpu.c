@@ -84,10 +84,16 @@ static const struct kernels_ops ops = {
     .sync = sync,
 };
 
+static enum limoe_dtype choose_dtype(const struct isa *isa, enum limoe_dtype asked) {
+    if (asked != LIMOE_DTYPE_AUTO)
+        return asked;
+    return isa->fast_bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32;
+}
+
 enum limoe_status cpu_create(const struct isa *isa, enum limoe_dtype dtype, uint32_t threads,
                              struct kernels **out, struct limoe_error *err) {
     *out = NULL;
-    bool bf16 = dtype == LIMOE_DTYPE_AUTO ? isa->fast_bf16 : dtype == LIMOE_BFLOAT16;
+    bool bf16 = choose_dtype(isa, dtype) == LIMOE_BFLOAT16;
     struct cpu *self = calloc(1, sizeof *self);
     if (!self)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the cpu kernels");
@@ -123,4 +129,12 @@ enum limoe_status kernels_cpu_create(enum limoe_dtype dtype, uint32_t threads, s
         return status;
     uint32_t allowed = threads_allowed();
     return cpu_create(isa, dtype, threads && threads < allowed ? threads : allowed, out, err);
+}
+
+enum limoe_status kernels_cpu_dtype(enum limoe_dtype asked, enum limoe_dtype *out, struct limoe_error *err) {
+    const struct isa *isa;
+    enum limoe_status status = isa_choose(&isa, err);
+    if (status == LIMOE_OK)
+        *out = choose_dtype(isa, asked);
+    return status;
 }

@@ -23,6 +23,14 @@ static void pack_bf16(const float *rows, uint32_t in, uint16_t *panel) {
                 panel[i * PANEL + c * 2 + j - i] = j < in ? bf16_from_float(rows[(size_t)c * in + j]) : 0;
 }
 
+static size_t panel_size(bool bf16, uint32_t in) {
+    return bf16 ? round_up(in, K_BLOCK) * PANEL * sizeof(uint16_t) : (size_t)in * PANEL * sizeof(float);
+}
+
+size_t kernels_cpu_packed_bytes(enum limoe_dtype dtype, uint32_t out, uint32_t in) {
+    return round_up(out, PANEL) / PANEL * panel_size(dtype == LIMOE_BFLOAT16, in);
+}
+
 enum limoe_status cpu_pack(struct kernels *k, struct kernels_tensor weight, struct kernels_tensor bias,
                            uint32_t groups, uint32_t out, uint32_t in, struct kernels_matrix **packed,
                            struct limoe_error *err) {
@@ -31,7 +39,7 @@ enum limoe_status cpu_pack(struct kernels *k, struct kernels_tensor weight, stru
     float *rows = NULL;
     *packed = NULL;
     size_t panels = round_up(out, PANEL) / PANEL, columns, bytes, elements;
-    size_t panel_bytes = (self->bf16 ? round_up(in, K_BLOCK) : in) * PANEL * k->act_size;
+    size_t panel_bytes = panel_size(self->bf16, in);
     if (__builtin_mul_overflow((size_t)groups, out, &columns) ||
         __builtin_mul_overflow(columns, (size_t)in * sizeof(float), &elements) || !elements ||
         __builtin_mul_overflow(groups * panels, panel_bytes, &bytes))

@@ -1,0 +1,18 @@
+/* inspect.h - what stands behind a limoe_inspection. */
+#ifndef LIMOE_INSPECT_H
+#define LIMOE_INSPECT_H
+
+#include "config.h"
+#include "limoe.h"
+
+struct inspection {
+    struct limoe_inspection public; /* first: who is handed its address gets this struct's */
+    struct config config;           /* its strings and block indices are pointed into */
+    uint64_t token_bytes;           /* of text.token in the checkpoint, whose dtype it keeps in memory */
+};
+
+static inline const struct inspection *inspection_of(const struct limoe_inspection *public) {
+    return (const struct inspection *)(const void *)public;
+}
+
+#endif
