@@ -216,6 +216,7 @@ void answer_model(struct buffer *out, const struct answer_model *model) {
                  (long long)model->created);
     member_string(out, "dtype", model->dtype);
     member_string(out, "backend", model->backend);
+    member_string(out, "fingerprint", model->fingerprint);
     member_unsigned(out, "threads", model->threads);
     member_unsigned(out, "ranks", model->ranks);
     model_shape(out, model->info);

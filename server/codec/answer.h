@@ -29,6 +29,7 @@ void answer_routing(struct buffer *out, const struct limoe_info *model, const st
 struct answer_model {
     const struct limoe_info *info;
     const char *dtype, *backend; /* "bfloat16", "cpu-amx" */
+    const char *fingerprint;     /* limoe_model_fingerprint: equal ones give equal vectors */
     uint32_t threads, ranks;
     int64_t created; /* Unix seconds; OpenAI clients insist on one: when the model was loaded */
 };

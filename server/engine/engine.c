@@ -52,6 +52,10 @@ bool engine_running(struct engine *engine, char *why, size_t size) {
     return running;
 }
 
+bool engine_superseded(const struct engine *engine) {
+    return atomic_load(&engine->superseded);
+}
+
 pid_t engine_pid(const struct engine *engine) {
     return engine ? atomic_load(&engine->pid) : 0;
 }

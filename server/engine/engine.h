@@ -62,6 +62,9 @@ enum limoe_status engine_opened(const struct engine *engine, struct limoe_error 
 /* False: the engine was started several times in a row without ever answering; why[size] is what became of
  * the last one. It is still being tried. True does not mean that it answers: see health.h. Any thread. */
 bool engine_running(struct engine *engine, char *why, size_t size);
+/* True: an engine was started again and found another model in the directory. Answers would change within a
+ * request, so it is not used: what waits can only be given up, and the model be loaded anew. Any thread. */
+bool engine_superseded(const struct engine *engine);
 /* The engine's process now; 0: there is none just now. Any thread. */
 pid_t engine_pid(const struct engine *engine);
 

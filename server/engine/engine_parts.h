@@ -23,7 +23,7 @@ struct engine {
     struct frame_hello hello; /* ready: the first, whose strings info has */
     enum limoe_status opened; /* settled */
     struct limoe_error error;
-    atomic_bool ready, settled;
+    atomic_bool ready, settled, superseded;
 
     pthread_mutex_t lock;
     char fault[PROCESS_WHY_SIZE + sizeof(struct limoe_error)]; /* guarded by lock; "": it is running */

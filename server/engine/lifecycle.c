@@ -171,10 +171,12 @@ static enum limoe_status greet(struct engine *engine, struct limoe_error *err) {
         return status;
     if (hello->status != LIMOE_OK)
         return limoe_fail(err, hello->status, "%s", hello->message);
-    if (!first && !frame_hello_equal(hello, &engine->hello))
+    if (!first && !frame_hello_equal(hello, &engine->hello)) {
+        atomic_store(&engine->superseded, true);
         return limoe_fail(err, LIMOE_CORRUPT,
                           "%s is not the model any more that it was at first: answers would change",
                           engine->options.model);
+    }
     return first ? adopt(engine, err) : LIMOE_OK;
 }
 

@@ -11,6 +11,7 @@
 #define LIMOE_GENERATION_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "decode/decoders.h"
@@ -36,7 +37,9 @@ struct generation {
                                          been answered */
     int unused_event;                 /* eventfd, not its own: written when the last reference goes */
     _Atomic uint64_t references;
-    struct generation *next; /* serve.c's list */
+    /* loading.c's own. */
+    struct generation *next; /* in its list */
+    bool replaced;           /* its engine is superseded, and a reload was asked for */
 };
 
 struct generation_options {

@@ -1,20 +1,73 @@
 /* route_metrics.c - GET /metrics: the page that Prometheus scrapes. */
+#include <unistd.h>
+
 #include "http/call.h"
+
+#define MOST_DECODERS 256 /* as many as --workers may be */
+
+/* A decoder or engine that is being replaced just now is left out. */
+static size_t list_processes(const struct generation *generation, unsigned workers,
+                             struct metrics_process *out) {
+    pid_t decoders[MOST_DECODERS];
+    size_t n = 0;
+    out[n++] = (struct metrics_process){.role = "front", .pid = getpid()};
+    if (!generation)
+        return n;
+    pid_t engine = engine_pid(generation->engine);
+    if (engine > 0)
+        out[n++] = (struct metrics_process){.role = "engine", .pid = engine};
+    decoders_processes(generation->decoders, decoders);
+    for (unsigned i = 0; i < workers; i++)
+        if (decoders[i] > 0)
+            out[n++] = (struct metrics_process){.role = "decoder", .index = i, .pid = decoders[i]};
+    return n;
+}
+
+static void describe_model(struct generation *generation, struct metrics_gauges *gauges) {
+    const struct engine_info *engine = engine_info(generation->engine);
+    char why[700];
+    gauges->ready = health_good(generation->health, why, sizeof why);
+    if (!engine)
+        return;
+    gauges->model.name = engine->model.name;
+    gauges->model.fingerprint = engine->fingerprint;
+    gauges->model.dtype = limoe_dtype_name(engine->dtype);
+    gauges->model.backend = engine->backend;
+}
+
+static void describe_load(struct generation *generation, struct metrics_gauges *gauges) {
+    const struct queue_load depth = queue_depth(generation->queue);
+    gauges->queue_items = depth.items;
+    gauges->queue_tokens = depth.tokens;
+    gauges->queue_bytes = depth.bytes;
+    gauges->drain_seconds = queue_drain_seconds(generation->queue);
+    if (generation->cache) {
+        const struct text_cache_stats cache = text_cache_stats(generation->cache);
+        gauges->cache_entries = cache.entries;
+        gauges->cache_bytes = cache.bytes;
+    }
+}
 
 void route_metrics(struct call *call) {
     struct server *server = call->server;
-    const struct generation *generation = call->generation;
-    const struct queue_load depth = generation ? queue_depth(generation->queue) : (struct queue_load){0};
-    char why[700];
-    const struct metrics_gauges gauges = {
-        .ready = atomic_load(&server->phase) == SERVER_READY && generation &&
-                 health_good(generation->health, why, sizeof why),
-        .queue_items = depth.items,
-        .queue_tokens = depth.tokens,
-        .queue_bytes = depth.bytes,
+    const struct serve_options *options = &server->options;
+    struct metrics_process processes[2 + MOST_DECODERS];
+    struct metrics_gauges gauges = {
+        .limit_items = options->queue.items,
+        .limit_tokens = options->queue.tokens,
+        .limit_bytes = options->queue.bytes,
+        .step_tokens = options->step_tokens,
+        .cache_limit_bytes = options->cache_bytes,
         .connections = atomic_load(&server->connections),
         .requests = atomic_load(&server->calls),
+        .processes = processes,
+        .n_processes = list_processes(call->generation, options->workers, processes),
     };
+    if (call->generation) {
+        describe_model(call->generation, &gauges);
+        describe_load(call->generation, &gauges);
+    }
+    gauges.ready = gauges.ready && atomic_load(&server->phase) == SERVER_READY;
     metrics_write(server->metrics, &gauges, &call->answer);
     call_succeed(call, "text/plain; version=0.0.4; charset=utf-8");
 }

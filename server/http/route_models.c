@@ -18,6 +18,7 @@ static bool describe(struct call *call, struct answer_model *out) {
         .info = &engine->model,
         .dtype = limoe_dtype_name(engine->dtype),
         .backend = engine->backend,
+        .fingerprint = engine->fingerprint,
         .threads = engine->threads,
         .ranks = 1,
         .created = engine->created,

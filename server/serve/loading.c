@@ -128,11 +128,20 @@ static enum loading_outcome swap(struct loading *loading) {
     return LOADING_SWAPPED;
 }
 
+/* The front's half of the model and the engine's were read one after the other. */
+static enum limoe_status check_same(const struct generation *generation, struct limoe_error *err) {
+    const char *front = limoe_processor_fingerprint(generation->processor);
+    if (strncmp(front, engine_info(generation->engine)->fingerprint, strlen(front)) == 0)
+        return LIMOE_OK;
+    return limoe_fail(err, LIMOE_CORRUPT,
+                      "the model's config.json or tokenizer.model changed while it was loaded");
+}
+
 static enum loading_outcome tend_next(struct loading *loading, struct limoe_error *err) {
     struct generation *next = loading->next;
     char why[700];
     if (take_event(next->opened_event)) {
-        if (engine_opened(next->engine, err) != LIMOE_OK)
+        if (engine_opened(next->engine, err) != LIMOE_OK || check_same(next, err) != LIMOE_OK)
             return fail(loading, err);
         health_probe(next->health, clock_now());
     }
@@ -155,12 +164,20 @@ static void tend_current(const struct loading *loading) {
     int64_t now = clock_now();
     queue_expire(generation->queue, now);
     health_probe(generation->health, now);
+    if (engine_superseded(generation->engine) && !loading->next && !generation->replaced) {
+        log_print(loading->server->log, LOG_ERROR, NULL,
+                  "the engine was lost and finds another model: loading that one, what waits is given up");
+        generation->replaced = true;
+        server_reload(loading->server, NULL);
+    }
 }
 
 static void tend_retired(struct loading *loading) {
     for (struct generation **at = &loading->retired; *at;) {
         struct generation *generation = *at;
         queue_expire(generation->queue, clock_now());
+        if (engine_superseded(generation->engine))
+            queue_abandon(generation->queue);
         if (atomic_load(&generation->references) > 0) {
             at = &generation->next;
             continue;

@@ -121,3 +121,22 @@ def test_a_model_that_does_not_load_changes_nothing(start, models):
     told = [line for line in server.log if "reload" in line and "model.safetensors" in line]
     assert told, server.log
     server.log.clear()
+
+
+def test_an_engine_that_finds_another_model_is_not_mixed_with_the_old(start, models):
+    """The directory was replaced, nobody asked for a reload, and the engine dies: the new model is loaded whole."""
+    link, first, second = models
+    server = start("--model", link)
+    old = answers(server)
+    reference = start("--model", second)
+    new = answers(reference)
+    point(link, second)
+    for pid in server.children("engine"):
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while server.metric('limoe_model_reloads_total{result="ok"}') < 1:
+        assert time.monotonic() < deadline, server.log[-5:]
+        time.sleep(0.02)
+    assert answers(server) == new
+    assert old != new
+    server.log[:] = [line for line in server.log if " error " not in line]  # the loss is told as one

@@ -127,13 +127,16 @@ static void models(void **state) {
     const struct answer_model model = {.info = &info,
                                        .dtype = "bfloat16",
                                        .backend = "cpu-amx",
+                                       .fingerprint = "0123456789abcdef",
                                        .threads = 2,
                                        .ranks = 1,
                                        .created = 1700000000};
     answer_models(&out, &model, 1);
-    assert_answer(&out, "{\"object\":\"list\",\"data\":[{\"id\":\"tiny\",\"object\":\"model\","
-                        "\"created\":1700000000,\"owned_by\":\"limoe\",\"dtype\":\"bfloat16\","
-                        "\"backend\":\"cpu-amx\",\"threads\":2,\"ranks\":1," SHAPE "}]}");
+    assert_answer(
+        &out, "{\"object\":\"list\",\"data\":[{\"id\":\"tiny\",\"object\":\"model\","
+              "\"created\":1700000000,\"owned_by\":\"limoe\",\"dtype\":\"bfloat16\","
+              "\"backend\":\"cpu-amx\",\"fingerprint\":\"0123456789abcdef\",\"threads\":2,\"ranks\":1," SHAPE
+              "}]}");
 }
 
 static void inspections(void **state) {
