@@ -71,21 +71,23 @@ static const char *type_name(uint32_t type) {
 
 void frame_put_header(const struct frame_header *header, uint8_t out[FRAME_HEADER_BYTES]) {
     uint16_t words[2] = {FRAME_VERSION, (uint16_t)header->type};
-    put_u32(&out, MAGIC);
-    put(&out, words, sizeof words);
-    put_u32(&out, header->flags);
-    put_u32(&out, 0);
-    put_u64(&out, header->length);
-    put_u64(&out, header->id);
+    uint8_t *at = out;
+    put_u32(&at, MAGIC);
+    put(&at, words, sizeof words);
+    put_u32(&at, header->flags);
+    put_u32(&at, 0);
+    put_u64(&at, header->length);
+    put_u64(&at, header->id);
 }
 
 enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], enum frame_type type,
                                    uint64_t most, struct frame_header *out, struct limoe_error *err) {
     uint16_t words[2];
-    uint32_t magic = get_u32(&bytes);
-    get(&bytes, words, sizeof words);
-    uint32_t flags = get_u32(&bytes), reserved = get_u32(&bytes);
-    uint64_t length = get_u64(&bytes), id = get_u64(&bytes);
+    const uint8_t *at = bytes;
+    uint32_t magic = get_u32(&at);
+    get(&at, words, sizeof words);
+    uint32_t flags = get_u32(&at), reserved = get_u32(&at);
+    uint64_t length = get_u64(&at), id = get_u64(&at);
     if (magic != MAGIC)
         return limoe_fail(err, LIMOE_CORRUPT, "a frame begins with %08x, not %08x", magic, MAGIC);
     if (words[0] != FRAME_VERSION)
@@ -108,24 +110,25 @@ enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], enum
 
 void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BYTES]) {
     const struct limoe_info *model = &hello->model;
-    put_u32(&out, hello->status);
-    put_string(&out, hello->message, FRAME_MESSAGE_BYTES);
+    uint8_t *at = out;
+    put_u32(&at, hello->status);
+    put_string(&at, hello->message, FRAME_MESSAGE_BYTES);
     const uint32_t numbers[] = {hello->dtype,      hello->threads,      model->width, model->blocks,
                                 model->heads,      model->mlp,          model->embed, model->image_size,
                                 model->patch,      model->image_tokens, model->vocab, model->text_length,
                                 model->moe_layers, model->experts,      model->top_k};
-    put(&out, numbers, sizeof numbers);
-    put_u64(&out, model->total_parameters);
-    put_u64(&out, model->active_parameters);
-    put_u64(&out, model->weight_bytes);
-    put(&out, &model->logit_scale, sizeof model->logit_scale);
-    put_string(&out, model->name, FRAME_NAME_BYTES);
-    put_string(&out, hello->backend, FRAME_WORD_BYTES);
-    put_string(&out, hello->fingerprint, FRAME_WORD_BYTES);
-    memset(out, 0, FRAME_MOST_BLOCKS * sizeof *model->moe_blocks);
+    put(&at, numbers, sizeof numbers);
+    put_u64(&at, model->total_parameters);
+    put_u64(&at, model->active_parameters);
+    put_u64(&at, model->weight_bytes);
+    put(&at, &model->logit_scale, sizeof model->logit_scale);
+    put_string(&at, model->name, FRAME_NAME_BYTES);
+    put_string(&at, hello->backend, FRAME_WORD_BYTES);
+    put_string(&at, hello->fingerprint, FRAME_WORD_BYTES);
+    memset(at, 0, FRAME_MOST_BLOCKS * sizeof *model->moe_blocks);
     uint32_t layers = model->moe_layers < FRAME_MOST_BLOCKS ? model->moe_layers : FRAME_MOST_BLOCKS;
     if (model->moe_blocks)
-        memcpy(out, model->moe_blocks, layers * sizeof *model->moe_blocks);
+        memcpy(at, model->moe_blocks, layers * sizeof *model->moe_blocks);
 }
 
 static bool within(uint32_t value, uint32_t least, uint32_t most) {
@@ -353,17 +356,18 @@ enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t 
 uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_result *result,
                           uint8_t head[FRAME_RESULT_HEAD_BYTES], struct iovec parts[FRAME_RESULT_PARTS]) {
     bool good = result->status == LIMOE_OK, routed = good && result->expert;
+    uint8_t *at = head;
     parts[0] = (struct iovec){head, FRAME_RESULT_HEAD_BYTES};
     parts[1] = (struct iovec){(void *)result->load, good ? load_bytes(shape) : 0};
     parts[2] = (struct iovec){(void *)result->entropy, good ? entropy_bytes(shape) : 0};
     parts[3] = (struct iovec){(void *)result->embeddings, good ? embeddings_bytes(shape, result->items) : 0};
     parts[4] = (struct iovec){(void *)result->expert, routed ? routing_bytes(shape, result->rows) : 0};
     parts[5] = (struct iovec){(void *)result->gate, routed ? routing_bytes(shape, result->rows) : 0};
-    put_u32(&head, result->status);
-    put_u32(&head, good ? (uint32_t)result->items : 0);
-    put_u64(&head, good ? result->rows : 0);
-    put_u64(&head, result->compute_ns);
-    put_string(&head, good ? "" : result->message, FRAME_MESSAGE_BYTES);
+    put_u32(&at, result->status);
+    put_u32(&at, good ? (uint32_t)result->items : 0);
+    put_u64(&at, good ? result->rows : 0);
+    put_u64(&at, result->compute_ns);
+    put_string(&at, good ? "" : result->message, FRAME_MESSAGE_BYTES);
     uint64_t bytes = 0;
     for (int i = 0; i < FRAME_RESULT_PARTS; i++)
         bytes += parts[i].iov_len;
