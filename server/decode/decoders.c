@@ -198,13 +198,15 @@ static void decoders_free(struct decoders *decoders) {
     free(decoders);
 }
 
-static enum limoe_status decoders_new(const struct decoders_options *options, struct decoders **out,
-                                      struct limoe_error *err) {
+/* NULL: *err says why. */
+static struct decoders *decoders_new(const struct decoders_options *options, struct limoe_error *err) {
     const unsigned n = options->processes;
     struct decoders *decoders = calloc(1, sizeof *decoders + n * sizeof *decoders->slots);
     pthread_condattr_t monotonic;
-    if (!decoders)
-        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %u picture decoders", n);
+    if (!decoders) {
+        limoe_fail(err, LIMOE_INTERNAL, "no memory for %u picture decoders", n);
+        return NULL;
+    }
     pthread_mutex_init(&decoders->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -220,19 +222,19 @@ static enum limoe_status decoders_new(const struct decoders_options *options, st
     decoders->polled = calloc(n + 1, sizeof *decoders->polled);
     decoders->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!decoders->polled || decoders->wake < 0) {
+        limoe_fail(err, LIMOE_INTERNAL, "cannot start picture decoders: %s", strerror(errno));
         decoders_free(decoders);
-        return limoe_fail(err, LIMOE_INTERNAL, "cannot start picture decoders: %s", strerror(errno));
+        return NULL;
     }
-    *out = decoders;
-    return LIMOE_OK;
+    return decoders;
 }
 
 enum limoe_status decoders_start(const struct decoders_options *options, struct decoders **out,
                                  struct limoe_error *err) {
-    struct decoders *decoders = NULL;
-    enum limoe_status status = decoders_new(options, &decoders, err);
-    if (status != LIMOE_OK)
-        return status;
+    struct decoders *decoders = decoders_new(options, err);
+    enum limoe_status status = LIMOE_OK;
+    if (!decoders)
+        return LIMOE_INTERNAL;
     const int code = pthread_create(&decoders->keeper, NULL, keeper_main, decoders);
     if (code) {
         decoders_free(decoders);

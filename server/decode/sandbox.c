@@ -68,7 +68,7 @@ static int allow_all(scmp_filter_ctx filter, const int *calls, size_t n) {
 
 /* The call, where its first argument is `first`. */
 static int allow_with(scmp_filter_ctx filter, int call, uint64_t first) {
-    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, SCMP_A0(SCMP_CMP_EQ, first));
+    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, SCMP_A0(SCMP_CMP_EQ, first, 0));
 }
 
 /* mmap or mprotect, where what becomes of the memory is no code. */

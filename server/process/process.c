@@ -22,8 +22,6 @@
 
 #include "error.h"
 
-extern char **environ;
-
 enum { MOST_ARGUMENTS = 32 };
 
 /* When memory runs out, a child goes before the front: it is started again, and its work is done again. */
