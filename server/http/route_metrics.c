@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "http/call.h"
+#include "http/tls.h"
 
 #define MOST_DECODERS 256 /* as many as --workers may be */
 
@@ -58,6 +59,7 @@ void route_metrics(struct call *call) {
         .limit_bytes = options->queue.bytes,
         .step_tokens = options->step_tokens,
         .cache_limit_bytes = options->cache_bytes,
+        .certificate_expiry = server->tls ? (double)tls_expiry(server->tls) : 0,
         .connections = atomic_load(&server->connections),
         .requests = atomic_load(&server->calls),
         .processes = processes,

@@ -60,3 +60,20 @@ def test_a_poisonous_item_fails_alone(hooked, report):
     assert restarts >= 2, "one loss may be chance: it takes two to be blamed"
     assert send(server, bodies[:10]) == expected[:10]
     server.log[:] = [line for line in server.log if " error " not in line]  # the loss is told as one
+
+
+@pytest.mark.parametrize("what", ["crash", "hang", "socket", "open"])
+def test_a_picture_that_breaks_its_decoder_fails_alone(hooked, what):
+    """A decoder that crashes, hangs, or does what its sandbox forbids: the picture is at fault, and only it."""
+    bodies = [neighbour(i) for i in range(0, 60)]
+    calm = hooked("--cache-bytes", 0)
+    expected = send(calm, bodies)
+    server = hooked("--cache-bytes", 0, "--decode-timeout", 2, env={"LIMOE_TEST_DECODER": what})
+    broken = {"input": [{"image": data_uri(picture(1) + b"LIMOE-TEST")}]}
+    answers = send(server, bodies + [broken])
+    status, guilty = answers.pop()
+    assert answers == expected
+    assert status == 500 and "decoder" in guilty["error"]["message"], guilty
+    assert guilty["error"]["param"] == "input[0].image"
+    assert send(server, bodies[:10]) == expected[:10]
+    server.log[:] = [line for line in server.log if " error " not in line]
