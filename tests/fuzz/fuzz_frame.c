@@ -1,0 +1,120 @@
+/* fuzz_frame.c - any bytes, as any frame that front and engine send each other. The first byte, a digit in
+ * the corpus, chooses what is decoded: 0 a header and its payload as HELLO, 1 as STEP, 2 as RESULT.
+ *
+ * What is accepted must lie within the payload and within the shape's bounds, and be the same bytes when it
+ * is encoded again; what is refused must say why. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/frame.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool promise) {
+    if (!promise)
+        abort();
+}
+
+static const uint32_t blocks[] = {0, 1};
+static const struct limoe_info model = {.blocks = 2,
+                                        .embed = 3,
+                                        .image_size = 3,
+                                        .image_tokens = 2,
+                                        .text_length = 4,
+                                        .moe_layers = 2,
+                                        .experts = 2,
+                                        .top_k = 1,
+                                        .moe_blocks = blocks};
+#define BUDGET 16
+
+static uint64_t sum; /* so that every byte that is pointed to is read */
+
+static void read_all(const void *bytes, uint64_t size) {
+    for (uint64_t i = 0; i < size; i++)
+        sum += ((const uint8_t *)bytes)[i];
+}
+
+static enum limoe_status check_hello(const uint8_t *payload, uint64_t length, struct limoe_error *err) {
+    static struct frame_hello hello;
+    uint8_t again[FRAME_HELLO_BYTES];
+    enum limoe_status status = frame_get_hello(payload, length, &hello, err);
+    if (status != LIMOE_OK)
+        return status;
+    require((hello.status == LIMOE_OK) == (hello.message[0] == '\0'));
+    frame_put_hello(&hello, again);
+    if (hello.status == LIMOE_OK) {
+        const struct frame_shape shape = frame_shape(&hello.model, UINT32_MAX);
+        require(frame_longest_step(&shape) < UINT64_MAX / 2 && frame_longest_result(&shape) < UINT64_MAX / 2);
+        require(frame_hello_equal(&hello, &hello));
+    }
+    return LIMOE_OK;
+}
+
+static enum limoe_status check_step(const struct frame_shape *shape, const uint8_t *payload, uint64_t length,
+                                    struct limoe_error *err) {
+    struct limoe_item items[BUDGET + 1];
+    size_t n;
+    uint64_t rows, counted = 0;
+    enum limoe_status status = frame_get_step(shape, payload, length, items, &n, &rows, err);
+    if (status != LIMOE_OK)
+        return status;
+    require(n >= 1 && n <= shape->items && rows <= shape->rows && length <= frame_longest_step(shape));
+    for (size_t i = 0; i < n; i++) {
+        counted += items[i].length;
+        if (items[i].modality == LIMOE_IMAGE)
+            read_all(items[i].pixels, shape->image_bytes);
+        else
+            read_all(items[i].tokens, items[i].length * sizeof *items[i].tokens);
+    }
+    require(counted == rows && frame_step_bytes(shape, items, n) == length);
+    size_t head = frame_step_head_bytes(items, n);
+    uint8_t *again = malloc(head);
+    require(again);
+    frame_put_step(items, n, again);
+    require(memcmp(again, payload, head) == 0);
+    free(again);
+    return LIMOE_OK;
+}
+
+static enum limoe_status check_result(const struct frame_shape *shape, const struct frame_header *header,
+                                      const uint8_t *payload, struct limoe_error *err) {
+    struct frame_result result;
+    enum limoe_status status = frame_get_result(shape, header, payload, &result, err);
+    if (status != LIMOE_OK)
+        return status;
+    require((result.status == LIMOE_OK) == (result.message[0] == '\0'));
+    uint8_t head[FRAME_RESULT_HEAD_BYTES];
+    struct iovec parts[FRAME_RESULT_PARTS];
+    require(frame_put_result(shape, &result, head, parts) == header->length);
+    for (size_t i = 0; i < FRAME_RESULT_PARTS; i++)
+        read_all(parts[i].iov_base, parts[i].iov_len);
+    return LIMOE_OK;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    const struct frame_shape shape = frame_shape(&model, BUDGET);
+    const uint64_t most[] = {FRAME_HELLO_BYTES, frame_longest_step(&shape), frame_longest_result(&shape)};
+    if (size < 1 + FRAME_HEADER_BYTES)
+        return 0;
+    unsigned which = (data[0] - (unsigned)'0') % 3;
+    struct frame_header header;
+    struct limoe_error err = {.message = ""};
+    enum limoe_status status =
+        frame_get_header(data + 1, (enum frame_type)(FRAME_HELLO + which), most[which], &header, &err);
+    if (status == LIMOE_OK) {
+        /* A receiver has as many bytes as the header says. */
+        uint8_t *payload = calloc(1, header.length + 1);
+        require(payload && header.length <= most[which]);
+        size_t there = size - 1 - FRAME_HEADER_BYTES;
+        memcpy(payload, data + 1 + FRAME_HEADER_BYTES, there < header.length ? there : header.length);
+        uint8_t *exact = realloc(payload, header.length ? header.length : 1);
+        require(exact);
+        status = which == 0   ? check_hello(exact, header.length, &err)
+                 : which == 1 ? check_step(&shape, exact, header.length, &err)
+                              : check_result(&shape, &header, exact, &err);
+        free(exact);
+    }
+    require(status == LIMOE_OK || err.message[0]);
+    return 0;
+}
