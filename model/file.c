@@ -102,3 +102,17 @@ out:
     close(fd);
     return status;
 }
+
+enum limoe_status file_read_path(const char *path, size_t max, uint8_t **bytes, size_t *size,
+                                 struct limoe_error *err) {
+    char dir[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    const size_t length = slash ? (size_t)(slash - path) : 1;
+    if (length >= sizeof dir) {
+        return limoe_fail(err, LIMOE_INVALID, "a path of %zu bytes; less than %d are accepted", strlen(path),
+                          PATH_MAX);
+    }
+    memcpy(dir, slash ? path : ".", length);
+    dir[length] = '\0';
+    return file_read(dir, slash ? slash + 1 : path, max, bytes, size, err);
+}

@@ -20,6 +20,10 @@ bool file_exists(const char *dir, const char *name);
 enum limoe_status file_read(const char *dir, const char *name, size_t max, uint8_t **bytes, size_t *size,
                             struct limoe_error *err);
 
+/* The same of a path that ends in the file's name. */
+enum limoe_status file_read_path(const char *path, size_t max, uint8_t **bytes, size_t *size,
+                                 struct limoe_error *err);
+
 /* Opens dir/name, a regular file (or a link to one), for reading; *fd is closed with close(). */
 enum limoe_status file_open(const char *dir, const char *name, int *fd, size_t *size,
                             struct limoe_error *err);

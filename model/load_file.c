@@ -1,8 +1,6 @@
 /* load_file.c - reads a measured load. The caller owns what comes out; no threads. */
 #include "load_file.h"
 
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,18 +90,13 @@ out:
 
 enum limoe_status load_read(const char *path, uint32_t layers, uint32_t experts, uint64_t **load,
                             struct limoe_error *err) {
-    char dir[PATH_MAX];
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *slash = strrchr(path, '/');
     uint8_t *bytes = NULL;
     size_t size = 0;
     *load = NULL;
-    if (snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".") >=
-        (int)sizeof dir)
-        return limoe_fail(err, LIMOE_INVALID, "%.200s…: a path of %zu bytes; less than %d are accepted", path,
-                          strlen(path), PATH_MAX);
-    enum limoe_status status = file_read(dir, name, MAX_FILE, &bytes, &size, err);
+    enum limoe_status status = file_read_path(path, MAX_FILE, &bytes, &size, err);
     if (status == LIMOE_OK)
-        status = load_parse(bytes, size, name, layers, experts, load, err);
+        status = load_parse(bytes, size, slash ? slash + 1 : path, layers, experts, load, err);
     free(bytes);
     return status;
 }
