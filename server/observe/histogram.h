@@ -9,6 +9,7 @@
 #include "codec/buffer.h"
 
 #define HISTOGRAM_MOST_BUCKETS 20
+#define HISTOGRAM_WHOLE        10000 /* what counts as 1 in histogram_shares */
 
 /* How a histogram counts; one for all histograms of a metric. A value is counted in the integer unit of the
  * bounds (nanoseconds, tokens) and shown in `unit`s of it (1e9: seconds). */
@@ -18,9 +19,9 @@ struct histogram_shape {
     double unit;
 };
 
-extern const struct histogram_shape histogram_seconds;  /* of nanoseconds: 0.5 ms … 30 s */
-extern const struct histogram_shape histogram_percents; /* shown as ratios: 0.01 … 1 */
-extern const struct histogram_shape histogram_sizes;    /* powers of two: 1 … 16,384 */
+extern const struct histogram_shape histogram_seconds; /* of nanoseconds: 0.5 ms … 30 s */
+extern const struct histogram_shape histogram_shares;  /* of a whole: 0.01 … 1, as HISTOGRAM_WHOLE */
+extern const struct histogram_shape histogram_sizes;   /* powers of two: 1 … 16,384 */
 
 struct histogram {
     _Atomic uint64_t counts[HISTOGRAM_MOST_BUCKETS + 1]; /* the last: above every bound */

@@ -73,7 +73,7 @@ void metrics_count_step(struct metrics *metrics, const struct metrics_step *step
     histogram_count(&metrics->step_items, &histogram_sizes, items);
     histogram_count(&metrics->step_tokens, &histogram_sizes, tokens);
     if (step->budget)
-        histogram_count(&metrics->step_budget, &histogram_percents, tokens * 100 / step->budget);
+        histogram_count(&metrics->step_budget, &histogram_shares, tokens * HISTOGRAM_WHOLE / step->budget);
     histogram_count(&metrics->step_duration, &histogram_seconds, (uint64_t)step->duration_ns);
     if (step->compute_ns > 0)
         histogram_count(&metrics->compute, &histogram_seconds, (uint64_t)step->compute_ns);

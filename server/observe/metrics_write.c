@@ -188,7 +188,7 @@ static void write_steps(struct metrics *metrics, const struct metrics_gauges *ga
                     "Items computed together in one engine step.", out);
     write_histogram(&metrics->step_tokens, &histogram_sizes, "limoe_step_tokens",
                     "Tokens computed together in one engine step.", out);
-    write_histogram(&metrics->step_budget, &histogram_percents, "limoe_step_budget_use_ratio",
+    write_histogram(&metrics->step_budget, &histogram_shares, "limoe_step_budget_use_ratio",
                     "Tokens of one engine step over its budget.", out);
     write_histogram(&metrics->step_duration, &histogram_seconds, "limoe_step_duration_seconds",
                     "Time of one engine step, from its sending to its result.", out);

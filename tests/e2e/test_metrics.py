@@ -104,3 +104,18 @@ def test_rules_ask_for_what_there_is(page):
     for rule in rules():
         for label in re.findall(r"\$labels\.(\w+)", json.dumps(rule.get("annotations", {}))):
             assert label in ("job", "instance") or f'{label}="' in page, label
+
+
+def test_refusals_are_counted_by_reason(start, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("a-key-of-enough-bytes\n")
+    keys.chmod(0o600)
+    running = start("--api-keys-file", keys, "--max-body-bytes", "1000")
+    key = {"Authorization": "Bearer a-key-of-enough-bytes"}
+    with running.client() as client:
+        assert client.post("/v1/embeddings", json={"input": "a cat"}).status_code == 401
+        assert client.post("/v1/embeddings", json={"input": "a" * 2000}, headers=key).status_code == 413
+        assert client.post("/v1/embeddings", json={"input": "a cat"}, headers=key).status_code == 200
+        page = client.get("/metrics").text
+    refused = dict(re.findall(r'^limoe_requests_refused_total\{reason="(\w+)"\} (\d+)$', page, re.MULTILINE))
+    assert {reason: n for reason, n in refused.items() if n != "0"} == {"unauthorized": "1", "too_large": "1"}
