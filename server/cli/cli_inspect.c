@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/cli_inspect_ranks.h"
 #include "cli/model_dir.h"
 #include "cli/table.h"
 #include "codec/answer.h"
@@ -10,11 +11,37 @@
 struct inspect_options {
     const char *model;
     bool json;
+    unsigned ranks; /* 0: not asked for */
+    struct limoe_rank_options place;
 };
 
 static const struct option_row table[] = {
     CLI_MODEL_ROW(offsetof(struct inspect_options, model)),
     CLI_JSON_ROW(offsetof(struct inspect_options, json), "print one JSON object"),
+    {.name = "ranks",
+     .only_flag = true,
+     .kind = OPTION_UNSIGNED,
+     .offset = offsetof(struct inspect_options, ranks),
+     .least = 1,
+     .most = 1024,
+     .metavar = "N",
+     .help = "also print how N ranks would share the experts, and the memory of each"},
+    {.name = "load",
+     .only_flag = true,
+     .kind = OPTION_STRING,
+     .offset = offsetof(struct inspect_options, place.load),
+     .metavar = "FILE",
+     .help = "with --ranks: a measured load; experts are spread so that ranks get equal rows"},
+    {.name = "expert-bytes",
+     .only_flag = true,
+     .kind = OPTION_BYTES,
+     .offset = offsetof(struct inspect_options, place.expert_bytes),
+     .least = 1,
+     .most = INT64_MAX,
+     .metavar = "N",
+     .help = "with --load: the most that a rank's experts may take; copies of the hottest fill it",
+     .fallback = "an even share"},
+    CLI_DTYPE_ROW(offsetof(struct inspect_options, place.dtype)),
     CLI_HELP_ROW,
 };
 
@@ -112,6 +139,7 @@ int cli_inspect(int argc, char **argv) {
     struct inspect_options asked = {0};
     struct options options;
     struct limoe_inspection *inspection = NULL;
+    struct limoe_ranks *ranks = NULL;
     struct arena *arena = arena_new();
     struct buffer out = {0};
     struct limoe_error err;
@@ -128,6 +156,11 @@ int cli_inspect(int argc, char **argv) {
                            options.operands[1], options.operands[0]);
         goto out;
     }
+    if ((asked.place.load && !asked.ranks) || (asked.place.expert_bytes && !asked.place.load)) {
+        status = cli_usage("inspect",
+                           asked.ranks ? "--expert-bytes goes with --load" : "--load goes with --ranks");
+        goto out;
+    }
     const char *dir = model_dir(options.n_operands ? options.operands[0] : asked.model, room);
     if (!dir) {
         status = cli_usage("inspect", "no model: name a directory or set LIMOE_MODEL");
@@ -139,9 +172,15 @@ int cli_inspect(int argc, char **argv) {
         cli_complain("%s", err.message);
         goto out;
     }
+    asked.place.ranks = asked.ranks;
+    if (asked.ranks && limoe_inspect_ranks(inspection, &asked.place, &ranks, &err) != LIMOE_OK) {
+        cli_complain("%s", err.message);
+        goto out;
+    }
     if (asked.json)
-        answer_inspection(&out, inspection);
-    else if (!print_facts(inspection, dir, arena, &out) || !print_blocks(inspection, arena, &out)) {
+        answer_inspection(&out, inspection, ranks);
+    else if (!print_facts(inspection, dir, arena, &out) || !print_blocks(inspection, arena, &out) ||
+             (ranks && !cli_print_ranks(ranks, arena, &out))) {
         cli_complain("no memory for the answer");
         goto out;
     }
@@ -149,6 +188,7 @@ int cli_inspect(int argc, char **argv) {
 out:
     buffer_free(&out);
     arena_free(arena);
+    limoe_ranks_free(ranks);
     limoe_inspection_free(inspection);
     return status;
 }

@@ -232,7 +232,49 @@ void answer_models(struct buffer *out, const struct answer_model *models, size_t
     buffer_string(out, "]}");
 }
 
-void answer_inspection(struct buffer *out, const struct limoe_inspection *inspection) {
+/* "ranks": what each holds; "placement": by layer and expert, the ranks that hold it. */
+static void member_ranks(struct buffer *out, const struct limoe_ranks *ranks) {
+    member_string(out, "dtype", limoe_dtype_name(ranks->dtype));
+    member_unsigned(out, "expert_bytes", ranks->expert_bytes);
+    buffer_string(out, ",\"ranks\":[");
+    for (uint32_t r = 0; r < ranks->ranks; r++) {
+        separate(out, r);
+        buffer_string(out, "{\"rank\":");
+        buffer_json_unsigned(out, r);
+        member_unsigned(out, "experts", ranks->rank[r].experts);
+        member_unsigned(out, "dense_bytes", ranks->rank[r].dense_bytes);
+        member_unsigned(out, "expert_bytes", ranks->rank[r].expert_bytes);
+        buffer_string(out, "}");
+    }
+    buffer_string(out, "],\"placement\":[");
+    for (uint32_t layer = 0; layer < ranks->layers; layer++) {
+        const uint32_t *first = ranks->first + (size_t)layer * ranks->experts;
+        separate(out, layer);
+        buffer_string(out, "[");
+        for (uint32_t e = 0; e < ranks->experts; e++) {
+            separate(out, e);
+            buffer_string(out, "[");
+            for (uint32_t i = first[e]; i < first[e + 1]; i++) {
+                separate(out, i - first[e]);
+                buffer_json_unsigned(out, ranks->owner[i]);
+            }
+            buffer_string(out, "]");
+        }
+        buffer_string(out, "]");
+    }
+    buffer_string(out, "]");
+    if (!ranks->imbalance)
+        return;
+    buffer_string(out, ",\"imbalance\":[");
+    for (uint32_t layer = 0; layer < ranks->layers; layer++) {
+        separate(out, layer);
+        buffer_json_float(out, (float)ranks->imbalance[layer]);
+    }
+    buffer_string(out, "]");
+}
+
+void answer_inspection(struct buffer *out, const struct limoe_inspection *inspection,
+                       const struct limoe_ranks *ranks) {
     buffer_string(out, "{\"id\":");
     buffer_json_string(out, inspection->info.name);
     buffer_string(out, ",\"object\":\"model_directory\"");
@@ -251,7 +293,10 @@ void answer_inspection(struct buffer *out, const struct limoe_inspection *inspec
         member_unsigned(out, "active_mlp_parameters", block->active_mlp_parameters);
         buffer_string(out, "}");
     }
-    buffer_string(out, "]}");
+    buffer_string(out, "]");
+    if (ranks)
+        member_ranks(out, ranks);
+    buffer_string(out, "}");
 }
 
 /* ---- errors ---- */

@@ -67,7 +67,7 @@ def test_help_lists_the_commands(asking):
     ("serve", ["--model", "--host", "--port", "--dtype", "--threads"]),
     ("classify", ["--model", "--labels", "--label", "--template", "--top-k", "--json", "--dtype", "--threads"]),
     ("embed", ["--model", "--text", "--image", "--json", "--dtype", "--threads"]),
-    ("inspect", ["--json"]),
+    ("inspect", ["--json", "--ranks", "--load", "--expert-bytes", "--dtype"]),
 ])
 def test_each_command_explains_its_options(command, options):
     explained = answer(command, "--help")
@@ -104,6 +104,9 @@ WRONG = [
     (["embed", "--text", "x" * 65537], "--text has 65537 bytes; up to 65536 are accepted"),
     (["inspect", "a", "b"], 'one directory at a time; found "b" after "a"'),
     (["inspect", "--jsn"], "did you mean --json?"),
+    (["inspect", "--ranks", "0"], '--ranks is "0"; accepted: a whole number from 1 to 1024'),
+    (["inspect", "--load", "load.json"], "--load goes with --ranks"),
+    (["inspect", "--ranks", "2", "--expert-bytes", "1MiB"], "--expert-bytes goes with --load"),
     (["serve", "--prot", "1"], "--prot"),
 ]
 
@@ -151,6 +154,58 @@ def test_inspect_prints_the_figures_of_the_models_route(client):
     assert {"id", "width", "blocks", "embed", "moe", "parameters", "weight_bytes", "logit_scale"} <= shared
     for name in shared:
         assert served[name] == inspected[name]
+
+
+# ---- ranks
+
+
+def inspect_ranks(*arguments):
+    return json.loads(answer("inspect", MODEL, "--json", "--ranks", *arguments))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 40])
+def test_inspect_places_every_expert_once(n):
+    found = inspect_ranks(str(n))
+    layers, experts = len(found["moe"]["blocks"]), found["moe"]["experts"]
+    assert [len(layer) for layer in found["placement"]] == [experts] * layers
+    assert [rank["rank"] for rank in found["ranks"]] == list(range(n))
+    assert sum(rank["experts"] for rank in found["ranks"]) == layers * experts
+    assert all(len(owners) == 1 for layer in found["placement"] for owners in layer)
+    for rank in found["ranks"]:
+        assert rank["experts"] == sum(rank["rank"] in owners for layer in found["placement"] for owners in layer)
+        assert rank["expert_bytes"] == rank["experts"] * found["expert_bytes"]
+        assert layers * (experts // n) <= rank["experts"] <= layers * -(-experts // n)
+    # Packed as bfloat16, a bfloat16 checkpoint takes about its own size.
+    whole = inspect_ranks("1", "--dtype", "bfloat16")["ranks"][0]
+    assert whole["dense_bytes"] + whole["expert_bytes"] == pytest.approx(found["weight_bytes"], rel=0.05)
+
+
+def test_inspect_spreads_a_measured_load(tmp_path):
+    plain = inspect_ranks("4")
+    layers, experts = len(plain["placement"]), len(plain["placement"][0])
+    load = tmp_path / "load.json"
+    load.write_text(json.dumps({"format": "limoe-load-1", "load": [[1000] + [10] * (experts - 1)] * layers}))
+    tight = inspect_ranks("4", "--load", str(load))
+    room = 2 * max(rank["expert_bytes"] for rank in plain["ranks"])
+    wide = inspect_ranks("4", "--load", str(load), "--expert-bytes", str(room))
+    assert all(len(layer[0]) == 4 for layer in wide["placement"])  # the hot expert is everywhere
+    assert max(wide["imbalance"]) < min(tight["imbalance"])
+    assert all(rank["expert_bytes"] <= room for rank in wide["ranks"])
+    assert "The busiest rank would get" in answer("inspect", MODEL, "--ranks", "4", "--load", str(load))
+
+    done = limoe("inspect", MODEL, "--ranks", "4", "--load", str(load), "--expert-bytes", "1KiB")
+    assert done.returncode == INPUT and "1024 bytes of experts on a rank" in done.stderr
+    load.write_text('{"format": "limoe-load-1", "load": [[-1]]}')
+    done = limoe("inspect", MODEL, "--ranks", "4", "--load", str(load))
+    assert done.returncode == INPUT and "load.json" in done.stderr and done.stdout == ""
+
+
+def test_inspect_prints_ranks_for_people():
+    printed = answer("inspect", MODEL, "--ranks", "2", "--dtype", "float32").splitlines()
+    at = next(i for i, line in enumerate(printed) if line.startswith("weights in memory on 2 ranks, as float32"))
+    assert printed[at + 1].split()[:2] == ["rank", "experts"]
+    assert [line.split()[0] for line in printed[at + 2:at + 4]] == ["0", "1"]
+    assert printed[at + 2].split()[1].startswith("0-")
 
 
 # ---- classify

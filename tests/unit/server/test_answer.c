@@ -153,7 +153,7 @@ static void inspections(void **state) {
     struct limoe_inspection inspection = {.info = info, .checkpoint_dtypes = "bfloat16", .block = block};
     inspection.info.blocks = 2;
     inspection.info.moe_layers = 0;
-    answer_inspection(&out, &inspection);
+    answer_inspection(&out, &inspection, NULL);
     assert_answer(&out,
                   "{\"id\":\"tiny\",\"object\":\"model_directory\",\"checkpoint_dtypes\":\"bfloat16\","
                   "\"width\":8,\"blocks\":2,\"heads\":2,\"mlp\":16,\"embed\":4,"
@@ -164,6 +164,36 @@ static void inspections(void **state) {
                   "\"mlp_parameters\":2,\"active_mlp_parameters\":2},"
                   "{\"block\":1,\"kind\":\"moe\",\"attention_parameters\":1,\"router_parameters\":3,"
                   "\"mlp_parameters\":8,\"active_mlp_parameters\":4}]}");
+}
+
+/* Behind what it says without ranks. */
+static void inspections_with_ranks(void **state) {
+    (void)state;
+    struct buffer out = {0};
+    struct limoe_inspection inspection = {.info = {.name = "tiny"}, .checkpoint_dtypes = "float32"};
+    const uint32_t first[] = {0, 1, 3, 4, 5}, owner[] = {0, 0, 1, 1, 0};
+    struct limoe_rank rank[] = {{10, 6, 3}, {10, 4, 2}};
+    double imbalance[] = {1, 1.25};
+    struct limoe_ranks ranks = {.ranks = 2,
+                                .layers = 2,
+                                .experts = 2,
+                                .dtype = LIMOE_BFLOAT16,
+                                .expert_bytes = 2,
+                                .rank = rank,
+                                .first = first,
+                                .owner = owner};
+    answer_inspection(&out, &inspection, &ranks);
+    buffer_bytes(&out, "", 1);
+    assert_non_null(strstr(out.data, ",\"by_block\":[],\"dtype\":\"bfloat16\",\"expert_bytes\":2,\"ranks\":["
+                                     "{\"rank\":0,\"experts\":3,\"dense_bytes\":10,\"expert_bytes\":6},"
+                                     "{\"rank\":1,\"experts\":2,\"dense_bytes\":10,\"expert_bytes\":4}],"
+                                     "\"placement\":[[[0],[0,1]],[[1],[0]]]}"));
+    buffer_free(&out);
+    ranks.imbalance = imbalance;
+    answer_inspection(&out, &inspection, &ranks);
+    buffer_bytes(&out, "", 1);
+    assert_non_null(strstr(out.data, ",\"placement\":[[[0],[0,1]],[[1],[0]]],\"imbalance\":[1.0,1.25]}"));
+    buffer_free(&out);
 }
 
 static void errors(void **state) {
@@ -209,13 +239,10 @@ static void causes_become_http_statuses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(classifications),
-        cmocka_unit_test(embeddings),
-        cmocka_unit_test(routing),
-        cmocka_unit_test(models),
-        cmocka_unit_test(inspections),
-        cmocka_unit_test(errors),
-        cmocka_unit_test(causes_become_http_statuses),
+        cmocka_unit_test(classifications), cmocka_unit_test(embeddings),
+        cmocka_unit_test(routing),         cmocka_unit_test(models),
+        cmocka_unit_test(inspections),     cmocka_unit_test(inspections_with_ranks),
+        cmocka_unit_test(errors),          cmocka_unit_test(causes_become_http_statuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,14 @@
+/* cli_inspect_ranks.h - limoe inspect --ranks: the table for people. */
+#ifndef LIMOE_CLI_INSPECT_RANKS_H
+#define LIMOE_CLI_INSPECT_RANKS_H
+
+#include <stdbool.h>
+
+#include "codec/arena.h"
+#include "codec/buffer.h"
+#include "limoe.h"
+
+/* What each rank holds and in how much memory, and how even a measured load would fall. False: no memory. */
+bool cli_print_ranks(const struct limoe_ranks *ranks, struct arena *arena, struct buffer *out);
+
+#endif
