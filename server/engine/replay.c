@@ -64,14 +64,14 @@ void replay_add(struct replay *replay, struct flight *flight) {
 /* Where the pointer to the first unsent flight lies. */
 static struct flight **unsent(struct replay *replay) {
     struct flight **link = &replay->first;
-    for (size_t i = 0; i < replay->sent; i++)
+    for (size_t i = 0; i < replay->sent && *link; i++)
         link = &(*link)->next;
     return link;
 }
 
 struct flight *replay_next(const struct replay *replay) {
     struct flight *flight = replay->first;
-    for (size_t i = 0; i < replay->sent; i++)
+    for (size_t i = 0; i < replay->sent && flight; i++)
         flight = flight->next;
     return flight;
 }

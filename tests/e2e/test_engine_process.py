@@ -1,8 +1,8 @@
 """Protects what clients see while engines are lost: nothing but a wait, until there is no engine to be had."""
 
+import io
 import os
 import pathlib
-import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +11,8 @@ import time
 
 import httpx
 import pytest
+from PIL import Image
+
 from conftest import BUILD, MODEL, b64, picture, wait_until
 
 HOOKS = b"LIMOE_TEST_CRASH_TEXT" in (BUILD / "limoe").read_bytes()
@@ -18,18 +20,7 @@ HOOKS = b"LIMOE_TEST_CRASH_TEXT" in (BUILD / "limoe").read_bytes()
 
 def engine_of(server):
     """The process id of the server's engine, or None while there is none."""
-    for task in pathlib.Path(f"/proc/{server.process.pid}/task").iterdir():
-        try:
-            children = (task / "children").read_text().split()
-        except OSError:
-            continue
-        for child in children:
-            try:
-                if b"\0engine\0" in pathlib.Path(f"/proc/{child}/cmdline").read_bytes():
-                    return int(child)
-            except OSError:
-                pass
-    return None
+    return next(iter(server.children("engine")), None)
 
 
 def signal_engine(server, number):
@@ -165,22 +156,6 @@ def test_no_engine_to_be_had_says_so_and_recovers(start, model_copy):
     server.log[:] = [line for line in server.log if " error " not in line]
 
 
-def test_another_model_in_its_place_is_not_used(start, model_copy):
-    """Answers must not change under way: new weights are for a reload."""
-    server = start("--model", model_copy)
-    config = model_copy / "config.json"
-    text = config.read_text()
-    with server.client() as client:
-        expected = embed(client, some_items(1))
-        config.write_text(re.sub(r'"name": *"[^"]*"', '"name": "impostor"', text))
-        signal_engine(server, signal.SIGKILL)
-        wait_until(lambda: "not the model any more" in client.get("/health").json().get("reason", ""), 60)
-        config.write_text(text)
-        wait_until(lambda: client.get("/health").status_code == 200, 60)
-        assert embed(client, some_items(1)) == expected
-    server.log[:] = [line for line in server.log if " error " not in line]
-
-
 def test_stopping_while_the_engine_is_lost_does_not_hang(start, model_copy):
     server = start("--model", model_copy, "--drain-timeout", 2)
     (model_copy / "config.json").unlink()
@@ -227,28 +202,36 @@ def test_not_by_hand():
 # ---- builds with -Dtest_hooks=true
 
 
-def token_ids(text):
-    result = subprocess.run(
-        [BUILD / "limoe", "embed", "--model", MODEL, "--help"], capture_output=True, text=True, timeout=60
-    )
-    assert result.returncode == 0
-    spm = pytest.importorskip("sentencepiece")
-    processor = spm.SentencePieceProcessor(model_file=str(MODEL / "tokenizer.model"))
-    return [*processor.encode(text), 2]
+def varint(data, at):
+    value = shift = 0
+    while True:
+        value |= (data[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 128:
+            return value, at
+
+
+def token_ids(word):
+    """The ids of a text that is one piece of the vocabulary, and EOS. A tokenizer.model is a protocol buffer whose
+    field 1 is a piece, again and again; a piece's own field 1 is its text."""
+    data, at, ids = (MODEL / "tokenizer.model").read_bytes(), 0, 0
+    while data[at] == 0x0A:
+        size, at = varint(data, at + 1)
+        length, begin = varint(data, at + 1)
+        if data[begin : begin + length] == ("\u2581" + word).encode():
+            return [ids, 2]
+        at, ids = at + size, ids + 1
+    raise AssertionError(f"{word} is no piece")
 
 
 @pytest.mark.skipif(not HOOKS, reason="a build without -Dtest_hooks=true")
 @pytest.mark.parametrize("hook", ["LIMOE_TEST_CRASH_TEXT", "LIMOE_TEST_HANG_TEXT", "LIMOE_TEST_CRASH_PIXEL"])
 def test_a_poison_item_fails_alone(start, hook):
-    poison_text, colour = "this breaks the engine", (1, 2, 3)
+    poison_text, colour = "cat", (1, 2, 3)
     value = ",".join(map(str, colour if hook.endswith("PIXEL") else token_ids(poison_text)))
-    server = start("--step-timeout", 2, env={hook: value})
+    server = start("--step-timeout", 2, "--cache-bytes", 0, env={hook: value})
     if hook.endswith("PIXEL"):
-        from io import BytesIO
-
-        from PIL import Image
-
-        out = BytesIO()
+        out = io.BytesIO()
         Image.new("RGB", (64, 64), colour).save(out, "PNG")
         poison = {"image": b64(out.getvalue())}
     else:
