@@ -45,47 +45,50 @@ static bool draft_alloc(struct draft *d, const struct placement_shape *s) {
 
 /* ---- the finished form ---- */
 
-static enum limoe_status start(const struct placement_shape *s, struct placement *out, struct draft *d,
-                               struct limoe_error *err) {
-    *out = (struct placement){.shape = *s};
-    *d = (struct draft){0};
-    if (s->ranks < 1 || s->ranks > PLACEMENT_MAX_RANKS)
-        return limoe_fail(err, LIMOE_INVALID, "%u ranks; 1 to %u are accepted", s->ranks,
-                          PLACEMENT_MAX_RANKS);
+static enum limoe_status check(const struct placement_shape *s, struct limoe_error *err) {
+    if (s->ranks < 1 || s->ranks > PLACEMENT_MAX_RANKS) {
+        limoe_fail(err, LIMOE_INVALID, "%u ranks; 1 to %u are accepted", s->ranks, PLACEMENT_MAX_RANKS);
+        return LIMOE_INVALID;
+    }
     if (s->layers > PLACEMENT_MAX_LAYERS ||
-        (s->layers && (s->experts < 1 || s->experts > PLACEMENT_MAX_EXPERTS)))
-        return limoe_fail(err, LIMOE_INVALID,
-                          "%u layers of %u experts; up to %u layers of 1 to %u experts are accepted",
-                          s->layers, s->experts, PLACEMENT_MAX_LAYERS, PLACEMENT_MAX_EXPERTS);
-    if (!s->layers)
-        out->shape.experts = 0;
-    out->first = calloc((size_t)s->layers * out->shape.experts + 1, sizeof *out->first);
-    if (!out->first || !draft_alloc(d, &out->shape)) {
-        placement_free(out);
-        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to place %u experts on %u ranks", s->experts,
-                          s->ranks);
+        (s->layers && (s->experts < 1 || s->experts > PLACEMENT_MAX_EXPERTS))) {
+        limoe_fail(err, LIMOE_INVALID,
+                   "%u layers of %u experts; up to %u layers of 1 to %u experts are accepted", s->layers,
+                   s->experts, PLACEMENT_MAX_LAYERS, PLACEMENT_MAX_EXPERTS);
+        return LIMOE_INVALID;
     }
     return LIMOE_OK;
 }
 
-/* Appends the draft as the next layer. */
-static enum limoe_status append(struct placement *p, uint32_t layer, const struct draft *d,
-                                struct limoe_error *err) {
-    uint32_t *first = p->first + (size_t)layer * d->experts, total = 0, at = *first;
-    for (size_t i = 0; i < (size_t)d->ranks * d->experts; i++)
-        total += d->held[i];
-    uint32_t *owner = realloc(p->owner, ((size_t)at + total) * sizeof *owner);
-    if (!owner)
-        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a placement of %u copies", at + total);
-    p->owner = owner;
+/* A layer has less than `ranks` copies beyond its experts (choose_copies). */
+static enum limoe_status start(const struct placement_shape *s, struct placement *out, struct draft *d,
+                               struct limoe_error *err) {
+    *out = (struct placement){0};
+    *d = (struct draft){0};
+    enum limoe_status status = check(s, err);
+    if (status)
+        return status;
+    const uint32_t experts = s->layers ? s->experts : 0;
+    out->shape = (struct placement_shape){s->ranks, s->layers, experts};
+    out->first = calloc((size_t)s->layers * experts + 1, sizeof *out->first);
+    out->owner = calloc((size_t)s->layers * (experts + s->ranks) + 1, sizeof *out->owner);
+    if (!out->first || !out->owner || !draft_alloc(d, &out->shape)) {
+        limoe_fail(err, LIMOE_NO_MEMORY, "no memory to place %u experts on %u ranks", experts, s->ranks);
+        return LIMOE_NO_MEMORY;
+    }
+    return LIMOE_OK;
+}
+
+/* Writes the draft down as the next layer. */
+static void append(struct placement *p, uint32_t layer, const struct draft *d) {
+    uint32_t *first = p->first + (size_t)layer * d->experts, at = *first;
     for (uint32_t e = 0; e < d->experts; e++) {
         for (uint32_t r = 0; r < d->ranks; r++) {
             if (d->held[(size_t)r * d->experts + e])
-                owner[at++] = r;
+                p->owner[at++] = r;
         }
         first[e + 1] = at;
     }
-    return LIMOE_OK;
 }
 
 void placement_free(struct placement *p) {
@@ -108,9 +111,9 @@ enum limoe_status placement_contiguous(const struct placement_shape *shape, stru
                                        struct limoe_error *err) {
     struct draft d;
     enum limoe_status status = start(shape, out, &d, err);
-    for (uint32_t layer = 0; layer < out->shape.layers && status == LIMOE_OK; layer++) {
+    for (uint32_t layer = 0; status == LIMOE_OK && layer < out->shape.layers; layer++) {
         draft_contiguous(&d);
-        status = append(out, layer, &d, err);
+        append(out, layer, &d);
     }
     draft_free(&d);
     if (status)
@@ -120,7 +123,8 @@ enum limoe_status placement_contiguous(const struct placement_shape *shape, stru
 
 /* ---- from a load ---- */
 
-/* Copies the hottest expert until an even share is the most that any copy gets. */
+/* Copies the hottest expert until an even share is the most that any copy gets. With T rows on R ranks that
+ * takes load / (T / R + 1) more copies of each expert, rounded down: less than R in all. */
 static void choose_copies(struct draft *d, const uint64_t *load, uint32_t slots) {
     uint64_t total = 0, spare = (uint64_t)d->ranks * slots - d->experts;
     for (uint32_t e = 0; e < d->experts; e++) {
@@ -233,8 +237,7 @@ enum limoe_status placement_from_load(const struct placement_shape *shape, const
         draft_by_load(&d, rows, slots);
         if (busiest(&d, rows) >= unmoved)
             draft_contiguous(&d);
-        if ((status = append(out, layer, &d, err)))
-            goto out;
+        append(out, layer, &d);
     }
 out:
     draft_free(&d);

@@ -79,11 +79,12 @@ static enum limoe_status place_by_load(const struct limoe_rank_options *options,
     if (status)
         goto out;
     if (slots < even) {
+        const uint64_t least = even * slot_bytes;
         status =
             limoe_fail(err, LIMOE_INVALID,
                        "%llu bytes of experts on a rank; %u of %u experts in each of %u layers take %llu",
                        (unsigned long long)options->expert_bytes, even, shape->experts, shape->layers,
-                       (unsigned long long)(even * slot_bytes));
+                       (unsigned long long)least);
         goto out;
     }
     status = placement_from_load(shape, load, slots < UINT32_MAX ? (uint32_t)slots : UINT32_MAX,
@@ -121,23 +122,23 @@ enum limoe_status limoe_inspect_ranks(const struct limoe_inspection *inspection,
     }
     if (status)
         goto out;
-    r->public.ranks = shape.ranks;
+    r->public.ranks = r->placement.shape.ranks;
     r->public.dtype = dtype;
     r->public.layers = r->placement.shape.layers;
     r->public.experts = r->placement.shape.experts;
     r->public.first = r->placement.first;
     r->public.owner = r->placement.owner;
-    r->public.rank = calloc(shape.ranks, sizeof *r->public.rank);
+    r->public.rank = calloc(r->public.ranks, sizeof *r->public.rank);
     if (!r->public.rank) {
-        status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %u ranks", shape.ranks);
+        status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %u ranks", r->public.ranks);
         goto out;
     }
-    for (uint32_t i = 0; i < shape.ranks; i++)
+    for (uint32_t i = 0; i < r->public.ranks; i++)
         r->public.rank[i].dense_bytes = dense;
     const size_t copies = r->placement.first[(size_t)r->public.layers * r->public.experts];
     for (size_t i = 0; i < copies; i++)
         r->public.rank[r->placement.owner[i]].experts++;
-    for (uint32_t i = 0; i < shape.ranks; i++)
+    for (uint32_t i = 0; i < r->public.ranks; i++)
         r->public.rank[i].expert_bytes = r->public.rank[i].experts * r->public.expert_bytes;
     *out = &r->public;
     r = NULL;
