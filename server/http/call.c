@@ -28,7 +28,26 @@ void call_succeed(struct call *call, const char *content_type) {
     call->stage = CALL_ANSWERED;
 }
 
+/* For the metrics: errors that stand for work refused, not for a fault in the request. */
+static void count_refusal(const struct call *call, const struct api_error *error) {
+    static const struct {
+        int status;
+        enum metrics_refusal reason;
+    } reasons[] = {
+        {401, METRICS_UNAUTHORIZED}, {403, METRICS_UNAUTHORIZED}, {413, METRICS_TOO_LARGE},
+        {429, METRICS_QUEUE_FULL},   {504, METRICS_DEADLINE},
+    };
+    struct metrics *metrics = call->server->metrics;
+    enum server_phase phase = atomic_load(&call->server->phase);
+    if (error->status == 503 && phase != SERVER_READY)
+        metrics_count_refusal(metrics, phase == SERVER_STARTING ? METRICS_NOT_READY : METRICS_DRAINING);
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+        if (reasons[i].status == error->status)
+            metrics_count_refusal(metrics, reasons[i].reason);
+}
+
 void call_fail(struct call *call, const struct api_error *error) {
+    count_refusal(call, error);
     buffer_free(&call->answer);
     answer_error(&call->answer, error);
     buffer_string(&call->answer, "\n");

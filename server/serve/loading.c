@@ -65,9 +65,16 @@ static void tell(struct reload_waiter *waiters, struct generation *generation,
 
 /* ---- loading */
 
+static void stop_warming(struct loading *loading) {
+    warming_stop(loading->warming);
+    loading->warming = NULL;
+    take_event(loading->warmed_event);
+}
+
 /* The loading under way has ended without a generation. */
 static enum loading_outcome fail(struct loading *loading, const struct limoe_error *err) {
     struct reload_waiter *waiters = loading->waiters;
+    stop_warming(loading);
     generation_close(loading->next);
     loading->next = NULL;
     loading->waiters = NULL;
@@ -137,7 +144,15 @@ static enum limoe_status check_same(const struct generation *generation, struct 
                       "the model's config.json or tokenizer.model changed while it was loaded");
 }
 
+static enum limoe_status warm(struct loading *loading, struct limoe_error *err) {
+    struct server *server = loading->server;
+    stop_warming(loading);
+    return warming_start(loading->next, server->classifiers, server->log, loading->warmed_event,
+                         &loading->warming, err);
+}
+
 static enum loading_outcome tend_next(struct loading *loading, struct limoe_error *err) {
+    const struct server *server = loading->server;
     struct generation *next = loading->next;
     char why[700];
     if (take_event(next->opened_event)) {
@@ -146,12 +161,16 @@ static enum loading_outcome tend_next(struct loading *loading, struct limoe_erro
         health_probe(next->health, clock_now());
     }
     if (take_event(next->answered_event)) {
-        if (health_good(next->health, why, sizeof why))
+        if (!health_good(next->health, why, sizeof why)) {
+            limoe_fail(err, LIMOE_INTERNAL, "%s", why);
+            return fail(loading, err);
+        }
+        if (warm(loading, err) != LIMOE_OK)
+            return fail(loading, err);
+        if (!server->generation) /* nobody is served yet: the classifiers can be made ready meanwhile */
             return swap(loading);
-        limoe_fail(err, LIMOE_INTERNAL, "%s", why);
-        return fail(loading, err);
     }
-    return LOADING_NOTHING;
+    return take_event(loading->warmed_event) ? swap(loading) : LOADING_NOTHING;
 }
 
 /* ---- tending */
@@ -197,6 +216,8 @@ enum loading_outcome loading_tend(struct loading *loading, struct limoe_error *e
         outcome = tend_next(loading, err);
     if (server->generation)
         tend_current(loading);
+    if (!loading->next && take_event(loading->warmed_event))
+        stop_warming(loading);
     take_event(server->unused_event);
     tend_retired(loading);
     return outcome;
@@ -215,6 +236,7 @@ size_t loading_events(const struct loading *loading, struct pollfd *polled) {
     } else {
         fds[n++] = server->reload_event;
     }
+    fds[n++] = loading->warmed_event;
     for (size_t i = 0; i < n; i++)
         polled[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
     return n;
@@ -242,6 +264,7 @@ void loading_abandon(struct loading *loading) {
 }
 
 void loading_close(struct loading *loading) {
+    stop_warming(loading);
     generation_close(loading->next);
     for (struct generation *generation = loading->retired, *next; generation; generation = next) {
         next = generation->next;

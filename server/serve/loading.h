@@ -1,7 +1,8 @@
 /* loading.h - generations: loaded, swapped in, retired, closed. The main thread's.
  *
- * At most one is being loaded. It is put in force once its engine has answered a probe; if it fails before,
- * the one in force stays so. One that was in force is closed when the last call that began with it has ended.
+ * At most one is being loaded. It is put in force once its engine has answered a probe and, unless it is the
+ * first, the stored classifiers are ready for it; if it fails before, the one in force stays so. One that was
+ * in force is closed when the last call that began with it has ended.
  */
 #ifndef LIMOE_LOADING_H
 #define LIMOE_LOADING_H
@@ -9,12 +10,15 @@
 #include <poll.h>
 #include <stdbool.h>
 
+#include "serve/warming.h"
 #include "server.h"
 
 struct loading {
     struct server *server;
     struct generation *next;       /* being loaded, or NULL */
     struct generation *retired;    /* linked by next */
+    struct warming *warming;       /* classifiers made ready for the latest, or NULL */
+    int warmed_event;              /* eventfd, the caller's: they are */
     struct reload_waiter *waiters; /* for the one being loaded */
     uint64_t count;                /* of generations so far */
     int64_t began;                 /* clock_now() of the loading under way */

@@ -184,7 +184,8 @@ static bool build(struct watch *watch, int *listening) {
     }
     server->reload_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     server->unused_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (server->reload_event < 0 || server->unused_event < 0) {
+    watch->loading.warmed_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (server->reload_event < 0 || server->unused_event < 0 || watch->loading.warmed_event < 0) {
         cli_complain("cannot start: %s", strerror(errno));
         return false;
     }
@@ -213,6 +214,8 @@ static void take_down(struct watch *watch, int listening) {
     auth_free(server->auth);
     if (listening >= 0)
         close(listening);
+    if (watch->loading.warmed_event >= 0)
+        close(watch->loading.warmed_event);
     if (server->unused_event >= 0)
         close(server->unused_event);
     if (server->reload_event >= 0)
@@ -236,8 +239,10 @@ static int signal_descriptor(void) {
 int cli_serve(int argc, char **argv) {
     struct server server = {
         .phase = SERVER_STARTING, .lock = PTHREAD_MUTEX_INITIALIZER, .reload_event = -1, .unused_event = -1};
-    struct watch watch = {
-        .server = &server, .loading = {.server = &server}, .signals = -1, .began = clock_now()};
+    struct watch watch = {.server = &server,
+                          .loading = {.server = &server, .warmed_event = -1},
+                          .signals = -1,
+                          .began = clock_now()};
     switch (serve_parse(argc, argv, &server.options)) {
     case SERVE_EXIT_OK:
         return CLI_OK;

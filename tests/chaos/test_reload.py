@@ -54,11 +54,15 @@ REQUESTS = [
 ] + [
     ("/v1/classify", {"image": data_uri(picture(1)), "labels": ["cat", "dog", "house"], "templates": ["a {}"]}),
     ("/v1/embeddings", {"input": [{"text": "beside a picture"}, {"image": data_uri(picture(2))}]}),
+    ("/v1/classify", {"image": data_uri(picture(3)), "classifier": "pets"}),
 ]
+PETS = {"labels": ["cat", "dog", "fish"], "templates": ["a {}", "a picture of a {}"]}
 
 
 def answers(server):
     with server.client() as client:
+        if client.get("/v1/classifiers/pets").status_code == 404:
+            client.put("/v1/classifiers/pets", json=PETS).raise_for_status()
         return [client.post(path, json=body).text for path, body in REQUESTS]
 
 
@@ -103,6 +107,7 @@ def test_reload_under_load(start, models, report):
     assert not wrong, wrong[:3]
     assert counts[0] > 0 and counts[1] > 0
     assert len(server.children("engine")) == 1, "an old engine is still there"
+    assert [line for line in server.log if "classifiers: 1 made ready" in line]
 
 
 def test_a_model_that_does_not_load_changes_nothing(start, models):
