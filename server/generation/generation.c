@@ -40,7 +40,10 @@ static enum limoe_status start_engine(const struct generation_options *options, 
         .memory_bytes = serve->engine_bytes,
         .batch_delay_ms = serve->batch_delay_ms,
     };
-    return engine_start(&engine, &generation->engine, err);
+    enum limoe_status status = engine_start(&engine, &generation->engine, err);
+    if (status == LIMOE_OK)
+        health_watch(generation->health, generation->engine);
+    return status;
 }
 
 static enum limoe_status build(const struct generation_options *options, struct generation *generation,
