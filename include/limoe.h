@@ -11,7 +11,7 @@
  * threads inside a call.
  *
  * Determinism: for a given model, backend, instruction set and dtype, an item's embedding is the same bit for
- * bit alone or in any batch, in any order and at any number of threads (but see "moe.capacity" in
+ * bit alone or in any batch, in any order, at any number of threads and of ranks (but see "moe.capacity" in
  * docs/architecture.md).
  *
  * No function aborts, exits or asserts on input. Every fallible function returns a status and, on failure,
@@ -146,6 +146,23 @@ enum limoe_status limoe_process_image_by(const struct limoe_image_settings *sett
 enum limoe_status limoe_process_text(const struct limoe_processor *processor, const char *text, size_t size,
                                      int32_t *tokens, uint32_t *length, struct limoe_error *err);
 
+/* ---- ranks
+ * -------------------------------------------------------------------------------------------------- */
+
+/* This process's place among the ranks of a model, and how token rows travel between them. One thread at a
+ * time. */
+struct limoe_ranks;
+
+/* kind "local": one rank, this process. kind "mpi": as many as mpirun started; loads the module limoe-mpi.so
+ * from the directory that LIMOE_MODULES names, else from the program's own, and calls MPI_Init: at most once
+ * in a process, by all ranks. LIMOE_UNSUPPORTED when there is no such kind or no module for it. A rank that
+ * is lost takes the others with it: MPI ends the whole job. */
+enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, struct limoe_error *err);
+uint32_t limoe_ranks_rank(const struct limoe_ranks *ranks); /* 0 … count - 1 */
+uint32_t limoe_ranks_count(const struct limoe_ranks *ranks);
+/* After its models, by all ranks: waits for them (MPI_Finalize). NULL is fine. */
+void limoe_ranks_close(struct limoe_ranks *ranks);
+
 /* ---- model
  * -------------------------------------------------------------------------------------------------- */
 
@@ -154,8 +171,17 @@ struct limoe_model;
 struct limoe_options {
     enum limoe_dtype dtype; /* 0: LIMOE_DTYPE_AUTO */
     uint32_t threads;       /* 0: as many as the process's affinity mask allows */
+    /* The model's experts are spread over these ranks, which must outlive it; NULL: one rank. Opening and
+     * embedding are then calls that every rank makes, in the same order. */
+    struct limoe_ranks *ranks;
+    const char *load_file; /* where experts lie, by a measured load (as limoe_rank_options.load); NULL:
+                              contiguously, and without copies */
+    uint64_t expert_bytes; /* with load_file: as limoe_rank_options.expert_bytes */
 };
 
+/* With ranks: a failure on one is a failure on all, and each one's message says whose it was. So are
+ * different files or different processors: all ranks must make the same model of what they read.
+ * LIMOE_UNSUPPORTED for "moe.capacity" on more than one rank. */
 enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *options,
                                    struct limoe_model **out, struct limoe_error *err);
 void limoe_model_close(struct limoe_model *model); /* NULL is fine */
@@ -169,6 +195,10 @@ uint32_t limoe_model_threads(const struct limoe_model *model);
  * and the backend. Where the files lie and how they are sharded does not matter. Made for telling models
  * apart, not for trusting them: no cryptographic hash. Lives as long as the model. */
 const char *limoe_model_fingerprint(const struct limoe_model *model);
+/* What this rank holds, as packed weights in memory: the dense part, its experts, and how many those are over
+ * all layers. Any pointer may be NULL. */
+void limoe_model_memory(const struct limoe_model *model, uint64_t *dense_bytes, uint64_t *expert_bytes,
+                        uint32_t *experts_held);
 
 /* Which experts took which token. Rows are the items' tokens end to end, in item order. Any pointer may be
  * NULL. After a failure, what was written or added is part of the truth: discard it. */
@@ -180,11 +210,20 @@ struct limoe_routing {
      * k is taken, in nats, summed over tokens and ADDED to what is there. Over the tokens of the modality it
      * is the mean: 0 where the router is certain, ln(experts) where it does not care. */
     double *entropy;
+    /* What the ranks' exchange took, for this rank; each is ADDED to what is there, nothing with one rank. */
+    uint64_t *rows_sent; /* [moe_layers]: assignments of its tokens to experts on other ranks */
+    /* [moe_layers]: bytes that it put on the wire: those rows, the results of the rows that others sent it,
+     * and for each expert of another rank a count. A row, and a result, is width elements of the dtype. */
+    uint64_t *bytes_sent;
+    uint64_t *exchange_ns; /* [moe_layers]: spent in exchanging, waiting for the other ranks included */
 };
 
 /* Embeds n items in one step: embeddings[n, embed], row i for item i, unit length. routing may be NULL.
  * Errors: LIMOE_INVALID names the item (a token id outside the vocabulary, a length of 0 or over the limit).
- */
+ *
+ * With ranks, each brings its own items, or none (n = 0), and gets their embeddings; routing is that of its
+ * own tokens. A rank whose items are refused takes part without any. Whoever runs out of memory once rows
+ * travel ends the job with a message: the other ranks could not be told, and would wait for ever. */
 enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limoe_item *items, size_t n,
                                     float *embeddings, const struct limoe_routing *routing,
                                     struct limoe_error *err);
@@ -241,7 +280,7 @@ struct limoe_rank {
     uint32_t experts; /* that it holds, over all layers */
 };
 
-struct limoe_ranks {
+struct limoe_placement {
     uint32_t ranks, layers, experts; /* layers = experts = 0 in a dense model */
     enum limoe_dtype dtype;          /* never AUTO */
     uint64_t expert_bytes;           /* of one expert of one layer */
@@ -252,11 +291,11 @@ struct limoe_ranks {
     double *imbalance;     /* [layers], with load: the busiest rank's rows over the mean; else NULL */
 };
 
-/* Free with limoe_ranks_free. */
+/* Free with limoe_placement_free. */
 enum limoe_status limoe_inspect_ranks(const struct limoe_inspection *inspection,
-                                      const struct limoe_rank_options *options, struct limoe_ranks **out,
+                                      const struct limoe_rank_options *options, struct limoe_placement **out,
                                       struct limoe_error *err);
-void limoe_ranks_free(struct limoe_ranks *ranks); /* NULL is fine */
+void limoe_placement_free(struct limoe_placement *ranks); /* NULL is fine */
 
 #ifdef __cplusplus
 }

@@ -13,6 +13,7 @@
 #include "fingerprint.h"
 #include "info.h"
 #include "layout.h"
+#include "place.h"
 #include "safetensors.h"
 #include "tokenizer.h"
 #include "weights.h"
@@ -23,6 +24,8 @@ struct limoe_model {
     struct kernels *k;
     struct weights weights;
     struct encoder *encoder;
+    uint64_t dense_bytes, expert_bytes; /* packed; expert_bytes of one expert of one layer */
+    uint32_t experts_held;
     char fingerprint[2 * FINGERPRINT_DIGITS + 1];
 };
 
@@ -48,6 +51,9 @@ enum limoe_status model_open_on(const char *dir, struct kernels *k, struct limoe
     if ((status = info_from_checkpoint(&m->config, checkpoint, &m->info, err)) ||
         (status = weights_load(&m->config, checkpoint, k, tensors, &m->weights, err)))
         goto out;
+    place_sizes(&m->config, k->dtype, safetensors_find(checkpoint, "text.token")->bytes, &m->dense_bytes,
+                &m->expert_bytes);
+    m->experts_held = m->config.moe.layers * m->config.moe.experts;
     fingerprint_add(tensors, limoe_dtype_name(k->dtype), NULL, 0);
     fingerprint_add(tensors, k->name, NULL, 0);
     fingerprint_digits(inputs, m->fingerprint);
@@ -101,6 +107,16 @@ uint32_t limoe_model_threads(const struct limoe_model *m) {
 
 const char *limoe_model_fingerprint(const struct limoe_model *m) {
     return m->fingerprint;
+}
+
+void limoe_model_memory(const struct limoe_model *m, uint64_t *dense_bytes, uint64_t *expert_bytes,
+                        uint32_t *experts_held) {
+    if (dense_bytes)
+        *dense_bytes = m->dense_bytes;
+    if (expert_bytes)
+        *expert_bytes = m->experts_held * m->expert_bytes;
+    if (experts_held)
+        *experts_held = m->experts_held;
 }
 
 static enum limoe_status check_image(const struct limoe_model *m, size_t i, const struct limoe_item *item,

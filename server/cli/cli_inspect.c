@@ -139,7 +139,7 @@ int cli_inspect(int argc, char **argv) {
     struct inspect_options asked = {0};
     struct options options;
     struct limoe_inspection *inspection = NULL;
-    struct limoe_ranks *ranks = NULL;
+    struct limoe_placement *ranks = NULL;
     struct arena *arena = arena_new();
     struct buffer out = {0};
     struct limoe_error err;
@@ -188,7 +188,7 @@ int cli_inspect(int argc, char **argv) {
 out:
     buffer_free(&out);
     arena_free(arena);
-    limoe_ranks_free(ranks);
+    limoe_placement_free(ranks);
     limoe_inspection_free(inspection);
     return status;
 }

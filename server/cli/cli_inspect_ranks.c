@@ -5,7 +5,7 @@
 
 #include "cli/table.h"
 
-static bool holds(const struct limoe_ranks *ranks, uint32_t rank, uint32_t layer, uint32_t expert) {
+static bool holds(const struct limoe_placement *ranks, uint32_t rank, uint32_t layer, uint32_t expert) {
     const uint32_t *first = ranks->first + (size_t)layer * ranks->experts + expert;
     for (uint32_t i = first[0]; i < first[1]; i++)
         if (ranks->owner[i] == rank)
@@ -14,7 +14,7 @@ static bool holds(const struct limoe_ranks *ranks, uint32_t rank, uint32_t layer
 }
 
 /* The rank's experts of a layer: "0-3, 7"; freed with buffer_free. */
-static void list_experts(const struct limoe_ranks *ranks, uint32_t rank, uint32_t layer, struct buffer *out) {
+static void list_experts(const struct limoe_placement *ranks, uint32_t rank, uint32_t layer, struct buffer *out) {
     for (uint32_t e = 0; e < ranks->experts; e++) {
         if (!holds(ranks, rank, layer, e))
             continue;
@@ -31,7 +31,7 @@ static void list_experts(const struct limoe_ranks *ranks, uint32_t rank, uint32_
 }
 
 /* In words where every layer is alike, else how many there are over all layers. NULL: no memory. */
-static const char *describe(const struct limoe_ranks *ranks, uint32_t rank, struct arena *arena) {
+static const char *describe(const struct limoe_placement *ranks, uint32_t rank, struct arena *arena) {
     struct buffer first = {0};
     const char *words = NULL;
     bool alike = true;
@@ -52,7 +52,7 @@ static const char *megabytes(struct arena *arena, uint64_t bytes) {
     return arena_print(arena, "%.1f MB", (double)bytes / 1e6);
 }
 
-static void print_imbalance(const struct limoe_ranks *ranks, struct buffer *out) {
+static void print_imbalance(const struct limoe_placement *ranks, struct buffer *out) {
     double worst = 1, sum = 0;
     if (!ranks->imbalance)
         return;
@@ -65,7 +65,7 @@ static void print_imbalance(const struct limoe_ranks *ranks, struct buffer *out)
                  worst, sum / ranks->layers);
 }
 
-bool cli_print_ranks(const struct limoe_ranks *ranks, struct arena *arena, struct buffer *out) {
+bool cli_print_ranks(const struct limoe_placement *ranks, struct arena *arena, struct buffer *out) {
     enum { COLUMNS = 5 };
     static const bool right[COLUMNS] = {true, false, true, true, true};
     static const char *const heads[COLUMNS] = {"rank", "experts", "their weights", "dense weights", "in all"};

@@ -233,7 +233,7 @@ void answer_models(struct buffer *out, const struct answer_model *models, size_t
 }
 
 /* "ranks": what each holds; "placement": by layer and expert, the ranks that hold it. */
-static void member_ranks(struct buffer *out, const struct limoe_ranks *ranks) {
+static void member_ranks(struct buffer *out, const struct limoe_placement *ranks) {
     member_string(out, "dtype", limoe_dtype_name(ranks->dtype));
     member_unsigned(out, "expert_bytes", ranks->expert_bytes);
     buffer_string(out, ",\"ranks\":[");
@@ -274,7 +274,7 @@ static void member_ranks(struct buffer *out, const struct limoe_ranks *ranks) {
 }
 
 void answer_inspection(struct buffer *out, const struct limoe_inspection *inspection,
-                       const struct limoe_ranks *ranks) {
+                       const struct limoe_placement *ranks) {
     buffer_string(out, "{\"id\":");
     buffer_json_string(out, inspection->info.name);
     buffer_string(out, ",\"object\":\"model_directory\"");

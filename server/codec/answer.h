@@ -36,7 +36,7 @@ struct answer_model {
 void answer_model(struct buffer *out, const struct answer_model *model);             /* one model */
 void answer_models(struct buffer *out, const struct answer_model *models, size_t n); /* the list */
 void answer_inspection(struct buffer *out, const struct limoe_inspection *inspection,
-                       const struct limoe_ranks *ranks); /* limoe inspect --json */
+                       const struct limoe_placement *ranks); /* limoe inspect --json */
 
 void answer_error(struct buffer *out, const struct api_error *error);
 

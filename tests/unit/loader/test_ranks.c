@@ -41,7 +41,7 @@ static void test_bytes(void **state) {
         struct limoe_inspection *i = inspect_tiny(*state, "BF16");
         const struct limoe_rank_options options = {.ranks = 2,
                                                    .dtype = bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32};
-        struct limoe_ranks *ranks = NULL;
+        struct limoe_placement *ranks = NULL;
         assert_int_equal(limoe_inspect_ranks(i, &options, &ranks, NULL), LIMOE_OK);
         const uint64_t expert = packed(bf16, MLP, WIDTH) + packed(bf16, WIDTH, MLP) + 4 * (MLP + WIDTH);
         const uint64_t attention =
@@ -64,15 +64,15 @@ static void test_bytes(void **state) {
             assert_int_equal(ranks->first[e], e);
         for (uint32_t e = 0; e < EXPERTS; e++)
             assert_int_equal(ranks->owner[e], e >= 2);
-        limoe_ranks_free(ranks);
+        limoe_placement_free(ranks);
         limoe_inspection_free(i);
     }
-    limoe_ranks_free(NULL);
+    limoe_placement_free(NULL);
 }
 
 static void test_numbers_of_ranks(void **state) {
     struct limoe_inspection *i = inspect_tiny(*state, "F32");
-    struct limoe_ranks *ranks = NULL;
+    struct limoe_placement *ranks = NULL;
     struct limoe_error err;
     for (uint32_t n = 1; n <= 9; n++) {
         const struct limoe_rank_options options = {.ranks = n};
@@ -82,7 +82,7 @@ static void test_numbers_of_ranks(void **state) {
         for (uint32_t r = 0; r < n; r++)
             experts += ranks->rank[r].experts;
         assert_int_equal(experts, EXPERTS);
-        limoe_ranks_free(ranks);
+        limoe_placement_free(ranks);
     }
     const struct limoe_rank_options none = {.load = "unread"}, many = {.ranks = 1025};
     expect_failure("no ranks", limoe_inspect_ranks(i, &none, &ranks, &err), &err, LIMOE_INVALID,
@@ -96,7 +96,7 @@ static void test_numbers_of_ranks(void **state) {
 static void test_by_load(void **state) {
     static const char load[] = "{\"format\":\"limoe-load-1\",\"load\":[[0,100,10,10,0]]}";
     struct limoe_inspection *i = inspect_tiny(*state, "F32");
-    struct limoe_ranks *ranks = NULL;
+    struct limoe_placement *ranks = NULL;
     struct limoe_error err;
     char path[4200];
     snprintf(path, sizeof path, "%s/load.json", (const char *)*state);
@@ -107,7 +107,7 @@ static void test_by_load(void **state) {
     assert_int_equal(ranks->first[EXPERTS], 6); /* three slots a rank: one is left for a copy of expert 1 */
     assert_int_equal(ranks->first[2] - ranks->first[1], 2);
     assert_true(ranks->imbalance[0] >= 1 && ranks->imbalance[0] < 1.17);
-    limoe_ranks_free(ranks);
+    limoe_placement_free(ranks);
 
     options.expert_bytes = 3 * expert - 1;
     expect_failure("budget", limoe_inspect_ranks(i, &options, &ranks, &err), &err, LIMOE_INVALID,
@@ -115,7 +115,7 @@ static void test_by_load(void **state) {
     options.expert_bytes = UINT64_MAX;
     assert_int_equal(limoe_inspect_ranks(i, &options, &ranks, NULL), LIMOE_OK);
     assert_int_equal(ranks->first[EXPERTS], 6); /* a second copy evened it: no memory is spent for nothing */
-    limoe_ranks_free(ranks);
+    limoe_placement_free(ranks);
 
     options.load = "/nowhere/load.json";
     expect_failure("no file", limoe_inspect_ranks(i, &options, &ranks, &err), &err, LIMOE_NOT_FOUND,

@@ -174,7 +174,7 @@ static void inspections_with_ranks(void **state) {
     const uint32_t first[] = {0, 1, 3, 4, 5}, owner[] = {0, 0, 1, 1, 0};
     struct limoe_rank rank[] = {{10, 6, 3}, {10, 4, 2}};
     double imbalance[] = {1, 1.25};
-    struct limoe_ranks ranks = {.ranks = 2,
+    struct limoe_placement ranks = {.ranks = 2,
                                 .layers = 2,
                                 .experts = 2,
                                 .dtype = LIMOE_BFLOAT16,
