@@ -169,7 +169,7 @@ static void run_tower(void *context) {
         o->dispatch(k, t->norm, t->plan, EXPERTS, rows, WIDTH, t->sorted);
         o->grouped_linear(k, b->fc1, t->plan.offset, t->sorted, rows, KERNELS_GELU_TANH, t->hidden);
         o->grouped_linear(k, b->fc2, t->plan.offset, t->hidden, rows, KERNELS_STORE, t->answer);
-        o->combine(k, t->answer, t->plan, t->gate, rows, 1, WIDTH, t->x);
+        o->combine(k, t->answer, t->plan, t->expert, t->gate, rows, 1, WIDTH, t->x);
     }
 }
 

@@ -12,9 +12,10 @@
 #include "kernels.h"
 
 struct experts {
-    struct kernels_matrix *fc1; /* experts x [mlp, width] */
-    struct kernels_matrix *fc2; /* experts x [width, mlp] */
-    uint32_t count, width, mlp, top_k;
+    struct kernels_matrix *fc1; /* count x [mlp, width] */
+    struct kernels_matrix *fc2; /* count x [width, mlp] */
+    uint32_t count,             /* experts here */
+        width, mlp, top_k;
     enum kernels_epilogue activation;
 };
 
@@ -23,10 +24,10 @@ struct experts_scratch {
     void *hidden; /* act [slots, mlp] */
 };
 
-/* x[r] += sum over r's experts e of gate * fc2_e(activation(fc1_e(h[r]))). h act [rows, width], gate
- * [rows, top_k], x [rows, width]; scratch has room for rows * top_k slots. */
+/* x[r] += sum over r's experts e of gate * fc2_e(activation(fc1_e(h[r]))). h act [rows, width], expert
+ * and gate [rows, top_k], x [rows, width]; scratch has room for rows * top_k slots. */
 void experts_forward(struct kernels *k, const struct experts *experts, const void *h,
-                     struct kernels_plan plan, const float *gate, size_t rows, struct experts_scratch scratch,
-                     float *x);
+                     struct kernels_plan plan, const int32_t *expert, const float *gate, size_t rows,
+                     struct experts_scratch scratch, float *x);
 
 #endif

@@ -261,10 +261,13 @@ uint32_t placement_copies(const struct placement *p, uint32_t layer, uint32_t ex
 }
 
 /* The expert is added so that the first tokens of short sequences do not all go to the lowest ranks. */
+uint32_t placement_copy(const struct placement *p, uint32_t layer, uint32_t expert, uint32_t position) {
+    const uint32_t *first = p->first + (size_t)layer * p->shape.experts + expert;
+    return first[0] + (uint32_t)(((uint64_t)position + expert) % (first[1] - first[0]));
+}
+
 uint32_t placement_owner(const struct placement *p, uint32_t layer, uint32_t expert, uint32_t position) {
-    uint32_t n;
-    const uint32_t *owner = owners(p, layer, expert, &n);
-    return owner[((uint64_t)position + expert) % n];
+    return p->owner[placement_copy(p, layer, expert, position)];
 }
 
 bool placement_holds(const struct placement *p, uint32_t rank, uint32_t layer, uint32_t expert) {

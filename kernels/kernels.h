@@ -148,10 +148,10 @@ struct kernels_ops {
     /* out_act[s] = in_act[source[s]] for each slot s < offset[experts]; rows of `width`. */
     void (*dispatch)(struct kernels *k, const void *in_act, struct kernels_plan plan, uint32_t experts,
                      size_t max_slots, uint32_t width, void *out_act);
-    /* x[r] += sum over r's assignments, in ascending slot (so ascending expert), of gate * y_act[slot]; the
-     * sum is made first, then added to x. */
-    void (*combine)(struct kernels *k, const void *y_act, struct kernels_plan plan, const float *gate,
-                    size_t rows, uint32_t top_k, uint32_t width, float *x);
+    /* x[r] += sum over r's assignments, in ascending expert, of gate * y_act[slot]; the sum is made first,
+     * then added to x. expert, gate [rows, top_k]; the slots may be in another order than the experts. */
+    void (*combine)(struct kernels *k, const void *y_act, struct kernels_plan plan, const int32_t *expert,
+                    const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x);
 
     /* ---- reading the answer ---- */
 

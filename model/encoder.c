@@ -6,6 +6,9 @@
  *
  * One tower serves both modalities; only the first and the last line know which is which.
  *
+ * With several ranks each has its own sequences, and all of this is done by each on its own but for the sum
+ * over experts, for which rows travel (experts/sharded.h).
+ *
  * The encoder owns the workspace and the packed step; config, weights and kernels are borrowed. It runs on
  * the caller's thread, and the kernels bring their own threads.
  */
@@ -18,6 +21,7 @@
 #include "capacity.h"
 #include "error.h"
 #include "plan.h"
+#include "sharded.h"
 #include "step.h"
 #include "workspace.h"
 
@@ -29,6 +33,8 @@ struct encoder {
     const struct config *config;
     struct kernels *k;
     const struct weights *weights;
+    const struct exchange *ranks;
+    struct sharded *sharded; /* NULL: one rank, or a dense model */
     enum kernels_epilogue activation;
     struct step step;
     struct workspace work;
@@ -41,7 +47,8 @@ struct routing_sink {
 };
 
 enum limoe_status encoder_create(const struct config *config, struct kernels *k,
-                                 const struct weights *weights, struct encoder **out,
+                                 const struct weights *weights, const struct exchange *ranks,
+                                 const struct placement *placement, struct encoder **out,
                                  struct limoe_error *err) {
     static const enum kernels_epilogue activation[] = {[CONFIG_GELU_TANH] = KERNELS_GELU_TANH,
                                                        [CONFIG_GELU] = KERNELS_GELU_ERF,
@@ -53,9 +60,13 @@ enum limoe_status encoder_create(const struct config *config, struct kernels *k,
     e->config = config;
     e->k = k;
     e->weights = weights;
+    e->ranks = ranks;
     e->activation = activation[config->activation];
     /* All that a step can need, at once: what is not touched is not resident, and nothing is moved later. */
     enum limoe_status status = workspace_reserve(&e->work, k, config, STEP_ROWS, STEP_ROWS, err);
+    if (!status && ranks->ranks > 1 && config->moe.layers)
+        status = sharded_create(k, ranks, placement, config->width, config->mlp, config->moe.top_k,
+                                &e->sharded, err);
     if (status) {
         encoder_destroy(e);
         *out = NULL;
@@ -66,6 +77,7 @@ enum limoe_status encoder_create(const struct config *config, struct kernels *k,
 void encoder_destroy(struct encoder *e) {
     if (!e)
         return;
+    sharded_destroy(e->sharded);
     workspace_release(&e->work, e->k);
     step_free(&e->step);
     free(e);
@@ -190,6 +202,42 @@ static void report_entropy(struct encoder *e, size_t layer, double *entropy) {
     entropy[LIMOE_TEXT] += sum_rows(w->host_entropy + s->image_rows, s->text_rows);
 }
 
+/* Sends the rows to their experts, wherever those are, and adds what they make of them. */
+static void run_experts(struct encoder *e, const struct weights_block *b, size_t layer,
+                        const struct routing_sink *sink) {
+    const struct config *c = e->config;
+    const struct step *s = &e->step;
+    struct workspace *w = &e->work;
+    const size_t rows = step_rows(s);
+    const struct experts experts = {.fc1 = b->fc1,
+                                    .fc2 = b->fc2,
+                                    .count = b->held,
+                                    .width = c->width,
+                                    .mlp = c->mlp,
+                                    .top_k = c->moe.top_k,
+                                    .activation = e->activation};
+    if (!e->sharded) {
+        const struct experts_scratch scratch = {.rows = w->slots, .hidden = w->hidden};
+        e->k->ops->plan(e->k, w->expert, rows, c->moe.experts, c->moe.top_k, w->plan);
+        experts_forward(e->k, &experts, w->h, w->plan, w->expert, w->gate, rows, scratch, w->x);
+        return;
+    }
+    const struct sharded_rows own = {.h = w->h,
+                                     .expert = w->expert,
+                                     .gate = w->gate,
+                                     .start = s->start,
+                                     .sequences = s->images + s->texts,
+                                     .rows = rows};
+    struct sharded_traffic traffic = {0};
+    sharded_forward(e->sharded, (uint32_t)layer, &experts, &own, w->x, &traffic);
+    if (sink->to && sink->to->rows_sent)
+        sink->to->rows_sent[layer] += traffic.rows;
+    if (sink->to && sink->to->bytes_sent)
+        sink->to->bytes_sent[layer] += traffic.bytes;
+    if (sink->to && sink->to->exchange_ns)
+        sink->to->exchange_ns[layer] += traffic.ns;
+}
+
 /* x += sum over a token's experts of gate * Expert(LN(x)) */
 static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *b, size_t layer,
                                  const struct routing_sink *sink, struct limoe_error *err) {
@@ -203,14 +251,6 @@ static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *
                               .experts = c->moe.experts,
                               .top_k = c->moe.top_k,
                               .renormalize = c->moe.renormalize && !limited};
-    const struct experts experts = {.fc1 = b->fc1,
-                                    .fc2 = b->fc2,
-                                    .count = c->moe.experts,
-                                    .width = c->width,
-                                    .mlp = c->mlp,
-                                    .top_k = c->moe.top_k,
-                                    .activation = e->activation};
-    const struct experts_scratch scratch = {.rows = w->slots, .hidden = w->hidden};
 
     e->k->ops->layernorm(e->k, w->x, b->ln2.weight, b->ln2.bias, c->ln_eps, rows, c->width, w->h,
                          w->h32 == w->h ? NULL : w->h32);
@@ -224,8 +264,7 @@ static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *
         report_routing(e, layer, sink);
     if (sink->to && sink->to->entropy)
         report_entropy(e, layer, sink->to->entropy);
-    e->k->ops->plan(e->k, w->expert, rows, c->moe.experts, c->moe.top_k, w->plan);
-    experts_forward(e->k, &experts, w->h, w->plan, w->gate, rows, scratch, w->x);
+    run_experts(e, b, layer, sink);
     return LIMOE_OK;
 }
 
@@ -278,8 +317,9 @@ static enum limoe_status deliver(struct encoder *e, float *embeddings, struct li
     return LIMOE_OK;
 }
 
-static enum limoe_status run_step(struct encoder *e, float *embeddings, const struct routing_sink *sink,
-                                  struct limoe_error *err) {
+/* A step up to its embeddings, in the workspace. */
+static enum limoe_status compute(struct encoder *e, const struct routing_sink *sink,
+                                 struct limoe_error *err) {
     const struct step *s = &e->step;
     size_t layer = 0;
     enum limoe_status status =
@@ -296,9 +336,20 @@ static enum limoe_status run_step(struct encoder *e, float *embeddings, const st
             return status;
     }
     project(e);
-    return deliver(e, embeddings, err);
+    return LIMOE_OK;
 }
 
+/* A step without sequences: others' rows come to the experts here. */
+static void serve_others(struct encoder *e, const struct routing_sink *sink) {
+    size_t layer = 0;
+    for (uint32_t i = 0; e->sharded && i < e->weights->blocks; i++) {
+        if (e->weights->block[i].moe)
+            run_experts(e, &e->weights->block[i], layer++, sink);
+    }
+}
+
+/* What one rank cannot do in a step, the others wait for; what is wrong with its embeddings is its own
+ * business, and it stays for the steps to come. */
 enum limoe_status encoder_embed(struct encoder *e, const struct limoe_item *items, size_t n,
                                 float *embeddings, const struct limoe_routing *routing,
                                 struct limoe_error *err) {
@@ -307,12 +358,25 @@ enum limoe_status encoder_embed(struct encoder *e, const struct limoe_item *item
     for (size_t i = 0; i < n; i++)
         sink.rows += items[i].length;
     struct step_cursor cursor = {0};
-    for (;;) {
+    enum limoe_status answer = LIMOE_OK;
+    uint64_t steps = step_count(items, n, max_rows);
+    e->ranks->ops->largest(e->ranks, &steps, 1);
+    for (uint64_t i = 0; i < steps; i++) {
+        struct limoe_error failure;
         bool more;
-        enum limoe_status status = step_next(&e->step, &cursor, items, n, max_rows, &more, err);
+        enum limoe_status status = step_next(&e->step, &cursor, items, n, max_rows, &more, &failure);
         if (!status && more)
-            status = run_step(e, embeddings, &sink, err);
-        if (status || !more)
-            return status;
+            status = compute(e, &sink, &failure);
+        else if (!status)
+            serve_others(e, &sink);
+        if (status && e->ranks->ranks > 1)
+            e->ranks->ops->end(e->ranks, failure.message);
+        if (!status && more)
+            status = deliver(e, embeddings, &failure);
+        if (status && !answer)
+            answer = limoe_fail(err, status, "%s", failure.message);
+        if (answer && e->ranks->ranks == 1)
+            return answer;
     }
+    return answer;
 }

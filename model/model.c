@@ -5,11 +5,16 @@
  */
 #include "model.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "agree.h"
 #include "config.h"
+#include "digests.h"
 #include "encoder.h"
 #include "error.h"
+#include "exchange.h"
 #include "fingerprint.h"
 #include "info.h"
 #include "layout.h"
@@ -22,47 +27,118 @@ struct limoe_model {
     struct config config;
     struct limoe_info info; /* its strings are config's */
     struct kernels *k;
+    const struct exchange *ranks;
+    struct placement placement;
     struct weights weights;
     struct encoder *encoder;
     uint64_t dense_bytes, expert_bytes; /* packed; expert_bytes of one expert of one layer */
-    uint32_t experts_held;
     char fingerprint[2 * FINGERPRINT_DIGITS + 1];
 };
 
-enum limoe_status model_open_on(const char *dir, struct kernels *k, struct limoe_model **out,
-                                struct limoe_error *err) {
+/* What opening needs on the way. */
+struct opening {
+    struct safetensors *checkpoint;
+    struct digests digests;
+    struct terms terms;
+};
+
+/* All that is known before weights are read. */
+static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
+                                      const struct limoe_options *options, struct opening *o,
+                                      struct limoe_error *err) {
+    const struct place_options place = {m->ranks->ranks, options->load_file, options->expert_bytes};
+    struct fingerprint *inputs = NULL;
     enum limoe_status status;
+    if ((status = fingerprint_create(&inputs, err)) || (status = config_load(dir, &m->config, inputs, err)) ||
+        (status = tokenizer_fingerprint(dir, inputs, err)) ||
+        (status = safetensors_open(dir, &o->checkpoint, err)) ||
+        (status = layout_check(&m->config, o->checkpoint, err)))
+        goto out;
+    fingerprint_digits(inputs, m->fingerprint);
+    info_from_config(&m->config, &m->info);
+    if ((status = info_from_checkpoint(&m->config, o->checkpoint, &m->info, err)))
+        goto out;
+    if (m->ranks->ranks > 1 && m->config.moe.capacity != 0) {
+        status = limoe_fail(err, LIMOE_UNSUPPORTED,
+                            "\"%s\" has \"moe.capacity\", whose groups run through a whole call; it works on "
+                            "1 rank, not on %u",
+                            m->info.name, m->ranks->ranks);
+        goto out;
+    }
+    place_sizes(&m->config, m->k->dtype, safetensors_find(o->checkpoint, "text.token")->bytes,
+                &m->dense_bytes, &m->expert_bytes);
+    if ((status = place_experts(&m->config, &place, m->expert_bytes, &m->placement, NULL, err)) ||
+        (status = digests_create(&m->config, &o->digests, err)))
+        goto out;
+    snprintf(o->terms.backend, sizeof o->terms.backend, "%s", m->k->name);
+    memcpy(o->terms.inputs, m->fingerprint, sizeof o->terms.inputs);
+    o->terms.dtype = m->k->dtype;
+    o->terms.placement = agree_digest(&m->placement);
+out:
+    fingerprint_free(inputs);
+    return status;
+}
+
+static enum limoe_status read_weights(struct limoe_model *m, struct opening *o, struct limoe_error *err) {
+    enum limoe_status status = weights_load(&m->config, o->checkpoint, m->k, &m->placement, m->ranks->rank,
+                                            &o->digests, &m->weights, err);
+    return status ? status
+                  : encoder_create(&m->config, m->k, &m->weights, m->ranks, &m->placement, &m->encoder, err);
+}
+
+/* The fingerprint of what all ranks have read, once it is known that they have read the same. `status` is how
+ * reading went here. */
+static enum limoe_status name_weights(struct limoe_model *m, struct opening *o, enum limoe_status status,
+                                      struct limoe_error *err) {
+    char name[96];
+    const size_t bytes = o->digests.count * sizeof *o->digests.value;
+    struct fingerprint *tensors = NULL;
+    uint64_t *all = malloc(bytes);
+    if (!status && (!all || fingerprint_create(&tensors, err)))
+        status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu digests", o->digests.count);
+    if ((status = agree(m->ranks, status, NULL, err)))
+        goto out;
+    memcpy(all, o->digests.value, bytes);
+    m->ranks->ops->largest(m->ranks, all, o->digests.count);
+    if (digests_differ(&o->digests, all, name))
+        status = limoe_fail(err, LIMOE_INVALID,
+                            "%s is not the same as another rank's; all must read the same", name);
+    if ((status = agree(m->ranks, status, NULL, err)))
+        goto out;
+    fingerprint_add(tensors, "digests", all, bytes);
+    fingerprint_add(tensors, limoe_dtype_name(m->k->dtype), NULL, 0);
+    fingerprint_add(tensors, m->k->name, NULL, 0);
+    fingerprint_digits(tensors, m->fingerprint + FINGERPRINT_DIGITS);
+out:
+    fingerprint_free(tensors);
+    free(all);
+    return status;
+}
+
+enum limoe_status model_open_on(const char *dir, struct kernels *k, const struct limoe_options *options,
+                                struct limoe_model **out, struct limoe_error *err) {
+    struct limoe_error own; /* the other ranks are told of it, whoever does not want it here */
+    const struct exchange *ranks = exchange_of(options->ranks);
+    struct opening o = {.terms = agree_terms()};
+    enum limoe_status status;
+    err = err ? err : &own;
     *out = NULL;
     struct limoe_model *m = calloc(1, sizeof *m);
     if (!m) {
         k->ops->destroy(k);
-        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a model");
+        status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a model");
+        return agree(ranks, status, &o.terms, err);
     }
     m->k = k;
-    struct safetensors *checkpoint = NULL;
-    struct fingerprint *inputs = NULL, *tensors = NULL; /* its first digits and the others */
-    if ((status = fingerprint_create(&inputs, err)) || (status = fingerprint_create(&tensors, err)) ||
-        (status = config_load(dir, &m->config, inputs, err)) ||
-        (status = tokenizer_fingerprint(dir, inputs, err)) ||
-        (status = safetensors_open(dir, &checkpoint, err)) ||
-        (status = layout_check(&m->config, checkpoint, err)))
+    m->ranks = ranks;
+    status = read_headers(m, dir, options, &o, err);
+    if ((status = agree(ranks, status, &o.terms, err)))
         goto out;
-    info_from_config(&m->config, &m->info);
-    if ((status = info_from_checkpoint(&m->config, checkpoint, &m->info, err)) ||
-        (status = weights_load(&m->config, checkpoint, k, tensors, &m->weights, err)))
-        goto out;
-    place_sizes(&m->config, k->dtype, safetensors_find(checkpoint, "text.token")->bytes, &m->dense_bytes,
-                &m->expert_bytes);
-    m->experts_held = m->config.moe.layers * m->config.moe.experts;
-    fingerprint_add(tensors, limoe_dtype_name(k->dtype), NULL, 0);
-    fingerprint_add(tensors, k->name, NULL, 0);
-    fingerprint_digits(inputs, m->fingerprint);
-    fingerprint_digits(tensors, m->fingerprint + FINGERPRINT_DIGITS);
-    status = encoder_create(&m->config, k, &m->weights, &m->encoder, err);
+    status = read_weights(m, &o, err);
+    status = name_weights(m, &o, status, err);
 out:
-    safetensors_close(checkpoint);
-    fingerprint_free(tensors);
-    fingerprint_free(inputs);
+    digests_free(&o.digests);
+    safetensors_close(o.checkpoint);
     if (status)
         limoe_model_close(m);
     else
@@ -74,10 +150,16 @@ enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *
                                    struct limoe_model **out, struct limoe_error *err) {
     static const struct limoe_options defaults = {0};
     const struct limoe_options *o = options ? options : &defaults;
+    struct limoe_error own;
     struct kernels *k;
+    err = err ? err : &own;
     *out = NULL;
     enum limoe_status status = kernels_cpu_create(o->dtype, o->threads, &k, err);
-    return status ? status : model_open_on(dir, k, out, err);
+    if (status) {
+        const struct terms terms = agree_terms();
+        return agree(exchange_of(o->ranks), status, &terms, err);
+    }
+    return model_open_on(dir, k, o, out, err);
 }
 
 void limoe_model_close(struct limoe_model *m) {
@@ -85,6 +167,7 @@ void limoe_model_close(struct limoe_model *m) {
         return;
     encoder_destroy(m->encoder);
     weights_free(m->k, &m->weights);
+    placement_free(&m->placement);
     m->k->ops->destroy(m->k);
     free(m);
 }
@@ -111,12 +194,15 @@ const char *limoe_model_fingerprint(const struct limoe_model *m) {
 
 void limoe_model_memory(const struct limoe_model *m, uint64_t *dense_bytes, uint64_t *expert_bytes,
                         uint32_t *experts_held) {
+    uint32_t held = 0;
+    for (uint32_t layer = 0; layer < m->placement.shape.layers; layer++)
+        held += placement_held(&m->placement, m->ranks->rank, layer);
     if (dense_bytes)
         *dense_bytes = m->dense_bytes;
     if (expert_bytes)
-        *expert_bytes = m->experts_held * m->expert_bytes;
+        *expert_bytes = held * m->expert_bytes;
     if (experts_held)
-        *experts_held = m->experts_held;
+        *experts_held = held;
 }
 
 static enum limoe_status check_image(const struct limoe_model *m, size_t i, const struct limoe_item *item,
@@ -175,5 +261,8 @@ enum limoe_status limoe_model_embed(struct limoe_model *m, const struct limoe_it
                                     float *embeddings, const struct limoe_routing *routing,
                                     struct limoe_error *err) {
     enum limoe_status status = check_items(m, items, n, err);
-    return status ? status : encoder_embed(m->encoder, items, n, embeddings, routing, err);
+    if (!status || m->ranks->ranks == 1)
+        return status ? status : encoder_embed(m->encoder, items, n, embeddings, routing, err);
+    encoder_embed(m->encoder, NULL, 0, NULL, routing, NULL); /* the other ranks count on this one */
+    return status;
 }

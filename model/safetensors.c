@@ -362,10 +362,15 @@ enum limoe_status safetensors_expect(const struct safetensors *st, const char *n
 
 enum limoe_status safetensors_read(const struct safetensors *st, const struct tensor *t, void *to,
                                    struct limoe_error *err) {
+    return safetensors_read_part(st, t, 0, t->bytes, to, err);
+}
+
+enum limoe_status safetensors_read_part(const struct safetensors *st, const struct tensor *t, size_t offset,
+                                        size_t bytes, void *to, struct limoe_error *err) {
     if (st->memory) {
-        memcpy(to, st->memory + t->offset, t->bytes);
+        memcpy(to, st->memory + t->offset + offset, bytes);
         return LIMOE_OK;
     }
     const struct file *f = &st->file[t->file];
-    return file_read_at(f->fd, f->name, t->offset, to, t->bytes, err);
+    return file_read_at(f->fd, f->name, t->offset + offset, to, bytes, err);
 }

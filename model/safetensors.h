@@ -62,4 +62,8 @@ enum limoe_status safetensors_expect(const struct safetensors *st, const char *n
 enum limoe_status safetensors_read(const struct safetensors *st, const struct tensor *t, void *to,
                                    struct limoe_error *err);
 
+/* The same of a part: to[bytes], from byte `offset` of the tensor on; offset + bytes <= t->bytes. */
+enum limoe_status safetensors_read_part(const struct safetensors *st, const struct tensor *t, size_t offset,
+                                        size_t bytes, void *to, struct limoe_error *err);
+
 #endif

@@ -71,31 +71,50 @@ static void append(struct step *s, const struct step_cursor *c, const struct lim
     s->text_rows += item->length;
 }
 
+/* What the next step takes. */
+struct extent {
+    size_t sequences, rows, tokens;
+};
+
+static struct extent measure(struct step_cursor *cursor, const struct limoe_item *items, size_t n,
+                             size_t max_rows) {
+    struct extent e = {0};
+    const struct limoe_item *item;
+    while ((item = peek(cursor, items, n)) && (e.sequences == 0 || e.rows + item->length <= max_rows)) {
+        e.sequences++;
+        e.rows += item->length;
+        e.tokens += item->modality == LIMOE_TEXT ? item->length : 0;
+        advance(cursor, item);
+    }
+    return e;
+}
+
+uint64_t step_count(const struct limoe_item *items, size_t n, size_t max_rows) {
+    struct step_cursor cursor = {0};
+    uint64_t steps = 0;
+    while (measure(&cursor, items, n, max_rows).sequences > 0)
+        steps++;
+    return steps;
+}
+
 enum limoe_status step_next(struct step *s, struct step_cursor *cursor, const struct limoe_item *items,
                             size_t n, size_t max_rows, bool *more, struct limoe_error *err) {
-    size_t sequences = 0, rows = 0, tokens = 0;
-    const struct limoe_item *item;
     struct step_cursor ahead = *cursor;
-    while ((item = peek(&ahead, items, n)) && (sequences == 0 || rows + item->length <= max_rows)) {
-        sequences++;
-        rows += item->length;
-        tokens += item->modality == LIMOE_TEXT ? item->length : 0;
-        advance(&ahead, item);
-    }
-    *more = sequences > 0;
+    const struct extent next = measure(&ahead, items, n, max_rows);
+    s->images = s->texts = s->image_rows = s->text_rows = 0;
+    *more = next.sequences > 0;
     if (!*more)
         return LIMOE_OK;
-    if (rows > UINT32_MAX)
-        return limoe_fail(err, LIMOE_TOO_LARGE, "a step of %zu tokens, at most %u are possible", rows,
+    if (next.rows > UINT32_MAX)
+        return limoe_fail(err, LIMOE_TOO_LARGE, "a step of %zu tokens, at most %u are possible", next.rows,
                           UINT32_MAX);
-    enum limoe_status status = reserve(s, sequences, tokens, err);
+    enum limoe_status status = reserve(s, next.sequences, next.tokens, err);
     if (status)
         return status;
 
-    s->images = s->texts = s->image_rows = s->text_rows = 0;
     s->start[0] = 0;
-    for (size_t i = 0; i < sequences; i++) {
-        item = peek(cursor, items, n);
+    for (size_t i = 0; i < next.sequences; i++) {
+        const struct limoe_item *item = peek(cursor, items, n);
         append(s, cursor, item);
         advance(cursor, item);
     }

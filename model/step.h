@@ -33,8 +33,11 @@ struct step_cursor {
     size_t item_row; /* the rows of those items */
 };
 
+/* How many times step_next will find something. */
+uint64_t step_count(const struct limoe_item *items, size_t n, size_t max_rows);
+
 /* Packs what follows the cursor, up to max_rows rows but at least one sequence, and moves the cursor on.
- * *more is false, and nothing packed, at the end. Items must have been checked. */
+ * *more is false, and the step empty, at the end. Items must have been checked. */
 enum limoe_status step_next(struct step *step, struct step_cursor *cursor, const struct limoe_item *items,
                             size_t n, size_t max_rows, bool *more, struct limoe_error *err);
 

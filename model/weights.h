@@ -5,11 +5,12 @@
 #include <stdbool.h>
 
 #include "config.h"
-#include "fingerprint.h"
+#include "digests.h"
 #include "gate.h"
 #include "kernels.h"
 #include "limoe.h"
 #include "mlp.h"
+#include "placement.h"
 #include "safetensors.h"
 
 struct weights_norm {
@@ -21,11 +22,12 @@ struct weights_block {
     struct kernels_matrix *qkv;         /* [3 width, width] */
     struct kernels_matrix *out;         /* [width, width] */
     struct weights_norm q_norm, k_norm; /* [width / heads], with "qk_norm" */
-    /* A dense block's MLP is fc1 and fc2; a MoE block's are stacks of them, one to an expert, and a router.
-     */
+    /* A dense block's MLP is fc1 and fc2; a MoE block's are stacks of them, one to an expert that is held
+     * here, and a router. */
     bool moe;
-    struct kernels_matrix *fc1; /* [mlp, width], or experts of them */
-    struct kernels_matrix *fc2; /* [width, mlp], or experts of them */
+    uint32_t held;              /* experts here; 0: there is no stack */
+    struct kernels_matrix *fc1; /* [mlp, width], or held of them */
+    struct kernels_matrix *fc2; /* [width, mlp], or held of them */
     float *router;              /* [experts, width] */
 };
 
@@ -45,11 +47,12 @@ struct weights {
     struct weights_norm ln; /* the final one */
 };
 
-/* Packs a checkpoint that layout_check has passed, and adds each tensor to `fingerprint`. Nothing of st is
- * needed afterwards. On failure *weights is freed and empty. */
+/* Packs what `rank` needs of a checkpoint that layout_check has passed: the dense part, and the experts that
+ * it holds; others are not read. Notes in `digests` what was. Nothing of st is needed afterwards. On failure
+ * *weights is freed and empty. */
 enum limoe_status weights_load(const struct config *config, const struct safetensors *st, struct kernels *k,
-                               struct fingerprint *fingerprint, struct weights *weights,
-                               struct limoe_error *err);
+                               const struct placement *placement, uint32_t rank, struct digests *digests,
+                               struct weights *weights, struct limoe_error *err);
 void weights_free(struct kernels *k, struct weights *weights); /* an empty one is fine */
 
 #endif

@@ -95,8 +95,8 @@ void cpu_plan(struct kernels *k, const int32_t *expert, size_t rows, uint32_t ex
               struct kernels_plan plan);
 void cpu_dispatch(struct kernels *k, const void *in, struct kernels_plan plan, uint32_t experts,
                   size_t max_slots, uint32_t width, void *out);
-void cpu_combine(struct kernels *k, const void *y, struct kernels_plan plan, const float *gate, size_t rows,
-                 uint32_t top_k, uint32_t width, float *x);
+void cpu_combine(struct kernels *k, const void *y, struct kernels_plan plan, const int32_t *expert,
+                 const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x);
 
 /* norm.c */
 void cpu_layernorm(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,

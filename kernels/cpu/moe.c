@@ -217,6 +217,7 @@ struct combine_job {
     const struct cpu *self;
     const void *y;
     struct kernels_plan plan;
+    const int32_t *expert;
     const float *gate;
     size_t rows;
     uint32_t top_k, width, chunks;
@@ -230,36 +231,37 @@ static void combine_chunk(void *context, uint32_t chunk, uint32_t thread) {
     chunk_range(job->rows, chunk, job->chunks, &first, &last);
     const void **y = self->scratch[thread];
     float *gate = (float *)(y + job->top_k);
-    uint32_t *slot = (uint32_t *)(gate + job->top_k);
+    int32_t *expert = (int32_t *)(gate + job->top_k);
     for (size_t r = first; r < last; r++) {
         uint32_t terms = 0;
         for (size_t a = r * job->top_k; a < (r + 1) * job->top_k; a++) {
-            uint32_t s = job->plan.slot[a], i = terms;
-            if (s == KERNELS_DROPPED)
+            uint32_t i = terms;
+            if (job->plan.slot[a] == KERNELS_DROPPED)
                 continue;
-            for (; i > 0 && slot[i - 1] > s; i--) { /* insertion, by ascending slot */
-                slot[i] = slot[i - 1];
+            for (; i > 0 && expert[i - 1] > job->expert[a]; i--) { /* insertion, by ascending expert */
+                expert[i] = expert[i - 1];
                 gate[i] = gate[i - 1];
+                y[i] = y[i - 1];
             }
-            slot[i] = s;
+            expert[i] = job->expert[a];
             gate[i] = job->gate[a];
+            y[i] = act_row(self, job->y, job->plan.slot[a], job->width);
             terms++;
         }
-        for (uint32_t i = 0; i < terms; i++)
-            y[i] = act_row(self, job->y, slot[i], job->width);
         if (terms)
             self->isa->rows->combine(y, gate, terms, job->width, self->bf16, job->x + r * job->width);
     }
 }
 
-void cpu_combine(struct kernels *k, const void *y, struct kernels_plan plan, const float *gate, size_t rows,
-                 uint32_t top_k, uint32_t width, float *x) {
+void cpu_combine(struct kernels *k, const void *y, struct kernels_plan plan, const int32_t *expert,
+                 const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x) {
     struct cpu *self = (struct cpu *)k;
-    if (!cpu_scratch(self, top_k * (sizeof(void *) + sizeof(float) + sizeof(uint32_t))))
+    if (!cpu_scratch(self, top_k * (sizeof(void *) + sizeof(float) + sizeof(int32_t))))
         return;
     struct combine_job job = {.self = self,
                               .y = y,
                               .plan = plan,
+                              .expert = expert,
                               .gate = gate,
                               .rows = rows,
                               .top_k = top_k,

@@ -103,27 +103,29 @@ void reference_dispatch(struct kernels *k, const void *in, struct kernels_plan p
             reference_store(k, out, s * width + c, reference_load(k, in, (size_t)plan.source[s] * width + c));
 }
 
-/* The lowest slot of a row at or above `least`; its assignment goes to *a. KERNELS_DROPPED when none is left.
+/* Of a row's assignments that have a slot, the one that follows `last` in ascending expert (and, should the
+ * gate have given an expert twice, in their own order); SIZE_MAX comes before the first and after the last.
  */
-static uint32_t next_slot(const uint32_t *slot, size_t row, uint32_t top_k, uint32_t least, size_t *a) {
-    uint32_t lowest = KERNELS_DROPPED;
-    for (size_t i = row * top_k; i < (row + 1) * top_k; i++)
-        if (slot[i] >= least && slot[i] < lowest) {
-            lowest = slot[i];
-            *a = i;
-        }
-    return lowest;
+static size_t next_term(const int32_t *expert, const uint32_t *slot, size_t row, uint32_t top_k,
+                        size_t last) {
+    size_t next = SIZE_MAX;
+    for (size_t a = row * top_k; a < (row + 1) * top_k; a++) {
+        bool follows =
+            last == SIZE_MAX || expert[a] > expert[last] || (expert[a] == expert[last] && a > last);
+        if (slot[a] != KERNELS_DROPPED && follows && (next == SIZE_MAX || expert[a] < expert[next]))
+            next = a;
+    }
+    return next;
 }
 
-void reference_combine(struct kernels *k, const void *y, struct kernels_plan plan, const float *gate,
-                       size_t rows, uint32_t top_k, uint32_t width, float *x) {
+void reference_combine(struct kernels *k, const void *y, struct kernels_plan plan, const int32_t *expert,
+                       const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x) {
     for (size_t r = 0; r < rows; r++)
         for (uint32_t c = 0; c < width; c++) {
             float sum = 0;
-            size_t a = 0;
-            uint32_t slot = next_slot(plan.slot, r, top_k, 0, &a);
-            for (; slot != KERNELS_DROPPED; slot = next_slot(plan.slot, r, top_k, slot + 1, &a))
-                sum += gate[a] * reference_load(k, y, (size_t)slot * width + c);
+            size_t a = next_term(expert, plan.slot, r, top_k, SIZE_MAX);
+            for (; a != SIZE_MAX; a = next_term(expert, plan.slot, r, top_k, a))
+                sum += gate[a] * reference_load(k, y, (size_t)plan.slot[a] * width + c);
             x[r * width + c] += sum;
         }
 }

@@ -67,8 +67,8 @@ void reference_plan(struct kernels *k, const int32_t *expert, size_t rows, uint3
                     struct kernels_plan plan);
 void reference_dispatch(struct kernels *k, const void *in, struct kernels_plan plan, uint32_t experts,
                         size_t max_slots, uint32_t width, void *out);
-void reference_combine(struct kernels *k, const void *y, struct kernels_plan plan, const float *gate,
-                       size_t rows, uint32_t top_k, uint32_t width, float *x);
+void reference_combine(struct kernels *k, const void *y, struct kernels_plan plan, const int32_t *expert,
+                       const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x);
 void reference_pool_mean(struct kernels *k, const float *x, const uint32_t *start, size_t n, uint32_t width,
                          void *out);
 void reference_normalize(struct kernels *k, float *z, size_t n, uint32_t width);

@@ -141,7 +141,8 @@ struct limoe_model *fixture_open(const struct fixture *fixture, enum limoe_dtype
     struct limoe_model *model = NULL;
     struct kernels *k;
     assert_int_equal(kernels_reference_create(dtype, &k, &err), LIMOE_OK);
-    if (model_open_on(fixture->dir, k, &model, &err) != LIMOE_OK)
+    const struct limoe_options one_rank = {0};
+    if (model_open_on(fixture->dir, k, &one_rank, &model, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
     return model;
 }

@@ -166,7 +166,8 @@ static struct figures run(const struct golden *g, struct kernels *k) {
     struct figures f = perfect;
     struct limoe_error err;
     struct limoe_model *m;
-    if (model_open_on(g->dir, k, &m, &err) != LIMOE_OK)
+    const struct limoe_options one_rank = {0};
+    if (model_open_on(g->dir, k, &one_rank, &m, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
     const size_t embed = limoe_model_info(m)->embed, assignments = g->layers * g->rows * g->top_k;
     float *z = calloc(g->items * embed, sizeof *z), *gate = calloc(assignments, sizeof *gate);

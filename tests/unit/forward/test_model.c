@@ -249,7 +249,8 @@ struct decisions {
 static void decisions_create(struct decisions *d, size_t rows) {
     *d = (struct decisions){.expert = calloc(LAYERS * rows * TOP_K, sizeof *d->expert),
                             .gate = calloc(LAYERS * rows * TOP_K, sizeof *d->gate)};
-    d->to = (struct limoe_routing){d->expert, d->gate, &d->load[0][0][0], &d->entropy[0][0]};
+    d->to = (struct limoe_routing){
+        .expert = d->expert, .gate = d->gate, .load = &d->load[0][0][0], .entropy = &d->entropy[0][0]};
 }
 
 static void decisions_free(struct decisions *d) {

@@ -182,8 +182,8 @@ static void check_plan(const struct fixture *f) {
 
     float *sum_a = put_floats(f->reference, stream, ROWS * WIDTH);
     float *sum_b = put_floats(f->cpu, stream, ROWS * WIDTH);
-    f->reference->ops->combine(f->reference, a, want, gate, ROWS, TOP_K, WIDTH, sum_a);
-    f->cpu->ops->combine(f->cpu, b, got, gate, ROWS, TOP_K, WIDTH, sum_b);
+    f->reference->ops->combine(f->reference, a, want, expert, gate, ROWS, TOP_K, WIDTH, sum_a);
+    f->cpu->ops->combine(f->cpu, b, got, expert, gate, ROWS, TOP_K, WIDTH, sum_b);
     assert_close(f, "combine", sum_b, sum_a, ROWS * WIDTH, 1e-6f, 1e-6f);
     assert_same_bits(f, "a row dropped whole", sum_b + 5 * WIDTH, stream + 5 * WIDTH, WIDTH * sizeof(float));
 
@@ -204,24 +204,36 @@ static void plan_dispatch_and_combine_agree(void **state) {
     for_each_fixture(few_threads, check_plan);
 }
 
-/* The order of a token's choices is not the order of its sum: experts ascending, whoever came first. */
+/* Neither the order of a token's choices nor that of their slots is the order of its sum: experts ascending.
+ */
 static void check_combine_order(const struct fixture *f) {
     enum { WIDTH = 19 };
     struct random_stream s = {4};
     float *y = random_floats(&s, 3 * WIDTH, 1), *stream = random_floats(&s, WIDTH, 1);
-    void *act = put_act(f->cpu, y, 3 * WIDTH);
+    void *act[2]; /* expert e in slot e, and in slot 2 - e */
+    act[0] = put_act(f->cpu, y, 3 * WIDTH);
+    for (int c = 0; c < WIDTH; c++) {
+        float swap = y[c];
+        y[c] = y[2 * WIDTH + c];
+        y[2 * WIDTH + c] = swap;
+    }
+    act[1] = put_act(f->cpu, y, 3 * WIDTH);
     const float gates[] = {0.7f, 0.2f, 0.1f};
     const int order[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
     float *first = NULL;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 12; i++) {
+        const bool reversed = i >= 6;
+        int32_t expert[3];
         uint32_t slot[3];
         float gate[3];
         for (int j = 0; j < 3; j++) {
-            slot[j] = (uint32_t)order[i][j];
-            gate[j] = gates[order[i][j]];
+            expert[j] = order[i % 6][j];
+            slot[j] = (uint32_t)(reversed ? 2 - expert[j] : expert[j]);
+            gate[j] = gates[expert[j]];
         }
         float *x = put_floats(f->cpu, stream, WIDTH);
-        f->cpu->ops->combine(f->cpu, act, (struct kernels_plan){.slot = slot}, gate, 1, 3, WIDTH, x);
+        f->cpu->ops->combine(f->cpu, act[reversed], (struct kernels_plan){.slot = slot}, expert, gate, 1, 3,
+                             WIDTH, x);
         if (first) {
             assert_same_bits(f, "combine in another order", x, first, WIDTH * sizeof *x);
             f->cpu->ops->release(f->cpu, x);
@@ -230,7 +242,8 @@ static void check_combine_order(const struct fixture *f) {
         }
     }
     f->cpu->ops->release(f->cpu, first);
-    f->cpu->ops->release(f->cpu, act);
+    f->cpu->ops->release(f->cpu, act[1]);
+    f->cpu->ops->release(f->cpu, act[0]);
     free(y);
     free(stream);
 }

@@ -1,0 +1,55 @@
+/* sharded.h - a MoE layer whose experts lie on several ranks.
+ *
+ * plan (rows by owner, on it by expert) -> dispatch -> counts, rows to their owners -> rows by expert ->
+ * grouped linear, activation -> grouped linear -> rows to where they came from -> combine, at the origin.
+ *
+ * Bits. A row travels as it is, in the activations' dtype; so does an expert's answer, which one rank alone
+ * would have rounded to that dtype too. What an expert makes of a row does not depend on the rows beside it,
+ * and answers are weighted and summed where the row came from, in ascending expert order. So it does not
+ * matter where an expert lies, nor how many ranks there are.
+ *
+ * What travels is the least there can be: the rows whose expert is elsewhere, once there and once back, and
+ * for each expert held elsewhere a count of 4 bytes.
+ *
+ * Nothing here can fail in a way that the other ranks could be told of; no memory for rows that are on their
+ * way ends the job (exchange.h).
+ */
+#ifndef LIMOE_SHARDED_H
+#define LIMOE_SHARDED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "exchange.h"
+#include "kernels.h"
+#include "mlp.h"
+#include "placement.h"
+
+struct sharded;
+
+/* For more than one rank. Borrows k, x and p, which must outlive it. width, mlp and top_k are the model's. */
+enum limoe_status sharded_create(struct kernels *k, const struct exchange *x, const struct placement *p,
+                                 uint32_t width, uint32_t mlp, uint32_t top_k, struct sharded **out,
+                                 struct limoe_error *err);
+void sharded_destroy(struct sharded *s); /* NULL is fine */
+
+/* This rank's part of a step, as its gate left it. A rank without rows takes part all the same. */
+struct sharded_rows {
+    const void *h;         /* act [rows, width] */
+    const int32_t *expert; /* [rows, top_k] */
+    const float *gate;     /* [rows, top_k] */
+    const uint32_t *start; /* host [sequences + 1]: rows of sequence i are start[i] .. start[i+1] - 1 */
+    size_t sequences, rows;
+};
+
+/* What a layer's exchange took, for this rank. */
+struct sharded_traffic {
+    uint64_t rows, bytes, ns; /* rows sent for their experts; bytes sent in all; time in the exchange */
+};
+
+/* x[r] += sum over r's experts e of gate * fc2_e(activation(fc1_e(h[r]))), as experts_forward. fc1 and fc2
+ * hold this rank's experts of the layer, ascending, or are NULL where it has none. Collective. */
+void sharded_forward(struct sharded *s, uint32_t layer, const struct experts *experts,
+                     const struct sharded_rows *rows, float *x, struct sharded_traffic *traffic);
+
+#endif

@@ -1,0 +1,84 @@
+/* agree.c - each rank says how it went and on what terms; all read what all have said. No state, no threads.
+ */
+#include "agree.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "error.h"
+
+struct report {
+    int32_t status;
+    char message[512];
+    struct terms terms;
+};
+
+struct terms agree_terms(void) {
+    struct terms t;
+    memset(&t, 0, sizeof t); /* padding too */
+    snprintf(t.version, sizeof t.version, "%s", limoe_version());
+    return t;
+}
+
+uint64_t agree_digest(const struct placement *p) {
+    const size_t experts = (size_t)p->shape.layers * p->shape.experts;
+    const XXH64_hash_t seed = XXH3_64bits(p->first, (experts + 1) * sizeof *p->first);
+    return XXH3_64bits_withSeed(p->owner, p->first[experts] * sizeof *p->owner, seed);
+}
+
+static enum limoe_status compare(uint32_t rank, const struct terms *a, const struct terms *b,
+                                 struct limoe_error *err) {
+    if (strcmp(a->version, b->version) != 0)
+        return limoe_fail(err, LIMOE_INVALID, "rank 0 is %s, rank %u is %s; all must be the same", a->version,
+                          rank, b->version);
+    if (strcmp(a->inputs, b->inputs) != 0)
+        return limoe_fail(err, LIMOE_INVALID,
+                          "rank %u reads another config.json or tokenizer.model than rank 0; all must read "
+                          "the same model",
+                          rank);
+    if (a->dtype != b->dtype || strcmp(a->backend, b->backend) != 0)
+        return limoe_fail(err, LIMOE_INVALID,
+                          "rank 0 computes in %s on %s, rank %u in %s on %s; all must be the same, or bits "
+                          "would depend on the rank",
+                          limoe_dtype_name(a->dtype), a->backend, rank, limoe_dtype_name(b->dtype),
+                          b->backend);
+    return limoe_fail(err, LIMOE_INVALID,
+                      "rank %u places experts otherwise than rank 0; all must be given the same load file "
+                      "and the same room for experts",
+                      rank);
+}
+
+static enum limoe_status judge(const struct report *all, uint32_t ranks, bool on_terms,
+                               struct limoe_error *err) {
+    for (uint32_t r = 0; r < ranks; r++) {
+        if (all[r].status)
+            return limoe_fail(err, (enum limoe_status)all[r].status, "rank %u: %s", r, all[r].message);
+    }
+    for (uint32_t r = 1; on_terms && r < ranks; r++) {
+        if (memcmp(&all[r].terms, &all[0].terms, sizeof all->terms) != 0)
+            return compare(r, &all[0].terms, &all[r].terms, err);
+    }
+    return LIMOE_OK;
+}
+
+enum limoe_status agree(const struct exchange *x, enum limoe_status status, const struct terms *terms,
+                        struct limoe_error *err) {
+    if (x->ranks == 1)
+        return status;
+    struct report mine;
+    struct report *all = calloc(x->ranks, sizeof *all);
+    memset(&mine, 0, sizeof mine);
+    if (!all)
+        x->ops->end(x, "no memory to hear of the other ranks");
+    mine.status = (int32_t)status;
+    if (status)
+        snprintf(mine.message, sizeof mine.message, "%s", err->message);
+    if (terms)
+        memcpy(&mine.terms, terms, sizeof mine.terms);
+    x->ops->gather(x, &mine, sizeof mine, all);
+    status = judge(all, x->ranks, terms != NULL, err);
+    free(all);
+    return status;
+}

@@ -1,0 +1,30 @@
+/* agree.h - ranks that open one model, or none of them does. */
+#ifndef LIMOE_AGREE_H
+#define LIMOE_AGREE_H
+
+#include <stdint.h>
+
+#include "exchange.h"
+#include "fingerprint.h"
+#include "limoe.h"
+#include "placement.h"
+
+/* What must be the same on every rank, else their answers would differ or their exchanges not fit. Compared
+ * byte by byte: fill one that agree_terms has made. */
+struct terms {
+    char version[32], backend[32];
+    char inputs[FINGERPRINT_DIGITS + 1]; /* of config.json and tokenizer.model */
+    uint32_t dtype;
+    uint64_t placement; /* a digest */
+};
+
+struct terms agree_terms(void);
+uint64_t agree_digest(const struct placement *p);
+
+/* Collective, nothing with one rank. `status` is how it went on this rank; with LIMOE_OK, *err is not read.
+ * LIMOE_OK if all went well everywhere, on equal terms (NULL: not compared); else every rank fails, with the
+ * message of the first that did. */
+enum limoe_status agree(const struct exchange *x, enum limoe_status status, const struct terms *terms,
+                        struct limoe_error *err);
+
+#endif
