@@ -18,6 +18,7 @@ static const struct {
     {"bench", cli_bench, "load a server and measure how it answers"},
     {"decoder", cli_decoder, NULL}, /* started by serve */
     {"engine", cli_engine, NULL},   /* likewise */
+    {"launch", cli_launch, NULL},   /* likewise: it becomes mpirun */
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -26,6 +26,7 @@ int cli_embed(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_decoder(int argc, char **argv);
 int cli_engine(int argc, char **argv);
+int cli_launch(int argc, char **argv); /* engine/launch.c */
 int cli_bench(int argc, char **argv);
 
 /* "limoe: …" on standard error. */

@@ -209,6 +209,21 @@ static void model_shape(struct buffer *out, const struct limoe_info *info) {
     buffer_json_float(out, info->logit_scale);
 }
 
+/* What each of n ranks holds. */
+static void rank_list(struct buffer *out, const struct limoe_rank *rank, uint32_t n) {
+    buffer_string(out, "[");
+    for (uint32_t r = 0; r < n; r++) {
+        separate(out, r);
+        buffer_string(out, "{\"rank\":");
+        buffer_json_unsigned(out, r);
+        member_unsigned(out, "experts", rank[r].experts);
+        member_unsigned(out, "dense_bytes", rank[r].dense_bytes);
+        member_unsigned(out, "expert_bytes", rank[r].expert_bytes);
+        buffer_string(out, "}");
+    }
+    buffer_string(out, "]");
+}
+
 void answer_model(struct buffer *out, const struct answer_model *model) {
     buffer_string(out, "{\"id\":");
     buffer_json_string(out, model->info->name);
@@ -219,6 +234,8 @@ void answer_model(struct buffer *out, const struct answer_model *model) {
     member_string(out, "fingerprint", model->fingerprint);
     member_unsigned(out, "threads", model->threads);
     member_unsigned(out, "ranks", model->ranks);
+    buffer_string(out, ",\"by_rank\":");
+    rank_list(out, model->rank, model->ranks);
     model_shape(out, model->info);
     buffer_string(out, "}");
 }
@@ -236,17 +253,9 @@ void answer_models(struct buffer *out, const struct answer_model *models, size_t
 static void member_ranks(struct buffer *out, const struct limoe_placement *ranks) {
     member_string(out, "dtype", limoe_dtype_name(ranks->dtype));
     member_unsigned(out, "expert_bytes", ranks->expert_bytes);
-    buffer_string(out, ",\"ranks\":[");
-    for (uint32_t r = 0; r < ranks->ranks; r++) {
-        separate(out, r);
-        buffer_string(out, "{\"rank\":");
-        buffer_json_unsigned(out, r);
-        member_unsigned(out, "experts", ranks->rank[r].experts);
-        member_unsigned(out, "dense_bytes", ranks->rank[r].dense_bytes);
-        member_unsigned(out, "expert_bytes", ranks->rank[r].expert_bytes);
-        buffer_string(out, "}");
-    }
-    buffer_string(out, "],\"placement\":[");
+    buffer_string(out, ",\"ranks\":");
+    rank_list(out, ranks->rank, ranks->ranks);
+    buffer_string(out, ",\"placement\":[");
     for (uint32_t layer = 0; layer < ranks->layers; layer++) {
         const uint32_t *first = ranks->first + (size_t)layer * ranks->experts;
         separate(out, layer);

@@ -60,12 +60,23 @@ pid_t engine_pid(const struct engine *engine) {
     return engine ? atomic_load(&engine->pid) : 0;
 }
 
+uint32_t engine_ranks(struct engine *engine, struct engine_rank *ranks, uint32_t most) {
+    uint32_t n = engine->crew.n;
+    pthread_mutex_lock(&engine->lock);
+    memcpy(ranks, engine->ranks, (n < most ? n : most) * sizeof *ranks);
+    pthread_mutex_unlock(&engine->lock);
+    return n;
+}
+
 /* ---- life */
 
 static void engine_free(struct engine *engine) {
     replay_free(&engine->replay);
     transfer_free(&engine->transfer);
-    link_free(&engine->link);
+    meeting_close(&engine->meeting);
+    crew_free(&engine->crew);
+    free(engine->polled);
+    free(engine->ranks);
     pthread_mutex_destroy(&engine->lock);
     free(engine);
 }
@@ -80,7 +91,14 @@ enum limoe_status engine_start(const struct engine_options *options, struct engi
         engine->options.step_seconds = STEP_SECONDS_DEFAULT;
     engine->process = (struct process){.pid = -1, .pidfd = -1, .fd = -1};
     pthread_mutex_init(&engine->lock, NULL);
-    link_init(&engine->link, -1);
+    meeting_init(&engine->meeting);
+    const uint32_t ranks = options->launch.ranks ? options->launch.ranks : 1;
+    engine->polled = calloc(SUPERVISOR_EVENTS + ranks, sizeof *engine->polled);
+    engine->ranks = calloc(ranks, sizeof *engine->ranks);
+    if (!crew_init(&engine->crew, ranks) || !engine->polled || !engine->ranks) {
+        engine_free(engine);
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an engine of %u ranks", ranks);
+    }
     replay_init(&engine->replay, options->step_tokens + 1); /* the probe has two items, whatever the budget */
     int code = pthread_create(&engine->thread, NULL, supervisor_main, engine);
     if (code) {

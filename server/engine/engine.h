@@ -1,12 +1,13 @@
 /* engine.h - the front's side of an engine: a process of its own that holds the weights and computes what the
- * queue holds, and the thread that watches over it.
+ * queue holds, and the thread that watches over it. An engine of several ranks is a job of as many processes,
+ * each with a part of the experts, that compute every step together.
  *
  * The thread starts `limoe engine`, takes steps from the queue (whatever waits, up to a token budget,
  * pictures and texts of several requests together) and sends them. An engine that is lost, by a crash, a hang
  * or its memory, is started again, and what it had not answered is sent again: requests wait a little longer,
  * no more. An item that the engine is lost with time after time fails alone (replay.h).
  *
- * It knows jobs and no HTTP.
+ * A rank that is lost takes its job with it. It knows requests' jobs (schedule/job.h) and no HTTP.
  */
 #ifndef LIMOE_ENGINE_H
 #define LIMOE_ENGINE_H
@@ -16,6 +17,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "engine/launch.h"
 #include "limoe.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
@@ -32,8 +34,10 @@ struct engine_options {
     struct log *log;
     int opened_event;        /* an eventfd written once the model is open, or could not be opened */
     unsigned step_seconds;   /* an engine that takes longer for a step is lost; 0: 30 */
-    uint64_t memory_bytes;   /* likewise one that has more resident memory; 0: no limit */
+    uint64_t memory_bytes;   /* likewise one with a process on this host that has more resident memory; 0: no
+                                limit */
     unsigned batch_delay_ms; /* how long a step that is not full waits for more; 0: not at all */
+    struct launch_options launch; /* of more than one rank */
 };
 
 /* What a running engine is. Set once, before opened_event is written; an engine that is started again must be
@@ -43,7 +47,8 @@ struct engine_info {
     enum limoe_dtype dtype;
     const char *backend;
     const char *fingerprint; /* limoe_model_fingerprint */
-    uint32_t threads;
+    uint32_t threads; /* of rank 0 */
+    uint32_t ranks;
     int64_t created; /* Unix seconds when the model was first loaded */
 };
 
@@ -65,7 +70,16 @@ bool engine_running(struct engine *engine, char *why, size_t size);
 /* True: an engine was started again and found another model in the directory. Answers would change within a
  * request, so it is not used: what waits can only be given up, and the model be loaded anew. Any thread. */
 bool engine_superseded(const struct engine *engine);
-/* The engine's process now; 0: there is none just now. Any thread. */
+/* The engine's process now, with several ranks mpirun's; 0: there is none just now. Any thread. */
 pid_t engine_pid(const struct engine *engine);
+
+/* One rank, as it is now; zeros while there is none. */
+struct engine_rank {
+    pid_t pid; /* 0: not on this host, or lost just now */
+    uint32_t experts; /* over all layers; of weights, likewise */
+    uint64_t dense_bytes, expert_bytes;
+};
+/* How many ranks the engine has, running or not; the first `most` of them to ranks[]. Any thread. */
+uint32_t engine_ranks(struct engine *engine, struct engine_rank *ranks, uint32_t most);
 
 #endif

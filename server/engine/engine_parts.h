@@ -6,12 +6,14 @@
 #include <stdatomic.h>
 
 #include "engine/engine.h"
-#include "engine/link.h"
+#include "engine/crew.h"
+#include "engine/launch.h"
+#include "engine/meeting.h"
 #include "engine/replay.h"
 #include "engine/transfer.h"
 #include "process/process.h"
 
-/* Of the process. Without one: waiting to start the next. */
+/* Of the process, or of the job. Without one: waiting to start the next. */
 enum engine_phase { ENGINE_DOWN, ENGINE_OPENING, ENGINE_UP };
 
 struct engine {
@@ -20,19 +22,22 @@ struct engine {
 
     /* Written once by the thread, before the atomic that says that they may be read. */
     struct engine_info info;  /* ready */
-    struct frame_hello hello; /* ready: the first, whose strings info has */
+    struct frame_hello hello; /* ready: the first of rank 0, whose strings info has */
     enum limoe_status opened; /* settled */
     struct limoe_error error;
     atomic_bool ready, settled, superseded;
 
     pthread_mutex_t lock;
     char fault[PROCESS_WHY_SIZE + sizeof(struct limoe_error)]; /* guarded by lock; "": it is running */
+    struct engine_rank *ranks; /* [crew.n]; guarded by lock */
     atomic_int pid;
 
     /* The thread's own. Times are clock_now(); 0: never. */
     enum engine_phase phase;
-    struct process process;
-    struct link link;
+    struct process process; /* the one rank, or mpirun */
+    struct crew crew;
+    struct meeting meeting; /* open while ranks are to come */
+    struct pollfd *polled;  /* as many as there may be: supervisor.c */
     struct transfer transfer;
     struct replay replay;
     struct metrics_model *counters;
@@ -55,12 +60,16 @@ void engine_set_fault(struct engine *engine, const char *fault);
 /* ---- lifecycle.c: the process, from its start to its loss */
 
 void lifecycle_start(struct engine *engine);
+/* Ranks may have come to the meeting. */
+void lifecycle_meet(struct engine *engine);
 /* A HELLO has been received. */
-void lifecycle_hello(struct engine *engine);
+void lifecycle_hello(struct engine *engine, struct crew_rank *rank);
 /* The process has ended, or is ended now, because of `cause` (NULL: it ended by itself). */
 void lifecycle_lost(struct engine *engine, const char *cause);
-/* The socket has ended or broken: the process's own end says more, if it comes. */
-void lifecycle_disconnected(struct engine *engine, const char *cause);
+/* Ends what there is; the engine is not to be started again. */
+void lifecycle_stop(struct engine *engine);
+/* A rank's socket has ended or broken: the process's own end says more, if it comes. */
+void lifecycle_disconnected(struct engine *engine, const struct crew_rank *rank, const char *cause);
 /* It has answered a step: it works. */
 void lifecycle_answered(struct engine *engine);
 
@@ -68,8 +77,10 @@ void lifecycle_answered(struct engine *engine);
 
 /* Sends what can be sent. */
 void steps_send(struct engine *engine);
-/* Receives what has come. */
-void steps_receive(struct engine *engine);
+/* Receives what has come from a rank. */
+void steps_receive(struct engine *engine, struct crew_rank *rank);
+/* Is there anything that this rank may say now? */
+bool steps_listening(const struct engine *engine, const struct crew_rank *rank);
 /* Is there room for another step on the way to the engine? */
 bool steps_room(const struct engine *engine);
 /* Fails the first step's jobs with the message, and gives it back. */
@@ -77,6 +88,8 @@ void steps_fail(struct engine *engine, enum limoe_status status, const char *mes
 void steps_fail_all(struct engine *engine, enum limoe_status status, const char *message);
 
 /* ---- supervisor.c: the thread */
+
+enum { SUPERVISOR_EVENTS = MEETING_EVENTS + 2 }; /* that it polls for beside the ranks */
 
 void *supervisor_main(void *engine);
 

@@ -4,12 +4,23 @@
  * RESULT until the socket ends or its parent does. It decides nothing: what is computed, and with what, is
  * the front's business.
  *
+ * With --connect it is one of several ranks, which mpirun has started: it goes to the front by itself and says
+ * in its HELLO which rank it is. All ranks get the same steps in the same order, each with its own items, and
+ * compute them together.
+ *
  * Two threads. The main thread owns the model and the step's buffers, computes, and sends. The reader
  * receives the next STEP meanwhile: a socket holds much less than a step of pictures, so without it the front
  * could not send ahead, and the processor would idle between two steps while pixels are copied. Two links
  * take turns: one step is computed from the payload of one while the other receives.
+ *
+ * A rank has a third, which waits for the socket's end alone. A rank may be waiting for others, in MPI, when
+ * the front gives the job up; nothing but the end of the process leads out of there.
  */
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,32 +28,40 @@
 
 #include "cli/cli.h"
 #include "engine/link.h"
+#include "engine/meeting.h"
 #include "engine/test_hooks.h"
 #include "error.h"
 #include "observe/clock.h"
 #include "process/process.h"
 
 #define STEP_TOKENS_DEFAULT 2048
+#define RANKS_KIND          "mpi"
+#define PARTING_MS          2000 /* for ranks to take leave of each other */
 
 struct engine_flags {
     const char *model;
     struct limoe_options compute;
     uint64_t step_tokens;
+    const char *connect; /* NULL: PROCESS_FD is the front */
 };
 
 struct engine_process {
+    int fd; /* the front */
+    struct limoe_ranks *ranks; /* NULL: one */
     struct limoe_model *model;
     struct frame_shape shape;
 
     struct link in[2]; /* in[i] is the reader's until full[i], then the main thread's until it is not */
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool full[2];
+    bool full[2], ended; /* ended: the front wants no more */
+    atomic_bool busy;    /* a step is being computed, or the model opened */
 
     struct link out;
     struct limoe_item *items; /* [shape.items] */
     float *embeddings;        /* [shape.items, embed] */
     uint64_t *load;           /* as struct frame_result */
+    uint64_t *rows_sent, *bytes_sent, *exchange_ns;
     double *entropy;
     int32_t *expert; /* [layers, shape.rows, top_k]; allocated when routing is first wanted */
     float *gate;
@@ -63,6 +82,8 @@ static void *read_steps(void *argument) {
         enum link_event event = link_receive(&engine->in[turn], FRAME_STEP, most, &err);
         if (event == LINK_BROKEN)
             cli_complain("engine: %s", err.message);
+        if (event != LINK_DONE && engine->ranks && event == LINK_ENDED)
+            return NULL; /* await_end sees to it */
         if (event != LINK_DONE)
             _exit(event == LINK_ENDED ? CLI_OK
                                       : CLI_INPUT); /* also in the midst of a step nobody waits for */
@@ -74,15 +95,38 @@ static void *read_steps(void *argument) {
     return NULL;
 }
 
-static void await_step(struct engine_process *engine, unsigned turn) {
+/* A rank's. With nothing in hand it takes leave of the others, so that mpirun does not take its end for a
+ * failure; while it computes there may be nobody left to take leave of. */
+static void *await_end(void *argument) {
+    struct engine_process *engine = argument;
+    struct pollfd end = {.fd = engine->fd, .events = POLLRDHUP};
+    pthread_setname_np(pthread_self(), "limoe-end");
+    while (poll(&end, 1, -1) <= 0)
+        ;
+    if (atomic_load(&engine->busy))
+        _exit(CLI_INPUT);
     pthread_mutex_lock(&engine->lock);
-    while (!engine->full[turn])
-        pthread_cond_wait(&engine->changed, &engine->lock);
+    engine->ended = true;
+    pthread_cond_signal(&engine->changed);
     pthread_mutex_unlock(&engine->lock);
+    poll(NULL, 0, PARTING_MS);
+    _exit(CLI_INPUT);
+}
+
+/* False: there will be none. */
+static bool await_step(struct engine_process *engine, unsigned turn) {
+    pthread_mutex_lock(&engine->lock);
+    while (!engine->full[turn] && !engine->ended)
+        pthread_cond_wait(&engine->changed, &engine->lock);
+    bool full = engine->full[turn] && !engine->ended;
+    atomic_store(&engine->busy, full);
+    pthread_mutex_unlock(&engine->lock);
+    return full;
 }
 
 static void release_step(struct engine_process *engine, unsigned turn) {
     pthread_mutex_lock(&engine->lock);
+    atomic_store(&engine->busy, false);
     engine->full[turn] = false;
     pthread_cond_signal(&engine->changed);
     pthread_mutex_unlock(&engine->lock);
@@ -110,10 +154,16 @@ static enum limoe_status compute(struct engine_process *engine, size_t n, bool r
         .gate = routed ? engine->gate : NULL,
         .load = engine->load,
         .entropy = engine->entropy,
+        .rows_sent = engine->rows_sent,
+        .bytes_sent = engine->bytes_sent,
+        .exchange_ns = engine->exchange_ns,
     };
     size_t rows = (size_t)shape->layers * LIMOE_MODALITIES;
     memset(engine->load, 0, rows * shape->experts * sizeof *engine->load);
     memset(engine->entropy, 0, rows * sizeof *engine->entropy);
+    memset(engine->rows_sent, 0, shape->layers * sizeof *engine->rows_sent);
+    memset(engine->bytes_sent, 0, shape->layers * sizeof *engine->bytes_sent);
+    memset(engine->exchange_ns, 0, shape->layers * sizeof *engine->exchange_ns);
     test_hooks_step(engine->items, n);
     return limoe_model_embed(engine->model, engine->items, n, engine->embeddings, &routing, err);
 }
@@ -135,6 +185,9 @@ static bool answer(struct engine_process *engine, const struct link *in) {
         .items = n,
         .rows = rows,
         .load = engine->load,
+        .rows_sent = engine->rows_sent,
+        .bytes_sent = engine->bytes_sent,
+        .exchange_ns = engine->exchange_ns,
         .entropy = engine->entropy,
         .embeddings = engine->embeddings,
         .expert = routed ? engine->expert : NULL,
@@ -161,9 +214,28 @@ static bool answer(struct engine_process *engine, const struct link *in) {
 
 /* ---- life */
 
+/* Ranks on one host share its processors. Open MPI says how many there are. */
+static uint32_t own_threads(void) {
+    const char *text = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+    unsigned long ranks = text ? strtoul(text, NULL, 10) : 1;
+    cpu_set_t allowed;
+    if (ranks <= 1 || sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return 0;
+    unsigned long threads = (unsigned long)CPU_COUNT(&allowed) / ranks;
+    return threads > 0 ? (uint32_t)threads : 1;
+}
+
 static enum limoe_status open_model(struct engine_process *engine, const struct engine_flags *flags,
                                     struct limoe_error *err) {
-    enum limoe_status status = limoe_model_open(flags->model, &flags->compute, &engine->model, err);
+    struct limoe_options options = flags->compute;
+    enum limoe_status status = LIMOE_OK;
+    if (flags->connect)
+        status = limoe_ranks_open(RANKS_KIND, &engine->ranks, err);
+    options.ranks = engine->ranks;
+    if (engine->ranks && !options.threads)
+        options.threads = own_threads();
+    if (status == LIMOE_OK)
+        status = limoe_model_open(flags->model, &options, &engine->model, err);
     if (status != LIMOE_OK)
         return status;
     const struct limoe_info *model = limoe_model_info(engine->model);
@@ -174,7 +246,11 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
     engine->embeddings = calloc(shape->items * shape->embed, sizeof *engine->embeddings);
     engine->load = calloc(rows * shape->experts + 1, sizeof *engine->load);
     engine->entropy = calloc(rows + 1, sizeof *engine->entropy);
-    if (!engine->items || !engine->embeddings || !engine->load || !engine->entropy)
+    engine->rows_sent = calloc(shape->layers + 1, sizeof *engine->rows_sent);
+    engine->bytes_sent = calloc(shape->layers + 1, sizeof *engine->bytes_sent);
+    engine->exchange_ns = calloc(shape->layers + 1, sizeof *engine->exchange_ns);
+    if (!engine->items || !engine->embeddings || !engine->load || !engine->entropy || !engine->rows_sent ||
+        !engine->bytes_sent || !engine->exchange_ns)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
                           (unsigned long long)flags->step_tokens);
     return LIMOE_OK;
@@ -189,6 +265,9 @@ static bool say_hello(struct engine_process *engine, enum limoe_status status,
         hello.model = *limoe_model_info(engine->model);
         hello.dtype = limoe_model_dtype(engine->model);
         hello.threads = limoe_model_threads(engine->model);
+        hello.rank = engine->ranks ? limoe_ranks_rank(engine->ranks) : 0;
+        hello.ranks = engine->ranks ? limoe_ranks_count(engine->ranks) : 1;
+        limoe_model_memory(engine->model, &hello.dense_bytes, &hello.expert_bytes, &hello.experts);
         snprintf(hello.backend, sizeof hello.backend, "%s", limoe_model_backend(engine->model));
         snprintf(hello.fingerprint, sizeof hello.fingerprint, "%s", limoe_model_fingerprint(engine->model));
     } else {
@@ -205,17 +284,25 @@ static bool say_hello(struct engine_process *engine, enum limoe_status status,
  * system takes it all. */
 static int run(struct engine_process *engine, const struct engine_flags *flags) {
     struct limoe_error err;
-    pthread_t reader;
-    enum limoe_status status = open_model(engine, flags, &err);
-    if (!say_hello(engine, status, &err) || status != LIMOE_OK)
-        return CLI_INPUT;
-    int code = pthread_create(&reader, NULL, read_steps, engine);
+    pthread_t reader, ending;
+    atomic_store(&engine->busy, true);
+    int code = flags->connect ? pthread_create(&ending, NULL, await_end, engine) : 0;
+    if (!code) {
+        enum limoe_status status = open_model(engine, flags, &err);
+        if (!say_hello(engine, status, &err) || status != LIMOE_OK)
+            return CLI_INPUT;
+        code = pthread_create(&reader, NULL, read_steps, engine);
+    }
     if (code) {
         cli_complain("engine: cannot start a thread: %s", strerror(code));
         return CLI_INPUT;
     }
     for (unsigned turn = 0;; turn ^= 1) {
-        await_step(engine, turn);
+        if (!await_step(engine, turn)) {
+            limoe_model_close(engine->model);
+            limoe_ranks_close(engine->ranks);
+            _exit(CLI_OK); /* other threads still use *engine */
+        }
         if (!answer(engine, &engine->in[turn]))
             _exit(CLI_INPUT); /* the reader still uses *engine */
         release_step(engine, turn);
@@ -256,6 +343,26 @@ static const struct option_row table[] = {
      .most = UINT32_MAX,
      .metavar = "N",
      .help = "most tokens computed in one step"},
+    {.name = "load",
+     .only_flag = true,
+     .kind = OPTION_STRING,
+     .offset = offsetof(struct engine_flags, compute.load_file),
+     .metavar = "FILE",
+     .help = "measured load to place experts by"},
+    {.name = "expert-bytes",
+     .only_flag = true,
+     .kind = OPTION_BYTES,
+     .offset = offsetof(struct engine_flags, compute.expert_bytes),
+     .most = UINT64_C(1) << 50,
+     .metavar = "N",
+     .help = "with --load: memory for experts and copies of them"},
+    {.name = "connect",
+     .only_flag = true,
+     .kind = OPTION_STRING,
+     .offset = offsetof(struct engine_flags, connect),
+     .metavar = "ADDRESS",
+     .help = "the front, of which this is one of several ranks: unix:PATH or tcp:HOST:PORT",
+     .fallback = "the socket that it was given"},
     CLI_HELP_ROW,
 };
 
@@ -263,8 +370,8 @@ static const struct option_command command = {
     .name = "engine",
     .usage = "limoe engine --model DIR [options]",
     .about = "Holds a model's weights and computes embeddings for limoe serve, which starts it, watches over "
-             "it and restarts it. It speaks over a socket that it is given as descriptor 3, and is of no use "
-             "by hand.",
+             "it and restarts it. It speaks over a socket that it is given as descriptor 3, or goes to the front "
+             "as one of several ranks that mpirun has started, and is of no use by hand.",
     .table = table,
     .n = sizeof table / sizeof *table,
 };
@@ -284,9 +391,24 @@ static bool parse(int argc, char **argv, struct arena *arena, struct engine_flag
     return false;
 }
 
+/* Signals that stop a whole group or unit are the front's to heed; mpirun unblocks them. */
+static void block_stops(void) {
+    sigset_t stops;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGINT);
+    sigaddset(&stops, SIGHUP);
+    sigprocmask(SIG_BLOCK, &stops, NULL);
+}
+
 static int start(const struct engine_flags *flags) {
     struct limoe_error err;
-    if (!process_child_setup(&err)) {
+    int fd = PROCESS_FD;
+    if (flags->connect) {
+        block_stops();
+        fd = meeting_join(flags->connect, &err);
+    }
+    if (fd < 0 || (!flags->connect && !process_child_setup(&err))) {
         cli_complain("engine: %s", err.message);
         return CLI_INPUT;
     }
@@ -297,10 +419,13 @@ static int start(const struct engine_flags *flags) {
     }
     pthread_mutex_init(&engine->lock, NULL);
     pthread_cond_init(&engine->changed, NULL);
-    link_init(&engine->in[0], PROCESS_FD);
-    link_init(&engine->in[1], PROCESS_FD);
-    link_init(&engine->out, PROCESS_FD);
+    engine->fd = fd;
+    link_init(&engine->in[0], fd);
+    link_init(&engine->in[1], fd);
+    link_init(&engine->out, fd);
     int status = run(engine, flags);
+    if (flags->connect)
+        _exit(status); /* await_end still uses *engine */
     limoe_model_close(engine->model);
     free(engine->items);
     free(engine->embeddings);

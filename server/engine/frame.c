@@ -65,7 +65,7 @@ static bool get_string(const uint8_t **at, char *to, size_t size) {
 /* ---- header */
 
 static const char *type_name(uint32_t type) {
-    static const char *const names[] = {"unknown", "HELLO", "STEP", "RESULT"};
+    static const char *const names[] = {"unknown", "HELLO", "STEP", "RESULT", "JOIN"};
     return type < sizeof names / sizeof *names ? names[type] : names[0];
 }
 
@@ -121,6 +121,11 @@ void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BY
     put_u64(&at, model->total_parameters);
     put_u64(&at, model->active_parameters);
     put_u64(&at, model->weight_bytes);
+    put_u64(&at, hello->dense_bytes);
+    put_u64(&at, hello->expert_bytes);
+    put_u32(&at, hello->rank);
+    put_u32(&at, hello->ranks);
+    put_u32(&at, hello->experts);
     put(&at, &model->logit_scale, sizeof model->logit_scale);
     put_string(&at, model->name, FRAME_NAME_BYTES);
     put_string(&at, hello->backend, FRAME_WORD_BYTES);
@@ -156,6 +161,8 @@ static const char *wrong_number(const struct frame_hello *hello) {
         return "experts";
     if (!within(model->top_k, model->moe_layers > 0, MOST_TOP_K) || model->top_k > model->experts)
         return "top_k";
+    if (hello->rank >= hello->ranks)
+        return "rank";
     for (uint32_t i = 0; i < model->moe_layers; i++)
         if (hello->moe_blocks[i] >= model->blocks ||
             (i > 0 && hello->moe_blocks[i] <= hello->moe_blocks[i - 1]))
@@ -182,6 +189,11 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
     model->total_parameters = get_u64(&payload);
     model->active_parameters = get_u64(&payload);
     model->weight_bytes = get_u64(&payload);
+    out->dense_bytes = get_u64(&payload);
+    out->expert_bytes = get_u64(&payload);
+    out->rank = get_u32(&payload);
+    out->ranks = get_u32(&payload);
+    out->experts = get_u32(&payload);
     get(&payload, &model->logit_scale, sizeof model->logit_scale);
     ended = get_string(&payload, out->name, FRAME_NAME_BYTES) && ended;
     ended = get_string(&payload, out->backend, FRAME_WORD_BYTES) && ended;
@@ -203,7 +215,11 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
 bool frame_hello_equal(const struct frame_hello *a, const struct frame_hello *b) {
     uint8_t bytes[2][FRAME_HELLO_BYTES];
     struct frame_hello plain = *a;
-    plain.threads = b->threads; /* changes no bit of an answer */
+    plain.threads = b->threads; /* these change no bit of an answer */
+    plain.rank = b->rank;
+    plain.experts = b->experts;
+    plain.dense_bytes = b->dense_bytes;
+    plain.expert_bytes = b->expert_bytes;
     frame_put_hello(&plain, bytes[0]);
     frame_put_hello(b, bytes[1]);
     return memcmp(bytes[0], bytes[1], FRAME_HELLO_BYTES) == 0;
@@ -230,6 +246,11 @@ static uint64_t load_bytes(const struct frame_shape *shape) {
     return (uint64_t)shape->layers * LIMOE_MODALITIES * shape->experts * sizeof(uint64_t);
 }
 
+/* Of rows_sent, bytes_sent or exchange_ns. */
+static uint64_t exchange_bytes(const struct frame_shape *shape) {
+    return (uint64_t)shape->layers * sizeof(uint64_t);
+}
+
 static uint64_t entropy_bytes(const struct frame_shape *shape) {
     return (uint64_t)shape->layers * LIMOE_MODALITIES * sizeof(double);
 }
@@ -245,7 +266,7 @@ static uint64_t routing_bytes(const struct frame_shape *shape, uint64_t rows) {
 }
 
 static uint64_t result_bytes(const struct frame_shape *shape, uint64_t items, uint64_t rows, bool routed) {
-    return FRAME_RESULT_HEAD_BYTES + load_bytes(shape) + entropy_bytes(shape) +
+    return FRAME_RESULT_HEAD_BYTES + load_bytes(shape) + 3 * exchange_bytes(shape) + entropy_bytes(shape) +
            embeddings_bytes(shape, items) + (routed ? 2 * routing_bytes(shape, rows) : 0);
 }
 
@@ -312,7 +333,7 @@ enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t 
     const uint8_t *at = payload;
     uint64_t count = get_u32(&at);
     uint32_t reserved = get_u32(&at);
-    if (count == 0 || count > shape->items || reserved != 0 ||
+    if (count > shape->items || reserved != 0 ||
         (length - STEP_HEAD_BYTES) / ITEM_BYTES < count)
         return limoe_fail(err, LIMOE_CORRUPT, "a STEP of %llu bytes with %llu items; at most %llu can be",
                           (unsigned long long)length, (unsigned long long)count,
@@ -359,10 +380,13 @@ uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_re
     uint8_t *at = head;
     parts[0] = (struct iovec){head, FRAME_RESULT_HEAD_BYTES};
     parts[1] = (struct iovec){(void *)result->load, good ? load_bytes(shape) : 0};
-    parts[2] = (struct iovec){(void *)result->entropy, good ? entropy_bytes(shape) : 0};
-    parts[3] = (struct iovec){(void *)result->embeddings, good ? embeddings_bytes(shape, result->items) : 0};
-    parts[4] = (struct iovec){(void *)result->expert, routed ? routing_bytes(shape, result->rows) : 0};
-    parts[5] = (struct iovec){(void *)result->gate, routed ? routing_bytes(shape, result->rows) : 0};
+    parts[2] = (struct iovec){(void *)result->rows_sent, good ? exchange_bytes(shape) : 0};
+    parts[3] = (struct iovec){(void *)result->bytes_sent, good ? exchange_bytes(shape) : 0};
+    parts[4] = (struct iovec){(void *)result->exchange_ns, good ? exchange_bytes(shape) : 0};
+    parts[5] = (struct iovec){(void *)result->entropy, good ? entropy_bytes(shape) : 0};
+    parts[6] = (struct iovec){(void *)result->embeddings, good ? embeddings_bytes(shape, result->items) : 0};
+    parts[7] = (struct iovec){(void *)result->expert, routed ? routing_bytes(shape, result->rows) : 0};
+    parts[8] = (struct iovec){(void *)result->gate, routed ? routing_bytes(shape, result->rows) : 0};
     put_u32(&at, result->status);
     put_u32(&at, good ? (uint32_t)result->items : 0);
     put_u64(&at, good ? result->rows : 0);
@@ -410,6 +434,9 @@ enum limoe_status frame_get_result(const struct frame_shape *shape, const struct
     if (status != LIMOE_OK)
         return LIMOE_OK;
     out->load = next_array(&payload, load_bytes(shape));
+    out->rows_sent = next_array(&payload, exchange_bytes(shape));
+    out->bytes_sent = next_array(&payload, exchange_bytes(shape));
+    out->exchange_ns = next_array(&payload, exchange_bytes(shape));
     out->entropy = next_array(&payload, entropy_bytes(shape));
     out->embeddings = next_array(&payload, embeddings_bytes(shape, out->items));
     if (routed) {

@@ -1,6 +1,7 @@
 /* frame.h - what the front and an engine say to each other, as bytes. Pure functions: no socket, no thread.
  *
  * A stream of frames each way, over any stream socket:
+ *     engine → front   JOIN once, if it came to the front and was not started by it: by whose leave
  *     engine → front   HELLO once: what was opened, or why it could not be
  *     front → engine   STEP: items to embed
  *     engine → front   RESULT, one for each STEP, in their order
@@ -24,15 +25,16 @@
 #include "limoe.h"
 
 enum {
-    FRAME_VERSION = 1,
+    FRAME_VERSION = 2,
     FRAME_HEADER_BYTES = 32,
     FRAME_MOST_BLOCKS = 1024, /* in a model; far above what its config may say */
     FRAME_NAME_BYTES = 128,
     FRAME_WORD_BYTES = 64,
     FRAME_MESSAGE_BYTES = 512,
+    FRAME_JOIN_BYTES = 64, /* the token, in hex digits */
 };
 
-enum frame_type { FRAME_HELLO = 1, FRAME_STEP, FRAME_RESULT };
+enum frame_type { FRAME_HELLO = 1, FRAME_STEP, FRAME_RESULT, FRAME_JOIN };
 
 enum { FRAME_ROUTED = 1 }; /* flag of a STEP: the routing is wanted; of a RESULT: it is there */
 
@@ -57,11 +59,14 @@ struct frame_hello {
     uint32_t moe_blocks[FRAME_MOST_BLOCKS];
     enum limoe_dtype dtype;
     uint32_t threads;
+    uint32_t rank, ranks; /* 0 of 1, where there is one */
+    uint32_t experts;     /* that this rank holds, over all layers */
+    uint64_t dense_bytes, expert_bytes; /* of packed weights that it holds */
     char backend[FRAME_WORD_BYTES], fingerprint[FRAME_WORD_BYTES];
 };
 
 enum {
-    FRAME_HELLO_BYTES = 17 * 4 + 3 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 2 * FRAME_WORD_BYTES +
+    FRAME_HELLO_BYTES = 20 * 4 + 5 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 2 * FRAME_WORD_BYTES +
                         FRAME_MESSAGE_BYTES,
 };
 
@@ -69,7 +74,7 @@ enum {
 void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BYTES]);
 enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struct frame_hello *out,
                                   struct limoe_error *err);
-/* The same model, computed in the same way: an answer has the same bits. */
+/* The same model, computed in the same way by as many ranks: an answer has the same bits. */
 bool frame_hello_equal(const struct frame_hello *a, const struct frame_hello *b);
 
 /* ---- what a model and a step's budget bound */
@@ -86,7 +91,7 @@ struct frame_shape frame_shape(const struct limoe_info *model, uint64_t step_tok
 uint64_t frame_longest_step(const struct frame_shape *shape); /* payload bytes */
 uint64_t frame_longest_result(const struct frame_shape *shape);
 
-/* ---- STEP: u32 items, 0 u32, then (u32 modality, u32 length) [items], the texts' ids, the images' pixels,
+/* ---- STEP: u32 items (0: other ranks have them all), 0 u32, then (u32 modality, u32 length) [items], the texts' ids, the images' pixels,
  * each in the items' order. Pixels last, so that ids are aligned and pixels can be sent from where they are.
  */
 
@@ -100,21 +105,22 @@ enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t 
                                  struct limoe_item *items, size_t *n, uint64_t *rows,
                                  struct limoe_error *err);
 
-/* ---- RESULT: u32 status, u32 items, u64 rows, u64 compute_ns, message, then after LIMOE_OK: load, entropy,
- * embeddings, and when it is routed: expert, gate. */
+/* ---- RESULT: u32 status, u32 items, u64 rows, u64 compute_ns, message, then after LIMOE_OK: load, rows_sent,
+ * bytes_sent, exchange_ns, entropy, embeddings, and when it is routed: expert, gate. */
 
 struct frame_result {
     enum limoe_status status; /* not LIMOE_OK: the step could not be computed; only the message is there */
     char message[FRAME_MESSAGE_BYTES];
     uint64_t items, rows, compute_ns;
     const uint64_t *load;    /* [layers, LIMOE_MODALITIES, experts] */
+    const uint64_t *rows_sent, *bytes_sent, *exchange_ns; /* [layers], as struct limoe_routing */
     const double *entropy;   /* [layers, LIMOE_MODALITIES] */
     const float *embeddings; /* [items, embed] */
     const int32_t *expert;   /* [layers, rows, top_k]; NULL unless routed */
     const float *gate;       /* as expert */
 };
 
-enum { FRAME_RESULT_HEAD_BYTES = 2 * 4 + 2 * 8 + FRAME_MESSAGE_BYTES, FRAME_RESULT_PARTS = 6 };
+enum { FRAME_RESULT_HEAD_BYTES = 2 * 4 + 2 * 8 + FRAME_MESSAGE_BYTES, FRAME_RESULT_PARTS = 9 };
 
 /* The payload as parts to be sent in order: head and the result's arrays. Returns its bytes. */
 uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_result *result,

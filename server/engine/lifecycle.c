@@ -4,6 +4,8 @@
  * was computing is blamed. So is one that was lost with a step in hand before it answered any: that is what a
  * step that breaks engines looks like. One that is lost with nothing in hand before it answered anything does
  * not work: the next start waits, longer each time, and after MOST_FAILURES the engine is said not to run.
+ *
+ * An engine of several ranks is a job: "the process" is mpirun, and a rank that is lost is the job lost.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -18,9 +20,9 @@
 #define MOST_FAILURES  3
 #define SHORTEST_PAUSE (100 * CLOCK_MILLISECOND)
 #define LONGEST_PAUSE  (10 * CLOCK_SECOND)
+#define MEET_PATIENCE  (30 * CLOCK_SECOND) /* for a job's processes to be started and to come */
 #define OPEN_PATIENCE  (600 * CLOCK_SECOND) /* weights may come over a network */
-#define MEASURE_EVERY  CLOCK_SECOND
-#define END_PATIENCE   1000 /* ms from a socket's end to its process's */
+#define END_PATIENCE   2000 /* ms from a socket's end to its process's, or its job's */
 
 /* ---- failed starts */
 
@@ -49,45 +51,154 @@ static void failed(struct engine *engine, const struct limoe_error *err, bool fi
 
 /* ---- start */
 
+/* `limoe engine` with these, but for its first word. */
+struct arguments {
+    const char *list[16];
+    size_t n;
+    char threads[16], step_tokens[24], expert_bytes[24];
+};
+
+static void add(struct arguments *arguments, const char *flag, const char *value) {
+    arguments->list[arguments->n++] = flag;
+    arguments->list[arguments->n++] = value;
+}
+
+static void set_arguments(const struct engine_options *options, struct arguments *arguments) {
+    const struct limoe_options *compute = &options->compute;
+    *arguments = (struct arguments){.n = 0};
+    snprintf(arguments->threads, sizeof arguments->threads, "%u", compute->threads);
+    snprintf(arguments->step_tokens, sizeof arguments->step_tokens, "%llu",
+             (unsigned long long)options->step_tokens);
+    snprintf(arguments->expert_bytes, sizeof arguments->expert_bytes, "%llu",
+             (unsigned long long)compute->expert_bytes);
+    add(arguments, "--model", options->model);
+    add(arguments, "--dtype",
+        compute->dtype == LIMOE_DTYPE_AUTO ? "auto" : limoe_dtype_name(compute->dtype));
+    add(arguments, "--step-tokens", arguments->step_tokens);
+    if (compute->threads)
+        add(arguments, "--threads", arguments->threads);
+    if (compute->load_file)
+        add(arguments, "--load", compute->load_file);
+    if (compute->load_file && compute->expert_bytes)
+        add(arguments, "--expert-bytes", arguments->expert_bytes);
+}
+
+/* The one rank: it has its socket already. */
+static enum limoe_status start_one(struct engine *engine, const struct arguments *arguments,
+                                   struct limoe_error *err) {
+    const char *list[sizeof arguments->list / sizeof *arguments->list + 1] = {"engine"};
+    memcpy(list + 1, arguments->list, arguments->n * sizeof *list);
+    enum limoe_status status = process_spawn(list, &engine->process, err);
+    if (status != LIMOE_OK)
+        return status;
+    int fd = engine->process.fd;
+    engine->process.fd = -1;
+    fcntl(fd, F_SETFL, O_NONBLOCK); /* an engine that hangs must not make the front hang */
+    crew_join(&engine->crew, fd, engine->process.pid);
+    return LIMOE_OK;
+}
+
+static enum limoe_status start_job(struct engine *engine, const struct arguments *arguments,
+                                   struct limoe_error *err) {
+    const struct launch_options *launch = &engine->options.launch;
+    enum limoe_status status = meeting_open(&engine->meeting, launch->address, err);
+    if (status == LIMOE_OK)
+        status = launch_start(launch, &engine->meeting, arguments->list, &engine->process, err);
+    if (status != LIMOE_OK)
+        meeting_close(&engine->meeting);
+    return status;
+}
+
+/* What others may know of the ranks now. */
+static void tell_ranks(struct engine *engine) {
+    pthread_mutex_lock(&engine->lock);
+    for (uint32_t r = 0; r < engine->crew.n; r++) {
+        const struct crew_rank *rank = &engine->crew.rank[r];
+        engine->ranks[r] = (struct engine_rank){.pid = rank->pid};
+        if (!rank->greeted)
+            continue;
+        engine->ranks[r].experts = rank->hello.experts;
+        engine->ranks[r].dense_bytes = rank->hello.dense_bytes;
+        engine->ranks[r].expert_bytes = rank->hello.expert_bytes;
+    }
+    pthread_mutex_unlock(&engine->lock);
+}
+
 void lifecycle_start(struct engine *engine) {
     const struct engine_options *options = &engine->options;
-    char threads[16], step_tokens[24];
-    snprintf(threads, sizeof threads, "%u", options->compute.threads);
-    snprintf(step_tokens, sizeof step_tokens, "%llu", (unsigned long long)options->step_tokens);
-    const char *dtype =
-        options->compute.dtype == LIMOE_DTYPE_AUTO ? "auto" : limoe_dtype_name(options->compute.dtype);
-    const char *arguments[] = {"engine",        "--model",   options->model, "--dtype", dtype,
-                               "--step-tokens", step_tokens, NULL,           NULL,      NULL};
-    if (options->compute.threads) {
-        arguments[7] = "--threads";
-        arguments[8] = threads;
-    }
+    const bool one = engine->crew.n == 1;
+    struct arguments arguments;
     struct limoe_error err;
+    set_arguments(options, &arguments);
     engine->start_at = 0;
     if (atomic_load(&engine->settled))
         metrics_count(options->metrics, METRICS_ENGINE_RESTARTS, 1);
-    if (process_spawn(arguments, &engine->process, &err) != LIMOE_OK) {
+    if ((one ? start_one : start_job)(engine, &arguments, &err) != LIMOE_OK) {
         failed(engine, &err, false);
         return;
     }
-    fcntl(engine->process.fd, F_SETFL, O_NONBLOCK); /* an engine that hangs must not make the front hang */
-    link_reset(&engine->link, engine->process.fd);
     atomic_store(&engine->pid, engine->process.pid);
+    if (one)
+        tell_ranks(engine);
     engine->phase = ENGINE_OPENING;
     engine->answered = false;
     engine->began = clock_now();
-    engine->patience = engine->began + OPEN_PATIENCE;
+    engine->patience = engine->began + (one ? OPEN_PATIENCE : MEET_PATIENCE);
+}
+
+void lifecycle_meet(struct engine *engine) {
+    struct crew *crew = &engine->crew;
+    uint64_t refused = engine->meeting.refused;
+    int64_t now = clock_now();
+    pid_t pid;
+    int fd;
+    while (crew->joined < crew->n && meeting_next(&engine->meeting, now, &fd, &pid))
+        crew_join(crew, fd, pid);
+    if (engine->meeting.refused > refused)
+        log_print(engine->options.log, LOG_WARNING, NULL,
+                  "engine: turned away who came to the ranks' meeting and did not show the job's token");
+    if (crew->joined < crew->n)
+        return;
+    meeting_close(&engine->meeting);
+    engine->patience = now + OPEN_PATIENCE;
 }
 
 /* ---- loss */
 
+/* Waits for the end of a job whose ranks have lost the front: they end, and then mpirun does, which leaves
+ * nothing lying about as it would when it is killed. */
+static void end_job(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
+    struct process *process = &engine->process;
+    struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
+    char fault[PROCESS_WHY_SIZE], why[PROCESS_WHY_SIZE - 16];
+    meeting_close(&engine->meeting);
+    crew_close(&engine->crew);
+    if (process->pid > 0)
+        poll(&end, 1, END_PATIENCE);
+    launch_fault(process, fault, sizeof fault);
+    process_kill(process, ended);
+    if (!ended)
+        return;
+    snprintf(why, sizeof why, "%s", ended);
+    snprintf(ended, PROCESS_WHY_SIZE, fault[0] ? "%s" : "mpirun %s", fault[0] ? fault : why);
+}
+
 /* Kills and reaps; how it ended. */
 static void end_process(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
     atomic_store(&engine->pid, 0);
-    process_kill(&engine->process, ended);
-    link_reset(&engine->link, -1);
+    if (engine->crew.n == 1) {
+        process_kill(&engine->process, ended);
+        crew_close(&engine->crew);
+    } else {
+        end_job(engine, ended);
+    }
+    tell_ranks(engine);
     engine->phase = ENGINE_DOWN;
     engine->patience = engine->measure_at = engine->ask_at = 0;
+}
+
+void lifecycle_stop(struct engine *engine) {
+    end_process(engine, NULL);
 }
 
 /* The first of the steps that the engine had is blamed; all are sent again, but for a guilty item. */
@@ -100,7 +211,7 @@ static void blame(struct engine *engine, const char *cause) {
         return;
     case REPLAY_GUILTY:
         snprintf(message, sizeof message,
-                 "the engine was lost twice while it computed item %zu, the last time alone: %s",
+                 "the engine was lost twice while it computed item %zu, the last time alone: %.400s",
                  slice->first, cause);
         metrics_count(engine->options.metrics, METRICS_GUILTY_ITEMS, 1);
         steps_fail(engine, LIMOE_INTERNAL, message);
@@ -112,16 +223,20 @@ static void blame(struct engine *engine, const char *cause) {
 }
 
 void lifecycle_lost(struct engine *engine, const char *cause) {
-    char ended[PROCESS_WHY_SIZE];
+    char ended[PROCESS_WHY_SIZE], both[sizeof engine->fault];
     struct limoe_error err;
     pid_t pid = engine->process.pid;
     bool up = engine->phase == ENGINE_UP;
     end_process(engine, ended);
-    cause = cause ? cause : ended;
+    if (cause && engine->crew.n > 1)
+        snprintf(both, sizeof both, "%s; %s", cause, ended);
+    else
+        snprintf(both, sizeof both, "%s", cause ? cause : ended);
+    cause = both;
     size_t in_hand = replay_lost(&engine->replay);
     if (!up || (!engine->answered && in_hand == 0)) {
-        limoe_fail(&err, LIMOE_INTERNAL, "the engine (process %ld) was lost before it answered: %s",
-                   (long)pid, cause);
+        limoe_fail(&err, LIMOE_INTERNAL, "the engine (%sprocess %ld) was lost before it answered: %.400s",
+                   engine->crew.n > 1 ? "several ranks, " : "", (long)pid, cause);
         failed(engine, &err, false);
         return;
     }
@@ -133,10 +248,34 @@ void lifecycle_lost(struct engine *engine, const char *cause) {
     engine->start_at = clock_now();
 }
 
-void lifecycle_disconnected(struct engine *engine, const char *cause) {
-    struct pollfd end = {.fd = engine->process.pidfd, .events = POLLIN};
-    bool ended = poll(&end, 1, END_PATIENCE) == 1;
-    lifecycle_lost(engine, ended ? NULL : cause);
+/* A rank that cannot open the model says why and ends, which ends the job: others may be gone before what it
+ * has said is read. True: one had said something, and it is seen to. */
+static bool last_words(struct engine *engine) {
+    for (uint32_t r = 0; r < engine->crew.joined; r++) {
+        struct crew_rank *rank = &engine->crew.rank[r];
+        if (steps_listening(engine, rank) &&
+            link_receive(&rank->link, FRAME_HELLO, FRAME_HELLO_BYTES, NULL) == LINK_DONE)
+            lifecycle_hello(engine, rank);
+        if (engine->phase == ENGINE_DOWN)
+            return true;
+    }
+    return false;
+}
+
+void lifecycle_disconnected(struct engine *engine, const struct crew_rank *rank, const char *cause) {
+    const bool opening = engine->phase == ENGINE_OPENING;
+    char whose[sizeof engine->fault];
+    if (engine->crew.n == 1) {
+        struct pollfd end = {.fd = engine->process.pidfd, .events = POLLIN};
+        lifecycle_lost(engine, poll(&end, 1, END_PATIENCE) == 1 ? NULL : cause);
+        return;
+    }
+    if (opening)
+        snprintf(whose, sizeof whose, "a rank: %s", cause);
+    else
+        snprintf(whose, sizeof whose, "rank %u: %s", (unsigned)(rank - engine->crew.rank), cause);
+    if (!opening || !last_words(engine))
+        lifecycle_lost(engine, whose);
 }
 
 /* ---- greeting */
@@ -150,40 +289,45 @@ static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
         .backend = hello->backend,
         .fingerprint = hello->fingerprint,
         .threads = hello->threads,
+        .ranks = engine->crew.n,
         .created = (int64_t)time(NULL),
     };
     const struct frame_shape shape = frame_shape(&hello->model, engine->options.step_tokens);
-    if (!transfer_init(&engine->transfer, &shape))
+    if (!transfer_init(&engine->transfer, &shape, engine->crew.n))
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
                           (unsigned long long)engine->options.step_tokens);
     engine->counters = metrics_set_model(engine->options.metrics, &hello->model);
     return LIMOE_OK;
 }
 
-/* Is this an engine to send steps to? */
+/* Are these ranks to send steps to? */
 static enum limoe_status greet(struct engine *engine, struct limoe_error *err) {
-    struct frame_hello again;
-    bool first = !atomic_load(&engine->settled);
-    struct frame_hello *hello = first ? &engine->hello : &again;
-    const struct link *link = &engine->link;
-    enum limoe_status status = frame_get_hello(link->payload, link->frame.length, hello, err);
+    enum limoe_status status = crew_muster(&engine->crew, err);
     if (status != LIMOE_OK)
         return status;
-    if (hello->status != LIMOE_OK)
-        return limoe_fail(err, hello->status, "%s", hello->message);
-    if (!first && !frame_hello_equal(hello, &engine->hello)) {
-        atomic_store(&engine->superseded, true);
-        return limoe_fail(err, LIMOE_CORRUPT,
-                          "%s is not the model any more that it was at first: answers would change",
-                          engine->options.model);
+    const struct frame_hello *hello = &engine->crew.rank[0].hello;
+    if (!atomic_load(&engine->settled)) {
+        engine->hello = *hello;
+        engine->hello.model.name = engine->hello.name;
+        engine->hello.model.moe_blocks = engine->hello.moe_blocks;
+        return adopt(engine, err);
     }
-    return first ? adopt(engine, err) : LIMOE_OK;
+    if (frame_hello_equal(hello, &engine->hello))
+        return LIMOE_OK;
+    atomic_store(&engine->superseded, true);
+    return limoe_fail(err, LIMOE_CORRUPT,
+                      "%s is not the model any more that it was at first: answers would change",
+                      engine->options.model);
 }
 
-void lifecycle_hello(struct engine *engine) {
+void lifecycle_hello(struct engine *engine, struct crew_rank *rank) {
     struct limoe_error err;
+    struct crew *crew = &engine->crew;
     bool first = !atomic_load(&engine->settled);
-    if (greet(engine, &err) != LIMOE_OK) {
+    enum limoe_status status = crew_hello(crew, rank, &err);
+    if (status == LIMOE_OK && crew->greeted < crew->n)
+        return;
+    if (status != LIMOE_OK || greet(engine, &err) != LIMOE_OK) {
         end_process(engine, NULL);
         failed(engine, &err, first);
         return;
@@ -192,9 +336,10 @@ void lifecycle_hello(struct engine *engine) {
     engine->phase = ENGINE_UP;
     engine->patience = 0;
     engine->measure_at = engine->options.memory_bytes ? now : 0;
-    log_print(engine->options.log, LOG_INFO, NULL, "engine: process %ld has %s open after %.0f ms",
+    tell_ranks(engine);
+    log_print(engine->options.log, LOG_INFO, NULL, "engine: process %ld has %s open after %.0f ms, %u rank%s",
               (long)engine->process.pid, engine->info.model.name,
-              (double)(now - engine->began) / (double)CLOCK_MILLISECOND);
+              (double)(now - engine->began) / (double)CLOCK_MILLISECOND, crew->n, crew->n == 1 ? "" : "s");
     if (first)
         engine_settle(engine, LIMOE_OK, NULL);
 }

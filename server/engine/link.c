@@ -102,6 +102,10 @@ bool link_stage(struct link *link, const struct frame_header *header, const stru
     return true;
 }
 
+void link_unstage(struct link *link) {
+    link->n_out = link->out_at = 0;
+}
+
 bool link_sending(const struct link *link) {
     return link->out_at < link->n_out;
 }

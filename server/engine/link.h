@@ -47,6 +47,8 @@ enum link_event link_receive(struct link *link, enum frame_type type, uint64_t m
 /* Makes a frame the next to be sent; none is on its way. header->length is the sum of the parts, which stay
  * valid until it is sent. False: no memory. */
 bool link_stage(struct link *link, const struct frame_header *header, const struct iovec *parts, size_t n);
+/* Takes back what was staged; nothing of it has been sent. */
+void link_unstage(struct link *link);
 bool link_sending(const struct link *link);
 /* Goes on sending. LINK_DONE: nothing is left. Never LINK_ENDED. */
 enum link_event link_send(struct link *link, struct limoe_error *err);

@@ -16,6 +16,7 @@ static void flight_free(struct flight *flight) {
     if (!flight)
         return;
     queue_step_free(&flight->step);
+    free(flight->rank);
     free(flight);
 }
 

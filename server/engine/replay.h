@@ -22,6 +22,8 @@ struct flight {
     struct queue_step step;
     uint64_t id;
     unsigned blames; /* a part of a divided step comes with one */
+    uint32_t *rank;  /* [rank_room]: who was last sent each item; NULL: rank 0 all of them */
+    size_t rank_room;
     struct flight *next;
 };
 

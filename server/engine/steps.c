@@ -16,7 +16,7 @@
 #define MOST_IN_HAND 2
 
 bool steps_room(const struct engine *engine) {
-    return engine->phase == ENGINE_UP && engine->replay.sent < MOST_IN_HAND && !link_sending(&engine->link);
+    return engine->phase == ENGINE_UP && engine->replay.sent < MOST_IN_HAND && !crew_sending(&engine->crew);
 }
 
 /* ---- giving back */
@@ -76,18 +76,25 @@ static void became_oldest(struct engine *engine) {
                            : 0;
 }
 
-void steps_send(struct engine *engine) {
+static void send_staged(struct engine *engine) {
     struct limoe_error err;
+    for (uint32_t r = 0; r < engine->crew.n && engine->phase == ENGINE_UP; r++) {
+        struct crew_rank *rank = &engine->crew.rank[r];
+        if (link_send(&rank->link, &err) == LINK_BROKEN)
+            lifecycle_disconnected(engine, rank, err.message);
+    }
+}
+
+void steps_send(struct engine *engine) {
     engine->ask_at = 0;
     for (;;) {
-        if (engine->phase == ENGINE_UP && link_send(&engine->link, &err) == LINK_BROKEN)
-            lifecycle_disconnected(engine, err.message);
+        send_staged(engine);
         if (!steps_room(engine))
             return;
         struct flight *flight = next_flight(engine);
         if (!flight)
             return;
-        if (!transfer_stage(&engine->transfer, flight, &engine->link)) {
+        if (!transfer_stage(&engine->transfer, flight, &engine->crew)) {
             engine->ask_at = clock_now() + CLOCK_SECOND;
             return;
         }
@@ -99,14 +106,22 @@ void steps_send(struct engine *engine) {
 
 /* ---- in */
 
-static void count(struct engine *engine, const struct flight *flight, const struct frame_result *result) {
+static void count(struct engine *engine, const struct flight *flight, const struct transfer_sum *sum) {
     const struct engine_options *options = &engine->options;
     struct metrics_step step = {
         .budget = options->step_tokens,
         .duration_ns = clock_now() - engine->oldest_at,
-        .compute_ns = (int64_t)result->compute_ns,
+        .compute_ns = (int64_t)sum->compute_ns,
     };
-    struct metrics_routing routing = {.load = result->load, .entropy = result->entropy};
+    struct metrics_routing routing = {
+        .load = sum->load,
+        .entropy = sum->entropy,
+        .rows_sent = sum->rows_sent,
+        .bytes_sent = sum->bytes_sent,
+        .exchange_ns = sum->exchange_ns,
+        .rank_tokens = sum->tokens,
+        .ranks = engine->crew.n,
+    };
     for (size_t i = 0; i < flight->step.n_slices; i++) {
         const struct queue_slice *slice = &flight->step.slices[i];
         for (size_t k = 0; k < slice->count; k++) {
@@ -121,58 +136,70 @@ static void count(struct engine *engine, const struct flight *flight, const stru
 }
 
 /* The oldest step is computed, or refused. */
-static void finish(struct engine *engine, const struct frame_result *result) {
+static void finish(struct engine *engine, const struct transfer_sum *sum) {
     struct flight *flight = replay_oldest(&engine->replay);
-    if (result->status == LIMOE_OK) {
+    if (sum->status == LIMOE_OK) {
         if (!flight->step.slices[0].job->probe)
-            count(engine, flight, result);
+            count(engine, flight, sum);
         replay_remove(&engine->replay);
         became_oldest(engine);
         give_back(engine, flight);
         return;
     }
     if (!replay_divide(&engine->replay))
-        steps_fail(engine, result->status, result->message);
+        steps_fail(engine, sum->status, sum->message);
     else
         log_print(engine->options.log, LOG_WARNING, NULL,
-                  "engine: a step was refused, and is computed in parts: %s", result->message);
+                  "engine: a step was refused, and is computed in parts: %s", sum->message);
     became_oldest(engine);
 }
 
-static void receive_result(struct engine *engine) {
-    struct frame_result result;
+/* The oldest step is answered when all ranks have answered it. */
+static void receive_result(struct engine *engine, struct crew_rank *rank) {
+    struct crew *crew = &engine->crew;
     struct limoe_error err;
     const struct flight *oldest = replay_oldest(&engine->replay);
-    bool due = oldest && (engine->replay.sent > 1 || !link_sending(&engine->link));
+    bool due = oldest && (engine->replay.sent > 1 || !link_sending(&rank->link));
+    if (due && crew->answered == 0)
+        transfer_begin(&engine->transfer);
     if (!due) {
         lifecycle_lost(engine, "it answered what it was not asked");
-    } else if (transfer_receive(&engine->transfer, &engine->link, oldest, &result, &err) != LIMOE_OK) {
+    } else if (transfer_receive(&engine->transfer, (uint32_t)(rank - crew->rank), &rank->link, oldest, &err) !=
+               LIMOE_OK) {
         lifecycle_lost(engine, err.message);
-    } else {
+    } else if (crew_answered(crew, rank)) {
         lifecycle_answered(engine);
-        finish(engine, &result);
+        finish(engine, &engine->transfer.sum);
     }
 }
 
-void steps_receive(struct engine *engine) {
-    while (engine->phase != ENGINE_DOWN) {
+/* A rank may have answered the second step before another has answered the first; and a HELLO comes once. */
+bool steps_listening(const struct engine *engine, const struct crew_rank *rank) {
+    if (rank->link.fd < 0 || engine->phase == ENGINE_DOWN)
+        return false;
+    return engine->phase == ENGINE_OPENING ? !rank->greeted : !rank->answered;
+}
+
+void steps_receive(struct engine *engine, struct crew_rank *rank) {
+    while (steps_listening(engine, rank)) {
         struct limoe_error err;
         bool opening = engine->phase == ENGINE_OPENING;
         uint64_t most = opening ? FRAME_HELLO_BYTES : frame_longest_result(&engine->transfer.shape);
-        switch (link_receive(&engine->link, opening ? FRAME_HELLO : FRAME_RESULT, most, &err)) {
+        switch (link_receive(&rank->link, opening ? FRAME_HELLO : FRAME_RESULT, most, &err)) {
         case LINK_WAITS:
             return;
         case LINK_DONE:
-            if (opening)
-                lifecycle_hello(engine);
-            else
-                receive_result(engine);
+            if (opening) {
+                lifecycle_hello(engine, rank);
+                return; /* it may be another's place now */
+            }
+            receive_result(engine, rank);
             break;
         case LINK_ENDED:
-            lifecycle_disconnected(engine, "it closed its connection");
+            lifecycle_disconnected(engine, rank, "it closed its connection");
             return;
         case LINK_BROKEN:
-            lifecycle_disconnected(engine, err.message);
+            lifecycle_disconnected(engine, rank, err.message);
             return;
         }
     }

@@ -1,6 +1,6 @@
 /* supervisor.c - the thread that watches over an engine's process.
  *
- * It sleeps in poll: for the queue, the socket, the process's end, and its timers. It never blocks on the
+ * It sleeps in poll: for the queue, the ranks' sockets, the process's end, and its timers. It never blocks on the
  * engine, so that a hung one is seen. It starts the process itself, because a child dies with the thread that
  * started it.
  */
@@ -12,13 +12,19 @@
 
 #define LONGEST_SLEEP CLOCK_SECOND /* so that no deadline passes unseen for longer */
 
-enum { ON_QUEUE, ON_SOCKET, ON_END, EVENTS };
+enum { ON_QUEUE, ON_END, OTHERS };
+_Static_assert(OTHERS + MEETING_EVENTS == SUPERVISOR_EVENTS, "engine->polled has room");
 
 /* ---- timers */
 
 static void check_memory(struct engine *engine, int64_t now) {
-    uint64_t bytes = process_resident_bytes(engine->process.pid);
+    uint64_t bytes = 0;
     engine->measure_at = now + CLOCK_SECOND;
+    for (uint32_t r = 0; r < engine->crew.n; r++) {
+        pid_t pid = engine->crew.rank[r].pid;
+        uint64_t its = pid > 0 ? process_resident_bytes(pid) : 0;
+        bytes = its > bytes ? its : bytes;
+    }
     if (bytes <= engine->options.memory_bytes)
         return;
     char cause[PROCESS_WHY_SIZE];
@@ -35,7 +41,10 @@ static void check_timers(struct engine *engine) {
     int64_t now = clock_now();
     char cause[PROCESS_WHY_SIZE];
     if (due(engine->patience, now)) {
-        if (engine->phase == ENGINE_OPENING)
+        if (engine->crew.joined < engine->crew.n)
+            snprintf(cause, sizeof cause, "only %u of %u ranks were started and came to the front in time",
+                     engine->crew.joined, engine->crew.n);
+        else if (engine->phase == ENGINE_OPENING)
             snprintf(cause, sizeof cause, "it did not open the model in time");
         else
             snprintf(cause, sizeof cause, "it did not answer a step for %u s", engine->options.step_seconds);
@@ -59,22 +68,44 @@ static int sleep_ms(const struct engine *engine) {
 
 /* ---- the loop */
 
+/* What is heard of a rank. Its end is, also while it has nothing to say. */
+static short rank_events(const struct engine *engine, const struct crew_rank *rank) {
+    int in = steps_listening(engine, rank) ? POLLIN : POLLRDHUP;
+    return (short)(in | (link_sending(&rank->link) ? POLLOUT : 0));
+}
+
+static void see_rank(struct engine *engine, struct crew_rank *rank, short events) {
+    const short end = POLLRDHUP | POLLHUP | POLLERR;
+    if (rank->link.fd < 0)
+        return; /* the job was lost while another was seen */
+    if (steps_listening(engine, rank))
+        steps_receive(engine, rank);
+    else if (events & end)
+        lifecycle_disconnected(engine, rank, "it closed its connection");
+}
+
 static void sleep_and_see(struct engine *engine) {
+    struct crew *crew = &engine->crew;
+    struct pollfd *polled = engine->polled;
     if (!steps_room(engine))
         queue_rest(engine->options.queue);
-    bool there = engine->phase != ENGINE_DOWN;
-    struct pollfd events[EVENTS] = {
-        [ON_QUEUE] = {.fd = queue_event(engine->options.queue), .events = POLLIN},
-        [ON_SOCKET] = {.fd = there ? engine->process.fd : -1,
-                       .events = (short)(POLLIN | (link_sending(&engine->link) ? POLLOUT : 0))},
-        [ON_END] = {.fd = there ? engine->process.pidfd : -1, .events = POLLIN},
-    };
-    if (poll(events, EVENTS, sleep_ms(engine)) <= 0)
+    polled[ON_QUEUE] = (struct pollfd){.fd = queue_event(engine->options.queue), .events = POLLIN};
+    polled[ON_END] = (struct pollfd){.fd = engine->phase != ENGINE_DOWN ? engine->process.pidfd : -1,
+                                     .events = POLLIN};
+    const size_t ranks = OTHERS, guests = ranks + crew->n;
+    for (uint32_t r = 0; r < crew->n; r++)
+        polled[ranks + r] = (struct pollfd){.fd = crew->rank[r].link.fd,
+                                            .events = rank_events(engine, &crew->rank[r])};
+    size_t n = guests + meeting_events(&engine->meeting, polled + guests);
+    if (poll(polled, n, sleep_ms(engine)) < 0)
         return;
-    if (events[ON_SOCKET].revents)
-        steps_receive(engine); /* first: it may have answered before it ended */
-    if (events[ON_END].revents && engine->phase != ENGINE_DOWN && process_ended(&engine->process))
+    for (uint32_t r = 0; r < crew->n; r++) /* first: it may have answered before it ended */
+        if (polled[ranks + r].revents)
+            see_rank(engine, &crew->rank[r], polled[ranks + r].revents);
+    if (polled[ON_END].revents && engine->phase != ENGINE_DOWN && process_ended(&engine->process))
         lifecycle_lost(engine, NULL);
+    if (engine->meeting.listening >= 0)
+        lifecycle_meet(engine);
 }
 
 /* Stopping with an engine that cannot help any more. */
@@ -106,7 +137,6 @@ void *supervisor_main(void *argument) {
         steps_send(engine);
         sleep_and_see(engine);
     }
-    atomic_store(&engine->pid, 0);
-    process_kill(&engine->process, NULL);
+    lifecycle_stop(engine);
     return NULL;
 }

@@ -39,6 +39,7 @@ static enum limoe_status start_engine(const struct generation_options *options, 
         .step_seconds = serve->step_seconds,
         .memory_bytes = serve->engine_bytes,
         .batch_delay_ms = serve->batch_delay_ms,
+        .launch = serve->launch,
     };
     enum limoe_status status = engine_start(&engine, &generation->engine, err);
     if (status == LIMOE_OK)

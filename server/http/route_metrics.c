@@ -5,8 +5,9 @@
 #include "http/tls.h"
 
 #define MOST_DECODERS 256 /* as many as --workers may be */
+#define MOST_RANKS    256 /* of one host; ranks beyond are not shown */
 
-/* A decoder or engine that is being replaced just now is left out. */
+/* A decoder or engine that is being replaced just now is left out, and so is a rank on another host. */
 static size_t list_processes(const struct generation *generation, unsigned workers,
                              struct metrics_process *out) {
     pid_t decoders[MOST_DECODERS];
@@ -14,9 +15,11 @@ static size_t list_processes(const struct generation *generation, unsigned worke
     out[n++] = (struct metrics_process){.role = "front", .pid = getpid()};
     if (!generation)
         return n;
-    pid_t engine = engine_pid(generation->engine);
-    if (engine > 0)
-        out[n++] = (struct metrics_process){.role = "engine", .pid = engine};
+    struct engine_rank ranks[MOST_RANKS];
+    uint32_t n_ranks = engine_ranks(generation->engine, ranks, MOST_RANKS);
+    for (uint32_t r = 0; r < n_ranks && r < MOST_RANKS; r++)
+        if (ranks[r].pid > 0)
+            out[n++] = (struct metrics_process){.role = "engine", .index = r, .pid = ranks[r].pid};
     decoders_processes(generation->decoders, decoders);
     for (unsigned i = 0; i < workers; i++)
         if (decoders[i] > 0)
@@ -52,7 +55,7 @@ static void describe_load(struct generation *generation, struct metrics_gauges *
 void route_metrics(struct call *call) {
     struct server *server = call->server;
     const struct serve_options *options = &server->options;
-    struct metrics_process processes[2 + MOST_DECODERS];
+    struct metrics_process processes[1 + MOST_RANKS + MOST_DECODERS];
     struct metrics_gauges gauges = {
         .limit_items = options->queue.items,
         .limit_tokens = options->queue.tokens,

@@ -1,16 +1,43 @@
-/* route_models.c - GET /v1/models and /v1/models/{id}: what the engine runs. */
+/* route_models.c - GET /v1/models and /v1/models/{id}: what the engine runs; /v1/models/{id}/load: what its
+ * experts were given to do. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "codec/answer.h"
 #include "http/call.h"
 
-/* False: the model is not open yet, and the call is answered. */
-static bool describe(struct call *call, struct answer_model *out) {
+/* What each rank of the engine holds, to be freed. NULL: no memory. */
+static struct limoe_rank *list_ranks(struct engine *engine, uint32_t n) {
+    struct engine_rank *ranks = calloc(n, sizeof *ranks);
+    struct limoe_rank *list = calloc(n, sizeof *list);
+    if (ranks && list) {
+        engine_ranks(engine, ranks, n);
+        for (uint32_t r = 0; r < n; r++)
+            list[r] = (struct limoe_rank){.experts = ranks[r].experts,
+                                          .dense_bytes = ranks[r].dense_bytes,
+                                          .expert_bytes = ranks[r].expert_bytes};
+    } else {
+        free(list);
+        list = NULL;
+    }
+    free(ranks);
+    return list;
+}
+
+/* False: the model is not open yet, and the call is answered. *ranks is to be freed. */
+static bool describe(struct call *call, struct answer_model *out, struct limoe_rank **ranks) {
     const struct engine_info *engine = call->generation ? engine_info(call->generation->engine) : NULL;
     if (!engine) {
         struct api_error error;
         api_fail(&error, 503, "starting", NULL, "the server is starting: the model is not ready yet");
         call->retry_after = 1;
+        call_fail(call, &error);
+        return false;
+    }
+    *ranks = list_ranks(call->generation->engine, engine->ranks);
+    if (!*ranks) {
+        struct api_error error;
+        api_fail(&error, 500, "internal", NULL, "no memory to list %u ranks", engine->ranks);
         call_fail(call, &error);
         return false;
     }
@@ -20,7 +47,8 @@ static bool describe(struct call *call, struct answer_model *out) {
         .backend = engine->backend,
         .fingerprint = engine->fingerprint,
         .threads = engine->threads,
-        .ranks = 1,
+        .ranks = engine->ranks,
+        .rank = *ranks,
         .created = engine->created,
     };
     return true;
@@ -28,27 +56,37 @@ static bool describe(struct call *call, struct answer_model *out) {
 
 void route_models(struct call *call) {
     struct answer_model model;
-    if (!describe(call, &model))
+    struct limoe_rank *ranks;
+    if (!describe(call, &model, &ranks))
         return;
     answer_models(&call->answer, &model, 1);
     buffer_string(&call->answer, "\n");
+    free(ranks);
     call_succeed(call, "application/json");
 }
 
 void route_model(struct call *call) {
     struct answer_model model;
-    if (!describe(call, &model))
+    struct limoe_rank *ranks;
+    if (!describe(call, &model, &ranks))
         return;
     const char *asked = call->path + strlen(call->route->path);
-    if (strcmp(asked, model.info->name) != 0) {
+    const size_t size = strlen(model.info->name);
+    const bool named = strncmp(asked, model.info->name, size) == 0;
+    if (named && !asked[size]) {
+        answer_model(&call->answer, &model);
+    } else if (named && strcmp(asked + size, "/load") == 0) {
+        metrics_write_load(call->server->metrics, model.info->name, &call->answer);
+    } else {
         struct api_error error;
         char quoted[128];
         api_fail(&error, 404, "model_not_found", "model", "there is no model \"%s\"; this server has \"%s\"",
                  text_quote(text_of(asked), quoted, sizeof quoted), model.info->name);
+        free(ranks);
         call_fail(call, &error);
         return;
     }
-    answer_model(&call->answer, &model);
     buffer_string(&call->answer, "\n");
+    free(ranks);
     call_succeed(call, "application/json");
 }

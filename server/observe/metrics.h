@@ -84,9 +84,18 @@ struct metrics_routing {
     const uint64_t *load;  /* [moe_layers, LIMOE_MODALITIES, experts]: assignments */
     const double *entropy; /* [moe_layers, LIMOE_MODALITIES]: sums over the tokens, in nats; may be NULL */
     uint64_t tokens[LIMOE_MODALITIES]; /* that the entropy sums over; 0 without them */
+    /* [moe_layers], of all ranks together: what they exchanged, and how long they took for it. May be NULL. */
+    const uint64_t *rows_sent, *bytes_sent, *exchange_ns;
+    const uint64_t *rank_tokens; /* [ranks]: each one's part; may be NULL */
+    uint32_t ranks;
 };
 /* The routing is of the model that was given to metrics_set_model. model may be NULL: nothing is counted. */
 void metrics_count_routing(struct metrics_model *model, const struct metrics_routing *routing);
+
+/* What the experts of a model have been given since the metrics began, as a file of measured load, by which
+ * they can be placed on ranks: {"format": "limoe-load-1", "load": [[assignments of each expert] of each
+ * layer]}. No layers for a model that is not known. Appended to *out. */
+void metrics_write_load(struct metrics *metrics, const char *model, struct buffer *out);
 
 /* ---- the page */
 

@@ -28,6 +28,8 @@ static void model_free(struct metrics_model *model) {
     free(model->blocks);
     free(model->tokens);
     free(model->imbalance);
+    for (int i = 0; i < METRICS_EXCHANGES; i++)
+        free(model->exchange[i]);
     free(model->entropy);
     free(model);
 }
@@ -52,7 +54,12 @@ static struct metrics_model *model_new(const struct limoe_info *info) {
     model->tokens = calloc(routes * info->experts + 1, sizeof *model->tokens);
     model->imbalance = calloc(layers + 1, sizeof *model->imbalance);
     model->entropy = calloc(routes + 1, sizeof *model->entropy);
-    if (!model->name || !model->blocks || !model->tokens || !model->imbalance || !model->entropy) {
+    bool exchanges = true;
+    for (int i = 0; i < METRICS_EXCHANGES; i++) {
+        model->exchange[i] = calloc(layers + 1, sizeof *model->exchange[i]);
+        exchanges = exchanges && model->exchange[i];
+    }
+    if (!exchanges || !model->name || !model->blocks || !model->tokens || !model->imbalance || !model->entropy) {
         model_free(model);
         return NULL;
     }
@@ -102,6 +109,26 @@ static void count_imbalance(struct metrics_model *model, uint32_t layer, const u
         histogram_count(&model->imbalance[layer], &histogram_imbalance, most * model->experts * 1000 / total);
 }
 
+/* max/mean of the ranks' tokens. */
+static void count_ranks(struct metrics_model *model, const struct metrics_routing *routing) {
+    uint64_t most = 0, total = 0;
+    for (uint32_t r = 0; r < routing->ranks; r++) {
+        most = routing->rank_tokens[r] > most ? routing->rank_tokens[r] : most;
+        total += routing->rank_tokens[r];
+    }
+    if (total > 0)
+        histogram_count(&model->rank_imbalance, &histogram_imbalance, most * routing->ranks * 1000 / total);
+}
+
+static void count_exchange(struct metrics_model *model, const struct metrics_routing *routing) {
+    const uint64_t *const from[METRICS_EXCHANGES] = {[METRICS_EXCHANGE_ROWS] = routing->rows_sent,
+                                                     [METRICS_EXCHANGE_BYTES] = routing->bytes_sent,
+                                                     [METRICS_EXCHANGE_NS] = routing->exchange_ns};
+    for (int i = 0; i < METRICS_EXCHANGES; i++)
+        for (uint32_t layer = 0; from[i] && layer < model->layers; layer++)
+            counter_add(&model->exchange[i][layer], from[i][layer]);
+}
+
 static void add_double(_Atomic double *sum, double more) {
     double was = atomic_load_explicit(sum, memory_order_relaxed);
     while (!atomic_compare_exchange_weak_explicit(sum, &was, was + more, memory_order_relaxed,
@@ -118,6 +145,9 @@ void metrics_count_routing(struct metrics_model *model, const struct metrics_rou
             counter_add(&model->tokens[i], routing->load[i]);
     for (uint32_t layer = 0; layer < model->layers; layer++)
         count_imbalance(model, layer, routing->load + layer * per_layer);
+    count_exchange(model, routing);
+    if (routing->rank_tokens)
+        count_ranks(model, routing);
     if (!routing->entropy)
         return;
     for (size_t i = 0; i < (size_t)model->layers * LIMOE_MODALITIES; i++) {
@@ -125,6 +155,31 @@ void metrics_count_routing(struct metrics_model *model, const struct metrics_rou
         add_double(&entropy->sum, routing->entropy[i]);
         counter_add(&entropy->count, routing->tokens[i % LIMOE_MODALITIES]);
     }
+}
+
+/* ---- measured load */
+
+static void write_load(struct metrics_model *model, struct buffer *out) {
+    const size_t per_layer = (size_t)LIMOE_MODALITIES * model->experts;
+    for (uint32_t layer = 0; layer < model->layers; layer++) {
+        for (uint32_t expert = 0; expert < model->experts; expert++) {
+            unsigned long long taken = 0;
+            for (int m = 0; m < LIMOE_MODALITIES; m++)
+                taken += counter_get(&model->tokens[layer * per_layer + (size_t)m * model->experts + expert]);
+            buffer_print(out, "%s%llu", expert ? "," : layer ? ",[" : "[", taken);
+        }
+        buffer_string(out, "]");
+    }
+}
+
+void metrics_write_load(struct metrics *metrics, const char *model, struct buffer *out) {
+    buffer_string(out, "{\"format\":\"limoe-load-1\",\"load\":[");
+    for (struct metrics_model *at = atomic_load(&metrics->models); at; at = at->older)
+        if (!atomic_load(&at->superseded) && strcmp(at->name, model) == 0) {
+            write_load(at, out);
+            break;
+        }
+    buffer_string(out, "]}");
 }
 
 /* ---- the page */
@@ -176,6 +231,45 @@ static void write_entropy(struct metrics_model *model, struct buffer *out) {
         }
 }
 
+static void write_exchange_rows(struct metrics_model *model, struct buffer *out) {
+    for (uint32_t layer = 0; layer < model->layers; layer++) {
+        buffer_string(out, "limoe_exchange_rows_total{");
+        write_layer(model, layer, out);
+        buffer_print(out, "} %llu\n", counter_get(&model->exchange[METRICS_EXCHANGE_ROWS][layer]));
+    }
+}
+
+static void write_exchange_bytes(struct metrics_model *model, struct buffer *out) {
+    for (uint32_t layer = 0; layer < model->layers; layer++) {
+        buffer_string(out, "limoe_exchange_bytes_total{");
+        write_layer(model, layer, out);
+        buffer_print(out, "} %llu\n", counter_get(&model->exchange[METRICS_EXCHANGE_BYTES][layer]));
+    }
+}
+
+static void write_exchange_seconds(struct metrics_model *model, struct buffer *out) {
+    for (uint32_t layer = 0; layer < model->layers; layer++) {
+        buffer_string(out, "limoe_exchange_seconds_total{");
+        write_layer(model, layer, out);
+        buffer_print(out, "} %.15g\n", (double)counter_get(&model->exchange[METRICS_EXCHANGE_NS][layer]) / 1e9);
+    }
+}
+
+static void write_rank_imbalance(struct metrics_model *model, struct buffer *out) {
+    struct buffer labels = {0};
+    if (model->layers == 0)
+        return; /* a dense model is in none of these families */
+    buffer_string(&labels, "model=\"");
+    metrics_label(&labels, model->name);
+    buffer_bytes(&labels, "\"", 2);
+    if (labels.failed)
+        out->failed = true;
+    else
+        histogram_write(&model->rank_imbalance, &histogram_imbalance, "limoe_rank_imbalance_ratio", labels.data,
+                        out);
+    buffer_free(&labels);
+}
+
 static void write_each(struct metrics_model *newest, void (*write)(struct metrics_model *, struct buffer *),
                        struct buffer *out) {
     for (struct metrics_model *model = newest; model; model = model->older)
@@ -194,4 +288,16 @@ void metrics_write_models(struct metrics *metrics, struct buffer *out) {
     metrics_head(out, "limoe_gate_entropy_nats", "summary",
                  "Entropy of the router's softmax, summed over tokens; ln(experts) is undecided.");
     write_each(newest, write_entropy, out);
+    metrics_head(out, "limoe_exchange_rows_total", "counter",
+                 "Token rows that ranks sent to experts on other ranks.");
+    write_each(newest, write_exchange_rows, out);
+    metrics_head(out, "limoe_exchange_bytes_total", "counter",
+                 "Bytes that ranks sent each other: rows, their results, and counts.");
+    write_each(newest, write_exchange_bytes, out);
+    metrics_head(out, "limoe_exchange_seconds_total", "counter",
+                 "Time that ranks spent in exchanging, waiting for each other included, summed over ranks.");
+    write_each(newest, write_exchange_seconds, out);
+    metrics_head(out, "limoe_rank_imbalance_ratio", "histogram",
+                 "Most tokens of a rank over the mean of all ranks, step by step; 1 is even.");
+    write_each(newest, write_rank_imbalance, out);
 }

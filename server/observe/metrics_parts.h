@@ -28,6 +28,9 @@ struct metrics_route {
     struct histogram duration;
 };
 
+/* What ranks exchange. */
+enum { METRICS_EXCHANGE_ROWS, METRICS_EXCHANGE_BYTES, METRICS_EXCHANGE_NS, METRICS_EXCHANGES };
+
 /* Published by metrics.models and not changed afterwards but for its counters. */
 struct metrics_model {
     struct metrics_model *older; /* NULL: the first */
@@ -37,6 +40,8 @@ struct metrics_model {
     uint32_t *blocks;            /* [layers] */
     counter *tokens;             /* [layers, LIMOE_MODALITIES, experts] */
     struct histogram *imbalance; /* [layers], in thousandths */
+    struct histogram rank_imbalance; /* likewise */
+    counter *exchange[METRICS_EXCHANGES]; /* [layers] each */
     struct metrics_entropy {
         _Atomic double sum;
         counter count;

@@ -22,7 +22,7 @@
 
 #include "error.h"
 
-enum { MOST_ARGUMENTS = 32 };
+enum { MOST_ARGUMENTS = 256 };
 
 /* When memory runs out, a child goes before the front: it is started again, and its work is done again. */
 #define OOM_SCORE "500"
@@ -142,7 +142,8 @@ int process_kill(struct process *process, char why[PROCESS_WHY_SIZE]) {
         snprintf(why, PROCESS_WHY_SIZE, "lost: %s", strerror(errno));
     if (process->pidfd >= 0)
         close(process->pidfd);
-    close(process->fd);
+    if (process->fd >= 0)
+        close(process->fd);
     *process = (struct process){.pid = -1, .pidfd = -1, .fd = -1};
     return reaped == 0 && info.si_code != CLD_EXITED ? info.si_status : 0;
 }

@@ -19,7 +19,7 @@ enum { PROCESS_FD = 3 /* the child's end of its socket */, PROCESS_WHY_SIZE = 12
 struct process {
     pid_t pid;
     int pidfd; /* readable once the child has ended */
-    int fd;    /* the parent's end of the socket: a blocking Unix stream */
+    int fd;    /* the parent's end of the socket: a blocking Unix stream; -1: it was taken over */
 };
 
 /* ---- the parent's side */

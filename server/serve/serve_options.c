@@ -83,6 +83,21 @@ static const struct option_row table[] = {
             .help = "after which a decoder that has not answered is replaced"),
     SECONDS("drain-timeout", drain_seconds, .help = "that a stopping server gives requests to finish"),
 
+    NUMBER("ranks", OPTION_UNSIGNED, launch.ranks, 1, 1024, .group = "ranks: an engine of several processes",
+           .help = "processes that the experts are spread over, started by mpirun"),
+    STRING("hostfile", launch.hostfile, "FILE", .help = "mpirun's: which hosts ranks run on; with --rank-address",
+           .fallback = "none: all on this host"),
+    STRING("rank-address", launch.address, "HOST",
+           .help = "this host's address for ranks to connect to, perhaps with a :PORT",
+           .fallback = "none: a Unix socket"),
+    STRING("mpirun", launch.mpirun, "PATH", .help = "what starts the ranks"),
+    STRING("mpi-arguments", launch.arguments, "TEXT", .help = "more arguments for mpirun, divided at blanks",
+           .fallback = "none"),
+    STRING("load", compute.load_file, "FILE", .help = "measured load to place experts by: /v1/models/{id}/load",
+           .fallback = "none: placed in order, without copies"),
+    NUMBER("expert-bytes", OPTION_BYTES, compute.expert_bytes, 0, 1024 * GIB,
+           .help = "with --load: memory of a rank for experts and copies of the busiest; 0: no copies"),
+
     STRING("api-keys-file", api_keys, "FILE", .group = "access",
            .help = "keys that clients must show, one a line", .fallback = "none: no key is asked for"),
     STRING("admin-keys-file", admin_keys, "FILE", .help = "keys for administration, one a line",
@@ -138,6 +153,24 @@ static bool is_consistent(const struct serve_options *options, const struct opti
         cli_usage("serve", "unexpected argument \"%s\"", read->operands[0]);
         return false;
     }
+    const struct launch_options *launch = &options->launch;
+    const char *many = launch->hostfile            ? "hostfile"
+                       : launch->address           ? "rank-address"
+                       : options->compute.load_file ? "load"
+                                                    : NULL;
+    if (many && launch->ranks < 2) {
+        cli_usage("serve", "%s is set and ranks is 1; accepted: with ranks of 2 or more", many);
+        return false;
+    }
+    if (launch->hostfile && !launch->address) {
+        cli_usage("serve", "hostfile is set and rank-address is not; accepted: with this host's address, which "
+                           "ranks on others connect to");
+        return false;
+    }
+    if (options->compute.expert_bytes && !options->compute.load_file) {
+        cli_usage("serve", "expert-bytes is set and load is not; accepted: with a measured load");
+        return false;
+    }
     const bool certificate = options->tls_certificate != NULL, key = options->tls_key != NULL;
     if (certificate == key)
         return true;
@@ -184,6 +217,7 @@ enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *optio
         .image = {.max_pixels = 64 * MIB},
         .max_body_bytes = 32 * MIB,
         .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB},
+        .launch = {.ranks = 1, .mpirun = "mpirun"},
         .step_tokens = 2048,
         .http_threads = 1,
         .connections = 16384,

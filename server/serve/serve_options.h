@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/launch.h"
 #include "limoe.h"
 #include "observe/log.h"
 #include "schedule/queue.h"
@@ -15,6 +16,7 @@
 struct serve_options {
     const char *host, *port, *model;
     struct limoe_options compute;
+    struct launch_options launch; /* of an engine of several ranks */
     struct limoe_image_limits image;
     size_t max_body_bytes;
     struct queue_load queue; /* limits */

@@ -124,18 +124,23 @@ static void routing(void **state) {
 static void models(void **state) {
     (void)state;
     struct buffer out = {0};
+    const struct limoe_rank ranks[] = {{.experts = 3, .dense_bytes = 1, .expert_bytes = 2},
+                                       {.experts = 4, .dense_bytes = 1, .expert_bytes = 5}};
     const struct answer_model model = {.info = &info,
                                        .dtype = "bfloat16",
                                        .backend = "cpu-amx",
                                        .fingerprint = "0123456789abcdef",
                                        .threads = 2,
-                                       .ranks = 1,
+                                       .ranks = 2,
+                                       .rank = ranks,
                                        .created = 1700000000};
     answer_models(&out, &model, 1);
     assert_answer(
         &out, "{\"object\":\"list\",\"data\":[{\"id\":\"tiny\",\"object\":\"model\","
               "\"created\":1700000000,\"owned_by\":\"limoe\",\"dtype\":\"bfloat16\","
-              "\"backend\":\"cpu-amx\",\"fingerprint\":\"0123456789abcdef\",\"threads\":2,\"ranks\":1," SHAPE
+              "\"backend\":\"cpu-amx\",\"fingerprint\":\"0123456789abcdef\",\"threads\":2,\"ranks\":2,\"by_rank\":["
+              "{\"rank\":0,\"experts\":3,\"dense_bytes\":1,\"expert_bytes\":2},"
+              "{\"rank\":1,\"experts\":4,\"dense_bytes\":1,\"expert_bytes\":5}]," SHAPE
               "}]}");
 }
 

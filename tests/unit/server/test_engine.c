@@ -19,18 +19,23 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "engine/engine.h"
 #include "engine/health.h"
+#include "engine/launch.h"
 #include "engine/link.h"
 #include "error.h"
 #include "observe/clock.h"
 #include "process/process.h"
 
 #define EMBED  4
+#define RANKS  3 /* where there are several */
 #define LAYERS 2
 #define TOP_K  2
 
@@ -43,6 +48,9 @@
 
 enum lie { HONEST, NO_HELLO, BAD_MAGIC, HUGE_LENGTH, WRONG_ID, WRONG_ITEMS, HALF_A_RESULT, UNASKED, LIES };
 
+/* What rank 1 says of itself that cannot be. */
+enum pretence { NOTHING, ANOTHERS_RANK, NO_SUCH_RANK, ANOTHER_MODEL, NO_MODEL, PRETENCES };
+
 struct fake {
     atomic_bool held;     /* a step that is being computed stands still */
     atomic_bool broken;   /* every answer is NaN */
@@ -51,6 +59,8 @@ struct fake {
     atomic_bool dying;    /* the process ends while it opens the model */
     atomic_bool other;    /* it is another model */
     atomic_uint steps, largest, processes;
+    atomic_int ranks[RANKS]; /* their processes */
+    _Atomic(enum pretence) pretence;
     _Atomic(enum lie) lie; /* of the next process, which takes it back when it has told it */
 };
 static struct fake *fake;
@@ -83,6 +93,35 @@ static const struct limoe_info shape = {.name = "made-up",
                                         .top_k = TOP_K,
                                         .moe_blocks = moe_blocks};
 
+struct limoe_ranks {
+    uint32_t rank, count;
+};
+static struct limoe_ranks the_ranks = {0, 1};
+
+static bool pretends(enum pretence pretence) {
+    return the_ranks.rank == 1 && fake->pretence == pretence;
+}
+
+enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, struct limoe_error *err) {
+    if (strcmp(kind, "mpi") != 0)
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "there is no %s", kind);
+    the_ranks.rank = (uint32_t)atoi(getenv("MADE_UP_RANK"));
+    the_ranks.count = (uint32_t)atoi(getenv("MADE_UP_RANKS"));
+    fake->ranks[the_ranks.rank] = getpid();
+    *out = &the_ranks;
+    return LIMOE_OK;
+}
+uint32_t limoe_ranks_rank(const struct limoe_ranks *ranks) {
+    return pretends(ANOTHERS_RANK) ? 0 : pretends(NO_SUCH_RANK) ? 7 : ranks->rank;
+}
+uint32_t limoe_ranks_count(const struct limoe_ranks *ranks) {
+    return pretends(NO_SUCH_RANK) ? 8 : ranks->count;
+}
+void limoe_ranks_close(struct limoe_ranks *ranks) {
+    if (ranks)
+        fake->ranks[ranks->rank] = 0;
+}
+
 struct limoe_model {
     struct limoe_info info;
 };
@@ -94,6 +133,8 @@ enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *
     (void)options;
     if (fake->dying)
         _exit(7);
+    if (pretends(NO_MODEL))
+        return limoe_fail(err, LIMOE_CORRUPT, "rank 1 cannot open made-up");
     if (fake->missing)
         return limoe_fail(err, LIMOE_NOT_FOUND, "made-up is not there");
     the_model.info = shape;
@@ -121,7 +162,14 @@ const char *limoe_model_backend(const struct limoe_model *model) {
 }
 const char *limoe_model_fingerprint(const struct limoe_model *model) {
     (void)model;
-    return "0123456789abcdef0123456789abcdef";
+    return pretends(ANOTHER_MODEL) ? "0123456789abcdef7777777777777777" : "0123456789abcdef0123456789abcdef";
+}
+void limoe_model_memory(const struct limoe_model *model, uint64_t *dense_bytes, uint64_t *expert_bytes,
+                        uint32_t *experts_held) {
+    (void)model;
+    *dense_bytes = 1000;
+    *expert_bytes = 100 + the_ranks.rank;
+    *experts_held = 10 + the_ranks.rank;
 }
 uint32_t limoe_model_threads(const struct limoe_model *model) {
     (void)model;
@@ -159,6 +207,11 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
         if (first == POISON)
             return limoe_fail(err, LIMOE_INTERNAL, "item %zu is poison", i);
         rows += items[i].length;
+    }
+    for (uint32_t layer = 0; layer < LAYERS; layer++) {
+        routing->rows_sent[layer] += rows * (layer + 1);
+        routing->bytes_sent[layer] += 1;
+        routing->exchange_ns[layer] += 1;
     }
     for (size_t i = 0, row = 0; i < n; row += items[i].length, i++) {
         embed_item(&items[i], embeddings + i * EMBED);
@@ -222,6 +275,7 @@ static void send_hello(void) {
     struct frame_hello hello = {.model = shape,
                                 .dtype = LIMOE_FLOAT32,
                                 .threads = 1,
+                                .ranks = 1,
                                 .backend = "made-up",
                                 .fingerprint = "0123456789abcdef0123456789abcdef"};
     uint8_t bytes[FRAME_HEADER_BYTES + FRAME_HELLO_BYTES];
@@ -250,6 +304,9 @@ static int lie_once(enum lie lie) {
     memcpy(&items, lie == UNASKED ? (const uint8_t *)zeros : link.payload, sizeof items);
     struct frame_result result = {.items = items + (lie == WRONG_ITEMS),
                                   .load = zeros,
+                                  .rows_sent = zeros,
+                                  .bytes_sent = zeros,
+                                  .exchange_ns = zeros,
                                   .entropy = (const double *)zeros,
                                   .embeddings = (const float *)zeros};
     struct frame_header header = {.type = FRAME_RESULT, .id = link.frame.id + (lie == WRONG_ID)};
@@ -274,6 +331,54 @@ static int engine_main(int argc, char **argv) {
     fake->processes++;
     enum lie lie = atomic_exchange(&fake->lie, HONEST);
     return lie == HONEST ? cli_engine(argc, argv) : lie_once(lie);
+}
+
+/* ---- mpirun: as much of it as the front uses */
+
+/* Someone who has found the socket, and does not know the token. */
+static void visit(const char *address) {
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    uint8_t bytes[FRAME_HEADER_BYTES + FRAME_JOIN_BYTES];
+    char answer;
+    snprintf(to.sun_path, sizeof to.sun_path, "%s", address + strlen("unix:"));
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (connect(fd, (const struct sockaddr *)&to, sizeof to) != 0)
+        _exit(3);
+    frame_put_header(&(struct frame_header){.type = FRAME_JOIN, .length = FRAME_JOIN_BYTES}, bytes);
+    memcpy(bytes + FRAME_HEADER_BYTES, getenv(MEETING_TOKEN), FRAME_JOIN_BYTES);
+    bytes[sizeof bytes - 1] ^= 1;
+    if (write(fd, bytes, sizeof bytes) != sizeof bytes || read(fd, &answer, 1) > 0)
+        _exit(4); /* it must be turned away */
+    close(fd);
+}
+
+static int mpirun_main(int argc, char **argv) {
+    int ranks = atoi(argv[2]), program = 0;
+    bool visited = false;
+    while (program + 1 < argc && strcmp(argv[program + 1], "engine") != 0)
+        visited = strcmp(argv[program++], "--visited") == 0 || visited;
+    if (visited)
+        visit(argv[argc - 1]);
+    pid_t pids[16];
+    for (int r = 0; r < ranks; r++) {
+        char text[16];
+        snprintf(text, sizeof text, "%d", r);
+        setenv("MADE_UP_RANK", text, 1);
+        setenv("MADE_UP_RANKS", argv[2], 1);
+        pids[r] = fork();
+        if (pids[r] == 0)
+            _exit(execv(argv[program], argv + program));
+    }
+    for (int left = ranks; left > 0; left--) {
+        int status = 0;
+        wait(&status);
+        if (status == 0)
+            continue;
+        for (int r = 0; r < ranks; r++)
+            kill(pids[r], SIGKILL);
+        return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    }
+    return 0;
 }
 
 /* ---- jobs */
@@ -326,6 +431,19 @@ static void assert_embedded(const struct text_job *text) {
         embed_item(&text->items[i], expected);
         assert_memory_equal(&text->embeddings[i * EMBED], expected, sizeof expected);
     }
+}
+
+static void assert_routed(const struct text_job *text) {
+    uint64_t row = 0;
+    for (size_t item = 0; item < text->job.n; item++)
+        for (uint32_t token = 0; token < text->items[item].length; token++, row++)
+            for (uint32_t layer = 0; layer < LAYERS; layer++)
+                for (uint32_t k = 0; k < TOP_K; k++) {
+                    size_t at = (layer * text->job.rows + row) * TOP_K + k;
+                    int32_t expected = text->token[item] * 1000 + (int32_t)(layer * 100 + token * 10 + k);
+                    assert_int_equal(text->expert[at], expected);
+                    assert_true(text->gate[at] == (float)expected / 2);
+                }
 }
 
 /* ---- the fixture */
@@ -423,17 +541,8 @@ static void test_many_jobs_each_get_their_own(void **state) {
     for (int i = 0; i < 20; i++) {
         wait_for(jobs[i]);
         assert_embedded(jobs[i]);
-        uint64_t row = 0;
-        for (size_t item = 0; item < jobs[i]->job.n && i % 3 == 0; item++)
-            for (uint32_t token = 0; token < jobs[i]->items[item].length; token++, row++)
-                for (uint32_t layer = 0; layer < LAYERS; layer++)
-                    for (uint32_t k = 0; k < TOP_K; k++) {
-                        size_t at = (layer * jobs[i]->job.rows + row) * TOP_K + k;
-                        int32_t expected =
-                            jobs[i]->token[item] * 1000 + (int32_t)(layer * 100 + token * 10 + k);
-                        assert_int_equal(jobs[i]->expert[at], expected);
-                        assert_true(jobs[i]->gate[at] == (float)expected / 2);
-                    }
+        if (i % 3 == 0)
+            assert_routed(jobs[i]);
         text_job_free(jobs[i]);
     }
     assert_true(fake->largest > 8);
@@ -621,6 +730,183 @@ static void test_a_liar_is_replaced(void **state) {
     }
 }
 
+/* ---- several ranks */
+
+static struct fixture start_ranks(uint64_t step_tokens, const char *arguments) {
+    return start_with((struct engine_options){
+        .step_tokens = step_tokens,
+        .step_seconds = 2,
+        .launch = {.ranks = RANKS, .mpirun = "/proc/self/exe", .arguments = arguments},
+    });
+}
+
+static void lose_rank(uint32_t rank, int signal_number) {
+    int pid;
+    while ((pid = fake->ranks[rank]) == 0)
+        nap();
+    kill(pid, signal_number);
+}
+
+static double metric_of(struct fixture *fixture, const char *name, uint32_t block) {
+    char full[128];
+    snprintf(full, sizeof full, "%s{model=\"made-up\",layer=\"%u\"}", name, block);
+    return metric(fixture, full);
+}
+
+static void test_ranks_share_steps(void **state) {
+    (void)state;
+    struct fixture fixture = start_ranks(64, NULL);
+    struct text_job *jobs[8], *alone = make(1, 7);
+    double tokens = alone->items[0].length;
+    push(&fixture, alone); /* two ranks have nothing to do */
+    wait_for(alone);
+    assert_embedded(alone);
+    for (int i = 0; i < 8; i++) {
+        jobs[i] = make(20 + (size_t)i, 1000 * (i + 1));
+        if (i % 2) {
+            jobs[i]->job.expert = jobs[i]->expert;
+            jobs[i]->job.gate = jobs[i]->gate;
+        }
+        for (size_t k = 0; k < jobs[i]->job.n; k++)
+            tokens += jobs[i]->items[k].length;
+        push(&fixture, jobs[i]);
+    }
+    for (int i = 0; i < 8; i++) {
+        wait_for(jobs[i]);
+        assert_embedded(jobs[i]);
+        if (jobs[i]->job.expert)
+            assert_routed(jobs[i]);
+    }
+    assert_int_equal(fake->processes, RANKS);
+    assert_int_equal(fake->steps % RANKS, 0);
+    assert_true(metric_of(&fixture, "limoe_exchange_rows_total", 1) == tokens);
+    assert_true(metric_of(&fixture, "limoe_exchange_rows_total", 3) == 2 * tokens);
+    assert_true(metric_of(&fixture, "limoe_exchange_bytes_total", 3) == fake->steps);
+    struct engine_rank ranks[RANKS];
+    assert_int_equal(engine_ranks(fixture.engine, ranks, RANKS), RANKS);
+    assert_int_equal(engine_info(fixture.engine)->ranks, RANKS);
+    for (uint32_t r = 0; r < RANKS; r++) {
+        assert_int_equal(ranks[r].pid, fake->ranks[r]);
+        assert_int_equal(ranks[r].experts, 10 + r);
+        assert_int_equal(ranks[r].dense_bytes, 1000);
+        assert_int_equal(ranks[r].expert_bytes, 100 + r);
+    }
+    for (int i = 0; i < 8; i++)
+        text_job_free(jobs[i]);
+    text_job_free(alone);
+    stop(&fixture);
+    for (uint32_t r = 0; r < RANKS; r++)
+        assert_int_equal(fake->ranks[r], 0); /* they took leave */
+}
+
+static void test_a_lost_rank_is_a_lost_job(void **state) {
+    (void)state;
+    struct fixture fixture = start_ranks(64, NULL);
+    const int signals[RANKS] = {SIGKILL, SIGSTOP, SIGABRT}; /* a stopped one is found by its step's time */
+    for (uint32_t victim = 0; victim < RANKS; victim++) {
+        struct text_job *jobs[4];
+        unsigned before = fake->steps;
+        fake->held = true;
+        for (int i = 0; i < 4; i++) {
+            jobs[i] = make(100, 1000 * (i + 1));
+            push(&fixture, jobs[i]);
+        }
+        await_steps(before + 1);
+        lose_rank(victim, signals[victim]);
+        if (signals[victim] != SIGSTOP)
+            while (fake->processes < RANKS * (victim + 2))
+                nap();
+        fake->held = false;
+        for (int i = 0; i < 4; i++) {
+            wait_for(jobs[i]);
+            assert_embedded(jobs[i]);
+            text_job_free(jobs[i]);
+        }
+    }
+    assert_int_equal(fake->processes, RANKS * (RANKS + 1));
+    assert_true(metric(&fixture, "limoe_engine_restarts_total") == RANKS);
+    stop(&fixture);
+}
+
+static void test_a_lost_idle_rank_is_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start_ranks(64, NULL);
+    lose_rank(2, SIGKILL);
+    while (fake->processes < 2 * RANKS)
+        nap();
+    lose(&fixture, SIGKILL); /* mpirun */
+    while (fake->processes < 3 * RANKS)
+        nap();
+    struct text_job *text = make(100, 1000);
+    push(&fixture, text);
+    wait_for(text);
+    assert_embedded(text);
+    text_job_free(text);
+    stop(&fixture);
+}
+
+static void test_items_that_break_a_rank_fail_alone(void **state) {
+    (void)state;
+    struct fixture fixture = start_ranks(1024, NULL);
+    push12(&fixture, POISON);
+    assert_only_the_seventh_failed("is poison");
+    push12(&fixture, DEADLY);
+    assert_only_the_seventh_failed("lost twice while it computed item 4, the last time alone");
+    stop(&fixture);
+}
+
+static void test_only_who_has_the_token_joins(void **state) {
+    (void)state;
+    struct fixture fixture = start_ranks(64, "--visited  --twice");
+    assert_int_equal(engine_opened(fixture.engine, NULL), LIMOE_OK);
+    struct text_job *text = make(100, 1000);
+    push(&fixture, text);
+    wait_for(text);
+    assert_embedded(text);
+    assert_int_equal(fake->processes, RANKS);
+    text_job_free(text);
+    stop(&fixture);
+}
+
+static void test_ranks_that_do_not_agree_are_refused(void **state) {
+    (void)state;
+    static const char *const reasons[PRETENCES] = {
+        [ANOTHERS_RANK] = "two ranks say that they are rank 0",
+        [NO_SUCH_RANK] = "rank 7 of 8, in a job of 3",
+        [ANOTHER_MODEL] = "rank 1 does not compute as rank 0 does: it has made-up 0123456789abcdef7777777777777777",
+        [NO_MODEL] = "rank 1 cannot open made-up",
+    };
+    for (enum pretence pretence = ANOTHERS_RANK; pretence < PRETENCES; pretence++) {
+        struct limoe_error err;
+        fake->pretence = pretence;
+        struct fixture fixture = start_ranks(64, NULL);
+        assert_int_equal(engine_opened(fixture.engine, &err), LIMOE_CORRUPT);
+        assert_non_null(strstr(err.message, reasons[pretence]));
+        fake->pretence = NOTHING;
+        stop(&fixture);
+    }
+}
+
+static void test_a_job_that_cannot_start_says_why(void **state) {
+    (void)state;
+    const struct {
+        struct launch_options launch;
+        const char *reason;
+    } cases[] = {
+        {{.ranks = 2, .mpirun = "/nowhere/mpirun"}, "cannot start \"/nowhere/mpirun\": No such file or directory"},
+        {{.ranks = 2, .mpirun = "/bin/false"}, "mpirun exited with status 1"},
+        {{.ranks = 2, .mpirun = "/bin/true", .address = "no.such.host.invalid"}, "is no address for ranks"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct limoe_error err;
+        struct fixture fixture =
+            start_with((struct engine_options){.step_tokens = 64, .launch = cases[i].launch});
+        assert_int_not_equal(engine_opened(fixture.engine, &err), LIMOE_OK);
+        assert_non_null(strstr(err.message, cases[i].reason));
+        stop(&fixture);
+    }
+}
+
 /* ---- starts that fail */
 
 static void test_a_model_that_does_not_open(void **state) {
@@ -803,6 +1089,10 @@ static void test_health_sees_an_engine_that_stands_still(void **state) {
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "engine") == 0)
         return engine_main(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "launch") == 0)
+        return cli_launch(argc - 1, argv + 1);
+    if (argc > 2 && strcmp(argv[1], "-n") == 0)
+        return mpirun_main(argc, argv);
     int fd = mkstemp(path);
     if (fd < 0 || ftruncate(fd, sizeof *fake) != 0 || !share(path))
         return 2;
@@ -818,6 +1108,13 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_an_engine_that_stands_still_is_replaced),
         cmocka_unit_test(test_an_idle_engine_that_dies_is_replaced),
         cmocka_unit_test(test_a_liar_is_replaced),
+        cmocka_unit_test(test_ranks_share_steps),
+        cmocka_unit_test(test_a_lost_rank_is_a_lost_job),
+        cmocka_unit_test(test_a_lost_idle_rank_is_replaced),
+        cmocka_unit_test(test_items_that_break_a_rank_fail_alone),
+        cmocka_unit_test(test_only_who_has_the_token_joins),
+        cmocka_unit_test(test_ranks_that_do_not_agree_are_refused),
+        cmocka_unit_test(test_a_job_that_cannot_start_says_why),
         cmocka_unit_test(test_a_model_that_does_not_open),
         cmocka_unit_test(test_an_engine_that_never_gets_to_open_the_model),
         cmocka_unit_test(test_what_is_no_engine_is_not_believed),

@@ -41,7 +41,7 @@ static void test_header(void **state) {
     uint8_t bytes[FRAME_HEADER_BYTES];
     struct frame_header out;
     frame_put_header(&header, bytes);
-    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 1, 0, 2, 0, 1, 0, 0, 0, 0,
+    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 2, 0, 2, 0, 1, 0, 0, 0, 0,
                                                          0,   0,   0,   0,   0, 0, 0, 0, 1, 0, 0, 77};
     assert_memory_equal(bytes, expected, sizeof bytes);
     assert_int_equal(frame_get_header(bytes, FRAME_STEP, header.length, &out, NULL), LIMOE_OK);
@@ -59,7 +59,7 @@ static void test_headers_that_cannot_be(void **state) {
         const char *message;
     } changes[] = {
         {0, 'x', "begins with"},
-        {4, 2, "version 2; this limoe speaks 1"},
+        {4, 3, "version 3; this limoe speaks 2"},
         {6, 1, "HELLO) where a STEP was due"},
         {6, 99, "type 99 (unknown)"},
         {8, 2, "unknown flags"},
@@ -84,7 +84,7 @@ static void test_headers_that_cannot_be(void **state) {
 
 static struct frame_hello hello(void) {
     return (struct frame_hello){
-        .model = model, .dtype = LIMOE_BFLOAT16, .threads = 5, .backend = "cpu-amx", .fingerprint = "0123"};
+        .model = model, .dtype = LIMOE_BFLOAT16, .threads = 5, .ranks = 1, .backend = "cpu-amx", .fingerprint = "0123"};
 }
 
 static void test_hello(void **state) {
@@ -158,6 +158,8 @@ static void test_hellos_that_cannot_be(void **state) {
     EXPECT_WRONG(model.top_k, 5, "top_k");
     EXPECT_WRONG(model.moe_blocks, unsorted, "moe_blocks");
     EXPECT_WRONG(model.moe_blocks, outside, "moe_blocks");
+    EXPECT_WRONG(rank, 1, "rank");
+    EXPECT_WRONG(ranks, 0, "rank");
     EXPECT_WRONG(status, 99, "status 99");
 }
 
@@ -165,6 +167,8 @@ static void test_equal_hellos_are_equal_models(void **state) {
     (void)state;
     struct frame_hello a = hello(), b = hello();
     b.threads = 1;
+    b.experts = 9; /* of ranks, each has its own */
+    b.dense_bytes = b.expert_bytes = 7;
     assert_true(frame_hello_equal(&a, &b));
     strcpy(b.fingerprint, "0124");
     assert_false(frame_hello_equal(&a, &b));
@@ -174,6 +178,12 @@ static void test_equal_hellos_are_equal_models(void **state) {
     b = hello();
     strcpy(b.backend, "cpu-avx2");
     assert_false(frame_hello_equal(&a, &b));
+    b = hello();
+    b.ranks = 2;
+    assert_false(frame_hello_equal(&a, &b));
+    a.ranks = 2;
+    b.rank = 1;
+    assert_true(frame_hello_equal(&a, &b));
 }
 
 /* ---- STEP */
@@ -229,6 +239,21 @@ static void test_step(void **state) {
     free(payload);
 }
 
+/* A rank for which a step has nothing gets it all the same. */
+static void test_a_step_without_items(void **state) {
+    (void)state;
+    const struct frame_shape shape = frame_shape(&model, BUDGET);
+    uint64_t payload[4], rows = 1;
+    size_t n = 1;
+    assert_int_equal(frame_step_bytes(&shape, NULL, 0), frame_step_head_bytes(NULL, 0));
+    frame_put_step(NULL, 0, (uint8_t *)payload);
+    assert_int_equal(frame_get_step(&shape, (const uint8_t *)payload, frame_step_bytes(&shape, NULL, 0), NULL,
+                                    &n, &rows, NULL),
+                     LIMOE_OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(rows, 0);
+}
+
 /* Any shorter payload is refused, in a buffer of just that size: a read beyond it is seen by the sanitizer.
  */
 static void test_a_step_cut_short(void **state) {
@@ -258,7 +283,7 @@ static void test_steps_that_cannot_be(void **state) {
         uint32_t value;
         const char *message;
     } changes[] = {
-        {0, 0, "with 0 items"},
+        {0, 0, "whose items need 8;"},
         {0, BUDGET + 2, "with 22 items; at most 21"},
         {0, UINT32_MAX, "at most 21"},
         {4, 1, "with 4 items"},
@@ -288,6 +313,7 @@ static void test_steps_that_cannot_be(void **state) {
 #define ROWS 5
 
 static const uint64_t load[2 * LIMOE_MODALITIES * 4] = {1, 2, UINT64_C(1) << 40};
+static const uint64_t rows_sent[2] = {7, 8}, bytes_sent[2] = {9, 10}, exchange_ns[2] = {11, 12};
 static const double entropy[2 * LIMOE_MODALITIES] = {0.5, 1.25};
 static const float embeddings[2 * 3] = {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F};
 static const int32_t expert[2 * ROWS * 2] = {3, 1, 2};
@@ -315,6 +341,9 @@ static const struct frame_result good = {.items = 2,
                                          .rows = ROWS,
                                          .compute_ns = 123,
                                          .load = load,
+                                         .rows_sent = rows_sent,
+                                         .bytes_sent = bytes_sent,
+                                         .exchange_ns = exchange_ns,
                                          .entropy = entropy,
                                          .embeddings = embeddings,
                                          .expert = expert,
@@ -336,6 +365,9 @@ static void test_result(void **state) {
         assert_int_equal(out.rows, ROWS);
         assert_int_equal(out.compute_ns, 123);
         assert_memory_equal(out.load, load, sizeof load);
+        assert_memory_equal(out.rows_sent, rows_sent, sizeof rows_sent);
+        assert_memory_equal(out.bytes_sent, bytes_sent, sizeof bytes_sent);
+        assert_memory_equal(out.exchange_ns, exchange_ns, sizeof exchange_ns);
         assert_memory_equal(out.entropy, entropy, sizeof entropy);
         assert_memory_equal(out.embeddings, embeddings, sizeof embeddings);
         if (routed) {
@@ -409,6 +441,7 @@ int main(void) {
         cmocka_unit_test(test_hellos_that_cannot_be),
         cmocka_unit_test(test_equal_hellos_are_equal_models),
         cmocka_unit_test(test_step),
+        cmocka_unit_test(test_a_step_without_items),
         cmocka_unit_test(test_a_step_cut_short),
         cmocka_unit_test(test_steps_that_cannot_be),
         cmocka_unit_test(test_result),

@@ -71,7 +71,14 @@ static void test_counts(void **state) {
     metrics_count_step(metrics, &step);
     const uint64_t load[] = {1, 2, 3, 4, 5, 6, 7, 8};
     const double entropy[] = {0.5, 0.25, 1, 2};
-    metrics_count_routing(counters, &(struct metrics_routing){load, entropy, {4, 1}});
+    metrics_count_routing(counters, &(struct metrics_routing){.load = load,
+                                                                .entropy = entropy,
+                                                                .tokens = {4, 1},
+                                                                .rows_sent = (const uint64_t[]){3, 4},
+                                                                .bytes_sent = (const uint64_t[]){30, 40},
+                                                                .exchange_ns = (const uint64_t[]){500000000, 0},
+                                                                .rank_tokens = (const uint64_t[]){4, 1},
+                                                                .ranks = 2});
     metrics_count_routing(counters, &(struct metrics_routing){.load = load});
     char *text = page(metrics);
     assert_line(text, "limoe_requests_total{route=\"/a\",code=\"200\"} 2");
@@ -107,6 +114,10 @@ static void test_counts(void **state) {
     assert_line(text, "limoe_expert_imbalance_ratio_bucket{" MODEL ",layer=\"1\",le=\"1.1\"} 0");
     assert_line(text, "limoe_expert_imbalance_ratio_sum{" MODEL ",layer=\"1\"} 2.4");
     assert_line(text, "limoe_expert_imbalance_ratio_bucket{" MODEL ",layer=\"3\",le=\"1.1\"} 2");
+    assert_line(text, "limoe_exchange_rows_total{" MODEL ",layer=\"3\"} 4");
+    assert_line(text, "limoe_exchange_bytes_total{" MODEL ",layer=\"1\"} 30");
+    assert_line(text, "limoe_exchange_seconds_total{" MODEL ",layer=\"1\"} 0.5");
+    assert_line(text, "limoe_rank_imbalance_ratio_sum{" MODEL "} 1.6");
     assert_line(text, "limoe_gate_entropy_nats_sum{" MODEL ",layer=\"1\",modality=\"text\"} 0.25");
     assert_line(text, "limoe_gate_entropy_nats_count{" MODEL ",layer=\"3\",modality=\"image\"} 4");
     assert_line(text, "limoe_queue_depth 3");
@@ -183,6 +194,15 @@ static void test_models_come_and_go(void **state) {
                 "limoe_expert_tokens_total{model=\"other\",layer=\"1\",expert=\"0\",modality=\"text\"} 2");
     assert_null(strstr(text, "model=\"dense\""));
     free(text);
+
+    struct buffer load_file = {0};
+    metrics_write_load(metrics, "other", &load_file);
+    assert_int_equal(load_file.size, strlen("{\"format\":\"limoe-load-1\",\"load\":[[3]]}"));
+    assert_memory_equal(load_file.data, "{\"format\":\"limoe-load-1\",\"load\":[[3]]}", load_file.size);
+    load_file.size = 0;
+    metrics_write_load(metrics, "unknown", &load_file);
+    assert_memory_equal(load_file.data, "{\"format\":\"limoe-load-1\",\"load\":[]}", load_file.size);
+    buffer_free(&load_file);
 
     struct metrics_model *second = metrics_set_model(metrics, &wider);
     assert_ptr_not_equal(second, first);

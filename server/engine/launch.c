@@ -1,0 +1,125 @@
+/* launch.c - mpirun's command line, and the process that becomes it. */
+#include "engine/launch.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "error.h"
+
+enum { MOST_ARGUMENTS = 250 };
+
+/* ---- the front's side */
+
+struct arguments {
+    const char *list[MOST_ARGUMENTS + 1];
+    size_t n;
+    bool full;
+};
+
+static void add(struct arguments *arguments, const char *argument) {
+    arguments->full = arguments->full || arguments->n == MOST_ARGUMENTS;
+    if (!arguments->full)
+        arguments->list[arguments->n++] = argument;
+}
+
+/* This program, as ranks find it. On this host it is the front's own, whatever becomes of its file; on others
+ * it is the file of the same path. */
+static enum limoe_status program_path(bool one_host, char path[PATH_MAX], struct limoe_error *err) {
+    if (one_host) {
+        snprintf(path, PATH_MAX, "/proc/%ld/exe", (long)getpid());
+        return LIMOE_OK;
+    }
+    ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 1);
+    if (n < 0)
+        return limoe_fail(err, LIMOE_IO, "cannot find this program's own path: %s", strerror(errno));
+    path[n] = '\0';
+    return LIMOE_OK;
+}
+
+enum limoe_status launch_start(const struct launch_options *options, const struct meeting *meeting,
+                               const char *const engine[], struct process *out, struct limoe_error *err) {
+    struct arguments arguments = {.n = 0};
+    char ranks[16], path[PATH_MAX], *rest = NULL;
+    enum limoe_status status = program_path(!options->hostfile, path, err);
+    if (status != LIMOE_OK)
+        return status;
+    char *more = options->arguments ? strdup(options->arguments) : NULL;
+    if (options->arguments && !more)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to start ranks");
+    snprintf(ranks, sizeof ranks, "%u", options->ranks);
+    add(&arguments, "launch");
+    add(&arguments, options->mpirun);
+    add(&arguments, "-n");
+    add(&arguments, ranks);
+    if (options->hostfile) {
+        add(&arguments, "--hostfile");
+        add(&arguments, options->hostfile);
+    } else {
+        add(&arguments, "--oversubscribe"); /* how many ranks this host takes is the operator's to know */
+    }
+    add(&arguments, "--bind-to"); /* a rank has threads */
+    add(&arguments, "none");
+    add(&arguments, "-x");
+    add(&arguments, MEETING_TOKEN);
+    for (char *word = more ? strtok_r(more, " \t", &rest) : NULL; word; word = strtok_r(NULL, " \t", &rest))
+        add(&arguments, word);
+    add(&arguments, path);
+    add(&arguments, "engine");
+    for (size_t i = 0; engine[i]; i++)
+        add(&arguments, engine[i]);
+    add(&arguments, "--connect");
+    add(&arguments, meeting->address);
+    if (arguments.full)
+        status = limoe_fail(err, LIMOE_INVALID, "more than %d arguments for mpirun", MOST_ARGUMENTS);
+    else
+        status = process_spawn(arguments.list, out, err);
+    free(more);
+    if (status == LIMOE_OK && send(out->fd, meeting->token, FRAME_JOIN_BYTES, MSG_NOSIGNAL) != FRAME_JOIN_BYTES) {
+        process_kill(out, NULL);
+        status = limoe_fail(err, LIMOE_INTERNAL, "cannot start ranks: %s", strerror(errno));
+    }
+    return status;
+}
+
+void launch_fault(const struct process *process, char *why, size_t size) {
+    ssize_t n = process->fd >= 0 ? recv(process->fd, why, size - 1, MSG_DONTWAIT) : 0;
+    why[n > 0 ? n : 0] = '\0';
+}
+
+/* ---- the process that becomes mpirun */
+
+/* What the operator has set stays. Root: who runs limoe as root has answered mpirun's question. Yielding:
+ * ranks wait for each other on the cores that the front and its decoders need. Single copy: containers forbid
+ * it, and Open MPI then fails. */
+static void set_environment(const char *token) {
+    setenv(MEETING_TOKEN, token, 1);
+    if (geteuid() == 0) {
+        setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 0);
+        setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 0);
+    }
+    setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
+    setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
+}
+
+int cli_launch(int argc, char **argv) {
+    struct limoe_error err;
+    char token[FRAME_JOIN_BYTES + 1] = "", fault[PROCESS_WHY_SIZE];
+    if (argc < 2 || !process_child_setup(&err)) {
+        cli_complain("launch: %s", argc < 2 ? "only limoe itself starts this command" : err.message);
+        return CLI_USAGE;
+    }
+    if (recv(PROCESS_FD, token, FRAME_JOIN_BYTES, MSG_WAITALL) != FRAME_JOIN_BYTES)
+        return CLI_INPUT; /* the front is gone */
+    set_environment(token);
+    execvp(argv[1], argv + 1);
+    int n = snprintf(fault, sizeof fault, "cannot start \"%.60s\": %s", argv[1], strerror(errno));
+    ssize_t sent = send(PROCESS_FD, fault, (size_t)n, MSG_NOSIGNAL);
+    (void)sent; /* the front is gone, and nobody asks any more */
+    return CLI_INPUT;
+}

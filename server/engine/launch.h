@@ -1,0 +1,33 @@
+/* launch.h - starting the job of an engine of several ranks.
+ *
+ * The front starts `limoe launch mpirun …` as its child. That one asks to die with the front, takes the token
+ * from its socket, so that it is on no command line, and becomes mpirun, which starts the ranks on this host
+ * or on others. They come to the front by themselves: meeting.h.
+ */
+#ifndef LIMOE_LAUNCH_H
+#define LIMOE_LAUNCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/meeting.h"
+#include "limoe.h"
+#include "process/process.h"
+
+/* Strings outlive whoever has them. */
+struct launch_options {
+    uint32_t ranks;        /* 0 and 1: one process, started without mpirun */
+    const char *mpirun;    /* a path, or a name to be looked for in PATH */
+    const char *arguments; /* more for mpirun, divided at blanks; NULL: none */
+    const char *hostfile;  /* as mpirun's; NULL: all on this host */
+    const char *address;   /* where the front listens for ranks; NULL: on a Unix socket */
+};
+
+/* Starts a job whose ranks run `limoe engine engine[0] engine[1] … NULL`, and come to the meeting, which is
+ * open. */
+enum limoe_status launch_start(const struct launch_options *options, const struct meeting *meeting,
+                               const char *const engine[], struct process *out, struct limoe_error *err);
+/* What the job could not begin for: "" if it could. Once the process has ended, before it is reaped. */
+void launch_fault(const struct process *process, char *why, size_t size);
+
+#endif
