@@ -96,7 +96,8 @@ void launch_fault(const struct process *process, char *why, size_t size) {
 
 /* What the operator has set stays. Root: who runs limoe as root has answered mpirun's question. Yielding:
  * ranks wait for each other on the cores that the front and its decoders need. Single copy: containers forbid
- * it, and Open MPI then fails. */
+ * it, and Open MPI then fails. The second before SIGKILL: ranks end when the front lets go of them, and have
+ * nothing to do for SIGTERM. */
 static void set_environment(const char *token) {
     setenv(MEETING_TOKEN, token, 1);
     if (geteuid() == 0) {
@@ -105,6 +106,7 @@ static void set_environment(const char *token) {
     }
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
     setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
+    setenv("OMPI_MCA_odls_base_sigkill_timeout", "0", 0);
 }
 
 int cli_launch(int argc, char **argv) {
