@@ -32,7 +32,7 @@ struct answer_model {
     const char *fingerprint;     /* limoe_model_fingerprint: equal ones give equal vectors */
     uint32_t threads, ranks;
     const struct limoe_rank *rank; /* [ranks]: what each holds; zeros while it is being started again */
-    int64_t created; /* Unix seconds; OpenAI clients insist on one: when the model was loaded */
+    int64_t created;               /* Unix seconds; OpenAI clients insist on one: when the model was loaded */
 };
 void answer_model(struct buffer *out, const struct answer_model *model);             /* one model */
 void answer_models(struct buffer *out, const struct answer_model *models, size_t n); /* the list */

@@ -84,12 +84,12 @@ enum limoe_status crew_muster(struct crew *crew, struct limoe_error *err) {
     for (uint32_t r = 1; r < crew->n; r++) {
         const struct frame_hello *hello = &crew->rank[r].hello;
         if (!frame_hello_equal(hello, first))
-            return limoe_fail(err, LIMOE_CORRUPT,
-                              "rank %u does not compute as rank 0 does: it has %s %s, %s on %s, and rank 0 %s "
-                              "%s, %s on %s",
-                              r, hello->name, hello->fingerprint, limoe_dtype_name(hello->dtype),
-                              hello->backend, first->name, first->fingerprint, limoe_dtype_name(first->dtype),
-                              first->backend);
+            return limoe_fail(
+                err, LIMOE_CORRUPT,
+                "rank %u does not compute as rank 0 does: it has %s %s, %s on %s, and rank 0 %s "
+                "%s, %s on %s",
+                r, hello->name, hello->fingerprint, limoe_dtype_name(hello->dtype), hello->backend,
+                first->name, first->fingerprint, limoe_dtype_name(first->dtype), first->backend);
     }
     return LIMOE_OK;
 }

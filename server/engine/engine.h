@@ -47,7 +47,7 @@ struct engine_info {
     enum limoe_dtype dtype;
     const char *backend;
     const char *fingerprint; /* limoe_model_fingerprint */
-    uint32_t threads; /* of rank 0 */
+    uint32_t threads;        /* of rank 0 */
     uint32_t ranks;
     int64_t created; /* Unix seconds when the model was first loaded */
 };
@@ -75,7 +75,7 @@ pid_t engine_pid(const struct engine *engine);
 
 /* One rank, as it is now; zeros while there is none. */
 struct engine_rank {
-    pid_t pid; /* 0: not on this host, or lost just now */
+    pid_t pid;        /* 0: not on this host, or lost just now */
     uint32_t experts; /* over all layers; of weights, likewise */
     uint64_t dense_bytes, expert_bytes;
 };

@@ -5,8 +5,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "engine/engine.h"
 #include "engine/crew.h"
+#include "engine/engine.h"
 #include "engine/launch.h"
 #include "engine/meeting.h"
 #include "engine/replay.h"
@@ -29,7 +29,7 @@ struct engine {
 
     pthread_mutex_t lock;
     char fault[PROCESS_WHY_SIZE + sizeof(struct limoe_error)]; /* guarded by lock; "": it is running */
-    struct engine_rank *ranks; /* [crew.n]; guarded by lock */
+    struct engine_rank *ranks;                                 /* [crew.n]; guarded by lock */
     atomic_int pid;
 
     /* The thread's own. Times are clock_now(); 0: never. */

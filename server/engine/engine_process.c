@@ -4,9 +4,9 @@
  * RESULT until the socket ends or its parent does. It decides nothing: what is computed, and with what, is
  * the front's business.
  *
- * With --connect it is one of several ranks, which mpirun has started: it goes to the front by itself and says
- * in its HELLO which rank it is. All ranks get the same steps in the same order, each with its own items, and
- * compute them together.
+ * With --connect it is one of several ranks, which mpirun has started: it goes to the front by itself and
+ * says in its HELLO which rank it is. All ranks get the same steps in the same order, each with its own
+ * items, and compute them together.
  *
  * Two threads. The main thread owns the model and the step's buffers, computes, and sends. The reader
  * receives the next STEP meanwhile: a socket holds much less than a step of pictures, so without it the front
@@ -46,7 +46,7 @@ struct engine_flags {
 };
 
 struct engine_process {
-    int fd; /* the front */
+    int fd;                    /* the front */
     struct limoe_ranks *ranks; /* NULL: one */
     struct limoe_model *model;
     struct frame_shape shape;
@@ -369,9 +369,10 @@ static const struct option_row table[] = {
 static const struct option_command command = {
     .name = "engine",
     .usage = "limoe engine --model DIR [options]",
-    .about = "Holds a model's weights and computes embeddings for limoe serve, which starts it, watches over "
-             "it and restarts it. It speaks over a socket that it is given as descriptor 3, or goes to the front "
-             "as one of several ranks that mpirun has started, and is of no use by hand.",
+    .about =
+        "Holds a model's weights and computes embeddings for limoe serve, which starts it, watches over "
+        "it and restarts it. It speaks over a socket that it is given as descriptor 3, or goes to the front "
+        "as one of several ranks that mpirun has started, and is of no use by hand.",
     .table = table,
     .n = sizeof table / sizeof *table,
 };

@@ -333,8 +333,7 @@ enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t 
     const uint8_t *at = payload;
     uint64_t count = get_u32(&at);
     uint32_t reserved = get_u32(&at);
-    if (count > shape->items || reserved != 0 ||
-        (length - STEP_HEAD_BYTES) / ITEM_BYTES < count)
+    if (count > shape->items || reserved != 0 || (length - STEP_HEAD_BYTES) / ITEM_BYTES < count)
         return limoe_fail(err, LIMOE_CORRUPT, "a STEP of %llu bytes with %llu items; at most %llu can be",
                           (unsigned long long)length, (unsigned long long)count,
                           (unsigned long long)shape->items);

@@ -59,8 +59,8 @@ struct frame_hello {
     uint32_t moe_blocks[FRAME_MOST_BLOCKS];
     enum limoe_dtype dtype;
     uint32_t threads;
-    uint32_t rank, ranks; /* 0 of 1, where there is one */
-    uint32_t experts;     /* that this rank holds, over all layers */
+    uint32_t rank, ranks;               /* 0 of 1, where there is one */
+    uint32_t experts;                   /* that this rank holds, over all layers */
     uint64_t dense_bytes, expert_bytes; /* of packed weights that it holds */
     char backend[FRAME_WORD_BYTES], fingerprint[FRAME_WORD_BYTES];
 };
@@ -91,8 +91,9 @@ struct frame_shape frame_shape(const struct limoe_info *model, uint64_t step_tok
 uint64_t frame_longest_step(const struct frame_shape *shape); /* payload bytes */
 uint64_t frame_longest_result(const struct frame_shape *shape);
 
-/* ---- STEP: u32 items (0: other ranks have them all), 0 u32, then (u32 modality, u32 length) [items], the texts' ids, the images' pixels,
- * each in the items' order. Pixels last, so that ids are aligned and pixels can be sent from where they are.
+/* ---- STEP: u32 items (0: other ranks have them all), 0 u32, then (u32 modality, u32 length) [items], the
+ * texts' ids, the images' pixels, each in the items' order. Pixels last, so that ids are aligned and pixels
+ * can be sent from where they are.
  */
 
 /* Bytes of all but the pixels, and of all. */
@@ -105,19 +106,19 @@ enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t 
                                  struct limoe_item *items, size_t *n, uint64_t *rows,
                                  struct limoe_error *err);
 
-/* ---- RESULT: u32 status, u32 items, u64 rows, u64 compute_ns, message, then after LIMOE_OK: load, rows_sent,
- * bytes_sent, exchange_ns, entropy, embeddings, and when it is routed: expert, gate. */
+/* ---- RESULT: u32 status, u32 items, u64 rows, u64 compute_ns, message, then after LIMOE_OK: load,
+ * rows_sent, bytes_sent, exchange_ns, entropy, embeddings, and when it is routed: expert, gate. */
 
 struct frame_result {
     enum limoe_status status; /* not LIMOE_OK: the step could not be computed; only the message is there */
     char message[FRAME_MESSAGE_BYTES];
     uint64_t items, rows, compute_ns;
-    const uint64_t *load;    /* [layers, LIMOE_MODALITIES, experts] */
+    const uint64_t *load;                                 /* [layers, LIMOE_MODALITIES, experts] */
     const uint64_t *rows_sent, *bytes_sent, *exchange_ns; /* [layers], as struct limoe_routing */
-    const double *entropy;   /* [layers, LIMOE_MODALITIES] */
-    const float *embeddings; /* [items, embed] */
-    const int32_t *expert;   /* [layers, rows, top_k]; NULL unless routed */
-    const float *gate;       /* as expert */
+    const double *entropy;                                /* [layers, LIMOE_MODALITIES] */
+    const float *embeddings;                              /* [items, embed] */
+    const int32_t *expert;                                /* [layers, rows, top_k]; NULL unless routed */
+    const float *gate;                                    /* as expert */
 };
 
 enum { FRAME_RESULT_HEAD_BYTES = 2 * 4 + 2 * 8 + FRAME_MESSAGE_BYTES, FRAME_RESULT_PARTS = 9 };

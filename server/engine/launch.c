@@ -80,7 +80,8 @@ enum limoe_status launch_start(const struct launch_options *options, const struc
     else
         status = process_spawn(arguments.list, out, err);
     free(more);
-    if (status == LIMOE_OK && send(out->fd, meeting->token, FRAME_JOIN_BYTES, MSG_NOSIGNAL) != FRAME_JOIN_BYTES) {
+    if (status == LIMOE_OK &&
+        send(out->fd, meeting->token, FRAME_JOIN_BYTES, MSG_NOSIGNAL) != FRAME_JOIN_BYTES) {
         process_kill(out, NULL);
         status = limoe_fail(err, LIMOE_INTERNAL, "cannot start ranks: %s", strerror(errno));
     }

@@ -20,9 +20,9 @@
 #define MOST_FAILURES  3
 #define SHORTEST_PAUSE (100 * CLOCK_MILLISECOND)
 #define LONGEST_PAUSE  (10 * CLOCK_SECOND)
-#define MEET_PATIENCE  (30 * CLOCK_SECOND) /* for a job's processes to be started and to come */
+#define MEET_PATIENCE  (30 * CLOCK_SECOND)  /* for a job's processes to be started and to come */
 #define OPEN_PATIENCE  (600 * CLOCK_SECOND) /* weights may come over a network */
-#define END_PATIENCE   2000 /* ms from a socket's end to its process's, or its job's */
+#define END_PATIENCE   2000                 /* ms from a socket's end to its process's, or its job's */
 
 /* ---- failed starts */
 
@@ -72,8 +72,7 @@ static void set_arguments(const struct engine_options *options, struct arguments
     snprintf(arguments->expert_bytes, sizeof arguments->expert_bytes, "%llu",
              (unsigned long long)compute->expert_bytes);
     add(arguments, "--model", options->model);
-    add(arguments, "--dtype",
-        compute->dtype == LIMOE_DTYPE_AUTO ? "auto" : limoe_dtype_name(compute->dtype));
+    add(arguments, "--dtype", compute->dtype == LIMOE_DTYPE_AUTO ? "auto" : limoe_dtype_name(compute->dtype));
     add(arguments, "--step-tokens", arguments->step_tokens);
     if (compute->threads)
         add(arguments, "--threads", arguments->threads);

@@ -65,7 +65,8 @@ static bool split_host(const char *text, char host[256], char port[8]) {
     return true;
 }
 
-static enum limoe_status resolve(const char *text, int flags, struct addrinfo **out, struct limoe_error *err) {
+static enum limoe_status resolve(const char *text, int flags, struct addrinfo **out,
+                                 struct limoe_error *err) {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV};
     char host[256], port[8];
     if (!split_host(text, host, port))

@@ -1,8 +1,8 @@
 /* meeting.h - where the ranks of a job find the front: a listening socket, and a token that they must show.
  *
  * Ranks are started by mpirun, perhaps on other hosts, so the front cannot hand them a socket: they come to
- * its. On one host that is a Unix socket in a directory of the front's own, on several it is TCP. Who comes is
- * believed once it has sent a JOIN with the token, which is new for each job and which only the job's
+ * its. On one host that is a Unix socket in a directory of the front's own, on several it is TCP. Who comes
+ * is believed once it has sent a JOIN with the token, which is new for each job and which only the job's
  * processes have in their environment. Others are turned away, and so is who takes too long.
  *
  * An address is "unix:PATH" or "tcp:HOST:PORT", a HOST with colons in brackets.

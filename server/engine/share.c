@@ -12,7 +12,8 @@ static int descending(const void *a, const void *b) {
 void share_items(const struct limoe_item *items, size_t n, uint32_t ranks, uint64_t *keys, uint32_t *rank,
                  uint64_t *tokens) {
     for (size_t i = 0; i < n; i++)
-        keys[i] = (uint64_t)items[i].length << 32 | (UINT32_MAX - (uint32_t)i); /* equals: the first goes first */
+        keys[i] =
+            (uint64_t)items[i].length << 32 | (UINT32_MAX - (uint32_t)i); /* equals: the first goes first */
     qsort(keys, n, sizeof *keys, descending);
     memset(tokens, 0, ranks * sizeof *tokens);
     for (size_t i = 0; i < n; i++) {

@@ -164,8 +164,8 @@ static void receive_result(struct engine *engine, struct crew_rank *rank) {
         transfer_begin(&engine->transfer);
     if (!due) {
         lifecycle_lost(engine, "it answered what it was not asked");
-    } else if (transfer_receive(&engine->transfer, (uint32_t)(rank - crew->rank), &rank->link, oldest, &err) !=
-               LIMOE_OK) {
+    } else if (transfer_receive(&engine->transfer, (uint32_t)(rank - crew->rank), &rank->link, oldest,
+                                &err) != LIMOE_OK) {
         lifecycle_lost(engine, err.message);
     } else if (crew_answered(crew, rank)) {
         lifecycle_answered(engine);

@@ -1,8 +1,8 @@
 /* supervisor.c - the thread that watches over an engine's process.
  *
- * It sleeps in poll: for the queue, the ranks' sockets, the process's end, and its timers. It never blocks on the
- * engine, so that a hung one is seen. It starts the process itself, because a child dies with the thread that
- * started it.
+ * It sleeps in poll: for the queue, the ranks' sockets, the process's end, and its timers. It never blocks on
+ * the engine, so that a hung one is seen. It starts the process itself, because a child dies with the thread
+ * that started it.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -90,12 +90,12 @@ static void sleep_and_see(struct engine *engine) {
     if (!steps_room(engine))
         queue_rest(engine->options.queue);
     polled[ON_QUEUE] = (struct pollfd){.fd = queue_event(engine->options.queue), .events = POLLIN};
-    polled[ON_END] = (struct pollfd){.fd = engine->phase != ENGINE_DOWN ? engine->process.pidfd : -1,
-                                     .events = POLLIN};
+    polled[ON_END] =
+        (struct pollfd){.fd = engine->phase != ENGINE_DOWN ? engine->process.pidfd : -1, .events = POLLIN};
     const size_t ranks = OTHERS, guests = ranks + crew->n;
     for (uint32_t r = 0; r < crew->n; r++)
-        polled[ranks + r] = (struct pollfd){.fd = crew->rank[r].link.fd,
-                                            .events = rank_events(engine, &crew->rank[r])};
+        polled[ranks + r] =
+            (struct pollfd){.fd = crew->rank[r].link.fd, .events = rank_events(engine, &crew->rank[r])};
     size_t n = guests + meeting_events(&engine->meeting, polled + guests);
     if (poll(polled, n, sleep_ms(engine)) < 0)
         return;

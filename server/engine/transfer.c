@@ -25,8 +25,8 @@ bool transfer_init(struct transfer *transfer, const struct frame_shape *shape, u
     sum->exchange_ns = calloc(shape->layers + 1, sizeof *sum->exchange_ns);
     sum->entropy = calloc((size_t)shape->layers * LIMOE_MODALITIES + 1, sizeof *sum->entropy);
     sum->tokens = calloc(ranks, sizeof *sum->tokens);
-    return transfer->items && transfer->ordered && transfer->keys && transfer->laden && transfer->parts && sum->load &&
-           sum->rows_sent && sum->bytes_sent && sum->exchange_ns && sum->entropy && sum->tokens;
+    return transfer->items && transfer->ordered && transfer->keys && transfer->laden && transfer->parts &&
+           sum->load && sum->rows_sent && sum->bytes_sent && sum->exchange_ns && sum->entropy && sum->tokens;
 }
 
 void transfer_free(struct transfer *transfer) {
@@ -53,8 +53,7 @@ static void gather(struct transfer *transfer, const struct queue_step *step) {
     size_t n = 0;
     for (size_t i = 0; i < step->n_slices; i++) {
         const struct queue_slice *slice = &step->slices[i];
-        memcpy(transfer->items + n, slice->job->items + slice->first,
-               slice->count * sizeof *transfer->items);
+        memcpy(transfer->items + n, slice->job->items + slice->first, slice->count * sizeof *transfer->items);
         n += slice->count;
     }
 }

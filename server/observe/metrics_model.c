@@ -59,7 +59,8 @@ static struct metrics_model *model_new(const struct limoe_info *info) {
         model->exchange[i] = calloc(layers + 1, sizeof *model->exchange[i]);
         exchanges = exchanges && model->exchange[i];
     }
-    if (!exchanges || !model->name || !model->blocks || !model->tokens || !model->imbalance || !model->entropy) {
+    if (!exchanges || !model->name || !model->blocks || !model->tokens || !model->imbalance ||
+        !model->entropy) {
         model_free(model);
         return NULL;
     }
@@ -251,7 +252,8 @@ static void write_exchange_seconds(struct metrics_model *model, struct buffer *o
     for (uint32_t layer = 0; layer < model->layers; layer++) {
         buffer_string(out, "limoe_exchange_seconds_total{");
         write_layer(model, layer, out);
-        buffer_print(out, "} %.15g\n", (double)counter_get(&model->exchange[METRICS_EXCHANGE_NS][layer]) / 1e9);
+        buffer_print(out, "} %.15g\n",
+                     (double)counter_get(&model->exchange[METRICS_EXCHANGE_NS][layer]) / 1e9);
     }
 }
 
@@ -265,8 +267,8 @@ static void write_rank_imbalance(struct metrics_model *model, struct buffer *out
     if (labels.failed)
         out->failed = true;
     else
-        histogram_write(&model->rank_imbalance, &histogram_imbalance, "limoe_rank_imbalance_ratio", labels.data,
-                        out);
+        histogram_write(&model->rank_imbalance, &histogram_imbalance, "limoe_rank_imbalance_ratio",
+                        labels.data, out);
     buffer_free(&labels);
 }
 

@@ -37,10 +37,10 @@ struct metrics_model {
     _Atomic bool superseded;     /* a newer one has its name */
     char *name;
     uint32_t layers, experts;
-    uint32_t *blocks;            /* [layers] */
-    counter *tokens;             /* [layers, LIMOE_MODALITIES, experts] */
-    struct histogram *imbalance; /* [layers], in thousandths */
-    struct histogram rank_imbalance; /* likewise */
+    uint32_t *blocks;                     /* [layers] */
+    counter *tokens;                      /* [layers, LIMOE_MODALITIES, experts] */
+    struct histogram *imbalance;          /* [layers], in thousandths */
+    struct histogram rank_imbalance;      /* likewise */
     counter *exchange[METRICS_EXCHANGES]; /* [layers] each */
     struct metrics_entropy {
         _Atomic double sum;

@@ -85,7 +85,8 @@ static const struct option_row table[] = {
 
     NUMBER("ranks", OPTION_UNSIGNED, launch.ranks, 1, 1024, .group = "ranks: an engine of several processes",
            .help = "processes that the experts are spread over, started by mpirun"),
-    STRING("hostfile", launch.hostfile, "FILE", .help = "mpirun's: which hosts ranks run on; with --rank-address",
+    STRING("hostfile", launch.hostfile, "FILE",
+           .help = "mpirun's: which hosts ranks run on; with --rank-address",
            .fallback = "none: all on this host"),
     STRING("rank-address", launch.address, "HOST",
            .help = "this host's address for ranks to connect to, perhaps with a :PORT",
@@ -93,7 +94,8 @@ static const struct option_row table[] = {
     STRING("mpirun", launch.mpirun, "PATH", .help = "what starts the ranks"),
     STRING("mpi-arguments", launch.arguments, "TEXT", .help = "more arguments for mpirun, divided at blanks",
            .fallback = "none"),
-    STRING("load", compute.load_file, "FILE", .help = "measured load to place experts by: /v1/models/{id}/load",
+    STRING("load", compute.load_file, "FILE",
+           .help = "measured load to place experts by: /v1/models/{id}/load",
            .fallback = "none: placed in order, without copies"),
     NUMBER("expert-bytes", OPTION_BYTES, compute.expert_bytes, 0, 1024 * GIB,
            .help = "with --load: memory of a rank for experts and copies of the busiest; 0: no copies"),
@@ -154,8 +156,8 @@ static bool is_consistent(const struct serve_options *options, const struct opti
         return false;
     }
     const struct launch_options *launch = &options->launch;
-    const char *many = launch->hostfile            ? "hostfile"
-                       : launch->address           ? "rank-address"
+    const char *many = launch->hostfile             ? "hostfile"
+                       : launch->address            ? "rank-address"
                        : options->compute.load_file ? "load"
                                                     : NULL;
     if (many && launch->ranks < 2) {
@@ -163,8 +165,9 @@ static bool is_consistent(const struct serve_options *options, const struct opti
         return false;
     }
     if (launch->hostfile && !launch->address) {
-        cli_usage("serve", "hostfile is set and rank-address is not; accepted: with this host's address, which "
-                           "ranks on others connect to");
+        cli_usage("serve",
+                  "hostfile is set and rank-address is not; accepted: with this host's address, which "
+                  "ranks on others connect to");
         return false;
     }
     if (options->compute.expert_bytes && !options->compute.load_file) {

@@ -136,12 +136,12 @@ static void models(void **state) {
                                        .created = 1700000000};
     answer_models(&out, &model, 1);
     assert_answer(
-        &out, "{\"object\":\"list\",\"data\":[{\"id\":\"tiny\",\"object\":\"model\","
-              "\"created\":1700000000,\"owned_by\":\"limoe\",\"dtype\":\"bfloat16\","
-              "\"backend\":\"cpu-amx\",\"fingerprint\":\"0123456789abcdef\",\"threads\":2,\"ranks\":2,\"by_rank\":["
-              "{\"rank\":0,\"experts\":3,\"dense_bytes\":1,\"expert_bytes\":2},"
-              "{\"rank\":1,\"experts\":4,\"dense_bytes\":1,\"expert_bytes\":5}]," SHAPE
-              "}]}");
+        &out,
+        "{\"object\":\"list\",\"data\":[{\"id\":\"tiny\",\"object\":\"model\","
+        "\"created\":1700000000,\"owned_by\":\"limoe\",\"dtype\":\"bfloat16\","
+        "\"backend\":\"cpu-amx\",\"fingerprint\":\"0123456789abcdef\",\"threads\":2,\"ranks\":2,\"by_rank\":["
+        "{\"rank\":0,\"experts\":3,\"dense_bytes\":1,\"expert_bytes\":2},"
+        "{\"rank\":1,\"experts\":4,\"dense_bytes\":1,\"expert_bytes\":5}]," SHAPE "}]}");
 }
 
 static void inspections(void **state) {
@@ -180,13 +180,13 @@ static void inspections_with_ranks(void **state) {
     struct limoe_rank rank[] = {{10, 6, 3}, {10, 4, 2}};
     double imbalance[] = {1, 1.25};
     struct limoe_placement ranks = {.ranks = 2,
-                                .layers = 2,
-                                .experts = 2,
-                                .dtype = LIMOE_BFLOAT16,
-                                .expert_bytes = 2,
-                                .rank = rank,
-                                .first = first,
-                                .owner = owner};
+                                    .layers = 2,
+                                    .experts = 2,
+                                    .dtype = LIMOE_BFLOAT16,
+                                    .expert_bytes = 2,
+                                    .rank = rank,
+                                    .first = first,
+                                    .owner = owner};
     answer_inspection(&out, &inspection, &ranks);
     buffer_bytes(&out, "", 1);
     assert_non_null(strstr(out.data, ",\"by_block\":[],\"dtype\":\"bfloat16\",\"expert_bytes\":2,\"ranks\":["

@@ -873,7 +873,8 @@ static void test_ranks_that_do_not_agree_are_refused(void **state) {
     static const char *const reasons[PRETENCES] = {
         [ANOTHERS_RANK] = "two ranks say that they are rank 0",
         [NO_SUCH_RANK] = "rank 7 of 8, in a job of 3",
-        [ANOTHER_MODEL] = "rank 1 does not compute as rank 0 does: it has made-up 0123456789abcdef7777777777777777",
+        [ANOTHER_MODEL] =
+            "rank 1 does not compute as rank 0 does: it has made-up 0123456789abcdef7777777777777777",
         [NO_MODEL] = "rank 1 cannot open made-up",
     };
     for (enum pretence pretence = ANOTHERS_RANK; pretence < PRETENCES; pretence++) {
@@ -893,7 +894,8 @@ static void test_a_job_that_cannot_start_says_why(void **state) {
         struct launch_options launch;
         const char *reason;
     } cases[] = {
-        {{.ranks = 2, .mpirun = "/nowhere/mpirun"}, "cannot start \"/nowhere/mpirun\": No such file or directory"},
+        {{.ranks = 2, .mpirun = "/nowhere/mpirun"},
+         "cannot start \"/nowhere/mpirun\": No such file or directory"},
         {{.ranks = 2, .mpirun = "/bin/false"}, "mpirun exited with status 1"},
         {{.ranks = 2, .mpirun = "/bin/true", .address = "no.such.host.invalid"}, "is no address for ranks"},
     };

@@ -83,8 +83,12 @@ static void test_headers_that_cannot_be(void **state) {
 /* ---- HELLO */
 
 static struct frame_hello hello(void) {
-    return (struct frame_hello){
-        .model = model, .dtype = LIMOE_BFLOAT16, .threads = 5, .ranks = 1, .backend = "cpu-amx", .fingerprint = "0123"};
+    return (struct frame_hello){.model = model,
+                                .dtype = LIMOE_BFLOAT16,
+                                .threads = 5,
+                                .ranks = 1,
+                                .backend = "cpu-amx",
+                                .fingerprint = "0123"};
 }
 
 static void test_hello(void **state) {

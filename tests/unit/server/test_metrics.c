@@ -72,13 +72,13 @@ static void test_counts(void **state) {
     const uint64_t load[] = {1, 2, 3, 4, 5, 6, 7, 8};
     const double entropy[] = {0.5, 0.25, 1, 2};
     metrics_count_routing(counters, &(struct metrics_routing){.load = load,
-                                                                .entropy = entropy,
-                                                                .tokens = {4, 1},
-                                                                .rows_sent = (const uint64_t[]){3, 4},
-                                                                .bytes_sent = (const uint64_t[]){30, 40},
-                                                                .exchange_ns = (const uint64_t[]){500000000, 0},
-                                                                .rank_tokens = (const uint64_t[]){4, 1},
-                                                                .ranks = 2});
+                                                              .entropy = entropy,
+                                                              .tokens = {4, 1},
+                                                              .rows_sent = (const uint64_t[]){3, 4},
+                                                              .bytes_sent = (const uint64_t[]){30, 40},
+                                                              .exchange_ns = (const uint64_t[]){500000000, 0},
+                                                              .rank_tokens = (const uint64_t[]){4, 1},
+                                                              .ranks = 2});
     metrics_count_routing(counters, &(struct metrics_routing){.load = load});
     char *text = page(metrics);
     assert_line(text, "limoe_requests_total{route=\"/a\",code=\"200\"} 2");
