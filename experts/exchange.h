@@ -32,8 +32,8 @@ struct exchange_ops {
      * are dense and by peer, in the order of exchange_peer. Not called with one rank. */
     void (*swap)(const struct exchange *x, const void *out, const uint32_t *out_count, void *in,
                  const uint32_t *in_count, size_t size);
-    /* Ends the processes of all ranks with this message; does not return. Not called with one rank. */
-    void (*end)(const struct exchange *x, const char *message);
+    /* Ends the processes of all ranks with this message. Not called with one rank. */
+    void (*end)(const struct exchange *x, const char *message) __attribute__((noreturn));
 };
 
 struct exchange {

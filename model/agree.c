@@ -16,8 +16,7 @@ struct report {
 };
 
 struct terms agree_terms(void) {
-    struct terms t;
-    memset(&t, 0, sizeof t); /* padding too */
+    struct terms t = {0};
     snprintf(t.version, sizeof t.version, "%s", limoe_version());
     return t;
 }
@@ -28,6 +27,7 @@ uint64_t agree_digest(const struct placement *p) {
     return XXH3_64bits_withSeed(p->owner, p->first[experts] * sizeof *p->owner, seed);
 }
 
+/* Rank 0's terms and another's. */
 static enum limoe_status compare(uint32_t rank, const struct terms *a, const struct terms *b,
                                  struct limoe_error *err) {
     if (strcmp(a->version, b->version) != 0)
@@ -44,10 +44,12 @@ static enum limoe_status compare(uint32_t rank, const struct terms *a, const str
                           "would depend on the rank",
                           limoe_dtype_name(a->dtype), a->backend, rank, limoe_dtype_name(b->dtype),
                           b->backend);
-    return limoe_fail(err, LIMOE_INVALID,
-                      "rank %u places experts otherwise than rank 0; all must be given the same load file "
-                      "and the same room for experts",
-                      rank);
+    if (a->placement != b->placement)
+        return limoe_fail(err, LIMOE_INVALID,
+                          "rank %u places experts otherwise than rank 0; all must be given the same load "
+                          "file and the same room for experts",
+                          rank);
+    return LIMOE_OK;
 }
 
 static enum limoe_status judge(const struct report *all, uint32_t ranks, bool on_terms,
@@ -56,27 +58,24 @@ static enum limoe_status judge(const struct report *all, uint32_t ranks, bool on
         if (all[r].status)
             return limoe_fail(err, (enum limoe_status)all[r].status, "rank %u: %s", r, all[r].message);
     }
-    for (uint32_t r = 1; on_terms && r < ranks; r++) {
-        if (memcmp(&all[r].terms, &all[0].terms, sizeof all->terms) != 0)
-            return compare(r, &all[0].terms, &all[r].terms, err);
-    }
-    return LIMOE_OK;
+    enum limoe_status status = LIMOE_OK;
+    for (uint32_t r = 1; on_terms && !status && r < ranks; r++)
+        status = compare(r, &all[0].terms, &all[r].terms, err);
+    return status;
 }
 
 enum limoe_status agree(const struct exchange *x, enum limoe_status status, const struct terms *terms,
                         struct limoe_error *err) {
     if (x->ranks == 1)
         return status;
-    struct report mine;
+    struct report mine = {.status = (int32_t)status};
     struct report *all = calloc(x->ranks, sizeof *all);
-    memset(&mine, 0, sizeof mine);
     if (!all)
         x->ops->end(x, "no memory to hear of the other ranks");
-    mine.status = (int32_t)status;
     if (status)
         snprintf(mine.message, sizeof mine.message, "%s", err->message);
     if (terms)
-        memcpy(&mine.terms, terms, sizeof mine.terms);
+        mine.terms = *terms;
     x->ops->gather(x, &mine, sizeof mine, all);
     status = judge(all, x->ranks, terms != NULL, err);
     free(all);

@@ -9,8 +9,7 @@
 #include "limoe.h"
 #include "placement.h"
 
-/* What must be the same on every rank, else their answers would differ or their exchanges not fit. Compared
- * byte by byte: fill one that agree_terms has made. */
+/* What must be the same on every rank, else their answers would differ or their exchanges not fit. */
 struct terms {
     char version[32], backend[32];
     char inputs[FINGERPRINT_DIGITS + 1]; /* of config.json and tokenizer.model */
@@ -18,7 +17,7 @@ struct terms {
     uint64_t placement; /* a digest */
 };
 
-struct terms agree_terms(void);
+struct terms agree_terms(void); /* this program's version; the rest is empty */
 uint64_t agree_digest(const struct placement *p);
 
 /* Collective, nothing with one rank. `status` is how it went on this rank; with LIMOE_OK, *err is not read.

@@ -94,9 +94,11 @@ static enum limoe_status name_weights(struct limoe_model *m, struct opening *o, 
     const size_t bytes = o->digests.count * sizeof *o->digests.value;
     struct fingerprint *tensors = NULL;
     uint64_t *all = malloc(bytes);
-    if (!status && (!all || fingerprint_create(&tensors, err)))
+    if (!all)
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu digests", o->digests.count);
-    if ((status = agree(m->ranks, status, NULL, err)))
+    if (!status)
+        status = fingerprint_create(&tensors, err);
+    if ((status = agree(m->ranks, status, NULL, err)) || !all) /* without it, status is not 0 */
         goto out;
     memcpy(all, o->digests.value, bytes);
     m->ranks->ops->largest(m->ranks, all, o->digests.count);

@@ -25,7 +25,7 @@ static void mpi_close(const struct exchange *x) {
     free(m);
 }
 
-static void mpi_end(const struct exchange *x, const char *message) {
+__attribute__((noreturn)) static void mpi_end(const struct exchange *x, const char *message) {
     const struct mpi *m = (const struct mpi *)(const void *)x;
     fprintf(stderr, "limoe: rank %u: %s\n", x->rank, message);
     MPI_Abort(m->comm, 1);

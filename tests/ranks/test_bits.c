@@ -61,34 +61,34 @@ struct placed {
     struct limoe_placement *experts;
 };
 
-static struct placed place(const char *dir, enum limoe_dtype dtype, enum place how) {
-    struct placed p = {.options = {.dtype = dtype, .threads = 1, .ranks = job.ranks}};
+/* p->options points into *p. */
+static void place(const char *dir, enum limoe_dtype dtype, enum place how, struct placed *p) {
+    *p = (struct placed){.options = {.dtype = dtype, .threads = 1, .ranks = job.ranks}};
     struct limoe_rank_options asked = {.ranks = job.count, .dtype = dtype};
     struct limoe_inspection *inspection;
     struct limoe_error err;
     job_expect(&job, limoe_inspect(dir, &inspection, &err) == LIMOE_OK, "%s", err.message);
     const struct limoe_info *info = &inspection->info;
     if (how != CONTIGUOUS) {
-        snprintf(p.load, sizeof p.load, "/tmp/limoe-test-load-%d.json", (int)getpid());
-        write_load(info, p.load);
-        asked.load = p.load;
+        snprintf(p->load, sizeof p->load, "/tmp/limoe-test-load-%d.json", (int)getpid());
+        write_load(info, p->load);
+        asked.load = p->load;
     }
-    job_expect(&job, limoe_inspect_ranks(inspection, &asked, &p.experts, &err) == LIMOE_OK, "%s",
+    job_expect(&job, limoe_inspect_ranks(inspection, &asked, &p->experts, &err) == LIMOE_OK, "%s",
                err.message);
     if (how == WITH_COPIES) { /* room for half as many again */
         const uint32_t even = (info->experts + job.count - 1) / job.count, room = even + (even + 1) / 2;
-        asked.expert_bytes = p.experts->expert_bytes * info->moe_layers * room;
-        limoe_placement_free(p.experts);
-        job_expect(&job, limoe_inspect_ranks(inspection, &asked, &p.experts, &err) == LIMOE_OK, "%s",
+        asked.expert_bytes = p->experts->expert_bytes * info->moe_layers * room;
+        limoe_placement_free(p->experts);
+        job_expect(&job, limoe_inspect_ranks(inspection, &asked, &p->experts, &err) == LIMOE_OK, "%s",
                    err.message);
         const uint32_t cells = info->moe_layers * info->experts;
-        job_expect(&job, job.count == 1 || info->experts == 1 || p.experts->first[cells] > cells,
+        job_expect(&job, job.count == 1 || info->experts == 1 || p->experts->first[cells] > cells,
                    "no copies were made");
     }
-    p.options.load_file = asked.load;
-    p.options.expert_bytes = asked.expert_bytes;
+    p->options.load_file = asked.load;
+    p->options.expert_bytes = asked.expert_bytes;
     limoe_inspection_free(inspection);
-    return p;
 }
 
 static void placed_free(struct placed *p) {
@@ -199,7 +199,7 @@ static void expect_least(const struct share *s, struct limoe_model *m, const str
     const struct limoe_info *info = limoe_model_info(m);
     const size_t cells = (size_t)info->moe_layers * job.count;
     const uint64_t row_bytes = info->width * (limoe_model_dtype(m) == LIMOE_FLOAT32 ? 4u : 2u);
-    uint64_t *sent = count_sent(s, info, p), *all = calloc(cells * job.count, sizeof *all);
+    uint64_t *sent = count_sent(s, info, p), *all = calloc(cells * job.count + 1, sizeof *all);
     job.x->ops->gather(job.x, sent, cells * sizeof *sent, all);
     for (uint32_t layer = 0; layer < info->moe_layers; layer++) {
         uint64_t out = 0, in = 0, counts = 0;
@@ -224,7 +224,8 @@ static void expect_least(const struct share *s, struct limoe_model *m, const str
 
 static void check_placement(const struct share *s, const char *dir, enum limoe_dtype dtype, enum place how,
                             const char *fingerprint) {
-    struct placed placed = place(dir, dtype, how);
+    struct placed placed;
+    place(dir, dtype, how, &placed);
     struct limoe_model *m = job_open(&job, dir, &placed.options);
     const struct limoe_info *info = limoe_model_info(m);
     const struct limoe_rank *expected = &placed.experts->rank[job.rank];

@@ -17,6 +17,14 @@
 
 enum { ITEMS = 16 }; /* their activations are not what is measured */
 
+#ifdef __has_feature /* clang's way to say so */
+#define SANITIZED __has_feature(address_sanitizer)
+#elif defined __SANITIZE_ADDRESS__
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
 static struct job job;
 
 /* Bytes of this process in memory that are its own, or that it has mapped. */
@@ -37,11 +45,6 @@ static double mib(uint64_t bytes) {
 }
 
 static void memory_is_proportional(void **state) {
-#ifdef __SANITIZE_ADDRESS__
-    (void)state;
-    print_message("# memory is not measured under a sanitizer that takes some of its own\n");
-    skip();
-#else
     struct limoe_error err;
     struct limoe_placement *one;
     struct limoe_inspection *inspection;
@@ -87,7 +90,6 @@ static void memory_is_proportional(void **state) {
     free(z);
     free(pixels);
     limoe_model_close(m);
-#endif
 }
 
 int main(int argc, char **argv) {
@@ -96,7 +98,11 @@ int main(int argc, char **argv) {
         cmocka_unit_test_prestate(memory_is_proportional, argv + 1),
     };
     job = job_join();
-    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = 0;
+    if (!SANITIZED)
+        failed = cmocka_run_group_tests(tests, NULL, NULL);
+    else if (job.rank == 0)
+        puts("1..0 # SKIP a sanitizer takes memory of its own");
     job_leave(&job);
     return failed;
 }
