@@ -9,6 +9,10 @@
  *                                                            `------- computed here --------'
  *
  * Both sorts, by place here and by expert there, are the kernels' own plan.
+ *
+ * The rows that stay are not computed while the others travel. It was tried, with MPI_Ialltoallv: a step of
+ * two ranks on one host took 3 % longer, for experts' weights are read twice, and while a rank computes MPI
+ * moves nothing.
  */
 #include "sharded.h"
 

@@ -93,6 +93,13 @@ static void test_model(void **state) {
     read_model(&other, LIMOE_FLOAT32, second);
     expect_halves(first, second, true, false);
     fixture_remove(&other);
+    /* An expert's part of a tensor is named apart: each of them counts. */
+    for (size_t expert = 0; expert < 4; expert++) {
+        fixture_create(&other, CONFIG("test"), 3, "blocks.1.moe.fc2.weight", expert * 16 * 24 + 5);
+        read_model(&other, LIMOE_FLOAT32, second);
+        expect_halves(first, second, true, false);
+        fixture_remove(&other);
+    }
     fixture_create(&other, CONFIG("tesT"), 3, NULL, 0);
     read_model(&other, LIMOE_FLOAT32, second);
     expect_halves(first, second, false, true);
