@@ -12,6 +12,8 @@
 #include "cli/cli.h"
 #include "error.h"
 
+#define HWLOC "HWLOC_COMPONENTS" /* how the machine's shape is found out */
+
 enum { MOST_ARGUMENTS = 250 };
 
 /* ---- the front's side */
@@ -67,6 +69,8 @@ enum limoe_status launch_start(const struct launch_options *options, const struc
     add(&arguments, "none");
     add(&arguments, "-x");
     add(&arguments, MEETING_TOKEN);
+    add(&arguments, "-x");
+    add(&arguments, HWLOC);
     for (char *word = more ? strtok_r(more, " \t", &rest) : NULL; word; word = strtok_r(NULL, " \t", &rest))
         add(&arguments, word);
     add(&arguments, path);
@@ -98,7 +102,8 @@ void launch_fault(const struct process *process, char *why, size_t size) {
 /* What the operator has set stays. Root: who runs limoe as root has answered mpirun's question. Yielding:
  * ranks wait for each other on the cores that the front and its decoders need. Single copy: containers forbid
  * it, and Open MPI then fails. The second before SIGKILL: ranks end when the front lets go of them, and have
- * nothing to do for SIGTERM. */
+ * nothing to do for SIGTERM. hwloc: it would go and ask each processor in turn, and wait for its turn on
+ * those that are busy; the system tells as much. */
 static void set_environment(const char *token) {
     setenv(MEETING_TOKEN, token, 1);
     if (geteuid() == 0) {
@@ -108,6 +113,7 @@ static void set_environment(const char *token) {
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
     setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
     setenv("OMPI_MCA_odls_base_sigkill_timeout", "0", 0);
+    setenv(HWLOC, "-x86", 0);
 }
 
 int cli_launch(int argc, char **argv) {
