@@ -1,0 +1,206 @@
+"""Ranks are killed under load, and ranks on other hosts are cut off: nobody gets an error, and every answer keeps its bits.
+
+The other hosts are network namespaces with a host name of their own, beside each other on a bridge. That takes root and `ip`.
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import BUILD, MODEL, SECONDS, Load, b64, capacity, picture, wait_until
+
+pytestmark = pytest.mark.skipif(
+    not (BUILD / "limoe-mpi.so").exists() or not shutil.which("mpirun"), reason="needs limoe-mpi.so and mpirun"
+)
+ENV = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
+MIX = "classify=1,image=1,text=2"
+NET = "10.77.31"
+BRIDGE = "limoe-br"
+HOSTS = {f"limoe-h{i}": f"{NET}.{10 + i}" for i in (1, 2)}
+AGENT = """#!/bin/sh
+# Stands for ssh: runs the command on the host of that address.
+while case "$1" in -*) true ;; *) false ;; esac; do shift; done
+case "$1" in
+{hosts}
+*) echo "no host $1" >&2; exit 1 ;;
+esac
+shift
+exec ip netns exec "$name" unshare --uts sh -c 'hostname "$0"; exec sh -c "$*"' "$name" "$@"
+"""
+
+
+def ranks_of(server):
+    """{rank: its process id} of the server's job, on whatever host."""
+    found = {}
+    for pid in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            words = (pid / "cmdline").read_bytes().split(b"\0")
+            if b"engine" not in words[1:2] or b"--connect" not in words:
+                continue
+            environment = dict(word.partition(b"=")[::2] for word in (pid / "environ").read_bytes().split(b"\0"))
+            if environment.get(b"LIMOE_STATE_DIR") == server.state.name.encode():
+                found[int(environment[b"OMPI_COMM_WORLD_RANK"])] = int(pid.name)
+        except (OSError, KeyError):
+            continue  # it has just ended
+    return found
+
+
+# ---- kills
+
+
+def test_no_request_fails_while_ranks_are_killed(start, report):
+    ranks = 3
+    server = start("--ranks", ranks, env=ENV)
+    best = capacity(server, mix=MIX)
+    rate = max(1, int(best * 0.5))
+    load = Load(server, rate=rate, duration=max(SECONDS, 6), arrivals="poisson", mix=MIX, check=True)
+    killed = 0
+    time.sleep(1)
+    while load.busy():
+        pids = ranks_of(server)
+        if len(pids) == ranks:
+            try:
+                os.kill(pids[killed % ranks], signal.SIGKILL)
+                killed += 1
+            except ProcessLookupError:
+                pass
+        time.sleep(1.5)
+    done = load.result()
+    report(
+        ranks=ranks,
+        capacity_rps=best,
+        rate=rate,
+        killed=killed,
+        engine_restarts=server.metric("limoe_engine_restarts_total"),
+        replayed_steps=server.metric("limoe_steps_replayed_total"),
+        longest_stall_ms=done["longest_stall_ms"],
+        ok=done["ok"],
+        failed=done["failed"],
+        wrong=done["wrong"],
+        latency_ms=done["latency_ms"],
+    )
+    assert killed > 0
+    assert done["failed"] == 0 and done["wrong"] == 0 and done["refused"] == 0 and done["dropped"] == 0, done
+    assert done["ok"] == done["sent"] > 0
+    assert server.metric("limoe_engine_restarts_total") > 0
+    server.log[:] = [line for line in server.log if " error " not in line]  # losses are told as errors
+
+
+# ---- hosts
+
+
+def ip(*words, check=True):
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 or not check, (words, done.stderr)
+    return done.returncode == 0
+
+
+def take_down():
+    for name in HOSTS:
+        ip("netns", "del", name, check=False)
+        ip("link", "del", f"{name}v", check=False)
+    ip("link", "del", BRIDGE, check=False)
+
+
+@pytest.fixture
+def hosts(tmp_path):
+    """The options of a server whose ranks are on two hosts beside its own."""
+    if os.geteuid() != 0 or not shutil.which("ip") or not ip("link", "add", BRIDGE, "type", "bridge", check=False):
+        pytest.skip("needs root and network namespaces")
+    try:
+        ip("addr", "add", f"{NET}.1/24", "dev", BRIDGE)
+        ip("link", "set", BRIDGE, "up")
+        for name, address in HOSTS.items():
+            ip("netns", "add", name)
+            ip("link", "add", f"{name}v", "type", "veth", "peer", "name", "eth0", "netns", name)
+            ip("link", "set", f"{name}v", "master", BRIDGE)
+            ip("link", "set", f"{name}v", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
+            ip("-n", name, "link", "set", "eth0", "up")
+        agent = tmp_path / "agent"
+        agent.write_text(AGENT.format(hosts="\n".join(f"{a}) name={n} ;;" for n, a in HOSTS.items())))
+        agent.chmod(0o755)
+        hostfile = tmp_path / "hosts"
+        hostfile.write_text("".join(f"{address} slots=1\n" for address in HOSTS.values()))
+        arguments = (
+            f"--mca plm_rsh_agent {agent} --mca plm_rsh_no_tree_spawn 1 --mca btl self,tcp --mca pml ob1 "
+            f"--mca btl_tcp_if_include {NET}.0/24 --mca oob_tcp_if_include {NET}.0/24 -x LIMOE_STATE_DIR"
+        )
+        yield [
+            "--ranks", len(HOSTS), "--hostfile", hostfile, "--rank-address", f"{NET}.1", "--mpi-arguments", arguments,
+            "--step-timeout", 3, "--cache-bytes", 0,
+        ]  # fmt: skip
+    finally:
+        take_down()
+
+
+def body(n):
+    return {
+        "input": [{"image": b64(picture(i))} if i % 3 == 0 else {"text": f"a picture of thing {i}"} for i in range(n)],
+        "encoding_format": "base64",
+    }
+
+
+class Clients:
+    """Four that ask without a pause, however long it takes, and compare."""
+
+    def __init__(self, server, expected):
+        self.server, self.expected = server, expected
+        self.wrong, self.times, self.done = [], [], threading.Event()
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(4)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self):
+        with self.server.client() as client:
+            while not self.done.is_set():
+                response = client.post("/v1/embeddings", json=body(12), timeout=300)
+                if response.status_code != 200 or response.content != self.expected:
+                    self.wrong.append((response.status_code, response.text[:300]))
+                self.times.append(time.monotonic())
+
+    def stop(self):
+        self.done.set()
+        for thread in self.threads:
+            thread.join(300)
+
+
+def test_a_host_that_is_cut_off_is_a_wait(start, hosts, report):
+    one = start("--cache-bytes", 0)
+    with one.client() as client:
+        expected = client.post("/v1/embeddings", json=body(12)).content
+        routed = client.post("/v1/routing", json={"input": body(6)["input"]}).content
+    assert one.terminate() == 0
+    server = start(*hosts, env=ENV)
+    with server.client() as client:
+        assert client.post("/v1/embeddings", json=body(12)).content == expected
+        assert client.post("/v1/routing", json={"input": body(6)["input"]}).content == routed
+    namespaces = {os.readlink(f"/proc/{pid}/ns/net") for pid in ranks_of(server).values()}
+    assert len(namespaces) == len(HOSTS) and os.readlink("/proc/self/ns/net") not in namespaces
+
+    clients = Clients(server, expected)
+    cuts = []
+    for name in HOSTS:
+        answered = len(clients.times)
+        wait_until(lambda: len(clients.times) > answered + 8, 120)
+        ip("link", "set", f"{name}v", "down")
+        cut = time.monotonic()
+        time.sleep(max(SECONDS, 6))  # longer than a step may take: the job is given up meanwhile
+        ip("link", "set", f"{name}v", "up")
+        back, answered = time.monotonic(), len(clients.times)
+        wait_until(lambda: len(clients.times) > answered + 8, 240)
+        first = next(at for at in clients.times if at > back)
+        cuts.append({"cut_s": round(back - cut, 1), "recovered_s_after_it": round(first - back, 1)})
+    clients.stop()
+    report(cuts=cuts, answers=len(clients.times), wrong=len(clients.wrong),
+           engine_restarts=server.metric("limoe_engine_restarts_total"))  # fmt: skip
+    assert not clients.wrong, clients.wrong[:3]
+    assert server.metric("limoe_engine_restarts_total") >= len(HOSTS)
+    assert server.metric('limoe_items_failed_total{reason="engine_lost"}') == 0
+    server.log[:] = [line for line in server.log if " error " not in line]  # starts that fail are told as errors
