@@ -113,7 +113,7 @@ static enum limoe_status listen_unix(struct meeting *meeting, struct limoe_error
 }
 
 static enum limoe_status listen_tcp(struct meeting *meeting, const char *text, struct limoe_error *err) {
-    struct addrinfo *found;
+    struct addrinfo *found = NULL;
     const int on = 1;
     enum limoe_status status = resolve(text, AI_PASSIVE, &found, err);
     if (status != LIMOE_OK)
@@ -261,7 +261,7 @@ static int connect_unix(const char *path, struct limoe_error *err) {
 }
 
 static int connect_tcp(const char *text, struct limoe_error *err) {
-    struct addrinfo *found;
+    struct addrinfo *found = NULL;
     int fd = -1;
     if (resolve(text, 0, &found, err) != LIMOE_OK)
         return -1;
