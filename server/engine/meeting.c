@@ -116,7 +116,7 @@ static enum limoe_status listen_tcp(struct meeting *meeting, const char *text, s
     struct addrinfo *found = NULL;
     const int on = 1;
     enum limoe_status status = resolve(text, AI_PASSIVE, &found, err);
-    if (status != LIMOE_OK)
+    if (status != LIMOE_OK || !found)
         return status;
     meeting->listening = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct sockaddr_storage bound;
