@@ -11,6 +11,7 @@
 #define LIMOE_CALL_H
 
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -43,6 +44,7 @@ struct call {
     const struct route *route;
     const char *method, *path, *content_type; /* in the arena; content_type may be NULL */
     char id[CALL_ID_SIZE];
+    char client[INET6_ADDRSTRLEN]; /* numeric address; "": not known */
     struct trace trace;
     struct guarded *guarded; /* the connection's entry with server->guard */
     enum call_stage stage;

@@ -147,6 +147,8 @@ void log_request(struct log *log, const struct log_request *request) {
     put_milliseconds(log, &line, "queue_ms", request->queue_ns);
     put_milliseconds(log, &line, "inference_ms", request->inference_ns);
     put_milliseconds(log, &line, "total_ms", request->total_ns);
+    if (*request->client)
+        put_string(log, &line, "client", request->client);
     put_string(log, &line, "request_id", request->request_id);
     put_id(log, &line, "trace_id", request->trace_id);
     put_id(log, &line, "span_id", request->span_id);

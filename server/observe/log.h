@@ -29,6 +29,7 @@ void log_print(struct log *log, enum log_level level, const char *request_id, co
 /* A request answered, at LOG_INFO. */
 struct log_request {
     const char *request_id, *method, *path;
+    const char *client;                         /* numeric address; "": not known */
     const char *trace_id, *span_id, *parent_id; /* hexadecimal (W3C Trace Context); NULL or "": left out */
     int status;                                 /* HTTP; 0: the client went away before it was answered */
     uint64_t items, received, sent;             /* received, sent: body bytes */
