@@ -9,6 +9,7 @@
 
 #include "engine/engine_parts.h"
 #include "observe/clock.h"
+#include "observe/usage.h"
 
 #define LONGEST_SLEEP CLOCK_SECOND /* so that no deadline passes unseen for longer */
 
@@ -17,13 +18,13 @@ enum { ON_QUEUE, ON_SOCKET, ON_END, EVENTS };
 /* ---- timers */
 
 static void check_memory(struct engine *engine, int64_t now) {
-    uint64_t bytes = process_resident_bytes(engine->process.pid);
+    struct process_usage usage;
     engine->measure_at = now + CLOCK_SECOND;
-    if (bytes <= engine->options.memory_bytes)
+    if (!usage_read(engine->process.pid, &usage) || usage.resident_bytes <= engine->options.memory_bytes)
         return;
     char cause[PROCESS_WHY_SIZE];
     snprintf(cause, sizeof cause, "it has %llu bytes of resident memory, more than the %llu it may have",
-             (unsigned long long)bytes, (unsigned long long)engine->options.memory_bytes);
+             (unsigned long long)usage.resident_bytes, (unsigned long long)engine->options.memory_bytes);
     lifecycle_lost(engine, cause);
 }
 

@@ -18,10 +18,6 @@ struct log *log_new(int fd, enum log_format format,
                     enum log_level level); /* NULL: no memory; fd stays the caller's */
 void log_free(struct log *log);
 
-/* "error", "warning", "info", "debug"; "text", "json". False: no such name. */
-bool log_parse_level(const char *name, enum log_level *out);
-bool log_parse_format(const char *name, enum log_format *out);
-
 /* `request_id` NULL: about no request. */
 void log_print(struct log *log, enum log_level level, const char *request_id, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
