@@ -29,6 +29,7 @@
 #include "decode/decoders.h"
 #include "decode/sandbox.h"
 #include "decode/wire.h"
+#include "observe/usage.h"
 #include "process/process.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -463,8 +464,11 @@ static void test_memory_of_a_large_picture_goes_back(void **state) {
     start_well(&f, NULL, 60);
     await_processes(&f, 0, pids);
     assert_int_equal(decoders_decode(f.decoders, bytes, size, pixels, NULL), LIMOE_OK);
-    for (int i = 0; i < PROCESSES; i++)
-        assert_in_range(process_resident_bytes(pids[i]), 1, (uint64_t)24 << 20);
+    for (int i = 0; i < PROCESSES; i++) {
+        struct process_usage usage;
+        assert_true(usage_read(pids[i], &usage));
+        assert_in_range(usage.resident_bytes, 1, (uint64_t)24 << 20);
+    }
     stop(&f);
     free(bytes);
 }
