@@ -22,6 +22,7 @@
 #include "codec/prepare.h"
 #include "codec/request.h"
 #include "generation/generation.h"
+#include "http/loop.h"
 #include "http/route.h"
 #include "http/trace.h"
 #include "http/workers.h"
@@ -41,6 +42,7 @@ struct call {
     struct server *server;
     struct generation *generation; /* with a reference; NULL: none is there yet, the server is starting */
     struct MHD_Connection *connection;
+    struct loop *loop; /* of the connection's HTTP thread */
     const struct route *route;
     const char *method, *path, *content_type; /* in the arena; content_type may be NULL */
     char id[CALL_ID_SIZE];

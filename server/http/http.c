@@ -35,6 +35,7 @@
 
 /* One of the HTTP threads: a connection stays with the one that accepted it. */
 struct http_thread {
+    struct server *server;
     struct MHD_Daemon *daemon;
     struct loop *loop;
 };
@@ -211,7 +212,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **state) {
     (void)version;
-    struct server *server = cls;
+    const struct http_thread *thread = cls;
+    struct server *server = thread->server;
     struct call *call = *state;
     if (!call) {
         const struct connection *context = context_of(connection);
@@ -223,6 +225,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         if (!call)
             return MHD_NO;
         call->guarded = context->guarded;
+        call->loop = thread->loop;
         if (refuse_before_body(call))
             return send_answer(call);
         return left_halfway(call) ? MHD_NO : MHD_YES;
@@ -329,7 +332,8 @@ static int no_certificate(gnutls_session_t session, const struct gnutls_cert_ret
 
 /* ---- life */
 
-static struct MHD_Daemon *start_daemon(struct server *server, int fd) {
+static struct MHD_Daemon *start_daemon(struct http_thread *thread, int fd) {
+    struct server *server = thread->server;
     const struct serve_options *options = &server->options;
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     unsigned share = options->http_threads; /* limits are the daemon's own; it has its share of them */
@@ -344,7 +348,7 @@ static struct MHD_Daemon *start_daemon(struct server *server, int fd) {
         {MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
-    return MHD_start_daemon(flags | (server->tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, server,
+    return MHD_start_daemon(flags | (server->tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, thread,
                             MHD_OPTION_EXTERNAL_LOGGER, on_message, server, MHD_OPTION_NOTIFY_COMPLETED,
                             on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
                             MHD_OPTION_ARRAY, items,
@@ -354,7 +358,8 @@ static struct MHD_Daemon *start_daemon(struct server *server, int fd) {
 
 static enum limoe_status start_thread(struct server *server, int fd, struct http_thread *thread,
                                       struct limoe_error *err) {
-    thread->daemon = start_daemon(server, fd);
+    thread->server = server;
+    thread->daemon = start_daemon(thread, fd);
     if (!thread->daemon)
         return limoe_fail(err, LIMOE_INTERNAL, "cannot start HTTP: %s", strerror(errno));
     return loop_start(thread->daemon, &thread->loop, err);

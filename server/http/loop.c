@@ -1,8 +1,8 @@
-/* loop.c - sleep until the daemon's epoll set or a command has something, run the daemon, again.
+/* loop.c - sleep until the daemon's epoll set or somebody else has something, run the daemon, again.
  *
- * The daemon is the thread's alone while it runs, but for what the library allows from anywhere
- * (MHD_resume_connection, which wakes the epoll set). Commands come by an eventfd and are acknowledged by a
- * semaphore.
+ * The daemon is the thread's alone while it runs, but for MHD_resume_connection, which the library allows
+ * from anywhere, and which wakes nobody who runs the daemon from outside. Wishes come by an eventfd, written
+ * once for all of them until the thread has seen it; commands are acknowledged by a semaphore.
  */
 #include "http/loop.h"
 
@@ -27,6 +27,7 @@ enum command { COMMAND_NONE, COMMAND_QUIESCE, COMMAND_STOP };
 struct loop {
     struct MHD_Daemon *daemon;
     int epoll, event;
+    atomic_bool woken; /* the event is written, or is about to be */
     _Atomic(enum command) command;
     sem_t done;
     pthread_t thread;
@@ -48,8 +49,10 @@ static void *loop_main(void *argument) {
         poll(polled, 2, sleep_ms(loop->daemon)); /* whatever it says: running the daemon is never wrong */
         uint64_t count;
         command = COMMAND_NONE;
-        if (polled[1].revents && read(loop->event, &count, sizeof count) == sizeof count)
-            command = atomic_load(&loop->command);
+        if (polled[1].revents && read(loop->event, &count, sizeof count) == sizeof count) {
+            atomic_store(&loop->woken, false); /* what is wished from here on needs another wake */
+            command = atomic_exchange(&loop->command, COMMAND_NONE);
+        }
         if (command == COMMAND_QUIESCE)
             MHD_quiesce_daemon(loop->daemon);
         if (command != COMMAND_STOP)
@@ -60,11 +63,22 @@ static void *loop_main(void *argument) {
     return NULL;
 }
 
-static void order(struct loop *loop, enum command command) {
+static void wake(struct loop *loop) {
     uint64_t one = 1;
-    atomic_store(&loop->command, command);
+    if (atomic_exchange(&loop->woken, true))
+        return;
     ssize_t written = write(loop->event, &one, sizeof one);
     (void)written; /* an eventfd refuses only when it is already readable, which is all that is wanted */
+}
+
+void loop_resume(struct loop *loop, struct MHD_Connection *connection) {
+    MHD_resume_connection(connection);
+    wake(loop); /* the connection may be gone by now, the loop is not */
+}
+
+static void order(struct loop *loop, enum command command) {
+    atomic_store(&loop->command, command);
+    wake(loop);
     while (sem_wait(&loop->done) != 0)
         ; /* a signal */
 }
@@ -78,15 +92,16 @@ enum limoe_status loop_start(struct MHD_Daemon *daemon, struct loop **out, struc
     loop->epoll = info->epoll_fd;
     sem_init(&loop->done, 0, 0);
     loop->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    *out = loop; /* before the thread, whose first request may want it */
     int code = loop->event < 0 ? errno : pthread_create(&loop->thread, NULL, loop_main, loop);
     if (code) {
+        *out = NULL;
         if (loop->event >= 0)
             close(loop->event);
         sem_destroy(&loop->done);
         free(loop);
         return limoe_fail(err, LIMOE_INTERNAL, "cannot start an HTTP thread: %s", strerror(code));
     }
-    *out = loop;
     return LIMOE_OK;
 }
 

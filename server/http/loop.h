@@ -14,8 +14,10 @@
 
 struct loop;
 
-/* Runs the daemon, which was started without threads and with MHD_USE_EPOLL and MHD_USE_ITC. */
+/* Runs the daemon, which was started without threads and with MHD_USE_EPOLL. */
 enum limoe_status loop_start(struct MHD_Daemon *daemon, struct loop **out, struct limoe_error *err);
+/* Gives a suspended connection of the daemon back to it. Any thread. */
+void loop_resume(struct loop *loop, struct MHD_Connection *connection);
 /* Takes the listening socket out of the daemon: it accepts no more. Returns when that is done. */
 void loop_quiesce(struct loop *loop);
 /* Ends the thread; the daemon is the caller's to stop. NULL is fine. */
