@@ -1,17 +1,16 @@
 """Ten times more than the server can do: it goes on doing all it can, and says to the others when to come back."""
 
-import statistics
 import time
 
-import httpx
-from conftest import SECONDS, STRICT, Load, capacity
+from conftest import SECONDS, STRICT, Load, capacity, keep_apart
 
 ITEMS = 64  # texts a request: the engine, not the network, is what is short
 QUEUE_SECONDS = 4  # of work that the queue may hold
-MIX = {"mix": "text=1", "items": ITEMS, "unique_texts": True}
+MIX = {"mix": "text=1", "items": ITEMS, "unique_texts": True, "apart": True}
+OPTIONS = ["--cache-bytes", 0, "--threads", 1, "--workers", 2]
 
 
-def tokens_per_second(server, seconds=3):
+def tokens_per_second(server, seconds=5):
     name = 'limoe_step_tokens_sum'
     before, began = server.metric(name), time.monotonic()
     best = capacity(server, seconds, **MIX)
@@ -19,12 +18,14 @@ def tokens_per_second(server, seconds=3):
 
 
 def test_overload(start, report):
-    probe = start("--cache-bytes", 0)
+    probe = start(*OPTIONS)
+    keep_apart(probe)
     best, tokens = tokens_per_second(probe)
     probe.terminate()
 
     bound = int(tokens * QUEUE_SECONDS)
-    server = start("--cache-bytes", 0, "--queue-tokens", bound)
+    server = start(*OPTIONS, "--queue-tokens", bound)
+    keep_apart(server)
     idle_rss = server.resident_bytes()
     load = Load(server, rate=int(10 * best), duration=max(SECONDS, 2 * QUEUE_SECONDS), timeout=60, connections=2048, **MIX)
     most_rss, hints = 0, []
