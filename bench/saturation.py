@@ -108,12 +108,12 @@ def main():
     command = ["taskset", "-c", engine_core, arguments.build / "bench" / "model", "--model", arguments.model]
     command += ["--threads", "1", "--batch", "80", "--seconds", str(arguments.seconds), "--observe"]
     alone = json.loads(subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE).stdout)
-    print(f"engine alone, 80 pictures a step   {alone["images_per_s"]:9.0f} pictures/s")
+    print(f"engine alone, 80 pictures a step   {alone['images_per_s']:9.0f} pictures/s")
 
     server = Server(arguments, engine_core, front_core, "--threads", "1", "--workers", "2")
     for form in ("raw", "multipart", "json"):
         got = load(arguments, server, front_core, "--mix", "classify=1", "--encoding", form, "--classifier", "bench")
-        print(f"pictures, {form:<9}                {got['rps']:9.0f} /s   {got['rps'] / alone["images_per_s"]:.3f} of the engine   {got}")
+        print(f"pictures, {form:<9}                {got['rps']:9.0f} /s   {got['rps'] / alone['images_per_s']:.3f} of the engine   {got}")
     texts = load(arguments, server, front_core, "--mix", "text=1")
     print(f"texts, cached                      {texts['rps']:9.0f} /s   {texts}")
     server.stop()
