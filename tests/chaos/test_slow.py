@@ -33,15 +33,16 @@ class Dribble(threading.Thread):
         self.start()
 
     def run(self):
+        """A hundredth of them each hundredth of a second: slow clients do not move in step."""
         head = b"POST /v1/embeddings HTTP/1.1\r\nHost: limoe\r\nX-Slow: " + b"a" * 4096
-        for at in range(len(head)):
-            for connection in self.sockets[::2]:
+        moving, at = self.sockets[::2], 0
+        while not self.stopped.wait(0.01):
+            for connection in moving[at % 100 :: 100]:
                 try:
-                    connection.send(head[at : at + 1])
+                    connection.send(head[at // 100 : at // 100 + 1])
                 except OSError:
                     pass  # closed for being slow
-            if self.stopped.wait(1):
-                break
+            at += 1
 
     def close(self):
         self.stopped.set()
