@@ -4,8 +4,8 @@
     bench/saturation.py [--build build] [--model models/pictograms] [--seconds 8]
 
 The engine computes on one core (--threads 1). It is timed alone first (bench/model, full steps), then behind the server:
-the front, its decoders and the load generator share the other core. Pictures come in three forms, and are classified by
-a stored classifier, so that each request costs one picture. Texts are embedded one a request, with and without the
+the front, its decoders and the load generator share the other core. Pictures of two sizes come in three forms, and are
+classified by a stored classifier, so that each request costs one picture. Texts are embedded one a request, with and without the
 cache. Beside each rate: how busy each process was, in cores. Needs two idle cores and the standard library.
 """
 
@@ -15,11 +15,13 @@ import os
 import pathlib
 import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -86,7 +88,7 @@ def load(arguments, server, core, *options):
     before, began, stages = server.busy(), time.monotonic(), server.stages()
     command = ["taskset", "-c", core, arguments.build / "limoe", "bench", server.url, "--json", "--closed", "64", "--duration", arguments.seconds]
     own = os.times()
-    done = json.loads(subprocess.run([*map(str, command), *options], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+    done = json.loads(subprocess.run([*map(str, command), *map(str, options)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
     spent, after, now = time.monotonic() - began, server.busy(), os.times()
     if done["failed"] or done["refused"]:
         sys.exit(f"requests failed: {done}")
@@ -95,6 +97,29 @@ def load(arguments, server, core, *options):
     changed = {name: value - stages.get(name, 0) for name, value in server.stages().items()}
     step = changed.get("limoe_step_items_sum", 0) / max(1, changed.get("limoe_step_items_count", 0))
     return {"rps": done["achieved_rps"], "p50_ms": done["latency_ms"]["p50"], "cores": cores, "items_a_step": round(step, 1)}
+
+
+def small_pictures(folder, n=16, size=64):
+    """Drawings of about the model's own size: coloured bands and a disc, as PNG files."""
+    paths = []
+    for i in range(n):
+        rows = bytearray()
+        for y in range(size):
+            rows.append(0)
+            for x in range(size):
+                inside = (x - size // 2) ** 2 + (y - size // 2) ** 2 < (size // 3) ** 2
+                rows += bytes([(i * 40 + 200) % 256, (i * 90) % 256, 60] if inside else [255, 255, (y // 8 * 16 + i) % 256])
+
+        def chunk(kind, data):
+            return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+        path = pathlib.Path(folder) / f"{i}.png"
+        header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
+        path.write_bytes(
+            b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(rows))) + chunk(b"IEND", b"")
+        )
+        paths.append(path)
+    return [word for path in paths for word in ("--image", path)]
 
 
 def main():
@@ -108,13 +133,16 @@ def main():
     command = ["taskset", "-c", engine_core, arguments.build / "bench" / "model", "--model", arguments.model]
     command += ["--threads", "1", "--batch", "80", "--seconds", str(arguments.seconds), "--observe"]
     alone = json.loads(subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE).stdout)
-    key = next(name for name in alone if name.endswith("per_second"))
-    print(f"engine alone, 80 pictures a step   {alone[key]:9.0f} pictures/s")
+    print(f"engine alone, 80 pictures a step   {alone['images_per_s']:9.0f} pictures/s")
 
     server = Server(arguments, engine_core, front_core, "--threads", "1", "--workers", "2")
-    for form in ("raw", "multipart", "json"):
-        got = load(arguments, server, front_core, "--mix", "classify=1", "--encoding", form, "--classifier", "bench")
-        print(f"pictures, {form:<9}                {got['rps']:9.0f} /s   {got['rps'] / alone[key]:.3f} of the engine   {got}")
+    folder = tempfile.TemporaryDirectory()
+    for size, pictures in (("64 px", small_pictures(folder.name)), ("48-320 px", [])):
+        for form in ("raw", "multipart", "json"):
+            mix = ["--mix", "classify=1", "--encoding", form, "--classifier", "bench", *pictures]
+            got = load(arguments, server, front_core, *mix)
+            share = got["rps"] / alone["images_per_s"]
+            print(f"pictures, {size:<9} {form:<9}      {got['rps']:9.0f} /s   {share:.3f} of the engine   {got}")
     texts = load(arguments, server, front_core, "--mix", "text=1")
     print(f"texts, cached                      {texts['rps']:9.0f} /s   {texts}")
     server.stop()

@@ -9,6 +9,7 @@
 
 #include "engine/engine_parts.h"
 #include "observe/clock.h"
+#include "observe/usage.h"
 
 #define LONGEST_SLEEP CLOCK_SECOND /* so that no deadline passes unseen for longer */
 
@@ -21,9 +22,10 @@ static void check_memory(struct engine *engine, int64_t now) {
     uint64_t bytes = 0;
     engine->measure_at = now + CLOCK_SECOND;
     for (uint32_t r = 0; r < engine->crew.n; r++) {
+        struct process_usage usage;
         pid_t pid = engine->crew.rank[r].pid;
-        uint64_t its = pid > 0 ? process_resident_bytes(pid) : 0;
-        bytes = its > bytes ? its : bytes;
+        if (pid > 0 && usage_read(pid, &usage) && usage.resident_bytes > bytes)
+            bytes = usage.resident_bytes;
     }
     if (bytes <= engine->options.memory_bytes)
         return;

@@ -6,6 +6,7 @@
  */
 #include "http/call.h"
 
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -78,6 +79,19 @@ static void refuse_phase(struct call *call, enum server_phase phase) {
 
 static const char *header(const struct call *call, const char *name) {
     return MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, name);
+}
+
+/* Of the connection's other end: a proxy's, where there is one. */
+static void set_client(struct call *call) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    if (!info || !info->client_addr)
+        return;
+    const struct sockaddr *address = info->client_addr;
+    socklen_t size =
+        address->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    if (getnameinfo(address, size, call->client, sizeof call->client, NULL, 0, NI_NUMERICHOST) != 0)
+        call->client[0] = '\0';
 }
 
 /* The client's own id when it is short and plain enough for logs and headers, else 128 random bits. */
@@ -279,6 +293,7 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     atomic_fetch_add(&server->calls, 1);
     call->generation = server_generation(server);
     set_id(call);
+    set_client(call);
     trace_begin(header(call, "traceparent"), &call->trace);
     read_length(call);
     check_headers(call);
@@ -301,6 +316,7 @@ void call_end(struct call *call, bool answered) {
                                  .request_id = call->id,
                                  .method = call->method,
                                  .path = call->path,
+                                 .client = call->client,
                                  .trace_id = call->trace.trace_id,
                                  .span_id = call->trace.span_id,
                                  .parent_id = call->trace.parent_id,

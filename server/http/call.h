@@ -11,6 +11,7 @@
 #define LIMOE_CALL_H
 
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +22,7 @@
 #include "codec/prepare.h"
 #include "codec/request.h"
 #include "generation/generation.h"
+#include "http/loop.h"
 #include "http/route.h"
 #include "http/trace.h"
 #include "http/workers.h"
@@ -40,9 +42,11 @@ struct call {
     struct server *server;
     struct generation *generation; /* with a reference; NULL: none is there yet, the server is starting */
     struct MHD_Connection *connection;
+    struct loop *loop; /* of the connection's HTTP thread */
     const struct route *route;
     const char *method, *path, *content_type; /* in the arena; content_type may be NULL */
     char id[CALL_ID_SIZE];
+    char client[INET6_ADDRSTRLEN]; /* numeric address; "": not known */
     struct trace trace;
     struct guarded *guarded; /* the connection's entry with server->guard */
     enum call_stage stage;

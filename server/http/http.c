@@ -22,6 +22,7 @@
 #include "http/call.h"
 #include "http/cors.h"
 #include "http/guard.h"
+#include "http/loop.h"
 #include "http/stages.h"
 #include "http/tls.h"
 #include "http/trace.h"
@@ -32,9 +33,18 @@
 #define CONNECTION_MEMORY (64 * 1024)
 #define READ_INCREMENT    (16 * 1024)
 
-struct http {
+/* One of the HTTP threads: a connection stays with the one that accepted it. */
+struct http_thread {
+    struct server *server;
     struct MHD_Daemon *daemon;
+    struct loop *loop;
+};
+
+struct http {
+    int listening; /* the caller's */
     bool accepting;
+    unsigned n;
+    struct http_thread threads[]; /* [n] */
 };
 
 /* What we keep of a connection, from its start to its end; the library's "socket context". */
@@ -202,7 +212,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **state) {
     (void)version;
-    struct server *server = cls;
+    const struct http_thread *thread = cls;
+    struct server *server = thread->server;
     struct call *call = *state;
     if (!call) {
         const struct connection *context = context_of(connection);
@@ -214,6 +225,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         if (!call)
             return MHD_NO;
         call->guarded = context->guarded;
+        call->loop = thread->loop;
         if (refuse_before_body(call))
             return send_answer(call);
         return left_halfway(call) ? MHD_NO : MHD_YES;
@@ -320,62 +332,81 @@ static int no_certificate(gnutls_session_t session, const struct gnutls_cert_ret
 
 /* ---- life */
 
-enum limoe_status http_start(struct server *server, int fd, struct http **out, struct limoe_error *err) {
-    struct http *http = calloc(1, sizeof *http);
-    if (!http)
-        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the HTTP server");
+static struct MHD_Daemon *start_daemon(struct http_thread *thread, int fd) {
+    struct server *server = thread->server;
     const struct serve_options *options = &server->options;
-    unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
-    if (server->tls) {
-        if (MHD_is_feature_supported(MHD_FEATURE_SSL) != MHD_YES) {
-            free(http);
-            return limoe_fail(err, LIMOE_UNSUPPORTED,
-                              "this system's libmicrohttpd was built without HTTPS; leave out "
-                              "--tls-certificate and encrypt in a proxy");
-        }
-        flags |= MHD_USE_TLS;
-    }
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    unsigned share = options->http_threads; /* limits are the daemon's own; it has its share of them */
     struct MHD_OptionItem items[] = {
         {MHD_OPTION_LISTEN_SOCKET, fd, NULL},
-        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)options->connections, NULL},
-        {MHD_OPTION_PER_IP_CONNECTION_LIMIT, (intptr_t)options->connections_per_address, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)((options->connections + share - 1) / share), NULL},
+        {MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+         (intptr_t)((options->connections_per_address + share - 1) / share), NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)options->idle_seconds, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_INCREMENT, READ_INCREMENT, NULL},
         {MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL},
-        /* A pool of one is refused as a pool; one thread is what it does without. */
-        {options->http_threads > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END,
-         (intptr_t)options->http_threads, NULL},
         {MHD_OPTION_END, 0, NULL},
     };
+    return MHD_start_daemon(flags | (server->tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, thread,
+                            MHD_OPTION_EXTERNAL_LOGGER, on_message, server, MHD_OPTION_NOTIFY_COMPLETED,
+                            on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+                            MHD_OPTION_ARRAY, items,
+                            server->tls ? MHD_OPTION_HTTPS_PRIORITIES : MHD_OPTION_END, TLS_PRIORITIES,
+                            MHD_OPTION_HTTPS_CERT_CALLBACK2, no_certificate, MHD_OPTION_END);
+}
+
+static enum limoe_status start_thread(struct server *server, int fd, struct http_thread *thread,
+                                      struct limoe_error *err) {
+    thread->server = server;
+    thread->daemon = start_daemon(thread, fd);
+    if (!thread->daemon)
+        return limoe_fail(err, LIMOE_INTERNAL, "cannot start HTTP: %s", strerror(errno));
+    return loop_start(thread->daemon, &thread->loop, err);
+}
+
+enum limoe_status http_start(struct server *server, int fd, struct http **out, struct limoe_error *err) {
+    unsigned n = server->options.http_threads;
+    if (server->tls && MHD_is_feature_supported(MHD_FEATURE_SSL) != MHD_YES)
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "this system's libmicrohttpd was built without HTTPS; leave out "
+                          "--tls-certificate and encrypt in a proxy");
+    struct http *http = calloc(1, sizeof *http + n * sizeof *http->threads);
+    if (!http)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the HTTP server");
+    http->listening = fd;
     http->accepting = true;
-    http->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, on_request, server, MHD_OPTION_EXTERNAL_LOGGER, on_message, server,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
-        server, MHD_OPTION_ARRAY, items, server->tls ? MHD_OPTION_HTTPS_PRIORITIES : MHD_OPTION_END,
-        TLS_PRIORITIES, MHD_OPTION_HTTPS_CERT_CALLBACK2, no_certificate, MHD_OPTION_END);
-    if (!http->daemon) {
-        free(http);
-        return limoe_fail(err, LIMOE_INTERNAL, "cannot start the HTTP threads: %s", strerror(errno));
-    }
-    *out = http;
-    return LIMOE_OK;
+    enum limoe_status status = LIMOE_OK;
+    while (status == LIMOE_OK && http->n < n)
+        status = start_thread(server, fd, &http->threads[http->n++], err);
+    if (status == LIMOE_OK)
+        *out = http;
+    else
+        http_stop(http);
+    return status;
 }
 
 void http_stop_accepting(struct http *http) {
     if (!http->accepting)
         return;
     http->accepting = false;
-    int fd = MHD_quiesce_daemon(http->daemon);
-    if (fd >= 0)
-        shutdown(fd, SHUT_RDWR); /* refuses at once those that would else wait in the backlog for nobody */
+    for (unsigned i = 0; i < http->n; i++)
+        if (http->threads[i].loop)
+            loop_quiesce(http->threads[i].loop);
+    /* Refuses at once those that would else wait in the backlog for nobody. */
+    shutdown(http->listening, SHUT_RDWR);
 }
 
 void http_stop(struct http *http) {
     if (!http)
         return;
     http_stop_accepting(http); /* also keeps MHD_stop_daemon from closing a socket that is not its own */
-    MHD_stop_daemon(http->daemon);
+    for (unsigned i = 0; i < http->n; i++) {
+        loop_stop(http->threads[i].loop);
+        if (!http->threads[i].loop && http->threads[i].daemon)
+            MHD_quiesce_daemon(http->threads[i].daemon); /* its thread did not start */
+        if (http->threads[i].daemon)
+            MHD_stop_daemon(http->threads[i].daemon);
+    }
     free(http);
 }

@@ -34,7 +34,7 @@ void stages_finish(struct call *call) {
     const struct queue_load answer = {.bytes = call->answer.capacity};
     queue_charge(call->generation->queue, &answer); /* a slow reader holds it for as long as it likes */
     call->held.bytes += answer.bytes;
-    MHD_resume_connection(call->connection);
+    loop_resume(call->loop, call->connection);
     atomic_fetch_sub(&server->handed, 1);
 }
 

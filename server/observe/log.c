@@ -21,23 +21,6 @@ static const char *level_name(enum log_level level) {
     return names[level];
 }
 
-bool log_parse_level(const char *name, enum log_level *out) {
-    for (int level = LOG_ERROR; level <= LOG_DEBUG; level++) {
-        if (strcmp(name, level_name((enum log_level)level)) == 0) {
-            *out = (enum log_level)level;
-            return true;
-        }
-    }
-    return false;
-}
-
-bool log_parse_format(const char *name, enum log_format *out) {
-    if (strcmp(name, "text") != 0 && strcmp(name, "json") != 0)
-        return false;
-    *out = strcmp(name, "json") == 0 ? LOG_JSON : LOG_TEXT;
-    return true;
-}
-
 struct log *log_new(int fd, enum log_format format, enum log_level level) {
     struct log *log = malloc(sizeof *log);
     if (log)
@@ -147,6 +130,8 @@ void log_request(struct log *log, const struct log_request *request) {
     put_milliseconds(log, &line, "queue_ms", request->queue_ns);
     put_milliseconds(log, &line, "inference_ms", request->inference_ns);
     put_milliseconds(log, &line, "total_ms", request->total_ns);
+    if (*request->client)
+        put_string(log, &line, "client", request->client);
     put_string(log, &line, "request_id", request->request_id);
     put_id(log, &line, "trace_id", request->trace_id);
     put_id(log, &line, "span_id", request->span_id);

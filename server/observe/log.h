@@ -18,10 +18,6 @@ struct log *log_new(int fd, enum log_format format,
                     enum log_level level); /* NULL: no memory; fd stays the caller's */
 void log_free(struct log *log);
 
-/* "error", "warning", "info", "debug"; "text", "json". False: no such name. */
-bool log_parse_level(const char *name, enum log_level *out);
-bool log_parse_format(const char *name, enum log_format *out);
-
 /* `request_id` NULL: about no request. */
 void log_print(struct log *log, enum log_level level, const char *request_id, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
@@ -29,6 +25,7 @@ void log_print(struct log *log, enum log_level level, const char *request_id, co
 /* A request answered, at LOG_INFO. */
 struct log_request {
     const char *request_id, *method, *path;
+    const char *client;                         /* numeric address; "": not known */
     const char *trace_id, *span_id, *parent_id; /* hexadecimal (W3C Trace Context); NULL or "": left out */
     int status;                                 /* HTTP; 0: the client went away before it was answered */
     uint64_t items, received, sent;             /* received, sent: body bytes */

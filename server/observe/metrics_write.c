@@ -209,7 +209,7 @@ static void write_processes(const struct metrics_gauges *gauges, struct buffer *
                  "Processor time that each of the server's processes used.");
     for (size_t i = 0; i < gauges->n_processes; i++) {
         const struct metrics_process *process = &gauges->processes[i];
-        struct usage usage;
+        struct process_usage usage;
         if (!usage_read(process->pid, &usage))
             continue;
         buffer_print(out, "limoe_process_resident_memory_bytes{process=\"%s\",index=\"%u\"} %llu\n",
@@ -224,7 +224,7 @@ static void write_processes(const struct metrics_gauges *gauges, struct buffer *
 
 /* The names that every program's page has. */
 static void write_self(const struct metrics *metrics, struct buffer *out) {
-    struct usage usage = {0};
+    struct process_usage usage = {0};
     struct rlimit files = {0};
     usage_read(getpid(), &usage);
     getrlimit(RLIMIT_NOFILE, &files);

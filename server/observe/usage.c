@@ -18,7 +18,7 @@ static bool read_line(pid_t pid, const char *name, char *line, int size) {
     return good;
 }
 
-bool usage_read(pid_t pid, struct usage *usage) {
+bool usage_read(pid_t pid, struct process_usage *usage) {
     char line[1024];
     unsigned long long resident, user, system;
     if (!read_line(pid, "statm", line, sizeof line) || sscanf(line, "%*u %llu", &resident) != 1)

@@ -153,21 +153,6 @@ bool process_ended(const struct process *process) {
     return waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
 }
 
-uint64_t process_resident_bytes(pid_t pid) {
-    char path[64];
-    unsigned long long pages = 0;
-    snprintf(path, sizeof path, "/proc/%ld/statm", (long)pid);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return 0;
-    char line[128]; /* total and resident pages come first */
-    char *resident = fgets(line, sizeof line, file) ? strchr(line, ' ') : NULL;
-    if (resident)
-        pages = strtoull(resident, NULL, 10);
-    fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 /* ---- the child's side */
 
 static void raise_oom_score(void) {

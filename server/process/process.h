@@ -37,9 +37,6 @@ int process_kill(struct process *process, char why[PROCESS_WHY_SIZE]);
 /* Without waiting. */
 bool process_ended(const struct process *process);
 
-/* Resident memory of any process; 0 when it is not there. */
-uint64_t process_resident_bytes(pid_t pid);
-
 /* ---- the child's side */
 
 /* First thing in a child: to die with the parent, and before it when the system runs out of memory. False,

@@ -28,7 +28,7 @@
 #define DRAIN_MEMORY_SECONDS 5.0
 #define DRAIN_LONGEST_ANSWER 3600.0
 
-/* A turn takes at most this part of a step, so that at least so many jobs share it. */
+/* A turn takes this part of a step, the last of a job twice as much: at least half as many jobs share it. */
 #define TURNS_PER_STEP 8
 
 #define LATER   INT64_MAX
@@ -279,13 +279,17 @@ bool queue_push_first(struct queue *queue, struct job *job) {
     return push(queue, job, true);
 }
 
-/* One turn: items of `job` until the quantum is used up or the step is full. At least one item, unless the
+/* One turn: items of `job` until the quantum is used up (or twice that, if the job is done then: among many
+ * jobs of a little more than a quantum, each would else wait for all the others once more) or the step is
+ * full. At least one item, unless the
  * step has some already and it does not fit. False: the step is full. */
 static bool take_turn(struct job *job, uint64_t budget, uint64_t quantum, struct queue_step *step,
                       int64_t now) {
     struct queue_slice slice = {.job = job, .first = job->taken, .first_row = job->taken_rows};
+    uint64_t rest = job->rows - job->taken_rows;
+    uint64_t turn = rest <= 2 * quantum ? rest : quantum;
     bool room = true;
-    while (job->taken < job->n && slice.rows < quantum) {
+    while (job->taken < job->n && slice.rows < turn) {
         uint64_t length = job->items[job->taken].length;
         room = step->rows == 0 || step->rows + length <= budget;
         if (!room)

@@ -385,7 +385,7 @@ static enum limoe_status get(struct classifiers *store, struct text name,
                              const struct classifier_model *model, const struct classifier **out,
                              struct limoe_error *err) {
     bool found;
-    int64_t version;
+    int64_t version = 0;
     enum limoe_status status = read_number(store, VERSION, &found, &version, err);
     struct classifier_entry *entry = recall(store, name, model);
     if (status == LIMOE_OK && entry)

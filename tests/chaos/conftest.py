@@ -25,10 +25,20 @@ STRICT = bool(os.environ.get("LIMOE_CHAOS_STRICT"))
 HOOKS = pathlib.Path(os.environ.get("LIMOE_HOOKS_BUILD", ROOT / "build" / "hooks")).resolve()
 
 
+def keep_apart(server):
+    """The engine computes on the first processor; the front and its decoders run on another, with the load (Load's
+    `apart`): so that what refusing costs is not taken from what computes. Start the server with --threads 1."""
+    processors = sorted(os.sched_getaffinity(0))
+    for pid in [server.process.pid] + server.children("engine") + server.children("decoder"):
+        engine = pid in server.children("engine")
+        for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), processors[:1] if engine else processors[-1:])
+
+
 class Load(threading.Thread):
     """`limoe bench` in the background; result() waits for it and gives what it measured."""
 
-    def __init__(self, server, **options):
+    def __init__(self, server, apart=False, **options):
         super().__init__(daemon=True)
         command = [BUILD / "limoe", "bench", server.url, "--json"]
         for name, value in options.items():
@@ -36,6 +46,8 @@ class Load(threading.Thread):
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
         )
+        if apart:
+            os.sched_setaffinity(self.process.pid, sorted(os.sched_getaffinity(0))[-1:])
         self.start()
 
     def run(self):

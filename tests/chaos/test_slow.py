@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from conftest import SECONDS, STRICT, Load, capacity
+from conftest import SECONDS, STRICT, Load, capacity, wait_until
 
 SLOW = 5000
 
@@ -33,15 +33,16 @@ class Dribble(threading.Thread):
         self.start()
 
     def run(self):
+        """A hundredth of them each hundredth of a second: slow clients do not move in step."""
         head = b"POST /v1/embeddings HTTP/1.1\r\nHost: limoe\r\nX-Slow: " + b"a" * 4096
-        for at in range(len(head)):
-            for connection in self.sockets[::2]:
+        moving, at = self.sockets[::2], 0
+        while not self.stopped.wait(0.01):
+            for connection in moving[at % 100 :: 100]:
                 try:
-                    connection.send(head[at : at + 1])
+                    connection.send(head[at // 100 : at // 100 + 1])
                 except OSError:
                     pass  # closed for being slow
-            if self.stopped.wait(1):
-                break
+            at += 1
 
     def close(self):
         self.stopped.set()
@@ -51,7 +52,7 @@ class Dribble(threading.Thread):
 
 
 def test_slow_clients_are_no_burden(start, report, descriptors):
-    server = start()
+    server = start("--idle-timeout", 600)
     mix = "image=1,text=2"
     rate = max(1, int(capacity(server, 3, mix=mix) * 0.3))
     options = {"rate": rate, "duration": SECONDS, "arrivals": "poisson", "mix": mix, "check": True}
@@ -59,9 +60,10 @@ def test_slow_clients_are_no_burden(start, report, descriptors):
     idle = server.resident_bytes()
     slow = Dribble(server)
     try:
-        done = Load(server, **options).result()
-        held = server.resident_bytes() - idle
+        wait_until(lambda: server.metric("limoe_connections") > SLOW)
         connections = server.metric("limoe_connections")
+        held = server.resident_bytes() - idle
+        done = Load(server, **options).result()
     finally:
         slow.close()
     report(
@@ -73,6 +75,5 @@ def test_slow_clients_are_no_burden(start, report, descriptors):
         failed=done["failed"],
     )
     assert calm["failed"] == 0 and done["failed"] == 0 and done["refused"] == 0 and done["wrong"] == 0
-    assert connections > SLOW * 0.9
     if STRICT:
         assert done["latency_ms"]["p99"] <= 1.5 * calm["latency_ms"]["p99"]

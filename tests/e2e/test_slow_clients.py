@@ -169,11 +169,12 @@ def test_waiting_work_of_those_who_leave_is_dropped(start):
 
     thread = threading.Thread(target=first)
     thread.start()
-    wait_until(lambda: server.metric("limoe_queue_depth") > 500)
+    wait_until(lambda: server.metric("limoe_step_items_count") > 0)  # decoded, and being computed
     leaving = [server.connect() for _ in range(20)]
-    body = json.dumps({"input": ["text"] * 50}).encode()
+    body = json.dumps({"input": [f"text number {i}" for i in range(1000)]}).encode()
     for connection in leaving:
         connection.sendall(HEAD % len(body) + b"\r\n" + body)
+    wait_until(lambda: server.metric("limoe_requests_in_flight") > len(leaving) + 1)  # who asks is one of them
     for connection in leaving:
         connection.close()
     wait_until(lambda: server.metric("limoe_requests_cancelled_total") > 0)

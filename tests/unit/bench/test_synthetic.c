@@ -1,5 +1,6 @@
 /* Protects: bench/synthetic writes models that open and answer, the same for a seed however they are sharded,
  * and refuses what would not open. Arguments: the program, a tokenizer. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,7 +44,7 @@ static int generate(const char *dir, const char *name, const char *options) {
 }
 
 static struct limoe_model *open_model(const char *dir, const char *name) {
-    char path[256];
+    char path[PATH_MAX];
     struct limoe_error err;
     struct limoe_model *m = NULL;
     const struct limoe_options options = {.dtype = LIMOE_FLOAT32, .threads = 1};
