@@ -1,5 +1,6 @@
 /* fuzz_frame.c - any bytes, as any frame that front and engine send each other. The first byte, a digit in
- * the corpus, chooses what is decoded: 0 a header and its payload as HELLO, 1 as STEP, 2 as RESULT.
+ * the corpus, chooses what is decoded: 0 a header and its payload as HELLO, 1 as STEP, 2 as RESULT, 3 as
+ * JOIN, which is a header alone to this module.
  *
  * What is accepted must lie within the payload and within the shape's bounds, and be the same bytes when it
  * is encoded again; what is refused must say why. */
@@ -59,7 +60,7 @@ static enum limoe_status check_step(const struct frame_shape *shape, const uint8
     enum limoe_status status = frame_get_step(shape, payload, length, items, &n, &rows, err);
     if (status != LIMOE_OK)
         return status;
-    require(n >= 1 && n <= shape->items && rows <= shape->rows && length <= frame_longest_step(shape));
+    require(n <= shape->items && rows <= shape->rows && length <= frame_longest_step(shape));
     for (size_t i = 0; i < n; i++) {
         counted += items[i].length;
         if (items[i].modality == LIMOE_IMAGE)
@@ -94,10 +95,11 @@ static enum limoe_status check_result(const struct frame_shape *shape, const str
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const struct frame_shape shape = frame_shape(&model, BUDGET);
-    const uint64_t most[] = {FRAME_HELLO_BYTES, frame_longest_step(&shape), frame_longest_result(&shape)};
+    const uint64_t most[] = {FRAME_HELLO_BYTES, frame_longest_step(&shape), frame_longest_result(&shape),
+                             FRAME_JOIN_BYTES};
     if (size < 1 + FRAME_HEADER_BYTES)
         return 0;
-    unsigned which = (data[0] - (unsigned)'0') % 3;
+    unsigned which = (data[0] - (unsigned)'0') % 4;
     struct frame_header header;
     struct limoe_error err = {.message = ""};
     enum limoe_status status =
@@ -112,7 +114,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         require(exact);
         status = which == 0   ? check_hello(exact, header.length, &err)
                  : which == 1 ? check_step(&shape, exact, header.length, &err)
-                              : check_result(&shape, &header, exact, &err);
+                 : which == 2 ? check_result(&shape, &header, exact, &err)
+                              : LIMOE_OK;
         free(exact);
     }
     require(status == LIMOE_OK || err.message[0]);
