@@ -59,7 +59,7 @@ struct arguments {
     uint64_t seed, shard_bytes;
 };
 
-static int usage(void) {
+static int usage(FILE *to) {
     fputs("usage: bench/synthetic --preset b16|l16|h14|small --out DIR [options]\n"
           "  --dtype float32|bfloat16|float16   of the checkpoint; default bfloat16\n"
           "  --seed N                           default 1\n"
@@ -67,10 +67,10 @@ static int usage(void) {
           "  --tokenizer FILE                   default models/pictograms/tokenizer.model\n"
           "  --name NAME                        default the preset's\n"
           "in place of the preset's:\n",
-          stderr);
+          to);
     for (size_t i = 0; i < FIELDS; i++)
-        fprintf(stderr, "  --%-12s N   %s\n", fields[i].flag, fields[i].about);
-    return 2;
+        fprintf(to, "  --%-12s N   %s\n", fields[i].flag, fields[i].about);
+    return to == stdout ? 0 : 2;
 }
 
 static bool read_number(const char *text, uint64_t *out) {
@@ -151,11 +151,18 @@ static bool read_arguments(int argc, char **argv, struct arguments *a) {
                                      (uint64_t *)(void *)((char *)&a->numbers + fields[option - 1].offset));
                 }
             }
+            if (!ok && option != '?')
+                fprintf(stderr, "bench/synthetic: --%s is \"%s\", which it cannot be\n",
+                        known[option - 1].name, optarg);
             if (!ok)
                 return false;
         }
     }
     a->name = name ? name : a->name;
+    if (!preset || !a->out)
+        fprintf(stderr, "bench/synthetic: --preset and --out are needed\n");
+    if (optind < argc)
+        fprintf(stderr, "bench/synthetic: unexpected \"%s\"\n", argv[optind]);
     return preset && a->out && optind == argc;
 }
 
@@ -225,8 +232,10 @@ int main(int argc, char **argv) {
     struct arguments a;
     struct config config;
     struct limoe_error err;
+    if (argc > 1 && strcmp(argv[1], "--help") == 0)
+        return usage(stdout);
     if (!read_arguments(argc, argv, &a))
-        return usage();
+        return usage(stderr);
     if (generate(&a, &config, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
