@@ -86,7 +86,7 @@ class Server:
 
 def load(arguments, server, core, *options):
     before, began, stages = server.busy(), time.monotonic(), server.stages()
-    command = ["taskset", "-c", core, arguments.build / "limoe", "bench", server.url, "--json", "--closed", "64", "--duration", arguments.seconds]
+    command = ["taskset", "-c", core, arguments.build / "limoe", "bench", server.url, "--json", "--closed", "256", "--duration", arguments.seconds]
     own = os.times()
     done = json.loads(subprocess.run([*map(str, command), *map(str, options)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
     spent, after, now = time.monotonic() - began, server.busy(), os.times()
