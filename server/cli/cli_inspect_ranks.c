@@ -14,7 +14,8 @@ static bool holds(const struct limoe_placement *ranks, uint32_t rank, uint32_t l
 }
 
 /* The rank's experts of a layer: "0-3, 7"; freed with buffer_free. */
-static void list_experts(const struct limoe_placement *ranks, uint32_t rank, uint32_t layer, struct buffer *out) {
+static void list_experts(const struct limoe_placement *ranks, uint32_t rank, uint32_t layer,
+                         struct buffer *out) {
     for (uint32_t e = 0; e < ranks->experts; e++) {
         if (!holds(ranks, rank, layer, e))
             continue;
