@@ -1,16 +1,20 @@
 /* crew.c - who is there, and who is who. */
 #include "engine/crew.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "error.h"
 
 bool crew_init(struct crew *crew, uint32_t n) {
     *crew = (struct crew){.n = n, .rank = calloc(n, sizeof *crew->rank)};
-    for (uint32_t r = 0; crew->rank && r < n; r++)
+    for (uint32_t r = 0; crew->rank && r < n; r++) {
         link_init(&crew->rank[r].link, -1);
+        crew->rank[r].pidfd = -1;
+    }
     return crew->rank;
 }
 
@@ -18,6 +22,7 @@ void crew_free(struct crew *crew) {
     if (!crew->rank)
         return;
     crew_close(crew);
+    crew_kill(crew);
     for (uint32_t r = 0; r < crew->n; r++)
         link_free(&crew->rank[r].link);
     free(crew->rank);
@@ -36,10 +41,23 @@ void crew_close(struct crew *crew) {
     crew->joined = crew->greeted = crew->answered = 0;
 }
 
+void crew_kill(struct crew *crew) {
+    for (uint32_t r = 0; r < crew->n; r++) {
+        struct crew_rank *rank = &crew->rank[r];
+        if (rank->pidfd < 0)
+            continue;
+        pidfd_send_signal(rank->pidfd, SIGKILL, NULL, 0);
+        close(rank->pidfd);
+        rank->pidfd = -1;
+    }
+}
+
 void crew_join(struct crew *crew, int fd, pid_t pid) {
     struct crew_rank *rank = &crew->rank[crew->joined++];
     link_reset(&rank->link, fd);
     rank->pid = pid;
+    if (crew->n > 1 && pid > 0)
+        rank->pidfd = pidfd_open(pid, 0); /* it holds the socket's other end: the number is still its own */
 }
 
 enum limoe_status crew_hello(struct crew *crew, struct crew_rank *rank, struct limoe_error *err) {

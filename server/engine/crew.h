@@ -17,6 +17,7 @@
 struct crew_rank {
     struct link link;         /* its socket is the crew's to close; -1: nobody is there */
     pid_t pid;                /* 0: not on this host */
+    int pidfd;                /* of one that is not our child; -1: none */
     bool greeted;             /* it has said HELLO */
     bool answered;            /* the oldest step */
     struct frame_hello hello; /* greeted */
@@ -30,8 +31,10 @@ struct crew {
 
 bool crew_init(struct crew *crew, uint32_t n); /* false: no memory */
 void crew_free(struct crew *crew);
-/* Closes every socket; the buffers stay. */
+/* Closes every socket; the buffers stay. Ranks end by themselves then. */
 void crew_close(struct crew *crew);
+/* After crew_close: kills those on this host that have not ended, as one that was stopped cannot. */
+void crew_kill(struct crew *crew);
 
 /* The next to have come, on a non-blocking socket. Fewer than n have. */
 void crew_join(struct crew *crew, int fd, pid_t pid);

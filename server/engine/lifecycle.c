@@ -165,7 +165,7 @@ void lifecycle_meet(struct engine *engine) {
 /* ---- loss */
 
 /* Waits for the end of a job whose ranks have lost the front: they end, and then mpirun does, which leaves
- * nothing lying about as it would when it is killed. */
+ * nothing lying about as it would when it is killed. What does not end is killed. */
 static void end_job(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
     struct process *process = &engine->process;
     struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
@@ -174,6 +174,7 @@ static void end_job(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
     crew_close(&engine->crew);
     if (process->pid > 0)
         poll(&end, 1, END_PATIENCE);
+    crew_kill(&engine->crew);
     launch_fault(process, fault, sizeof fault);
     process_kill(process, ended);
     if (!ended)
