@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from conftest import BUILD, MODEL, SECONDS, Load, b64, capacity, picture, wait_until
+from conftest import BUILD, MODEL, SECONDS, STRICT, Load, b64, capacity, picture, wait_until
 
 pytestmark = pytest.mark.skipif(
     not (BUILD / "limoe-mpi.so").exists() or not shutil.which("mpirun"), reason="needs limoe-mpi.so and mpirun"
@@ -171,6 +171,7 @@ class Clients:
             thread.join(300)
 
 
+@pytest.mark.skipif(not STRICT, reason="LIMOE_CHAOS_STRICT is not set, and a host that was cut off can take minutes to be back")
 def test_a_host_that_is_cut_off_is_a_wait(start, hosts, report):
     one = start("--cache-bytes", 0)
     with one.client() as client:
