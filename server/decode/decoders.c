@@ -18,6 +18,7 @@
 #include "decode/pool.h"
 #include "decode/wire.h"
 #include "error.h"
+#include "event.h"
 #include "observe/clock.h"
 
 enum {
@@ -27,12 +28,6 @@ enum {
 
 /* However little a picture may take, a decoder must have the time to start. */
 #define LEAST_PATIENCE (10 * CLOCK_SECOND)
-
-static void wake_keeper(const struct decoders *decoders) {
-    const uint64_t one = 1;
-    const ssize_t written = write(decoders->wake, &one, sizeof one);
-    (void)written; /* it only fails when the keeper has been woken 2^64 times and not run yet */
-}
 
 /* ---- the stack of idle decoders */
 
@@ -145,7 +140,7 @@ static bool lose(struct decoders *decoders, struct slot *slot, enum wire_end end
     pthread_mutex_lock(&decoders->lock);
     struct process lost = pool_lose(decoders, slot);
     pthread_mutex_unlock(&decoders->lock);
-    wake_keeper(decoders);
+    event_signal(decoders->wake);
     const int signal_number = pool_bury(decoders, &lost, fault, doing, why);
     return fault || (end == WIRE_CLOSED && signal_number != SIGKILL);
 }
@@ -260,7 +255,7 @@ void decoders_stop(struct decoders *decoders) {
     pthread_mutex_lock(&decoders->lock);
     decoders->stopping = true;
     pthread_mutex_unlock(&decoders->lock);
-    wake_keeper(decoders);
+    event_signal(decoders->wake);
     pthread_join(decoders->keeper, NULL);
     decoders_free(decoders);
 }

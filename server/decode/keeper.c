@@ -13,6 +13,7 @@
 #include "decode/pool.h"
 #include "decode/wire.h"
 #include "error.h"
+#include "event.h"
 #include "observe/clock.h"
 
 #define HELLO_LIMIT (30 * CLOCK_SECOND)       /* starting takes milliseconds; a loaded machine may be slow */
@@ -148,15 +149,13 @@ static bool stopping(struct decoders *decoders) {
 /* One turn: all slots, then sleep until something happens. */
 static void turn(struct decoders *decoders) {
     int64_t until = INT64_MAX;
-    uint64_t count;
     for (unsigned i = 0; i < decoders->n; i++)
         tend(decoders, &decoders->slots[i], &decoders->polled[i], &until);
     decoders->polled[decoders->n] = (struct pollfd){.fd = decoders->wake, .events = POLLIN};
     const int64_t left = until - clock_now();
     const struct timespec timeout = {left > 0 ? left / CLOCK_SECOND : 0, left > 0 ? left % CLOCK_SECOND : 0};
     ppoll(decoders->polled, decoders->n + 1, until == INT64_MAX ? NULL : &timeout, NULL);
-    const ssize_t taken = read(decoders->wake, &count, sizeof count);
-    (void)taken; /* it was not woken, but by something else */
+    event_take(decoders->wake); /* if that is what woke it */
 }
 
 /* ---- stopping */

@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/engine_parts.h"
 #include "error.h"
+#include "event.h"
 
 #define STEP_SECONDS_DEFAULT 30
 
@@ -20,8 +20,7 @@ void engine_settle(struct engine *engine, enum limoe_status opened, const struct
     if (opened == LIMOE_OK)
         atomic_store(&engine->ready, true);
     atomic_store(&engine->settled, true);
-    uint64_t one = 1;
-    if (write(engine->options.opened_event, &one, sizeof one) != sizeof one)
+    if (!event_signal(engine->options.opened_event))
         log_print(engine->options.log, LOG_ERROR, NULL, "engine: cannot say that the model is open");
 }
 

@@ -12,9 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "error.h"
+#include "event.h"
 #include "observe/clock.h"
 
 #define PROBE_INTERVAL CLOCK_SECOND
@@ -83,9 +83,7 @@ static void probe_done(struct job *job) {
 
     int event = health->answered_event;
     atomic_store(&health->under_way, false);
-    uint64_t one = 1;
-    ssize_t written = write(event, &one, sizeof one);
-    (void)written; /* an eventfd refuses only when it is already readable, which is all that is wanted */
+    event_signal(event);
 }
 
 enum limoe_status health_new(const struct limoe_processor *processor, struct queue *queue, int64_t limit,

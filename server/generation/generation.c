@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "event.h"
 #include "observe/clock.h"
 
 #define HEALTH_LIMIT (10 * CLOCK_SECOND) /* how old the engine's last answer to a probe may be */
@@ -100,9 +101,7 @@ void generation_release(struct generation *generation) {
     int event = generation->unused_event;
     if (atomic_fetch_sub(&generation->references, 1) > 1)
         return;
-    uint64_t one = 1; /* from here on the generation may be closed at any moment */
-    ssize_t written = write(event, &one, sizeof one);
-    (void)written; /* an eventfd refuses only when it is already readable, which is all that is wanted */
+    event_signal(event); /* by now the generation may be closed at any moment */
 }
 
 void generation_close(struct generation *generation) {

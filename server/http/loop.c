@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "event.h"
 
 #define LONGEST_SLEEP_MS 1000 /* should the library ever forget to wake: a second late is not stuck */
 
@@ -47,9 +48,8 @@ static void *loop_main(void *argument) {
         struct pollfd polled[] = {{.fd = loop->epoll, .events = POLLIN},
                                   {.fd = loop->event, .events = POLLIN}};
         poll(polled, 2, sleep_ms(loop->daemon)); /* whatever it says: running the daemon is never wrong */
-        uint64_t count;
         command = COMMAND_NONE;
-        if (polled[1].revents && read(loop->event, &count, sizeof count) == sizeof count) {
+        if (polled[1].revents && event_take(loop->event)) {
             atomic_store(&loop->woken, false); /* what is wished from here on needs another wake */
             command = atomic_exchange(&loop->command, COMMAND_NONE);
         }
@@ -64,11 +64,8 @@ static void *loop_main(void *argument) {
 }
 
 static void wake(struct loop *loop) {
-    uint64_t one = 1;
-    if (atomic_exchange(&loop->woken, true))
-        return;
-    ssize_t written = write(loop->event, &one, sizeof one);
-    (void)written; /* an eventfd refuses only when it is already readable, which is all that is wanted */
+    if (!atomic_exchange(&loop->woken, true))
+        event_signal(loop->event);
 }
 
 void loop_resume(struct loop *loop, struct MHD_Connection *connection) {

@@ -21,6 +21,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "event.h"
 #include "observe/clock.h"
 
 /* How long the drain rate remembers. Long enough to smooth over single steps, short enough to follow a
@@ -114,21 +115,15 @@ static void unlink_job(struct queue *queue, struct job *job) {
 /* ---- waking the taker; the lock is held */
 
 static void signal_taker(struct queue *queue) {
-    uint64_t one = 1;
     queue->wanted = NOTHING;
-    if (queue->signalled)
-        return;
-    ssize_t written = write(queue->event, &one, sizeof one);
-    queue->signalled = written == sizeof one;
+    if (!queue->signalled)
+        queue->signalled = event_signal(queue->event);
 }
 
 static void quiet_taker(struct queue *queue) {
-    uint64_t count;
     queue->wanted = NOTHING;
-    if (!queue->signalled)
-        return;
-    ssize_t got = read(queue->event, &count, sizeof count);
-    queue->signalled = got != sizeof count;
+    if (queue->signalled)
+        queue->signalled = !event_take(queue->event);
 }
 
 /* ---- load; the lock is held */

@@ -7,9 +7,9 @@
 
 #include <malloc.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "error.h"
+#include "event.h"
 #include "observe/clock.h"
 
 /* ---- shared with other threads */
@@ -23,17 +23,6 @@ struct generation *server_generation(struct server *server) {
     return generation;
 }
 
-static void signal_event(int event) {
-    uint64_t one = 1;
-    ssize_t written = write(event, &one, sizeof one);
-    (void)written; /* an eventfd refuses only when it is already readable, which is all that is wanted */
-}
-
-static bool take_event(int event) {
-    uint64_t count;
-    return read(event, &count, sizeof count) == sizeof count;
-}
-
 bool server_reload(struct server *server, struct reload_waiter *waiter) {
     pthread_mutex_lock(&server->lock);
     bool open = !server->closed;
@@ -43,7 +32,7 @@ bool server_reload(struct server *server, struct reload_waiter *waiter) {
     }
     pthread_mutex_unlock(&server->lock);
     if (open)
-        signal_event(server->reload_event);
+        event_signal(server->reload_event);
     return open;
 }
 
@@ -68,7 +57,7 @@ static void tell(struct reload_waiter *waiters, struct generation *generation,
 static void stop_warming(struct loading *loading) {
     warming_stop(loading->warming);
     loading->warming = NULL;
-    take_event(loading->warmed_event);
+    event_take(loading->warmed_event);
 }
 
 /* The loading under way has ended without a generation. */
@@ -155,12 +144,12 @@ static enum loading_outcome tend_next(struct loading *loading, struct limoe_erro
     const struct server *server = loading->server;
     struct generation *next = loading->next;
     char why[700];
-    if (take_event(next->opened_event)) {
+    if (event_take(next->opened_event)) {
         if (engine_opened(next->engine, err) != LIMOE_OK || check_same(next, err) != LIMOE_OK)
             return fail(loading, err);
         health_probe(next->health, clock_now());
     }
-    if (take_event(next->answered_event)) {
+    if (event_take(next->answered_event)) {
         if (!health_good(next->health, why, sizeof why)) {
             limoe_fail(err, LIMOE_INTERNAL, "%s", why);
             return fail(loading, err);
@@ -170,7 +159,7 @@ static enum loading_outcome tend_next(struct loading *loading, struct limoe_erro
         if (!server->generation) /* nobody is served yet: the classifiers can be made ready meanwhile */
             return swap(loading);
     }
-    return take_event(loading->warmed_event) ? swap(loading) : LOADING_NOTHING;
+    return event_take(loading->warmed_event) ? swap(loading) : LOADING_NOTHING;
 }
 
 /* ---- tending */
@@ -178,7 +167,7 @@ static enum loading_outcome tend_next(struct loading *loading, struct limoe_erro
 static void tend_current(const struct loading *loading) {
     struct generation *generation = loading->server->generation;
     char why[700];
-    if (take_event(generation->answered_event) && !health_good(generation->health, why, sizeof why))
+    if (event_take(generation->answered_event) && !health_good(generation->health, why, sizeof why))
         log_print(loading->server->log, LOG_ERROR, NULL, "health: %s", why);
     int64_t now = clock_now();
     queue_expire(generation->queue, now);
@@ -210,15 +199,15 @@ static void tend_retired(struct loading *loading) {
 enum loading_outcome loading_tend(struct loading *loading, struct limoe_error *err) {
     struct server *server = loading->server;
     enum loading_outcome outcome = LOADING_NOTHING;
-    if (!loading->next && take_event(server->reload_event))
+    if (!loading->next && event_take(server->reload_event))
         outcome = start(loading, err);
     if (loading->next)
         outcome = tend_next(loading, err);
     if (server->generation)
         tend_current(loading);
-    if (!loading->next && take_event(loading->warmed_event))
+    if (!loading->next && event_take(loading->warmed_event))
         stop_warming(loading);
-    take_event(server->unused_event);
+    event_take(server->unused_event);
     tend_retired(loading);
     return outcome;
 }

@@ -10,12 +10,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "codec/classifier.h"
 #include "codec/classify.h"
 #include "codec/prepare.h"
 #include "error.h"
+#include "event.h"
 
 #define PART 512u /* prompts of one job */
 
@@ -150,9 +150,7 @@ static void *warming_main(void *argument) {
     if (made > 0)
         log_print(warming->log, LOG_INFO, NULL, "classifiers: %zu made ready for %s %s", made,
                   engine->model.name, engine->fingerprint);
-    uint64_t one = 1;
-    ssize_t written = write(warming->done_event, &one, sizeof one);
-    (void)written; /* an eventfd refuses only when it is already readable, which is all that is wanted */
+    event_signal(warming->done_event);
     return NULL;
 }
 
