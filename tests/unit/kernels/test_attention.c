@@ -19,7 +19,8 @@ static float *attention(struct kernels *k, const float *qkv, const uint32_t *sta
     size_t rows = start[n];
     void *in = put_act(k, qkv, rows * 3 * width), *out = k->ops->alloc(k, rows * width * k->act_size);
     memset(out, 0, rows * width * k->act_size);
-    k->ops->attention(k, in, start, n, width, heads, norm, out);
+    k->ops->sequences(k, start, n);
+    k->ops->attention(k, in, width, heads, norm, out);
     float *result = get_act(k, out, rows * width);
     k->ops->release(k, in);
     k->ops->release(k, out);
@@ -102,7 +103,8 @@ static void check_neighbours(const struct fixture *f) {
         qkv[i] = __builtin_nanf("");
     void *in = put_act(f->cpu, qkv, ROWS * 3 * WIDTH);
     void *out = f->cpu->ops->alloc(f->cpu, LENGTH * WIDTH * f->cpu->act_size);
-    f->cpu->ops->attention(f->cpu, in, start, 1, WIDTH, HEADS, NULL, out);
+    f->cpu->ops->sequences(f->cpu, start, 1);
+    f->cpu->ops->attention(f->cpu, in, WIDTH, HEADS, NULL, out);
     float *got = get_act(f->cpu, out, LENGTH * WIDTH);
     assert_same_bits(f, "beside NaN", got, want, LENGTH * WIDTH * sizeof *got);
     f->cpu->ops->release(f->cpu, in);
