@@ -179,9 +179,13 @@ struct kernels_ops {
     enum limoe_status (*sync)(struct kernels *k, struct limoe_error *err);
 };
 
+/* Where weights and activations lie, and in which layout weights are packed. */
+enum kernels_kind { KERNELS_CPU, KERNELS_CUDA };
+
 struct kernels {
     const struct kernels_ops *ops;
-    const char *name; /* "reference", "cpu-amx", "cpu-avx512", … */
+    const char *name; /* "reference", "cpu-amx", "cpu-avx512", "cuda-sm90", … */
+    enum kernels_kind kind;
     enum limoe_dtype dtype;
     size_t act_size; /* bytes of one act element */
     uint32_t threads;
@@ -203,5 +207,34 @@ enum limoe_status kernels_cpu_dtype(enum limoe_dtype asked, enum limoe_dtype *ou
 
 /* The bytes of one matrix [out, in] once packed, without its bias; dtype not AUTO. */
 size_t kernels_cpu_packed_bytes(enum limoe_dtype dtype, uint32_t out, uint32_t in);
+
+/* ---- devices: kernels/device.c */
+
+/* An instance on `device`, as limoe_options has it: NULL or "auto", "cpu", "cuda", "cuda:N". Threads are the
+ * CPU's. LIMOE_UNSUPPORTED: a GPU is asked for by name, and there is none or no module for it. */
+enum limoe_status kernels_create(const char *device, enum limoe_dtype dtype, uint32_t threads,
+                                 struct kernels **out, struct limoe_error *err);
+/* The kind that such an instance would have; no GPU is needed for what names one. */
+enum limoe_status kernels_kind_of(const char *device, enum kernels_kind *kind, struct limoe_error *err);
+/* The dtype that an instance of the kind would have: AUTO resolved, others as they are. */
+enum limoe_status kernels_dtype(enum kernels_kind kind, enum limoe_dtype asked, enum limoe_dtype *out,
+                                struct limoe_error *err);
+/* The bytes of one matrix [out, in] once packed, without its bias; dtype not AUTO. */
+size_t kernels_packed_bytes(enum kernels_kind kind, enum limoe_dtype dtype, uint32_t out, uint32_t in);
+
+/* ---- the CUDA backend: a module, limoe-cuda.so (base/module.h) */
+
+/* Modules of another version are refused: change it with anything above. */
+#define KERNELS_MODULE_VERSION 1u
+
+/* The module exports one, under the name KERNELS_MODULE. */
+struct kernels_module {
+    uint32_t version;
+    /* On GPU `device`, which there is; dtype not AUTO. */
+    enum limoe_status (*create)(uint32_t device, enum limoe_dtype dtype, struct kernels **out,
+                                struct limoe_error *err);
+    uint32_t (*devices)(char *why, size_t size); /* how many GPUs; 0: why there are none, in plain words */
+};
+#define KERNELS_MODULE "limoe_kernels_module"
 
 #endif
