@@ -1,7 +1,7 @@
 /* cuda.c - the CUDA instance: its device, its streams and its table of operations.
  *
- * This is a module, limoe-cuda.so, that the program loads where a GPU is wanted: it brings CUDA's runtime with
- * it and finds the driver by itself, so that the program starts on any machine.
+ * This is a module, limoe-cuda.so, that the program loads where a GPU is wanted: it brings CUDA's runtime
+ * with it and finds the driver by itself, so that the program starts on any machine.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,14 +121,16 @@ static enum limoe_status create(uint32_t device, enum limoe_dtype dtype, struct 
     *out = NULL;
     cudaError_t error = cudaGetDeviceCount(&count);
     if (!error && device >= (uint32_t)count)
-        return limoe_fail(err, LIMOE_UNSUPPORTED, "device \"cuda:%u\": there %s, cuda:0 to cuda:%d are accepted",
-                          device, count == 1 ? "is 1 GPU" : "are fewer GPUs", count - 1);
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "device \"cuda:%u\": there %s, cuda:0 to cuda:%d are accepted", device,
+                          count == 1 ? "is 1 GPU" : "are fewer GPUs", count - 1);
     if (!error)
         error = cudaGetDeviceProperties(&prop, (int)device);
     if (!error)
         error = cudaSetDevice((int)device);
     if (error)
-        return limoe_fail(err, LIMOE_UNSUPPORTED, "device \"cuda:%u\": %s", device, cudaGetErrorString(error));
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "device \"cuda:%u\": %s", device,
+                          cudaGetErrorString(error));
     if (!is_capable(&prop))
         return limoe_fail(err, LIMOE_UNSUPPORTED,
                           "device \"cuda:%u\", %s, has compute capability %d.%d; 8.0 or more is accepted",
@@ -140,6 +142,7 @@ static enum limoe_status create(uint32_t device, enum limoe_dtype dtype, struct 
     *self = (struct cuda){
         .base = {.ops = &ops,
                  .name = self->name,
+                 .kind = KERNELS_CUDA,
                  .dtype = bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32,
                  .act_size = bf16 ? sizeof(uint16_t) : sizeof(float),
                  .threads = 1,
@@ -163,7 +166,15 @@ static uint32_t devices(char *why, size_t size) {
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error == cudaSuccess && count > 0)
         return (uint32_t)count;
-    snprintf(why, size, "%s", error == cudaSuccess ? "the driver knows of none" : cudaGetErrorString(error));
+    int driver = 0;
+    cudaDriverGetVersion(&driver); /* 0: there is none */
+    if (error == cudaErrorInsufficientDriver && driver == 0)
+        snprintf(why, size, "no NVIDIA driver is installed");
+    else if (error == cudaErrorInsufficientDriver)
+        snprintf(why, size, "the NVIDIA driver is for CUDA %d.%d; %d.%d is needed", driver / 1000,
+                 driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    else
+        snprintf(why, size, "%s", error ? cudaGetErrorString(error) : "the driver knows of none");
     return 0;
 }
 

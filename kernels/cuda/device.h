@@ -1,4 +1,5 @@
-/* device.h - what the files of the CUDA backend share: the instance, its matrices, and how kernels are queued.
+/* device.h - what the files of the CUDA backend share: the instance, its matrices, and how kernels are
+ * queued.
  *
  * Two languages meet here. The .c files own memory, streams and choices, and know no kernel; the .cu files
  * hold kernels, each with a function of C's that queues it. A queued operation runs when the stream comes to
@@ -58,7 +59,7 @@ typedef CUresult encode_tiled(CUtensorMap *, CUtensorMapDataType, cuuint32_t, vo
 
 struct cuda {
     struct kernels base;
-    char name[16];
+    char name[32];
     bool bf16, hopper; /* hopper: products by wgmma, rows by TMA */
     uint32_t processors;
     cudaStream_t stream, copies;
@@ -84,7 +85,8 @@ struct cuda {
     struct graph *recording; /* NULL: not between begin() and end() of a recording */
 };
 
-/* How a matrix is multiplied: by its shape, dtype and device alone, since ways may differ in the last bits. */
+/* How a matrix is multiplied: by its shape, dtype and device alone, since ways may differ in the last bits.
+ */
 enum cuda_way {
     CUDA_PLAIN, /* any shape, float32 or bfloat16: fused multiply-adds */
     CUDA_MMA,   /* bfloat16, in a multiple of 4, out even: mma.sync, sm_80 and later */

@@ -23,12 +23,15 @@ template <int N, int CONSUMERS> struct shape {
     static constexpr int STAGE = (FEATURES + N) * TILE_ROW; /* a multiple of 1,024, as the swizzle wants it */
     static constexpr int STAGES = N >= 256 ? 4 : N >= 128 ? 5 : 6;
     static constexpr size_t BYTES = (size_t)STAGES * STAGE + 2 * STAGES * sizeof(uint64_t);
-    /* Accumulators of the largest tile need more registers than an even share. */
-    static constexpr bool UNEVEN = N >= 256;
     static constexpr int BLOCKS = CONSUMERS == 1 ? 2 : 1; /* that shall fit on a multiprocessor */
 };
 
 #if defined(LIMOE_HOPPER) || defined(LIMOE_EMULATED)
+
+/* Accumulators of the largest tile need more registers than an even share. */
+template <int N> __host__ __device__ constexpr bool uneven() {
+    return N >= 256;
+}
 
 /* A ring of stages: which comes next, and the parity of its barriers' phase. */
 struct ring {
@@ -123,12 +126,12 @@ __global__ void __launch_bounds__(shape<N, CONSUMERS>::THREADS, shape<N, CONSUME
     }
     __syncthreads();
     if (threadIdx.x < GROUP) {
-        if constexpr (s::UNEVEN)
+        if constexpr (uneven<N>())
             registers_give<40>();
         if (threadIdx.x == 0)
             produce<N, CONSUMERS>(p, &weight, &rows, shared, full, empty);
     } else {
-        if constexpr (s::UNEVEN)
+        if constexpr (uneven<N>())
             registers_take<232>();
         consume<N, CONSUMERS>(p, shared, full, empty, (int)threadIdx.x / GROUP - 1);
     }

@@ -1,9 +1,9 @@
 /* graphs.c - steps of a shape that comes again, recorded as CUDA graphs and queued by one call.
  *
  * A small step is some two hundred launches of a few microseconds each; a graph spares the host most of that.
- * What a recording depends on is the shape and addresses alone: contents are read when it runs. It is made when
- * a shape is seen for the second time, so that by then all scratch memory has its size, and shapes that come
- * once cost nothing. When memory is given back every recording goes, for it may hold its address.
+ * What a recording depends on is the shape and addresses alone: contents are read when it runs. It is made
+ * when a shape is seen for the second time, so that by then all scratch memory has its size, and shapes that
+ * come once cost nothing. When memory is given back every recording goes, for it may hold its address.
  */
 #include <string.h>
 

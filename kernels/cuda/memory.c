@@ -83,9 +83,9 @@ void cuda_upload(struct kernels *k, void *to, const void *host, size_t bytes) {
         if (!pinned)
             return;
         memcpy(pinned, (const char *)host + at, piece);
-        cuda_check(self, "a copy to the device",
-                   cudaMemcpyAsync((char *)to + at, s->host[s->slot], piece, cudaMemcpyHostToDevice,
-                                   self->stream));
+        cuda_check(
+            self, "a copy to the device",
+            cudaMemcpyAsync((char *)to + at, s->host[s->slot], piece, cudaMemcpyHostToDevice, self->stream));
         staging_done(self);
     }
 }
@@ -100,7 +100,8 @@ void cuda_download(struct kernels *k, void *host, const void *from, size_t bytes
                         cudaMemcpyAsync(pinned, (const char *)from + at, piece, cudaMemcpyDeviceToHost,
                                         self->stream)) ||
             !cuda_check(self, "the queued operations", cudaStreamSynchronize(self->stream))) {
-            memset((char *)host + at, 0, bytes - at); /* sync() tells; nobody shall read what was there before */
+            memset((char *)host + at, 0,
+                   bytes - at); /* sync() tells; nobody shall read what was there before */
             return;
         }
         memcpy((char *)host + at, pinned, piece);

@@ -1,4 +1,5 @@
-/* operations.c - the operations of kernels.h that are a kernel or a few: host data to the device, then queued.
+/* operations.c - the operations of kernels.h that are a kernel or a few: host data to the device, then
+ * queued.
  *
  * Nothing is queued for nothing: a launch of no blocks is an error.
  */
@@ -126,8 +127,8 @@ void cuda_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t
     if (self->tiles && self->bf16 && attention_mma_takes(width / heads))
         error = attention_mma(self->stream, qkv, self->tile, self->tiles, width, heads, norm, out);
     else if (self->tiles)
-        error = attention_plain(self->stream, self->bf16, qkv, self->tile, self->tiles, width, heads, norm,
-                                out);
+        error =
+            attention_plain(self->stream, self->bf16, qkv, self->tile, self->tiles, width, heads, norm, out);
     cuda_check(self, "attention", error);
     cuda_launched(self, "attention");
 }
