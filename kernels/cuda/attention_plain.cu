@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(THREADS)
 
     float sum = 0;
     for (uint32_t first = 0; first < length; first += THREADS) {
-        const uint32_t j = first + threadIdx.x, count = length - first < THREADS ? length - first : THREADS;
+        const uint32_t j = first + threadIdx.x, left = length - first, count = left < (uint32_t)THREADS ? left : (uint32_t)THREADS;
         __syncthreads(); /* the weights of the last keys have been used */
         if (j < length)
             weight[threadIdx.x] = expf(score(q, keys + j * pitch, d, norm, scale) - most);
