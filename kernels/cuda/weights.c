@@ -51,7 +51,8 @@ enum limoe_status cuda_pack(struct kernels *k, struct kernels_tensor weight, str
     if (!groups || !out || !in || out > UINT32_MAX - 16 || in > STAGING_BYTES / sizeof(float))
         return limoe_fail(err, LIMOE_INVALID, "a weight of shape [%u, %u, %u] cannot be packed", groups, out,
                           in);
-    struct kernels_matrix *m = calloc(1, sizeof *m);
+    /* A tensor map has an alignment of its own, which the driver insists on. */
+    struct kernels_matrix *m = aligned_alloc(_Alignof(struct kernels_matrix), sizeof *m);
     if (!m)
         goto no_memory;
     *m = (struct kernels_matrix){.way = choose_way(self, out, in),
