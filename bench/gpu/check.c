@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 double check_act_limit(const struct check *c) {
-    return c->k->dtype == LIMOE_FLOAT32 ? CHECK_F32_LIMIT : 5e-3;
+    return c->k->dtype == LIMOE_FLOAT32 ? CHECK_F32_LIMIT : 3e-3;
 }
 
 static const struct size sizes[] = {
@@ -53,6 +53,8 @@ static int check_dtype(const struct setting *setting, enum limoe_dtype dtype) {
     }
     for (size_t i = 0; !setting->tiny && i < (whole ? sizeof sizes / sizeof *sizes : 1); i++)
         check_size(&c, &sizes[i], whole);
+    struct limoe_error err = {.message = "no failure"};
+    report_check(&report, k->ops->sync(k, &err) == LIMOE_OK, "the device", "%s", err.message);
     k->ops->destroy(k);
     return report_close(&report);
 }
