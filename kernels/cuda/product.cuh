@@ -54,16 +54,26 @@ __device__ __forceinline__ bool find_tile(const struct product &p, uint32_t inde
 
 /* ---- epilogue */
 
+/* exp(-u), and a / b: to the last bits, or as the special function unit has them, within 2 units of bfloat16's
+ * last place by far. */
+template <bool EXACT> __device__ __forceinline__ float exp_minus(float u) {
+    return EXACT ? expf(-u) : __expf(-u);
+}
+
+template <bool EXACT> __device__ __forceinline__ float quotient(float a, float b) {
+    return EXACT ? a / b : __fdividef(a, b);
+}
+
 /* Hendrycks & Gimpel, "Gaussian Error Linear Units", section 2. The tanh is written as a sigmoid: 1 + tanh(u)
  * = 2 / (1 + exp(-2u)), which neither overflows nor cancels. */
-__device__ __forceinline__ float activate(float v, enum kernels_epilogue epilogue) {
+template <bool EXACT> __device__ __forceinline__ float activate(float v, enum kernels_epilogue epilogue) {
     switch (epilogue) {
     case KERNELS_GELU_TANH:
-        return v / (1.0f + expf(-1.5957691216f * fmaf(0.044715f * v * v, v, v)));
+        return quotient<EXACT>(v, 1.0f + exp_minus<EXACT>(1.5957691216f * fmaf(0.044715f * v * v, v, v)));
     case KERNELS_GELU_ERF:
         return 0.5f * v * (1.0f + erff(v * 0.7071067812f));
     case KERNELS_QUICK_GELU:
-        return v / (1.0f + expf(-1.702f * v));
+        return quotient<EXACT>(v, 1.0f + exp_minus<EXACT>(1.702f * v));
     case KERNELS_STORE:
     case KERNELS_STORE_F32:
     case KERNELS_ADD_F32:
@@ -72,60 +82,88 @@ __device__ __forceinline__ float activate(float v, enum kernels_epilogue epilogu
     return v;
 }
 
-/* Features f and f + 1 of one row of y, where out is even and so is f. */
-template <enum kernels_epilogue E>
-__device__ __forceinline__ void store_pair(const struct product &p, size_t row, uint32_t f, float2 bias, float a,
-                                           float b) {
-    const size_t at = row * p.out + f;
-    a = activate(a + bias.x, E);
-    b = activate(b + bias.y, E);
-    if (E == KERNELS_STORE_F32) {
-        *(float2 *)((float *)p.y + at) = make_float2(a, b);
-    } else if (E == KERNELS_ADD_F32) {
-        float2 *const y = (float2 *)((float *)p.y + at);
-        const float2 old = *y;
-        *y = make_float2(old.x + a, old.y + b);
-    } else {
-        *(uint32_t *)((bf16 *)p.y + at) = bf16_pack(a, b);
+/* Where a lane's accumulators of COLUMNS pieces of 8 rows go: two neighbouring features of two rows a piece, the
+ * first of them at `at`. The first `rows` of a tile's rows from here on are its own. */
+struct lane_output {
+    size_t at;    /* element of y */
+    int32_t rows; /* may be negative: none */
+    float2 bias;
+};
+
+/* y += v, for pieces in turns of TURN: all of a turn is read before any is written, or each element would wait
+ * for memory by itself. */
+template <int COLUMNS>
+__device__ __forceinline__ void add(float *y, uint32_t out, const struct lane_output &to, const float (*d)[4]) {
+    constexpr int TURN = COLUMNS < 8 ? COLUMNS : 8;
+#pragma unroll
+    for (int first = 0; first < COLUMNS; first += TURN) {
+        float2 old[TURN][2];
+#pragma unroll
+        for (int j = 0; j < TURN; j++) {
+#pragma unroll
+            for (int c = 0; c < 2; c++) {
+                const int row = (first + j) * 8 + c;
+                if (row < to.rows)
+                    old[j][c] = *(const float2 *)(y + to.at + (size_t)row * out);
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < TURN; j++) {
+#pragma unroll
+            for (int c = 0; c < 2; c++) {
+                const int row = (first + j) * 8 + c;
+                const float *const v = d[first + j];
+                if (row < to.rows)
+                    *(float2 *)(y + to.at + (size_t)row * out) =
+                        make_float2(old[j][c].x + (v[c] + to.bias.x), old[j][c].y + (v[c + 2] + to.bias.y));
+            }
+        }
     }
 }
 
-/* COLUMNS pieces of 8 rows each, whose features begin at `feature`; the lane's accumulators are d[piece][4]. */
 template <enum kernels_epilogue E, int COLUMNS>
-__device__ __forceinline__ void store_as(const struct product &p, const struct tile &tile, uint32_t feature,
-                                         uint32_t row, const float (*d)[4]) {
-    const uint32_t lane = threadIdx.x % WARP, f = feature + lane / 4 * 2;
-    if (f >= p.out)
-        return;
-    float2 bias = make_float2(0, 0);
-    if (p.bias)
-        bias = *(const float2 *)(p.bias + (size_t)tile.group * p.out + f);
+__device__ __forceinline__ void put(void *y, uint32_t out, const struct lane_output &to, const float (*d)[4]) {
 #pragma unroll
     for (int j = 0; j < COLUMNS; j++) {
-        const uint32_t r = row + j * 8 + lane % 4 * 2;
-        if (r < tile.end)
-            store_pair<E>(p, r, f, bias, d[j][0], d[j][2]);
-        if (r + 1 < tile.end)
-            store_pair<E>(p, r + 1, f, bias, d[j][1], d[j][3]);
+#pragma unroll
+        for (int c = 0; c < 2; c++) {
+            const int row = j * 8 + c;
+            const float a = d[j][c] + to.bias.x, b = d[j][c + 2] + to.bias.y;
+            const size_t at = to.at + (size_t)row * out;
+            if (row >= to.rows)
+                continue;
+            if (E == KERNELS_STORE_F32)
+                *(float2 *)((float *)y + at) = make_float2(a, b);
+            else
+                *(uint32_t *)((bf16 *)y + at) = bf16_pack(activate<false>(a, E), activate<false>(b, E));
+        }
     }
 }
 
+/* A warp's 16 features from `feature` on, of COLUMNS pieces of 8 rows from `row` on; the lane's accumulators are
+ * d[piece][4]. */
 template <int COLUMNS>
 __device__ __forceinline__ void store(const struct product &p, const struct tile &tile, uint32_t feature,
                                       uint32_t row, const float (*d)[4]) {
+    const uint32_t lane = threadIdx.x % WARP, f = feature + lane / 4 * 2, first = row + lane % 4 * 2;
+    if (f >= p.out)
+        return;
+    struct lane_output to = {(size_t)first * p.out + f, (int32_t)(tile.end - first), make_float2(0, 0)};
+    if (p.bias)
+        to.bias = *(const float2 *)(p.bias + (size_t)tile.group * p.out + f);
     switch (p.epilogue) {
     case KERNELS_STORE:
-        return store_as<KERNELS_STORE, COLUMNS>(p, tile, feature, row, d);
+        return put<KERNELS_STORE, COLUMNS>(p.y, p.out, to, d);
     case KERNELS_STORE_F32:
-        return store_as<KERNELS_STORE_F32, COLUMNS>(p, tile, feature, row, d);
+        return put<KERNELS_STORE_F32, COLUMNS>(p.y, p.out, to, d);
     case KERNELS_ADD_F32:
-        return store_as<KERNELS_ADD_F32, COLUMNS>(p, tile, feature, row, d);
+        return add<COLUMNS>((float *)p.y, p.out, to, d);
     case KERNELS_GELU_TANH:
-        return store_as<KERNELS_GELU_TANH, COLUMNS>(p, tile, feature, row, d);
+        return put<KERNELS_GELU_TANH, COLUMNS>(p.y, p.out, to, d);
     case KERNELS_GELU_ERF:
-        return store_as<KERNELS_GELU_ERF, COLUMNS>(p, tile, feature, row, d);
+        return put<KERNELS_GELU_ERF, COLUMNS>(p.y, p.out, to, d);
     case KERNELS_QUICK_GELU:
-        return store_as<KERNELS_QUICK_GELU, COLUMNS>(p, tile, feature, row, d);
+        return put<KERNELS_QUICK_GELU, COLUMNS>(p.y, p.out, to, d);
     }
 }
 

@@ -9,7 +9,7 @@
 static const uint32_t expert_counts[] = {1, 2, 8, 16, 17, 33};
 
 static void check_router(const struct fixture *f) {
-    enum { ROWS = 100 };
+    enum { ROWS = 530 };
     struct random_stream s = {1};
     for (size_t i = 0; i < sizeof expert_counts / sizeof *expert_counts; i++)
         for (uint32_t width = 1; width < 200; width = width * 3 + 1) {
