@@ -1,10 +1,12 @@
-/* card.c - what a card is, and what it was measured to do: the bytes it copies, the products of its vendor's library.
+/* card.c - what a card is, and what it was measured to do: the bytes it copies, the products of its vendor's
+ * library.
  *
  *     card [--device cuda|cuda:N] [--rate TFLOP/S] [--quick] [--report FILE]
  *
- * Other programs' figures are held against these two, not against a data sheet, whose clocks no card keeps. With
- * --rate it was measured already (rate.py, where there is PyTorch); else by cuBLAS, where that can be loaded. The
- * product is of random numbers, since zeros draw less power.
+ * Other programs' figures are held against these two, not against a data sheet, whose clocks no card keeps.
+ * With
+ * --rate it was measured already (rate.py, where there is PyTorch); else by cuBLAS, where that can be loaded.
+ * The product is of random numbers, since zeros draw less power.
  */
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
@@ -26,7 +28,8 @@ static double median_of(bool (*queue)(void *context, cudaStream_t stream), void 
     double seconds[SAMPLES], answer = -1;
     cudaStream_t stream = NULL;
     cudaEvent_t begin = NULL, end = NULL;
-    if (cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) || cudaEventCreate(&begin) || cudaEventCreate(&end))
+    if (cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) || cudaEventCreate(&begin) ||
+        cudaEventCreate(&end))
         goto out;
     for (int i = -3; i < SAMPLES; i++) { /* three to warm up */
         float ms = 0;
@@ -62,7 +65,8 @@ static bool queue_copy(void *context, cudaStream_t stream) {
 static void measure_copy(struct report *r) {
     struct copy c = {NULL, NULL};
     double seconds = -1;
-    if (!cudaMalloc(&c.from, COPY_BYTES) && !cudaMalloc(&c.to, COPY_BYTES) && !cudaMemset(c.from, 0x5a, COPY_BYTES))
+    if (!cudaMalloc(&c.from, COPY_BYTES) && !cudaMalloc(&c.to, COPY_BYTES) &&
+        !cudaMemset(c.from, 0x5a, COPY_BYTES))
         seconds = median_of(queue_copy, &c);
     if (seconds > 0)
         report_figure(r, "copy bandwidth", 2e-9 * (double)COPY_BYTES / seconds, "GB/s", 0,
@@ -78,9 +82,9 @@ static void measure_copy(struct report *r) {
 typedef int create_blas(void **handle);
 typedef int destroy_blas(void *handle);
 typedef int set_stream(void *handle, cudaStream_t stream);
-typedef int multiply_blas(void *handle, int a_how, int b_how, int m, int n, int k, const void *alpha, const void *a,
-                          int a_type, int lda, const void *b, int b_type, int ldb, const void *beta, void *c,
-                          int c_type, int ldc, int compute, int algorithm);
+typedef int multiply_blas(void *handle, int a_how, int b_how, int m, int n, int k, const void *alpha,
+                          const void *a, int a_type, int lda, const void *b, int b_type, int ldb,
+                          const void *beta, void *c, int c_type, int ldc, int compute, int algorithm);
 enum { BLAS_PLAIN = 0, BLAS_TRANSPOSED = 1, BLAS_BF16 = 14, BLAS_COMPUTE_F32 = 68, BLAS_ANY_ALGORITHM = -1 };
 
 struct blas {
@@ -94,12 +98,14 @@ static bool queue_product(void *context, cudaStream_t stream) {
     const struct blas *l = context;
     const float one = 1, zero = 0;
     return l->on(l->handle, stream) == 0 &&
-           l->multiply(l->handle, BLAS_TRANSPOSED, BLAS_PLAIN, SIDE, SIDE, SIDE, &one, l->a, BLAS_BF16, SIDE, l->b,
-                       BLAS_BF16, SIDE, &zero, l->c, BLAS_BF16, SIDE, BLAS_COMPUTE_F32, BLAS_ANY_ALGORITHM) == 0;
+           l->multiply(l->handle, BLAS_TRANSPOSED, BLAS_PLAIN, SIDE, SIDE, SIDE, &one, l->a, BLAS_BF16, SIDE,
+                       l->b, BLAS_BF16, SIDE, &zero, l->c, BLAS_BF16, SIDE, BLAS_COMPUTE_F32,
+                       BLAS_ANY_ALGORITHM) == 0;
 }
 
 static void *load_blas(void) {
-    static const char *const names[] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "libcublas.so"};
+    static const char *const names[] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so.11",
+                                        "libcublas.so"};
     void *library = NULL;
     for (size_t i = 0; !library && i < sizeof names / sizeof *names; i++)
         library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
@@ -152,7 +158,8 @@ static void describe(int index) {
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
     if (!cudaGetDeviceProperties(&p, index))
-        printf("         %s: compute capability %d.%d, %d multiprocessors, %.1f GiB, %.0f MB of cache; driver for "
+        printf("         %s: compute capability %d.%d, %d multiprocessors, %.1f GiB, %.0f MB of cache; "
+               "driver for "
                "CUDA %d.%d, runtime %d.%d\n",
                p.name, p.major, p.minor, p.multiProcessorCount, (double)p.totalGlobalMem / (1 << 30),
                p.l2CacheSize * 1e-6, driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);

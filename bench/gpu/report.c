@@ -24,7 +24,7 @@ int report_close(struct report *r) {
 /* value NULL: none. JSON has no infinities. */
 static void put(struct report *r, const char *verdict, const char *name, const char *detail,
                 const double *value, const char *unit, double target) {
-    printf("%-8s %-8s %-46s %s\n", verdict, r->part, name, detail);
+    printf("%-8s %-8s %-56s %s\n", verdict, r->part, name, detail);
     fflush(stdout);
     if (!r->records)
         return;
