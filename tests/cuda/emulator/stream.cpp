@@ -100,7 +100,7 @@ state &the() {
     std::lock_guard<std::mutex> guard(starting);
     if (!s || owner != getpid()) {
         owner = getpid();
-        s = new state;
+        s = new state();
         s->late = setting("LIMOE_EMULATED_LATE", 0) != 0;
         s->random = setting("LIMOE_EMULATED_SEED", 1);
         s->streams.push_back(new CUstream_st{true, false, {}, std::make_shared<mark>(), nullptr, {}});
@@ -111,6 +111,11 @@ state &the() {
 }
 
 /* ---- queueing ---- */
+
+uint64_t number_of_launch() {
+    std::lock_guard<std::mutex> guard(the().lock);
+    return ++the().launches;
+}
 
 CUstream_st *find_stream(cudaStream_t handle) {
     state &s = the();
