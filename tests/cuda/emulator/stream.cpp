@@ -127,6 +127,10 @@ CUstream_st *find_stream(cudaStream_t handle) {
     return nullptr;
 }
 
+void kick_streams() {
+    the().work.notify_all();
+}
+
 mark_ptr enqueue(CUstream_st *stream, task t, std::vector<mark_ptr> after) {
     state &s = the();
     const bool legacy = stream == s.streams.front();
