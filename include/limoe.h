@@ -55,7 +55,7 @@ const char *limoe_version(void);
 enum limoe_modality { LIMOE_IMAGE = 0, LIMOE_TEXT = 1, LIMOE_MODALITIES = 2 };
 
 enum limoe_dtype {
-    LIMOE_DTYPE_AUTO = 0, /* bfloat16 where the processor multiplies it natively, else float32 */
+    LIMOE_DTYPE_AUTO = 0, /* bfloat16 where the device multiplies it natively, else float32 */
     LIMOE_FLOAT32,
     LIMOE_BFLOAT16,
 };
@@ -146,6 +146,16 @@ enum limoe_status limoe_process_image_by(const struct limoe_image_settings *sett
 enum limoe_status limoe_process_text(const struct limoe_processor *processor, const char *text, size_t size,
                                      int32_t *tokens, uint32_t *length, struct limoe_error *err);
 
+/* ---- devices
+ * ------------------------------------------------------------------------------------------------ */
+
+/* Where a model is computed: "cpu"; "cuda:N", a GPU; "cuda", the first; "auto", and NULL: the first GPU where
+ * there is one, else the CPU. GPUs take the module limoe-cuda.so, from the directory that LIMOE_MODULES
+ * names, else from the program's own.
+ *
+ * How many GPUs there are, cuda:0 and up. 0: why, in why[size] (NULL: nobody asks). */
+uint32_t limoe_gpus(char *why, size_t size);
+
 /* ---- ranks
  * -------------------------------------------------------------------------------------------------- */
 
@@ -169,8 +179,9 @@ void limoe_ranks_close(struct limoe_ranks *ranks);
 struct limoe_model;
 
 struct limoe_options {
+    const char *device;     /* as above; LIMOE_UNSUPPORTED: there is no such GPU, or no module for GPUs */
     enum limoe_dtype dtype; /* 0: LIMOE_DTYPE_AUTO */
-    uint32_t threads;       /* 0: as many as the process's affinity mask allows */
+    uint32_t threads;       /* of the CPU; 0: as many as the process's affinity mask allows */
     /* The model's experts are spread over these ranks, which must outlive it; NULL: one rank. Opening and
      * embedding are then calls that every rank makes, in the same order. */
     struct limoe_ranks *ranks;
@@ -188,7 +199,7 @@ void limoe_model_close(struct limoe_model *model); /* NULL is fine */
 
 const struct limoe_info *limoe_model_info(const struct limoe_model *model);
 enum limoe_dtype limoe_model_dtype(const struct limoe_model *model); /* never AUTO */
-const char *limoe_model_backend(const struct limoe_model *model);    /* "cpu-amx", "cpu-avx512", … */
+const char *limoe_model_backend(const struct limoe_model *model);    /* "cpu-amx", "cuda-sm90", … */
 uint32_t limoe_model_threads(const struct limoe_model *model);
 /* 32 hex digits. The first 16 are those of a processor opened on the same config.json and tokenizer.model: if
  * they differ, the directory changed between the two openings. The other 16 stand for the tensors, the dtype
@@ -266,6 +277,7 @@ void limoe_inspection_free(struct limoe_inspection *inspection);
  */
 struct limoe_rank_options {
     uint32_t ranks;         /* 1 to 1024; may exceed the experts */
+    const char *device;     /* as limoe_options.device; a GPU that is named need not be there */
     enum limoe_dtype dtype; /* of the packed weights; 0: as limoe_model_open would choose on this machine */
     /* A JSON file of measured load, {"format": "limoe-load-1", "load": [[rows of each expert] of each
      * layer]}: experts are spread so that ranks get equal rows. NULL: contiguously, and without copies. */

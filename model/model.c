@@ -65,7 +65,7 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
                             m->info.name, m->ranks->ranks);
         goto out;
     }
-    place_sizes(&m->config, m->k->dtype, safetensors_find(o->checkpoint, "text.token")->bytes,
+    place_sizes(&m->config, m->k->kind, m->k->dtype, safetensors_find(o->checkpoint, "text.token")->bytes,
                 &m->dense_bytes, &m->expert_bytes);
     if ((status = place_experts(&m->config, &place, m->expert_bytes, &m->placement, NULL, err)) ||
         (status = digests_create(&m->config, &o->digests, err)))
@@ -156,7 +156,7 @@ enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *
     struct kernels *k;
     err = err ? err : &own;
     *out = NULL;
-    enum limoe_status status = kernels_cpu_create(o->dtype, o->threads, &k, err);
+    enum limoe_status status = kernels_create(o->device, o->dtype, o->threads, &k, err);
     if (status) {
         const struct terms terms = agree_terms();
         return agree(exchange_of(o->ranks), status, &terms, err);

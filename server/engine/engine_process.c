@@ -256,9 +256,16 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
     return LIMOE_OK;
 }
 
+/* Why it is the CPU that computes, where that was left open. */
+static void note_device(const char *device, char note[FRAME_NOTE_BYTES]) {
+    char why[FRAME_NOTE_BYTES - 64];
+    if ((!device || strcmp(device, "auto") == 0) && limoe_gpus(why, sizeof why) == 0)
+        snprintf(note, FRAME_NOTE_BYTES, "no GPU was found (%s), computing on the CPU", why);
+}
+
 /* Tells the front how opening went. */
-static bool say_hello(struct engine_process *engine, enum limoe_status status,
-                      const struct limoe_error *opened) {
+static bool say_hello(struct engine_process *engine, const struct engine_flags *flags,
+                      enum limoe_status status, const struct limoe_error *opened) {
     struct frame_hello hello = {.status = status};
     struct limoe_error err;
     if (status == LIMOE_OK) {
@@ -268,6 +275,7 @@ static bool say_hello(struct engine_process *engine, enum limoe_status status,
         hello.rank = engine->ranks ? limoe_ranks_rank(engine->ranks) : 0;
         hello.ranks = engine->ranks ? limoe_ranks_count(engine->ranks) : 1;
         limoe_model_memory(engine->model, &hello.dense_bytes, &hello.expert_bytes, &hello.experts);
+        note_device(flags->compute.device, hello.note);
         snprintf(hello.backend, sizeof hello.backend, "%s", limoe_model_backend(engine->model));
         snprintf(hello.fingerprint, sizeof hello.fingerprint, "%s", limoe_model_fingerprint(engine->model));
     } else {
@@ -289,7 +297,7 @@ static int run(struct engine_process *engine, const struct engine_flags *flags) 
     int code = flags->connect ? pthread_create(&ending, NULL, await_end, engine) : 0;
     if (!code) {
         enum limoe_status status = open_model(engine, flags, &err);
-        if (!say_hello(engine, status, &err) || status != LIMOE_OK)
+        if (!say_hello(engine, flags, status, &err) || status != LIMOE_OK)
             return CLI_INPUT;
         code = pthread_create(&reader, NULL, read_steps, engine);
     }
@@ -319,13 +327,20 @@ static const struct option_row table[] = {
      .offset = offsetof(struct engine_flags, model),
      .metavar = "DIR",
      .help = "model directory"},
+    {.name = "device",
+     .only_flag = true,
+     .kind = OPTION_DEVICE,
+     .offset = offsetof(struct engine_flags, compute.device),
+     .metavar = "DEVICE",
+     .help = "auto, cpu, cuda or cuda:N, a GPU",
+     .fallback = "auto: the first GPU where there is one, else the CPU"},
     {.name = "dtype",
      .only_flag = true,
      .kind = OPTION_CHOICE,
      .offset = offsetof(struct engine_flags, compute.dtype),
      .choices = cli_dtypes,
      .metavar = "TYPE",
-     .help = "auto, float32 or bfloat16; auto is bfloat16 where the processor has it"},
+     .help = "auto, float32 or bfloat16; auto is bfloat16 on GPUs, and where the processor has it"},
     {.name = "threads",
      .only_flag = true,
      .kind = OPTION_UNSIGNED,

@@ -130,6 +130,7 @@ void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BY
     put_string(&at, model->name, FRAME_NAME_BYTES);
     put_string(&at, hello->backend, FRAME_WORD_BYTES);
     put_string(&at, hello->fingerprint, FRAME_WORD_BYTES);
+    put_string(&at, hello->note, FRAME_NOTE_BYTES);
     memset(at, 0, FRAME_MOST_BLOCKS * sizeof *model->moe_blocks);
     uint32_t layers = model->moe_layers < FRAME_MOST_BLOCKS ? model->moe_layers : FRAME_MOST_BLOCKS;
     if (model->moe_blocks)
@@ -198,6 +199,7 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
     ended = get_string(&payload, out->name, FRAME_NAME_BYTES) && ended;
     ended = get_string(&payload, out->backend, FRAME_WORD_BYTES) && ended;
     ended = get_string(&payload, out->fingerprint, FRAME_WORD_BYTES) && ended;
+    ended = get_string(&payload, out->note, FRAME_NOTE_BYTES) && ended;
     get(&payload, out->moe_blocks, sizeof out->moe_blocks);
     model->name = out->name;
     model->moe_blocks = out->moe_blocks;
@@ -220,6 +222,7 @@ bool frame_hello_equal(const struct frame_hello *a, const struct frame_hello *b)
     plain.experts = b->experts;
     plain.dense_bytes = b->dense_bytes;
     plain.expert_bytes = b->expert_bytes;
+    memcpy(plain.note, b->note, sizeof plain.note);
     frame_put_hello(&plain, bytes[0]);
     frame_put_hello(b, bytes[1]);
     return memcmp(bytes[0], bytes[1], FRAME_HELLO_BYTES) == 0;

@@ -25,12 +25,13 @@
 #include "limoe.h"
 
 enum {
-    FRAME_VERSION = 2,
+    FRAME_VERSION = 3,
     FRAME_HEADER_BYTES = 32,
     FRAME_MOST_BLOCKS = 1024, /* in a model; far above what its config may say */
     FRAME_NAME_BYTES = 128,
     FRAME_WORD_BYTES = 64,
     FRAME_MESSAGE_BYTES = 512,
+    FRAME_NOTE_BYTES = 512,
     FRAME_JOIN_BYTES = 64, /* the token, in hex digits */
 };
 
@@ -63,11 +64,12 @@ struct frame_hello {
     uint32_t experts;                   /* that this rank holds, over all layers */
     uint64_t dense_bytes, expert_bytes; /* of packed weights that it holds */
     char backend[FRAME_WORD_BYTES], fingerprint[FRAME_WORD_BYTES];
+    char note[FRAME_NOTE_BYTES]; /* for the log; "": nothing */
 };
 
 enum {
     FRAME_HELLO_BYTES = 20 * 4 + 5 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 2 * FRAME_WORD_BYTES +
-                        FRAME_MESSAGE_BYTES,
+                        FRAME_NOTE_BYTES + FRAME_MESSAGE_BYTES,
 };
 
 /* The strings and moe_blocks of hello->model are taken, not the struct's own arrays; longer ones are cut. */

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "device.h"
 #include "engine/engine_parts.h"
 #include "error.h"
 #include "observe/clock.h"
@@ -63,6 +64,15 @@ static void add(struct arguments *arguments, const char *flag, const char *value
     arguments->list[arguments->n++] = value;
 }
 
+/* Several ranks are the CPU's, unless GPUs are asked for. */
+static const char *device_of(const struct engine_options *options) {
+    enum device_kind kind;
+    uint32_t index;
+    if (device_parse(options->compute.device, &kind, &index) && kind == DEVICE_AUTO)
+        return options->launch.ranks > 1 ? "cpu" : "auto";
+    return options->compute.device;
+}
+
 static void set_arguments(const struct engine_options *options, struct arguments *arguments) {
     const struct limoe_options *compute = &options->compute;
     *arguments = (struct arguments){.n = 0};
@@ -72,6 +82,7 @@ static void set_arguments(const struct engine_options *options, struct arguments
     snprintf(arguments->expert_bytes, sizeof arguments->expert_bytes, "%llu",
              (unsigned long long)compute->expert_bytes);
     add(arguments, "--model", options->model);
+    add(arguments, "--device", device_of(options));
     add(arguments, "--dtype", compute->dtype == LIMOE_DTYPE_AUTO ? "auto" : limoe_dtype_name(compute->dtype));
     add(arguments, "--step-tokens", arguments->step_tokens);
     if (compute->threads)
@@ -340,6 +351,8 @@ void lifecycle_hello(struct engine *engine, struct crew_rank *rank) {
     log_print(engine->options.log, LOG_INFO, NULL, "engine: process %ld has %s open after %.0f ms, %u rank%s",
               (long)engine->process.pid, engine->info.model.name,
               (double)(now - engine->began) / (double)CLOCK_MILLISECOND, crew->n, crew->n == 1 ? "" : "s");
+    if (first && engine->hello.note[0])
+        log_print(engine->options.log, LOG_INFO, NULL, "engine: %s", engine->hello.note);
     if (first)
         engine_settle(engine, LIMOE_OK, NULL);
 }

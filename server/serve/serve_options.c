@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "device.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
@@ -47,6 +48,7 @@ static const struct option_row table[] = {
     STRING("state-dir", state_dir, "DIR", .help = "where classifiers are kept",
            .fallback = "$STATE_DIRECTORY, else $XDG_STATE_HOME/limoe, else ~/.local/state/limoe"),
 
+    CLI_DEVICE_ROW(AT(compute.device)),
     CLI_DTYPE_ROW(AT(compute.dtype)),
     CLI_THREADS_ROW(AT(compute.threads)),
     NUMBER("workers", OPTION_UNSIGNED, workers, 1, 256,
@@ -156,12 +158,21 @@ static bool is_consistent(const struct serve_options *options, const struct opti
         return false;
     }
     const struct launch_options *launch = &options->launch;
+    enum device_kind device;
+    uint32_t index;
     const char *many = launch->hostfile             ? "hostfile"
                        : launch->address            ? "rank-address"
                        : options->compute.load_file ? "load"
                                                     : NULL;
     if (many && launch->ranks < 2) {
         cli_usage("serve", "%s is set and ranks is 1; accepted: with ranks of 2 or more", many);
+        return false;
+    }
+    if (launch->ranks > 1 && device_parse(options->compute.device, &device, &index) &&
+        device == DEVICE_CUDA) {
+        cli_usage("serve",
+                  "device is %s and ranks is %u; accepted: device of cpu or auto with ranks of 2 or more",
+                  options->compute.device, launch->ranks);
         return false;
     }
     if (launch->hostfile && !launch->address) {
@@ -186,7 +197,8 @@ static bool is_consistent(const struct serve_options *options, const struct opti
 static bool keep_strings(struct serve_options *options) {
     size_t used = 0;
     for (size_t i = 0; i < command.n; i++) {
-        if (table[i].kind != OPTION_STRING && table[i].kind != OPTION_NUMERAL)
+        if (table[i].kind != OPTION_STRING && table[i].kind != OPTION_NUMERAL &&
+            table[i].kind != OPTION_DEVICE)
             continue;
         const char **field = (const char **)((char *)options + table[i].offset);
         const size_t size = *field ? strlen(*field) + 1 : 0;

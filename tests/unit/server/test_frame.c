@@ -41,7 +41,7 @@ static void test_header(void **state) {
     uint8_t bytes[FRAME_HEADER_BYTES];
     struct frame_header out;
     frame_put_header(&header, bytes);
-    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 2, 0, 2, 0, 1, 0, 0, 0, 0,
+    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 3, 0, 2, 0, 1, 0, 0, 0, 0,
                                                          0,   0,   0,   0,   0, 0, 0, 0, 1, 0, 0, 77};
     assert_memory_equal(bytes, expected, sizeof bytes);
     assert_int_equal(frame_get_header(bytes, FRAME_STEP, header.length, &out, NULL), LIMOE_OK);
@@ -59,7 +59,7 @@ static void test_headers_that_cannot_be(void **state) {
         const char *message;
     } changes[] = {
         {0, 'x', "begins with"},
-        {4, 3, "version 3; this limoe speaks 2"},
+        {4, 2, "version 2; this limoe speaks 3"},
         {6, 1, "HELLO) where a STEP was due"},
         {6, 99, "type 99 (unknown)"},
         {8, 2, "unknown flags"},
@@ -88,7 +88,8 @@ static struct frame_hello hello(void) {
                                 .threads = 5,
                                 .ranks = 1,
                                 .backend = "cpu-amx",
-                                .fingerprint = "0123"};
+                                .fingerprint = "0123",
+                                .note = "it is the CPU"};
 }
 
 static void test_hello(void **state) {
@@ -106,6 +107,7 @@ static void test_hello(void **state) {
     assert_memory_equal(out.model.moe_blocks, blocks, 2 * sizeof *blocks);
     assert_string_equal(out.backend, "cpu-amx");
     assert_string_equal(out.fingerprint, "0123");
+    assert_string_equal(out.note, "it is the CPU");
     assert_int_equal(out.dtype, LIMOE_BFLOAT16);
     assert_int_equal(out.threads, 5);
     assert_true(out.model.logit_scale == 2.5F);
@@ -173,6 +175,7 @@ static void test_equal_hellos_are_equal_models(void **state) {
     b.threads = 1;
     b.experts = 9; /* of ranks, each has its own */
     b.dense_bytes = b.expert_bytes = 7;
+    b.note[0] = '\0';
     assert_true(frame_hello_equal(&a, &b));
     strcpy(b.fingerprint, "0124");
     assert_false(frame_hello_equal(&a, &b));
