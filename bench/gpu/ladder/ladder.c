@@ -123,7 +123,7 @@ static void queue_mma(void *context, size_t turn) {
     const struct gemm *g = context;
     const struct product p = product_of(g, g->m);
     (void)turn;
-    cuda_check(g->l->self, "mma.sync", gemm_mma(g->l->self->stream, g->l->self->processors, g->tile, &p));
+    gemm_mma(g->l->self->stream, g->l->self->processors, g->tile, &p);
     cuda_launched(g->l->self, "mma.sync");
 }
 
@@ -131,8 +131,7 @@ static void queue_wgmma(void *context, size_t turn) {
     const struct gemm *g = context;
     const struct product p = product_of(g, g->m);
     (void)turn;
-    cuda_check(g->l->self, "wgmma",
-               gemm_wgmma(g->l->self->stream, g->l->self->processors, g->tile, &p, &g->m->map, &g->map));
+    gemm_wgmma(g->l->self->stream, g->l->self->processors, g->tile, &p, &g->m->map, &g->map);
     cuda_launched(g->l->self, "wgmma");
 }
 
@@ -281,9 +280,7 @@ static void queue_mma_attention(void *context, size_t turn) {
     const struct attention *a = context;
     struct cuda *self = a->l->self;
     (void)turn;
-    cuda_check(
-        self, "attention by mma.sync",
-        attention_mma(self->stream, a->qkv_there, self->tile, self->tiles, a->width, a->heads, NULL, a->y));
+    attention_mma(self->stream, a->qkv_there, self->tile, self->tiles, a->width, a->heads, NULL, a->y);
     cuda_launched(self, "attention by mma.sync");
 }
 
