@@ -204,7 +204,7 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
     model->name = out->name;
     model->moe_blocks = out->moe_blocks;
 
-    if (status > LIMOE_INTERNAL || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
+    if (status > LIMOE_LOST || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
         return limoe_fail(err, LIMOE_CORRUPT, "a HELLO with status %u and strings that do not fit it",
                           status);
     out->status = (enum limoe_status)status;
@@ -417,7 +417,7 @@ enum limoe_status frame_get_result(const struct frame_shape *shape, const struct
     out->rows = get_u64(&payload);
     out->compute_ns = get_u64(&payload);
     bool ended = get_string(&payload, out->message, FRAME_MESSAGE_BYTES);
-    if (status > LIMOE_INTERNAL || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
+    if (status > LIMOE_LOST || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
         return limoe_fail(err, LIMOE_CORRUPT, "a RESULT with status %u and a message that does not fit it",
                           status);
     out->status = (enum limoe_status)status;

@@ -22,9 +22,9 @@ static void one_rank(void **state) {
     assert_int_equal(limoe_ranks_count(ranks), 1);
     assert_int_equal(limoe_ranks_rank(ranks), 0);
     const struct exchange *x = exchange_of(ranks);
-    x->ops->gather(x, value, sizeof value, all);
+    x->ops->gather(x, value, sizeof value, all, NULL);
     assert_memory_equal(all, value, sizeof value);
-    x->ops->largest(x, all, 2);
+    x->ops->largest(x, all, 2, NULL);
     assert_memory_equal(all, value, sizeof value);
     limoe_ranks_close(ranks);
     limoe_ranks_close(NULL);
