@@ -48,19 +48,17 @@ const struct exchange *exchange_of(const struct limoe_ranks *ranks) {
 
 /* ---- modules ---- */
 
-static enum limoe_status load(const char *kind, const struct exchange_module **module,
-                              struct limoe_error *err) {
+/* NULL: LIMOE_UNSUPPORTED, with a message. */
+static const struct exchange_module *load(const char *kind, struct limoe_error *err) {
     struct limoe_error why;
     const void *found;
-    *module = NULL;
-    if (module_load(kind, EXCHANGE_MODULE, EXCHANGE_VERSION, &found, &why) == LIMOE_OK) {
-        *module = found;
-        return LIMOE_OK;
-    }
+    if (module_load(kind, EXCHANGE_MODULE, EXCHANGE_VERSION, &found, &why) == LIMOE_OK)
+        return found;
     if (why.status == LIMOE_INVALID)
-        return limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%.40s\"; accepted: local, mpi, nccl",
-                          kind);
-    return limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%s\": %.450s", kind, why.message);
+        limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%.40s\"; accepted: local, mpi, nccl", kind);
+    else
+        limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%s\": %.450s", kind, why.message);
+    return NULL;
 }
 
 /* ---- limoe.h ---- */
@@ -89,9 +87,9 @@ enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, s
     const struct exchange_module *module = NULL;
     *out = NULL;
     if (strcmp(kind, "local") != 0) {
-        enum limoe_status status = load(kind, &module, err);
-        if (status)
-            return status;
+        module = load(kind, err);
+        if (!module)
+            return LIMOE_UNSUPPORTED;
         if (module->placed)
             return limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%s\" must be told which they are",
                               kind);
@@ -101,7 +99,6 @@ enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, s
 
 enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_ranks_place *place,
                                       struct limoe_ranks **out, struct limoe_error *err) {
-    const struct exchange_module *module;
     struct exchange_place at = {.rank = place->rank, .ranks = place->count};
     enum device_kind device;
     *out = NULL;
@@ -111,9 +108,9 @@ enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_ranks
         return limoe_fail(err, LIMOE_UNSUPPORTED,
                           "ranks of kind \"%s\" compute on GPUs; device is \"%.40s\"; accepted: cuda, cuda:N",
                           kind, place->device ? place->device : "auto");
-    enum limoe_status status = load(kind, &module, err);
-    if (status)
-        return status;
+    const struct exchange_module *module = load(kind, err);
+    if (!module)
+        return LIMOE_UNSUPPORTED;
     if (!module->placed)
         return limoe_fail(err, LIMOE_UNSUPPORTED,
                           "ranks of kind \"%s\" carry rows between CPUs; those of GPUs are of kind \"nccl\"",

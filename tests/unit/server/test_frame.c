@@ -44,7 +44,7 @@ static void test_header(void **state) {
     static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 3, 0, 2, 0, 1, 0, 0, 0, 0,
                                                          0,   0,   0,   0,   0, 0, 0, 0, 1, 0, 0, 77};
     assert_memory_equal(bytes, expected, sizeof bytes);
-    assert_int_equal(frame_get_header(bytes, FRAME_STEP, header.length, &out, NULL), LIMOE_OK);
+    assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), header.length, &out, NULL), LIMOE_OK);
     assert_int_equal(out.type, FRAME_STEP);
     assert_int_equal(out.flags, FRAME_ROUTED);
     assert_int_equal(out.length, header.length);
@@ -72,9 +72,9 @@ static void test_headers_that_cannot_be(void **state) {
         struct frame_header out;
         struct limoe_error err;
         frame_put_header(&(struct frame_header){.type = FRAME_STEP, .length = 10}, bytes);
-        assert_int_equal(frame_get_header(bytes, FRAME_STEP, 10, &out, &err), LIMOE_OK);
+        assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), 10, &out, &err), LIMOE_OK);
         bytes[changes[i].at] = changes[i].value;
-        assert_int_not_equal(frame_get_header(bytes, FRAME_STEP, 10, &out, &err), LIMOE_OK);
+        assert_int_not_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), 10, &out, &err), LIMOE_OK);
         if (!strstr(err.message, changes[i].message))
             fail_msg("\"%s\" is not in \"%s\"", changes[i].message, err.message);
     }
