@@ -240,7 +240,7 @@ enum limoe_status frame_get_key(const struct frame_header *header, const uint8_t
                                 uint8_t key[FRAME_KEY_BYTES], struct limoe_error *err) {
     const uint64_t bytes = key ? FRAME_KEY_BYTES : 0;
     if (header->length != bytes || header->id == 0)
-        return limoe_fail(err, LIMOE_CORRUPT, "a %s of generation %llu and %llu bytes, not %llu",
+        return limoe_fail(err, LIMOE_CORRUPT, "%s of generation %llu and %llu bytes, not %llu",
                           type_name(header->type), (unsigned long long)header->id,
                           (unsigned long long)header->length, (unsigned long long)bytes);
     if (key)
