@@ -80,6 +80,16 @@ static void mpi_swap(const struct exchange *x, const void *out, const uint32_t *
     MPI_Type_free(&type);
 }
 
+/* MPI connects two ranks when they first speak to each other. All speak to all here, so that one that cannot
+ * be reached is found out before anything depends on it: MPI then waits for ever, and whoever waits for the
+ * exchange to be opened must not. */
+static void connect_all(const struct mpi *m) {
+    const int rank = (int)m->base.rank, ranks = (int)m->base.ranks;
+    for (int i = 1; i < ranks; i++)
+        MPI_Sendrecv(NULL, 0, MPI_BYTE, (rank + i) % ranks, 0, NULL, 0, MPI_BYTE, (rank + ranks - i) % ranks,
+                     0, m->comm, MPI_STATUS_IGNORE);
+}
+
 static enum limoe_status mpi_open(const struct exchange **out, struct limoe_error *err) {
     static const struct exchange_ops ops = {
         .close = mpi_close, .gather = mpi_gather, .largest = mpi_largest, .swap = mpi_swap, .end = mpi_end};
@@ -103,6 +113,7 @@ static enum limoe_status mpi_open(const struct exchange **out, struct limoe_erro
         mpi_end(&m->base, "no memory for the counts of an exchange");
     if (provided < MPI_THREAD_SERIALIZED)
         mpi_end(&m->base, "this MPI cannot be called by one thread after another");
+    connect_all(m);
     *out = &m->base;
     return LIMOE_OK;
 }

@@ -225,12 +225,23 @@ static uint32_t own_threads(void) {
     return threads > 0 ? (uint32_t)threads : 1;
 }
 
+/* Tells the front that this rank has found the others, or that it is in vain. What cannot be sent is seen
+ * with the HELLO. */
+static void say_met(struct engine_process *engine) {
+    const struct frame_header header = {.type = FRAME_MET};
+    struct limoe_error err;
+    if (link_stage(&engine->out, &header, NULL, 0))
+        link_send(&engine->out, &err);
+}
+
 static enum limoe_status open_model(struct engine_process *engine, const struct engine_flags *flags,
                                     struct limoe_error *err) {
     struct limoe_options options = flags->compute;
     enum limoe_status status = LIMOE_OK;
-    if (flags->connect)
+    if (flags->connect) {
         status = limoe_ranks_open(RANKS_KIND, &engine->ranks, err);
+        say_met(engine);
+    }
     options.ranks = engine->ranks;
     if (engine->ranks && !options.threads)
         options.threads = own_threads();

@@ -2,6 +2,7 @@
  *
  * A stream of frames each way, over any stream socket:
  *     engine → front   JOIN once, if it came to the front and was not started by it: by whose leave
+ *     engine → front   MET once, after JOIN: it has looked for the other ranks. No payload
  *     engine → front   HELLO once: what was opened, or why it could not be
  *     front → engine   STEP: items to embed
  *     engine → front   RESULT, one for each STEP, in their order
@@ -25,7 +26,7 @@
 #include "limoe.h"
 
 enum {
-    FRAME_VERSION = 2,
+    FRAME_VERSION = 3,
     FRAME_HEADER_BYTES = 32,
     FRAME_MOST_BLOCKS = 1024, /* in a model; far above what its config may say */
     FRAME_NAME_BYTES = 128,
@@ -34,7 +35,7 @@ enum {
     FRAME_JOIN_BYTES = 64, /* the token, in hex digits */
 };
 
-enum frame_type { FRAME_HELLO = 1, FRAME_STEP, FRAME_RESULT, FRAME_JOIN };
+enum frame_type { FRAME_HELLO = 1, FRAME_STEP, FRAME_RESULT, FRAME_JOIN, FRAME_MET };
 
 enum { FRAME_ROUTED = 1 }; /* flag of a STEP: the routing is wanted; of a RESULT: it is there */
 

@@ -103,7 +103,9 @@ void launch_fault(const struct process *process, char *why, size_t size) {
  * ranks wait for each other on the cores that the front and its decoders need. Single copy: containers forbid
  * it, and Open MPI then fails. The second before SIGKILL: ranks end when the front lets go of them, and have
  * nothing to do for SIGTERM. hwloc: it would go and ask each processor in turn, and wait for its turn on
- * those that are busy; the system tells as much. */
+ * those that are busy; the system tells as much. Sessions: mpirun sees the end of a daemon that it could not
+ * hear of otherwise, one on another host that could not connect back, and ends too; a session for each host
+ * there may be. Keepalive: daemons on a host that was cut off, and their ranks, end in half a minute. */
 static void set_environment(const char *token) {
     setenv(MEETING_TOKEN, token, 1);
     if (geteuid() == 0) {
@@ -113,6 +115,11 @@ static void set_environment(const char *token) {
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
     setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
     setenv("OMPI_MCA_odls_base_sigkill_timeout", "0", 0);
+    setenv("OMPI_MCA_orte_leave_session_attached", "1", 0);
+    setenv("OMPI_MCA_plm_rsh_num_concurrent", "1024", 0);
+    setenv("OMPI_MCA_oob_tcp_keepalive_time", "10", 0);
+    setenv("OMPI_MCA_oob_tcp_keepalive_intvl", "5", 0);
+    setenv("OMPI_MCA_oob_tcp_keepalive_probes", "3", 0);
     setenv(HWLOC, "-x86", 0);
 }
 

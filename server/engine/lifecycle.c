@@ -6,6 +6,10 @@
  * not work: the next start waits, longer each time, and after MOST_FAILURES the engine is said not to run.
  *
  * An engine of several ranks is a job: "the process" is mpirun, and a rank that is lost is the job lost.
+ * Hosts may be out of reach then, and a job that is started meanwhile may hang for ever: in mpirun, which
+ * does not hear of a host, or in MPI, which does not try twice to connect two ranks. So ranks have little
+ * time to come and to find each other, but for the first job, of which nobody knows how much it needs; and
+ * all the time that weights may take from then on.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -20,17 +24,21 @@
 #define MOST_FAILURES  3
 #define SHORTEST_PAUSE (100 * CLOCK_MILLISECOND)
 #define LONGEST_PAUSE  (10 * CLOCK_SECOND)
-#define MEET_PATIENCE  (30 * CLOCK_SECOND)  /* for a job's processes to be started and to come */
+#define JOB_PAUSE      (2 * CLOCK_SECOND) /* the longest of a job's: a host that is back should not wait */
+#define MEET_LEAST     (5 * CLOCK_SECOND) /* for a job's ranks to come, and again to find each other */
+#define MEET_MOST      (30 * CLOCK_SECOND)
+#define MEET_TIMES     8                    /* as long as it took at its quickest */
+#define MEET_MORE      CLOCK_SECOND         /* for each start in a row that has failed */
 #define OPEN_PATIENCE  (600 * CLOCK_SECOND) /* weights may come over a network */
 #define END_PATIENCE   2000                 /* ms from a socket's end to its process's, or its job's */
 
 /* ---- failed starts */
 
-static int64_t pause_after(unsigned failures) {
+static int64_t pause_after(unsigned failures, int64_t longest) {
     int64_t pause = SHORTEST_PAUSE;
-    for (unsigned i = 1; i < failures && pause < LONGEST_PAUSE; i++)
+    for (unsigned i = 1; i < failures && pause < longest; i++)
         pause *= 2;
-    return pause < LONGEST_PAUSE ? pause : LONGEST_PAUSE;
+    return pause < longest ? pause : longest;
 }
 
 /* The process was of no use. At the very first start the model that cannot be opened is the operator's to
@@ -46,7 +54,8 @@ static void failed(struct engine *engine, const struct limoe_error *err, bool fi
               "engine: start %u in a row has failed: %s", engine->failures, err->message);
     if (over)
         engine_set_fault(engine, err->message);
-    engine->start_at = clock_now() + pause_after(engine->failures);
+    engine->start_at =
+        clock_now() + pause_after(engine->failures, engine->crew.n == 1 ? LONGEST_PAUSE : JOB_PAUSE);
 }
 
 /* ---- start */
@@ -123,6 +132,16 @@ static void tell_ranks(struct engine *engine) {
     pthread_mutex_unlock(&engine->lock);
 }
 
+/* For a job's ranks to come, and again for them to find each other. It grows, so that a machine that has
+ * become slow is not given up for ever. */
+static int64_t meet_patience(const struct engine *engine) {
+    int64_t patience = MEET_TIMES * engine->met_after;
+    if (patience < MEET_LEAST)
+        patience = MEET_LEAST;
+    patience += engine->failures * MEET_MORE;
+    return engine->met_after && patience < MEET_MOST ? patience : MEET_MOST;
+}
+
 void lifecycle_start(struct engine *engine) {
     const struct engine_options *options = &engine->options;
     const bool one = engine->crew.n == 1;
@@ -142,7 +161,7 @@ void lifecycle_start(struct engine *engine) {
     engine->phase = ENGINE_OPENING;
     engine->answered = false;
     engine->began = clock_now();
-    engine->patience = engine->began + (one ? OPEN_PATIENCE : MEET_PATIENCE);
+    engine->patience = engine->began + (one ? OPEN_PATIENCE : meet_patience(engine));
 }
 
 void lifecycle_meet(struct engine *engine) {
@@ -159,6 +178,16 @@ void lifecycle_meet(struct engine *engine) {
     if (crew->joined < crew->n)
         return;
     meeting_close(&engine->meeting);
+    engine->patience = now + meet_patience(engine);
+}
+
+void lifecycle_met(struct engine *engine, struct crew_rank *rank) {
+    if (!crew_met(&engine->crew, rank))
+        return;
+    int64_t now = clock_now();
+    const int64_t after = now - engine->began;
+    if (!engine->met_after || after < engine->met_after)
+        engine->met_after = after;
     engine->patience = now + OPEN_PATIENCE;
 }
 
@@ -253,7 +282,10 @@ void lifecycle_lost(struct engine *engine, const char *cause) {
 static bool last_words(struct engine *engine) {
     for (uint32_t r = 0; r < engine->crew.joined; r++) {
         struct crew_rank *rank = &engine->crew.rank[r];
-        if (steps_listening(engine, rank) &&
+        if (steps_listening(engine, rank) && !rank->met &&
+            link_receive(&rank->link, FRAME_MET, 0, NULL) == LINK_DONE)
+            lifecycle_met(engine, rank);
+        if (steps_listening(engine, rank) && rank->met &&
             link_receive(&rank->link, FRAME_HELLO, FRAME_HELLO_BYTES, NULL) == LINK_DONE)
             lifecycle_hello(engine, rank);
         if (engine->phase == ENGINE_DOWN)

@@ -173,27 +173,39 @@ static void receive_result(struct engine *engine, struct crew_rank *rank) {
     }
 }
 
-/* A rank may have answered the second step before another has answered the first; and a HELLO comes once. */
+/* A rank may have answered the second step before another has answered the first; and MET and HELLO come
+ * once. */
 bool steps_listening(const struct engine *engine, const struct crew_rank *rank) {
     if (rank->link.fd < 0 || engine->phase == ENGINE_DOWN)
         return false;
     return engine->phase == ENGINE_OPENING ? !rank->greeted : !rank->answered;
 }
 
+static enum frame_type due_from(const struct engine *engine, const struct crew_rank *rank) {
+    if (engine->phase != ENGINE_OPENING)
+        return FRAME_RESULT;
+    return rank->met ? FRAME_HELLO : FRAME_MET;
+}
+
 void steps_receive(struct engine *engine, struct crew_rank *rank) {
     while (steps_listening(engine, rank)) {
         struct limoe_error err;
-        bool opening = engine->phase == ENGINE_OPENING;
-        uint64_t most = opening ? FRAME_HELLO_BYTES : frame_longest_result(&engine->transfer.shape);
-        switch (link_receive(&rank->link, opening ? FRAME_HELLO : FRAME_RESULT, most, &err)) {
+        const enum frame_type type = due_from(engine, rank);
+        const uint64_t most = type == FRAME_MET     ? 0
+                              : type == FRAME_HELLO ? FRAME_HELLO_BYTES
+                                                    : frame_longest_result(&engine->transfer.shape);
+        switch (link_receive(&rank->link, type, most, &err)) {
         case LINK_WAITS:
             return;
         case LINK_DONE:
-            if (opening) {
+            if (type == FRAME_HELLO) {
                 lifecycle_hello(engine, rank);
                 return; /* it may be another's place now */
             }
-            receive_result(engine, rank);
+            if (type == FRAME_MET)
+                lifecycle_met(engine, rank);
+            else
+                receive_result(engine, rank);
             break;
         case LINK_ENDED:
             lifecycle_disconnected(engine, rank, "it closed its connection");

@@ -23,14 +23,14 @@ NET = "10.77.31"
 BRIDGE = "limoe-br"
 HOSTS = {f"limoe-h{i}": f"{NET}.{10 + i}" for i in (1, 2)}
 AGENT = """#!/bin/sh
-# Stands for ssh: runs the command on the host of that address.
+# Stands for ssh: runs the command on the host of that address, where it outlives a caller that is killed.
 while case "$1" in -*) true ;; *) false ;; esac; do shift; done
 case "$1" in
 {hosts}
 *) echo "no host $1" >&2; exit 1 ;;
 esac
 shift
-exec ip netns exec "$name" unshare --uts sh -c 'hostname "$0"; exec sh -c "$*"' "$name" "$@"
+exec ip netns exec "$name" unshare --uts setsid --wait sh -c 'hostname "$0"; exec sh -c "$*"' "$name" "$@"
 """
 
 
