@@ -205,7 +205,10 @@ static void end_job(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
         poll(&end, 1, END_PATIENCE);
     crew_kill(&engine->crew);
     launch_fault(process, fault, sizeof fault);
+    const pid_t mpirun = process->pid;
     process_kill(process, ended);
+    if (mpirun > 0)
+        launch_clean(mpirun);
     if (!ended)
         return;
     snprintf(why, sizeof why, "%s", ended);

@@ -1,6 +1,6 @@
 /* fuzz_frame.c - any bytes, as any frame that front and engine send each other. The first byte, a digit in
  * the corpus, chooses what is decoded: 0 a header and its payload as HELLO, 1 as STEP, 2 as RESULT, 3 as
- * JOIN, which is a header alone to this module.
+ * JOIN, 4 as MET, which are headers alone to this module.
  *
  * What is accepted must lie within the payload and within the shape's bounds, and be the same bytes when it
  * is encoded again; what is refused must say why. */
@@ -96,10 +96,10 @@ static enum limoe_status check_result(const struct frame_shape *shape, const str
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const struct frame_shape shape = frame_shape(&model, BUDGET);
     const uint64_t most[] = {FRAME_HELLO_BYTES, frame_longest_step(&shape), frame_longest_result(&shape),
-                             FRAME_JOIN_BYTES};
+                             FRAME_JOIN_BYTES, 0};
     if (size < 1 + FRAME_HEADER_BYTES)
         return 0;
-    unsigned which = (data[0] - (unsigned)'0') % 4;
+    unsigned which = (data[0] - (unsigned)'0') % (sizeof most / sizeof *most);
     struct frame_header header;
     struct limoe_error err = {.message = ""};
     enum limoe_status status =

@@ -41,7 +41,7 @@ static void test_header(void **state) {
     uint8_t bytes[FRAME_HEADER_BYTES];
     struct frame_header out;
     frame_put_header(&header, bytes);
-    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 2, 0, 2, 0, 1, 0, 0, 0, 0,
+    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 3, 0, 2, 0, 1, 0, 0, 0, 0,
                                                          0,   0,   0,   0,   0, 0, 0, 0, 1, 0, 0, 77};
     assert_memory_equal(bytes, expected, sizeof bytes);
     assert_int_equal(frame_get_header(bytes, FRAME_STEP, header.length, &out, NULL), LIMOE_OK);
@@ -49,6 +49,9 @@ static void test_header(void **state) {
     assert_int_equal(out.flags, FRAME_ROUTED);
     assert_int_equal(out.length, header.length);
     assert_int_equal(out.id, 77);
+    frame_put_header(&(struct frame_header){.type = FRAME_MET}, bytes);
+    assert_int_equal(frame_get_header(bytes, FRAME_MET, 0, &out, NULL), LIMOE_OK);
+    assert_int_equal(out.type, FRAME_MET);
 }
 
 static void test_headers_that_cannot_be(void **state) {
@@ -59,8 +62,9 @@ static void test_headers_that_cannot_be(void **state) {
         const char *message;
     } changes[] = {
         {0, 'x', "begins with"},
-        {4, 3, "version 3; this limoe speaks 2"},
+        {4, 2, "version 2; this limoe speaks 3"},
         {6, 1, "HELLO) where a STEP was due"},
+        {6, 5, "MET) where a STEP was due"},
         {6, 99, "type 99 (unknown)"},
         {8, 2, "unknown flags"},
         {13, 1, "unknown flags"},
