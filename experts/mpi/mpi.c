@@ -91,6 +91,16 @@ static enum limoe_status mpi_swap(const struct exchange *x, enum exchange_memory
     return LIMOE_OK;
 }
 
+/* MPI connects two ranks when they first speak to each other. All speak to all here, so that one that cannot
+ * be reached is found out before anything depends on it: MPI then waits for ever, and whoever waits for the
+ * exchange to be opened must not. */
+static void connect_all(const struct mpi *m) {
+    const int rank = (int)m->base.rank, ranks = (int)m->base.ranks;
+    for (int i = 1; i < ranks; i++)
+        MPI_Sendrecv(NULL, 0, MPI_BYTE, (rank + i) % ranks, 0, NULL, 0, MPI_BYTE, (rank + ranks - i) % ranks,
+                     0, m->comm, MPI_STATUS_IGNORE);
+}
+
 static enum limoe_status mpi_open(const struct exchange_place *place, const struct exchange **out,
                                   struct limoe_error *err) {
     (void)place; /* mpirun's to give */
@@ -116,6 +126,7 @@ static enum limoe_status mpi_open(const struct exchange_place *place, const stru
         mpi_end(&m->base, "no memory for the counts of an exchange");
     if (provided < MPI_THREAD_SERIALIZED)
         mpi_end(&m->base, "this MPI cannot be called by one thread after another");
+    connect_all(m);
     *out = &m->base;
     return LIMOE_OK;
 }

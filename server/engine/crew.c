@@ -43,8 +43,9 @@ void crew_close(struct crew *crew) {
             close(rank->link.fd);
         link_reset(&rank->link, -1);
         rank->pid = 0;
+        rank->met = false;
     }
-    crew->joined = 0;
+    crew->joined = crew->met = 0;
 }
 
 void crew_kill(struct crew *crew) {
@@ -62,8 +63,15 @@ void crew_join(struct crew *crew, int fd, pid_t pid) {
     struct crew_rank *rank = &crew->rank[crew->joined++];
     link_reset(&rank->link, fd);
     rank->pid = pid;
+    rank->met = crew->n == 1;
+    crew->met += rank->met;
     if (crew->n > 1 && pid > 0)
         rank->pidfd = pidfd_open(pid, 0); /* it holds the socket's other end: the number is still its own */
+}
+
+bool crew_met(struct crew *crew, struct crew_rank *rank) {
+    rank->met = true;
+    return ++crew->met == crew->n;
 }
 
 enum limoe_status crew_hello(struct crew *crew, struct crew_rank *rank, struct limoe_error *err) {

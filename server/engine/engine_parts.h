@@ -55,6 +55,7 @@ struct engine {
     unsigned failures;  /* starts in a row that led to no answer */
     bool answered;      /* by this process */
     int64_t began;      /* the process was started */
+    int64_t met_after;  /* its start, at the quickest, the ranks of a job had found each other; 0: not yet */
     int64_t start_at;   /* ENGINE_DOWN: when the next is */
     int64_t oldest_at;  /* when the oldest step became the engine's to compute */
     int64_t patience;   /* when the process is lost, unless it has answered by then */
@@ -73,6 +74,8 @@ void engine_set_fault(struct engine *engine, const char *fault);
 void lifecycle_start(struct engine *engine);
 /* Ranks may have come to the meeting. */
 void lifecycle_meet(struct engine *engine);
+/* A MET has been received. */
+void lifecycle_met(struct engine *engine, struct crew_rank *rank);
 /* A HELLO has been received. */
 void lifecycle_hello(struct engine *engine, struct crew_rank *rank);
 /* A KEY has been received. */
@@ -102,7 +105,7 @@ void steps_receive(struct engine *engine, struct crew_rank *rank);
 /* Is there anything that this rank may say now? */
 bool steps_listening(const struct engine *engine, const struct crew_rank *rank);
 /* And which frames: FRAME_IN. */
-unsigned steps_due(const struct engine *engine);
+unsigned steps_due(const struct engine *engine, const struct crew_rank *rank);
 /* Is there room for another step on the way to the engine? */
 bool steps_room(const struct engine *engine);
 /* Fails the first step's jobs with the message, and gives it back. */

@@ -176,6 +176,15 @@ static uint32_t own_threads(void) {
     return threads > 0 ? (uint32_t)threads : 1;
 }
 
+/* Tells the front that this rank has found the others, or that it is in vain. What cannot be sent is seen
+ * with the HELLO. */
+static void say_met(struct engine_process *engine) {
+    const struct frame_header header = {.type = FRAME_MET};
+    struct limoe_error err;
+    if (link_stage(&engine->out, &header, NULL, 0))
+        link_send(&engine->out, &err);
+}
+
 static enum limoe_status open_model(struct engine_process *engine, const struct engine_flags *flags,
                                     struct limoe_error *err) {
     struct limoe_options options = flags->compute;
@@ -257,8 +266,10 @@ static int run(struct engine_process *engine, const struct engine_flags *flags) 
     engine->inbox.ending = flags->connect;
     int code = flags->connect ? pthread_create(&ending, NULL, await_end, engine) : 0;
     if (!code) {
-        if (flags->connect)
+        if (flags->connect) {
             status = limoe_ranks_open("mpi", &engine->ranks, &err);
+            say_met(engine);
+        }
         if (status == LIMOE_OK)
             status = open_model(engine, flags, &err);
         if (!say_hello(engine, flags, 0, status, &err) || status != LIMOE_OK)

@@ -65,7 +65,8 @@ static bool get_string(const uint8_t **at, char *to, size_t size) {
 /* ---- header */
 
 static const char *type_name(uint32_t type) {
-    static const char *const names[] = {"unknown", "HELLO", "STEP", "RESULT", "JOIN", "ASK", "KEY", "GROUP"};
+    static const char *const names[] = {"unknown", "HELLO", "STEP", "RESULT", "JOIN",
+                                        "MET",     "ASK",   "KEY",  "GROUP"};
     return type < sizeof names / sizeof *names ? names[type] : names[0];
 }
 

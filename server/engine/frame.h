@@ -2,6 +2,7 @@
  *
  * A stream of frames each way, over any stream socket:
  *     engine → front   JOIN once, if it came to the front and was not started by it: by whose leave
+ *     engine → front   MET once, after JOIN: it has looked for the other ranks. No payload
  *     engine → front   HELLO once: what was opened, or why it could not be
  *     front → engine   STEP: items to embed
  *     engine → front   RESULT, one for each STEP, in their order
@@ -41,7 +42,16 @@ enum {
     FRAME_KEY_BYTES = LIMOE_RANKS_KEY_BYTES,
 };
 
-enum frame_type { FRAME_HELLO = 1, FRAME_STEP, FRAME_RESULT, FRAME_JOIN, FRAME_ASK, FRAME_KEY, FRAME_GROUP };
+enum frame_type {
+    FRAME_HELLO = 1,
+    FRAME_STEP,
+    FRAME_RESULT,
+    FRAME_JOIN,
+    FRAME_MET,
+    FRAME_ASK,
+    FRAME_KEY,
+    FRAME_GROUP
+};
 /* Several of them: FRAME_IN(FRAME_STEP) | FRAME_IN(FRAME_ASK). */
 #define FRAME_IN(type) (1u << (type))
 

@@ -6,7 +6,10 @@
  * not work: the next start waits, longer each time, and after MOST_FAILURES the engine is said not to run.
  *
  * An engine of several ranks on CPUs is a job: "the process" is mpirun, and a rank that is lost is the job
- * lost.
+ * lost. Hosts may be out of reach then, and a job that is started meanwhile may hang for ever: in mpirun,
+ * which does not hear of a host, or in MPI, which does not try twice to connect two ranks. So ranks have
+ * little time to come and to find each other, but for the first job, of which nobody knows how much it needs;
+ * and all the time that weights may take from then on.
  *
  * Of ranks on GPUs it is a group (group.h): only the rank that is lost is started again. The steps that all
  * of them had are blamed and sent again as ever. Where it is not known who is at fault, as when a step takes
@@ -25,18 +28,22 @@
 #define MOST_FAILURES   3
 #define SHORTEST_PAUSE  (100 * CLOCK_MILLISECOND)
 #define LONGEST_PAUSE   (10 * CLOCK_SECOND)
-#define MEET_PATIENCE   (30 * CLOCK_SECOND)       /* for a job's processes to be started and to come */
+#define JOB_PAUSE       (2 * CLOCK_SECOND) /* the longest of a job's: a host that is back should not wait */
+#define MEET_LEAST      (5 * CLOCK_SECOND) /* for a job's ranks to come, and again to find each other */
+#define MEET_MOST       (30 * CLOCK_SECOND)
+#define MEET_TIMES      8                         /* as long as it took at its quickest */
+#define MEET_MORE       CLOCK_SECOND              /* for each start in a row that has failed */
 #define OPEN_PATIENCE   (600 * CLOCK_SECOND)      /* weights may come over a network */
 #define END_PATIENCE    2000                      /* ms from a socket's end to its process's, or its job's */
 #define ADRIFT_PATIENCE (500 * CLOCK_MILLISECOND) /* for the end to show of whoever the others have lost */
 
 /* ---- failed starts */
 
-static int64_t pause_after(unsigned failures) {
+static int64_t pause_after(unsigned failures, int64_t longest) {
     int64_t pause = SHORTEST_PAUSE;
-    for (unsigned i = 1; i < failures && pause < LONGEST_PAUSE; i++)
+    for (unsigned i = 1; i < failures && pause < longest; i++)
         pause *= 2;
-    return pause < LONGEST_PAUSE ? pause : LONGEST_PAUSE;
+    return pause < longest ? pause : longest;
 }
 
 /* The process was of no use. At the very first start the model that cannot be opened is the operator's to
@@ -52,7 +59,8 @@ static void failed(struct engine *engine, const struct limoe_error *err, bool fi
               "engine: start %u in a row has failed: %s", engine->failures, err->message);
     if (over)
         engine_set_fault(engine, err->message);
-    engine->start_at = clock_now() + pause_after(engine->failures);
+    engine->start_at =
+        clock_now() + pause_after(engine->failures, engine->crew.n == 1 ? LONGEST_PAUSE : JOB_PAUSE);
 }
 
 /* ---- start */
@@ -168,6 +176,16 @@ static pid_t first_pid(const struct engine *engine) {
     return engine->kind == ENGINE_GROUP ? engine->group.process[0].pid : engine->process.pid;
 }
 
+/* For a job's ranks to come, and again for them to find each other. It grows, so that a machine that has
+ * become slow is not given up for ever. */
+static int64_t meet_patience(const struct engine *engine) {
+    int64_t patience = MEET_TIMES * engine->met_after;
+    if (patience < MEET_LEAST)
+        patience = MEET_LEAST;
+    patience += engine->failures * MEET_MORE;
+    return engine->met_after && patience < MEET_MOST ? patience : MEET_MOST;
+}
+
 void lifecycle_start(struct engine *engine) {
     const struct engine_options *options = &engine->options;
     struct arguments arguments;
@@ -186,7 +204,7 @@ void lifecycle_start(struct engine *engine) {
     engine->phase = ENGINE_OPENING;
     engine->answered = false;
     engine->began = clock_now();
-    engine->patience = engine->began + (engine->kind == ENGINE_JOB ? MEET_PATIENCE : OPEN_PATIENCE);
+    engine->patience = engine->began + (engine->kind == ENGINE_JOB ? meet_patience(engine) : OPEN_PATIENCE);
 }
 
 void lifecycle_meet(struct engine *engine) {
@@ -203,6 +221,16 @@ void lifecycle_meet(struct engine *engine) {
     if (crew->joined < crew->n)
         return;
     meeting_close(&engine->meeting);
+    engine->patience = now + meet_patience(engine);
+}
+
+void lifecycle_met(struct engine *engine, struct crew_rank *rank) {
+    if (!crew_met(&engine->crew, rank))
+        return;
+    int64_t now = clock_now();
+    const int64_t after = now - engine->began;
+    if (!engine->met_after || after < engine->met_after)
+        engine->met_after = after;
     engine->patience = now + OPEN_PATIENCE;
 }
 
@@ -220,7 +248,10 @@ static void end_job(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
         poll(&end, 1, END_PATIENCE);
     crew_kill(&engine->crew);
     launch_fault(process, fault, sizeof fault);
+    const pid_t mpirun = process->pid;
     process_kill(process, ended);
+    if (mpirun > 0)
+        launch_clean(mpirun);
     if (!ended)
         return;
     snprintf(why, sizeof why, "%s", ended);
@@ -371,9 +402,11 @@ void lifecycle_regroup(struct engine *engine) {
 /* What a rank has said before it ended: why it cannot open the model. True: that is seen to. */
 static bool last_words(struct engine *engine, struct crew_rank *rank) {
     while (steps_listening(engine, rank) &&
-           link_receive_any(&rank->link, steps_due(engine), FRAME_HELLO_BYTES, NULL) == LINK_DONE)
+           link_receive_any(&rank->link, steps_due(engine, rank), FRAME_HELLO_BYTES, NULL) == LINK_DONE)
         if (rank->link.frame.type == FRAME_HELLO)
             lifecycle_hello(engine, rank);
+        else if (rank->link.frame.type == FRAME_MET)
+            lifecycle_met(engine, rank);
     return engine->phase == ENGINE_DOWN;
 }
 

@@ -101,7 +101,8 @@ bool link_stage(struct link *link, const struct frame_header *header, const stru
     }
     frame_put_header(header, link->out_head);
     link->out[0] = (struct iovec){link->out_head, FRAME_HEADER_BYTES};
-    memcpy(link->out + 1, parts, n * sizeof *parts);
+    if (n > 0)
+        memcpy(link->out + 1, parts, n * sizeof *parts);
     link->n_out = n + 1;
     link->out_at = 0;
     return true;

@@ -188,13 +188,14 @@ static void receive_result(struct engine *engine, struct crew_rank *rank) {
     }
 }
 
-/* Of a group that comes together, the answers of before are still on their way. */
-unsigned steps_due(const struct engine *engine) {
+/* What this rank may send now. Of a group that comes together, the answers of before are still on their way.
+ */
+unsigned steps_due(const struct engine *engine, const struct crew_rank *rank) {
     if (engine->phase == ENGINE_UP)
         return FRAME_IN(FRAME_RESULT);
     if (engine->kind == ENGINE_GROUP)
         return FRAME_IN(FRAME_HELLO) | FRAME_IN(FRAME_KEY) | FRAME_IN(FRAME_RESULT);
-    return FRAME_IN(FRAME_HELLO);
+    return rank->met ? FRAME_IN(FRAME_HELLO) : FRAME_IN(FRAME_MET);
 }
 
 static uint64_t longest_due(const struct engine *engine) {
@@ -202,7 +203,8 @@ static uint64_t longest_due(const struct engine *engine) {
     return engine->phase == ENGINE_OPENING && result < FRAME_HELLO_BYTES ? FRAME_HELLO_BYTES : result;
 }
 
-/* A rank may have answered the second step before another has answered the first; and a HELLO comes once. */
+/* A rank may have answered the second step before another has answered the first; and MET and HELLO come
+ * once. */
 bool steps_listening(const struct engine *engine, const struct crew_rank *rank) {
     if (rank->link.fd < 0 || engine->phase == ENGINE_DOWN)
         return false;
@@ -212,7 +214,7 @@ bool steps_listening(const struct engine *engine, const struct crew_rank *rank) 
 void steps_receive(struct engine *engine, struct crew_rank *rank) {
     while (steps_listening(engine, rank)) {
         struct limoe_error err;
-        switch (link_receive_any(&rank->link, steps_due(engine), longest_due(engine), &err)) {
+        switch (link_receive_any(&rank->link, steps_due(engine, rank), longest_due(engine), &err)) {
         case LINK_WAITS:
             return;
         case LINK_DONE:
@@ -222,6 +224,8 @@ void steps_receive(struct engine *engine, struct crew_rank *rank) {
             }
             if (rank->link.frame.type == FRAME_KEY)
                 lifecycle_key(engine, rank);
+            else if (rank->link.frame.type == FRAME_MET)
+                lifecycle_met(engine, rank);
             else if (engine->phase == ENGINE_UP)
                 receive_result(engine, rank);
             break;

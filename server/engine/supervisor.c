@@ -51,6 +51,9 @@ static void check_timers(struct engine *engine) {
         if (engine->crew.joined < engine->crew.n)
             snprintf(cause, sizeof cause, "only %u of %u ranks were started and came to the front in time",
                      engine->crew.joined, engine->crew.n);
+        else if (engine->kind == ENGINE_JOB && engine->crew.met < engine->crew.n)
+            snprintf(cause, sizeof cause, "only %u of %u ranks found the others in time", engine->crew.met,
+                     engine->crew.n);
         else if (engine->phase == ENGINE_OPENING)
             snprintf(cause, sizeof cause, "it did not open the model in time");
         else

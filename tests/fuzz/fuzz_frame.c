@@ -1,6 +1,6 @@
 /* fuzz_frame.c - any bytes, as any frame that front and engine send each other. The first byte, a digit in
  * the corpus, chooses what is decoded: 0 a header and its payload as HELLO, 1 as STEP, 2 as RESULT, 3 as
- * JOIN, which is a header alone to this module, 4 as ASK, 5 as KEY, 6 as GROUP; 7 as any of them.
+ * JOIN, 4 as MET, which are headers alone to this module, 5 as ASK, 6 as KEY, 7 as GROUP; 8 as any of them.
  *
  * What is accepted must lie within the payload and within the shape's bounds, and be the same bytes when it
  * is encoded again; what is refused must say why. */
@@ -112,6 +112,7 @@ static enum limoe_status check(const struct frame_shape *shape, const struct fra
     case FRAME_RESULT:
         return check_result(shape, header, payload, err);
     case FRAME_JOIN:
+    case FRAME_MET:
         return LIMOE_OK;
     default:
         return check_key(header, payload, err);
@@ -125,6 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                       frame_longest_step(&shape),
                                       frame_longest_result(&shape),
                                       FRAME_JOIN_BYTES,
+                                      0,
                                       0,
                                       FRAME_KEY_BYTES,
                                       FRAME_KEY_BYTES,

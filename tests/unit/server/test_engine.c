@@ -20,6 +20,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -51,6 +52,9 @@ enum lie { HONEST, NO_HELLO, BAD_MAGIC, HUGE_LENGTH, WRONG_ID, WRONG_ITEMS, HALF
 /* What rank 1 says of itself that cannot be. */
 enum pretence { NOTHING, ANOTHERS_RANK, NO_SUCH_RANK, ANOTHER_MODEL, NO_MODEL, PRETENCES };
 
+/* Where the next job stands still, whose first process to get there takes it back. */
+enum hang { NOWHERE, BEFORE_RANKS_COME, BEFORE_THEY_MEET, HANGS };
+
 struct fake {
     atomic_bool held;     /* a step that is being computed stands still */
     atomic_bool broken;   /* every answer is NaN */
@@ -65,12 +69,18 @@ struct fake {
     atomic_uint keys;        /* made so far, and by which each rank of a group has joined; 0: by none */
     atomic_uint joined[RANKS], arrived[RANKS]; /* arrived: how often it has waited for the others since */
     _Atomic(enum pretence) pretence;
+    _Atomic(enum hang) hang;
     _Atomic(enum lie) lie; /* of the next process, which takes it back when it has told it */
 };
 static struct fake *fake;
 
 static void nap(void) {
     nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static void hang(enum hang where) {
+    if (atomic_compare_exchange_strong(&fake->hang, &where, NOWHERE))
+        pause();
 }
 
 static bool share(const char *path) {
@@ -112,6 +122,7 @@ enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, s
     the_ranks.rank = (uint32_t)atoi(getenv("MADE_UP_RANK"));
     the_ranks.count = (uint32_t)atoi(getenv("MADE_UP_RANKS"));
     fake->ranks[the_ranks.rank] = getpid();
+    hang(BEFORE_THEY_MEET);
     *out = &the_ranks;
     return LIMOE_OK;
 }
@@ -438,6 +449,14 @@ static void visit(const char *address) {
     close(fd);
 }
 
+/* What a killed mpirun leaves behind. */
+static void keep_files(void) {
+    char name[128];
+    snprintf(name, sizeof name, "%s/ompi.host.0", getenv("OMPI_MCA_orte_local_tmpdir_base"));
+    if (mkdir(name, 0700) != 0 || symlink("/etc/passwd", strcat(name, "/file")) != 0)
+        _exit(5);
+}
+
 static int mpirun_main(int argc, char **argv) {
     int ranks = atoi(argv[2]), program = 0;
     bool visited = false;
@@ -445,6 +464,10 @@ static int mpirun_main(int argc, char **argv) {
         visited = strcmp(argv[program++], "--visited") == 0 || visited;
     if (visited)
         visit(argv[argc - 1]);
+    keep_files();
+    if (!share(argv[program + 3])) /* … engine --model FILE */
+        return 6;
+    hang(BEFORE_RANKS_COME);
     pid_t pids[16];
     for (int r = 0; r < ranks; r++) {
         char text[16];
@@ -917,17 +940,45 @@ static void test_a_lost_rank_is_a_lost_job(void **state) {
 static void test_a_lost_idle_rank_is_replaced(void **state) {
     (void)state;
     struct fixture fixture = start_ranks(64, NULL);
+    char files[64];
     lose_rank(2, SIGKILL);
     while (fake->processes < 2 * RANKS)
         nap();
+    snprintf(files, sizeof files, "/tmp/limoe-job-%d", engine_pid(fixture.engine));
+    assert_int_equal(access(files, F_OK), 0);
     lose(&fixture, SIGKILL); /* mpirun */
     while (fake->processes < 3 * RANKS)
         nap();
+    assert_int_not_equal(access(files, F_OK), 0);
     struct text_job *text = make(100, 1000);
     push(&fixture, text);
     wait_for(text);
     assert_embedded(text);
     text_job_free(text);
+    stop(&fixture);
+}
+
+/* Hosts out of reach make a job stand still: mpirun waits for one, or ranks wait for each other. It is not
+ * waited for as long as a model may take to be opened. */
+static void test_a_job_that_does_not_come_together_is_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start_ranks(64, NULL);
+    for (enum hang where = BEFORE_RANKS_COME; where < HANGS; where++) {
+        struct text_job *first = make(1, 7), *text = make(100, 1000);
+        push(&fixture, first);
+        wait_for(first);
+        fake->hang = where;
+        const int64_t lost = clock_now();
+        lose_rank(1, SIGKILL);
+        push(&fixture, text);
+        wait_for(text);
+        assert_embedded(text);
+        assert_int_equal(fake->hang, NOWHERE);
+        assert_true(clock_now() - lost < 30 * CLOCK_SECOND);
+        text_job_free(first);
+        text_job_free(text);
+    }
+    assert_true(metric(&fixture, "limoe_engine_restarts_total") == 4);
     stop(&fixture);
 }
 
@@ -1355,6 +1406,7 @@ int main(int argc, char **argv) {
         return cli_launch(argc - 1, argv + 1);
     if (argc > 2 && strcmp(argv[1], "-n") == 0)
         return mpirun_main(argc, argv);
+    unsetenv("TMPDIR"); /* so that it is known where mpirun's files are */
     int fd = mkstemp(path);
     if (fd < 0 || ftruncate(fd, sizeof *fake) != 0 || !share(path))
         return 2;
@@ -1373,6 +1425,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_ranks_share_steps),
         cmocka_unit_test(test_a_lost_rank_is_a_lost_job),
         cmocka_unit_test(test_a_lost_idle_rank_is_replaced),
+        cmocka_unit_test(test_a_job_that_does_not_come_together_is_replaced),
         cmocka_unit_test(test_items_that_break_a_rank_fail_alone),
         cmocka_unit_test(test_only_who_has_the_token_joins),
         cmocka_unit_test(test_ranks_that_do_not_agree_are_refused),

@@ -49,6 +49,9 @@ static void test_header(void **state) {
     assert_int_equal(out.flags, FRAME_ROUTED);
     assert_int_equal(out.length, header.length);
     assert_int_equal(out.id, 77);
+    frame_put_header(&(struct frame_header){.type = FRAME_MET}, bytes);
+    assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_MET), 0, &out, NULL), LIMOE_OK);
+    assert_int_equal(out.type, FRAME_MET);
 }
 
 static void test_headers_that_cannot_be(void **state) {
@@ -61,6 +64,7 @@ static void test_headers_that_cannot_be(void **state) {
         {0, 'x', "begins with"},
         {4, 2, "version 2; this limoe speaks 3"},
         {6, 1, "HELLO) where a STEP was due"},
+        {6, 5, "MET) where a STEP was due"},
         {6, 99, "type 99 (unknown)"},
         {8, 2, "unknown flags"},
         {13, 1, "unknown flags"},
@@ -210,9 +214,9 @@ static void test_a_frame_of_several_types(void **state) {
     assert_int_equal(
         frame_get_header(bytes, FRAME_IN(FRAME_HELLO) | FRAME_IN(FRAME_RESULT), 1000, &out, &err),
         LIMOE_CORRUPT);
-    assert_string_equal(err.message, "a frame of type 6 (KEY) where a frame of another type was due");
+    assert_string_equal(err.message, "a frame of type 7 (KEY) where a frame of another type was due");
     assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_GROUP), 1000, &out, &err), LIMOE_CORRUPT);
-    assert_string_equal(err.message, "a frame of type 6 (KEY) where a GROUP was due");
+    assert_string_equal(err.message, "a frame of type 7 (KEY) where a GROUP was due");
     bytes[6] = 40; /* no bit of the types */
     assert_int_equal(frame_get_header(bytes, ~0u, 1000, &out, NULL), LIMOE_CORRUPT);
 }
