@@ -81,8 +81,7 @@ static void check_arguments(const call &c) {
 }
 
 void queue(cudaStream_t stream, call c) {
-    static std::atomic<uint64_t> launches;
-    const uint64_t number = ++launches;
+    const uint64_t number = number_of_launch();
     const cudaError_t e = check_launch(c);
     if (e != cudaSuccess || context_is_broken()) {
         result(e);

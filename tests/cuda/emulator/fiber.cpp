@@ -8,6 +8,7 @@
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -114,6 +115,10 @@ bool fiber_guard_holds(const void *address) {
 }
 
 void fiber_prepare(fiber &f, unsigned char *stack, void (*entry)()) {
+#if defined(__SANITIZE_ADDRESS__)
+    if (f.low) /* what the fiber before had there when it ended is no one's any more */
+        __asan_unpoison_memory_region(f.top, (size_t)(stack + stack_bytes - (unsigned char *)f.top));
+#endif
     f.low = stack;
     f.top = initial_frame(stack + stack_bytes, entry);
     f.seen_low = stack;

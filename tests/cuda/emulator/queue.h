@@ -49,7 +49,7 @@ struct state {
     std::list<CUevent_st *> events;
     std::list<capture_ptr> captures;
     bool late;
-    uint64_t random;
+    uint64_t random, launches;
 };
 
 /* Starts the system thread that runs the tasks, when first called and again in a forked child. */

@@ -42,6 +42,10 @@ using task = std::function<bool()>;
 
 /* Queues the task, or adds it to the graph that the stream is captured into. */
 cudaError_t queue_task(cudaStream_t stream, task t);
+/* A task that could not go on may be able to now. */
+void kick_streams();
+/* Counts the process's launches, from 1. */
+uint64_t number_of_launch();
 /* Whether the calls that may not be made during a capture are refused to this thread now. */
 bool capture_forbids();
 bool is_capturing(cudaStream_t stream);

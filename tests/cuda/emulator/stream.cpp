@@ -100,7 +100,7 @@ state &the() {
     std::lock_guard<std::mutex> guard(starting);
     if (!s || owner != getpid()) {
         owner = getpid();
-        s = new state;
+        s = new state();
         s->late = setting("LIMOE_EMULATED_LATE", 0) != 0;
         s->random = setting("LIMOE_EMULATED_SEED", 1);
         s->streams.push_back(new CUstream_st{true, false, {}, std::make_shared<mark>(), nullptr, {}});
@@ -112,6 +112,11 @@ state &the() {
 
 /* ---- queueing ---- */
 
+uint64_t number_of_launch() {
+    std::lock_guard<std::mutex> guard(the().lock);
+    return ++the().launches;
+}
+
 CUstream_st *find_stream(cudaStream_t handle) {
     state &s = the();
     if (!handle || handle == cudaStreamLegacy)
@@ -120,6 +125,10 @@ CUstream_st *find_stream(cudaStream_t handle) {
         if (stream == handle && !stream->destroyed)
             return stream;
     return nullptr;
+}
+
+void kick_streams() {
+    the().work.notify_all();
 }
 
 mark_ptr enqueue(CUstream_st *stream, task t, std::vector<mark_ptr> after) {
