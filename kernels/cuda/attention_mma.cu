@@ -202,14 +202,15 @@ __global__ void __launch_bounds__(THREADS)
 }
 
 template <int D>
-cudaError_t run(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
-                uint32_t width, uint32_t heads, struct kernels_qk_norm norm, void *out) {
-    cudaError_t error = cudaFuncSetAttribute((const void *)attention_kernel<D>,
-                                             cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shape<D>::BYTES);
-    if (!error)
-        launch(stream, attention_kernel<D>, dim3(tiles, heads), dim3(THREADS), shape<D>::BYTES,
-               (const bf16 *)qkv, tile, width, norm, (bf16 *)out);
-    return error;
+void run(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles, uint32_t width,
+         uint32_t heads, struct kernels_qk_norm norm, void *out) {
+    launch(stream, attention_kernel<D>, dim3(tiles, heads), dim3(THREADS), shape<D>::BYTES, (const bf16 *)qkv,
+           tile, width, norm, (bf16 *)out);
+}
+
+template <int D> cudaError_t prepare() {
+    return cudaFuncSetAttribute((const void *)attention_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                (int)shape<D>::BYTES);
 }
 
 } // namespace
@@ -218,9 +219,15 @@ bool attention_mma_takes(uint32_t head_width) {
     return head_width % 16 == 0 && head_width >= 16 && head_width <= 128;
 }
 
-cudaError_t attention_mma(cudaStream_t stream, const void *qkv, const struct attention_tile *tile,
-                          uint32_t tiles, uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm,
-                          void *out) {
+cudaError_t attention_mma_prepare() {
+    cudaError_t error;
+    (void)((error = prepare<16>()) || (error = prepare<32>()) || (error = prepare<48>()) || (error = prepare<64>()) ||
+           (error = prepare<80>()) || (error = prepare<96>()) || (error = prepare<112>()) || (error = prepare<128>()));
+    return error;
+}
+
+void attention_mma(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
+                   uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm, void *out) {
     const struct kernels_qk_norm n = norm ? *norm : kernels_qk_norm{};
     switch (width / heads) {
     case 16:
@@ -239,7 +246,5 @@ cudaError_t attention_mma(cudaStream_t stream, const void *qkv, const struct att
         return run<112>(stream, qkv, tile, tiles, width, heads, n, out);
     case 128:
         return run<128>(stream, qkv, tile, tiles, width, heads, n, out);
-    default:
-        return cudaErrorInvalidValue;
     }
 }

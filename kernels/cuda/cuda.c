@@ -11,6 +11,10 @@
 
 enum { STEP_ROWS = 32768 }; /* fill the largest of today's cards many times over */
 
+void cuda_enter(struct cuda *self) {
+    cuda_check(self, "choosing the device", cudaSetDevice(self->device));
+}
+
 /* ---- failures */
 
 bool cuda_check(struct cuda *self, const char *what, cudaError_t error) {
@@ -27,6 +31,7 @@ bool cuda_launched(struct cuda *self, const char *what) {
 
 static enum limoe_status sync(struct kernels *k, struct limoe_error *err) {
     struct cuda *self = (struct cuda *)k;
+    cuda_enter(self);
     cuda_check(self, "the queued operations", cudaStreamSynchronize(self->stream));
     const cudaError_t error = self->error;
     self->error = cudaSuccess;
@@ -44,6 +49,7 @@ static void destroy(struct kernels *k) {
     struct cuda *self = (struct cuda *)k;
     if (!self)
         return;
+    cuda_enter(self);
     if (self->stream)
         cudaStreamSynchronize(self->stream);
     graphs_forget(self);
@@ -111,7 +117,10 @@ static bool find_encode_map(struct cuda *self) {
 static bool open_device(struct cuda *self) {
     return cuda_check(self, "a stream", cudaStreamCreateWithFlags(&self->stream, cudaStreamNonBlocking)) &&
            cuda_check(self, "a stream", cudaStreamCreateWithFlags(&self->copies, cudaStreamNonBlocking)) &&
-           staging_create(self) && (!self->hopper || find_encode_map(self));
+           staging_create(self) && cuda_check(self, "the kernels", gemm_mma_prepare()) &&
+           cuda_check(self, "the kernels", attention_mma_prepare()) &&
+           (!self->hopper ||
+            (find_encode_map(self) && cuda_check(self, "the kernels", gemm_wgmma_prepare())));
 }
 
 static enum limoe_status create(uint32_t device, enum limoe_dtype dtype, struct kernels **out,
@@ -147,6 +156,7 @@ static enum limoe_status create(uint32_t device, enum limoe_dtype dtype, struct 
                  .act_size = bf16 ? sizeof(uint16_t) : sizeof(float),
                  .threads = 1,
                  .step_rows = STEP_ROWS},
+        .device = (int)device,
         .bf16 = bf16,
         .hopper = prop.major == 9,
         .processors = (uint32_t)prop.multiProcessorCount,

@@ -60,6 +60,7 @@ typedef CUresult encode_tiled(CUtensorMap *, CUtensorMapDataType, cuuint32_t, vo
 struct cuda {
     struct kernels base;
     char name[32];
+    int device;
     bool bf16, hopper; /* hopper: products by wgmma, rows by TMA */
     uint32_t processors;
     cudaStream_t stream, copies;
@@ -110,6 +111,10 @@ struct kernels_table {
 };
 
 /* ---- cuda.c */
+
+/* Makes the instance's device the calling thread's, which may not be the thread that called before. First in
+ * whatever begins something: allocating, copying, a step. */
+void cuda_enter(struct cuda *self);
 
 /* Notes what a call or the last launch came to; false: it failed. */
 bool cuda_check(struct cuda *self, const char *what, cudaError_t error);
@@ -200,10 +205,13 @@ struct product {
     enum kernels_epilogue epilogue;
 };
 void gemm_plain(cudaStream_t stream, bool bf16, const struct product *p);
-/* grid: how many blocks run at once; tiles of so many rows, as cuda_tile_rows_of chose them. */
-cudaError_t gemm_mma(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p);
-cudaError_t gemm_wgmma(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p,
-                       const CUtensorMap *weight, const CUtensorMap *rows);
+/* In tiles of 16, 32, 64 or 128 rows; wgmma of 256, too. After _prepare, once on a device, which fails where
+ * this build has no kernels for it. */
+cudaError_t gemm_mma_prepare(void);
+void gemm_mma(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p);
+cudaError_t gemm_wgmma_prepare(void);
+void gemm_wgmma(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p,
+                const CUtensorMap *weight, const CUtensorMap *rows);
 
 /* count elements of `storage` at `from` to float32. */
 void convert_floats(cudaStream_t stream, const void *from, enum kernels_storage storage, size_t count,
@@ -226,9 +234,9 @@ void normalize_run(cudaStream_t stream, float *z, size_t n, uint32_t width);
 
 /* Heads as wide as the matrix units take them: 16 to 128, by 16, in bfloat16. */
 bool attention_mma_takes(uint32_t head_width);
-cudaError_t attention_mma(cudaStream_t stream, const void *qkv, const struct attention_tile *tile,
-                          uint32_t tiles, uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm,
-                          void *out);
+cudaError_t attention_mma_prepare(void);
+void attention_mma(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
+                   uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm, void *out);
 /* Any other, in any dtype. */
 cudaError_t attention_plain(cudaStream_t stream, bool bf16, const void *qkv,
                             const struct attention_tile *tile, uint32_t tiles, uint32_t width, uint32_t heads,

@@ -113,29 +113,41 @@ __global__ void __launch_bounds__(THREADS) mma_kernel(const struct product p) {
     }
 }
 
-template <int N, bool WIDE>
-cudaError_t run(cudaStream_t stream, uint32_t processors, const struct product *p) {
-    uint32_t blocks;
-    cudaError_t error = grid_of(mma_kernel<N, WIDE>, THREADS, shape<N>::BYTES, processors, p, M, N, &blocks);
-    if (!error)
-        launch(stream, mma_kernel<N, WIDE>, dim3(blocks), dim3(THREADS), shape<N>::BYTES, *p);
-    return error;
+/* Two blocks fit on a multiprocessor, by shared memory and by registers. */
+template <int N, bool WIDE> void run(cudaStream_t stream, uint32_t processors, const struct product *p) {
+    launch(stream, mma_kernel<N, WIDE>, grid_of(p, M, N, 2 * processors), dim3(THREADS), shape<N>::BYTES, *p);
 }
 
 template <bool WIDE>
-cudaError_t choose(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p) {
-    if (tile_rows >= 128)
+void choose(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p) {
+    switch (tile_rows) {
+    case 128:
         return run<128, WIDE>(stream, processors, p);
-    if (tile_rows >= 64)
+    case 64:
         return run<64, WIDE>(stream, processors, p);
-    if (tile_rows >= 32)
+    case 32:
         return run<32, WIDE>(stream, processors, p);
-    return run<16, WIDE>(stream, processors, p);
+    default:
+        return run<16, WIDE>(stream, processors, p);
+    }
+}
+
+template <int N> cudaError_t prepare() {
+    const cudaError_t error = allow_shared(mma_kernel<N, true>, shape<N>::BYTES);
+    return error ? error : allow_shared(mma_kernel<N, false>, shape<N>::BYTES);
 }
 
 } // namespace
 
-cudaError_t gemm_mma(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p) {
-    return p->in % CHUNK == 0 ? choose<true>(stream, processors, tile_rows, p)
-                              : choose<false>(stream, processors, tile_rows, p);
+cudaError_t gemm_mma_prepare() {
+    cudaError_t error;
+    (void)((error = prepare<16>()) || (error = prepare<32>()) || (error = prepare<64>()) || (error = prepare<128>()));
+    return error;
+}
+
+void gemm_mma(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p) {
+    if (p->in % CHUNK == 0)
+        choose<true>(stream, processors, tile_rows, p);
+    else
+        choose<false>(stream, processors, tile_rows, p);
 }

@@ -88,11 +88,8 @@ __global__ void __launch_bounds__(THREADS) plain_kernel(const struct product p) 
 
 template <typename Act, int ROWS, int FEATURES, int R, int F>
 void run(cudaStream_t stream, const struct product *p) {
-    const uint64_t down = ((uint64_t)p->rows + ROWS - 1) / ROWS + (p->offset ? p->groups - 1 : 0);
-    const uint64_t tiles = down * ((p->out + FEATURES - 1) / FEATURES);
-    const uint32_t most = 1u << 16;
-    launch(stream, plain_kernel<Act, ROWS, FEATURES, R, F>, dim3((uint32_t)(tiles < most ? tiles : most)),
-           dim3(THREADS), 0, *p);
+    launch(stream, plain_kernel<Act, ROWS, FEATURES, R, F>, grid_of(p, FEATURES, ROWS, 1u << 16), dim3(THREADS),
+           0, *p);
 }
 
 /* Narrow matrices, as a router's, have taller tiles; few rows have shorter ones. The shape changes no bit. */

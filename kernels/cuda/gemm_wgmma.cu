@@ -141,21 +141,28 @@ __global__ void __launch_bounds__(shape<N, CONSUMERS>::THREADS, shape<N, CONSUME
 }
 
 template <int N, int CONSUMERS>
-cudaError_t run(cudaStream_t stream, uint32_t processors, const struct product *p, const CUtensorMap *weight,
-                const CUtensorMap *rows) {
+void run(cudaStream_t stream, uint32_t processors, const struct product *p, const CUtensorMap *weight,
+         const CUtensorMap *rows) {
     using s = shape<N, CONSUMERS>;
-    uint32_t blocks;
-    cudaError_t error =
-        grid_of(wgmma_kernel<N, CONSUMERS>, s::THREADS, s::BYTES, processors, p, s::FEATURES, N, &blocks);
-    if (!error)
-        launch(stream, wgmma_kernel<N, CONSUMERS>, dim3(blocks), dim3(s::THREADS), s::BYTES, *p, *weight, *rows);
-    return error;
+    launch(stream, wgmma_kernel<N, CONSUMERS>, grid_of(p, s::FEATURES, N, s::BLOCKS * processors),
+           dim3(s::THREADS), s::BYTES, *p, *weight, *rows);
+}
+
+template <int N, int CONSUMERS> cudaError_t prepare() {
+    return allow_shared(wgmma_kernel<N, CONSUMERS>, shape<N, CONSUMERS>::BYTES);
 }
 
 } // namespace
 
-cudaError_t gemm_wgmma(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p,
-                       const CUtensorMap *weight, const CUtensorMap *rows) {
+cudaError_t gemm_wgmma_prepare() {
+    cudaError_t error;
+    (void)((error = prepare<16, 1>()) || (error = prepare<32, 1>()) || (error = prepare<64, 2>()) ||
+           (error = prepare<128, 2>()) || (error = prepare<256, 2>()));
+    return error;
+}
+
+void gemm_wgmma(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p,
+                const CUtensorMap *weight, const CUtensorMap *rows) {
     switch (tile_rows) {
     case 256:
         return run<256, 2>(stream, processors, p, weight, rows);

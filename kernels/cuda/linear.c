@@ -42,7 +42,6 @@ static uint32_t choose_tile_rows(const struct cuda *self, const struct kernels_m
     return n;
 }
 
-/* What was queued last is the product's own: its error, or what the launch came to. */
 static void multiply(struct cuda *self, const struct kernels_matrix *m, const struct product *p) {
     const uint32_t n = choose_tile_rows(self, m, p->rows);
     CUtensorMap rows;
@@ -51,11 +50,11 @@ static void multiply(struct cuda *self, const struct kernels_matrix *m, const st
         gemm_plain(self->stream, self->bf16, p);
         break;
     case CUDA_MMA:
-        cuda_check(self, "a product", gemm_mma(self->stream, self->processors, n, p));
+        gemm_mma(self->stream, self->processors, n, p);
         break;
     case CUDA_WGMMA:
         if (cuda_map_rows(self, p->x, p->rows, p->in, n, &rows))
-            cuda_check(self, "a product", gemm_wgmma(self->stream, self->processors, n, p, &m->map, &rows));
+            gemm_wgmma(self->stream, self->processors, n, p, &m->map, &rows);
         break;
     }
     cuda_launched(self, "a product");

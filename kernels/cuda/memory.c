@@ -58,8 +58,8 @@ void staging_done(struct cuda *self) {
 
 /* cudaMalloc aligns to 256, and 0 bytes would be NULL, which means that there are none left. */
 void *cuda_alloc(struct kernels *k, size_t bytes) {
-    (void)k;
     void *p = NULL;
+    cuda_enter((struct cuda *)k);
     if (cudaMalloc(&p, bytes ? bytes : 1) == cudaSuccess)
         return p;
     cudaGetLastError(); /* that there is no memory is the caller's to tell, and no failure of the device */
@@ -70,6 +70,7 @@ void cuda_release(struct kernels *k, void *p) {
     struct cuda *self = (struct cuda *)k;
     if (!p)
         return;
+    cuda_enter(self);
     graphs_forget(self);
     cuda_check(self, "freeing memory", cudaFree(p));
 }
@@ -77,6 +78,7 @@ void cuda_release(struct kernels *k, void *p) {
 void cuda_upload(struct kernels *k, void *to, const void *host, size_t bytes) {
     struct cuda *self = (struct cuda *)k;
     const struct staging *s = &self->staging;
+    cuda_enter(self);
     for (size_t at = 0; at < bytes; at += STAGING_BYTES) {
         const size_t piece = bytes - at < STAGING_BYTES ? bytes - at : STAGING_BYTES;
         unsigned char *pinned = staging_take(self);
@@ -92,6 +94,7 @@ void cuda_upload(struct kernels *k, void *to, const void *host, size_t bytes) {
 
 void cuda_download(struct kernels *k, void *host, const void *from, size_t bytes) {
     struct cuda *self = (struct cuda *)k;
+    cuda_enter(self);
     for (size_t at = 0; at < bytes; at += STAGING_BYTES) {
         const size_t piece = bytes - at < STAGING_BYTES ? bytes - at : STAGING_BYTES;
         unsigned char *pinned = staging_take(self);

@@ -45,6 +45,7 @@ static bool make_room(struct cuda *self, size_t starts, size_t tiles) {
 void cuda_sequences(struct kernels *k, const uint32_t *start, size_t n) {
     struct cuda *self = (struct cuda *)k;
     const size_t tiles = cut(start, n, NULL);
+    cuda_enter(self);
     self->sequences = self->tiles = 0;
     if (!make_room(self, n + 1, tiles))
         return;
@@ -123,13 +124,12 @@ void cuda_layernorm(struct kernels *k, const float *x, const float *weight, cons
 void cuda_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
                     const struct kernels_qk_norm *norm, void *out) {
     struct cuda *self = (struct cuda *)k;
-    cudaError_t error = cudaSuccess;
     if (self->tiles && self->bf16 && attention_mma_takes(width / heads))
-        error = attention_mma(self->stream, qkv, self->tile, self->tiles, width, heads, norm, out);
+        attention_mma(self->stream, qkv, self->tile, self->tiles, width, heads, norm, out);
     else if (self->tiles)
-        error =
-            attention_plain(self->stream, self->bf16, qkv, self->tile, self->tiles, width, heads, norm, out);
-    cuda_check(self, "attention", error);
+        cuda_check(
+            self, "attention",
+            attention_plain(self->stream, self->bf16, qkv, self->tile, self->tiles, width, heads, norm, out));
     cuda_launched(self, "attention");
 }
 

@@ -169,22 +169,17 @@ __device__ __forceinline__ void store(const struct product &p, const struct tile
 
 /* ---- launching */
 
-/* Blocks for all tiles there may be, at most so many as run at once: each block goes on to the next tile. */
-template <typename Kernel>
-static cudaError_t grid_of(Kernel kernel, int threads, size_t shared, uint32_t processors,
-                           const struct product *p, uint32_t m, uint32_t n, uint32_t *blocks) {
-    int resident = 0;
-    cudaError_t error =
-        cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
-    if (!error)
-        error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, (const void *)kernel, threads, shared);
-    if (!error && resident < 1)
-        error = cudaErrorInvalidConfiguration;
+/* A block for each tile of m features by n rows that there may be, but at most `most`: blocks go on to further
+ * tiles by themselves. */
+static inline dim3 grid_of(const struct product *p, uint32_t m, uint32_t n, uint32_t most) {
     /* Each group but one may end in a tile that is not full. */
     const uint64_t down = ((uint64_t)p->rows + n - 1) / n + (p->offset ? p->groups - 1 : 0);
-    const uint64_t tiles = down * ((p->out + m - 1) / m), most = (uint64_t)resident * processors;
-    *blocks = (uint32_t)(tiles < most ? tiles : most);
-    return error;
+    const uint64_t tiles = down * ((p->out + m - 1) / m);
+    return dim3((uint32_t)(tiles < most ? tiles : most));
+}
+
+template <typename Kernel> static cudaError_t allow_shared(Kernel kernel, size_t bytes) {
+    return cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
 }
 
 #endif
