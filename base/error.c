@@ -26,6 +26,8 @@ const char *limoe_status_name(enum limoe_status status) {
         return "no_memory";
     case LIMOE_INTERNAL:
         return "internal";
+    case LIMOE_LOST:
+        return "lost";
     }
     return "unknown";
 }

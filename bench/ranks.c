@@ -66,7 +66,7 @@ static enum limoe_status measure(struct run *r, double seconds, struct limoe_err
     double end = now() + 3600;
     for (size_t i = 0;; i++) {
         uint64_t stop = i >= WARM_UP + MAX_CALLS || now() > end;
-        r->x->ops->largest(r->x, &stop, 1);
+        r->x->ops->largest(r->x, &stop, 1, NULL);
         if (stop)
             break;
         memset(r->ns, 0, info->moe_layers * sizeof *r->ns);
@@ -81,7 +81,7 @@ static enum limoe_status measure(struct run *r, double seconds, struct limoe_err
         if (i < WARM_UP)
             continue;
         uint64_t slowest = took;
-        r->x->ops->largest(r->x, &slowest, 1);
+        r->x->ops->largest(r->x, &slowest, 1, NULL);
         r->ms[r->calls++] = (double)slowest * 1e-6;
         r->step_ns += took;
         for (uint32_t layer = 0; layer < info->moe_layers; layer++) {
@@ -98,7 +98,7 @@ static bool report(struct run *r, const struct arguments *a) {
     double share = 0;
     if (!all)
         return false;
-    r->x->ops->gather(r->x, mine, sizeof mine, all);
+    r->x->ops->gather(r->x, mine, sizeof mine, all, NULL);
     for (uint32_t i = 0; i < r->x->ranks; i++) {
         const double of = (double)all[3 * i + 1] / (double)all[3 * i];
         share = i == 0 || of > share ? of : share;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device.h"
 #include "error.h"
 #include "module.h"
 
@@ -17,15 +18,21 @@ static void local_close(const struct exchange *x) {
     (void)x;
 }
 
-static void local_gather(const struct exchange *x, const void *mine, size_t bytes, void *all) {
+static enum limoe_status local_gather(const struct exchange *x, const void *mine, size_t bytes, void *all,
+                                      struct limoe_error *err) {
     (void)x;
+    (void)err;
     memcpy(all, mine, bytes);
+    return LIMOE_OK;
 }
 
-static void local_largest(const struct exchange *x, uint64_t *value, size_t n) {
+static enum limoe_status local_largest(const struct exchange *x, uint64_t *value, size_t n,
+                                       struct limoe_error *err) {
     (void)x;
     (void)value;
     (void)n;
+    (void)err;
+    return LIMOE_OK;
 }
 
 const struct exchange *exchange_local(void) {
@@ -41,36 +48,93 @@ const struct exchange *exchange_of(const struct limoe_ranks *ranks) {
 
 /* ---- modules ---- */
 
-static enum limoe_status open_module(const char *kind, struct limoe_ranks *r, struct limoe_error *err) {
+/* NULL: LIMOE_UNSUPPORTED, with a message. */
+static const struct exchange_module *load(const char *kind, struct limoe_error *err) {
     struct limoe_error why;
     const void *found;
-    if (module_load(kind, EXCHANGE_MODULE, EXCHANGE_VERSION, &found, &why) == LIMOE_OK) {
-        const struct exchange_module *module = found;
-        return module->open(&r->exchange, err);
-    }
+    if (module_load(kind, EXCHANGE_MODULE, EXCHANGE_VERSION, &found, &why) == LIMOE_OK)
+        return found;
     if (why.status == LIMOE_INVALID)
-        return limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%.40s\"; accepted: local, mpi", kind);
-    return limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%s\": %.450s", kind, why.message);
+        limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%.40s\"; accepted: local, mpi, nccl", kind);
+    else
+        limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%s\": %.450s", kind, why.message);
+    return NULL;
 }
 
 /* ---- limoe.h ---- */
 
-enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, struct limoe_error *err) {
-    *out = NULL;
+/* module NULL: local; place NULL: it knows its own. */
+static enum limoe_status open_ranks(const struct exchange_module *module, const struct exchange_place *place,
+                                    struct limoe_ranks **out, struct limoe_error *err) {
     struct limoe_ranks *r = calloc(1, sizeof *r);
+    *out = NULL;
     if (!r)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for ranks");
     enum limoe_status status = LIMOE_OK;
-    if (strcmp(kind, "local") == 0)
-        r->exchange = exchange_local();
+    if (module)
+        status = module->open(place, &r->exchange, err);
     else
-        status = open_module(kind, r, err);
+        r->exchange = exchange_local();
     if (status) {
-        limoe_ranks_close(r);
+        free(r);
         return status;
     }
     *out = r;
     return LIMOE_OK;
+}
+
+enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, struct limoe_error *err) {
+    const struct exchange_module *module = NULL;
+    *out = NULL;
+    if (strcmp(kind, "local") != 0) {
+        module = load(kind, err);
+        if (!module)
+            return LIMOE_UNSUPPORTED;
+        if (module->placed)
+            return limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%s\" must be told which they are",
+                              kind);
+    }
+    return open_ranks(module, NULL, out, err);
+}
+
+enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_ranks_place *place,
+                                      struct limoe_ranks **out, struct limoe_error *err) {
+    struct exchange_place at = {.rank = place->rank, .ranks = place->count};
+    enum device_kind device;
+    *out = NULL;
+    if (place->rank >= place->count)
+        return limoe_fail(err, LIMOE_INVALID, "rank %u of %u", place->rank, place->count);
+    if (!device_parse(place->device, &device, &at.gpu) || device != DEVICE_CUDA)
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "ranks of kind \"%s\" compute on GPUs; device is \"%.40s\"; accepted: cuda, cuda:N",
+                          kind, place->device ? place->device : "auto");
+    const struct exchange_module *module = load(kind, err);
+    if (!module)
+        return LIMOE_UNSUPPORTED;
+    if (!module->placed)
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "ranks of kind \"%s\" carry rows between CPUs; those of GPUs are of kind \"nccl\"",
+                          kind);
+    return open_ranks(module, &at, out, err);
+}
+
+enum limoe_status limoe_ranks_make_key(struct limoe_ranks *ranks, uint8_t key[LIMOE_RANKS_KEY_BYTES],
+                                       struct limoe_error *err) {
+    const struct exchange *x = ranks->exchange;
+    memset(key, 0, LIMOE_RANKS_KEY_BYTES);
+    return x->ops->make_key ? x->ops->make_key(x, key, err) : LIMOE_OK;
+}
+
+enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks, const uint8_t key[LIMOE_RANKS_KEY_BYTES],
+                                   struct limoe_error *err) {
+    const struct exchange *x = ranks->exchange;
+    return x->ops->join ? x->ops->join(x, key, err) : LIMOE_OK;
+}
+
+void limoe_ranks_interrupt(struct limoe_ranks *ranks, bool on) {
+    const struct exchange *x = ranks->exchange;
+    if (x->ops->interrupt)
+        x->ops->interrupt(x, on);
 }
 
 uint32_t limoe_ranks_rank(const struct limoe_ranks *ranks) {

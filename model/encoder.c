@@ -127,8 +127,8 @@ static bool wants_entropy(const struct routing_sink *sink) {
 }
 
 /* Sends the rows to their experts, wherever those are, and adds what they make of them. */
-static void run_experts(struct encoder *e, const struct weights_block *b, size_t layer,
-                        const struct routing_sink *sink) {
+static enum limoe_status run_experts(struct encoder *e, const struct weights_block *b, size_t layer,
+                                     const struct routing_sink *sink, struct limoe_error *err) {
     const struct config *c = e->config;
     const struct step *s = &e->step;
     struct workspace *w = &e->work;
@@ -146,7 +146,7 @@ static void run_experts(struct encoder *e, const struct weights_block *b, size_t
         const struct experts_scratch scratch = {.rows = w->slots, .hidden = w->hidden};
         e->k->ops->plan(e->k, expert, rows, c->moe.experts, c->moe.top_k, w->plan);
         experts_forward(e->k, &experts, w->h, w->plan, expert, gate, rows, scratch, w->x);
-        return;
+        return LIMOE_OK;
     }
     const struct sharded_rows own = {.h = w->h,
                                      .expert = expert,
@@ -155,13 +155,17 @@ static void run_experts(struct encoder *e, const struct weights_block *b, size_t
                                      .sequences = s->images + s->texts,
                                      .rows = rows};
     struct sharded_traffic traffic = {0};
-    sharded_forward(e->sharded, (uint32_t)layer, &experts, &own, w->x, &traffic);
+    enum limoe_status status =
+        sharded_forward(e->sharded, (uint32_t)layer, &experts, &own, w->x, &traffic, err);
+    if (status)
+        return status;
     if (sink->to && sink->to->rows_sent)
         sink->to->rows_sent[layer] += traffic.rows;
     if (sink->to && sink->to->bytes_sent)
         sink->to->bytes_sent[layer] += traffic.bytes;
     if (sink->to && sink->to->exchange_ns)
         sink->to->exchange_ns[layer] += traffic.ns;
+    return LIMOE_OK;
 }
 
 /* x += sum over a token's experts of gate * Expert(LN(x)) */
@@ -187,9 +191,7 @@ static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *
         op->gate_entropy(e->k, w->logits, rows, c->moe.experts, w->entropy + first);
     if (limited)
         status = routing_limit(c, e->k, w, layer, rows, err);
-    if (!status)
-        run_experts(e, b, layer, sink);
-    return status;
+    return status ? status : run_experts(e, b, layer, sink, err);
 }
 
 /* z = Projection_modality(mean over tokens of LN(x)), z / |z|. LN's output takes the place of h32. */
@@ -281,16 +283,19 @@ static enum limoe_status compute(struct encoder *e, const struct routing_sink *s
 }
 
 /* A step without sequences: others' rows come to the experts here. */
-static void serve_others(struct encoder *e, const struct routing_sink *sink) {
+static enum limoe_status serve_others(struct encoder *e, const struct routing_sink *sink,
+                                      struct limoe_error *err) {
     size_t layer = 0;
-    for (uint32_t i = 0; e->sharded && i < e->weights->blocks; i++) {
+    enum limoe_status status = LIMOE_OK;
+    for (uint32_t i = 0; e->sharded && !status && i < e->weights->blocks; i++) {
         if (e->weights->block[i].moe)
-            run_experts(e, &e->weights->block[i], layer++, sink);
+            status = run_experts(e, &e->weights->block[i], layer++, sink, err);
     }
+    return status;
 }
 
 /* What one rank cannot do in a step, the others wait for; what is wrong with its embeddings is its own
- * business, and it stays for the steps to come. */
+ * business, and it stays for the steps to come. A step that the ranks have lost is lost for all of them. */
 enum limoe_status encoder_embed(struct encoder *e, const struct limoe_item *items, size_t n,
                                 float *embeddings, const struct limoe_routing *routing,
                                 struct limoe_error *err) {
@@ -302,15 +307,19 @@ enum limoe_status encoder_embed(struct encoder *e, const struct limoe_item *item
     struct step_cursor cursor = {0};
     enum limoe_status answer = LIMOE_OK;
     uint64_t steps = step_count(items, n, max_rows);
-    e->ranks->ops->largest(e->ranks, &steps, 1);
+    enum limoe_status status = e->ranks->ops->largest(e->ranks, &steps, 1, err);
+    if (status)
+        return status;
     for (uint64_t i = 0; i < steps; i++) {
         struct limoe_error failure;
         bool more;
-        enum limoe_status status = step_next(&e->step, &cursor, items, n, max_rows, &more, &failure);
+        status = step_next(&e->step, &cursor, items, n, max_rows, &more, &failure);
         if (!status && more)
             status = compute(e, &sink, &failure);
         else if (!status)
-            serve_others(e, &sink);
+            status = serve_others(e, &sink, &failure);
+        if (status == LIMOE_LOST)
+            return limoe_fail(err, status, "%s", failure.message);
         if (status && e->ranks->ranks > 1)
             e->ranks->ops->end(e->ranks, failure.message);
         if (!status && more)

@@ -29,16 +29,23 @@ void crew_free(struct crew *crew) {
     crew->rank = NULL;
 }
 
+void crew_forget(struct crew *crew) {
+    for (uint32_t r = 0; r < crew->n; r++)
+        crew->rank[r].greeted = crew->rank[r].answered = false;
+    crew->greeted = crew->answered = 0;
+}
+
 void crew_close(struct crew *crew) {
+    crew_forget(crew);
     for (uint32_t r = 0; r < crew->n; r++) {
         struct crew_rank *rank = &crew->rank[r];
         if (rank->link.fd >= 0)
             close(rank->link.fd);
         link_reset(&rank->link, -1);
         rank->pid = 0;
-        rank->greeted = rank->answered = false;
+        rank->met = false;
     }
-    crew->joined = crew->greeted = crew->answered = 0;
+    crew->joined = crew->met = 0;
 }
 
 void crew_kill(struct crew *crew) {
@@ -56,8 +63,15 @@ void crew_join(struct crew *crew, int fd, pid_t pid) {
     struct crew_rank *rank = &crew->rank[crew->joined++];
     link_reset(&rank->link, fd);
     rank->pid = pid;
+    rank->met = crew->n == 1;
+    crew->met += rank->met;
     if (crew->n > 1 && pid > 0)
         rank->pidfd = pidfd_open(pid, 0); /* it holds the socket's other end: the number is still its own */
+}
+
+bool crew_met(struct crew *crew, struct crew_rank *rank) {
+    rank->met = true;
+    return ++crew->met == crew->n;
 }
 
 enum limoe_status crew_hello(struct crew *crew, struct crew_rank *rank, struct limoe_error *err) {

@@ -2,19 +2,47 @@
 #include "engine/launch.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "error.h"
 
-#define HWLOC "HWLOC_COMPONENTS" /* how the machine's shape is found out */
+#define HWLOC "HWLOC_COMPONENTS"                /* how the machine's shape is found out */
+#define FILES "OMPI_MCA_orte_local_tmpdir_base" /* where mpirun and ranks on its host keep files */
 
 enum { MOST_ARGUMENTS = 250 };
+
+/* ---- mpirun's files, in a directory of its own */
+
+static void files_path(pid_t mpirun, char path[PATH_MAX]) {
+    const char *base = getenv("TMPDIR");
+    snprintf(path, PATH_MAX, "%s/limoe-job-%ld", base && *base == '/' ? base : "/tmp", (long)mpirun);
+}
+
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *where) {
+    (void)status;
+    (void)kind;
+    (void)where;
+    remove(path);
+    return 0;
+}
+
+/* Only what nobody else could have made, or could put anything into meanwhile. */
+void launch_clean(pid_t mpirun) {
+    char path[PATH_MAX];
+    struct stat status;
+    files_path(mpirun, path);
+    if (lstat(path, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
+        (status.st_mode & 077) == 0)
+        nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
 
 /* ---- the front's side */
 
@@ -103,7 +131,9 @@ void launch_fault(const struct process *process, char *why, size_t size) {
  * ranks wait for each other on the cores that the front and its decoders need. Single copy: containers forbid
  * it, and Open MPI then fails. The second before SIGKILL: ranks end when the front lets go of them, and have
  * nothing to do for SIGTERM. hwloc: it would go and ask each processor in turn, and wait for its turn on
- * those that are busy; the system tells as much. */
+ * those that are busy; the system tells as much. Sessions: mpirun sees the end of a daemon that it could not
+ * hear of otherwise, one on another host that could not connect back, and ends too; a session for each host
+ * there may be. Keepalive: daemons on a host that was cut off, and their ranks, end in half a minute. */
 static void set_environment(const char *token) {
     setenv(MEETING_TOKEN, token, 1);
     if (geteuid() == 0) {
@@ -113,6 +143,15 @@ static void set_environment(const char *token) {
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
     setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", 0);
     setenv("OMPI_MCA_odls_base_sigkill_timeout", "0", 0);
+    char files[PATH_MAX];
+    files_path(getpid(), files);
+    if (!getenv(FILES) && mkdir(files, 0700) == 0)
+        setenv(FILES, files, 1);
+    setenv("OMPI_MCA_orte_leave_session_attached", "1", 0);
+    setenv("OMPI_MCA_plm_rsh_num_concurrent", "1024", 0);
+    setenv("OMPI_MCA_oob_tcp_keepalive_time", "10", 0);
+    setenv("OMPI_MCA_oob_tcp_keepalive_intvl", "5", 0);
+    setenv("OMPI_MCA_oob_tcp_keepalive_probes", "3", 0);
     setenv(HWLOC, "-x86", 0);
 }
 

@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "engine/meeting.h"
 #include "limoe.h"
@@ -27,6 +28,8 @@ struct launch_options {
  * open. */
 enum limoe_status launch_start(const struct launch_options *options, const struct meeting *meeting,
                                const char *const engine[], struct process *out, struct limoe_error *err);
+/* Removes what mpirun kept in files on this host, which it does not when it is killed. Once it has ended. */
+void launch_clean(pid_t mpirun);
 /* What the job could not begin for: "" if it could. Once the process has ended, before it is reaped. */
 void launch_fault(const struct process *process, char *why, size_t size);
 

@@ -85,8 +85,10 @@ static const struct option_row table[] = {
             .help = "after which a decoder that has not answered is replaced"),
     SECONDS("drain-timeout", drain_seconds, .help = "that a stopping server gives requests to finish"),
 
-    NUMBER("ranks", OPTION_UNSIGNED, launch.ranks, 1, 1024, .group = "ranks: an engine of several processes",
-           .help = "processes that the experts are spread over, started by mpirun"),
+    NUMBER(
+        "ranks", OPTION_UNSIGNED, launch.ranks, 1, 1024, .group = "ranks: an engine of several processes",
+        .help =
+            "processes that the experts are spread over, started by mpirun; with --device cuda one to a GPU"),
     STRING("hostfile", launch.hostfile, "FILE",
            .help = "mpirun's: which hosts ranks run on; with --rank-address",
            .fallback = "none: all on this host"),
@@ -152,6 +154,26 @@ static const char *default_state_dir(struct arena *arena) {
     return "./limoe-state";
 }
 
+/* Ranks on GPUs are this host's, and no business of MPI's. */
+static bool is_group(const struct serve_options *options) {
+    const struct launch_options *launch = &options->launch;
+    const char *of_mpi = launch->hostfile    ? "hostfile"
+                         : launch->address   ? "rank-address"
+                         : launch->arguments ? "mpi-arguments"
+                                             : NULL;
+    if (strcmp(options->compute.device, "cuda") != 0) {
+        cli_usage("serve", "device is %s and ranks is %u; accepted: cuda, of which each rank gets a GPU",
+                  options->compute.device, launch->ranks);
+        return false;
+    }
+    if (of_mpi)
+        cli_usage(
+            "serve",
+            "%s is set and device is cuda; accepted: with device of cpu or auto, whose ranks MPI starts",
+            of_mpi);
+    return !of_mpi;
+}
+
 static bool is_consistent(const struct serve_options *options, const struct options *read) {
     if (read->n_operands) {
         cli_usage("serve", "unexpected argument \"%s\"", read->operands[0]);
@@ -169,12 +191,8 @@ static bool is_consistent(const struct serve_options *options, const struct opti
         return false;
     }
     if (launch->ranks > 1 && device_parse(options->compute.device, &device, &index) &&
-        device == DEVICE_CUDA) {
-        cli_usage("serve",
-                  "device is %s and ranks is %u; accepted: device of cpu or auto with ranks of 2 or more",
-                  options->compute.device, launch->ranks);
+        device == DEVICE_CUDA && !is_group(options))
         return false;
-    }
     if (launch->hostfile && !launch->address) {
         cli_usage("serve",
                   "hostfile is set and rank-address is not; accepted: with this host's address, which "

@@ -62,10 +62,25 @@ def test_a_device_that_is_none_is_refused(command):
     assert '--device is "cuda:"; accepted: auto, cpu, cuda, cuda:N' in done.stderr
 
 
-def test_several_ranks_on_gpus_are_refused():
-    done = limoe("serve", "--device", "cuda", "--ranks", "2")
+@pytest.mark.parametrize("options, message", [
+    (["--device", "cuda:1"], "device is cuda:1 and ranks is 2; accepted: cuda, of which each rank gets a GPU"),
+    (["--device", "cuda", "--hostfile", "hosts", "--rank-address", "localhost"], "hostfile is set and device is cuda"),
+    (["--device", "cuda", "--rank-address", "localhost"], "rank-address is set and device is cuda; accepted: with device"),
+    (["--device", "cuda", "--mpi-arguments", "-q"], "mpi-arguments is set and device is cuda"),
+])
+def test_ranks_on_gpus_are_this_hosts(options, message):
+    done = limoe("serve", "--ranks", "2", *options)
     assert done.returncode == USAGE
-    assert "device is cuda and ranks is 2; accepted: device of cpu or auto" in done.stderr
+    assert message in done.stderr
+
+
+def test_ranks_on_gpus_say_what_is_missing(gpus, tmp_path):
+    def refusal(env):
+        done = limoe("serve", "--port", "0", "--ranks", "2", "--device", "cuda", env={**env, "LIMOE_STATE_DIR": str(tmp_path / "state")})
+        assert done.returncode == INPUT
+        return first_line(done)
+
+    assert refusal(gpus(2)).startswith('limoe: ranks of kind "nccl": there is no ')
 
 
 def test_the_environment_chooses_too(gpus):

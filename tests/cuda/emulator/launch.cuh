@@ -33,7 +33,11 @@ static inline unsigned char *thread_locals() {
     return &anchor;
 }
 
-template <typename T> void add_words(std::vector<uint64_t> &words, const T &argument) {
+template <typename T> void add_words(std::vector<uint64_t> &words, T argument) {
+#if __has_builtin(__builtin_clear_padding)
+    if constexpr (std::is_class_v<T>)
+        __builtin_clear_padding(&argument); /* what lies between members may look like anything */
+#endif
     if constexpr (std::is_pointer_v<T> || std::is_class_v<T>)
         for (size_t i = 0; i + 8 <= sizeof argument; i += 8) {
             uint64_t word;

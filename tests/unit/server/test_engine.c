@@ -20,6 +20,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -51,6 +52,9 @@ enum lie { HONEST, NO_HELLO, BAD_MAGIC, HUGE_LENGTH, WRONG_ID, WRONG_ITEMS, HALF
 /* What rank 1 says of itself that cannot be. */
 enum pretence { NOTHING, ANOTHERS_RANK, NO_SUCH_RANK, ANOTHER_MODEL, NO_MODEL, PRETENCES };
 
+/* Where the next job stands still, whose first process to get there takes it back. */
+enum hang { NOWHERE, BEFORE_RANKS_COME, BEFORE_THEY_MEET, HANGS };
+
 struct fake {
     atomic_bool held;     /* a step that is being computed stands still */
     atomic_bool broken;   /* every answer is NaN */
@@ -60,13 +64,23 @@ struct fake {
     atomic_bool other;    /* it is another model */
     atomic_uint steps, largest, processes;
     atomic_int ranks[RANKS]; /* their processes */
+    atomic_uint opened;      /* models, by all processes */
+    atomic_bool lonely;      /* rank 1 loses the others, once, and nobody has ended */
+    atomic_uint keys;        /* made so far, and by which each rank of a group has joined; 0: by none */
+    atomic_uint joined[RANKS], arrived[RANKS]; /* arrived: how often it has waited for the others since */
     _Atomic(enum pretence) pretence;
+    _Atomic(enum hang) hang;
     _Atomic(enum lie) lie; /* of the next process, which takes it back when it has told it */
 };
 static struct fake *fake;
 
 static void nap(void) {
     nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static void hang(enum hang where) {
+    if (atomic_compare_exchange_strong(&fake->hang, &where, NOWHERE))
+        pause();
 }
 
 static bool share(const char *path) {
@@ -108,9 +122,84 @@ enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, s
     the_ranks.rank = (uint32_t)atoi(getenv("MADE_UP_RANK"));
     the_ranks.count = (uint32_t)atoi(getenv("MADE_UP_RANKS"));
     fake->ranks[the_ranks.rank] = getpid();
+    hang(BEFORE_THEY_MEET);
     *out = &the_ranks;
     return LIMOE_OK;
 }
+/* A group: ranks wait for each other by what they share, and notice nobody's end. */
+static atomic_bool interrupted, grouped;
+
+enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_ranks_place *place,
+                                      struct limoe_ranks **out, struct limoe_error *err) {
+    char device[16];
+    snprintf(device, sizeof device, "cuda:%u", place->rank);
+    if (strcmp(kind, "nccl") != 0 || strcmp(place->device, device) != 0 || place->count != RANKS)
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "there is no %s on %s", kind, place->device);
+    if (fake->missing)
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "no GPU is made up");
+    the_ranks = (struct limoe_ranks){.rank = place->rank, .count = place->count};
+    fake->joined[place->rank] = 0;
+    fake->ranks[place->rank] = getpid();
+    grouped = true;
+    *out = &the_ranks;
+    return LIMOE_OK;
+}
+
+enum limoe_status limoe_ranks_make_key(struct limoe_ranks *ranks, uint8_t key[LIMOE_RANKS_KEY_BYTES],
+                                       struct limoe_error *err) {
+    (void)err;
+    const unsigned serial = ++fake->keys;
+    memset(key, 0x5a, LIMOE_RANKS_KEY_BYTES);
+    memcpy(key, &serial, sizeof serial);
+    return ranks->rank == 0 ? LIMOE_OK : LIMOE_INTERNAL;
+}
+
+static bool all_there(const atomic_uint *arrived, unsigned serial, unsigned least) {
+    for (uint32_t r = 0; r < RANKS; r++)
+        if (fake->joined[r] != serial || arrived[r] < least)
+            return false;
+    return true;
+}
+
+static enum limoe_status await_others(unsigned serial, unsigned least, struct limoe_error *err) {
+    while (!all_there(fake->arrived, serial, least)) {
+        if (interrupted)
+            return limoe_fail(err, LIMOE_LOST, "rank %u was interrupted", the_ranks.rank);
+        nap();
+    }
+    return LIMOE_OK;
+}
+
+enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks, const uint8_t key[LIMOE_RANKS_KEY_BYTES],
+                                   struct limoe_error *err) {
+    unsigned serial;
+    memcpy(&serial, key, sizeof serial);
+    if (key[LIMOE_RANKS_KEY_BYTES - 1] != 0x5a)
+        return limoe_fail(err, LIMOE_INTERNAL, "that is no key");
+    fake->arrived[ranks->rank] = 0;
+    fake->joined[ranks->rank] = serial;
+    return await_others(serial, 0, err);
+}
+
+void limoe_ranks_interrupt(struct limoe_ranks *ranks, bool on) {
+    (void)ranks;
+    interrupted = on;
+}
+
+static enum limoe_status meet_others(struct limoe_error *err) {
+    if (!grouped)
+        return LIMOE_OK;
+    const uint32_t rank = the_ranks.rank;
+    bool lonely = rank == 1;
+    if (lonely && atomic_compare_exchange_strong(&fake->lonely, &lonely, false))
+        fake->joined[rank] = 0;
+    if (!fake->joined[rank])
+        return limoe_fail(err, LIMOE_LOST, "rank %u is lonely", rank);
+    return await_others(fake->joined[rank], ++fake->arrived[rank], err);
+}
+
+/* ---- its model again */
+
 uint32_t limoe_ranks_rank(const struct limoe_ranks *ranks) {
     return pretends(ANOTHERS_RANK) ? 0 : pretends(NO_SUCH_RANK) ? 7 : ranks->rank;
 }
@@ -141,7 +230,12 @@ enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *
     if (fake->other)
         the_model.info.logit_scale = 1;
     *out = &the_model;
-    return LIMOE_OK;
+    fake->opened++;
+    return meet_others(err);
+}
+enum limoe_status limoe_model_rejoin(struct limoe_model *model, struct limoe_error *err) {
+    (void)model;
+    return meet_others(err);
 }
 void limoe_model_close(struct limoe_model *model) {
     (void)model;
@@ -193,7 +287,7 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
                                     struct limoe_error *err) {
     (void)model;
     fake->steps++;
-    while (fake->held)
+    while (fake->held && !interrupted)
         nap();
     if (n > fake->largest)
         fake->largest = (unsigned)n;
@@ -208,6 +302,9 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
             return limoe_fail(err, LIMOE_INTERNAL, "item %zu is poison", i);
         rows += items[i].length;
     }
+    enum limoe_status status = meet_others(err);
+    if (status != LIMOE_OK)
+        return status;
     for (uint32_t layer = 0; layer < LAYERS; layer++) {
         routing->rows_sent[layer] += rows * (layer + 1);
         routing->bytes_sent[layer] += 1;
@@ -352,6 +449,14 @@ static void visit(const char *address) {
     close(fd);
 }
 
+/* What a killed mpirun leaves behind. */
+static void keep_files(void) {
+    char name[128];
+    snprintf(name, sizeof name, "%s/ompi.host.0", getenv("OMPI_MCA_orte_local_tmpdir_base"));
+    if (mkdir(name, 0700) != 0 || symlink("/etc/passwd", strcat(name, "/file")) != 0)
+        _exit(5);
+}
+
 static int mpirun_main(int argc, char **argv) {
     int ranks = atoi(argv[2]), program = 0;
     bool visited = false;
@@ -359,6 +464,10 @@ static int mpirun_main(int argc, char **argv) {
         visited = strcmp(argv[program++], "--visited") == 0 || visited;
     if (visited)
         visit(argv[argc - 1]);
+    keep_files();
+    if (!share(argv[program + 3])) /* … engine --model FILE */
+        return 6;
+    hang(BEFORE_RANKS_COME);
     pid_t pids[16];
     for (int r = 0; r < ranks; r++) {
         char text[16];
@@ -480,7 +589,7 @@ static struct fixture start_with(struct engine_options options) {
     options.log = fixture.log;
     options.opened_event = fixture.opened;
     uint64_t count;
-    fake->steps = fake->largest = fake->processes = 0;
+    fake->steps = fake->largest = fake->processes = fake->opened = 0;
     assert_int_equal(engine_start(&options, &fixture.engine, NULL), LIMOE_OK);
     assert_int_equal(read(fixture.opened, &count, sizeof count), sizeof count);
     return fixture;
@@ -831,17 +940,45 @@ static void test_a_lost_rank_is_a_lost_job(void **state) {
 static void test_a_lost_idle_rank_is_replaced(void **state) {
     (void)state;
     struct fixture fixture = start_ranks(64, NULL);
+    char files[64];
     lose_rank(2, SIGKILL);
     while (fake->processes < 2 * RANKS)
         nap();
+    snprintf(files, sizeof files, "/tmp/limoe-job-%d", engine_pid(fixture.engine));
+    assert_int_equal(access(files, F_OK), 0);
     lose(&fixture, SIGKILL); /* mpirun */
     while (fake->processes < 3 * RANKS)
         nap();
+    assert_int_not_equal(access(files, F_OK), 0);
     struct text_job *text = make(100, 1000);
     push(&fixture, text);
     wait_for(text);
     assert_embedded(text);
     text_job_free(text);
+    stop(&fixture);
+}
+
+/* Hosts out of reach make a job stand still: mpirun waits for one, or ranks wait for each other. It is not
+ * waited for as long as a model may take to be opened. */
+static void test_a_job_that_does_not_come_together_is_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start_ranks(64, NULL);
+    for (enum hang where = BEFORE_RANKS_COME; where < HANGS; where++) {
+        struct text_job *first = make(1, 7), *text = make(100, 1000);
+        push(&fixture, first);
+        wait_for(first);
+        fake->hang = where;
+        const int64_t lost = clock_now();
+        lose_rank(1, SIGKILL);
+        push(&fixture, text);
+        wait_for(text);
+        assert_embedded(text);
+        assert_int_equal(fake->hang, NOWHERE);
+        assert_true(clock_now() - lost < 30 * CLOCK_SECOND);
+        text_job_free(first);
+        text_job_free(text);
+    }
+    assert_true(metric(&fixture, "limoe_engine_restarts_total") == 4);
     stop(&fixture);
 }
 
@@ -907,6 +1044,180 @@ static void test_a_job_that_cannot_start_says_why(void **state) {
         assert_non_null(strstr(err.message, cases[i].reason));
         stop(&fixture);
     }
+}
+
+/* ---- a group */
+
+static struct fixture start_group(uint64_t step_tokens) {
+    return start_with((struct engine_options){
+        .step_tokens = step_tokens,
+        .step_seconds = 2,
+        .compute = {.device = "cuda"},
+        .launch = {.ranks = RANKS},
+    });
+}
+
+static void get_pids(struct fixture *fixture, pid_t pids[RANKS]) {
+    struct engine_rank ranks[RANKS];
+    assert_int_equal(engine_ranks(fixture->engine, ranks, RANKS), RANKS);
+    for (uint32_t r = 0; r < RANKS; r++)
+        pids[r] = ranks[r].pid;
+}
+
+/* Work enough for several steps, and somebody is lost while it is computed. */
+static void embed_while(struct fixture *fixture, void (*lose_some)(uint32_t), uint32_t victim) {
+    struct text_job *jobs[4];
+    unsigned before = fake->steps;
+    fake->held = true;
+    for (int i = 0; i < 4; i++) {
+        jobs[i] = make(100, 1000 * (i + 1));
+        push(fixture, jobs[i]);
+    }
+    await_steps(before + 1);
+    lose_some(victim);
+    fake->held = false;
+    for (int i = 0; i < 4; i++) {
+        wait_for(jobs[i]);
+        assert_embedded(jobs[i]);
+        text_job_free(jobs[i]);
+    }
+}
+
+static void lose_one(uint32_t victim) {
+    lose_rank(victim, SIGKILL);
+}
+
+static void lose_two(uint32_t victim) {
+    lose_rank(victim, SIGKILL);
+    lose_rank((victim + 1) % RANKS, SIGKILL);
+}
+
+static void test_a_group_shares_steps(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(64);
+    struct text_job *text = make(200, 1000);
+    pid_t pids[RANKS];
+    text->job.expert = text->expert;
+    text->job.gate = text->gate;
+    push(&fixture, text);
+    wait_for(text);
+    assert_embedded(text);
+    assert_routed(text);
+    get_pids(&fixture, pids);
+    for (uint32_t r = 0; r < RANKS; r++)
+        assert_int_equal(pids[r], fake->ranks[r]);
+    assert_int_equal(engine_pid(fixture.engine), pids[0]);
+    assert_int_equal(engine_info(fixture.engine)->ranks, RANKS);
+    assert_int_equal(fake->processes, RANKS);
+    assert_int_equal(fake->steps % RANKS, 0);
+    text_job_free(text);
+    stop(&fixture);
+}
+
+/* The others keep their processes and their models, and nothing fails. */
+static void test_a_lost_rank_of_a_group_alone_is_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(64);
+    for (uint32_t victim = 0; victim < RANKS; victim++) {
+        pid_t before[RANKS], after[RANKS];
+        get_pids(&fixture, before);
+        embed_while(&fixture, lose_one, victim);
+        get_pids(&fixture, after);
+        for (uint32_t r = 0; r < RANKS; r++)
+            assert_true((before[r] == after[r]) == (r != victim));
+        assert_int_equal(fake->processes, RANKS + victim + 1);
+        assert_int_equal(fake->opened, RANKS + victim + 1);
+    }
+    assert_true(metric(&fixture, "limoe_engine_restarts_total") == RANKS);
+    assert_true(metric(&fixture, "limoe_steps_replayed_total") >= RANKS);
+    stop(&fixture);
+}
+
+static void test_two_ranks_of_a_group_are_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(64);
+    pid_t before[RANKS], after[RANKS];
+    get_pids(&fixture, before);
+    embed_while(&fixture, lose_two, 2); /* and 0 */
+    get_pids(&fixture, after);
+    assert_int_not_equal(before[0], after[0]);
+    assert_int_equal(before[1], after[1]);
+    assert_int_not_equal(before[2], after[2]);
+    assert_int_equal(fake->processes, RANKS + 2);
+    stop(&fixture);
+}
+
+static void test_an_idle_rank_of_a_group_is_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(64);
+    struct text_job *text = make(100, 1000);
+    lose_one(1);
+    while (fake->processes < RANKS + 1)
+        nap();
+    push(&fixture, text);
+    wait_for(text);
+    assert_embedded(text);
+    assert_int_equal(fake->processes, RANKS + 1);
+    text_job_free(text);
+    stop(&fixture);
+}
+
+/* Whose fault it is, nobody knows. */
+static void test_a_group_that_stands_still_is_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(64);
+    struct text_job *text = make(100, 1000);
+    lose_rank(1, SIGSTOP);
+    push(&fixture, text);
+    wait_for(text);
+    assert_embedded(text);
+    assert_int_equal(fake->processes, 2 * RANKS);
+    text_job_free(text);
+    stop(&fixture);
+}
+
+/* No process has ended, and none is replaced. */
+static void test_ranks_that_lose_each_other_join_again(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(64);
+    struct text_job *text = make(200, 1000);
+    fake->lonely = true;
+    push(&fixture, text);
+    wait_for(text);
+    assert_embedded(text);
+    assert_false(fake->lonely);
+    assert_int_equal(fake->processes, RANKS);
+    assert_true(metric(&fixture, "limoe_engine_restarts_total") == 0);
+    assert_true(metric(&fixture, "limoe_steps_replayed_total") >= 1);
+    text_job_free(text);
+    stop(&fixture);
+}
+
+static void test_items_that_break_a_rank_of_a_group_fail_alone(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(1024);
+    push12(&fixture, DEADLY);
+    assert_only_the_seventh_failed(
+        "lost twice while it computed item 4, the last time alone: exited with status 9");
+    assert_true(metric(&fixture, "limoe_engine_restarts_total") == fake->processes - RANKS);
+    stop(&fixture);
+}
+
+static void test_a_group_that_cannot_start_says_why(void **state) {
+    (void)state;
+    struct limoe_error err;
+    fake->missing = true;
+    struct fixture fixture = start_group(64);
+    fake->missing = false;
+    assert_int_equal(engine_opened(fixture.engine, &err), LIMOE_UNSUPPORTED);
+    assert_string_equal(err.message, "no GPU is made up");
+    stop(&fixture);
+    fake->pretence = ANOTHERS_RANK;
+    fixture = start_group(64);
+    fake->pretence = NOTHING;
+    assert_int_equal(engine_opened(fixture.engine, &err), LIMOE_CORRUPT);
+    assert_string_equal(err.message, "rank 1 says that it is rank 0");
+    stop(&fixture);
 }
 
 /* ---- starts that fail */
@@ -1095,6 +1406,7 @@ int main(int argc, char **argv) {
         return cli_launch(argc - 1, argv + 1);
     if (argc > 2 && strcmp(argv[1], "-n") == 0)
         return mpirun_main(argc, argv);
+    unsetenv("TMPDIR"); /* so that it is known where mpirun's files are */
     int fd = mkstemp(path);
     if (fd < 0 || ftruncate(fd, sizeof *fake) != 0 || !share(path))
         return 2;
@@ -1113,10 +1425,19 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_ranks_share_steps),
         cmocka_unit_test(test_a_lost_rank_is_a_lost_job),
         cmocka_unit_test(test_a_lost_idle_rank_is_replaced),
+        cmocka_unit_test(test_a_job_that_does_not_come_together_is_replaced),
         cmocka_unit_test(test_items_that_break_a_rank_fail_alone),
         cmocka_unit_test(test_only_who_has_the_token_joins),
         cmocka_unit_test(test_ranks_that_do_not_agree_are_refused),
         cmocka_unit_test(test_a_job_that_cannot_start_says_why),
+        cmocka_unit_test(test_a_group_shares_steps),
+        cmocka_unit_test(test_a_lost_rank_of_a_group_alone_is_replaced),
+        cmocka_unit_test(test_two_ranks_of_a_group_are_replaced),
+        cmocka_unit_test(test_an_idle_rank_of_a_group_is_replaced),
+        cmocka_unit_test(test_a_group_that_stands_still_is_replaced),
+        cmocka_unit_test(test_ranks_that_lose_each_other_join_again),
+        cmocka_unit_test(test_items_that_break_a_rank_of_a_group_fail_alone),
+        cmocka_unit_test(test_a_group_that_cannot_start_says_why),
         cmocka_unit_test(test_a_model_that_does_not_open),
         cmocka_unit_test(test_an_engine_that_never_gets_to_open_the_model),
         cmocka_unit_test(test_what_is_no_engine_is_not_believed),
