@@ -70,14 +70,14 @@ static enum limoe_status measure(struct limoe_model *model, const struct argumen
     return LIMOE_OK;
 }
 
-static void report(const struct limoe_model *model, const struct arguments *a, struct samples *plain,
-                   struct samples *observed) {
+static void report(const struct limoe_model *model, const struct arguments *a, double open_ms,
+                   struct samples *plain, struct samples *observed) {
     double median = percentile(plain, 50);
     printf("{\"model\": \"%s\", \"backend\": \"%s\", \"dtype\": \"%s\", \"threads\": %u, \"batch\": %zu, "
-           "\"calls\": %zu, \"median_ms\": %.4f, \"p90_ms\": %.4f, \"images_per_s\": %.1f",
+           "\"open_ms\": %.1f, \"calls\": %zu, \"median_ms\": %.4f, \"p90_ms\": %.4f, \"images_per_s\": %.1f",
            limoe_model_info(model)->name, limoe_model_backend(model),
-           limoe_dtype_name(limoe_model_dtype(model)), limoe_model_threads(model), a->batch, plain->calls,
-           median, percentile(plain, 90), 1e3 * (double)a->batch / median);
+           limoe_dtype_name(limoe_model_dtype(model)), limoe_model_threads(model), a->batch, open_ms,
+           plain->calls, median, percentile(plain, 90), 1e3 * (double)a->batch / median);
     if (observed->calls)
         printf(", \"observed_ratio\": %.4f", percentile(observed, 50) / median);
     puts("}");
@@ -90,10 +90,12 @@ int main(int argc, char **argv) {
     int exit_status = 1;
     if (!arguments_read(argc, argv, "observe", &a))
         return usage();
+    const double start = now();
     if (limoe_model_open(a.model, &a.options, &model, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
+    const double open_ms = (now() - start) * 1e3;
     struct limoe_item *items = calloc(SETS * a.batch, sizeof *items);
     float *embeddings = calloc(a.batch * limoe_model_info(model)->embed, sizeof *embeddings);
     const struct limoe_info *info = limoe_model_info(model);
@@ -108,7 +110,7 @@ int main(int argc, char **argv) {
     else if (measure(model, &a, items, embeddings, &routing, &plain, &observed, &err))
         fprintf(stderr, "%s\n", err.message);
     else {
-        report(model, &a, &plain, &observed);
+        report(model, &a, open_ms, &plain, &observed);
         exit_status = 0;
     }
     if (items)

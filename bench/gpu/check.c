@@ -39,6 +39,10 @@ static int check_dtype(const struct setting *setting, enum limoe_dtype dtype) {
     struct kernels *k = setting_open(setting, dtype, &status);
     if (!k)
         return status;
+    if (setting->probe) {
+        k->ops->destroy(k);
+        return 0;
+    }
     if (!report_open(&report, "check", setting->report)) {
         k->ops->destroy(k);
         return 1;
@@ -65,7 +69,7 @@ int main(int argc, char **argv) {
     if (status)
         return status;
     status = check_dtype(&setting, LIMOE_BFLOAT16);
-    if (status == 2)
+    if (status == 2 || setting.probe)
         return status;
     return check_dtype(&setting, LIMOE_FLOAT32) || status;
 }

@@ -16,6 +16,7 @@ static const char usage[] =
     "  --seed N                   of the random data; default: a new one each time\n"
     "  --quick                    fewer shapes, shorter samples\n"
     "  --tiny                     shapes for an emulated device\n"
+    "  --probe                    only says whether there is such a device (check)\n"
     "  --report FILE              appends a JSON object a line\n"
     "  --bandwidth GB/S           of the card, as gpu-card measures it\n"
     "  --rate TFLOP/S             of its dense bfloat16 products, as gpu-card measures it\n";
@@ -37,6 +38,7 @@ int setting_read(int argc, char **argv, struct setting *s) {
                                           {"seed", required_argument, NULL, 's'},
                                           {"quick", no_argument, NULL, 'q'},
                                           {"tiny", no_argument, NULL, 't'},
+                                          {"probe", no_argument, NULL, 'p'},
                                           {"report", required_argument, NULL, 'r'},
                                           {"bandwidth", required_argument, NULL, 'b'},
                                           {"rate", required_argument, NULL, 'o'},
@@ -63,6 +65,9 @@ int setting_read(int argc, char **argv, struct setting *s) {
             break;
         case 't':
             s->tiny = true;
+            break;
+        case 'p':
+            s->probe = true;
             break;
         case 'r':
             s->report = optarg;

@@ -13,6 +13,7 @@ struct setting {
     const char *report; /* a file that records are appended to; NULL: none */
     uint64_t seed;      /* of all random data; default: from the clock, since fresh data find more */
     bool quick;         /* fewer shapes, shorter samples */
+    bool probe;         /* only to say whether there is a device */
     bool tiny;          /* shapes for a device that is emulated */
     double bandwidth;   /* bytes/s that the card was measured to copy, read and write counted; 0: not known */
     double rate;        /* operations/s of its dense bfloat16 products, measured; 0: not known */
