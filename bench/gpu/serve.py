@@ -142,8 +142,9 @@ def main() -> None:
         least = min(sum(a * b for a, b in zip(x, y)) for x, y in zip(cpu, one))
         report.check(least >= 0.98, "a server on a GPU", f"{len(one)} items, least cosine to the CPU's {least:.6f}")
     ranks = min(args.gpus, args.most_ranks)
-    if not (args.build / "limoe-nccl.so").exists():
-        report.line("n.a.", "ranks over NCCL", "this build has no limoe-nccl.so")
+    modules = Path(os.environ.get("LIMOE_MODULES", args.build))
+    if not (modules / "limoe-nccl.so").exists():
+        report.line("n.a.", "ranks over NCCL", f"there is no {modules}/limoe-nccl.so")
     elif ranks < 2:
         report.line("n.a.", "ranks over NCCL", "there is one GPU, and a rank takes one of its own")
     else:
