@@ -124,8 +124,6 @@ bool is_pageable(uint64_t address) {
     if (address < UINT64_C(0x500000000000) ||
         address >> 48) /* programs and mappings lie above, packed numbers below */
         return false;
-    if (!(uint32_t)address) /* a number that is 0, before four bytes that nothing is said of */
-        return false;
     {
         std::lock_guard<std::mutex> guard(lock);
         if (holder_of(address) != allocations.end() || holder_of(address - 1) != allocations.end())
