@@ -33,8 +33,16 @@ static inline unsigned char *thread_locals() {
     return &anchor;
 }
 
-template <typename T> void add_words(std::vector<uint64_t> &words, const T &argument) {
-    if constexpr (std::is_pointer_v<T> || std::is_class_v<T>)
+/* Padding is cleared first: what was left there would pass for the half of an address. */
+template <typename T> void add_words(std::vector<uint64_t> &words, T argument) {
+#if defined(__GNUC__) && !defined(__clang__)
+    constexpr bool structures = std::is_class_v<T>;
+    if constexpr (structures)
+        __builtin_clear_padding(&argument);
+#else
+    constexpr bool structures = false;
+#endif
+    if constexpr (std::is_pointer_v<T> || structures)
         for (size_t i = 0; i + 8 <= sizeof argument; i += 8) {
             uint64_t word;
             memcpy(&word, (const unsigned char *)&argument + i, sizeof word);
