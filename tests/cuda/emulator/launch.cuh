@@ -33,16 +33,12 @@ static inline unsigned char *thread_locals() {
     return &anchor;
 }
 
-/* Padding is cleared first: what was left there would pass for the half of an address. */
 template <typename T> void add_words(std::vector<uint64_t> &words, T argument) {
-#if defined(__GNUC__) && !defined(__clang__)
-    constexpr bool structures = std::is_class_v<T>;
-    if constexpr (structures)
-        __builtin_clear_padding(&argument);
-#else
-    constexpr bool structures = false;
+#if __has_builtin(__builtin_clear_padding)
+    if constexpr (std::is_class_v<T>)
+        __builtin_clear_padding(&argument); /* what lies between members may look like anything */
 #endif
-    if constexpr (std::is_pointer_v<T> || structures)
+    if constexpr (std::is_pointer_v<T> || std::is_class_v<T>)
         for (size_t i = 0; i + 8 <= sizeof argument; i += 8) {
             uint64_t word;
             memcpy(&word, (const unsigned char *)&argument + i, sizeof word);
