@@ -347,6 +347,7 @@ void run_kernel(const call &c, uint64_t number) {
     running.warps = (running.threads + warp_lanes - 1) / warp_lanes;
     blockDim = c.block;
     gridDim = c.grid;
+    catch_faults();
     lay_out_shared(c);
     std::vector<unsigned> order(blocks);
     std::iota(order.begin(), order.end(), 0u);

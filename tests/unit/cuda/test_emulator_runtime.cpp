@@ -140,6 +140,29 @@ static void memory_is_checked(void **) {
     cudaFree(p);
 }
 
+static void hosts_may_not_touch_device_memory(void **) {
+    assert_dies(
+        [] {
+            setenv("LIMOE_EMULATED_OPEN", "0", 1);
+            int *p = device<int>(64);
+            run(fill, 1, 64, 0, p, 1);
+            p[3] = 1;
+        },
+        "the host touches device memory");
+    assert_dies(
+        [] {
+            setenv("LIMOE_EMULATED_OPEN", "0", 1);
+            device<int>(64)[5] = 1;
+        },
+        "byte 20 of an allocation of 256 bytes");
+    assert_holds_with("LIMOE_EMULATED_OPEN", "0", [] {
+        int *p = device<int>(64), host[64];
+        run(fill, 1, 64, 0, p, 1);
+        return cudaMemcpy(host, p, 256, cudaMemcpyDeviceToHost) == cudaSuccess && all_are(host, 1) &&
+               cudaFree(p) == cudaSuccess;
+    });
+}
+
 struct padded {
     int *p;
     float x; /* and four bytes that nobody sets */
@@ -390,6 +413,7 @@ int main(void) {
         cmocka_unit_test(the_headers_are_c),
         cmocka_unit_test(memory_is_garbage_aligned_and_limited),
         cmocka_unit_test(memory_is_checked),
+        cmocka_unit_test(hosts_may_not_touch_device_memory),
         cmocka_unit_test(structures_may_hold_anything_but_addresses_of_the_host),
         cmocka_unit_test(pinned_memory_is_the_kernels_too),
         cmocka_unit_test(rectangles_are_copied),
