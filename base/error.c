@@ -28,6 +28,8 @@ const char *limoe_status_name(enum limoe_status status) {
         return "internal";
     case LIMOE_LOST:
         return "lost";
+    case LIMOE_BROKEN:
+        return "broken";
     }
     return "unknown";
 }

@@ -40,6 +40,7 @@ enum limoe_status {
     LIMOE_NO_MEMORY,
     LIMOE_INTERNAL, /* a bug or a broken device; never the caller's fault */
     LIMOE_LOST,     /* another rank was lost, or this one was interrupted: see limoe_ranks_join */
+    LIMOE_BROKEN,   /* the device has failed for good in this process; another may fare better */
 };
 
 /* A short lower-case name for a status ("corrupt"), for logs. Never NULL. */
@@ -227,6 +228,8 @@ const struct limoe_info *limoe_model_info(const struct limoe_model *model);
 enum limoe_dtype limoe_model_dtype(const struct limoe_model *model); /* never AUTO */
 const char *limoe_model_backend(const struct limoe_model *model);    /* "cpu-amx", "cuda-sm90", … */
 uint32_t limoe_model_threads(const struct limoe_model *model);
+/* Tokens in one call past which the device gains nothing: 2,048 on a CPU, more on a GPU. */
+uint32_t limoe_model_step_tokens(const struct limoe_model *model);
 /* 32 hex digits. The first 16 are those of a processor opened on the same config.json and tokenizer.model: if
  * they differ, the directory changed between the two openings. The other 16 stand for the tensors, the dtype
  * and the backend. Where the files lie and how they are sharded does not matter. Made for telling models

@@ -209,6 +209,10 @@ uint32_t limoe_model_threads(const struct limoe_model *m) {
     return m->k->threads;
 }
 
+uint32_t limoe_model_step_tokens(const struct limoe_model *m) {
+    return (uint32_t)m->k->step_rows;
+}
+
 const char *limoe_model_fingerprint(const struct limoe_model *m) {
     return m->fingerprint;
 }

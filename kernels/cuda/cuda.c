@@ -37,6 +37,10 @@ static enum limoe_status sync(struct kernels *k, struct limoe_error *err) {
     self->error = cudaSuccess;
     if (error == cudaSuccess)
         return LIMOE_OK;
+    /* A kernel that went astray takes the process's context with it: nothing works from then on. */
+    if (cudaStreamSynchronize(self->stream) != cudaSuccess)
+        return limoe_fail(err, LIMOE_BROKEN, "the GPU failed for good: %s: %s (%s)", self->failed,
+                          cudaGetErrorString(error), cudaGetErrorName(error));
     if (error == cudaErrorMemoryAllocation)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory on the GPU: %s", self->failed);
     return limoe_fail(err, LIMOE_INTERNAL, "the GPU failed: %s: %s (%s)", self->failed,

@@ -110,7 +110,7 @@ enum limoe_status engine_start(const struct engine_options *options, struct engi
         engine_free(engine);
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an engine of %u ranks", ranks);
     }
-    replay_init(&engine->replay, options->step_tokens + 1); /* the probe has two items, whatever the budget */
+    replay_init(&engine->replay, 0);
     int code = pthread_create(&engine->thread, NULL, supervisor_main, engine);
     if (code) {
         engine_free(engine);

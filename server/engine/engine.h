@@ -30,7 +30,7 @@ struct engine;
 struct engine_options {
     const char *model; /* directory; outlives the engine, as do queue, metrics and log */
     struct limoe_options compute;
-    uint64_t step_tokens; /* budget of one step, at least 1 */
+    uint64_t step_tokens; /* budget of one step; 0: as the engine's device is best served */
     struct queue *queue;
     struct metrics *metrics;
     struct log *log;
@@ -50,6 +50,7 @@ struct engine_info {
     const char *backend;
     const char *fingerprint; /* limoe_model_fingerprint */
     uint32_t threads;        /* of rank 0 */
+    uint64_t step_tokens;    /* budget of one step */
     uint32_t ranks;
     int64_t created; /* Unix seconds when the model was first loaded */
 };

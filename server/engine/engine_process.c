@@ -38,8 +38,7 @@
 #include "observe/clock.h"
 #include "process/process.h"
 
-#define STEP_TOKENS_DEFAULT 2048
-#define PARTING_MS          2000 /* for ranks to take leave of each other */
+#define PARTING_MS 2000 /* for ranks to take leave of each other */
 
 struct engine_flags {
     const char *model;
@@ -53,6 +52,7 @@ struct engine_process {
     int fd;                    /* the front */
     struct limoe_ranks *ranks; /* NULL: one */
     struct limoe_model *model;
+    uint64_t step_tokens;
     struct frame_shape shape;
 
     struct inbox inbox;
@@ -145,6 +145,10 @@ static bool answer(struct engine_process *engine, const struct link *in) {
         .gate = routed ? engine->gate : NULL,
     };
     result.compute_ns = (uint64_t)(clock_now() - began);
+    if (result.status == LIMOE_BROKEN) { /* the front starts another, and sends the step again */
+        cli_complain("engine: %s", err.message);
+        return false;
+    }
     if (result.status != LIMOE_OK)
         memcpy(result.message, err.message, sizeof result.message);
 
@@ -196,7 +200,8 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
         return status;
     const struct limoe_info *model = limoe_model_info(engine->model);
     const struct frame_shape *shape = &engine->shape;
-    engine->shape = frame_shape(model, flags->step_tokens);
+    engine->step_tokens = flags->step_tokens ? flags->step_tokens : limoe_model_step_tokens(engine->model);
+    engine->shape = frame_shape(model, engine->step_tokens);
     size_t rows = (size_t)shape->layers * LIMOE_MODALITIES;
     engine->items = calloc(shape->items, sizeof *engine->items);
     engine->embeddings = calloc(shape->items * shape->embed, sizeof *engine->embeddings);
@@ -208,7 +213,7 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
     if (!engine->items || !engine->embeddings || !engine->load || !engine->entropy || !engine->rows_sent ||
         !engine->bytes_sent || !engine->exchange_ns)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
-                          (unsigned long long)flags->step_tokens);
+                          (unsigned long long)engine->step_tokens);
     inbox_expect(&engine->inbox, frame_longest_step(shape));
     return LIMOE_OK;
 }
@@ -229,6 +234,7 @@ static bool say_hello(struct engine_process *engine, const struct engine_flags *
         hello.model = *limoe_model_info(engine->model);
         hello.dtype = limoe_model_dtype(engine->model);
         hello.threads = limoe_model_threads(engine->model);
+        hello.step_tokens = engine->step_tokens;
         hello.rank = engine->ranks ? limoe_ranks_rank(engine->ranks) : 0;
         hello.ranks = engine->ranks ? limoe_ranks_count(engine->ranks) : 1;
         limoe_model_memory(engine->model, &hello.dense_bytes, &hello.expert_bytes, &hello.experts);
@@ -390,7 +396,8 @@ static const struct option_row table[] = {
      .least = 1,
      .most = UINT32_MAX,
      .metavar = "N",
-     .help = "most tokens computed in one step"},
+     .help = "most tokens computed in one step",
+     .fallback = "as many as fill the device"},
     {.name = "load",
      .only_flag = true,
      .kind = OPTION_STRING,
@@ -492,7 +499,7 @@ static int start(const struct engine_flags *flags) {
 }
 
 int cli_engine(int argc, char **argv) {
-    struct engine_flags flags = {.step_tokens = STEP_TOKENS_DEFAULT};
+    struct engine_flags flags = {0};
     struct arena *arena = arena_new();
     if (!arena) {
         cli_complain("engine: no memory");

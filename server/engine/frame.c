@@ -130,6 +130,7 @@ void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BY
     put_u64(&at, model->weight_bytes);
     put_u64(&at, hello->dense_bytes);
     put_u64(&at, hello->expert_bytes);
+    put_u64(&at, hello->step_tokens);
     put_u32(&at, hello->rank);
     put_u32(&at, hello->ranks);
     put_u32(&at, hello->experts);
@@ -169,6 +170,8 @@ static const char *wrong_number(const struct frame_hello *hello) {
         return "experts";
     if (!within(model->top_k, model->moe_layers > 0, MOST_TOP_K) || model->top_k > model->experts)
         return "top_k";
+    if (hello->step_tokens < 1 || hello->step_tokens > UINT32_MAX)
+        return "step_tokens";
     if (hello->rank >= hello->ranks)
         return "rank";
     for (uint32_t i = 0; i < model->moe_layers; i++)
@@ -199,6 +202,7 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
     model->weight_bytes = get_u64(&payload);
     out->dense_bytes = get_u64(&payload);
     out->expert_bytes = get_u64(&payload);
+    out->step_tokens = get_u64(&payload);
     out->rank = get_u32(&payload);
     out->ranks = get_u32(&payload);
     out->experts = get_u32(&payload);
@@ -211,7 +215,7 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
     model->name = out->name;
     model->moe_blocks = out->moe_blocks;
 
-    if (status > LIMOE_LOST || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
+    if (status > LIMOE_BROKEN || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
         return limoe_fail(err, LIMOE_CORRUPT, "a HELLO with status %u and strings that do not fit it",
                           status);
     out->status = (enum limoe_status)status;
@@ -438,7 +442,7 @@ enum limoe_status frame_get_result(const struct frame_shape *shape, const struct
     out->rows = get_u64(&payload);
     out->compute_ns = get_u64(&payload);
     bool ended = get_string(&payload, out->message, FRAME_MESSAGE_BYTES);
-    if (status > LIMOE_LOST || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
+    if (status > LIMOE_BROKEN || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
         return limoe_fail(err, LIMOE_CORRUPT, "a RESULT with status %u and a message that does not fit it",
                           status);
     out->status = (enum limoe_status)status;

@@ -82,12 +82,13 @@ struct frame_hello {
     uint32_t rank, ranks;               /* 0 of 1, where there is one */
     uint32_t experts;                   /* that this rank holds, over all layers */
     uint64_t dense_bytes, expert_bytes; /* of packed weights that it holds */
+    uint64_t step_tokens;               /* that a step may have, and a few more (frame_shape) */
     char backend[FRAME_WORD_BYTES], fingerprint[FRAME_WORD_BYTES];
     char note[FRAME_NOTE_BYTES]; /* for the log; "": nothing */
 };
 
 enum {
-    FRAME_HELLO_BYTES = 20 * 4 + 5 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 2 * FRAME_WORD_BYTES +
+    FRAME_HELLO_BYTES = 20 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 2 * FRAME_WORD_BYTES +
                         FRAME_NOTE_BYTES + FRAME_MESSAGE_BYTES,
 };
 

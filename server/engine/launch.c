@@ -14,15 +14,15 @@
 #include "cli/cli.h"
 #include "error.h"
 
-#define HWLOC "HWLOC_COMPONENTS"                /* how the machine's shape is found out */
-#define FILES "OMPI_MCA_orte_local_tmpdir_base" /* where mpirun and ranks on its host keep files */
+#define HWLOC     "HWLOC_COMPONENTS" /* how the machine's shape is found out */
+#define TEMPORARY "TMPDIR"
 
 enum { MOST_ARGUMENTS = 250 };
 
 /* ---- mpirun's files, in a directory of its own */
 
 static void files_path(pid_t mpirun, char path[PATH_MAX]) {
-    const char *base = getenv("TMPDIR");
+    const char *base = getenv(TEMPORARY);
     snprintf(path, PATH_MAX, "%s/limoe-job-%ld", base && *base == '/' ? base : "/tmp", (long)mpirun);
 }
 
@@ -145,8 +145,8 @@ static void set_environment(const char *token) {
     setenv("OMPI_MCA_odls_base_sigkill_timeout", "0", 0);
     char files[PATH_MAX];
     files_path(getpid(), files);
-    if (!getenv(FILES) && mkdir(files, 0700) == 0)
-        setenv(FILES, files, 1);
+    if (mkdir(files, 0700) == 0)
+        setenv(TEMPORARY, files, 1);
     setenv("OMPI_MCA_orte_leave_session_attached", "1", 0);
     setenv("OMPI_MCA_plm_rsh_num_concurrent", "1024", 0);
     setenv("OMPI_MCA_oob_tcp_keepalive_time", "10", 0);

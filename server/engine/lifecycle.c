@@ -93,7 +93,8 @@ static void set_arguments(const struct engine *engine, struct arguments *argumen
     else if (engine->kind == ENGINE_ONE && compute->device)
         add(arguments, "--device", compute->device);
     add(arguments, "--dtype", compute->dtype == LIMOE_DTYPE_AUTO ? "auto" : limoe_dtype_name(compute->dtype));
-    add(arguments, "--step-tokens", arguments->step_tokens);
+    if (options->step_tokens)
+        add(arguments, "--step-tokens", arguments->step_tokens);
     if (compute->threads)
         add(arguments, "--threads", arguments->threads);
     if (compute->load_file)
@@ -449,13 +450,17 @@ static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
         .backend = hello->backend,
         .fingerprint = hello->fingerprint,
         .threads = hello->threads,
+        .step_tokens = hello->step_tokens,
         .ranks = engine->crew.n,
         .created = (int64_t)time(NULL),
     };
-    const struct frame_shape shape = frame_shape(&hello->model, engine->options.step_tokens);
+    engine->options.step_tokens =
+        hello->step_tokens; /* also where it was left open: the others get the same */
+    replay_init(&engine->replay, hello->step_tokens + 1); /* the probe has two items, whatever the budget */
+    const struct frame_shape shape = frame_shape(&hello->model, hello->step_tokens);
     if (!transfer_init(&engine->transfer, &shape, engine->crew.n))
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
-                          (unsigned long long)engine->options.step_tokens);
+                          (unsigned long long)hello->step_tokens);
     engine->counters = metrics_set_model(engine->options.metrics, &hello->model);
     return LIMOE_OK;
 }

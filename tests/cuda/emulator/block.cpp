@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <cwchar>
 #include <link.h>
 #include <memory>
 #include <numeric>
@@ -60,10 +61,14 @@ uint32_t random_below(uint32_t n) {
 }
 
 void fill_garbage(void *p, size_t bytes) {
-    auto *to = (unsigned char *)p;
-    for (; bytes >= sizeof garbage; bytes -= sizeof garbage, to += sizeof garbage)
-        memcpy(to, &garbage, sizeof garbage);
-    memcpy(to, &garbage, bytes);
+    static_assert(sizeof(wchar_t) == sizeof garbage, "wmemset is the fastest way");
+    if ((uintptr_t)p % sizeof garbage == 0)
+        wmemset((wchar_t *)p, (wchar_t)garbage, bytes / sizeof garbage);
+    else
+        for (size_t i = 0; i + sizeof garbage <= bytes; i += sizeof garbage)
+            memcpy((unsigned char *)p + i, &garbage, sizeof garbage);
+    const size_t rest = bytes % sizeof garbage;
+    memcpy((unsigned char *)p + bytes - rest, &garbage, rest);
 }
 
 /* ---- choosing who runs ---- */
@@ -342,6 +347,7 @@ void run_kernel(const call &c, uint64_t number) {
     running.warps = (running.threads + warp_lanes - 1) / warp_lanes;
     blockDim = c.block;
     gridDim = c.grid;
+    catch_faults();
     lay_out_shared(c);
     std::vector<unsigned> order(blocks);
     std::iota(order.begin(), order.end(), 0u);

@@ -33,7 +33,7 @@ void set_error(communicator &c, ncclResult_t result, const std::string &why) {
 static bool run_on_stream(const communicator_ptr &c, const operation_ptr &o, bool captured) {
     std::lock_guard<std::mutex> guard(c->lock);
     if (c->stop)
-        return true;
+        return c->ended; /* nothing touches the buffers any more */
     if (o->state == operation::idle) {
         o->state = operation::begun;
         c->begun.push_back(o);
@@ -176,6 +176,10 @@ void communicator_stop(const communicator_ptr &c) {
     }
     wake_worker(*c);
     c->worker.join();
+    {
+        std::lock_guard<std::mutex> guard(c->lock);
+        c->ended = true;
+    }
     kick_streams();
     remove_traces(*c);
     for (const peer &p : c->peers)

@@ -79,6 +79,7 @@ struct communicator {
     std::deque<operation_ptr> begun; /* their streams have come to them */
     unsigned outstanding = 0;        /* operations on streams and not done; those of graphs are not counted */
     bool finalize = false, finalized = false;
+    bool ended = false;            /* so has the thread */
     std::atomic<bool> stop{false}; /* aborted or destroyed: nothing is waited for */
 };
 using communicator_ptr = std::shared_ptr<communicator>;

@@ -4,6 +4,7 @@
  *   LIMOE_EMULATED_DEVICES      how many devices there are (default 1)
  *   LIMOE_EMULATED_SM           80 or 90 (default), the compute capability
  *   LIMOE_EMULATED_MEMORY       bytes of memory of each device (default 4 GiB)
+ *   LIMOE_EMULATED_OPEN         1: the host may touch device memory (memory.cpp)
  *   LIMOE_EMULATED_SEED         of all random orders (default 1)
  *   LIMOE_EMULATED_LATE         1: nothing on a stream is done before someone waits for it (stream.cpp)
  *   LIMOE_EMULATED_FAIL_LAUNCH  n: the n-th kernel launched fails with cudaErrorIllegalAddress, and so does

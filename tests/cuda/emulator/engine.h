@@ -123,13 +123,17 @@ void mbarrier_check_usable(uint64_t *bar, const char *what);
 [[noreturn]] void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The function's name, from the symbol table of the file that holds it. */
 const char *function_name(const void *function);
+/* Tells the calling system thread's faults from others'. */
+void run_kernels_here();
+/* Called again and again, since others (test libraries) set handlers too. */
 void catch_faults();
 
 /* ---- settings from the environment (device.cpp) ---- */
 uint64_t setting(const char *name, uint64_t otherwise);
 
-/* ---- streams (stream.cpp) ---- */
-void describe_allocation(const void *p, char *text, size_t size);
+/* ---- memory (memory.cpp) ---- */
+/* What lies, or lay, at the address; false if nothing that the device has given. */
+bool describe_allocation(const void *p, char *text, size_t size);
 
 } // namespace emulator
 #endif

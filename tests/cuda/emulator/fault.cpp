@@ -114,30 +114,41 @@ static pthread_t kernels_thread;
 static struct sigaction before_segv, before_bus;
 
 static void on_fault(int number, siginfo_t *info, void *) {
+    char what[160];
     if (!running.kernel || !pthread_equal(pthread_self(), kernels_thread)) {
+        if (describe_allocation(info->si_addr, what, sizeof what))
+            die("the host touches device memory at %p, %s", info->si_addr, what);
         sigaction(number, number == SIGSEGV ? &before_segv : &before_bus, nullptr);
         return; /* the access is made again, and meets the handler that was there before */
     }
     if (fiber_guard_holds(info->si_addr))
         die("the thread needs more than %zu bytes of stack", stack_bytes);
-    char what[160];
     describe_allocation(info->si_addr, what, sizeof what);
     die("illegal address %p: %s", info->si_addr, what);
 }
 
+static void catch_one(int number, struct sigaction *before) {
+    struct sigaction action = {}, old;
+    action.sa_sigaction = on_fault;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    sigaction(number, &action, &old);
+    if (old.sa_sigaction != on_fault)
+        *before = old;
+}
+
 void catch_faults() {
+    catch_one(SIGSEGV, &before_segv);
+    catch_one(SIGBUS, &before_bus);
+}
+
+void run_kernels_here() {
     static unsigned char stack[64 * 1024];
     kernels_thread = pthread_self();
     stack_t alternate = {};
     alternate.ss_sp = stack;
     alternate.ss_size = sizeof stack;
     sigaltstack(&alternate, nullptr);
-    struct sigaction action = {};
-    action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGSEGV, &action, &before_segv);
-    sigaction(SIGBUS, &action, &before_bus);
 }
 
 } // namespace emulator

@@ -32,6 +32,7 @@ static std::mutex lock;
 static std::map<uintptr_t, allocation> allocations;
 static std::deque<forgotten> freed;
 static size_t used;
+static bool opened; /* device memory may be touched */
 
 constexpr size_t granule = 256, most_freed = 4096;
 
@@ -56,6 +57,27 @@ memory kind_of(const void *p, size_t bytes) {
     return a->second.kind;
 }
 
+static void protect(const allocation &a, int protection) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (mprotect(a.mapped + page, a.mapped_bytes - 2 * page, protection))
+        die("no more can be mapped");
+}
+
+static bool is_closed(memory kind) {
+    return kind == memory::device && !opened && !setting("LIMOE_EMULATED_OPEN", 0);
+}
+
+void open_device_memory(bool open) {
+    std::lock_guard<std::mutex> guard(lock);
+    if (opened == open || setting("LIMOE_EMULATED_OPEN", 0))
+        return;
+    opened = open;
+    catch_faults();
+    for (const auto &a : allocations)
+        if (a.second.kind == memory::device)
+            protect(a.second, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+
 static void *map_between_guards(size_t bytes, memory kind) {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = round_up(bytes, page) + 2 * page;
     void *p = mmap(nullptr, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -69,6 +91,8 @@ static void *map_between_guards(size_t bytes, memory kind) {
     unsigned char *at = mapped + whole - page - round_up(bytes, granule);
     fill_garbage(mapped + page, whole - 2 * page);
     allocations[(uintptr_t)at] = {bytes, kind, mapped, whole};
+    if (is_closed(kind))
+        protect(allocations[(uintptr_t)at], PROT_NONE);
     return at;
 }
 
@@ -100,6 +124,8 @@ static bool release(void *p, memory kind) {
     const auto a = allocations.find((uintptr_t)p);
     if (a == allocations.end() || a->second.kind != kind || !a->second.mapped)
         return false;
+    if (is_closed(kind))
+        protect(a->second, PROT_READ);
     check_surroundings((const unsigned char *)p, a->second);
     mmap(a->second.mapped, a->second.mapped_bytes, PROT_NONE,
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
@@ -139,19 +165,19 @@ bool is_pageable(uint64_t address) {
 }
 
 /* For a message: takes no lock, since it is called where the holder of it may have stopped. */
-void describe_allocation(const void *p, char *text, size_t size) {
+bool describe_allocation(const void *p, char *text, size_t size) {
     const auto address = (uintptr_t)p;
     for (const auto &a : allocations)
         if (a.second.mapped && p >= (void *)a.second.mapped &&
             p < (void *)(a.second.mapped + a.second.mapped_bytes)) {
             const long long offset = (long long)(address - a.first);
             snprintf(text, size, "byte %lld of an allocation of %zu bytes", offset, a.second.bytes);
-            return;
+            return true;
         }
     for (const forgotten &f : freed)
         if (p >= (void *)f.at && p < (void *)(f.at + f.bytes)) {
             snprintf(text, size, "memory that was freed");
-            return;
+            return true;
         }
     if (p >= (void *)running.dynamic_end && address < (uintptr_t)running.dynamic_end + 65536)
         snprintf(text, size, "byte %lld of %lld bytes of dynamic shared memory",
@@ -159,6 +185,7 @@ void describe_allocation(const void *p, char *text, size_t size) {
                  (long long)(running.dynamic_end - running.dynamic));
     else
         snprintf(text, size, "no allocation");
+    return false;
 }
 
 } // namespace emulator

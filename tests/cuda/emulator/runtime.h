@@ -32,6 +32,8 @@ memory kind_of(const void *p, size_t bytes);
 void *device_alloc(size_t bytes);
 /* False: no such allocation. Dies if what lies around it was written. */
 bool device_free(void *p);
+/* Lets the process touch device memory, while there is work, or forbids it. */
+void open_device_memory(bool open);
 /* Ordinary memory of the host that is mapped: not for kernels. */
 bool is_pageable(uint64_t address);
 

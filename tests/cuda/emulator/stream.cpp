@@ -53,6 +53,7 @@ static int64_t now() {
 static bool do_front(state &s, CUstream_st *stream, std::unique_lock<std::mutex> &held) {
     const task &run = stream->items.front().run; /* stays where it is while others are queued behind it */
     held.unlock();
+    open_device_memory(true);
     const bool finished = run();
     held.lock();
     if (!finished)
@@ -64,12 +65,15 @@ static bool do_front(state &s, CUstream_st *stream, std::unique_lock<std::mutex>
         s.streams.remove(stream);
         delete stream;
     }
+    if (std::all_of(s.streams.begin(), s.streams.end(),
+                    [](const CUstream_st *other) { return other->items.empty(); }))
+        open_device_memory(false);
     s.done.notify_all();
     return true;
 }
 
 [[noreturn]] static void work(state &s) {
-    catch_faults();
+    run_kernels_here();
     std::unique_lock<std::mutex> held(s.lock);
     bool idle = false;
     for (size_t stuck = 0;;) {
@@ -105,6 +109,7 @@ state &the() {
         s->random = setting("LIMOE_EMULATED_SEED", 1);
         s->streams.push_back(new CUstream_st{true, false, {}, std::make_shared<mark>(), nullptr, {}});
         s->streams.front()->last->done = true;
+        catch_faults();
         std::thread(work, std::ref(*s)).detach();
     }
     return *s;

@@ -140,6 +140,56 @@ static void memory_is_checked(void **) {
     cudaFree(p);
 }
 
+static void hosts_may_not_touch_device_memory(void **) {
+    assert_dies(
+        [] {
+            setenv("LIMOE_EMULATED_OPEN", "0", 1);
+            int *p = device<int>(64);
+            run(fill, 1, 64, 0, p, 1);
+            p[3] = 1;
+        },
+        "the host touches device memory");
+    assert_dies(
+        [] {
+            setenv("LIMOE_EMULATED_OPEN", "0", 1);
+            device<int>(64)[5] = 1;
+        },
+        "byte 20 of an allocation of 256 bytes");
+    assert_holds_with("LIMOE_EMULATED_OPEN", "0", [] {
+        int *p = device<int>(64), host[64];
+        run(fill, 1, 64, 0, p, 1);
+        return cudaMemcpy(host, p, 256, cudaMemcpyDeviceToHost) == cudaSuccess && all_are(host, 1) &&
+               cudaFree(p) == cudaSuccess;
+    });
+}
+
+struct padded {
+    int *p;
+    float x; /* and four bytes that nobody sets */
+};
+
+static __global__ void fill_padded(padded arguments) {
+    arguments.p[threadIdx.x] = arguments.x > 0;
+}
+
+static void structures_may_hold_anything_but_addresses_of_the_host(void **) {
+    static int ordinary[64];
+    padded arguments;
+    const auto half = (uint32_t)((uint64_t)(uintptr_t)ordinary >> 32);
+    memset(&arguments, 0, sizeof arguments);
+    memcpy((char *)&arguments + 12, &half, sizeof half);
+    arguments.p = device<int>(64);
+    arguments.x = __uint_as_float((uint32_t)(uintptr_t)ordinary);
+    run(fill_padded, 1, 64, 0, arguments);
+    cudaFree(arguments.p);
+    assert_dies(
+        [] {
+            padded wrong = {ordinary, 1.0f};
+            run(fill_padded, 1, 64, 0, wrong);
+        },
+        "is given the address");
+}
+
 static void pinned_memory_is_the_kernels_too(void **) {
     int *pinned = nullptr, registered[64];
     assert_int_equal(cudaHostAlloc((void **)&pinned, 256, cudaHostAllocMapped), cudaSuccess);
@@ -363,6 +413,8 @@ int main(void) {
         cmocka_unit_test(the_headers_are_c),
         cmocka_unit_test(memory_is_garbage_aligned_and_limited),
         cmocka_unit_test(memory_is_checked),
+        cmocka_unit_test(hosts_may_not_touch_device_memory),
+        cmocka_unit_test(structures_may_hold_anything_but_addresses_of_the_host),
         cmocka_unit_test(pinned_memory_is_the_kernels_too),
         cmocka_unit_test(rectangles_are_copied),
         cmocka_unit_test(launches_are_checked),

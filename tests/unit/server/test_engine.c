@@ -265,6 +265,11 @@ void limoe_model_memory(const struct limoe_model *model, uint64_t *dense_bytes, 
     *expert_bytes = 100 + the_ranks.rank;
     *experts_held = 10 + the_ranks.rank;
 }
+uint32_t limoe_model_step_tokens(const struct limoe_model *model) {
+    (void)model;
+    return 2048;
+}
+
 uint32_t limoe_model_threads(const struct limoe_model *model) {
     (void)model;
     return 1;
@@ -372,6 +377,7 @@ static void send_hello(void) {
     struct frame_hello hello = {.model = shape,
                                 .dtype = LIMOE_FLOAT32,
                                 .threads = 1,
+                                .step_tokens = 1024,
                                 .ranks = 1,
                                 .backend = "made-up",
                                 .fingerprint = "0123456789abcdef0123456789abcdef"};
@@ -452,7 +458,7 @@ static void visit(const char *address) {
 /* What a killed mpirun leaves behind. */
 static void keep_files(void) {
     char name[128];
-    snprintf(name, sizeof name, "%s/ompi.host.0", getenv("OMPI_MCA_orte_local_tmpdir_base"));
+    snprintf(name, sizeof name, "%s/ompi.host.0", getenv("TMPDIR"));
     if (mkdir(name, 0700) != 0 || symlink("/etc/passwd", strcat(name, "/file")) != 0)
         _exit(5);
 }

@@ -90,6 +90,7 @@ static struct frame_hello hello(void) {
     return (struct frame_hello){.model = model,
                                 .dtype = LIMOE_BFLOAT16,
                                 .threads = 5,
+                                .step_tokens = 2048,
                                 .ranks = 1,
                                 .backend = "cpu-amx",
                                 .fingerprint = "0123",
@@ -114,6 +115,7 @@ static void test_hello(void **state) {
     assert_string_equal(out.note, "it is the CPU");
     assert_int_equal(out.dtype, LIMOE_BFLOAT16);
     assert_int_equal(out.threads, 5);
+    assert_int_equal(out.step_tokens, 2048);
     assert_true(out.model.logit_scale == 2.5F);
     out.model.name = model.name; /* all else is as it was */
     out.model.moe_blocks = model.moe_blocks;
