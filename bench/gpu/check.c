@@ -17,8 +17,8 @@ double check_act_limit(const struct check *c) {
 
 static const struct size sizes[] = {
     {"B/16", 768, 12, 3072, 224, 16}, {"L/16", 1024, 16, 4096, 224, 16}, {"H/14", 1280, 16, 5120, 224, 14}};
-/* Heads of 24 and 16, widths that no tile divides; and heads that only the plain kernel takes. */
-static const struct size tiny[] = {{"tiny", 96, 4, 160, 32, 8}, {"odd", 60, 3, 76, 24, 8}};
+/* Heads of 32, widths that no tile divides; and heads that only the plain kernel takes. */
+static const struct size tiny[] = {{"tiny", 96, 3, 160, 32, 8}, {"odd", 60, 3, 76, 24, 8}};
 
 static void check_size(struct check *c, const struct size *s, bool thorough) {
     static const uint32_t experts[] = {32, 8, 64};

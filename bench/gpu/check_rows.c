@@ -64,7 +64,7 @@ static uint32_t make_sequences(struct check *c, uint32_t start[SEQUENCES + 1]) {
     static const uint32_t lengths[SEQUENCES] = {196, 1, 16, 64, 65, 256, 7, 127, 3};
     start[0] = 0;
     for (int i = 0; i < SEQUENCES; i++)
-        start[i + 1] = start[i] + (c->setting->tiny ? (lengths[i] + 3) / 4 : lengths[i]);
+        start[i + 1] = start[i] + (c->setting->tiny ? (lengths[i] + 1) / 2 : lengths[i]);
     return start[SEQUENCES];
 }
 
