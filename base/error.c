@@ -26,6 +26,10 @@ const char *limoe_status_name(enum limoe_status status) {
         return "no_memory";
     case LIMOE_INTERNAL:
         return "internal";
+    case LIMOE_LOST:
+        return "lost";
+    case LIMOE_BROKEN:
+        return "broken";
     }
     return "unknown";
 }

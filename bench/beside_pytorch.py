@@ -4,10 +4,14 @@ The engine is timed before and after PyTorch, so that a machine whose speed drif
 of eager and compiled, grouped and dense experts, for each dtype. Run it with the Python of train/requirements.txt:
 
     python bench/beside_pytorch.py --build build --model models/pictograms --threads 2
+    python bench/beside_pytorch.py --device cuda --dtype bfloat16 --mode eager graphs --moe grouped_mm --model DIR
+
+With --report FILE each ratio is appended to it as a JSON object a line, held to --target.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,27 +22,50 @@ ROOT = Path(__file__).resolve().parent.parent
 def engine(args, dtype: str, batch: int) -> float:
     """Median milliseconds of one call."""
     command = [args.build / "bench/model", "--model", args.model, "--dtype", dtype, "--threads", str(args.threads)]
-    command += ["--batch", str(batch), "--seconds", str(args.seconds)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["median_ms"]
+    command += ["--batch", str(batch), "--seconds", str(args.seconds), "--device", args.device]
+    libraries = filter(None, [str(args.build / "lib"), os.environ.get("LD_LIBRARY_PATH")])  # of scripts/gpu-check
+    environment = {"LIMOE_MODULES": str(args.build), **os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
+    run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return json.loads(run.stdout)["median_ms"]
 
 
 def pytorch(args) -> list[dict]:
     command = [sys.executable, ROOT / "train/peer.py", "--model", args.model, "--threads", str(args.threads)]
-    command += ["--seconds", str(args.seconds), "--batch", *map(str, args.batch)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["variants"]
+    command += ["--seconds", str(args.seconds), "--batch", *map(str, args.batch), "--dtype", *args.dtype]
+    command += ["--device", args.device]
+    command += ["--mode", *args.mode] if args.mode else []
+    command += ["--moe", *args.moe] if args.moe else []
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)["variants"]
+
+
+def record(args, batch: int, ratio: float, best: dict) -> None:
+    """One line, as the programs in bench/gpu have theirs."""
+    verdict = "PASS" if ratio >= args.target else "MISSED"
+    name = f"{args.model.name}, batch {batch}, beside PyTorch"
+    detail = f"{ratio:.2f} times as fast as its best ({best['mode']}, {best['moe']}, {best['median_ms']:.3f} ms)"
+    print(f"{verdict:8} {'model':8} {name:56} {detail}")
+    line = {"part": "model", "verdict": verdict, "name": name, "detail": detail, "value": ratio, "target": args.target}
+    with args.report.open("a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build")
     parser.add_argument("--model", type=Path, default=ROOT / "models/pictograms")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--mode", nargs="+", help="of PyTorch, as train/peer.py has them")
+    parser.add_argument("--moe", nargs="+", help="of PyTorch, as train/peer.py has them")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 64])
     parser.add_argument("--seconds", type=float, default=3, help="of timing for each variant")
+    parser.add_argument("--report", type=Path)
+    parser.add_argument("--target", type=float, default=2, help="ratio that a reported batch should reach")
     args = parser.parse_args()
+    args.build = args.build.resolve()
 
-    dtypes = ("float32", "bfloat16")
-    cells = [(batch, dtype) for batch in args.batch for dtype in dtypes]
+    cells = [(batch, dtype) for batch in args.batch for dtype in args.dtype]
     before = {cell: engine(args, cell[1], cell[0]) for cell in cells}
     variants = pytorch(args)
     after = {cell: engine(args, cell[1], cell[0]) for cell in cells}
@@ -55,8 +82,11 @@ def main() -> None:
         )
     for batch in args.batch:
         mine = (before[batch, "bfloat16"] + after[batch, "bfloat16"]) / 2
-        best = min(v["median_ms"] for v in variants if v["batch"] == batch)
-        print(f"batch {batch}: bfloat16 is {best / mine:.2f} times as fast as PyTorch's best of all variants")
+        best = min((v for v in variants if v["batch"] == batch), key=lambda v: v["median_ms"])
+        ratio = best["median_ms"] / mine
+        print(f"batch {batch}: bfloat16 is {ratio:.2f} times as fast as PyTorch's best of all variants")
+        if args.report:
+            record(args, batch, ratio, best)
 
 
 if __name__ == "__main__":

@@ -94,14 +94,12 @@ static void bench_linear(struct kernels *k) {
 struct attention {
     struct kernels *k;
     void *qkv, *out;
-    uint32_t *start;
-    size_t n;
     uint32_t width, heads;
 };
 
 static void run_attention(void *context) {
     struct attention *a = context;
-    a->k->ops->attention(a->k, a->qkv, a->start, a->n, a->width, a->heads, NULL, a->out);
+    a->k->ops->attention(a->k, a->qkv, a->width, a->heads, NULL, a->out);
 }
 
 static void bench_attention(struct kernels *k) {
@@ -115,8 +113,9 @@ static void bench_attention(struct kernels *k) {
         uint32_t start[65];
         for (uint32_t s = 0; s <= n; s++)
             start[s] = s * length;
-        struct attention a = {
-            k, act_noise(k, rows * 3 * width), act_noise(k, rows * width), start, n, width, cases[i].heads};
+        struct attention a = {k, act_noise(k, rows * 3 * width), act_noise(k, rows * width), width,
+                              cases[i].heads};
+        k->ops->sequences(k, start, n);
         double t = median_seconds(run_attention, &a, 0.1);
         printf("  %2u sequences of %3u, width %3u, %2u heads %9.1f %9.1f\n", n, length, width, cases[i].heads,
                t * 1e6, 4e-9 * (double)rows * length * width / t);
@@ -150,11 +149,12 @@ static void run_tower(void *context) {
     struct kernels *k = t->k;
     const struct kernels_ops *o = k->ops;
     size_t rows = t->images * TOKENS;
+    o->sequences(k, t->start, t->images);
     for (int i = 0; i < BLOCKS; i++) {
         struct block *b = &t->block[i];
         o->layernorm(k, t->x, t->weight, t->bias, 1e-6f, rows, WIDTH, t->norm, NULL);
         o->linear(k, b->qkv, t->norm, rows, KERNELS_STORE, t->qkv);
-        o->attention(k, t->qkv, t->start, t->images, WIDTH, HEADS, NULL, t->mixed);
+        o->attention(k, t->qkv, WIDTH, HEADS, NULL, t->mixed);
         o->linear(k, b->out, t->mixed, rows, KERNELS_ADD_F32, t->x);
         o->layernorm(k, t->x, t->weight, t->bias, 1e-6f, rows, WIDTH, t->norm,
                      b->router ? t->norm_f32 : NULL);

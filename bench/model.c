@@ -1,96 +1,26 @@
 /* model.c - how long a model takes for a batch of pictures, once it is open.
  *
- *     bench/model --model DIR [--dtype float32|bfloat16] [--threads N] [--batch N] [--seconds S] [--observe]
+ *     bench/model --model DIR [--device D] [--dtype float32|bfloat16] [--threads N] [--batch N] [--seconds S]
+ *                 [--observe]
  *
- * Prints one JSON object: the median and the 90th percentile of single calls made within --seconds, in
- * milliseconds, and pictures per second at the median. Pictures are noise and differ from call to call, as in
- * train/peer.py, which times the same model in PyTorch. With --observe every second call asks for the
- * experts' load and the gates' entropy, as a server does; "observed_ratio" is the median of those calls to
- * the others'.
+ * Prints one JSON object: milliseconds that opening took, the median and the 90th percentile of single calls
+ * made within --seconds, in milliseconds, and pictures per second at the median. Pictures are noise and
+ * differ from call to call, as in train/peer.py, which times the same model in PyTorch. With --observe every
+ * second call asks for the experts' load and the gates' entropy, as a server does; "observed_ratio" is the
+ * median of those calls to the others'.
  */
-#include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "arguments.h"
 #include "limoe.h"
 #include "timing.h"
 
 enum { MAX_CALLS = 1 << 20, WARM_UP = 20, SETS = 7 }; /* SETS is odd: each kind of call meets each set */
 
-struct arguments {
-    const char *model;
-    struct limoe_options options;
-    size_t batch;
-    double seconds;
-    bool observe;
-};
-
 static int usage(void) {
-    fputs(
-        "usage: bench/model --model DIR [--dtype float32|bfloat16] [--threads N] [--batch N] [--seconds S]\n"
-        "                   [--observe]\n",
-        stderr);
+    fputs("usage: bench/model " ARGUMENTS_USAGE " [--observe]\n", stderr);
     return 2;
-}
-
-static bool read_number(const char *text, double min, double max, double *out) {
-    char *end;
-    errno = 0;
-    *out = strtod(text, &end);
-    return end != text && *end == '\0' && errno == 0 && *out >= min && *out <= max;
-}
-
-static bool read_dtype(const char *text, enum limoe_dtype *out) {
-    *out = strcmp(text, "float32") == 0    ? LIMOE_FLOAT32
-           : strcmp(text, "bfloat16") == 0 ? LIMOE_BFLOAT16
-                                           : LIMOE_DTYPE_AUTO;
-    return *out != LIMOE_DTYPE_AUTO;
-}
-
-static bool read_arguments(int argc, char **argv, struct arguments *a) {
-    static const struct option known[] = {{"model", required_argument, NULL, 'm'},
-                                          {"dtype", required_argument, NULL, 'd'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"batch", required_argument, NULL, 'b'},
-                                          {"seconds", required_argument, NULL, 's'},
-                                          {"observe", no_argument, NULL, 'o'},
-                                          {0}};
-    *a = (struct arguments){.batch = 1, .seconds = 5};
-    int option;
-    double number;
-    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        switch (option) {
-        case 'm':
-            a->model = optarg;
-            break;
-        case 'd':
-            if (!read_dtype(optarg, &a->options.dtype))
-                return false;
-            break;
-        case 't':
-            if (!read_number(optarg, 1, 1024, &number))
-                return false;
-            a->options.threads = (uint32_t)number;
-            break;
-        case 'b':
-            if (!read_number(optarg, 1, 4096, &number))
-                return false;
-            a->batch = (size_t)number;
-            break;
-        case 's':
-            if (!read_number(optarg, 0.1, 3600, &a->seconds))
-                return false;
-            break;
-        case 'o':
-            a->observe = true;
-            break;
-        default:
-            return false;
-        }
-    }
-    return a->model && optind == argc;
 }
 
 /* n pictures of noise in one allocation, which items[0].pixels names. */
@@ -125,7 +55,7 @@ static enum limoe_status measure(struct limoe_model *model, const struct argumen
                                  struct samples *observed, struct limoe_error *err) {
     double end = 0;
     for (size_t i = 0; i <= WARM_UP || (plain->calls < MAX_CALLS && now() < end); i++) {
-        bool observe = a->observe && i % 2;
+        bool observe = a->flag && i % 2;
         struct samples *to = observe ? observed : plain;
         double start = now();
         enum limoe_status status = limoe_model_embed(model, items + i % SETS * a->batch, a->batch, embeddings,
@@ -140,30 +70,32 @@ static enum limoe_status measure(struct limoe_model *model, const struct argumen
     return LIMOE_OK;
 }
 
-static void report(const struct limoe_model *model, const struct arguments *a, struct samples *plain,
-                   struct samples *observed) {
+static void report(const struct limoe_model *model, const struct arguments *a, double open_ms,
+                   struct samples *plain, struct samples *observed) {
     double median = percentile(plain, 50);
     printf("{\"model\": \"%s\", \"backend\": \"%s\", \"dtype\": \"%s\", \"threads\": %u, \"batch\": %zu, "
-           "\"calls\": %zu, \"median_ms\": %.4f, \"p90_ms\": %.4f, \"images_per_s\": %.1f",
+           "\"open_ms\": %.1f, \"calls\": %zu, \"median_ms\": %.4f, \"p90_ms\": %.4f, \"images_per_s\": %.1f",
            limoe_model_info(model)->name, limoe_model_backend(model),
-           limoe_dtype_name(limoe_model_dtype(model)), limoe_model_threads(model), a->batch, plain->calls,
-           median, percentile(plain, 90), 1e3 * (double)a->batch / median);
+           limoe_dtype_name(limoe_model_dtype(model)), limoe_model_threads(model), a->batch, open_ms,
+           plain->calls, median, percentile(plain, 90), 1e3 * (double)a->batch / median);
     if (observed->calls)
         printf(", \"observed_ratio\": %.4f", percentile(observed, 50) / median);
     puts("}");
 }
 
 int main(int argc, char **argv) {
-    struct arguments a;
+    struct arguments a = {.batch = 1, .seconds = 5};
     struct limoe_error err;
     struct limoe_model *model = NULL;
     int exit_status = 1;
-    if (!read_arguments(argc, argv, &a))
+    if (!arguments_read(argc, argv, "observe", &a))
         return usage();
+    const double start = now();
     if (limoe_model_open(a.model, &a.options, &model, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
+    const double open_ms = (now() - start) * 1e3;
     struct limoe_item *items = calloc(SETS * a.batch, sizeof *items);
     float *embeddings = calloc(a.batch * limoe_model_info(model)->embed, sizeof *embeddings);
     const struct limoe_info *info = limoe_model_info(model);
@@ -178,7 +110,7 @@ int main(int argc, char **argv) {
     else if (measure(model, &a, items, embeddings, &routing, &plain, &observed, &err))
         fprintf(stderr, "%s\n", err.message);
     else {
-        report(model, &a, &plain, &observed);
+        report(model, &a, open_ms, &plain, &observed);
         exit_status = 0;
     }
     if (items)

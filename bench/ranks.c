@@ -1,6 +1,7 @@
 /* ranks.c - how long a step takes on several ranks, and how much of it is exchange.
  *
- *     mpirun -n N bench/ranks --model DIR [--dtype float32|bfloat16] [--threads N] [--batch N] [--seconds S]
+ *     mpirun -n N bench/ranks --model DIR [--device D] [--dtype float32|bfloat16] [--threads N] [--batch N]
+ *                             [--seconds S]
  *     bench/ranks --local …          on one rank, without MPI
  *
  * The batch is that of all ranks together, divided evenly; threads are each rank's. Ranks begin each call
@@ -8,82 +9,20 @@
  * time, in milliseconds; pictures per second at that; of the same rank's time, the share that was exchange,
  * waiting for other ranks included; and the bytes that all ranks sent in one call. Pictures are noise.
  */
-#include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "arguments.h"
 #include "exchange.h"
 #include "limoe.h"
 #include "timing.h"
 
 enum { MAX_CALLS = 1 << 18, WARM_UP = 10 };
 
-struct arguments {
-    const char *model, *kind;
-    struct limoe_options options;
-    size_t batch;
-    double seconds;
-};
-
 static int usage(void) {
-    fputs("usage: mpirun -n N bench/ranks --model DIR [--dtype float32|bfloat16] [--threads N] [--batch N]\n"
-          "                               [--seconds S] [--local]\n",
-          stderr);
+    fputs("usage: mpirun -n N bench/ranks " ARGUMENTS_USAGE " [--local]\n", stderr);
     return 2;
-}
-
-static bool read_number(const char *text, double min, double max, double *out) {
-    char *end;
-    errno = 0;
-    *out = strtod(text, &end);
-    return end != text && *end == '\0' && errno == 0 && *out >= min && *out <= max;
-}
-
-static bool read_arguments(int argc, char **argv, struct arguments *a) {
-    static const struct option known[] = {{"model", required_argument, NULL, 'm'},
-                                          {"dtype", required_argument, NULL, 'd'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"batch", required_argument, NULL, 'b'},
-                                          {"seconds", required_argument, NULL, 's'},
-                                          {"local", no_argument, NULL, 'l'},
-                                          {0}};
-    *a = (struct arguments){.kind = "mpi", .batch = 32, .seconds = 5, .options.threads = 1};
-    int option;
-    double number;
-    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        switch (option) {
-        case 'm':
-            a->model = optarg;
-            break;
-        case 'd':
-            a->options.dtype = strcmp(optarg, "float32") == 0 ? LIMOE_FLOAT32 : LIMOE_BFLOAT16;
-            if (strcmp(optarg, limoe_dtype_name(a->options.dtype)) != 0)
-                return false;
-            break;
-        case 't':
-            if (!read_number(optarg, 1, 1024, &number))
-                return false;
-            a->options.threads = (uint32_t)number;
-            break;
-        case 'b':
-            if (!read_number(optarg, 1, 4096, &number))
-                return false;
-            a->batch = (size_t)number;
-            break;
-        case 's':
-            if (!read_number(optarg, 0.1, 3600, &a->seconds))
-                return false;
-            break;
-        case 'l':
-            a->kind = "local";
-            break;
-        default:
-            return false;
-        }
-    }
-    return a->model && optind == argc;
 }
 
 /* One rank's calls, and what it needs for them. */
@@ -127,7 +66,7 @@ static enum limoe_status measure(struct run *r, double seconds, struct limoe_err
     double end = now() + 3600;
     for (size_t i = 0;; i++) {
         uint64_t stop = i >= WARM_UP + MAX_CALLS || now() > end;
-        r->x->ops->largest(r->x, &stop, 1);
+        r->x->ops->largest(r->x, &stop, 1, NULL);
         if (stop)
             break;
         memset(r->ns, 0, info->moe_layers * sizeof *r->ns);
@@ -142,7 +81,7 @@ static enum limoe_status measure(struct run *r, double seconds, struct limoe_err
         if (i < WARM_UP)
             continue;
         uint64_t slowest = took;
-        r->x->ops->largest(r->x, &slowest, 1);
+        r->x->ops->largest(r->x, &slowest, 1, NULL);
         r->ms[r->calls++] = (double)slowest * 1e-6;
         r->step_ns += took;
         for (uint32_t layer = 0; layer < info->moe_layers; layer++) {
@@ -159,7 +98,7 @@ static bool report(struct run *r, const struct arguments *a) {
     double share = 0;
     if (!all)
         return false;
-    r->x->ops->gather(r->x, mine, sizeof mine, all);
+    r->x->ops->gather(r->x, mine, sizeof mine, all, NULL);
     for (uint32_t i = 0; i < r->x->ranks; i++) {
         const double of = (double)all[3 * i + 1] / (double)all[3 * i];
         share = i == 0 || of > share ? of : share;
@@ -180,13 +119,13 @@ static bool report(struct run *r, const struct arguments *a) {
 }
 
 int main(int argc, char **argv) {
-    struct arguments a;
+    struct arguments a = {.batch = 32, .seconds = 5, .options.threads = 1};
     struct limoe_error err;
     struct run r = {0};
     int exit_status = 1;
-    if (!read_arguments(argc, argv, &a))
+    if (!arguments_read(argc, argv, "local", &a))
         return usage();
-    if (limoe_ranks_open(a.kind, &a.options.ranks, &err) ||
+    if (limoe_ranks_open(a.flag ? "local" : "mpi", &a.options.ranks, &err) ||
         limoe_model_open(a.model, &a.options, &r.model, &err)) {
         fprintf(stderr, "%s\n", err.message);
         goto out;

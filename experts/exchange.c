@@ -1,20 +1,15 @@
-/* exchange.c - one rank, and finding the module for more. A limoe_ranks owns its exchange. */
+/* exchange.c - one rank, and the module for more. A limoe_ranks owns its exchange. */
 #include "exchange.h"
 
-#include <ctype.h>
-#include <dlfcn.h>
-#include <limits.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "device.h"
 #include "error.h"
+#include "module.h"
 
 struct limoe_ranks {
     const struct exchange *exchange;
-    void *module; /* NULL: local */
 };
 
 /* ---- one rank ---- */
@@ -23,15 +18,21 @@ static void local_close(const struct exchange *x) {
     (void)x;
 }
 
-static void local_gather(const struct exchange *x, const void *mine, size_t bytes, void *all) {
+static enum limoe_status local_gather(const struct exchange *x, const void *mine, size_t bytes, void *all,
+                                      struct limoe_error *err) {
     (void)x;
+    (void)err;
     memcpy(all, mine, bytes);
+    return LIMOE_OK;
 }
 
-static void local_largest(const struct exchange *x, uint64_t *value, size_t n) {
+static enum limoe_status local_largest(const struct exchange *x, uint64_t *value, size_t n,
+                                       struct limoe_error *err) {
     (void)x;
     (void)value;
     (void)n;
+    (void)err;
+    return LIMOE_OK;
 }
 
 const struct exchange *exchange_local(void) {
@@ -47,74 +48,93 @@ const struct exchange *exchange_of(const struct limoe_ranks *ranks) {
 
 /* ---- modules ---- */
 
-/* A kind becomes part of a file's name. */
-static bool is_word(const char *kind) {
-    size_t n = 0;
-    while (islower((unsigned char)kind[n]))
-        n++;
-    return n > 0 && n <= 16 && kind[n] == '\0';
-}
-
-static enum limoe_status module_path(const char *kind, char path[PATH_MAX], struct limoe_error *err) {
-    char program[PATH_MAX];
-    const char *dir = getenv("LIMOE_MODULES");
-    if (!dir || !*dir) {
-        const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-        if (n < 0)
-            return limoe_fail(err, LIMOE_IO, "cannot tell where this program lies: %m");
-        program[n] = '\0';
-        *strrchr(program, '/') = '\0';
-        dir = program;
-    }
-    const int n = snprintf(path, PATH_MAX, "%s/limoe-%s.so", dir, kind);
-    return n < PATH_MAX
-               ? LIMOE_OK
-               : limoe_fail(err, LIMOE_INVALID, "LIMOE_MODULES is %zu bytes; it is too long", strlen(dir));
-}
-
-/* RTLD_GLOBAL: MPI loads modules of its own, which look for its symbols among the program's. NODELETE: it
- * leaves behind handlers that must not lose their code. */
-static enum limoe_status open_module(const char *kind, struct limoe_ranks *r, struct limoe_error *err) {
-    char path[PATH_MAX];
-    enum limoe_status status = module_path(kind, path, err);
-    if (status)
-        return status;
-    if (access(path, F_OK) != 0)
-        return limoe_fail(err, LIMOE_UNSUPPORTED,
-                          "ranks of kind \"%s\" need %.300s, which is not there; LIMOE_MODULES may name "
-                          "another directory",
-                          kind, path);
-    r->module = dlopen(path, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
-    if (!r->module)
-        return limoe_fail(err, LIMOE_UNSUPPORTED, "cannot load the module for ranks of kind \"%s\": %.400s",
-                          kind, dlerror());
-    const struct exchange_module *module = dlsym(r->module, EXCHANGE_MODULE);
-    if (!module || module->version != EXCHANGE_VERSION)
-        return limoe_fail(err, LIMOE_UNSUPPORTED, "%.300s is not of this version of limoe", path);
-    return module->open(&r->exchange, err);
+/* NULL: LIMOE_UNSUPPORTED, with a message. */
+static const struct exchange_module *load(const char *kind, struct limoe_error *err) {
+    struct limoe_error why;
+    const void *found;
+    if (module_load(kind, EXCHANGE_MODULE, EXCHANGE_VERSION, &found, &why) == LIMOE_OK)
+        return found;
+    if (why.status == LIMOE_INVALID)
+        limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%.40s\"; accepted: local, mpi, nccl", kind);
+    else
+        limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%s\": %.450s", kind, why.message);
+    return NULL;
 }
 
 /* ---- limoe.h ---- */
 
-enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, struct limoe_error *err) {
-    *out = NULL;
+/* module NULL: local; place NULL: it knows its own. */
+static enum limoe_status open_ranks(const struct exchange_module *module, const struct exchange_place *place,
+                                    struct limoe_ranks **out, struct limoe_error *err) {
     struct limoe_ranks *r = calloc(1, sizeof *r);
+    *out = NULL;
     if (!r)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for ranks");
     enum limoe_status status = LIMOE_OK;
-    if (strcmp(kind, "local") == 0)
-        r->exchange = exchange_local();
-    else if (is_word(kind))
-        status = open_module(kind, r, err);
+    if (module)
+        status = module->open(place, &r->exchange, err);
     else
-        status = limoe_fail(err, LIMOE_UNSUPPORTED,
-                            "ranks of kind \"%.40s\"; \"local\" and \"mpi\" are accepted", kind);
+        r->exchange = exchange_local();
     if (status) {
-        limoe_ranks_close(r);
+        free(r);
         return status;
     }
     *out = r;
     return LIMOE_OK;
+}
+
+enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, struct limoe_error *err) {
+    const struct exchange_module *module = NULL;
+    *out = NULL;
+    if (strcmp(kind, "local") != 0) {
+        module = load(kind, err);
+        if (!module)
+            return LIMOE_UNSUPPORTED;
+        if (module->placed)
+            return limoe_fail(err, LIMOE_UNSUPPORTED, "ranks of kind \"%s\" must be told which they are",
+                              kind);
+    }
+    return open_ranks(module, NULL, out, err);
+}
+
+enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_ranks_place *place,
+                                      struct limoe_ranks **out, struct limoe_error *err) {
+    struct exchange_place at = {.rank = place->rank, .ranks = place->count};
+    enum device_kind device;
+    *out = NULL;
+    if (place->rank >= place->count)
+        return limoe_fail(err, LIMOE_INVALID, "rank %u of %u", place->rank, place->count);
+    if (!device_parse(place->device, &device, &at.gpu) || device != DEVICE_CUDA)
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "ranks of kind \"%s\" compute on GPUs; device is \"%.40s\"; accepted: cuda, cuda:N",
+                          kind, place->device ? place->device : "auto");
+    const struct exchange_module *module = load(kind, err);
+    if (!module)
+        return LIMOE_UNSUPPORTED;
+    if (!module->placed)
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "ranks of kind \"%s\" carry rows between CPUs; those of GPUs are of kind \"nccl\"",
+                          kind);
+    return open_ranks(module, &at, out, err);
+}
+
+enum limoe_status limoe_ranks_make_key(struct limoe_ranks *ranks, uint8_t key[LIMOE_RANKS_KEY_BYTES],
+                                       struct limoe_error *err) {
+    const struct exchange *x = ranks->exchange;
+    memset(key, 0, LIMOE_RANKS_KEY_BYTES);
+    return x->ops->make_key ? x->ops->make_key(x, key, err) : LIMOE_OK;
+}
+
+enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks, const uint8_t key[LIMOE_RANKS_KEY_BYTES],
+                                   struct limoe_error *err) {
+    const struct exchange *x = ranks->exchange;
+    return x->ops->join ? x->ops->join(x, key, err) : LIMOE_OK;
+}
+
+void limoe_ranks_interrupt(struct limoe_ranks *ranks, bool on) {
+    const struct exchange *x = ranks->exchange;
+    if (x->ops->interrupt)
+        x->ops->interrupt(x, on);
 }
 
 uint32_t limoe_ranks_rank(const struct limoe_ranks *ranks) {
@@ -130,7 +150,5 @@ void limoe_ranks_close(struct limoe_ranks *ranks) {
         return;
     if (ranks->exchange)
         ranks->exchange->ops->close(ranks->exchange);
-    if (ranks->module)
-        dlclose(ranks->module);
     free(ranks);
 }

@@ -4,16 +4,19 @@
  * exchange with. Others live in modules, limoe-KIND.so, loaded when they are asked for, so that one build
  * serves machines with and without what they need.
  *
- * Every operation but `end` is collective: all ranks call the same ones in the same order, with sizes that
- * agree, and an operation returns when this rank's part is done. None reports an error. What breaks between
- * ranks cannot be mended by one of them: it ends the processes of them all, and whoever started the job
- * starts it again.
+ * gather, largest and swap are collective: all ranks call the same ones in the same order, with sizes that
+ * agree, and one returns when this rank's part is done, or fails. What breaks between ranks cannot be mended
+ * by one of them. There are two ways out of it. MPI's is to end the processes of all ranks, so that it never
+ * fails. Ranks that somebody brings together, whom he can bring together again, are told LIMOE_LOST: their
+ * memory is as they left it, but for what was being received, and after the next join they begin anew with
+ * something that all of them begin.
  *
- * One thread at a time.
+ * One thread at a time, but for interrupt.
  */
 #ifndef LIMOE_EXCHANGE_H
 #define LIMOE_EXCHANGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,24 +24,42 @@
 
 struct exchange;
 
+/* Where what is swapped lies. */
+enum exchange_memory {
+    EXCHANGE_HOST,
+    EXCHANGE_DEVICE, /* in the kernels' memory, which is the host's on the CPU; nothing is queued on it */
+};
+
 struct exchange_ops {
     /* The last call. */
     void (*close)(const struct exchange *x);
     /* all[ranks * bytes] = what each rank had at mine[bytes], by rank. */
-    void (*gather)(const struct exchange *x, const void *mine, size_t bytes, void *all);
+    enum limoe_status (*gather)(const struct exchange *x, const void *mine, size_t bytes, void *all,
+                                struct limoe_error *err);
     /* value[i] = the largest that any rank had there. */
-    void (*largest)(const struct exchange *x, uint64_t *value, size_t n);
+    enum limoe_status (*largest)(const struct exchange *x, uint64_t *value, size_t n,
+                                 struct limoe_error *err);
     /* Sends out_count[p] elements of `size` bytes to each peer p, and receives in_count[p] from it. Buffers
-     * are dense and by peer, in the order of exchange_peer. Not called with one rank. */
-    void (*swap)(const struct exchange *x, const void *out, const uint32_t *out_count, void *in,
-                 const uint32_t *in_count, size_t size);
-    /* Ends the processes of all ranks with this message. Not called with one rank. */
+     * are dense and by peer, in the order of exchange_peer; counts are the host's. Not called with one rank.
+     */
+    enum limoe_status (*swap)(const struct exchange *x, enum exchange_memory memory, const void *out,
+                              const uint32_t *out_count, void *in, const uint32_t *in_count, size_t size,
+                              struct limoe_error *err);
+    /* Ends this process with this message; with MPI, those of all ranks. Not called with one rank. */
     void (*end)(const struct exchange *x, const char *message) __attribute__((noreturn));
+
+    /* As in limoe.h, of ranks that somebody brings together; NULL where there is nothing to do. */
+    enum limoe_status (*make_key)(const struct exchange *x, uint8_t key[LIMOE_RANKS_KEY_BYTES],
+                                  struct limoe_error *err);
+    enum limoe_status (*join)(const struct exchange *x, const uint8_t key[LIMOE_RANKS_KEY_BYTES],
+                              struct limoe_error *err);
+    void (*interrupt)(const struct exchange *x, bool on);
 };
 
 struct exchange {
     const struct exchange_ops *ops;
     uint32_t rank, ranks;
+    bool on_gpus; /* EXCHANGE_DEVICE is a GPU's memory; else the host's */
 };
 
 /* A rank's peers, 0 <= i < ranks - 1: those after it, around to the one before. The last, i = ranks - 1, is
@@ -56,12 +77,19 @@ const struct exchange *exchange_of(const struct limoe_ranks *ranks);
 /* ---- modules ---- */
 
 /* Modules of another version are refused: change it with anything above. */
-#define EXCHANGE_VERSION 1u
+#define EXCHANGE_VERSION 2u
+
+/* `place` of what is `placed`. */
+struct exchange_place {
+    uint32_t rank, ranks, gpu;
+};
 
 /* A module exports one, under the name EXCHANGE_MODULE. */
 struct exchange_module {
     uint32_t version;
-    enum limoe_status (*open)(const struct exchange **out, struct limoe_error *err);
+    bool placed; /* open is told which rank this is, and of how many */
+    enum limoe_status (*open)(const struct exchange_place *place, const struct exchange **out,
+                              struct limoe_error *err);
 };
 #define EXCHANGE_MODULE "limoe_exchange_module"
 

@@ -223,19 +223,24 @@ static uint32_t sum(const uint32_t *count, size_t n) {
 }
 
 /* Tells each rank how many rows go to each of its experts, and is told. `mine` experts are held here. */
-static void swap_counts(struct sharded *s, const struct places *l, uint32_t mine) {
+static enum limoe_status swap_counts(struct sharded *s, const struct places *l, uint32_t mine,
+                                     struct limoe_error *err) {
     const uint32_t peers = s->x->ranks - 1;
     for (uint32_t i = 0; i < l->count; i++)
         s->out_count[i] = s->offset[i + 1] - s->offset[i];
     for (uint32_t p = 0; p < peers; p++)
         s->in_rows[p] = mine;
-    s->x->ops->swap(s->x, s->out_count, l->held, s->in_count, s->in_rows, sizeof *s->out_count);
+    enum limoe_status status = s->x->ops->swap(s->x, EXCHANGE_HOST, s->out_count, l->held, s->in_count,
+                                               s->in_rows, sizeof *s->out_count, err);
+    if (status)
+        return status;
     for (uint32_t p = 0, at = 0; p < peers; at += l->held[p++]) {
         s->out_rows[p] = sum(s->out_count + at, l->held[p]);
         s->in_rows[p] = sum(s->in_count + (size_t)p * mine, mine);
     }
     for (uint32_t e = 0; e < mine; e++)
         s->in_count[(size_t)peers * mine + e] = s->out_count[l->count - mine + e];
+    return LIMOE_OK;
 }
 
 /* Sorts the `here` rows by expert: those that stay, then each peer's, are by expert already. */
@@ -269,18 +274,32 @@ static uint64_t now(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-void sharded_forward(struct sharded *s, uint32_t layer, const struct experts *experts,
-                     const struct sharded_rows *rows, float *x, struct sharded_traffic *traffic) {
+/* Swaps rows once all that was queued for them is done; adds the time it took. */
+static enum limoe_status swap_rows(struct sharded *s, const void *out, const uint32_t *out_rows, void *in,
+                                   const uint32_t *in_rows, uint64_t *ns, struct limoe_error *err) {
+    enum limoe_status status = s->k->ops->sync(s->k, err);
+    const uint64_t start = now();
+    if (!status)
+        status = s->x->ops->swap(s->x, EXCHANGE_DEVICE, out, out_rows, in, in_rows, s->width * s->k->act_size,
+                                 err);
+    *ns += now() - start;
+    return status;
+}
+
+enum limoe_status sharded_forward(struct sharded *s, uint32_t layer, const struct experts *experts,
+                                  const struct sharded_rows *rows, float *x, struct sharded_traffic *traffic,
+                                  struct limoe_error *err) {
     const struct kernels_ops *op = s->k->ops;
-    const struct exchange *ranks = s->x;
     const struct places *l = &s->layer[layer];
     const size_t row_bytes = s->width * s->k->act_size;
-    const uint32_t peers = ranks->ranks - 1, mine = l->held[peers];
+    const uint32_t peers = s->x->ranks - 1, mine = l->held[peers];
 
     plan_places(s, layer, rows);
-    uint64_t start = now(), spent = 0;
-    swap_counts(s, l, mine);
-    spent += now() - start;
+    const uint64_t start = now();
+    enum limoe_status status = swap_counts(s, l, mine, err);
+    if (status)
+        return status;
+    traffic->ns += now() - start;
 
     const uint32_t sent = sum(s->out_rows, peers), slots = s->offset[l->count];
     const uint64_t came = sum(s->in_rows, peers), here = slots - sent + came;
@@ -289,19 +308,17 @@ void sharded_forward(struct sharded *s, uint32_t layer, const struct experts *ex
     char *out = s->travelling, *staying = out + sent * row_bytes, *in = out + slots * row_bytes;
 
     op->dispatch(s->k, rows->h, s->plan, l->count, slots, s->width, out);
-    start = now();
-    ranks->ops->swap(ranks, out, s->out_rows, in, s->in_rows, row_bytes);
-    spent += now() - start;
+    if ((status = swap_rows(s, out, s->out_rows, in, s->in_rows, &traffic->ns, err)))
+        return status;
     if (here) {
         plan_here(s, mine, here);
         compute_here(s, experts, here, staying);
     }
-    start = now();
-    ranks->ops->swap(ranks, in, s->in_rows, out, s->out_rows, row_bytes);
-    spent += now() - start;
+    if ((status = swap_rows(s, in, s->in_rows, out, s->out_rows, &traffic->ns, err)))
+        return status;
     op->combine(s->k, out, s->plan, rows->expert, rows->gate, rows->rows, s->top_k, s->width, x);
 
     traffic->rows += sent;
     traffic->bytes += (sent + came) * row_bytes + (l->count - mine) * sizeof *s->out_count;
-    traffic->ns += spent;
+    return LIMOE_OK;
 }

@@ -11,8 +11,8 @@
  * What travels is the least there can be: the rows whose expert is elsewhere, once there and once back, and
  * for each expert held elsewhere a count of 4 bytes.
  *
- * Nothing here can fail in a way that the other ranks could be told of; no memory for rows that are on their
- * way ends the job (exchange.h).
+ * No memory for rows that are on their way ends the process (exchange.h): the other ranks could not be told.
+ * What fails otherwise is the exchange, for all ranks, and the next step begins anew.
  */
 #ifndef LIMOE_SHARDED_H
 #define LIMOE_SHARDED_H
@@ -48,8 +48,10 @@ struct sharded_traffic {
 };
 
 /* x[r] += sum over r's experts e of gate * fc2_e(activation(fc1_e(h[r]))), as experts_forward. fc1 and fc2
- * hold this rank's experts of the layer, ascending, or are NULL where it has none. Collective. */
-void sharded_forward(struct sharded *s, uint32_t layer, const struct experts *experts,
-                     const struct sharded_rows *rows, float *x, struct sharded_traffic *traffic);
+ * hold this rank's experts of the layer, ascending, or are NULL where it has none. Collective. Fails as an
+ * exchange does, and then x is not to be used. */
+enum limoe_status sharded_forward(struct sharded *s, uint32_t layer, const struct experts *experts,
+                                  const struct sharded_rows *rows, float *x, struct sharded_traffic *traffic,
+                                  struct limoe_error *err);
 
 #endif

@@ -39,6 +39,8 @@ enum limoe_status {
     LIMOE_UNSUPPORTED, /* well formed, but not something this build can do */
     LIMOE_NO_MEMORY,
     LIMOE_INTERNAL, /* a bug or a broken device; never the caller's fault */
+    LIMOE_LOST,     /* another rank was lost, or this one was interrupted: see limoe_ranks_join */
+    LIMOE_BROKEN,   /* the device has failed for good in this process; another may fare better */
 };
 
 /* A short lower-case name for a status ("corrupt"), for logs. Never NULL. */
@@ -55,7 +57,7 @@ const char *limoe_version(void);
 enum limoe_modality { LIMOE_IMAGE = 0, LIMOE_TEXT = 1, LIMOE_MODALITIES = 2 };
 
 enum limoe_dtype {
-    LIMOE_DTYPE_AUTO = 0, /* bfloat16 where the processor multiplies it natively, else float32 */
+    LIMOE_DTYPE_AUTO = 0, /* bfloat16 where the device multiplies it natively, else float32 */
     LIMOE_FLOAT32,
     LIMOE_BFLOAT16,
 };
@@ -146,6 +148,16 @@ enum limoe_status limoe_process_image_by(const struct limoe_image_settings *sett
 enum limoe_status limoe_process_text(const struct limoe_processor *processor, const char *text, size_t size,
                                      int32_t *tokens, uint32_t *length, struct limoe_error *err);
 
+/* ---- devices
+ * ------------------------------------------------------------------------------------------------ */
+
+/* Where a model is computed: "cpu"; "cuda:N", a GPU; "cuda", the first; "auto", and NULL: the first GPU where
+ * there is one, else the CPU. GPUs take the module limoe-cuda.so, from the directory that LIMOE_MODULES
+ * names, else from the program's own.
+ *
+ * How many GPUs there are, cuda:0 and up. 0: why, in why[size] (NULL: nobody asks). */
+uint32_t limoe_gpus(char *why, size_t size);
+
 /* ---- ranks
  * -------------------------------------------------------------------------------------------------- */
 
@@ -156,11 +168,32 @@ struct limoe_ranks;
 /* kind "local": one rank, this process. kind "mpi": as many as mpirun started; loads the module limoe-mpi.so
  * from the directory that LIMOE_MODULES names, else from the program's own, and calls MPI_Init: at most once
  * in a process, by all ranks. LIMOE_UNSUPPORTED when there is no such kind or no module for it. A rank that
- * is lost takes the others with it: MPI ends the whole job. */
+ * is lost takes the others with it: MPI ends the whole job. MPI carries rows between CPUs. */
 enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, struct limoe_error *err);
+
+/* Ranks that somebody else has started and brings together. */
+struct limoe_ranks_place {
+    uint32_t rank, count;
+    const char *device; /* as limoe_options.device, a GPU: what such ranks compute on */
+};
+/* kind "nccl": loads limoe-nccl.so. It carries rows between GPUs, one to a rank. The ranks are apart until
+ * they have joined, and apart again once one is lost: calls that need the others then fail with LIMOE_LOST,
+ * and a model stays as it is, to be used again after the next join (limoe_model_rejoin). */
+enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_ranks_place *place,
+                                      struct limoe_ranks **out, struct limoe_error *err);
+/* One rank makes a key, the others are given it, and all join by it: once, for a rank that is lost takes the
+ * key with it. Joining gives up what was joined before, and waits for the others. */
+enum { LIMOE_RANKS_KEY_BYTES = 128 };
+enum limoe_status limoe_ranks_make_key(struct limoe_ranks *ranks, uint8_t key[LIMOE_RANKS_KEY_BYTES],
+                                       struct limoe_error *err);
+enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks, const uint8_t key[LIMOE_RANKS_KEY_BYTES],
+                                   struct limoe_error *err);
+/* With true: what waits for other ranks stops waiting, and fails with LIMOE_LOST, until this is called with
+ * false. Any thread, beside the one that uses the ranks. */
+void limoe_ranks_interrupt(struct limoe_ranks *ranks, bool on);
 uint32_t limoe_ranks_rank(const struct limoe_ranks *ranks); /* 0 … count - 1 */
 uint32_t limoe_ranks_count(const struct limoe_ranks *ranks);
-/* After its models, by all ranks: waits for them (MPI_Finalize). NULL is fine. */
+/* After its models; with MPI by all ranks: waits for them (MPI_Finalize). NULL is fine. */
 void limoe_ranks_close(struct limoe_ranks *ranks);
 
 /* ---- model
@@ -169,8 +202,9 @@ void limoe_ranks_close(struct limoe_ranks *ranks);
 struct limoe_model;
 
 struct limoe_options {
+    const char *device;     /* as above; LIMOE_UNSUPPORTED: there is no such GPU, or no module for GPUs */
     enum limoe_dtype dtype; /* 0: LIMOE_DTYPE_AUTO */
-    uint32_t threads;       /* 0: as many as the process's affinity mask allows */
+    uint32_t threads;       /* of the CPU; 0: as many as the process's affinity mask allows */
     /* The model's experts are spread over these ranks, which must outlive it; NULL: one rank. Opening and
      * embedding are then calls that every rank makes, in the same order. */
     struct limoe_ranks *ranks;
@@ -181,15 +215,21 @@ struct limoe_options {
 
 /* With ranks: a failure on one is a failure on all, and each one's message says whose it was. So are
  * different files or different processors: all ranks must make the same model of what they read.
- * LIMOE_UNSUPPORTED for "moe.capacity" on more than one rank. */
+ * LIMOE_UNSUPPORTED for "moe.capacity" on more than one rank, and for ranks that carry rows between CPUs
+ * where GPUs compute, or the other way round. */
 enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *options,
                                    struct limoe_model **out, struct limoe_error *err);
+/* After its ranks have joined anew, beside those that open the model then, as their limoe_model_open: is it
+ * the same for all? Nothing is read again. After a failure other than LIMOE_LOST it is not to be used. */
+enum limoe_status limoe_model_rejoin(struct limoe_model *model, struct limoe_error *err);
 void limoe_model_close(struct limoe_model *model); /* NULL is fine */
 
 const struct limoe_info *limoe_model_info(const struct limoe_model *model);
 enum limoe_dtype limoe_model_dtype(const struct limoe_model *model); /* never AUTO */
-const char *limoe_model_backend(const struct limoe_model *model);    /* "cpu-amx", "cpu-avx512", … */
+const char *limoe_model_backend(const struct limoe_model *model);    /* "cpu-amx", "cuda-sm90", … */
 uint32_t limoe_model_threads(const struct limoe_model *model);
+/* Tokens in one call past which the device gains nothing: 2,048 on a CPU, more on a GPU. */
+uint32_t limoe_model_step_tokens(const struct limoe_model *model);
 /* 32 hex digits. The first 16 are those of a processor opened on the same config.json and tokenizer.model: if
  * they differ, the directory changed between the two openings. The other 16 stand for the tensors, the dtype
  * and the backend. Where the files lie and how they are sharded does not matter. Made for telling models
@@ -222,8 +262,9 @@ struct limoe_routing {
  * Errors: LIMOE_INVALID names the item (a token id outside the vocabulary, a length of 0 or over the limit).
  *
  * With ranks, each brings its own items, or none (n = 0), and gets their embeddings; routing is that of its
- * own tokens. A rank whose items are refused takes part without any. Whoever runs out of memory once rows
- * travel ends the job with a message: the other ranks could not be told, and would wait for ever. */
+ * own tokens. A rank whose items are refused takes part without any. LIMOE_LOST: the step was lost with
+ * another rank, for all of them. Whoever runs out of memory once rows travel ends its process with a message,
+ * with MPI the whole job: the other ranks could not be told otherwise, and would wait for ever. */
 enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limoe_item *items, size_t n,
                                     float *embeddings, const struct limoe_routing *routing,
                                     struct limoe_error *err);
@@ -266,6 +307,7 @@ void limoe_inspection_free(struct limoe_inspection *inspection);
  */
 struct limoe_rank_options {
     uint32_t ranks;         /* 1 to 1024; may exceed the experts */
+    const char *device;     /* as limoe_options.device; a GPU that is named need not be there */
     enum limoe_dtype dtype; /* of the packed weights; 0: as limoe_model_open would choose on this machine */
     /* A JSON file of measured load, {"format": "limoe-load-1", "load": [[rows of each expert] of each
      * layer]}: experts are spread so that ranks get equal rows. NULL: contiguously, and without copies. */

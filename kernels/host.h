@@ -1,4 +1,4 @@
-/* host.h - the memory operations of backends whose memory is the host's: both of today's.
+/* host.h - the operations that backends whose memory is the host's have in common.
  *
  * Contracts are in kernels.h. No state: the instance is not looked at, and any thread may call. */
 #ifndef LIMOE_KERNELS_HOST_H
@@ -10,6 +10,19 @@ struct kernels_table {
     struct kernels_tensor tensor; /* [rows, width], a copy of its own, in the checkpoint's storage */
     uint32_t rows, width;
 };
+
+/* What sequences() said last; both are the caller's. */
+struct host_sequences {
+    const uint32_t *start; /* [n + 1] */
+    size_t n;
+};
+
+/* The weights are read once for so many rows; more would cost cache and resident memory. */
+enum { HOST_STEP_ROWS = 2048 };
+
+/* Nothing is recorded: a queue of the host's own is a call. */
+bool host_begin(struct kernels *k, const struct kernels_shape *shape);
+void host_end(struct kernels *k);
 
 void *host_alloc(struct kernels *k, size_t bytes);
 void host_release(struct kernels *k, void *p);

@@ -69,6 +69,11 @@ struct kernels_plan {
 };
 #define KERNELS_DROPPED UINT32_MAX
 
+/* What a step's operations depend on, beside the model: an array of numbers, compared as such. */
+struct kernels_shape {
+    uint64_t value[4];
+};
+
 struct kernels_ops {
     void (*destroy)(struct kernels *k);
 
@@ -92,6 +97,17 @@ struct kernels_ops {
     enum limoe_status (*load_table)(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
                                     struct kernels_table **table, struct limoe_error *err);
     void (*table_free)(struct kernels *k, struct kernels_table *t);
+
+    /* ---- a step ---- */
+
+    /* Says which rows are whose, for attention and pool_mean until it is called again: sequence i of n is
+     * rows host_start[i] .. host_start[i+1]-1. host_start [n + 1] stays as it is until then. */
+    void (*sequences)(struct kernels *k, const uint32_t *host_start, size_t n);
+    /* Brackets operations that are the same, on the same memory, whenever `shape` and the number of sequences
+     * are: none between the two touches the host's memory. True: all of them have been queued, from a record
+     * made when they came before; the caller leaves them out, and end(), too. */
+    bool (*begin)(struct kernels *k, const struct kernels_shape *shape);
+    void (*end)(struct kernels *k);
 
     /* ---- embedding the input ---- */
 
@@ -121,13 +137,12 @@ struct kernels_ops {
      * + bias, population variance. */
     void (*layernorm)(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
                       size_t rows, uint32_t width, void *out_act, float *out_f32);
-    /* Bidirectional self-attention inside each of n sequences. qkv_act [rows, 3 width] (q, k, v; heads
-     * contiguous), host_start [n + 1]: rows of sequence i are host_start[i] .. host_start[i+1]-1. Scale
-     * 1/sqrt(width / heads). norm may be NULL. out_act [rows, width]. out = (sum of e_j v_j) / (sum of e_j)
-     * with e_j = exp(score_j - max score) in float32; as operands of a product, normalised q and k and the
-     * e_j that meet v are act. */
-    void (*attention)(struct kernels *k, const void *qkv_act, const uint32_t *host_start, size_t n,
-                      uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm, void *out_act);
+    /* Bidirectional self-attention inside each sequence. qkv_act [rows, 3 width] (q, k, v; heads contiguous).
+     * Scale 1/sqrt(width / heads). norm may be NULL. out_act [rows, width]. out = (sum of e_j v_j) / (sum of
+     * e_j) with e_j = exp(score_j - max score) in float32; as operands of a product, normalised q and k and
+     * the e_j that meet v are act. */
+    void (*attention)(struct kernels *k, const void *qkv_act, uint32_t width, uint32_t heads,
+                      const struct kernels_qk_norm *norm, void *out_act);
 
     /* ---- mixture of experts ---- */
 
@@ -155,9 +170,8 @@ struct kernels_ops {
 
     /* ---- reading the answer ---- */
 
-    /* out_act[i] = mean of rows host_start[i] .. host_start[i+1]-1 of x [rows, width], added in row order. */
-    void (*pool_mean)(struct kernels *k, const float *x, const uint32_t *host_start, size_t n, uint32_t width,
-                      void *out_act);
+    /* out_act[i] = mean of sequence i's rows of x [rows, width], added in row order. */
+    void (*pool_mean)(struct kernels *k, const float *x, uint32_t width, void *out_act);
     /* Each row of z [n, width] divided by its Euclidean norm (a zero row stays zero), in place. */
     void (*normalize)(struct kernels *k, float *z, size_t n, uint32_t width);
 
@@ -165,12 +179,17 @@ struct kernels_ops {
     enum limoe_status (*sync)(struct kernels *k, struct limoe_error *err);
 };
 
+/* Where weights and activations lie, and in which layout weights are packed. */
+enum kernels_kind { KERNELS_CPU, KERNELS_CUDA };
+
 struct kernels {
     const struct kernels_ops *ops;
-    const char *name; /* "reference", "cpu-amx", "cpu-avx512", … */
+    const char *name; /* "reference", "cpu-amx", "cpu-avx512", "cuda-sm90", … */
+    enum kernels_kind kind;
     enum limoe_dtype dtype;
     size_t act_size; /* bytes of one act element */
     uint32_t threads;
+    size_t step_rows; /* more rows than these at once win nothing, and cost memory */
 };
 
 /* Plain C, one thread. */
@@ -188,5 +207,34 @@ enum limoe_status kernels_cpu_dtype(enum limoe_dtype asked, enum limoe_dtype *ou
 
 /* The bytes of one matrix [out, in] once packed, without its bias; dtype not AUTO. */
 size_t kernels_cpu_packed_bytes(enum limoe_dtype dtype, uint32_t out, uint32_t in);
+
+/* ---- devices: kernels/device.c */
+
+/* An instance on `device`, as limoe_options has it: NULL or "auto", "cpu", "cuda", "cuda:N". Threads are the
+ * CPU's. LIMOE_UNSUPPORTED: a GPU is asked for by name, and there is none or no module for it. */
+enum limoe_status kernels_create(const char *device, enum limoe_dtype dtype, uint32_t threads,
+                                 struct kernels **out, struct limoe_error *err);
+/* The kind that such an instance would have; no GPU is needed for what names one. */
+enum limoe_status kernels_kind_of(const char *device, enum kernels_kind *kind, struct limoe_error *err);
+/* The dtype that an instance of the kind would have: AUTO resolved, others as they are. */
+enum limoe_status kernels_dtype(enum kernels_kind kind, enum limoe_dtype asked, enum limoe_dtype *out,
+                                struct limoe_error *err);
+/* The bytes of one matrix [out, in] once packed, without its bias; dtype not AUTO. */
+size_t kernels_packed_bytes(enum kernels_kind kind, enum limoe_dtype dtype, uint32_t out, uint32_t in);
+
+/* ---- the CUDA backend: a module, limoe-cuda.so (base/module.h) */
+
+/* Modules of another version are refused: change it with anything above. */
+#define KERNELS_MODULE_VERSION 1u
+
+/* The module exports one, under the name KERNELS_MODULE. */
+struct kernels_module {
+    uint32_t version;
+    /* On GPU `device`, which there is; dtype not AUTO. */
+    enum limoe_status (*create)(uint32_t device, enum limoe_dtype dtype, struct kernels **out,
+                                struct limoe_error *err);
+    uint32_t (*devices)(char *why, size_t size); /* how many GPUs; 0: why there are none, in plain words */
+};
+#define KERNELS_MODULE "limoe_kernels_module"
 
 #endif

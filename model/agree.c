@@ -76,8 +76,8 @@ enum limoe_status agree(const struct exchange *x, enum limoe_status status, cons
         snprintf(mine.message, sizeof mine.message, "%s", err->message);
     if (terms)
         mine.terms = *terms;
-    x->ops->gather(x, &mine, sizeof mine, all);
-    status = judge(all, x->ranks, terms != NULL, err);
+    if ((status = x->ops->gather(x, &mine, sizeof mine, all, err)) == LIMOE_OK)
+        status = judge(all, x->ranks, terms != NULL, err);
     free(all);
     return status;
 }

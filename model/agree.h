@@ -22,7 +22,7 @@ uint64_t agree_digest(const struct placement *p);
 
 /* Collective, nothing with one rank. `status` is how it went on this rank; with LIMOE_OK, *err is not read.
  * LIMOE_OK if all went well everywhere, on equal terms (NULL: not compared); else every rank fails, with the
- * message of the first that did. */
+ * message of the first that did, or with LIMOE_LOST. */
 enum limoe_status agree(const struct exchange *x, enum limoe_status status, const struct terms *terms,
                         struct limoe_error *err);
 

@@ -18,16 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "capacity.h"
 #include "error.h"
-#include "plan.h"
+#include "routing.h"
 #include "sharded.h"
 #include "step.h"
 #include "workspace.h"
-
-/* Rows of a step, unless one item alone is longer. More would win nothing (the weights are read once for
- * thousands of rows) and would cost cache and resident memory. */
-enum { STEP_ROWS = 2048 };
 
 struct encoder {
     const struct config *config;
@@ -38,12 +33,6 @@ struct encoder {
     enum kernels_epilogue activation;
     struct step step;
     struct workspace work;
-};
-
-/* Where one call's routing goes; `rows` are the call's. */
-struct routing_sink {
-    const struct limoe_routing *to; /* NULL: not asked for */
-    size_t rows;
 };
 
 enum limoe_status encoder_create(const struct config *config, struct kernels *k,
@@ -63,7 +52,7 @@ enum limoe_status encoder_create(const struct config *config, struct kernels *k,
     e->ranks = ranks;
     e->activation = activation[config->activation];
     /* All that a step can need, at once: what is not touched is not resident, and nothing is moved later. */
-    enum limoe_status status = workspace_reserve(&e->work, k, config, STEP_ROWS, STEP_ROWS, err);
+    enum limoe_status status = workspace_reserve(&e->work, k, config, k->step_rows, k->step_rows, err);
     if (!status && ranks->ranks > 1 && config->moe.layers)
         status = sharded_create(k, ranks, placement, config->width, config->mlp, config->moe.top_k,
                                 &e->sharded, err);
@@ -118,8 +107,7 @@ static void attention(struct encoder *e, const struct weights_block *b) {
     const size_t rows = step_rows(s);
     op->layernorm(e->k, w->x, b->ln1.weight, b->ln1.bias, c->ln_eps, rows, c->width, w->h, NULL);
     op->linear(e->k, b->qkv, w->h, rows, KERNELS_STORE, w->qkv);
-    op->attention(e->k, w->qkv, s->start, s->images + s->texts, c->width, c->heads, c->qk_norm ? &norm : NULL,
-                  w->h);
+    op->attention(e->k, w->qkv, c->width, c->heads, c->qk_norm ? &norm : NULL, w->h);
     op->linear(e->k, b->out, w->h, rows, KERNELS_ADD_F32, w->x);
 }
 
@@ -134,81 +122,19 @@ static void dense_mlp(struct encoder *e, const struct weights_block *b) {
     op->linear(e->k, b->fc2, w->hidden, rows, KERNELS_ADD_F32, w->x);
 }
 
-/* Brings a MoE layer's decisions to the host and, in parity mode, drops what is over capacity: gates of
- * dropped assignments become 0 and their experts, on the device, negative. */
-static enum limoe_status read_routing(struct encoder *e, struct limoe_error *err) {
-    const struct kernels_ops *op = e->k->ops;
-    const struct config *c = e->config;
-    struct workspace *w = &e->work;
-    const size_t rows = step_rows(&e->step), assignments = rows * c->moe.top_k;
-    op->download(e->k, w->host_expert, w->expert, assignments * sizeof *w->expert);
-    op->download(e->k, w->host_gate, w->gate, assignments * sizeof *w->gate);
-    if (c->moe.capacity == 0)
-        return LIMOE_OK;
-    const struct capacity capacity = {.factor = c->moe.capacity,
-                                      .group = c->moe.group,
-                                      .priority = c->moe.priority,
-                                      .experts = c->moe.experts,
-                                      .top_k = c->moe.top_k,
-                                      .renormalize = c->moe.renormalize};
-    enum limoe_status status =
-        capacity_apply(&capacity, rows, w->host_expert, w->host_gate, w->host_kept, err);
-    if (status)
-        return status;
-    op->upload(e->k, w->expert, w->host_kept, assignments * sizeof *w->expert);
-    op->upload(e->k, w->gate, w->host_gate, assignments * sizeof *w->gate);
-    return LIMOE_OK;
-}
-
-/* Hands a layer's decisions to the caller: sequences go to their items' places. */
-static void report_routing(const struct encoder *e, size_t layer, const struct routing_sink *sink) {
-    const struct step *s = &e->step;
-    const struct workspace *w = &e->work;
-    const struct limoe_routing *to = sink->to;
-    const size_t top_k = e->config->moe.top_k, experts = e->config->moe.experts;
-    for (size_t i = 0; i < s->images + s->texts; i++) {
-        size_t from = s->start[i] * top_k, count = (s->start[i + 1] - s->start[i]) * top_k;
-        size_t at = (layer * sink->rows + s->item_row[i]) * top_k;
-        if (to->expert)
-            memcpy(to->expert + at, w->host_expert + from, count * sizeof *to->expert);
-        if (to->gate)
-            memcpy(to->gate + at, w->host_gate + from, count * sizeof *to->gate);
-    }
-    if (to->load) {
-        const int32_t *made = e->config->moe.capacity != 0 ? w->host_kept : w->host_expert;
-        uint64_t *load = to->load + layer * LIMOE_MODALITIES * experts;
-        plan_count(made, s->image_rows * top_k, load + LIMOE_IMAGE * experts);
-        plan_count(made + s->image_rows * top_k, s->text_rows * top_k, load + LIMOE_TEXT * experts);
-    }
-}
-
-static double sum_rows(const float *x, size_t rows) {
-    double sum = 0;
-    for (size_t r = 0; r < rows; r++)
-        sum += x[r];
-    return sum;
-}
-
-/* Adds how undecided the layer's gate is. Rows are summed in their order, so a step's sum has one value. */
-static void report_entropy(struct encoder *e, size_t layer, double *entropy) {
-    const struct kernels_ops *op = e->k->ops;
-    const struct step *s = &e->step;
-    const struct workspace *w = &e->work;
-    const size_t rows = step_rows(s);
-    op->gate_entropy(e->k, w->logits, rows, e->config->moe.experts, w->entropy);
-    op->download(e->k, w->host_entropy, w->entropy, rows * sizeof *w->entropy);
-    entropy += layer * LIMOE_MODALITIES;
-    entropy[LIMOE_IMAGE] += sum_rows(w->host_entropy, s->image_rows);
-    entropy[LIMOE_TEXT] += sum_rows(w->host_entropy + s->image_rows, s->text_rows);
+static bool wants_entropy(const struct routing_sink *sink) {
+    return sink->to && sink->to->entropy;
 }
 
 /* Sends the rows to their experts, wherever those are, and adds what they make of them. */
-static void run_experts(struct encoder *e, const struct weights_block *b, size_t layer,
-                        const struct routing_sink *sink) {
+static enum limoe_status run_experts(struct encoder *e, const struct weights_block *b, size_t layer,
+                                     const struct routing_sink *sink, struct limoe_error *err) {
     const struct config *c = e->config;
     const struct step *s = &e->step;
     struct workspace *w = &e->work;
-    const size_t rows = step_rows(s);
+    const size_t rows = step_rows(s), first = layer * rows;
+    int32_t *const expert = w->expert + first * c->moe.top_k;
+    float *const gate = w->gate + first * c->moe.top_k;
     const struct experts experts = {.fc1 = b->fc1,
                                     .fc2 = b->fc2,
                                     .count = b->held,
@@ -218,32 +144,37 @@ static void run_experts(struct encoder *e, const struct weights_block *b, size_t
                                     .activation = e->activation};
     if (!e->sharded) {
         const struct experts_scratch scratch = {.rows = w->slots, .hidden = w->hidden};
-        e->k->ops->plan(e->k, w->expert, rows, c->moe.experts, c->moe.top_k, w->plan);
-        experts_forward(e->k, &experts, w->h, w->plan, w->expert, w->gate, rows, scratch, w->x);
-        return;
+        e->k->ops->plan(e->k, expert, rows, c->moe.experts, c->moe.top_k, w->plan);
+        experts_forward(e->k, &experts, w->h, w->plan, expert, gate, rows, scratch, w->x);
+        return LIMOE_OK;
     }
     const struct sharded_rows own = {.h = w->h,
-                                     .expert = w->expert,
-                                     .gate = w->gate,
+                                     .expert = expert,
+                                     .gate = gate,
                                      .start = s->start,
                                      .sequences = s->images + s->texts,
                                      .rows = rows};
     struct sharded_traffic traffic = {0};
-    sharded_forward(e->sharded, (uint32_t)layer, &experts, &own, w->x, &traffic);
+    enum limoe_status status =
+        sharded_forward(e->sharded, (uint32_t)layer, &experts, &own, w->x, &traffic, err);
+    if (status)
+        return status;
     if (sink->to && sink->to->rows_sent)
         sink->to->rows_sent[layer] += traffic.rows;
     if (sink->to && sink->to->bytes_sent)
         sink->to->bytes_sent[layer] += traffic.bytes;
     if (sink->to && sink->to->exchange_ns)
         sink->to->exchange_ns[layer] += traffic.ns;
+    return LIMOE_OK;
 }
 
 /* x += sum over a token's experts of gate * Expert(LN(x)) */
 static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *b, size_t layer,
                                  const struct routing_sink *sink, struct limoe_error *err) {
+    const struct kernels_ops *op = e->k->ops;
     const struct config *c = e->config;
     struct workspace *w = &e->work;
-    const size_t rows = step_rows(&e->step);
+    const size_t rows = step_rows(&e->step), first = layer * rows;
     const bool limited = c->moe.capacity != 0;
     /* Capacity drops before it renormalises, so with it the gate must not. */
     const struct gate gate = {.weight = b->router,
@@ -251,21 +182,16 @@ static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *
                               .experts = c->moe.experts,
                               .top_k = c->moe.top_k,
                               .renormalize = c->moe.renormalize && !limited};
-
-    e->k->ops->layernorm(e->k, w->x, b->ln2.weight, b->ln2.bias, c->ln_eps, rows, c->width, w->h,
-                         w->h32 == w->h ? NULL : w->h32);
-    gate_route(e->k, &gate, w->h32, rows, w->logits, w->expert, w->gate);
-    if (limited || sink->to) {
-        enum limoe_status status = read_routing(e, err);
-        if (status)
-            return status;
-    }
-    if (sink->to)
-        report_routing(e, layer, sink);
-    if (sink->to && sink->to->entropy)
-        report_entropy(e, layer, sink->to->entropy);
-    run_experts(e, b, layer, sink);
-    return LIMOE_OK;
+    enum limoe_status status = LIMOE_OK;
+    op->layernorm(e->k, w->x, b->ln2.weight, b->ln2.bias, c->ln_eps, rows, c->width, w->h,
+                  w->h32 == w->h ? NULL : w->h32);
+    gate_route(e->k, &gate, w->h32, rows, w->logits, w->expert + first * c->moe.top_k,
+               w->gate + first * c->moe.top_k);
+    if (wants_entropy(sink))
+        op->gate_entropy(e->k, w->logits, rows, c->moe.experts, w->entropy + first);
+    if (limited)
+        status = routing_limit(c, e->k, w, layer, rows, err);
+    return status ? status : run_experts(e, b, layer, sink, err);
 }
 
 /* z = Projection_modality(mean over tokens of LN(x)), z / |z|. LN's output takes the place of h32. */
@@ -278,7 +204,7 @@ static void project(struct encoder *e) {
     const size_t sequences = s->images + s->texts;
     op->layernorm(e->k, w->x, weights->ln.weight, weights->ln.bias, c->ln_eps, step_rows(s), c->width, NULL,
                   w->h32);
-    op->pool_mean(e->k, w->h32, s->start, sequences, c->width, w->pooled);
+    op->pool_mean(e->k, w->h32, c->width, w->pooled);
     if (s->images)
         op->linear(e->k, weights->image.proj, w->pooled, s->images, KERNELS_STORE_F32, w->z);
     if (s->texts)
@@ -297,12 +223,14 @@ static bool all_finite(const float *z, size_t n) {
 
 /* Embeddings to their items' places. Items were sound, so one that is not finite means that the weights are
  * not, or that they overflow: an error, for a NaN would be compared, ranked and believed. */
-static enum limoe_status deliver(struct encoder *e, float *embeddings, struct limoe_error *err) {
+static enum limoe_status deliver(struct encoder *e, float *embeddings, const struct routing_sink *sink,
+                                 struct limoe_error *err) {
     const struct step *s = &e->step;
     const size_t sequences = s->images + s->texts, embed = e->config->embed;
     enum limoe_status status = e->k->ops->sync(e->k, err);
     if (status)
         return status;
+    routing_report(e->config, e->k, &e->work, s, sink);
     e->k->ops->download(e->k, e->work.host_z, e->work.z, sequences * embed * sizeof *e->work.z);
     for (size_t i = 0; i < sequences; i++) {
         const float *z = e->work.host_z + i * embed;
@@ -317,18 +245,12 @@ static enum limoe_status deliver(struct encoder *e, float *embeddings, struct li
     return LIMOE_OK;
 }
 
-/* A step up to its embeddings, in the workspace. */
-static enum limoe_status compute(struct encoder *e, const struct routing_sink *sink,
-                                 struct limoe_error *err) {
-    const struct step *s = &e->step;
+/* x from the embedded input to the last block. */
+static enum limoe_status tower(struct encoder *e, const struct routing_sink *sink, struct limoe_error *err) {
     size_t layer = 0;
-    enum limoe_status status =
-        workspace_reserve(&e->work, e->k, e->config, step_rows(s), s->images + s->texts, err);
-    if (status)
-        return status;
-    embed_input(e);
     for (uint32_t i = 0; i < e->weights->blocks; i++) {
         const struct weights_block *b = &e->weights->block[i];
+        enum limoe_status status;
         attention(e, b);
         if (!b->moe)
             dense_mlp(e, b);
@@ -339,40 +261,69 @@ static enum limoe_status compute(struct encoder *e, const struct routing_sink *s
     return LIMOE_OK;
 }
 
+/* A step up to its embeddings, in the workspace. */
+static enum limoe_status compute(struct encoder *e, const struct routing_sink *sink,
+                                 struct limoe_error *err) {
+    const struct kernels_ops *op = e->k->ops;
+    const struct step *s = &e->step;
+    const struct kernels_shape shape = {{s->images, s->image_rows, s->text_rows, wants_entropy(sink)}};
+    const bool alone = !e->sharded && e->config->moe.capacity == 0; /* no layer needs the host */
+    enum limoe_status status =
+        workspace_reserve(&e->work, e->k, e->config, step_rows(s), s->images + s->texts, err);
+    if (status)
+        return status;
+    op->sequences(e->k, s->start, s->images + s->texts);
+    embed_input(e);
+    if (alone && op->begin(e->k, &shape))
+        return LIMOE_OK;
+    status = tower(e, sink, err);
+    if (alone)
+        op->end(e->k);
+    return status;
+}
+
 /* A step without sequences: others' rows come to the experts here. */
-static void serve_others(struct encoder *e, const struct routing_sink *sink) {
+static enum limoe_status serve_others(struct encoder *e, const struct routing_sink *sink,
+                                      struct limoe_error *err) {
     size_t layer = 0;
-    for (uint32_t i = 0; e->sharded && i < e->weights->blocks; i++) {
+    enum limoe_status status = LIMOE_OK;
+    for (uint32_t i = 0; e->sharded && !status && i < e->weights->blocks; i++) {
         if (e->weights->block[i].moe)
-            run_experts(e, &e->weights->block[i], layer++, sink);
+            status = run_experts(e, &e->weights->block[i], layer++, sink, err);
     }
+    return status;
 }
 
 /* What one rank cannot do in a step, the others wait for; what is wrong with its embeddings is its own
- * business, and it stays for the steps to come. */
+ * business, and it stays for the steps to come. A step that the ranks have lost is lost for all of them. */
 enum limoe_status encoder_embed(struct encoder *e, const struct limoe_item *items, size_t n,
                                 float *embeddings, const struct limoe_routing *routing,
                                 struct limoe_error *err) {
-    const size_t max_rows = e->config->moe.capacity != 0 ? SIZE_MAX : STEP_ROWS;
+    const size_t max_rows =
+        e->config->moe.capacity != 0 ? SIZE_MAX : e->k->step_rows; /* unless one item alone is longer */
     struct routing_sink sink = {.to = routing};
     for (size_t i = 0; i < n; i++)
         sink.rows += items[i].length;
     struct step_cursor cursor = {0};
     enum limoe_status answer = LIMOE_OK;
     uint64_t steps = step_count(items, n, max_rows);
-    e->ranks->ops->largest(e->ranks, &steps, 1);
+    enum limoe_status status = e->ranks->ops->largest(e->ranks, &steps, 1, err);
+    if (status)
+        return status;
     for (uint64_t i = 0; i < steps; i++) {
         struct limoe_error failure;
         bool more;
-        enum limoe_status status = step_next(&e->step, &cursor, items, n, max_rows, &more, &failure);
+        status = step_next(&e->step, &cursor, items, n, max_rows, &more, &failure);
         if (!status && more)
             status = compute(e, &sink, &failure);
         else if (!status)
-            serve_others(e, &sink);
+            status = serve_others(e, &sink, &failure);
+        if (status == LIMOE_LOST)
+            return limoe_fail(err, status, "%s", failure.message);
         if (status && e->ranks->ranks > 1)
             e->ranks->ops->end(e->ranks, failure.message);
         if (!status && more)
-            status = deliver(e, embeddings, &failure);
+            status = deliver(e, embeddings, &sink, &failure);
         if (status && !answer)
             answer = limoe_fail(err, status, "%s", failure.message);
         if (answer && e->ranks->ranks == 1)

@@ -26,7 +26,8 @@ void encoder_destroy(struct encoder *encoder); /* NULL is fine */
  * call: consecutive rows, images first, then texts, each in item order.
  *
  * Collective over the ranks: each takes part in as many steps as the one that has the most. A failure on one
- * rank that the others could not step around ends the job. */
+ * rank that the others could not step around ends its process; LIMOE_LOST is a step that the ranks have lost.
+ */
 enum limoe_status encoder_embed(struct encoder *encoder, const struct limoe_item *items, size_t n,
                                 float *embeddings, const struct limoe_routing *routing,
                                 struct limoe_error *err);

@@ -1,7 +1,7 @@
 /* model.c - the model half of limoe.h: opening, checking items, embedding.
  *
- * A model owns its config, backend, packed weights and encoder, and frees them in reverse order. Its files
- * are read once, at opening, and may then change or go. One thread calls it at a time.
+ * A model owns its config, backend, packed weights, their digests and encoder, and frees them in reverse
+ * order. Its files are read once, at opening, and may then change or go. One thread calls it at a time.
  */
 #include "model.h"
 
@@ -32,32 +32,34 @@ struct limoe_model {
     struct weights weights;
     struct encoder *encoder;
     uint64_t dense_bytes, expert_bytes; /* packed; expert_bytes of one expert of one layer */
-    char fingerprint[2 * FINGERPRINT_DIGITS + 1];
-};
-
-/* What opening needs on the way. */
-struct opening {
-    struct safetensors *checkpoint;
+    struct terms terms;                 /* what this rank has said when it opened, and what it has read: */
     struct digests digests;
-    struct terms terms;
+    char fingerprint[2 * FINGERPRINT_DIGITS + 1];
 };
 
 /* All that is known before weights are read. */
 static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
-                                      const struct limoe_options *options, struct opening *o,
+                                      const struct limoe_options *options, struct safetensors **checkpoint,
                                       struct limoe_error *err) {
     const struct place_options place = {m->ranks->ranks, options->load_file, options->expert_bytes};
     struct fingerprint *inputs = NULL;
     enum limoe_status status;
     if ((status = fingerprint_create(&inputs, err)) || (status = config_load(dir, &m->config, inputs, err)) ||
         (status = tokenizer_fingerprint(dir, inputs, err)) ||
-        (status = safetensors_open(dir, &o->checkpoint, err)) ||
-        (status = layout_check(&m->config, o->checkpoint, err)))
+        (status = safetensors_open(dir, checkpoint, err)) ||
+        (status = layout_check(&m->config, *checkpoint, err)))
         goto out;
     fingerprint_digits(inputs, m->fingerprint);
     info_from_config(&m->config, &m->info);
-    if ((status = info_from_checkpoint(&m->config, o->checkpoint, &m->info, err)))
+    if ((status = info_from_checkpoint(&m->config, *checkpoint, &m->info, err)))
         goto out;
+    if (m->ranks->ranks > 1 && m->ranks->on_gpus != (m->k->kind == KERNELS_CUDA)) {
+        status = limoe_fail(
+            err, LIMOE_UNSUPPORTED,
+            "%s computes, and these ranks carry rows between %s; \"mpi\" is for CPUs, \"nccl\" for GPUs",
+            m->k->name, m->ranks->on_gpus ? "GPUs" : "CPUs");
+        goto out;
+    }
     if (m->ranks->ranks > 1 && m->config.moe.capacity != 0) {
         status = limoe_fail(err, LIMOE_UNSUPPORTED,
                             "\"%s\" has \"moe.capacity\", whose groups run through a whole call; it works on "
@@ -65,44 +67,46 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
                             m->info.name, m->ranks->ranks);
         goto out;
     }
-    place_sizes(&m->config, m->k->dtype, safetensors_find(o->checkpoint, "text.token")->bytes,
+    place_sizes(&m->config, m->k->kind, m->k->dtype, safetensors_find(*checkpoint, "text.token")->bytes,
                 &m->dense_bytes, &m->expert_bytes);
     if ((status = place_experts(&m->config, &place, m->expert_bytes, &m->placement, NULL, err)) ||
-        (status = digests_create(&m->config, &o->digests, err)))
+        (status = digests_create(&m->config, &m->digests, err)))
         goto out;
-    snprintf(o->terms.backend, sizeof o->terms.backend, "%s", m->k->name);
-    memcpy(o->terms.inputs, m->fingerprint, sizeof o->terms.inputs);
-    o->terms.dtype = m->k->dtype;
-    o->terms.placement = agree_digest(&m->placement);
+    snprintf(m->terms.backend, sizeof m->terms.backend, "%s", m->k->name);
+    memcpy(m->terms.inputs, m->fingerprint, sizeof m->terms.inputs);
+    m->terms.dtype = m->k->dtype;
+    m->terms.placement = agree_digest(&m->placement);
 out:
     fingerprint_free(inputs);
     return status;
 }
 
-static enum limoe_status read_weights(struct limoe_model *m, struct opening *o, struct limoe_error *err) {
-    enum limoe_status status = weights_load(&m->config, o->checkpoint, m->k, &m->placement, m->ranks->rank,
-                                            &o->digests, &m->weights, err);
+static enum limoe_status read_weights(struct limoe_model *m, const struct safetensors *checkpoint,
+                                      struct limoe_error *err) {
+    enum limoe_status status = weights_load(&m->config, checkpoint, m->k, &m->placement, m->ranks->rank,
+                                            &m->digests, &m->weights, err);
     return status ? status
                   : encoder_create(&m->config, m->k, &m->weights, m->ranks, &m->placement, &m->encoder, err);
 }
 
-/* The fingerprint of what all ranks have read, once it is known that they have read the same. `status` is how
- * reading went here. */
-static enum limoe_status name_weights(struct limoe_model *m, struct opening *o, enum limoe_status status,
+/* Names what all ranks have read, once it is known that they have read the same; digits [FINGERPRINT_DIGITS +
+ * 1]. `status` is how reading went here. */
+static enum limoe_status name_weights(const struct limoe_model *m, enum limoe_status status, char *digits,
                                       struct limoe_error *err) {
     char name[96];
-    const size_t bytes = o->digests.count * sizeof *o->digests.value;
+    const size_t bytes = m->digests.count * sizeof *m->digests.value;
     struct fingerprint *tensors = NULL;
     uint64_t *all = malloc(bytes);
     if (!all)
-        status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu digests", o->digests.count);
+        status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu digests", m->digests.count);
     if (!status)
         status = fingerprint_create(&tensors, err);
     if ((status = agree(m->ranks, status, NULL, err)) || !all) /* without it, status is not 0 */
         goto out;
-    memcpy(all, o->digests.value, bytes);
-    m->ranks->ops->largest(m->ranks, all, o->digests.count);
-    if (digests_differ(&o->digests, all, name))
+    memcpy(all, m->digests.value, bytes);
+    if ((status = m->ranks->ops->largest(m->ranks, all, m->digests.count, err)))
+        goto out;
+    if (digests_differ(&m->digests, all, name))
         status = limoe_fail(err, LIMOE_INVALID,
                             "%s is not the same as another rank's; all must read the same", name);
     if ((status = agree(m->ranks, status, NULL, err)))
@@ -110,7 +114,7 @@ static enum limoe_status name_weights(struct limoe_model *m, struct opening *o, 
     fingerprint_add(tensors, "digests", all, bytes);
     fingerprint_add(tensors, limoe_dtype_name(m->k->dtype), NULL, 0);
     fingerprint_add(tensors, m->k->name, NULL, 0);
-    fingerprint_digits(tensors, m->fingerprint + FINGERPRINT_DIGITS);
+    fingerprint_digits(tensors, digits);
 out:
     fingerprint_free(tensors);
     free(all);
@@ -121,7 +125,8 @@ enum limoe_status model_open_on(const char *dir, struct kernels *k, const struct
                                 struct limoe_model **out, struct limoe_error *err) {
     struct limoe_error own; /* the other ranks are told of it, whoever does not want it here */
     const struct exchange *ranks = exchange_of(options->ranks);
-    struct opening o = {.terms = agree_terms()};
+    const struct terms terms = agree_terms();
+    struct safetensors *checkpoint = NULL;
     enum limoe_status status;
     err = err ? err : &own;
     *out = NULL;
@@ -129,18 +134,18 @@ enum limoe_status model_open_on(const char *dir, struct kernels *k, const struct
     if (!m) {
         k->ops->destroy(k);
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a model");
-        return agree(ranks, status, &o.terms, err);
+        return agree(ranks, status, &terms, err);
     }
     m->k = k;
     m->ranks = ranks;
-    status = read_headers(m, dir, options, &o, err);
-    if ((status = agree(ranks, status, &o.terms, err)))
+    m->terms = terms;
+    status = read_headers(m, dir, options, &checkpoint, err);
+    if ((status = agree(ranks, status, &m->terms, err)))
         goto out;
-    status = read_weights(m, &o, err);
-    status = name_weights(m, &o, status, err);
+    status = read_weights(m, checkpoint, err);
+    status = name_weights(m, status, m->fingerprint + FINGERPRINT_DIGITS, err);
 out:
-    digests_free(&o.digests);
-    safetensors_close(o.checkpoint);
+    safetensors_close(checkpoint);
     if (status)
         limoe_model_close(m);
     else
@@ -156,7 +161,7 @@ enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *
     struct kernels *k;
     err = err ? err : &own;
     *out = NULL;
-    enum limoe_status status = kernels_cpu_create(o->dtype, o->threads, &k, err);
+    enum limoe_status status = kernels_create(o->device, o->dtype, o->threads, &k, err);
     if (status) {
         const struct terms terms = agree_terms();
         return agree(exchange_of(o->ranks), status, &terms, err);
@@ -164,11 +169,25 @@ enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *
     return model_open_on(dir, k, o, out, err);
 }
 
+/* The same words in the same order as model_open_on, to those that open it now. */
+enum limoe_status limoe_model_rejoin(struct limoe_model *m, struct limoe_error *err) {
+    struct limoe_error own;
+    char digits[FINGERPRINT_DIGITS + 1];
+    err = err ? err : &own;
+    enum limoe_status status = agree(m->ranks, LIMOE_OK, &m->terms, err);
+    if (status || (status = name_weights(m, LIMOE_OK, digits, err)))
+        return status;
+    if (strcmp(digits, m->fingerprint + FINGERPRINT_DIGITS) != 0)
+        return limoe_fail(err, LIMOE_INVALID, "another rank has opened another model than at first");
+    return LIMOE_OK;
+}
+
 void limoe_model_close(struct limoe_model *m) {
     if (!m)
         return;
     encoder_destroy(m->encoder);
     weights_free(m->k, &m->weights);
+    digests_free(&m->digests);
     placement_free(&m->placement);
     m->k->ops->destroy(m->k);
     free(m);
@@ -188,6 +207,10 @@ const char *limoe_model_backend(const struct limoe_model *m) {
 
 uint32_t limoe_model_threads(const struct limoe_model *m) {
     return m->k->threads;
+}
+
+uint32_t limoe_model_step_tokens(const struct limoe_model *m) {
+    return (uint32_t)m->k->step_rows;
 }
 
 const char *limoe_model_fingerprint(const struct limoe_model *m) {
@@ -265,6 +288,8 @@ enum limoe_status limoe_model_embed(struct limoe_model *m, const struct limoe_it
     enum limoe_status status = check_items(m, items, n, err);
     if (!status || m->ranks->ranks == 1)
         return status ? status : encoder_embed(m->encoder, items, n, embeddings, routing, err);
-    encoder_embed(m->encoder, NULL, 0, NULL, routing, NULL); /* the other ranks count on this one */
+    struct limoe_error lost; /* the other ranks count on this one */
+    if (encoder_embed(m->encoder, NULL, 0, NULL, routing, &lost) == LIMOE_LOST)
+        return limoe_fail(err, LIMOE_LOST, "%s", lost.message);
     return status;
 }

@@ -5,7 +5,7 @@
 #include "kernels.h"
 #include "limoe.h"
 
-/* The model owns k from here on, on failure too. Of the options, dtype and threads are k's. */
+/* The model owns k from here on, on failure too. Of the options, device, dtype and threads are k's. */
 enum limoe_status model_open_on(const char *dir, struct kernels *k, const struct limoe_options *options,
                                 struct limoe_model **out, struct limoe_error *err);
 

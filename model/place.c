@@ -4,13 +4,12 @@
 #include <stdlib.h>
 
 #include "error.h"
-#include "kernels.h"
 #include "layout.h"
 #include "load_file.h"
 
 /* The bytes of one packed or copied tensor; an expert stack's are those of one expert. */
-static uint64_t tensor_bytes(const struct config *config, enum limoe_dtype dtype, uint64_t token_bytes,
-                             enum layout_id id, const struct layout_tensor *t) {
+static uint64_t tensor_bytes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
+                             uint64_t token_bytes, enum layout_id id, const struct layout_tensor *t) {
     switch (id) {
     case LAYOUT_IMAGE_PATCH_WEIGHT:
     case LAYOUT_IMAGE_PROJ_WEIGHT:
@@ -21,8 +20,8 @@ static uint64_t tensor_bytes(const struct config *config, enum limoe_dtype dtype
     case LAYOUT_MLP_FC2_WEIGHT:
     case LAYOUT_MOE_FC1_WEIGHT:
     case LAYOUT_MOE_FC2_WEIGHT:
-        return kernels_cpu_packed_bytes(dtype, (uint32_t)t->shape[t->rank - 2],
-                                        (uint32_t)t->shape[t->rank - 1]);
+        return kernels_packed_bytes(kind, dtype, (uint32_t)t->shape[t->rank - 2],
+                                    (uint32_t)t->shape[t->rank - 1]);
     case LAYOUT_MOE_FC1_BIAS:
     case LAYOUT_MOE_FC2_BIAS:
         return t->elements / config->moe.experts * sizeof(float);
@@ -40,8 +39,8 @@ static bool of_one_expert(enum layout_id id) {
            id == LAYOUT_MOE_FC2_BIAS;
 }
 
-void place_sizes(const struct config *config, enum limoe_dtype dtype, uint64_t token_bytes, uint64_t *dense,
-                 uint64_t *expert) {
+void place_sizes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
+                 uint64_t token_bytes, uint64_t *dense, uint64_t *expert) {
     *dense = *expert = 0;
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;
@@ -51,9 +50,9 @@ void place_sizes(const struct config *config, enum limoe_dtype dtype, uint64_t t
             if (!layout_expected(config, id, block, &t))
                 continue;
             if (!of_one_expert(id))
-                *dense += tensor_bytes(config, dtype, token_bytes, id, &t);
+                *dense += tensor_bytes(config, kind, dtype, token_bytes, id, &t);
             else if (block == config->moe.block[0])
-                *expert += tensor_bytes(config, dtype, token_bytes, id, &t);
+                *expert += tensor_bytes(config, kind, dtype, token_bytes, id, &t);
         }
     }
 }

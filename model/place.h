@@ -5,14 +5,15 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "kernels.h"
 #include "limoe.h"
 #include "placement.h"
 
-/* Bytes of packed weights in the backend's memory. dtype not AUTO; token_bytes are those of text.token in the
- * checkpoint, whose dtype it keeps. *dense: what every rank holds. *expert: one expert of one layer; layers
- * are alike. */
-void place_sizes(const struct config *config, enum limoe_dtype dtype, uint64_t token_bytes, uint64_t *dense,
-                 uint64_t *expert);
+/* Bytes of packed weights in the memory of such a backend. dtype not AUTO; token_bytes are those of
+ * text.token in the checkpoint, whose dtype it keeps. *dense: what every rank holds. *expert: one expert of
+ * one layer; layers are alike. */
+void place_sizes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
+                 uint64_t token_bytes, uint64_t *dense, uint64_t *expert);
 
 /* How a model is to be spread; the fields are those of struct limoe_rank_options. */
 struct place_options {

@@ -19,16 +19,18 @@ enum limoe_status limoe_inspect_ranks(const struct limoe_inspection *inspection,
                                       struct limoe_error *err) {
     const struct inspection *in = inspection_of(inspection);
     const struct place_options place = {options->ranks, options->load, options->expert_bytes};
+    enum kernels_kind kind;
     enum limoe_dtype dtype;
     uint64_t dense;
     *out = NULL;
     struct ranks *r = calloc(1, sizeof *r);
     if (!r)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a placement");
-    enum limoe_status status = kernels_cpu_dtype(options->dtype, &dtype, err);
-    if (status)
+    enum limoe_status status;
+    if ((status = kernels_kind_of(options->device, &kind, err)) ||
+        (status = kernels_dtype(kind, options->dtype, &dtype, err)))
         goto out;
-    place_sizes(&in->config, dtype, in->token_bytes, &dense, &r->public.expert_bytes);
+    place_sizes(&in->config, kind, dtype, in->token_bytes, &dense, &r->public.expert_bytes);
     if (options->load && in->config.moe.layers) {
         r->public.imbalance = calloc(in->config.moe.layers, sizeof *r->public.imbalance);
         if (!r->public.imbalance) {

@@ -40,15 +40,15 @@ static bool reserve_rows(struct workspace *w, struct kernels *k, const struct co
 }
 
 static bool reserve_routing(struct workspace *w, struct kernels *k, const struct config *c, size_t rows) {
-    const size_t assignments = rows * c->moe.top_k;
+    const size_t decided = rows * c->moe.layers, assignments = decided * c->moe.top_k;
     w->logits = k->ops->alloc(k, rows * c->moe.experts * sizeof *w->logits);
     w->expert = k->ops->alloc(k, assignments * sizeof *w->expert);
     w->gate = k->ops->alloc(k, assignments * sizeof *w->gate);
-    w->entropy = k->ops->alloc(k, rows * sizeof *w->entropy);
+    w->entropy = k->ops->alloc(k, decided * sizeof *w->entropy);
     w->host_expert = malloc(assignments * sizeof *w->host_expert);
     w->host_kept = malloc(assignments * sizeof *w->host_kept);
     w->host_gate = malloc(assignments * sizeof *w->host_gate);
-    w->host_entropy = malloc(rows * sizeof *w->host_entropy);
+    w->host_entropy = malloc(decided * sizeof *w->host_entropy);
     return w->logits && w->expert && w->gate && w->entropy && w->host_expert && w->host_kept &&
            w->host_gate && w->host_entropy &&
            plan_alloc(k, rows, c->moe.experts, c->moe.top_k, &w->plan, NULL) == LIMOE_OK;

@@ -18,16 +18,18 @@ struct workspace {
     void *hidden;  /* act [rows K, m] ([rows, m] in a dense block) */
     void *slots;   /* act [rows K, d], rows as dispatched to experts */
 
-    /* Only in a model with MoE blocks. */
-    float *logits;   /* [rows, E] */
-    int32_t *expert; /* [rows, K] */
-    float *gate;     /* [rows, K] */
-    float *entropy;  /* [rows], of the gate; set only for who asks */
+    /* Only in a model with MoE blocks. Decisions are those of all layers, layer l's from row l * step's rows
+     * on. */
+    float *logits;   /* [rows, E], of one layer */
+    int32_t *expert; /* [layers, rows, K] */
+    float *gate;     /* [layers, rows, K] */
+    float *entropy;  /* [layers, rows], of the gate; set only for who asks */
     struct kernels_plan plan;
-    int32_t *host_expert; /* [rows, K], ordinary memory: for who asks about routing, and for capacity */
-    int32_t *host_kept;   /* [rows, K], -1 where capacity dropped it; set only with "moe.capacity" */
-    float *host_gate;     /* [rows, K] */
-    float *host_entropy;  /* [rows] */
+    /* Ordinary memory, for who asks about routing, and for capacity. */
+    int32_t *host_expert; /* [layers, rows, K] */
+    int32_t *host_kept;   /* [layers, rows, K], -1 where capacity dropped it; set only with "moe.capacity" */
+    float *host_gate;     /* [layers, rows, K] */
+    float *host_entropy;  /* [layers, rows] */
 
     /* [sequences, …] */
     void *pooled; /* act [sequences, d] */

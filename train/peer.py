@@ -4,11 +4,15 @@ One picture at a time and in a batch: from pixels of image.size to the embedding
 compiled. In bfloat16 the weights are bfloat16, the router float32, as the engine has it. Prints one JSON object.
 
     python peer.py --model DIR --threads 2
+    python peer.py --model DIR --device cuda --dtype bfloat16 --mode eager compiled graphs --moe grouped grouped_mm
+
+On a GPU pixels come from pinned memory and embeddings go back to the host, both timed, as the engine does it.
 """
 
 import argparse
 import json
 import statistics
+import sys
 import time
 from pathlib import Path
 
@@ -20,14 +24,24 @@ from export import load
 from model import ACTIVATIONS, LIMoE
 
 
+# PyTorch has had it under both names; without either, "grouped_mm" is refused.
+grouped_product = getattr(F, "grouped_mm", getattr(torch, "_grouped_mm", None))
+MODES = {
+    "eager": lambda model: model,
+    "compiled": lambda model: torch.compile(model, dynamic=False),
+    "graphs": lambda model: torch.compile(model, dynamic=False, mode="reduce-overhead"),
+}
+
+
 class Picture(nn.Module):
     """The image path of the reference without what only training or texts need: fused attention, weights laid out for
-    inference, and an MoE that a compiler can see through where `dense` is set."""
+    inference, and an MoE in one of three ways: "grouped", expert by expert; "dense", which a compiler can see through;
+    "grouped_mm", PyTorch's own grouped product."""
 
-    def __init__(self, model: LIMoE, dtype: torch.dtype, dense: bool):
+    def __init__(self, model: LIMoE, dtype: torch.dtype, moe: str):
         super().__init__()
         c = model.config
-        self.config, self.dense, self.dtype = c, dense, dtype
+        self.config, self.way, self.dtype = c, moe, dtype
         self.activation = ACTIVATIONS[c.activation]
         self.blocks, self.ln = model.blocks.to(dtype), model.ln.to(dtype)
         # Normalisation folded into the patch layer: pixels go in as they are.
@@ -67,7 +81,9 @@ class Picture(nn.Module):
         weight, expert = gates.topk(moe.top_k)
         if moe.renormalize:
             weight = weight / weight.sum(-1, keepdim=True)
-        if self.dense:
+        if self.way == "grouped_mm":
+            return self.grouped_mm(moe, x, weight, expert).view(shape)
+        if self.way == "dense":
             # Every expert on every row as two batched products: more arithmetic, no data-dependent shapes.
             hidden = self.activation(
                 torch.baddbmm(moe.fc1.bias[:, None], x.expand(moe.experts, -1, -1), moe.fc1.weight.transpose(1, 2))
@@ -76,6 +92,18 @@ class Picture(nn.Module):
             mix = torch.zeros_like(gates).scatter(1, expert, weight).to(x.dtype)
             return torch.einsum("re,erd->rd", mix, y).view(shape)
         return self.grouped(moe, x, weight, expert).view(shape)
+
+    def grouped_mm(self, moe, x: Tensor, weight: Tensor, expert: Tensor) -> Tensor:
+        """Two products over all experts' rows, whose counts stay on the device."""
+        chosen, order = expert.flatten().sort(stable=True)
+        rows = order // moe.top_k
+        last = torch.arange(moe.experts, device=x.device, dtype=chosen.dtype)
+        end = torch.searchsorted(chosen, last, right=True).to(torch.int32)
+        hidden = self.activation(
+            grouped_product(x[rows], moe.fc1.weight.transpose(1, 2), offs=end) + moe.fc1.bias[chosen]
+        )
+        y = grouped_product(hidden, moe.fc2.weight.transpose(1, 2), offs=end) + moe.fc2.bias[chosen]
+        return torch.zeros_like(x).index_add_(0, rows, y * weight.flatten()[order, None].to(y.dtype))
 
     @torch.compiler.disable  # expert counts change from call to call, and a compiler would compile for each
     def grouped(self, moe, x: Tensor, weight: Tensor, expert: Tensor) -> Tensor:
@@ -103,38 +131,60 @@ def median_ms(forward, pixels: Tensor, seconds: float) -> float:
     return statistics.median(times)
 
 
+def measure(args, batch: int, dtype: str, mode: str, moe: str, pixels: Tensor, reference: Tensor) -> dict:
+    """One variant, from pixels on the host to embeddings on the host."""
+    model = Picture(load(args.model), getattr(torch, dtype), moe).eval()
+    compute = MODES[mode](model)
+    device = torch.device(args.device)
+
+    def forward(pictures: Tensor) -> Tensor:
+        return compute(pictures.to(device, non_blocking=True)).cpu()
+
+    answer = forward(pixels[0])
+    ms = median_ms(forward, pixels, args.seconds)
+    return {
+        "batch": batch, "dtype": dtype, "mode": mode, "moe": moe, "median_ms": round(ms, 3),
+        "images_per_s": round(1000 * batch / ms, 1),
+        "least_cosine_to_reference": round((answer * reference).sum(-1).min().item(), 5),
+    }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 64])
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--mode", nargs="+", default=["eager", "compiled"])
+    parser.add_argument("--mode", nargs="+", choices=list(MODES), default=["eager", "compiled"])
+    parser.add_argument("--moe", nargs="+", choices=["grouped", "dense", "grouped_mm"], default=["grouped", "dense"])
     parser.add_argument("--seconds", type=float, default=3, help="of timing for each variant")
     args = parser.parse_args()
+    if "grouped_mm" in args.moe and grouped_product is None:
+        parser.error("this PyTorch has no grouped_mm")
     torch.set_num_threads(args.threads)
+    torch.set_default_device(args.device)
     torch.manual_seed(0)
     size = load(args.model).config.image["size"]
     variants = []
     for batch in args.batch:
-        pixels = torch.randint(0, 256, (8, batch, size, size, 3), dtype=torch.uint8)
-        reference = None
-        for dtype in args.dtype:
-            for mode in args.mode:
-                for moe in ("grouped", "dense"):
-                    model = Picture(load(args.model), getattr(torch, dtype), moe == "dense").eval()
-                    forward = torch.compile(model, dynamic=False) if mode == "compiled" else model
-                    with torch.inference_mode():
-                        answer = forward(pixels[0])
-                        if reference is None:
-                            reference = load(args.model)(pixels[0], torch.zeros(0, 1), torch.zeros(0))[0]
-                        ms = median_ms(forward, pixels, args.seconds)
-                    variants.append({
-                        "batch": batch, "dtype": dtype, "mode": mode, "moe": moe, "median_ms": round(ms, 3),
-                        "images_per_s": round(1000 * batch / ms, 1),
-                        "least_cosine_to_reference": round((answer * reference).sum(-1).min().item(), 5),
-                    })  # fmt: skip
-    best = {str(b): min((v for v in variants if v["batch"] == b), key=lambda v: v["median_ms"]) for b in args.batch}
+        pixels = torch.randint(0, 256, (8, batch, size, size, 3), dtype=torch.uint8, device="cpu")
+        if args.device != "cpu":
+            pixels = pixels.pin_memory()
+        with torch.inference_mode():
+            reference = load(args.model)(pixels[0].to(args.device), torch.zeros(0, 1), torch.zeros(0))[0].cpu()
+            for dtype in args.dtype:
+                for mode in args.mode:
+                    for moe in args.moe:
+                        try:
+                            variants.append(measure(args, batch, dtype, mode, moe, pixels, reference))
+                        except RuntimeError as error:  # a compiler or a product that this machine lacks
+                            print(f"{dtype}, {mode}, {moe}: {str(error).splitlines()[0]}", file=sys.stderr)
+    best = {
+        str(b): min(of_batch, key=lambda v: v["median_ms"])
+        for b in args.batch
+        if (of_batch := [v for v in variants if v["batch"] == b])
+    }
     print(
         json.dumps({"torch": torch.__version__, "threads": args.threads, "variants": variants, "best": best}, indent=1)
     )

@@ -1,8 +1,8 @@
 /* mpi.c - the exchange over MPI: the ranks are those of MPI_COMM_WORLD.
  *
- * Calls are not checked: MPI's own handling of an error, which is to end the job with a message, is what
- * exchange.h asks for. The exchange owns a communicator of its own and one scratch of counts; MPI is called
- * by whichever thread calls here, one at a time.
+ * Calls are not checked: MPI's own handling of an error, which is to end the job with a message, is one of
+ * the two ways that exchange.h allows; so nothing here ever fails. The exchange owns a communicator of its
+ * own and one scratch of counts; MPI is called by whichever thread calls here, one at a time.
  */
 #include <mpi.h>
 #include <stdio.h>
@@ -40,19 +40,25 @@ static MPI_Datatype element(size_t size) {
     return type;
 }
 
-static void mpi_gather(const struct exchange *x, const void *mine, size_t bytes, void *all) {
+static enum limoe_status mpi_gather(const struct exchange *x, const void *mine, size_t bytes, void *all,
+                                    struct limoe_error *err) {
+    (void)err;
     const struct mpi *m = (const struct mpi *)(const void *)x;
     MPI_Datatype type = element(bytes);
     MPI_Allgather(mine, 1, type, all, 1, type, m->comm);
     MPI_Type_free(&type);
+    return LIMOE_OK;
 }
 
-static void mpi_largest(const struct exchange *x, uint64_t *value, size_t n) {
+static enum limoe_status mpi_largest(const struct exchange *x, uint64_t *value, size_t n,
+                                     struct limoe_error *err) {
+    (void)err;
     const struct mpi *m = (const struct mpi *)(const void *)x;
     enum { PIECE = 1 << 20 };
     for (size_t at = 0; at < n; at += PIECE)
         MPI_Allreduce(MPI_IN_PLACE, value + at, (int)(n - at < PIECE ? n - at : PIECE), MPI_UINT64_T, MPI_MAX,
                       m->comm);
+    return LIMOE_OK;
 }
 
 /* Counts by peer to counts and places by rank; nothing goes to oneself. */
@@ -69,8 +75,12 @@ static void lay_out(const struct exchange *x, const uint32_t *by_peer, int *coun
         mpi_end(x, "more than 2147483647 rows to exchange in one step");
 }
 
-static void mpi_swap(const struct exchange *x, const void *out, const uint32_t *out_count, void *in,
-                     const uint32_t *in_count, size_t size) {
+/* The memory is the host's: model/model.c lets no GPU compute for these ranks. */
+static enum limoe_status mpi_swap(const struct exchange *x, enum exchange_memory memory, const void *out,
+                                  const uint32_t *out_count, void *in, const uint32_t *in_count, size_t size,
+                                  struct limoe_error *err) {
+    (void)memory;
+    (void)err;
     const struct mpi *m = (const struct mpi *)(const void *)x;
     int *to = m->count, *to_place = to + x->ranks, *from = to_place + x->ranks, *from_place = from + x->ranks;
     MPI_Datatype type = element(size);
@@ -78,6 +88,7 @@ static void mpi_swap(const struct exchange *x, const void *out, const uint32_t *
     lay_out(x, in_count, from, from_place);
     MPI_Alltoallv(out, to, to_place, type, in, from, from_place, type, m->comm);
     MPI_Type_free(&type);
+    return LIMOE_OK;
 }
 
 /* MPI connects two ranks when they first speak to each other. All speak to all here, so that one that cannot
@@ -90,7 +101,9 @@ static void connect_all(const struct mpi *m) {
                      0, m->comm, MPI_STATUS_IGNORE);
 }
 
-static enum limoe_status mpi_open(const struct exchange **out, struct limoe_error *err) {
+static enum limoe_status mpi_open(const struct exchange_place *place, const struct exchange **out,
+                                  struct limoe_error *err) {
+    (void)place; /* mpirun's to give */
     static const struct exchange_ops ops = {
         .close = mpi_close, .gather = mpi_gather, .largest = mpi_largest, .swap = mpi_swap, .end = mpi_end};
     int initialized, provided, rank, ranks;

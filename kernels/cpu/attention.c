@@ -222,9 +222,11 @@ static void attention_chunk(void *context, uint32_t chunk, uint32_t thread) {
         job->self->isa->finish(&tiles);
 }
 
-void cpu_attention(struct kernels *k, const void *qkv, const uint32_t *start, size_t n, uint32_t width,
-                   uint32_t heads, const struct kernels_qk_norm *norm, void *out) {
+void cpu_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
+                   const struct kernels_qk_norm *norm, void *out) {
     struct cpu *self = (struct cpu *)k;
+    const uint32_t *start = self->sequences.start;
+    const size_t n = self->sequences.n;
     struct buffers b;
     size_t longest = 0, pairs = 0;
     for (size_t i = 0; i < n; i++) {

@@ -18,6 +18,10 @@ static void destroy(struct kernels *k) {
     free(self);
 }
 
+static void sequences(struct kernels *k, const uint32_t *start, size_t n) {
+    ((struct cpu *)k)->sequences = (struct host_sequences){start, n};
+}
+
 static enum limoe_status sync(struct kernels *k, struct limoe_error *err) {
     struct cpu *self = (struct cpu *)k;
     if (self->no_memory) {
@@ -66,6 +70,9 @@ static const struct kernels_ops ops = {
     .upload_vector = host_upload_vector,
     .load_table = host_load_table,
     .table_free = host_table_free,
+    .sequences = sequences,
+    .begin = host_begin,
+    .end = host_end,
     .patches = cpu_patches,
     .tile_rows = cpu_tile_rows,
     .embed_tokens = cpu_embed_tokens,
@@ -102,7 +109,8 @@ enum limoe_status cpu_create(const struct isa *isa, enum limoe_dtype dtype, uint
                  .name = isa->backend,
                  .dtype = bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32,
                  .act_size = bf16 ? sizeof(uint16_t) : sizeof(float),
-                 .threads = threads},
+                 .threads = threads,
+                 .step_rows = HOST_STEP_ROWS},
         .isa = isa,
         .bf16 = bf16,
     };

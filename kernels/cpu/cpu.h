@@ -15,6 +15,7 @@ struct cpu {
     const struct isa *isa;
     struct threads *threads;
     bool bf16;
+    struct host_sequences sequences;
     bool no_memory; /* an operation lacked scratch and did nothing; sync() says so */
     void **scratch; /* [threads], each of scratch_bytes */
     size_t scratch_bytes;
@@ -82,8 +83,8 @@ void cpu_grouped_linear(struct kernels *k, const struct kernels_matrix *m, const
                         const void *in, size_t rows, enum kernels_epilogue epilogue, void *y);
 
 /* attention.c */
-void cpu_attention(struct kernels *k, const void *qkv, const uint32_t *start, size_t n, uint32_t width,
-                   uint32_t heads, const struct kernels_qk_norm *norm, void *out);
+void cpu_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
+                   const struct kernels_qk_norm *norm, void *out);
 
 /* moe.c */
 void cpu_router_logits(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
@@ -101,8 +102,7 @@ void cpu_combine(struct kernels *k, const void *y, struct kernels_plan plan, con
 /* norm.c */
 void cpu_layernorm(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
                    size_t rows, uint32_t width, void *out_act, float *out_f32);
-void cpu_pool_mean(struct kernels *k, const float *x, const uint32_t *start, size_t n, uint32_t width,
-                   void *out);
+void cpu_pool_mean(struct kernels *k, const float *x, uint32_t width, void *out);
 void cpu_normalize(struct kernels *k, float *z, size_t n, uint32_t width);
 
 #endif

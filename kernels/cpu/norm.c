@@ -64,9 +64,10 @@ static void mean_chunk(void *context, uint32_t chunk, uint32_t thread) {
                                    act_row_out(job->self, job->out, i, job->width));
 }
 
-void cpu_pool_mean(struct kernels *k, const float *x, const uint32_t *start, size_t n, uint32_t width,
-                   void *out) {
+void cpu_pool_mean(struct kernels *k, const float *x, uint32_t width, void *out) {
     const struct cpu *self = (struct cpu *)k;
+    const uint32_t *start = self->sequences.start;
+    const size_t n = self->sequences.n;
     struct mean_job job = {.self = self, .x = x, .start = start, .n = n, .width = width, .out = out};
     job.chunks = n ? cpu_chunks(self, (size_t)(start[n] - start[0]) * width, LEAST_SHARE, n) : 0;
     threads_run(self->threads, job.chunks, mean_chunk, &job);

@@ -60,8 +60,11 @@ static void attend(const struct kernels *k, const void *qkv, size_t first, size_
     }
 }
 
-void reference_attention(struct kernels *k, const void *qkv, const uint32_t *start, size_t n, uint32_t width,
-                         uint32_t heads, const struct kernels_qk_norm *norm, void *out) {
+void reference_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
+                         const struct kernels_qk_norm *norm, void *out) {
+    const struct host_sequences *sequences = &((struct reference *)k)->sequences;
+    const uint32_t *start = sequences->start;
+    const size_t n = sequences->n;
     uint32_t head_width = width / heads, longest = 0;
     for (size_t i = 0; i < n; i++)
         longest = start[i + 1] - start[i] > longest ? start[i + 1] - start[i] : longest;

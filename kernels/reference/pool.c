@@ -3,9 +3,10 @@
 
 #include "reference.h"
 
-void reference_pool_mean(struct kernels *k, const float *x, const uint32_t *start, size_t n, uint32_t width,
-                         void *out) {
-    for (size_t i = 0; i < n; i++)
+void reference_pool_mean(struct kernels *k, const float *x, uint32_t width, void *out) {
+    const struct host_sequences *sequences = &((struct reference *)k)->sequences;
+    const uint32_t *start = sequences->start;
+    for (size_t i = 0; i < sequences->n; i++)
         for (uint32_t c = 0; c < width; c++) {
             float sum = 0;
             for (size_t r = start[i]; r < start[i + 1]; r++)

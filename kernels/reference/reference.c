@@ -48,6 +48,10 @@ no_memory:
     return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a weight of shape [%u, %u, %u]", groups, out, in);
 }
 
+static void sequences(struct kernels *k, const uint32_t *start, size_t n) {
+    ((struct reference *)k)->sequences = (struct host_sequences){start, n};
+}
+
 static enum limoe_status sync(struct kernels *k, struct limoe_error *err) {
     struct reference *self = (struct reference *)k;
     if (self->no_memory) {
@@ -68,6 +72,9 @@ static const struct kernels_ops ops = {
     .upload_vector = host_upload_vector,
     .load_table = host_load_table,
     .table_free = host_table_free,
+    .sequences = sequences,
+    .begin = host_begin,
+    .end = host_end,
     .patches = reference_patches,
     .tile_rows = reference_tile_rows,
     .embed_tokens = reference_embed_tokens,
@@ -98,6 +105,7 @@ enum limoe_status kernels_reference_create(enum limoe_dtype dtype, struct kernel
         .dtype = dtype == LIMOE_BFLOAT16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32,
         .act_size = dtype == LIMOE_BFLOAT16 ? sizeof(uint16_t) : sizeof(float),
         .threads = 1,
+        .step_rows = HOST_STEP_ROWS,
     };
     *out = &self->base;
     return LIMOE_OK;

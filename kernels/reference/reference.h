@@ -13,6 +13,7 @@
 
 struct reference {
     struct kernels base;
+    struct host_sequences sequences;
     bool no_memory; /* an operation lacked scratch; sync() says so */
 };
 
@@ -55,8 +56,8 @@ void reference_grouped_linear(struct kernels *k, const struct kernels_matrix *m,
                               const void *in, size_t rows, enum kernels_epilogue epilogue, void *y);
 void reference_layernorm(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
                          size_t rows, uint32_t width, void *out_act, float *out_f32);
-void reference_attention(struct kernels *k, const void *qkv, const uint32_t *start, size_t n, uint32_t width,
-                         uint32_t heads, const struct kernels_qk_norm *norm, void *out);
+void reference_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
+                         const struct kernels_qk_norm *norm, void *out);
 void reference_router_logits(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
                              uint32_t experts, float *logits);
 void reference_gate(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
@@ -69,8 +70,7 @@ void reference_dispatch(struct kernels *k, const void *in, struct kernels_plan p
                         size_t max_slots, uint32_t width, void *out);
 void reference_combine(struct kernels *k, const void *y, struct kernels_plan plan, const int32_t *expert,
                        const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x);
-void reference_pool_mean(struct kernels *k, const float *x, const uint32_t *start, size_t n, uint32_t width,
-                         void *out);
+void reference_pool_mean(struct kernels *k, const float *x, uint32_t width, void *out);
 void reference_normalize(struct kernels *k, float *z, size_t n, uint32_t width);
 
 #endif

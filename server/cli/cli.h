@@ -53,10 +53,16 @@ extern const struct option_choice cli_dtypes[];
         .name = "model", .kind = OPTION_STRING, .offset = (at), .metavar = "DIR", .help = "model directory", \
         .fallback = MODEL_DIR_DEFAULT                                                                        \
     }
+#define CLI_DEVICE_ROW(at)                                                                                   \
+    {                                                                                                        \
+        .name = "device", .kind = OPTION_DEVICE, .offset = (at), .metavar = "DEVICE",                        \
+        .help = "auto, cpu, cuda or cuda:N, a GPU",                                                          \
+        .fallback = "auto: the first GPU where there is one, else the CPU"                                   \
+    }
 #define CLI_DTYPE_ROW(at)                                                                                    \
     {                                                                                                        \
         .name = "dtype", .kind = OPTION_CHOICE, .offset = (at), .choices = cli_dtypes, .metavar = "TYPE",    \
-        .help = "auto, float32 or bfloat16; auto is bfloat16 where the processor has it"                     \
+        .help = "auto, float32 or bfloat16; auto is bfloat16 on GPUs, and where the processor has it"        \
     }
 #define CLI_THREADS_ROW(at)                                                                                  \
     {                                                                                                        \
@@ -70,6 +76,7 @@ extern const struct option_choice cli_dtypes[];
 /* All of them, for the struct cli at `at`. */
 #define CLI_ROWS(at)                                                                                         \
     CLI_MODEL_ROW((at) + offsetof(struct cli, model)),                                                       \
+        CLI_DEVICE_ROW((at) + offsetof(struct cli, compute.device)),                                         \
         CLI_DTYPE_ROW((at) + offsetof(struct cli, compute.dtype)),                                           \
         CLI_THREADS_ROW((at) + offsetof(struct cli, compute.threads)),                                       \
         CLI_JSON_ROW((at) + offsetof(struct cli, json),                                                      \

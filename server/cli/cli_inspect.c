@@ -41,6 +41,12 @@ static const struct option_row table[] = {
      .metavar = "N",
      .help = "with --load: the most that a rank's experts may take; copies of the hottest fill it",
      .fallback = "an even share"},
+    {.name = "device",
+     .kind = OPTION_DEVICE,
+     .offset = offsetof(struct inspect_options, place.device),
+     .metavar = "DEVICE",
+     .help = "with --ranks: auto, cpu or cuda, which need not be there; weights are packed for it",
+     .fallback = "auto: a GPU where there is one, else the CPU"},
     CLI_DTYPE_ROW(offsetof(struct inspect_options, place.dtype)),
     CLI_HELP_ROW,
 };

@@ -29,16 +29,23 @@ void crew_free(struct crew *crew) {
     crew->rank = NULL;
 }
 
+void crew_forget(struct crew *crew) {
+    for (uint32_t r = 0; r < crew->n; r++)
+        crew->rank[r].greeted = crew->rank[r].answered = false;
+    crew->greeted = crew->answered = 0;
+}
+
 void crew_close(struct crew *crew) {
+    crew_forget(crew);
     for (uint32_t r = 0; r < crew->n; r++) {
         struct crew_rank *rank = &crew->rank[r];
         if (rank->link.fd >= 0)
             close(rank->link.fd);
         link_reset(&rank->link, -1);
         rank->pid = 0;
-        rank->met = rank->greeted = rank->answered = false;
+        rank->met = false;
     }
-    crew->joined = crew->met = crew->greeted = crew->answered = 0;
+    crew->joined = crew->met = 0;
 }
 
 void crew_kill(struct crew *crew) {

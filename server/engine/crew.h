@@ -1,7 +1,7 @@
 /* crew.h - the processes of one engine, as the front sees them: a link to each.
  *
- * An engine of one rank is a crew of one, on the socket that it was started with. Those of a job of several
- * come to a meeting; nobody knows who is which rank until it has said HELLO.
+ * An engine of one rank is a crew of one, on the socket that it was started with, as those of a group are.
+ * Those of a job come to a meeting; nobody knows who is which rank until it has said HELLO.
  */
 #ifndef LIMOE_CREW_H
 #define LIMOE_CREW_H
@@ -32,6 +32,8 @@ struct crew {
 
 bool crew_init(struct crew *crew, uint32_t n); /* false: no memory */
 void crew_free(struct crew *crew);
+/* What they have said so far counts no more: they are to say HELLO again. */
+void crew_forget(struct crew *crew);
 /* Closes every socket; the buffers stay. Ranks end by themselves then. */
 void crew_close(struct crew *crew);
 /* After crew_close: kills those on this host that have not ended, as one that was stopped cannot. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device.h"
 #include "engine/engine_parts.h"
 #include "error.h"
 #include "event.h"
@@ -74,10 +75,18 @@ static void engine_free(struct engine *engine) {
     transfer_free(&engine->transfer);
     meeting_close(&engine->meeting);
     crew_free(&engine->crew);
+    group_free(&engine->group);
     free(engine->polled);
     free(engine->ranks);
     pthread_mutex_destroy(&engine->lock);
     free(engine);
+}
+
+static enum engine_kind kind_of(const char *device, uint32_t ranks) {
+    enum device_kind kind;
+    uint32_t index;
+    const bool gpu = device_parse(device, &kind, &index) && kind == DEVICE_CUDA;
+    return ranks == 1 ? ENGINE_ONE : gpu ? ENGINE_GROUP : ENGINE_JOB;
 }
 
 enum limoe_status engine_start(const struct engine_options *options, struct engine **out,
@@ -92,13 +101,16 @@ enum limoe_status engine_start(const struct engine_options *options, struct engi
     pthread_mutex_init(&engine->lock, NULL);
     meeting_init(&engine->meeting);
     const uint32_t ranks = options->launch.ranks ? options->launch.ranks : 1;
+    engine->kind = kind_of(options->compute.device, ranks);
     engine->polled = calloc(SUPERVISOR_EVENTS + ranks, sizeof *engine->polled);
     engine->ranks = calloc(ranks, sizeof *engine->ranks);
-    if (!crew_init(&engine->crew, ranks) || !engine->polled || !engine->ranks) {
+    if (!crew_init(&engine->crew, ranks) ||
+        (engine->kind == ENGINE_GROUP && !group_init(&engine->group, ranks)) || !engine->polled ||
+        !engine->ranks) {
         engine_free(engine);
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an engine of %u ranks", ranks);
     }
-    replay_init(&engine->replay, options->step_tokens + 1); /* the probe has two items, whatever the budget */
+    replay_init(&engine->replay, 0);
     int code = pthread_create(&engine->thread, NULL, supervisor_main, engine);
     if (code) {
         engine_free(engine);

@@ -7,7 +7,9 @@
  * or its memory, is started again, and what it had not answered is sent again: requests wait a little longer,
  * no more. An item that the engine is lost with time after time fails alone (replay.h).
  *
- * A rank that is lost takes its job with it. It knows requests' jobs (schedule/job.h) and no HTTP.
+ * Ranks on CPUs are a job of MPI's: one that is lost takes the job with it. Those on GPUs are a group: one
+ * that is lost is started again, and the others keep what they hold. It knows requests' jobs (schedule/job.h)
+ * and no HTTP.
  */
 #ifndef LIMOE_ENGINE_H
 #define LIMOE_ENGINE_H
@@ -28,7 +30,7 @@ struct engine;
 struct engine_options {
     const char *model; /* directory; outlives the engine, as do queue, metrics and log */
     struct limoe_options compute;
-    uint64_t step_tokens; /* budget of one step, at least 1 */
+    uint64_t step_tokens; /* budget of one step; 0: as the engine's device is best served */
     struct queue *queue;
     struct metrics *metrics;
     struct log *log;
@@ -37,7 +39,7 @@ struct engine_options {
     uint64_t memory_bytes;   /* likewise one with a process on this host that has more resident memory; 0: no
                                 limit */
     unsigned batch_delay_ms; /* how long a step that is not full waits for more; 0: not at all */
-    struct launch_options launch; /* of more than one rank */
+    struct launch_options launch; /* of more than one rank; the rest of it is of those on CPUs */
 };
 
 /* What a running engine is. Set once, before opened_event is written; an engine that is started again must be
@@ -48,6 +50,7 @@ struct engine_info {
     const char *backend;
     const char *fingerprint; /* limoe_model_fingerprint */
     uint32_t threads;        /* of rank 0 */
+    uint64_t step_tokens;    /* budget of one step */
     uint32_t ranks;
     int64_t created; /* Unix seconds when the model was first loaded */
 };
@@ -70,7 +73,7 @@ bool engine_running(struct engine *engine, char *why, size_t size);
 /* True: an engine was started again and found another model in the directory. Answers would change within a
  * request, so it is not used: what waits can only be given up, and the model be loaded anew. Any thread. */
 bool engine_superseded(const struct engine *engine);
-/* The engine's process now, with several ranks mpirun's; 0: there is none just now. Any thread. */
+/* The engine's process now, of a job mpirun's, of a group rank 0's; 0: there is none just now. Any thread. */
 pid_t engine_pid(const struct engine *engine);
 
 /* One rank, as it is now; zeros while there is none. */

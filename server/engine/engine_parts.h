@@ -7,6 +7,7 @@
 
 #include "engine/crew.h"
 #include "engine/engine.h"
+#include "engine/group.h"
 #include "engine/launch.h"
 #include "engine/meeting.h"
 #include "engine/replay.h"
@@ -16,8 +17,16 @@
 /* Of the process, or of the job. Without one: waiting to start the next. */
 enum engine_phase { ENGINE_DOWN, ENGINE_OPENING, ENGINE_UP };
 
+/* How its ranks come to be. */
+enum engine_kind {
+    ENGINE_ONE,   /* there is one, a child of the front's */
+    ENGINE_JOB,   /* mpirun starts them, and they come to the front */
+    ENGINE_GROUP, /* each is a child of the front's, and it brings them together */
+};
+
 struct engine {
     struct engine_options options;
+    enum engine_kind kind;
     pthread_t thread;
 
     /* Written once by the thread, before the atomic that says that they may be read. */
@@ -35,6 +44,8 @@ struct engine {
     /* The thread's own. Times are clock_now(); 0: never. */
     enum engine_phase phase;
     struct process process; /* the one rank, or mpirun */
+    struct group group;     /* of no ranks, unless that is its kind */
+    char adrift[256];       /* what a rank says of the others, which are all there; "": nothing */
     struct crew crew;
     struct meeting meeting; /* open while ranks are to come */
     struct pollfd *polled;  /* as many as there may be: supervisor.c */
@@ -67,12 +78,21 @@ void lifecycle_meet(struct engine *engine);
 void lifecycle_met(struct engine *engine, struct crew_rank *rank);
 /* A HELLO has been received. */
 void lifecycle_hello(struct engine *engine, struct crew_rank *rank);
+/* A KEY has been received. */
+void lifecycle_key(struct engine *engine, struct crew_rank *rank);
 /* The process has ended, or is ended now, because of `cause` (NULL: it ended by itself). */
 void lifecycle_lost(struct engine *engine, const char *cause);
+/* A rank is no more use, because of `cause`. In a group it is the only one. */
+void lifecycle_rank_lost(struct engine *engine, struct crew_rank *rank, const char *cause);
+/* A rank has lost the others. One of them has ended, and its end is about to show; or none has, and they are
+ * to be brought together anew. */
+void lifecycle_adrift(struct engine *engine, const char *message);
+/* No rank has ended, and it is time to do so. */
+void lifecycle_regroup(struct engine *engine);
 /* Ends what there is; the engine is not to be started again. */
 void lifecycle_stop(struct engine *engine);
 /* A rank's socket has ended or broken: the process's own end says more, if it comes. */
-void lifecycle_disconnected(struct engine *engine, const struct crew_rank *rank, const char *cause);
+void lifecycle_disconnected(struct engine *engine, struct crew_rank *rank, const char *cause);
 /* It has answered a step: it works. */
 void lifecycle_answered(struct engine *engine);
 
@@ -84,6 +104,8 @@ void steps_send(struct engine *engine);
 void steps_receive(struct engine *engine, struct crew_rank *rank);
 /* Is there anything that this rank may say now? */
 bool steps_listening(const struct engine *engine, const struct crew_rank *rank);
+/* And which frames: FRAME_IN. */
+unsigned steps_due(const struct engine *engine, const struct crew_rank *rank);
 /* Is there room for another step on the way to the engine? */
 bool steps_room(const struct engine *engine);
 /* Fails the first step's jobs with the message, and gives it back. */

@@ -4,17 +4,20 @@
  * RESULT until the socket ends or its parent does. It decides nothing: what is computed, and with what, is
  * the front's business.
  *
- * With --connect it is one of several ranks, which mpirun has started: it goes to the front by itself and
- * says in its HELLO which rank it is. All ranks get the same steps in the same order, each with its own
- * items, and compute them together.
+ * It may be one of several ranks. All ranks get the same steps in the same order, each with its own items,
+ * and compute them together. There are two kinds:
+ *
+ * With --connect it is one of those that mpirun has started: it goes to the front by itself and says in its
+ * HELLO which rank it is.
+ *
+ * With --rank it is one of those that the front has started, and brings together: ranks on GPUs. It joins the
+ * others when a GROUP says so, then opens the model, or keeps the one that it has, and says HELLO. A rank
+ * that is lost costs the others a step: they are told, and join anew.
  *
  * Two threads. The main thread owns the model and the step's buffers, computes, and sends. The reader
- * receives the next STEP meanwhile: a socket holds much less than a step of pictures, so without it the front
- * could not send ahead, and the processor would idle between two steps while pixels are copied. Two links
- * take turns: one step is computed from the payload of one while the other receives.
- *
- * A rank has a third, which waits for the socket's end alone. A rank may be waiting for others, in MPI, when
- * the front gives the job up; nothing but the end of the process leads out of there.
+ * receives (inbox.h). One rank of mpirun's has a third, which waits for the socket's end alone. It may be
+ * waiting for others, in MPI, when the front gives the job up; nothing but the end of the process leads out
+ * of there.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -27,6 +30,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "engine/inbox.h"
 #include "engine/link.h"
 #include "engine/meeting.h"
 #include "engine/test_hooks.h"
@@ -34,28 +38,24 @@
 #include "observe/clock.h"
 #include "process/process.h"
 
-#define STEP_TOKENS_DEFAULT 2048
-#define RANKS_KIND          "mpi"
-#define PARTING_MS          2000 /* for ranks to take leave of each other */
+#define PARTING_MS 2000 /* for ranks to take leave of each other */
 
 struct engine_flags {
     const char *model;
     struct limoe_options compute;
     uint64_t step_tokens;
-    const char *connect; /* NULL: PROCESS_FD is the front */
+    const char *connect;  /* NULL: PROCESS_FD is the front */
+    unsigned rank, ranks; /* of those that the front brings together; ranks 0: this is none of them */
 };
 
 struct engine_process {
     int fd;                    /* the front */
     struct limoe_ranks *ranks; /* NULL: one */
     struct limoe_model *model;
+    uint64_t step_tokens;
     struct frame_shape shape;
 
-    struct link in[2]; /* in[i] is the reader's until full[i], then the main thread's until it is not */
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool full[2], ended; /* ended: the front wants no more */
-    atomic_bool busy;    /* a step is being computed, or the model opened */
+    struct inbox inbox;
 
     struct link out;
     struct limoe_item *items; /* [shape.items] */
@@ -67,69 +67,20 @@ struct engine_process {
     float *gate;
 };
 
-/* ---- the reader */
+/* ---- a rank of mpirun's
 
-static void *read_steps(void *argument) {
-    struct engine_process *engine = argument;
-    const uint64_t most = frame_longest_step(&engine->shape);
-    struct limoe_error err;
-    pthread_setname_np(pthread_self(), "limoe-reader");
-    for (unsigned turn = 0;; turn ^= 1) {
-        pthread_mutex_lock(&engine->lock);
-        while (engine->full[turn])
-            pthread_cond_wait(&engine->changed, &engine->lock);
-        pthread_mutex_unlock(&engine->lock);
-        enum link_event event = link_receive(&engine->in[turn], FRAME_STEP, most, &err);
-        if (event == LINK_BROKEN)
-            cli_complain("engine: %s", err.message);
-        if (event != LINK_DONE && engine->ranks && event == LINK_ENDED)
-            return NULL; /* await_end sees to it */
-        if (event != LINK_DONE)
-            _exit(event == LINK_ENDED ? CLI_OK
-                                      : CLI_INPUT); /* also in the midst of a step nobody waits for */
-        pthread_mutex_lock(&engine->lock);
-        engine->full[turn] = true;
-        pthread_cond_signal(&engine->changed);
-        pthread_mutex_unlock(&engine->lock);
-    }
-    return NULL;
-}
-
-/* A rank's. With nothing in hand it takes leave of the others, so that mpirun does not take its end for a
- * failure; while it computes there may be nobody left to take leave of. */
+ * With nothing in hand it takes leave of the others, so that mpirun does not take its end for a failure;
+ while it
+ * computes there may be nobody left to take leave of. */
 static void *await_end(void *argument) {
     struct engine_process *engine = argument;
     struct pollfd end = {.fd = engine->fd, .events = POLLRDHUP};
     pthread_setname_np(pthread_self(), "limoe-end");
     while (poll(&end, 1, -1) <= 0)
         ;
-    if (atomic_load(&engine->busy))
-        _exit(CLI_INPUT);
-    pthread_mutex_lock(&engine->lock);
-    engine->ended = true;
-    pthread_cond_signal(&engine->changed);
-    pthread_mutex_unlock(&engine->lock);
-    poll(NULL, 0, PARTING_MS);
+    if (inbox_end(&engine->inbox))
+        poll(NULL, 0, PARTING_MS);
     _exit(CLI_INPUT);
-}
-
-/* False: there will be none. */
-static bool await_step(struct engine_process *engine, unsigned turn) {
-    pthread_mutex_lock(&engine->lock);
-    while (!engine->full[turn] && !engine->ended)
-        pthread_cond_wait(&engine->changed, &engine->lock);
-    bool full = engine->full[turn] && !engine->ended;
-    atomic_store(&engine->busy, full);
-    pthread_mutex_unlock(&engine->lock);
-    return full;
-}
-
-static void release_step(struct engine_process *engine, unsigned turn) {
-    pthread_mutex_lock(&engine->lock);
-    atomic_store(&engine->busy, false);
-    engine->full[turn] = false;
-    pthread_cond_signal(&engine->changed);
-    pthread_mutex_unlock(&engine->lock);
 }
 
 /* ---- stepping */
@@ -194,6 +145,10 @@ static bool answer(struct engine_process *engine, const struct link *in) {
         .gate = routed ? engine->gate : NULL,
     };
     result.compute_ns = (uint64_t)(clock_now() - began);
+    if (result.status == LIMOE_BROKEN) { /* the front starts another, and sends the step again */
+        cli_complain("engine: %s", err.message);
+        return false;
+    }
     if (result.status != LIMOE_OK)
         memcpy(result.message, err.message, sizeof result.message);
 
@@ -237,21 +192,16 @@ static void say_met(struct engine_process *engine) {
 static enum limoe_status open_model(struct engine_process *engine, const struct engine_flags *flags,
                                     struct limoe_error *err) {
     struct limoe_options options = flags->compute;
-    enum limoe_status status = LIMOE_OK;
-    if (flags->connect) {
-        status = limoe_ranks_open(RANKS_KIND, &engine->ranks, err);
-        say_met(engine);
-    }
     options.ranks = engine->ranks;
-    if (engine->ranks && !options.threads)
+    if (flags->connect && !options.threads)
         options.threads = own_threads();
-    if (status == LIMOE_OK)
-        status = limoe_model_open(flags->model, &options, &engine->model, err);
+    enum limoe_status status = limoe_model_open(flags->model, &options, &engine->model, err);
     if (status != LIMOE_OK)
         return status;
     const struct limoe_info *model = limoe_model_info(engine->model);
     const struct frame_shape *shape = &engine->shape;
-    engine->shape = frame_shape(model, flags->step_tokens);
+    engine->step_tokens = flags->step_tokens ? flags->step_tokens : limoe_model_step_tokens(engine->model);
+    engine->shape = frame_shape(model, engine->step_tokens);
     size_t rows = (size_t)shape->layers * LIMOE_MODALITIES;
     engine->items = calloc(shape->items, sizeof *engine->items);
     engine->embeddings = calloc(shape->items * shape->embed, sizeof *engine->embeddings);
@@ -263,22 +213,32 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
     if (!engine->items || !engine->embeddings || !engine->load || !engine->entropy || !engine->rows_sent ||
         !engine->bytes_sent || !engine->exchange_ns)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
-                          (unsigned long long)flags->step_tokens);
+                          (unsigned long long)engine->step_tokens);
+    inbox_expect(&engine->inbox, frame_longest_step(shape));
     return LIMOE_OK;
 }
 
-/* Tells the front how opening went. */
-static bool say_hello(struct engine_process *engine, enum limoe_status status,
-                      const struct limoe_error *opened) {
+/* Why it is the CPU that computes, where that was left open. */
+static void note_device(const char *device, char note[FRAME_NOTE_BYTES]) {
+    char why[FRAME_NOTE_BYTES - 64];
+    if ((!device || strcmp(device, "auto") == 0) && limoe_gpus(why, sizeof why) == 0)
+        snprintf(note, FRAME_NOTE_BYTES, "no GPU was found (%s), computing on the CPU", why);
+}
+
+/* Tells the front how opening went, in a generation of ranks that it brings together (else 0). */
+static bool say_hello(struct engine_process *engine, const struct engine_flags *flags, uint64_t generation,
+                      enum limoe_status status, const struct limoe_error *opened) {
     struct frame_hello hello = {.status = status};
     struct limoe_error err;
     if (status == LIMOE_OK) {
         hello.model = *limoe_model_info(engine->model);
         hello.dtype = limoe_model_dtype(engine->model);
         hello.threads = limoe_model_threads(engine->model);
+        hello.step_tokens = engine->step_tokens;
         hello.rank = engine->ranks ? limoe_ranks_rank(engine->ranks) : 0;
         hello.ranks = engine->ranks ? limoe_ranks_count(engine->ranks) : 1;
         limoe_model_memory(engine->model, &hello.dense_bytes, &hello.expert_bytes, &hello.experts);
+        note_device(flags->compute.device, hello.note);
         snprintf(hello.backend, sizeof hello.backend, "%s", limoe_model_backend(engine->model));
         snprintf(hello.fingerprint, sizeof hello.fingerprint, "%s", limoe_model_fingerprint(engine->model));
     } else {
@@ -286,38 +246,114 @@ static bool say_hello(struct engine_process *engine, enum limoe_status status,
     }
     uint8_t payload[FRAME_HELLO_BYTES];
     frame_put_hello(&hello, payload);
-    const struct frame_header header = {.type = FRAME_HELLO, .length = sizeof payload};
+    const struct frame_header header = {.type = FRAME_HELLO, .length = sizeof payload, .id = generation};
     const struct iovec part = {payload, sizeof payload};
     return link_stage(&engine->out, &header, &part, 1) && link_send(&engine->out, &err) == LINK_DONE;
 }
 
-/* The reader ends the process when the front is done with it, so what is held here is never given back: the
- * system takes it all. */
+static bool answer_step(struct engine_process *engine) {
+    const bool answered = answer(engine, inbox_step(&engine->inbox));
+    inbox_release(&engine->inbox);
+    return answered;
+}
+
+/* The threads still use *engine, and the system takes it all. */
+__attribute__((noreturn)) static void leave(struct engine_process *engine) {
+    limoe_model_close(engine->model);
+    limoe_ranks_close(engine->ranks);
+    _exit(CLI_OK);
+}
+
+/* One rank, or one of mpirun's: opens the model, and computes. */
 static int run(struct engine_process *engine, const struct engine_flags *flags) {
     struct limoe_error err;
-    pthread_t reader, ending;
-    atomic_store(&engine->busy, true);
+    pthread_t ending;
+    enum limoe_status status = LIMOE_OK;
+    engine->inbox.ending = flags->connect;
     int code = flags->connect ? pthread_create(&ending, NULL, await_end, engine) : 0;
     if (!code) {
-        enum limoe_status status = open_model(engine, flags, &err);
-        if (!say_hello(engine, status, &err) || status != LIMOE_OK)
+        if (flags->connect) {
+            status = limoe_ranks_open("mpi", &engine->ranks, &err);
+            say_met(engine);
+        }
+        if (status == LIMOE_OK)
+            status = open_model(engine, flags, &err);
+        if (!say_hello(engine, flags, 0, status, &err) || status != LIMOE_OK)
             return CLI_INPUT;
-        code = pthread_create(&reader, NULL, read_steps, engine);
+        code = inbox_start(&engine->inbox);
     }
     if (code) {
         cli_complain("engine: cannot start a thread: %s", strerror(code));
         return CLI_INPUT;
     }
-    for (unsigned turn = 0;; turn ^= 1) {
-        if (!await_step(engine, turn)) {
-            limoe_model_close(engine->model);
-            limoe_ranks_close(engine->ranks);
-            _exit(CLI_OK); /* other threads still use *engine */
-        }
-        if (!answer(engine, &engine->in[turn]))
-            _exit(CLI_INPUT); /* the reader still uses *engine */
-        release_step(engine, turn);
+    while (inbox_wait(&engine->inbox) == INBOX_STEP)
+        if (!answer_step(engine))
+            return CLI_INPUT;
+    leave(engine);
+}
+
+/* ---- ranks that the front brings together */
+
+/* Makes the key of a generation. */
+static bool answer_ask(struct engine_process *engine, const struct engine_flags *flags) {
+    uint8_t key[FRAME_KEY_BYTES];
+    struct limoe_error err;
+    const struct frame_header header = {
+        .type = FRAME_KEY, .length = sizeof key, .id = inbox_take_ask(&engine->inbox)};
+    const struct iovec part = {key, sizeof key};
+    enum limoe_status status = limoe_ranks_make_key(engine->ranks, key, &err);
+    if (status != LIMOE_OK) {
+        say_hello(engine, flags, header.id, status, &err);
+        return false;
     }
+    return link_stage(&engine->out, &header, &part, 1) && link_send(&engine->out, &err) == LINK_DONE;
+}
+
+/* Joins the others. The model is opened beside those that open it now. LIMOE_LOST: there will be another
+ * generation, and what is open stays. */
+static bool answer_group(struct engine_process *engine, const struct engine_flags *flags) {
+    uint8_t key[FRAME_KEY_BYTES];
+    struct limoe_error err;
+    const uint64_t generation = inbox_take_group(&engine->inbox, key);
+    if (!generation)
+        return true;
+    enum limoe_status status = limoe_ranks_join(engine->ranks, key, &err);
+    if (status == LIMOE_OK)
+        status = engine->model ? limoe_model_rejoin(engine->model, &err) : open_model(engine, flags, &err);
+    return say_hello(engine, flags, generation, status, &err) && (status == LIMOE_OK || status == LIMOE_LOST);
+}
+
+static int run_grouped(struct engine_process *engine, const struct engine_flags *flags) {
+    const struct limoe_ranks_place place = {
+        .rank = flags->rank, .count = flags->ranks, .device = flags->compute.device};
+    struct limoe_error err;
+    enum limoe_status status = limoe_ranks_open_at("nccl", &place, &engine->ranks, &err);
+    if (status != LIMOE_OK) {
+        say_hello(engine, flags, 0, status, &err);
+        return CLI_INPUT;
+    }
+    engine->inbox.ranks = engine->ranks;
+    int code = inbox_start(&engine->inbox);
+    if (code) {
+        cli_complain("engine: cannot start a thread: %s", strerror(code));
+        return CLI_INPUT;
+    }
+    for (bool good = true; good;) {
+        switch (inbox_wait(&engine->inbox)) {
+        case INBOX_ASK:
+            good = answer_ask(engine, flags);
+            break;
+        case INBOX_GROUP:
+            good = answer_group(engine, flags);
+            break;
+        case INBOX_STEP:
+            good = answer_step(engine);
+            break;
+        case INBOX_END: /* the reader ends the process */
+            good = false;
+        }
+    }
+    return CLI_INPUT;
 }
 
 /* ---- the command line */
@@ -330,13 +366,20 @@ static const struct option_row table[] = {
      .offset = offsetof(struct engine_flags, model),
      .metavar = "DIR",
      .help = "model directory"},
+    {.name = "device",
+     .only_flag = true,
+     .kind = OPTION_DEVICE,
+     .offset = offsetof(struct engine_flags, compute.device),
+     .metavar = "DEVICE",
+     .help = "auto, cpu, cuda or cuda:N, a GPU",
+     .fallback = "auto: the first GPU where there is one, else the CPU"},
     {.name = "dtype",
      .only_flag = true,
      .kind = OPTION_CHOICE,
      .offset = offsetof(struct engine_flags, compute.dtype),
      .choices = cli_dtypes,
      .metavar = "TYPE",
-     .help = "auto, float32 or bfloat16; auto is bfloat16 where the processor has it"},
+     .help = "auto, float32 or bfloat16; auto is bfloat16 on GPUs, and where the processor has it"},
     {.name = "threads",
      .only_flag = true,
      .kind = OPTION_UNSIGNED,
@@ -353,7 +396,8 @@ static const struct option_row table[] = {
      .least = 1,
      .most = UINT32_MAX,
      .metavar = "N",
-     .help = "most tokens computed in one step"},
+     .help = "most tokens computed in one step",
+     .fallback = "as many as fill the device"},
     {.name = "load",
      .only_flag = true,
      .kind = OPTION_STRING,
@@ -374,6 +418,20 @@ static const struct option_row table[] = {
      .metavar = "ADDRESS",
      .help = "the front, of which this is one of several ranks: unix:PATH or tcp:HOST:PORT",
      .fallback = "the socket that it was given"},
+    {.name = "rank",
+     .only_flag = true,
+     .kind = OPTION_UNSIGNED,
+     .offset = offsetof(struct engine_flags, rank),
+     .most = 1023,
+     .metavar = "N",
+     .help = "with --ranks: which one this is, from 0 on"},
+    {.name = "ranks",
+     .only_flag = true,
+     .kind = OPTION_UNSIGNED,
+     .offset = offsetof(struct engine_flags, ranks),
+     .most = 1024,
+     .metavar = "N",
+     .help = "how many ranks, each on a GPU, the front starts and brings together; 0: this is none of them"},
     CLI_HELP_ROW,
 };
 
@@ -398,6 +456,10 @@ static bool parse(int argc, char **argv, struct arena *arena, struct engine_flag
         cli_usage("engine", "unexpected argument \"%s\"", options.operands[0]);
     else if (!flags->model)
         cli_usage("engine", "--model is missing");
+    else if (flags->ranks ? flags->connect || flags->rank >= flags->ranks : flags->rank > 0)
+        cli_usage("engine",
+                  "--rank is %u and --ranks is %u; accepted: a rank below their number, without --connect",
+                  flags->rank, flags->ranks);
     else
         return true;
     return false;
@@ -429,27 +491,15 @@ static int start(const struct engine_flags *flags) {
         cli_complain("engine: no memory");
         return CLI_INPUT;
     }
-    pthread_mutex_init(&engine->lock, NULL);
-    pthread_cond_init(&engine->changed, NULL);
     engine->fd = fd;
-    link_init(&engine->in[0], fd);
-    link_init(&engine->in[1], fd);
+    inbox_init(&engine->inbox, fd);
     link_init(&engine->out, fd);
-    int status = run(engine, flags);
-    if (flags->connect)
-        _exit(status); /* await_end still uses *engine */
-    limoe_model_close(engine->model);
-    free(engine->items);
-    free(engine->embeddings);
-    free(engine->load);
-    free(engine->entropy);
-    link_free(&engine->out);
-    free(engine);
-    return status;
+    _exit(flags->ranks ? run_grouped(engine, flags)
+                       : run(engine, flags)); /* other threads still use *engine */
 }
 
 int cli_engine(int argc, char **argv) {
-    struct engine_flags flags = {.step_tokens = STEP_TOKENS_DEFAULT};
+    struct engine_flags flags = {0};
     struct arena *arena = arena_new();
     if (!arena) {
         cli_complain("engine: no memory");

@@ -65,7 +65,8 @@ static bool get_string(const uint8_t **at, char *to, size_t size) {
 /* ---- header */
 
 static const char *type_name(uint32_t type) {
-    static const char *const names[] = {"unknown", "HELLO", "STEP", "RESULT", "JOIN", "MET"};
+    static const char *const names[] = {"unknown", "HELLO", "STEP", "RESULT", "JOIN",
+                                        "MET",     "ASK",   "KEY",  "GROUP"};
     return type < sizeof names / sizeof *names ? names[type] : names[0];
 }
 
@@ -80,8 +81,13 @@ void frame_put_header(const struct frame_header *header, uint8_t out[FRAME_HEADE
     put_u64(&at, header->id);
 }
 
-enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], enum frame_type type,
-                                   uint64_t most, struct frame_header *out, struct limoe_error *err) {
+/* Where one type alone is due, its name. */
+static const char *due_name(unsigned types) {
+    return types & (types - 1) ? "frame of another type" : type_name((unsigned)__builtin_ctz(types));
+}
+
+enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], unsigned types, uint64_t most,
+                                   struct frame_header *out, struct limoe_error *err) {
     uint16_t words[2];
     const uint8_t *at = bytes;
     uint32_t magic = get_u32(&at);
@@ -93,16 +99,17 @@ enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], enum
     if (words[0] != FRAME_VERSION)
         return limoe_fail(err, LIMOE_UNSUPPORTED, "a frame of protocol version %u; this limoe speaks %d",
                           words[0], FRAME_VERSION);
-    if (words[1] != type)
+    if (words[1] > FRAME_GROUP || !(types & FRAME_IN(words[1])))
         return limoe_fail(err, LIMOE_CORRUPT, "a frame of type %u (%s) where a %s was due", words[1],
-                          type_name(words[1]), type_name(type));
+                          type_name(words[1]), due_name(types));
+    const char *name = type_name(words[1]);
     if ((flags & ~(uint32_t)FRAME_ROUTED) != 0 || reserved != 0)
-        return limoe_fail(err, LIMOE_CORRUPT, "a %s with unknown flags %x, %x", type_name(type), flags,
-                          reserved);
+        return limoe_fail(err, LIMOE_CORRUPT, "a %s with unknown flags %x, %x", name, flags, reserved);
     if (length > most)
-        return limoe_fail(err, LIMOE_CORRUPT, "a %s of %llu bytes; at most %llu can be", type_name(type),
+        return limoe_fail(err, LIMOE_CORRUPT, "a %s of %llu bytes; at most %llu can be", name,
                           (unsigned long long)length, (unsigned long long)most);
-    *out = (struct frame_header){.type = type, .flags = flags, .length = length, .id = id};
+    *out =
+        (struct frame_header){.type = (enum frame_type)words[1], .flags = flags, .length = length, .id = id};
     return LIMOE_OK;
 }
 
@@ -123,6 +130,7 @@ void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BY
     put_u64(&at, model->weight_bytes);
     put_u64(&at, hello->dense_bytes);
     put_u64(&at, hello->expert_bytes);
+    put_u64(&at, hello->step_tokens);
     put_u32(&at, hello->rank);
     put_u32(&at, hello->ranks);
     put_u32(&at, hello->experts);
@@ -130,6 +138,7 @@ void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BY
     put_string(&at, model->name, FRAME_NAME_BYTES);
     put_string(&at, hello->backend, FRAME_WORD_BYTES);
     put_string(&at, hello->fingerprint, FRAME_WORD_BYTES);
+    put_string(&at, hello->note, FRAME_NOTE_BYTES);
     memset(at, 0, FRAME_MOST_BLOCKS * sizeof *model->moe_blocks);
     uint32_t layers = model->moe_layers < FRAME_MOST_BLOCKS ? model->moe_layers : FRAME_MOST_BLOCKS;
     if (model->moe_blocks)
@@ -161,6 +170,8 @@ static const char *wrong_number(const struct frame_hello *hello) {
         return "experts";
     if (!within(model->top_k, model->moe_layers > 0, MOST_TOP_K) || model->top_k > model->experts)
         return "top_k";
+    if (hello->step_tokens < 1 || hello->step_tokens > UINT32_MAX)
+        return "step_tokens";
     if (hello->rank >= hello->ranks)
         return "rank";
     for (uint32_t i = 0; i < model->moe_layers; i++)
@@ -191,6 +202,7 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
     model->weight_bytes = get_u64(&payload);
     out->dense_bytes = get_u64(&payload);
     out->expert_bytes = get_u64(&payload);
+    out->step_tokens = get_u64(&payload);
     out->rank = get_u32(&payload);
     out->ranks = get_u32(&payload);
     out->experts = get_u32(&payload);
@@ -198,11 +210,12 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
     ended = get_string(&payload, out->name, FRAME_NAME_BYTES) && ended;
     ended = get_string(&payload, out->backend, FRAME_WORD_BYTES) && ended;
     ended = get_string(&payload, out->fingerprint, FRAME_WORD_BYTES) && ended;
+    ended = get_string(&payload, out->note, FRAME_NOTE_BYTES) && ended;
     get(&payload, out->moe_blocks, sizeof out->moe_blocks);
     model->name = out->name;
     model->moe_blocks = out->moe_blocks;
 
-    if (status > LIMOE_INTERNAL || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
+    if (status > LIMOE_BROKEN || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
         return limoe_fail(err, LIMOE_CORRUPT, "a HELLO with status %u and strings that do not fit it",
                           status);
     out->status = (enum limoe_status)status;
@@ -220,9 +233,24 @@ bool frame_hello_equal(const struct frame_hello *a, const struct frame_hello *b)
     plain.experts = b->experts;
     plain.dense_bytes = b->dense_bytes;
     plain.expert_bytes = b->expert_bytes;
+    memcpy(plain.note, b->note, sizeof plain.note);
     frame_put_hello(&plain, bytes[0]);
     frame_put_hello(b, bytes[1]);
     return memcmp(bytes[0], bytes[1], FRAME_HELLO_BYTES) == 0;
+}
+
+/* ---- KEY, GROUP, ASK */
+
+enum limoe_status frame_get_key(const struct frame_header *header, const uint8_t *payload,
+                                uint8_t key[FRAME_KEY_BYTES], struct limoe_error *err) {
+    const uint64_t bytes = key ? FRAME_KEY_BYTES : 0;
+    if (header->length != bytes || header->id == 0)
+        return limoe_fail(err, LIMOE_CORRUPT, "%s of generation %llu and %llu bytes, not %llu",
+                          type_name(header->type), (unsigned long long)header->id,
+                          (unsigned long long)header->length, (unsigned long long)bytes);
+    if (key)
+        memcpy(key, payload, FRAME_KEY_BYTES);
+    return LIMOE_OK;
 }
 
 /* ---- bounds */
@@ -414,7 +442,7 @@ enum limoe_status frame_get_result(const struct frame_shape *shape, const struct
     out->rows = get_u64(&payload);
     out->compute_ns = get_u64(&payload);
     bool ended = get_string(&payload, out->message, FRAME_MESSAGE_BYTES);
-    if (status > LIMOE_INTERNAL || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
+    if (status > LIMOE_BROKEN || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
         return limoe_fail(err, LIMOE_CORRUPT, "a RESULT with status %u and a message that does not fit it",
                           status);
     out->status = (enum limoe_status)status;

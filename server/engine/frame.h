@@ -6,11 +6,16 @@
  *     engine → front   HELLO once: what was opened, or why it could not be
  *     front → engine   STEP: items to embed
  *     engine → front   RESULT, one for each STEP, in their order
- * A frame is a header of FRAME_HEADER_BYTES and a payload, little-endian:
- *     magic u32 | version u16 | type u16 | flags u32 | 0 u32 | payload bytes u64 | id u64
- * Whoever receives knows the longest payload that may come, from the model's shape, before it makes room for
- * one. Nothing in a frame is believed: each get function checks every count against the bytes that are there
- * and against that shape, and answers LIMOE_CORRUPT with a message.
+ * Ranks that the front brings together, at first and after each loss, which begins a new generation of them:
+ *     front → engine   ASK, to rank 0: for a key
+ *     engine → front   KEY: that all of this generation join by
+ *     front → engine   GROUP, to each: the key. What was before is over: STEPs not answered yet never are
+ *     engine → front   HELLO, once it has joined and has the model open. What it sent before is about what is
+ * over A frame is a header of FRAME_HEADER_BYTES and a payload, little-endian: magic u32 | version u16 | type
+ * u16 | flags u32 | 0 u32 | payload bytes u64 | id u64 Whoever receives knows the longest payload that may
+ * come, from the model's shape, before it makes room for one. Nothing in a frame is believed: each get
+ * function checks every count against the bytes that are there and against that shape, and answers
+ * LIMOE_CORRUPT with a message.
  *
  * Numbers are copied as they lie in memory, which is little-endian on every machine this builds for. Payloads
  * are read where they lie, so a buffer for one must be aligned for uint64_t (malloc is).
@@ -32,23 +37,37 @@ enum {
     FRAME_NAME_BYTES = 128,
     FRAME_WORD_BYTES = 64,
     FRAME_MESSAGE_BYTES = 512,
+    FRAME_NOTE_BYTES = 512,
     FRAME_JOIN_BYTES = 64, /* the token, in hex digits */
+    FRAME_KEY_BYTES = LIMOE_RANKS_KEY_BYTES,
 };
 
-enum frame_type { FRAME_HELLO = 1, FRAME_STEP, FRAME_RESULT, FRAME_JOIN, FRAME_MET };
+enum frame_type {
+    FRAME_HELLO = 1,
+    FRAME_STEP,
+    FRAME_RESULT,
+    FRAME_JOIN,
+    FRAME_MET,
+    FRAME_ASK,
+    FRAME_KEY,
+    FRAME_GROUP
+};
+/* Several of them: FRAME_IN(FRAME_STEP) | FRAME_IN(FRAME_ASK). */
+#define FRAME_IN(type) (1u << (type))
 
 enum { FRAME_ROUTED = 1 }; /* flag of a STEP: the routing is wanted; of a RESULT: it is there */
 
 struct frame_header {
     enum frame_type type;
     uint32_t flags;
-    uint64_t length, id; /* length: of the payload. id: of the step; 0 in a HELLO */
+    uint64_t length, id; /* length: of the payload. id: of the step; in ASK, KEY, GROUP and the HELLO after it
+                            of the generation, from 1 on; else 0 */
 };
 
 void frame_put_header(const struct frame_header *header, uint8_t out[FRAME_HEADER_BYTES]);
-/* Accepts only a frame of `type` with a payload of at most `most` bytes. */
-enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], enum frame_type type,
-                                   uint64_t most, struct frame_header *out, struct limoe_error *err);
+/* Accepts only a frame of one of the types, with a payload of at most `most` bytes. */
+enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], unsigned types, uint64_t most,
+                                   struct frame_header *out, struct limoe_error *err);
 
 /* ---- HELLO: a payload of one size */
 
@@ -63,12 +82,14 @@ struct frame_hello {
     uint32_t rank, ranks;               /* 0 of 1, where there is one */
     uint32_t experts;                   /* that this rank holds, over all layers */
     uint64_t dense_bytes, expert_bytes; /* of packed weights that it holds */
+    uint64_t step_tokens;               /* that a step may have, and a few more (frame_shape) */
     char backend[FRAME_WORD_BYTES], fingerprint[FRAME_WORD_BYTES];
+    char note[FRAME_NOTE_BYTES]; /* for the log; "": nothing */
 };
 
 enum {
-    FRAME_HELLO_BYTES = 20 * 4 + 5 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 2 * FRAME_WORD_BYTES +
-                        FRAME_MESSAGE_BYTES,
+    FRAME_HELLO_BYTES = 20 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 2 * FRAME_WORD_BYTES +
+                        FRAME_NOTE_BYTES + FRAME_MESSAGE_BYTES,
 };
 
 /* The strings and moe_blocks of hello->model are taken, not the struct's own arrays; longer ones are cut. */
@@ -77,6 +98,12 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
                                   struct limoe_error *err);
 /* The same model, computed in the same way by as many ranks: an answer has the same bits. */
 bool frame_hello_equal(const struct frame_hello *a, const struct frame_hello *b);
+
+/* ---- ASK has no payload, KEY and GROUP have the key, whatever it says */
+
+/* key NULL: of an ASK. */
+enum limoe_status frame_get_key(const struct frame_header *header, const uint8_t *payload,
+                                uint8_t key[FRAME_KEY_BYTES], struct limoe_error *err);
 
 /* ---- what a model and a step's budget bound */
 

@@ -5,11 +5,15 @@
  * step that breaks engines looks like. One that is lost with nothing in hand before it answered anything does
  * not work: the next start waits, longer each time, and after MOST_FAILURES the engine is said not to run.
  *
- * An engine of several ranks is a job: "the process" is mpirun, and a rank that is lost is the job lost.
- * Hosts may be out of reach then, and a job that is started meanwhile may hang for ever: in mpirun, which
- * does not hear of a host, or in MPI, which does not try twice to connect two ranks. So ranks have little
- * time to come and to find each other, but for the first job, of which nobody knows how much it needs; and
- * all the time that weights may take from then on.
+ * An engine of several ranks on CPUs is a job: "the process" is mpirun, and a rank that is lost is the job
+ * lost. Hosts may be out of reach then, and a job that is started meanwhile may hang for ever: in mpirun,
+ * which does not hear of a host, or in MPI, which does not try twice to connect two ranks. So ranks have
+ * little time to come and to find each other, but for the first job, of which nobody knows how much it needs;
+ * and all the time that weights may take from then on.
+ *
+ * Of ranks on GPUs it is a group (group.h): only the rank that is lost is started again. The steps that all
+ * of them had are blamed and sent again as ever. Where it is not known who is at fault, as when a step takes
+ * too long, all are.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -21,16 +25,17 @@
 #include "error.h"
 #include "observe/clock.h"
 
-#define MOST_FAILURES  3
-#define SHORTEST_PAUSE (100 * CLOCK_MILLISECOND)
-#define LONGEST_PAUSE  (10 * CLOCK_SECOND)
-#define JOB_PAUSE      (2 * CLOCK_SECOND) /* the longest of a job's: a host that is back should not wait */
-#define MEET_LEAST     (5 * CLOCK_SECOND) /* for a job's ranks to come, and again to find each other */
-#define MEET_MOST      (30 * CLOCK_SECOND)
-#define MEET_TIMES     5                    /* as long as it took at its quickest */
-#define MEET_MORE      CLOCK_SECOND         /* for each start in a row that has failed */
-#define OPEN_PATIENCE  (600 * CLOCK_SECOND) /* weights may come over a network */
-#define END_PATIENCE   2000                 /* ms from a socket's end to its process's, or its job's */
+#define MOST_FAILURES   3
+#define SHORTEST_PAUSE  (100 * CLOCK_MILLISECOND)
+#define LONGEST_PAUSE   (10 * CLOCK_SECOND)
+#define JOB_PAUSE       (2 * CLOCK_SECOND) /* the longest of a job's: a host that is back should not wait */
+#define MEET_LEAST      (5 * CLOCK_SECOND) /* for a job's ranks to come, and again to find each other */
+#define MEET_MOST       (30 * CLOCK_SECOND)
+#define MEET_TIMES      5                         /* as long as it took at its quickest */
+#define MEET_MORE       CLOCK_SECOND              /* for each start in a row that has failed */
+#define OPEN_PATIENCE   (600 * CLOCK_SECOND)      /* weights may come over a network */
+#define END_PATIENCE    2000                      /* ms from a socket's end to its process's, or its job's */
+#define ADRIFT_PATIENCE (500 * CLOCK_MILLISECOND) /* for the end to show of whoever the others have lost */
 
 /* ---- failed starts */
 
@@ -62,7 +67,7 @@ static void failed(struct engine *engine, const struct limoe_error *err, bool fi
 
 /* `limoe engine` with these, but for its first word. */
 struct arguments {
-    const char *list[16];
+    const char *list[16]; /* NULL behind the last */
     size_t n;
     char threads[16], step_tokens[24], expert_bytes[24];
 };
@@ -72,7 +77,9 @@ static void add(struct arguments *arguments, const char *flag, const char *value
     arguments->list[arguments->n++] = value;
 }
 
-static void set_arguments(const struct engine_options *options, struct arguments *arguments) {
+/* Several ranks are the CPU's, unless GPUs are asked for; those of a group are told which one is whose. */
+static void set_arguments(const struct engine *engine, struct arguments *arguments) {
+    const struct engine_options *options = &engine->options;
     const struct limoe_options *compute = &options->compute;
     *arguments = (struct arguments){.n = 0};
     snprintf(arguments->threads, sizeof arguments->threads, "%u", compute->threads);
@@ -81,8 +88,13 @@ static void set_arguments(const struct engine_options *options, struct arguments
     snprintf(arguments->expert_bytes, sizeof arguments->expert_bytes, "%llu",
              (unsigned long long)compute->expert_bytes);
     add(arguments, "--model", options->model);
+    if (engine->kind == ENGINE_JOB)
+        add(arguments, "--device", "cpu");
+    else if (engine->kind == ENGINE_ONE && compute->device)
+        add(arguments, "--device", compute->device);
     add(arguments, "--dtype", compute->dtype == LIMOE_DTYPE_AUTO ? "auto" : limoe_dtype_name(compute->dtype));
-    add(arguments, "--step-tokens", arguments->step_tokens);
+    if (options->step_tokens)
+        add(arguments, "--step-tokens", arguments->step_tokens);
     if (compute->threads)
         add(arguments, "--threads", arguments->threads);
     if (compute->load_file)
@@ -132,6 +144,39 @@ static void tell_ranks(struct engine *engine) {
     pthread_mutex_unlock(&engine->lock);
 }
 
+/* Those that are not there; all of them begin a generation. */
+static enum limoe_status start_group(struct engine *engine, const struct arguments *arguments,
+                                     struct limoe_error *err) {
+    enum limoe_status status = group_start(&engine->group, &engine->crew, arguments->list, err);
+    if (status == LIMOE_OK)
+        group_begin(&engine->group);
+    return status;
+}
+
+static enum limoe_status start(struct engine *engine, const struct arguments *arguments,
+                               struct limoe_error *err) {
+    switch (engine->kind) {
+    case ENGINE_JOB:
+        return start_job(engine, arguments, err);
+    case ENGINE_GROUP:
+        return start_group(engine, arguments, err);
+    default:
+        return start_one(engine, arguments, err);
+    }
+}
+
+/* Are all processes there, as those of a group may be that has only drifted apart? */
+static bool is_whole(const struct engine *engine) {
+    uint32_t there = 0;
+    for (uint32_t r = 0; r < engine->group.n; r++)
+        there += engine->group.process[r].pid > 0;
+    return engine->group.n && there == engine->group.n;
+}
+
+static pid_t first_pid(const struct engine *engine) {
+    return engine->kind == ENGINE_GROUP ? engine->group.process[0].pid : engine->process.pid;
+}
+
 /* For a job's ranks to come, and again for them to find each other. It grows, so that a machine that has
  * become slow is not given up for ever. */
 static int64_t meet_patience(const struct engine *engine) {
@@ -144,24 +189,23 @@ static int64_t meet_patience(const struct engine *engine) {
 
 void lifecycle_start(struct engine *engine) {
     const struct engine_options *options = &engine->options;
-    const bool one = engine->crew.n == 1;
     struct arguments arguments;
     struct limoe_error err;
-    set_arguments(options, &arguments);
+    set_arguments(engine, &arguments);
     engine->start_at = 0;
-    if (atomic_load(&engine->settled))
+    if (atomic_load(&engine->settled) && !is_whole(engine))
         metrics_count(options->metrics, METRICS_ENGINE_RESTARTS, 1);
-    if ((one ? start_one : start_job)(engine, &arguments, &err) != LIMOE_OK) {
+    if (start(engine, &arguments, &err) != LIMOE_OK) {
         failed(engine, &err, false);
         return;
     }
-    atomic_store(&engine->pid, engine->process.pid);
-    if (one)
+    atomic_store(&engine->pid, first_pid(engine));
+    if (engine->kind != ENGINE_JOB)
         tell_ranks(engine);
     engine->phase = ENGINE_OPENING;
     engine->answered = false;
     engine->began = clock_now();
-    engine->patience = engine->began + (one ? OPEN_PATIENCE : meet_patience(engine));
+    engine->patience = engine->began + (engine->kind == ENGINE_JOB ? meet_patience(engine) : OPEN_PATIENCE);
 }
 
 void lifecycle_meet(struct engine *engine) {
@@ -217,27 +261,49 @@ static void end_job(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
     snprintf(ended, PROCESS_WHY_SIZE, fault[0] ? "%s" : "mpirun %s", fault[0] ? fault : why);
 }
 
-/* Kills and reaps; how it ended. */
-static void end_process(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
-    atomic_store(&engine->pid, 0);
-    if (engine->crew.n == 1) {
+/* One rank of a group, or all: then `ended` is how the last one did. */
+static void end_group(struct engine *engine, const struct crew_rank *alone, char ended[PROCESS_WHY_SIZE]) {
+    for (uint32_t r = 0; r < engine->group.n; r++)
+        if (!alone || alone == &engine->crew.rank[r])
+            group_end(&engine->group, &engine->crew, r, ended);
+    crew_forget(&engine->crew);
+    group_detach(&engine->group, &engine->crew);
+}
+
+/* Kills and reaps; how it ended. `alone`: this rank of a group, and no other. */
+static void end_process(struct engine *engine, const struct crew_rank *alone, char ended[PROCESS_WHY_SIZE]) {
+    switch (engine->kind) {
+    case ENGINE_ONE:
         process_kill(&engine->process, ended);
         crew_close(&engine->crew);
-    } else {
+        break;
+    case ENGINE_JOB:
         end_job(engine, ended);
+        break;
+    case ENGINE_GROUP:
+        end_group(engine, alone, ended);
+        break;
     }
+    const pid_t pid = first_pid(engine);
+    atomic_store(&engine->pid, pid > 0 ? pid : 0);
     tell_ranks(engine);
     engine->phase = ENGINE_DOWN;
     engine->patience = engine->measure_at = engine->ask_at = 0;
+    engine->adrift[0] = '\0';
 }
 
 void lifecycle_stop(struct engine *engine) {
-    end_process(engine, NULL);
+    end_process(engine, NULL, NULL);
 }
 
-/* The first of the steps that the engine had is blamed; all are sent again, but for a guilty item. */
-static void blame(struct engine *engine, const char *cause) {
+/* The first of the steps that the engine had is blamed, or the one behind it, if whoever was lost had
+ * answered the first; all are sent again, but for a guilty item. */
+static void blame(struct engine *engine, bool answered, size_t in_hand, const char *cause) {
     struct replay *replay = &engine->replay;
+    if (in_hand == 0 || (answered && in_hand == 1))
+        return;
+    if (answered)
+        replay_defer(replay);
     const struct queue_slice *slice = &replay->first->step.slices[0];
     char message[sizeof(struct limoe_error)];
     switch (replay_blame(replay)) {
@@ -256,63 +322,123 @@ static void blame(struct engine *engine, const char *cause) {
     }
 }
 
-void lifecycle_lost(struct engine *engine, const char *cause) {
-    char ended[PROCESS_WHY_SIZE], both[sizeof engine->fault];
+/* What is to be done once something is lost. */
+struct loss {
+    const char *what; /* "process 7" */
+    const char *cause;
+    bool was_up;
+    bool answered; /* it had answered the oldest step */
+};
+
+static void replace(struct engine *engine, const struct loss *loss) {
     struct limoe_error err;
-    pid_t pid = engine->process.pid;
-    bool up = engine->phase == ENGINE_UP;
-    end_process(engine, ended);
-    if (cause && engine->crew.n > 1)
-        snprintf(both, sizeof both, "%s; %s", cause, ended);
-    else
-        snprintf(both, sizeof both, "%s", cause ? cause : ended);
-    cause = both;
     size_t in_hand = replay_lost(&engine->replay);
-    if (!up || (!engine->answered && in_hand == 0)) {
-        limoe_fail(&err, LIMOE_INTERNAL, "the engine (%sprocess %ld) was lost before it answered: %.400s",
-                   engine->crew.n > 1 ? "several ranks, " : "", (long)pid, cause);
+    if (!loss->was_up || (!engine->answered && in_hand == 0)) {
+        limoe_fail(&err, LIMOE_INTERNAL, "the engine (%s%s) was lost before it answered: %.400s",
+                   engine->kind == ENGINE_JOB ? "several ranks, " : "", loss->what, loss->cause);
         failed(engine, &err, false);
         return;
     }
     log_print(engine->options.log, LOG_WARNING, NULL,
-              "engine: process %ld was lost: %s; started again, with %zu steps", (long)pid, cause, in_hand);
+              "engine: %s was lost: %s; started again, with %zu steps", loss->what, loss->cause, in_hand);
     metrics_count(engine->options.metrics, METRICS_REPLAYED_STEPS, in_hand);
-    if (in_hand > 0)
-        blame(engine, cause);
+    blame(engine, loss->answered, in_hand, loss->cause);
     engine->start_at = clock_now();
 }
 
-/* A rank that cannot open the model says why and ends, which ends the job: others may be gone before what it
- * has said is read. True: one had said something, and it is seen to. */
-static bool last_words(struct engine *engine) {
-    for (uint32_t r = 0; r < engine->crew.joined; r++) {
-        struct crew_rank *rank = &engine->crew.rank[r];
-        if (steps_listening(engine, rank) && !rank->met &&
-            link_receive(&rank->link, FRAME_MET, 0, NULL) == LINK_DONE)
-            lifecycle_met(engine, rank);
-        if (steps_listening(engine, rank) && rank->met &&
-            link_receive(&rank->link, FRAME_HELLO, FRAME_HELLO_BYTES, NULL) == LINK_DONE)
-            lifecycle_hello(engine, rank);
-        if (engine->phase == ENGINE_DOWN)
-            return true;
-    }
-    return false;
+/* Everything is. */
+static void lose(struct engine *engine, const char *cause, bool answered) {
+    char ended[PROCESS_WHY_SIZE], both[sizeof engine->fault], what[64];
+    pid_t pid = first_pid(engine);
+    bool up = engine->phase == ENGINE_UP;
+    end_process(engine, NULL, ended);
+    if (cause && engine->kind == ENGINE_JOB)
+        snprintf(both, sizeof both, "%s; %s", cause, ended);
+    else
+        snprintf(both, sizeof both, "%s", cause ? cause : ended);
+    snprintf(what, sizeof what, "process %ld", (long)pid);
+    replace(engine, &(struct loss){.what = what, .cause = both, .was_up = up, .answered = answered});
 }
 
-void lifecycle_disconnected(struct engine *engine, const struct crew_rank *rank, const char *cause) {
-    const bool opening = engine->phase == ENGINE_OPENING;
+void lifecycle_lost(struct engine *engine, const char *cause) {
+    lose(engine, cause, false);
+}
+
+void lifecycle_rank_lost(struct engine *engine, struct crew_rank *rank, const char *cause) {
+    char ended[PROCESS_WHY_SIZE], what[64];
+    const bool up = engine->phase == ENGINE_UP, down = engine->phase == ENGINE_DOWN,
+               answered = rank->answered;
+    if (engine->kind != ENGINE_GROUP) {
+        lifecycle_lost(engine, cause);
+        return;
+    }
+    snprintf(what, sizeof what, "rank %u, process %ld", (unsigned)(rank - engine->crew.rank),
+             (long)rank->pid);
+    end_process(engine, rank, ended);
+    if (!down) /* then a start is due already */
+        replace(
+            engine,
+            &(struct loss){.what = what, .cause = cause ? cause : ended, .was_up = up, .answered = answered});
+}
+
+void lifecycle_adrift(struct engine *engine, const char *message) {
+    const int64_t until = clock_now() + ADRIFT_PATIENCE;
+    if (engine->adrift[0])
+        return;
+    snprintf(engine->adrift, sizeof engine->adrift, "%.250s", message[0] ? message : "it does not say why");
+    if (!engine->patience || until < engine->patience)
+        engine->patience = until;
+}
+
+void lifecycle_regroup(struct engine *engine) {
+    char cause[sizeof engine->adrift];
+    const bool up = engine->phase == ENGINE_UP;
+    memcpy(cause, engine->adrift, sizeof cause);
+    crew_forget(&engine->crew);
+    group_detach(&engine->group, &engine->crew);
+    engine->phase = ENGINE_DOWN;
+    engine->patience = engine->measure_at = engine->ask_at = 0;
+    engine->adrift[0] = '\0';
+    replace(engine, &(struct loss){.what = "its ranks' exchange", .cause = cause, .was_up = up});
+}
+
+/* What a rank has said before it ended: why it cannot open the model. True: that is seen to. */
+static bool last_words(struct engine *engine, struct crew_rank *rank) {
+    while (steps_listening(engine, rank) &&
+           link_receive_any(&rank->link, steps_due(engine, rank), FRAME_HELLO_BYTES, NULL) == LINK_DONE)
+        if (rank->link.frame.type == FRAME_HELLO)
+            lifecycle_hello(engine, rank);
+        else if (rank->link.frame.type == FRAME_MET)
+            lifecycle_met(engine, rank);
+    return engine->phase == ENGINE_DOWN;
+}
+
+/* Its end ends the job: others may be gone before what it has said is read. */
+static bool last_words_of_any(struct engine *engine) {
+    bool heard = false;
+    for (uint32_t r = 0; !heard && r < engine->crew.joined; r++)
+        heard = last_words(engine, &engine->crew.rank[r]);
+    return heard;
+}
+
+void lifecycle_disconnected(struct engine *engine, struct crew_rank *rank, const char *cause) {
+    const bool opening = engine->phase == ENGINE_OPENING, has_answered = rank->answered;
     char whose[sizeof engine->fault];
-    if (engine->crew.n == 1) {
-        struct pollfd end = {.fd = engine->process.pidfd, .events = POLLIN};
-        lifecycle_lost(engine, poll(&end, 1, END_PATIENCE) == 1 ? NULL : cause);
+    if (engine->kind != ENGINE_JOB) {
+        const uint32_t r = (uint32_t)(rank - engine->crew.rank);
+        const struct process *process =
+            engine->kind == ENGINE_ONE ? &engine->process : &engine->group.process[r];
+        struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
+        if (!opening || !last_words(engine, rank))
+            lifecycle_rank_lost(engine, rank, poll(&end, 1, END_PATIENCE) == 1 ? NULL : cause);
         return;
     }
     if (opening)
         snprintf(whose, sizeof whose, "a rank: %s", cause);
     else
         snprintf(whose, sizeof whose, "rank %u: %s", (unsigned)(rank - engine->crew.rank), cause);
-    if (!opening || !last_words(engine))
-        lifecycle_lost(engine, whose);
+    if (!opening || !last_words_of_any(engine))
+        lose(engine, whose, has_answered);
 }
 
 /* ---- greeting */
@@ -326,13 +452,17 @@ static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
         .backend = hello->backend,
         .fingerprint = hello->fingerprint,
         .threads = hello->threads,
+        .step_tokens = hello->step_tokens,
         .ranks = engine->crew.n,
         .created = (int64_t)time(NULL),
     };
-    const struct frame_shape shape = frame_shape(&hello->model, engine->options.step_tokens);
+    engine->options.step_tokens =
+        hello->step_tokens; /* also where it was left open: the others get the same */
+    replay_init(&engine->replay, hello->step_tokens + 1); /* the probe has two items, whatever the budget */
+    const struct frame_shape shape = frame_shape(&hello->model, hello->step_tokens);
     if (!transfer_init(&engine->transfer, &shape, engine->crew.n))
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
-                          (unsigned long long)engine->options.step_tokens);
+                          (unsigned long long)hello->step_tokens);
     engine->counters = metrics_set_model(engine->options.metrics, &hello->model);
     return LIMOE_OK;
 }
@@ -357,15 +487,44 @@ static enum limoe_status greet(struct engine *engine, struct limoe_error *err) {
                       engine->options.model);
 }
 
+void lifecycle_key(struct engine *engine, struct crew_rank *rank) {
+    struct limoe_error err;
+    if (rank != engine->crew.rank)
+        lifecycle_rank_lost(engine, rank, "it gave a key and is not rank 0");
+    else if (group_key(&engine->group, &engine->crew, &err) != LIMOE_OK)
+        lifecycle_rank_lost(engine, rank, err.message);
+}
+
+/* A HELLO of a generation that is over. One that has none is of a rank that cannot be in any. */
+static bool is_late(const struct engine *engine, const struct crew_rank *rank) {
+    const uint64_t generation = rank->link.frame.id;
+    return engine->kind == ENGINE_GROUP && generation && generation != engine->group.generation;
+}
+
+/* The rank's own HELLO. The ranks of a group have their places from the start. */
+static enum limoe_status hear(struct engine *engine, struct crew_rank *rank, struct limoe_error *err) {
+    const uint32_t place = (uint32_t)(rank - engine->crew.rank);
+    enum limoe_status status = crew_hello(&engine->crew, rank, err);
+    if (status == LIMOE_OK && engine->kind == ENGINE_GROUP && rank->hello.rank != place)
+        return limoe_fail(err, LIMOE_CORRUPT, "rank %u says that it is rank %u", place, rank->hello.rank);
+    return status;
+}
+
 void lifecycle_hello(struct engine *engine, struct crew_rank *rank) {
     struct limoe_error err;
     struct crew *crew = &engine->crew;
     bool first = !atomic_load(&engine->settled);
-    enum limoe_status status = crew_hello(crew, rank, &err);
+    if (is_late(engine, rank))
+        return;
+    enum limoe_status status = hear(engine, rank, &err);
+    if (status == LIMOE_LOST && engine->kind == ENGINE_GROUP) {
+        lifecycle_adrift(engine, err.message);
+        return;
+    }
     if (status == LIMOE_OK && crew->greeted < crew->n)
         return;
     if (status != LIMOE_OK || greet(engine, &err) != LIMOE_OK) {
-        end_process(engine, NULL);
+        end_process(engine, NULL, NULL);
         failed(engine, &err, first);
         return;
     }
@@ -375,8 +534,10 @@ void lifecycle_hello(struct engine *engine, struct crew_rank *rank) {
     engine->measure_at = engine->options.memory_bytes ? now : 0;
     tell_ranks(engine);
     log_print(engine->options.log, LOG_INFO, NULL, "engine: process %ld has %s open after %.0f ms, %u rank%s",
-              (long)engine->process.pid, engine->info.model.name,
+              (long)first_pid(engine), engine->info.model.name,
               (double)(now - engine->began) / (double)CLOCK_MILLISECOND, crew->n, crew->n == 1 ? "" : "s");
+    if (first && engine->hello.note[0])
+        log_print(engine->options.log, LOG_INFO, NULL, "engine: %s", engine->hello.note);
     if (first)
         engine_settle(engine, LIMOE_OK, NULL);
 }

@@ -16,6 +16,7 @@ void link_init(struct link *link, int fd) {
 void link_free(struct link *link) {
     free(link->payload);
     free(link->out);
+    free(link->rest);
     link_init(link, -1);
 }
 
@@ -62,6 +63,10 @@ static bool make_room(struct link *link, uint64_t size, struct limoe_error *err)
 
 enum link_event link_receive(struct link *link, enum frame_type type, uint64_t most,
                              struct limoe_error *err) {
+    return link_receive_any(link, FRAME_IN(type), most, err);
+}
+
+enum link_event link_receive_any(struct link *link, unsigned types, uint64_t most, struct limoe_error *err) {
     while (link->head_got < FRAME_HEADER_BYTES) {
         ssize_t n = receive_some(link, link->head + link->head_got, FRAME_HEADER_BYTES - link->head_got);
         if (n <= 0)
@@ -69,7 +74,7 @@ enum link_event link_receive(struct link *link, enum frame_type type, uint64_t m
         link->head_got += (size_t)n;
         if (link->head_got < FRAME_HEADER_BYTES)
             continue;
-        if (frame_get_header(link->head, type, most, &link->frame, err) != LIMOE_OK ||
+        if (frame_get_header(link->head, types, most, &link->frame, err) != LIMOE_OK ||
             !make_room(link, link->frame.length, err))
             return LINK_BROKEN;
         link->got = 0;
@@ -105,6 +110,31 @@ bool link_stage(struct link *link, const struct frame_header *header, const stru
 
 void link_unstage(struct link *link) {
     link->n_out = link->out_at = 0;
+}
+
+bool link_detach(struct link *link) {
+    const struct iovec *left = link->out + link->out_at;
+    const size_t n = link->n_out - link->out_at;
+    size_t size = 0;
+    if (!link_sending(link))
+        return true;
+    if (left->iov_base == link->out_head && left->iov_len == FRAME_HEADER_BYTES) {
+        link_unstage(link);
+        return true;
+    }
+    for (size_t i = 0; i < n; i++)
+        size += left[i].iov_len;
+    uint8_t *rest = malloc(size + 1), *at = rest;
+    if (!rest)
+        return false;
+    for (size_t i = 0; i < n; at += left[i++].iov_len)
+        memcpy(at, left[i].iov_base, left[i].iov_len);
+    free(link->rest); /* of which some may be what was just copied */
+    link->rest = rest;
+    link->out[0] = (struct iovec){rest, size};
+    link->n_out = 1;
+    link->out_at = 0;
+    return true;
 }
 
 bool link_sending(const struct link *link) {

@@ -27,6 +27,7 @@ struct link {
     uint8_t out_head[FRAME_HEADER_BYTES];
     struct iovec *out; /* [n_out]; sent up to out[out_at] */
     size_t n_out, out_at, out_room;
+    uint8_t *rest; /* the end of a frame whose parts are gone */
 };
 
 enum link_event {
@@ -43,12 +44,17 @@ void link_reset(struct link *link, int fd);
 
 /* Goes on receiving a frame of `type`, with a payload of at most `most` bytes. */
 enum link_event link_receive(struct link *link, enum frame_type type, uint64_t most, struct limoe_error *err);
+/* The same of a frame of one of the types: FRAME_IN. */
+enum link_event link_receive_any(struct link *link, unsigned types, uint64_t most, struct limoe_error *err);
 
 /* Makes a frame the next to be sent; none is on its way. header->length is the sum of the parts, which stay
  * valid until it is sent. False: no memory. */
 bool link_stage(struct link *link, const struct frame_header *header, const struct iovec *parts, size_t n);
 /* Takes back what was staged; nothing of it has been sent. */
 void link_unstage(struct link *link);
+/* Lets go of the parts: what is half sent is copied, to be sent to its end, and what is not begun is taken
+ * back. False: no memory, and the link is of no more use. */
+bool link_detach(struct link *link);
 bool link_sending(const struct link *link);
 /* Goes on sending. LINK_DONE: nothing is left. Never LINK_ENDED. */
 enum link_event link_send(struct link *link, struct limoe_error *err);

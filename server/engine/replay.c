@@ -116,6 +116,12 @@ static struct flight *divide(struct replay *replay, struct flight *flight, size_
     return rest;
 }
 
+void replay_defer(struct replay *replay) {
+    struct flight *first = replay->first;
+    replay->first = first->next;
+    insert(replay, &replay->first->next, first);
+}
+
 enum replay_verdict replay_blame(struct replay *replay) {
     struct flight *flight = replay->first;
     if (++flight->blames < MOST_BLAMES)

@@ -61,6 +61,8 @@ enum replay_verdict {
     REPLAY_GUILTY,    /* it has one item, which was blamed before: the caller removes it */
     REPLAY_NO_MEMORY, /* it cannot be halved: likewise */
 };
+/* It was the second that the engine was computing when it was lost: that one is sent first. There are two. */
+void replay_defer(struct replay *replay);
 /* Blames the first; none is with an engine. */
 enum replay_verdict replay_blame(struct replay *replay);
 

@@ -78,9 +78,11 @@ static void became_oldest(struct engine *engine) {
 
 static void send_staged(struct engine *engine) {
     struct limoe_error err;
-    for (uint32_t r = 0; r < engine->crew.n && engine->phase == ENGINE_UP; r++) {
+    if (engine->kind == ENGINE_GROUP && engine->phase == ENGINE_OPENING)
+        group_stage(&engine->group, &engine->crew);
+    for (uint32_t r = 0; r < engine->crew.n && engine->phase != ENGINE_DOWN; r++) {
         struct crew_rank *rank = &engine->crew.rank[r];
-        if (link_send(&rank->link, &err) == LINK_BROKEN)
+        if (link_sending(&rank->link) && link_send(&rank->link, &err) == LINK_BROKEN)
             lifecycle_disconnected(engine, rank, err.message);
     }
 }
@@ -154,23 +156,51 @@ static void finish(struct engine *engine, const struct transfer_sum *sum) {
     became_oldest(engine);
 }
 
+/* A RESULT that says that the rank has lost the others answers nothing. */
+static bool is_adrift(struct engine *engine, const struct link *link) {
+    struct frame_result result;
+    if (engine->kind != ENGINE_GROUP ||
+        frame_get_result(&engine->transfer.shape, &link->frame, link->payload, &result, NULL) != LIMOE_OK ||
+        result.status != LIMOE_LOST)
+        return false;
+    lifecycle_adrift(engine, result.message);
+    return true;
+}
+
 /* The oldest step is answered when all ranks have answered it. */
 static void receive_result(struct engine *engine, struct crew_rank *rank) {
     struct crew *crew = &engine->crew;
     struct limoe_error err;
     const struct flight *oldest = replay_oldest(&engine->replay);
+    if (is_adrift(engine, &rank->link))
+        return;
     bool due = oldest && (engine->replay.sent > 1 || !link_sending(&rank->link));
     if (due && crew->answered == 0)
         transfer_begin(&engine->transfer);
     if (!due) {
-        lifecycle_lost(engine, "it answered what it was not asked");
+        lifecycle_rank_lost(engine, rank, "it answered what it was not asked");
     } else if (transfer_receive(&engine->transfer, (uint32_t)(rank - crew->rank), &rank->link, oldest,
                                 &err) != LIMOE_OK) {
-        lifecycle_lost(engine, err.message);
+        lifecycle_rank_lost(engine, rank, err.message);
     } else if (crew_answered(crew, rank)) {
         lifecycle_answered(engine);
         finish(engine, &engine->transfer.sum);
     }
+}
+
+/* What this rank may send now. Of a group that comes together, the answers of before are still on their way.
+ */
+unsigned steps_due(const struct engine *engine, const struct crew_rank *rank) {
+    if (engine->phase == ENGINE_UP)
+        return FRAME_IN(FRAME_RESULT);
+    if (engine->kind == ENGINE_GROUP)
+        return FRAME_IN(FRAME_HELLO) | FRAME_IN(FRAME_KEY) | FRAME_IN(FRAME_RESULT);
+    return rank->met ? FRAME_IN(FRAME_HELLO) : FRAME_IN(FRAME_MET);
+}
+
+static uint64_t longest_due(const struct engine *engine) {
+    const uint64_t result = frame_longest_result(&engine->transfer.shape); /* small until a model is known */
+    return engine->phase == ENGINE_OPENING && result < FRAME_HELLO_BYTES ? FRAME_HELLO_BYTES : result;
 }
 
 /* A rank may have answered the second step before another has answered the first; and MET and HELLO come
@@ -181,30 +211,22 @@ bool steps_listening(const struct engine *engine, const struct crew_rank *rank) 
     return engine->phase == ENGINE_OPENING ? !rank->greeted : !rank->answered;
 }
 
-static enum frame_type due_from(const struct engine *engine, const struct crew_rank *rank) {
-    if (engine->phase != ENGINE_OPENING)
-        return FRAME_RESULT;
-    return rank->met ? FRAME_HELLO : FRAME_MET;
-}
-
 void steps_receive(struct engine *engine, struct crew_rank *rank) {
     while (steps_listening(engine, rank)) {
         struct limoe_error err;
-        const enum frame_type type = due_from(engine, rank);
-        const uint64_t most = type == FRAME_MET     ? 0
-                              : type == FRAME_HELLO ? FRAME_HELLO_BYTES
-                                                    : frame_longest_result(&engine->transfer.shape);
-        switch (link_receive(&rank->link, type, most, &err)) {
+        switch (link_receive_any(&rank->link, steps_due(engine, rank), longest_due(engine), &err)) {
         case LINK_WAITS:
             return;
         case LINK_DONE:
-            if (type == FRAME_HELLO) {
+            if (rank->link.frame.type == FRAME_HELLO) {
                 lifecycle_hello(engine, rank);
                 return; /* it may be another's place now */
             }
-            if (type == FRAME_MET)
+            if (rank->link.frame.type == FRAME_KEY)
+                lifecycle_key(engine, rank);
+            else if (rank->link.frame.type == FRAME_MET)
                 lifecycle_met(engine, rank);
-            else
+            else if (engine->phase == ENGINE_UP)
                 receive_result(engine, rank);
             break;
         case LINK_ENDED:

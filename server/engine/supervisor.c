@@ -19,20 +19,23 @@ _Static_assert(OTHERS + MEETING_EVENTS == SUPERVISOR_EVENTS, "engine->polled has
 /* ---- timers */
 
 static void check_memory(struct engine *engine, int64_t now) {
+    struct crew_rank *largest = engine->crew.rank;
     uint64_t bytes = 0;
     engine->measure_at = now + CLOCK_SECOND;
     for (uint32_t r = 0; r < engine->crew.n; r++) {
         struct process_usage usage;
         pid_t pid = engine->crew.rank[r].pid;
-        if (pid > 0 && usage_read(pid, &usage) && usage.resident_bytes > bytes)
-            bytes = usage.resident_bytes;
+        if (pid <= 0 || !usage_read(pid, &usage) || usage.resident_bytes <= bytes)
+            continue;
+        bytes = usage.resident_bytes;
+        largest = &engine->crew.rank[r];
     }
     if (bytes <= engine->options.memory_bytes)
         return;
     char cause[PROCESS_WHY_SIZE];
     snprintf(cause, sizeof cause, "it has %llu bytes of resident memory, more than the %llu it may have",
              (unsigned long long)bytes, (unsigned long long)engine->options.memory_bytes);
-    lifecycle_lost(engine, cause);
+    lifecycle_rank_lost(engine, largest, cause);
 }
 
 static bool due(int64_t when, int64_t now) {
@@ -42,11 +45,13 @@ static bool due(int64_t when, int64_t now) {
 static void check_timers(struct engine *engine) {
     int64_t now = clock_now();
     char cause[PROCESS_WHY_SIZE];
+    if (due(engine->patience, now) && engine->adrift[0])
+        lifecycle_regroup(engine);
     if (due(engine->patience, now)) {
         if (engine->crew.joined < engine->crew.n)
             snprintf(cause, sizeof cause, "only %u of %u ranks were started and came to the front in time",
                      engine->crew.joined, engine->crew.n);
-        else if (engine->crew.met < engine->crew.n)
+        else if (engine->kind == ENGINE_JOB && engine->crew.met < engine->crew.n)
             snprintf(cause, sizeof cause, "only %u of %u ranks found the others in time", engine->crew.met,
                      engine->crew.n);
         else if (engine->phase == ENGINE_OPENING)

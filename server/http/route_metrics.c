@@ -37,6 +37,7 @@ static void describe_model(struct generation *generation, struct metrics_gauges 
     gauges->model.fingerprint = engine->fingerprint;
     gauges->model.dtype = limoe_dtype_name(engine->dtype);
     gauges->model.backend = engine->backend;
+    gauges->step_tokens = engine->step_tokens;
 }
 
 static void describe_load(struct generation *generation, struct metrics_gauges *gauges) {
@@ -60,7 +61,6 @@ void route_metrics(struct call *call) {
         .limit_items = options->queue.items,
         .limit_tokens = options->queue.tokens,
         .limit_bytes = options->queue.bytes,
-        .step_tokens = options->step_tokens,
         .cache_limit_bytes = options->cache_bytes,
         .certificate_expiry = server->tls ? (double)tls_expiry(server->tls) : 0,
         .connections = atomic_load(&server->connections),

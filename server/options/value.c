@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "codec/text.h"
+#include "device.h"
 #include "error.h"
 
 _Static_assert(sizeof(size_t) == sizeof(uint64_t), "size_t fields are written as uint64_t");
@@ -99,6 +100,8 @@ static bool set(const struct option_row *option, const char *value, void *field)
     uint64_t number = 0;
     double real = 0;
     int choice = 0;
+    enum device_kind device;
+    uint32_t index;
     switch (option->kind) {
     case OPTION_NUMERAL:
         if (!read_number(option, value, &number))
@@ -107,6 +110,11 @@ static bool set(const struct option_row *option, const char *value, void *field)
         return true;
     case OPTION_STRING:
         if (!is_string(value))
+            return false;
+        *(const char **)field = value;
+        return true;
+    case OPTION_DEVICE:
+        if (!device_parse(value, &device, &index))
             return false;
         *(const char **)field = value;
         return true;
@@ -180,6 +188,9 @@ static void show_accepted(const struct option_row *option, struct buffer *out) {
         for (const struct option_choice *choice = option->choices; choice->name; choice++)
             buffer_print(out, "%s%s", choice == option->choices ? "" : ", ", choice->name);
         break;
+    case OPTION_DEVICE:
+        buffer_string(out, DEVICE_ACCEPTED);
+        break;
     case OPTION_SWITCH:
         buffer_string(out, "true, false");
         break;
@@ -249,6 +260,7 @@ bool option_show(const struct option_row *option, const void *target, bool quote
     switch (option->kind) {
     case OPTION_STRING:
     case OPTION_NUMERAL:
+    case OPTION_DEVICE:
         if (!*(const char *const *)field)
             return false;
         show_string(*(const char *const *)field, quoted && option->kind == OPTION_STRING, out);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "device.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
@@ -47,6 +48,7 @@ static const struct option_row table[] = {
     STRING("state-dir", state_dir, "DIR", .help = "where classifiers are kept",
            .fallback = "$STATE_DIRECTORY, else $XDG_STATE_HOME/limoe, else ~/.local/state/limoe"),
 
+    CLI_DEVICE_ROW(AT(compute.device)),
     CLI_DTYPE_ROW(AT(compute.dtype)),
     CLI_THREADS_ROW(AT(compute.threads)),
     NUMBER("workers", OPTION_UNSIGNED, workers, 1, 256,
@@ -63,7 +65,8 @@ static const struct option_row table[] = {
     NUMBER("queue-tokens", OPTION_U64, queue.tokens, 1, UINT64_C(1) << 40, .help = "the same in tokens"),
     NUMBER("queue-bytes", OPTION_BYTES, queue.bytes, 1, 1024 * GIB,
            .help = "the same in bytes of memory that requests hold"),
-    NUMBER("step-tokens", OPTION_U64, step_tokens, 64, 1 << 20, .help = "most tokens computed in one step"),
+    NUMBER("step-tokens", OPTION_U64, step_tokens, 64, 1 << 20, .help = "most tokens computed in one step",
+           .fallback = "2048 on a CPU, 32768 on a GPU"),
     NUMBER("max-batch-delay-ms", OPTION_UNSIGNED, batch_delay_ms, 0, 1000,
            .help = "milliseconds that a step which is not full waits for more; 0: not at all"),
     NUMBER("connections", OPTION_UNSIGNED, connections, 1, 1000000, .help = "open connections"),
@@ -83,8 +86,10 @@ static const struct option_row table[] = {
             .help = "after which a decoder that has not answered is replaced"),
     SECONDS("drain-timeout", drain_seconds, .help = "that a stopping server gives requests to finish"),
 
-    NUMBER("ranks", OPTION_UNSIGNED, launch.ranks, 1, 1024, .group = "ranks: an engine of several processes",
-           .help = "processes that the experts are spread over, started by mpirun"),
+    NUMBER(
+        "ranks", OPTION_UNSIGNED, launch.ranks, 1, 1024, .group = "ranks: an engine of several processes",
+        .help =
+            "processes that the experts are spread over, started by mpirun; with --device cuda one to a GPU"),
     STRING("hostfile", launch.hostfile, "FILE",
            .help = "mpirun's: which hosts ranks run on; with --rank-address",
            .fallback = "none: all on this host"),
@@ -150,12 +155,34 @@ static const char *default_state_dir(struct arena *arena) {
     return "./limoe-state";
 }
 
+/* Ranks on GPUs are this host's, and no business of MPI's. */
+static bool is_group(const struct serve_options *options) {
+    const struct launch_options *launch = &options->launch;
+    const char *of_mpi = launch->hostfile    ? "hostfile"
+                         : launch->address   ? "rank-address"
+                         : launch->arguments ? "mpi-arguments"
+                                             : NULL;
+    if (strcmp(options->compute.device, "cuda") != 0) {
+        cli_usage("serve", "device is %s and ranks is %u; accepted: cuda, of which each rank gets a GPU",
+                  options->compute.device, launch->ranks);
+        return false;
+    }
+    if (of_mpi)
+        cli_usage(
+            "serve",
+            "%s is set and device is cuda; accepted: with device of cpu or auto, whose ranks MPI starts",
+            of_mpi);
+    return !of_mpi;
+}
+
 static bool is_consistent(const struct serve_options *options, const struct options *read) {
     if (read->n_operands) {
         cli_usage("serve", "unexpected argument \"%s\"", read->operands[0]);
         return false;
     }
     const struct launch_options *launch = &options->launch;
+    enum device_kind device;
+    uint32_t index;
     const char *many = launch->hostfile             ? "hostfile"
                        : launch->address            ? "rank-address"
                        : options->compute.load_file ? "load"
@@ -164,6 +191,9 @@ static bool is_consistent(const struct serve_options *options, const struct opti
         cli_usage("serve", "%s is set and ranks is 1; accepted: with ranks of 2 or more", many);
         return false;
     }
+    if (launch->ranks > 1 && device_parse(options->compute.device, &device, &index) &&
+        device == DEVICE_CUDA && !is_group(options))
+        return false;
     if (launch->hostfile && !launch->address) {
         cli_usage("serve",
                   "hostfile is set and rank-address is not; accepted: with this host's address, which "
@@ -186,7 +216,8 @@ static bool is_consistent(const struct serve_options *options, const struct opti
 static bool keep_strings(struct serve_options *options) {
     size_t used = 0;
     for (size_t i = 0; i < command.n; i++) {
-        if (table[i].kind != OPTION_STRING && table[i].kind != OPTION_NUMERAL)
+        if (table[i].kind != OPTION_STRING && table[i].kind != OPTION_NUMERAL &&
+            table[i].kind != OPTION_DEVICE)
             continue;
         const char **field = (const char **)((char *)options + table[i].offset);
         const size_t size = *field ? strlen(*field) + 1 : 0;
@@ -221,7 +252,6 @@ enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *optio
         .max_body_bytes = 32 * MIB,
         .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB},
         .launch = {.ranks = 1, .mpirun = "mpirun"},
-        .step_tokens = 2048,
         .http_threads = 1,
         .connections = 16384,
         .idle_seconds = 60,

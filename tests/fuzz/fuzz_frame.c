@@ -1,6 +1,6 @@
 /* fuzz_frame.c - any bytes, as any frame that front and engine send each other. The first byte, a digit in
  * the corpus, chooses what is decoded: 0 a header and its payload as HELLO, 1 as STEP, 2 as RESULT, 3 as
- * JOIN, 4 as MET, which are headers alone to this module.
+ * JOIN, 4 as MET, which are headers alone to this module, 5 as ASK, 6 as KEY, 7 as GROUP; 8 as any of them.
  *
  * What is accepted must lie within the payload and within the shape's bounds, and be the same bytes when it
  * is encoded again; what is refused must say why. */
@@ -93,17 +93,51 @@ static enum limoe_status check_result(const struct frame_shape *shape, const str
     return LIMOE_OK;
 }
 
+static enum limoe_status check_key(const struct frame_header *header, const uint8_t *payload,
+                                   struct limoe_error *err) {
+    uint8_t key[FRAME_KEY_BYTES];
+    const bool asks = header->type == FRAME_ASK;
+    enum limoe_status status = frame_get_key(header, payload, asks ? NULL : key, err);
+    require(status != LIMOE_OK || asks || memcmp(key, payload, header->length) == 0);
+    return status;
+}
+
+static enum limoe_status check(const struct frame_shape *shape, const struct frame_header *header,
+                               const uint8_t *payload, struct limoe_error *err) {
+    switch (header->type) {
+    case FRAME_HELLO:
+        return check_hello(payload, header->length, err);
+    case FRAME_STEP:
+        return check_step(shape, payload, header->length, err);
+    case FRAME_RESULT:
+        return check_result(shape, header, payload, err);
+    case FRAME_JOIN:
+    case FRAME_MET:
+        return LIMOE_OK;
+    default:
+        return check_key(header, payload, err);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const struct frame_shape shape = frame_shape(&model, BUDGET);
-    const uint64_t most[] = {FRAME_HELLO_BYTES, frame_longest_step(&shape), frame_longest_result(&shape),
-                             FRAME_JOIN_BYTES, 0};
+    enum { TYPES = FRAME_GROUP };
+    const uint64_t most[TYPES + 1] = {FRAME_HELLO_BYTES,
+                                      frame_longest_step(&shape),
+                                      frame_longest_result(&shape),
+                                      FRAME_JOIN_BYTES,
+                                      0,
+                                      0,
+                                      FRAME_KEY_BYTES,
+                                      FRAME_KEY_BYTES,
+                                      FRAME_HELLO_BYTES};
     if (size < 1 + FRAME_HEADER_BYTES)
         return 0;
-    unsigned which = (data[0] - (unsigned)'0') % (sizeof most / sizeof *most);
+    const unsigned which = (data[0] - (unsigned)'0') % (TYPES + 1);
+    const unsigned types = which == TYPES ? ~0u : FRAME_IN(FRAME_HELLO + which);
     struct frame_header header;
     struct limoe_error err = {.message = ""};
-    enum limoe_status status =
-        frame_get_header(data + 1, (enum frame_type)(FRAME_HELLO + which), most[which], &header, &err);
+    enum limoe_status status = frame_get_header(data + 1, types, most[which], &header, &err);
     if (status == LIMOE_OK) {
         /* A receiver has as many bytes as the header says. */
         uint8_t *payload = calloc(1, header.length + 1);
@@ -112,10 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         memcpy(payload, data + 1 + FRAME_HEADER_BYTES, there < header.length ? there : header.length);
         uint8_t *exact = realloc(payload, header.length ? header.length : 1);
         require(exact);
-        status = which == 0   ? check_hello(exact, header.length, &err)
-                 : which == 1 ? check_step(&shape, exact, header.length, &err)
-                 : which == 2 ? check_result(&shape, &header, exact, &err)
-                              : LIMOE_OK;
+        status = check(&shape, &header, exact, &err);
         free(exact);
     }
     require(status == LIMOE_OK || err.message[0]);

@@ -175,7 +175,7 @@ static uint64_t embed_in_steps(struct limoe_model *m, const struct share *s, flo
     uint64_t calls = 0;
     for (size_t at = 0;; calls++) {
         uint64_t left = s->n - at;
-        job.x->ops->largest(job.x, &left, 1);
+        job.x->ops->largest(job.x, &left, 1, NULL);
         if (left == 0)
             return calls;
         size_t n = 0, rows = 0;
@@ -205,7 +205,7 @@ static void expect_least(const struct share *s, struct limoe_model *m, const str
     const size_t cells = (size_t)info->moe_layers * job.count;
     const uint64_t row_bytes = info->width * (limoe_model_dtype(m) == LIMOE_FLOAT32 ? 4u : 2u);
     uint64_t *sent = count_sent(s, info, p), *all = calloc(cells * job.count + 1, sizeof *all);
-    job.x->ops->gather(job.x, sent, cells * sizeof *sent, all);
+    job.x->ops->gather(job.x, sent, cells * sizeof *sent, all, NULL);
     for (uint32_t layer = 0; layer < info->moe_layers; layer++) {
         uint64_t out = 0, in = 0, counts = 0;
         for (uint32_t r = 0; r < job.count; r++) {
@@ -256,7 +256,7 @@ static void check_placement(const struct share *s, const char *dir, enum limoe_d
     expect_least(s, m, placed.experts, calls, rows, bytes);
     for (uint32_t layer = 0; layer < info->moe_layers; layer++)
         total += rows[layer];
-    job.x->ops->largest(job.x, &total, 1);
+    job.x->ops->largest(job.x, &total, 1, NULL);
     job_expect(&job, (total > 0) == (job.count > 1 && info->experts > 1), "rows exchanged: %llu",
                (unsigned long long)total);
     if (job.rank == 0)

@@ -74,7 +74,7 @@ static void memory_is_proportional(void **state) {
     const uint64_t busy = resident() - base;
 
     double figures[3] = {mib(base), mib(open), mib(busy)}, *all = calloc(job.count, sizeof figures);
-    job.x->ops->gather(job.x, figures, sizeof figures, all);
+    job.x->ops->gather(job.x, figures, sizeof figures, all, NULL);
     for (uint32_t r = 0; job.rank == 0 && r < job.count; r++)
         printf("# rank %u of %u: %.1f MiB before the model, %.1f more with it (%.1f + %.1f / %u = %.1f "
                "expected), %.1f after a step\n",

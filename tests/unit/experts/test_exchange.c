@@ -22,9 +22,9 @@ static void one_rank(void **state) {
     assert_int_equal(limoe_ranks_count(ranks), 1);
     assert_int_equal(limoe_ranks_rank(ranks), 0);
     const struct exchange *x = exchange_of(ranks);
-    x->ops->gather(x, value, sizeof value, all);
+    x->ops->gather(x, value, sizeof value, all, NULL);
     assert_memory_equal(all, value, sizeof value);
-    x->ops->largest(x, all, 2);
+    x->ops->largest(x, all, 2, NULL);
     assert_memory_equal(all, value, sizeof value);
     limoe_ranks_close(ranks);
     limoe_ranks_close(NULL);
@@ -45,19 +45,41 @@ static void no_such_ranks(void **state) {
     char dir[] = "/tmp/limoe-test-XXXXXX", path[64];
     assert_non_null(mkdtemp(dir));
     assert_int_equal(setenv("LIMOE_MODULES", dir, 1), 0);
-    expect_unsupported("", "\"local\" and \"mpi\" are accepted");
-    expect_unsupported("MPI", "\"local\" and \"mpi\" are accepted");
-    expect_unsupported("../mpi", "\"local\" and \"mpi\" are accepted");
-    expect_unsupported("mpi", "limoe-mpi.so, which is not there; LIMOE_MODULES may name");
+    expect_unsupported("", "accepted: local, mpi, nccl");
+    expect_unsupported("MPI", "accepted: local, mpi, nccl");
+    expect_unsupported("../mpi", "accepted: local, mpi, nccl");
+    expect_unsupported("mpi", "limoe-mpi.so (LIMOE_MODULES may name another directory)");
 
     snprintf(path, sizeof path, "%s/limoe-mpi.so", dir);
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
     fputs("no module", f);
     assert_int_equal(fclose(f), 0);
-    expect_unsupported("mpi", "cannot load the module");
+    expect_unsupported("mpi", "cannot load a module");
     unlink(path);
     rmdir(dir);
+}
+
+/* Ranks that are told who they are, on GPUs. */
+static void expect_unplaced(const char *device, uint32_t rank, enum limoe_status status,
+                            const char *message) {
+    const struct limoe_ranks_place place = {.rank = rank, .count = 2, .device = device};
+    struct limoe_ranks *ranks = (struct limoe_ranks *)8;
+    struct limoe_error err = {0};
+    assert_int_equal(limoe_ranks_open_at("nccl", &place, &ranks, &err), status);
+    assert_null(ranks);
+    if (!strstr(err.message, message))
+        fail_msg("\"%s\" has no \"%s\"", err.message, message);
+}
+
+static void placed_ranks(void **state) {
+    (void)state;
+    assert_int_equal(setenv("LIMOE_MODULES", "/nowhere", 1), 0);
+    expect_unplaced("cpu", 0, LIMOE_UNSUPPORTED,
+                    "compute on GPUs; device is \"cpu\"; accepted: cuda, cuda:N");
+    expect_unplaced(NULL, 0, LIMOE_UNSUPPORTED, "compute on GPUs; device is \"auto\"");
+    expect_unplaced("cuda:1", 2, LIMOE_INVALID, "rank 2 of 2");
+    expect_unplaced("cuda:1", 1, LIMOE_UNSUPPORTED, "there is no /nowhere/limoe-nccl.so");
 }
 
 /* The argument is a module of a version that never was. */
@@ -79,6 +101,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_rank),
         cmocka_unit_test(no_such_ranks),
+        cmocka_unit_test(placed_ranks),
         cmocka_unit_test_prestate(other_version, argc > 1 ? argv[1] : ""),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

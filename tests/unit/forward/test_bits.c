@@ -3,6 +3,8 @@
  * was opened again has the same bits.
  *
  * usage: test_bits [MODEL_DIRECTORY...]     (beside a random model made on the spot)
+ *
+ * LIMOE_TEST_DEVICE names another device than the CPU ("cuda"), LIMOE_TEST_BATCHES how many batches.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,6 +21,11 @@
 
 enum { ITEMS = 64, BATCHES = 50, MOST_IN_BATCH = 24, MOST_THREADS = 3 };
 
+static int batches(void) {
+    const char *text = getenv("LIMOE_TEST_BATCHES");
+    return text ? atoi(text) : BATCHES;
+}
+
 /* Odd sizes on purpose: no width here is a multiple of a vector or a tile. */
 static const char config_json[] =
     "{\"format\":\"limoe-1\",\"name\":\"test\",\"width\":60,\"blocks\":3,\"heads\":3,\"mlp\":76,\"embed\":44,"
@@ -29,7 +36,8 @@ static const char config_json[] =
 static struct limoe_model *open_with(const char *dir, enum limoe_dtype dtype, uint32_t threads) {
     struct limoe_error err;
     struct limoe_model *m;
-    const struct limoe_options options = {.dtype = dtype, .threads = threads};
+    const struct limoe_options options = {
+        .device = getenv("LIMOE_TEST_DEVICE"), .dtype = dtype, .threads = threads};
     if (limoe_model_open(dir, &options, &m, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
     return m;
@@ -46,7 +54,7 @@ static void expect_in_batches(struct limoe_model *m, const struct limoe_item *it
                               uint64_t *random) {
     const size_t embed_size = limoe_model_info(m)->embed;
     float *z = calloc(MOST_IN_BATCH * embed_size, sizeof *z);
-    for (int batch = 0; batch < BATCHES; batch++) {
+    for (int batch = 0; batch < batches(); batch++) {
         struct limoe_item chosen[MOST_IN_BATCH];
         size_t which[MOST_IN_BATCH];
         const size_t n = 1 + fixture_random(random, MOST_IN_BATCH);

@@ -209,6 +209,10 @@ static struct figures run(const struct golden *g, struct kernels *k) {
 
 static const char *root;
 
+static const char *device(void) {
+    return getenv("LIMOE_TEST_DEVICE");
+}
+
 static int by_name(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
@@ -232,11 +236,16 @@ static size_t list_cases(char *name[MAX_CASES]) {
     return n;
 }
 
-/* isa NULL: the reference kernels. False where the processor lacks it. */
+/* isa NULL: the reference kernels, or the device that LIMOE_TEST_DEVICE names. False where the processor
+ * lacks it. */
 static bool create(const char *isa, enum limoe_dtype dtype, struct kernels **k) {
     struct limoe_error err;
     enum limoe_status status;
-    if (isa) {
+    if (device()) {
+        status = kernels_create(device(), dtype, 0, k, &err);
+        if (status)
+            fail_msg("%s", err.message);
+    } else if (isa) {
         assert_int_equal(setenv("LIMOE_ISA", isa, 1), 0);
         status = kernels_cpu_create(dtype, 2, k, &err);
         assert_int_equal(unsetenv("LIMOE_ISA"), 0);
@@ -280,8 +289,8 @@ enum { INSTRUCTION_SETS = sizeof instruction_sets / sizeof *instruction_sets };
 
 static void test_float32(void **state) {
     (void)state;
-    for (size_t i = 0; i < INSTRUCTION_SETS; i++) {
-        const char *isa = instruction_sets[i] ? instruction_sets[i] : "reference";
+    for (size_t i = 0; i < (device() ? 1 : INSTRUCTION_SETS); i++) {
+        const char *isa = device() ? device() : instruction_sets[i] ? instruction_sets[i] : "reference";
         struct figures f;
         if (!run_all(instruction_sets[i], LIMOE_FLOAT32, i == 1, &f)) {
             printf("# %s float32: not on this processor\n", isa);
@@ -297,8 +306,8 @@ static void test_float32(void **state) {
 
 static void test_bfloat16(void **state) {
     (void)state;
-    for (size_t i = 0; i < INSTRUCTION_SETS; i++) {
-        const char *isa = instruction_sets[i] ? instruction_sets[i] : "reference";
+    for (size_t i = 0; i < (device() ? 1 : INSTRUCTION_SETS); i++) {
+        const char *isa = device() ? device() : instruction_sets[i] ? instruction_sets[i] : "reference";
         struct figures f;
         if (!run_all(instruction_sets[i], LIMOE_BFLOAT16, i == 1, &f)) {
             printf("# %s bfloat16: not on this processor\n", isa);

@@ -10,19 +10,43 @@
 
 const uint32_t one_thread[] = {1, 0}, few_threads[] = {1, 2, 3, 0};
 
+static void run(void (*test)(const struct fixture *f), struct fixture *f) {
+    struct limoe_error err;
+    assert_int_equal(kernels_reference_create(f->bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32, &f->reference, &err),
+                     LIMOE_OK);
+    test(f);
+    if (f->tested->ops->sync(f->tested, &err) != LIMOE_OK)
+        fail_msg("%s: %s", f->isa, err.message);
+    f->tested->ops->destroy(f->tested);
+    f->reference->ops->destroy(f->reference);
+}
+
+/* Memory and threads are the device's own business: once for each dtype. */
+static void run_on_device(const char *device, void (*test)(const struct fixture *f)) {
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        struct fixture f = {.bf16 = bf16, .threads = 1, .elsewhere = true};
+        struct limoe_error err;
+        if (kernels_create(device, bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32, 0, &f.tested, &err) != LIMOE_OK)
+            fail_msg("%s", err.message);
+        f.isa = f.tested->name;
+        run(test, &f);
+    }
+}
+
 void for_each_fixture(const uint32_t *threads, void (*test)(const struct fixture *f)) {
+    const char *device = getenv("LIMOE_TEST_DEVICE");
+    if (device) {
+        run_on_device(device, test);
+        return;
+    }
     const enum limoe_dtype dtype[] = {LIMOE_FLOAT32, LIMOE_BFLOAT16};
     for (size_t i = 0; isa_at(i); i++)
         for (size_t d = 0; d < 2 && isa_present(isa_at(i)); d++)
             for (const uint32_t *t = threads; *t; t++) {
                 struct fixture f = {.isa = isa_at(i)->name, .bf16 = d == 1, .threads = *t};
                 struct limoe_error err;
-                assert_int_equal(kernels_reference_create(dtype[d], &f.reference, &err), LIMOE_OK);
-                assert_int_equal(cpu_create(isa_at(i), dtype[d], *t, &f.cpu, &err), LIMOE_OK);
-                test(&f);
-                assert_int_equal(f.cpu->ops->sync(f.cpu, &err), LIMOE_OK);
-                f.cpu->ops->destroy(f.cpu);
-                f.reference->ops->destroy(f.reference);
+                assert_int_equal(cpu_create(isa_at(i), dtype[d], *t, &f.tested, &err), LIMOE_OK);
+                run(test, &f);
             }
 }
 

@@ -1,6 +1,7 @@
 /* fixture.h - instances to test and data to test them on.
  *
  * Each test runs on every instruction set this machine has, in float32 and bfloat16, against the reference.
+ * With a device in the environment variable LIMOE_TEST_DEVICE ("cuda"), it runs on that instead.
  */
 #ifndef LIMOE_TESTS_KERNELS_FIXTURE_H
 #define LIMOE_TESTS_KERNELS_FIXTURE_H
@@ -15,11 +16,11 @@
 
 #include "kernels.h"
 
-/* A cpu instance beside the reference of the same dtype. */
+/* The instance that is tested, beside the reference of the same dtype. */
 struct fixture {
-    struct kernels *reference, *cpu;
-    const char *isa;
-    bool bf16;
+    struct kernels *reference, *tested;
+    const char *isa;      /* or the backend's name */
+    bool bf16, elsewhere; /* elsewhere: its memory is not the host's */
     uint32_t threads;
 };
 

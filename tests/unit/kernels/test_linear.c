@@ -6,13 +6,15 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "host_ops.h"
 
 enum { ROWS = 100 };
 
 static const uint32_t row_counts[] = {0, 1, 2, 3, 15, 16, 17, 31, 32, 33, 48, 100};
 static const struct {
     uint32_t in, out;
-} shapes[] = {{1, 1}, {3, 5}, {7, 17}, {32, 16}, {33, 48}, {64, 100}, {100, 31}, {192, 80}};
+} shapes[] = {{1, 1},    {3, 5},    {7, 17},   {32, 16},  {33, 48},
+              {64, 100}, {100, 31}, {192, 80}, {72, 130}, {588, 34}};
 enum { ROW_COUNTS = sizeof row_counts / sizeof *row_counts, SHAPES = sizeof shapes / sizeof *shapes };
 
 static const struct {
@@ -35,6 +37,13 @@ static struct kernels_matrix *pack(struct kernels *k, const float *weight, const
                                   (struct kernels_tensor){bias, KERNELS_F32}, groups, out, in, &m, &err),
                      LIMOE_OK);
     return m;
+}
+
+static float *copy_floats(const float *v, size_t n) {
+    float *copy = malloc(n * sizeof *copy);
+    assert_non_null(copy);
+    memcpy(copy, v, n * sizeof *copy);
+    return copy;
 }
 
 /* y, malloc'd, as float32; rows from `first` on of x [ROWS, in]. ADD_F32 adds to `base`. */
@@ -65,18 +74,18 @@ static void check_linear(const struct fixture *f) {
         const float *biases[] = {bias, NULL};
         for (size_t b = 0; b < 2; b++) {
             struct kernels_matrix *mr = pack(f->reference, w, biases[b], 1, out, in);
-            struct kernels_matrix *mc = pack(f->cpu, w, biases[b], 1, out, in);
+            struct kernels_matrix *mc = pack(f->tested, w, biases[b], 1, out, in);
             for (size_t e = 0; e < EPILOGUES; e++) {
                 enum kernels_epilogue kind = epilogues[e].kind;
                 char what[80];
                 snprintf(what, sizeof what, "%s [%u, %u]", epilogues[e].name, out, in);
                 float *want = linear(f->reference, mr, x, base, 0, ROWS, in, out, kind);
-                float *all = linear(f->cpu, mc, x, base, 0, ROWS, in, out, kind);
+                float *all = linear(f->tested, mc, x, base, 0, ROWS, in, out, kind);
                 assert_close(f, what, all, want, (size_t)ROWS * out, 3e-5f,
                              float_out(kind) ? 2e-6f : act_error(f));
                 for (size_t r = 0; r < ROW_COUNTS; r++) {
                     uint32_t rows = row_counts[r], first = random_below(&s, ROWS - rows + 1);
-                    float *some = linear(f->cpu, mc, x, base, first, rows, in, out, kind);
+                    float *some = linear(f->tested, mc, x, base, first, rows, in, out, kind);
                     assert_same_bits(f, what, some, all + (size_t)first * out,
                                      (size_t)rows * out * sizeof *some);
                     free(some);
@@ -85,7 +94,7 @@ static void check_linear(const struct fixture *f) {
                 free(all);
             }
             f->reference->ops->matrix_free(f->reference, mr);
-            f->cpu->ops->matrix_free(f->cpu, mc);
+            f->tested->ops->matrix_free(f->tested, mc);
         }
         free(x);
         free(w);
@@ -106,13 +115,13 @@ static void check_threads(const struct fixture *f) {
     float *x = random_floats(&s, (size_t)MANY * IN, 2), *w = random_floats(&s, (size_t)OUT * IN, 1);
     float *bias = random_floats(&s, OUT, 1), *base = random_floats(&s, (size_t)MANY * OUT, 1);
     struct kernels_matrix *mr = pack(f->reference, w, bias, 1, OUT, IN),
-                          *mc = pack(f->cpu, w, bias, 1, OUT, IN);
-    float *all = linear(f->cpu, mc, x, base, 0, MANY, IN, OUT, KERNELS_GELU_TANH);
+                          *mc = pack(f->tested, w, bias, 1, OUT, IN);
+    float *all = linear(f->tested, mc, x, base, 0, MANY, IN, OUT, KERNELS_GELU_TANH);
     float *want = linear(f->reference, mr, x, base, 0, 64, IN, OUT, KERNELS_GELU_TANH);
     assert_close(f, "first rows of many", all, want, (size_t)64 * OUT, 3e-5f, act_error(f));
     for (uint32_t rows = 1; rows < MANY; rows = rows * 3 + 1) {
         uint32_t first = random_below(&s, MANY - rows);
-        float *some = linear(f->cpu, mc, x, base, first, rows, IN, OUT, KERNELS_GELU_TANH);
+        float *some = linear(f->tested, mc, x, base, first, rows, IN, OUT, KERNELS_GELU_TANH);
         assert_same_bits(f, "some rows of many", some, all + (size_t)first * OUT,
                          (size_t)rows * OUT * sizeof *some);
         free(some);
@@ -124,7 +133,7 @@ static void check_threads(const struct fixture *f) {
     free(bias);
     free(base);
     f->reference->ops->matrix_free(f->reference, mr);
-    f->cpu->ops->matrix_free(f->cpu, mc);
+    f->tested->ops->matrix_free(f->tested, mc);
 }
 
 static void linear_shares_rows_and_columns(void **state) {
@@ -138,22 +147,24 @@ static void check_thread_bits(const struct fixture *f) {
     static uint16_t *kept; /* the first thread count's answer, for the fixture that follows */
     struct random_stream s = {3};
     float *x = random_floats(&s, (size_t)MANY * IN, 2), *w = random_floats(&s, (size_t)OUT * IN, 1);
-    struct kernels_matrix *m = pack(f->cpu, w, NULL, 1, OUT, IN);
-    void *a = put_act(f->cpu, x, (size_t)MANY * IN);
+    struct kernels_matrix *m = pack(f->tested, w, NULL, 1, OUT, IN);
+    void *a = put_act(f->tested, x, (size_t)MANY * IN);
     size_t bytes = (size_t)MANY * OUT * sizeof(float);
-    float *y = f->cpu->ops->alloc(f->cpu, bytes);
-    f->cpu->ops->linear(f->cpu, m, a, MANY, KERNELS_STORE_F32, y);
+    float *there = f->tested->ops->alloc(f->tested, bytes), *y = malloc(bytes);
+    f->tested->ops->linear(f->tested, m, a, MANY, KERNELS_STORE_F32, there);
+    f->tested->ops->download(f->tested, y, there, bytes);
     if (f->threads == few_threads[0]) {
         kept = malloc(bytes);
         memcpy(kept, y, bytes);
     } else {
         assert_same_bits(f, "against one thread", y, kept, bytes);
     }
-    if (f->threads == 3)
+    if (f->threads == 3 || f->elsewhere)
         free(kept);
-    f->cpu->ops->release(f->cpu, a);
-    f->cpu->ops->release(f->cpu, y);
-    f->cpu->ops->matrix_free(f->cpu, m);
+    free(y);
+    f->tested->ops->release(f->tested, a);
+    f->tested->ops->release(f->tested, there);
+    f->tested->ops->matrix_free(f->tested, m);
     free(x);
     free(w);
 }
@@ -165,7 +176,10 @@ static void thread_count_changes_no_bits(void **state) {
 
 /* ---- groups ---- */
 
-enum { GROUPS = 6, G_IN = 70, G_OUT = 52, G_ROWS = 420 };
+enum { GROUPS = 6, G_OUT = 52, G_ROWS = 420 };
+/* Rows of a length that is a multiple of 2, 4 and 8: what backends divide by. */
+static const uint32_t group_ins[] = {70, 76, 72};
+enum { GROUP_INS = sizeof group_ins / sizeof *group_ins };
 static const uint32_t offsets[][GROUPS + 1] = {
     {0, 0, 0, 0, 0, 0, 0},     /* nothing at all */
     {0, 1, 1, 3, 20, 20, 420}, /* empty groups, single rows, one that has most */
@@ -174,51 +188,49 @@ static const uint32_t offsets[][GROUPS + 1] = {
     {0, 0, 0, 0, 0, 0, 1},
 };
 
-static void check_grouped(const struct fixture *f) {
+static void check_grouped_of(const struct fixture *f, uint32_t in) {
     struct random_stream s = {4};
-    float *x = random_floats(&s, (size_t)G_ROWS * G_IN, 2);
-    float *w = random_floats(&s, (size_t)GROUPS * G_OUT * G_IN, 1);
+    float *x = random_floats(&s, (size_t)G_ROWS * in, 2);
+    float *w = random_floats(&s, (size_t)GROUPS * G_OUT * in, 1);
     float *bias = random_floats(&s, (size_t)GROUPS * G_OUT, 4);
     float *base = random_floats(&s, (size_t)G_ROWS * G_OUT, 1);
-    struct kernels_matrix *m = pack(f->cpu, w, bias, GROUPS, G_OUT, G_IN), *single[GROUPS];
+    struct kernels_matrix *m = pack(f->tested, w, bias, GROUPS, G_OUT, in), *single[GROUPS];
     for (uint32_t g = 0; g < GROUPS; g++)
-        single[g] =
-            pack(f->reference, w + (size_t)g * G_OUT * G_IN, bias + (size_t)g * G_OUT, 1, G_OUT, G_IN);
-    void *a = put_act(f->cpu, x, (size_t)G_ROWS * G_IN);
+        single[g] = pack(f->reference, w + (size_t)g * G_OUT * in, bias + (size_t)g * G_OUT, 1, G_OUT, in);
     for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
         const uint32_t *offset = offsets[i];
-        void *y = put_act(f->cpu, base, (size_t)G_ROWS * G_OUT);
-        f->cpu->ops->grouped_linear(f->cpu, m, offset, a, G_ROWS, KERNELS_GELU_ERF, y);
-        float *got = get_act(f->cpu, y, (size_t)G_ROWS * G_OUT);
+        float *got = copy_floats(base, (size_t)G_ROWS * G_OUT);
+        host_grouped_linear(f->tested, m, offset, GROUPS, x, G_ROWS, in, G_OUT, KERNELS_GELU_ERF, got);
         for (uint32_t g = 0; g < GROUPS; g++) {
             uint32_t rows = offset[g + 1] - offset[g];
             float *want =
-                linear(f->reference, single[g], x, base, offset[g], rows, G_IN, G_OUT, KERNELS_GELU_ERF);
+                linear(f->reference, single[g], x, base, offset[g], rows, in, G_OUT, KERNELS_GELU_ERF);
             assert_close(f, "group", got + (size_t)offset[g] * G_OUT, want, (size_t)rows * G_OUT, 3e-5f,
                          act_error(f));
             free(want);
         }
         /* Rows past the last offset are not touched. */
-        float *after = get_act(f->cpu, y, (size_t)G_ROWS * G_OUT), *rounded;
-        void *untouched = put_act(f->cpu, base, (size_t)G_ROWS * G_OUT);
-        rounded = get_act(f->cpu, untouched, (size_t)G_ROWS * G_OUT);
+        void *untouched = put_act(f->tested, base, (size_t)G_ROWS * G_OUT);
+        float *rounded = get_act(f->tested, untouched, (size_t)G_ROWS * G_OUT);
         size_t used = (size_t)offset[GROUPS] * G_OUT;
-        assert_same_bits(f, "rows past the groups", after + used, rounded + used,
-                         ((size_t)G_ROWS * G_OUT - used) * sizeof *after);
-        f->cpu->ops->release(f->cpu, untouched);
-        f->cpu->ops->release(f->cpu, y);
+        assert_same_bits(f, "rows past the groups", got + used, rounded + used,
+                         ((size_t)G_ROWS * G_OUT - used) * sizeof *got);
+        f->tested->ops->release(f->tested, untouched);
         free(rounded);
-        free(after);
         free(got);
     }
     for (uint32_t g = 0; g < GROUPS; g++)
         f->reference->ops->matrix_free(f->reference, single[g]);
-    f->cpu->ops->matrix_free(f->cpu, m);
-    f->cpu->ops->release(f->cpu, a);
+    f->tested->ops->matrix_free(f->tested, m);
     free(x);
     free(w);
     free(bias);
     free(base);
+}
+
+static void check_grouped(const struct fixture *f) {
+    for (size_t i = 0; i < GROUP_INS; i++)
+        check_grouped_of(f, group_ins[i]);
 }
 
 static void groups_meet_their_own_matrix(void **state) {
@@ -227,30 +239,30 @@ static void groups_meet_their_own_matrix(void **state) {
 }
 
 /* A row through expert g has the same bits however many rows the expert and its neighbours have. */
-static void check_grouped_bits(const struct fixture *f) {
+static void check_grouped_bits_of(const struct fixture *f, uint32_t in) {
     struct random_stream s = {5};
-    float *x = random_floats(&s, (size_t)G_ROWS * G_IN, 2);
-    float *w = random_floats(&s, (size_t)GROUPS * G_OUT * G_IN, 1);
-    struct kernels_matrix *m = pack(f->cpu, w, NULL, GROUPS, G_OUT, G_IN);
-    void *a = put_act(f->cpu, x, (size_t)G_ROWS * G_IN);
-    float *y = f->cpu->ops->alloc(f->cpu, (size_t)G_ROWS * G_OUT * sizeof *y);
-    f->cpu->ops->grouped_linear(f->cpu, m, offsets[3], a, G_ROWS, KERNELS_STORE_F32, y);
+    float *x = random_floats(&s, (size_t)G_ROWS * in, 2);
+    float *w = random_floats(&s, (size_t)GROUPS * G_OUT * in, 1);
+    struct kernels_matrix *m = pack(f->tested, w, NULL, GROUPS, G_OUT, in);
+    float *y = random_floats(&s, (size_t)G_ROWS * G_OUT, 1), z[G_OUT];
+    host_grouped_linear(f->tested, m, offsets[3], GROUPS, x, G_ROWS, in, G_OUT, KERNELS_STORE_F32, y);
     for (uint32_t g = 0; g < GROUPS; g++) {
         uint32_t alone[GROUPS + 1] = {0}, row = offsets[3][g] + random_below(&s, 70);
         for (uint32_t e = g + 1; e <= GROUPS; e++)
             alone[e] = 1;
-        void *one = put_act(f->cpu, x + (size_t)row * G_IN, G_IN);
-        float *z = f->cpu->ops->alloc(f->cpu, G_OUT * sizeof *z);
-        f->cpu->ops->grouped_linear(f->cpu, m, alone, one, 1, KERNELS_STORE_F32, z);
+        host_grouped_linear(f->tested, m, alone, GROUPS, x + (size_t)row * in, 1, in, G_OUT,
+                            KERNELS_STORE_F32, z);
         assert_same_bits(f, "one row of a group", z, y + (size_t)row * G_OUT, G_OUT * sizeof *z);
-        f->cpu->ops->release(f->cpu, one);
-        f->cpu->ops->release(f->cpu, z);
     }
-    f->cpu->ops->release(f->cpu, a);
-    f->cpu->ops->release(f->cpu, y);
-    f->cpu->ops->matrix_free(f->cpu, m);
+    f->tested->ops->matrix_free(f->tested, m);
+    free(y);
     free(x);
     free(w);
+}
+
+static void check_grouped_bits(const struct fixture *f) {
+    for (size_t i = 0; i < GROUP_INS; i++)
+        check_grouped_bits_of(f, group_ins[i]);
 }
 
 static void a_row_does_not_see_its_group(void **state) {
@@ -282,21 +294,21 @@ static void check_storage(const struct fixture *f) {
         memcpy(raw[2] + 1 + 2 * i, &f16, 2);
     }
     float *x = random_floats(&s, R * IN, 1), *base = random_floats(&s, R * OUT, 1);
-    struct kernels_matrix *plain = pack(f->cpu, value, value + WEIGHTS, 1, OUT, IN);
-    float *want = linear(f->cpu, plain, x, base, 0, R, IN, OUT, KERNELS_STORE_F32);
+    struct kernels_matrix *plain = pack(f->tested, value, value + WEIGHTS, 1, OUT, IN);
+    float *want = linear(f->tested, plain, x, base, 0, R, IN, OUT, KERNELS_STORE_F32);
     for (int t = 0; t < 3; t++) {
         struct kernels_matrix *m;
         struct limoe_error err;
         size_t size = storage[t] == KERNELS_F32 ? 4 : 2;
         struct kernels_tensor weight = {raw[t] + 1, storage[t]},
                               bias = {raw[t] + 1 + WEIGHTS * size, storage[t]};
-        assert_int_equal(f->cpu->ops->pack(f->cpu, weight, bias, 1, OUT, IN, &m, &err), LIMOE_OK);
-        float *got = linear(f->cpu, m, x, base, 0, R, IN, OUT, KERNELS_STORE_F32);
+        assert_int_equal(f->tested->ops->pack(f->tested, weight, bias, 1, OUT, IN, &m, &err), LIMOE_OK);
+        float *got = linear(f->tested, m, x, base, 0, R, IN, OUT, KERNELS_STORE_F32);
         assert_same_bits(f, "storage", got, want, sizeof *got * R * OUT);
         free(got);
-        f->cpu->ops->matrix_free(f->cpu, m);
+        f->tested->ops->matrix_free(f->tested, m);
     }
-    f->cpu->ops->matrix_free(f->cpu, plain);
+    f->tested->ops->matrix_free(f->tested, plain);
     free(want);
     free(x);
     free(base);
@@ -311,14 +323,14 @@ static void check_refused(const struct fixture *f) {
     float w = 1;
     struct kernels_matrix *m = (struct kernels_matrix *)&w;
     struct limoe_error err = {0};
-    assert_int_equal(f->cpu->ops->pack(f->cpu, (struct kernels_tensor){&w, KERNELS_F32},
-                                       (struct kernels_tensor){0}, 1, 0, 4, &m, &err),
+    assert_int_equal(f->tested->ops->pack(f->tested, (struct kernels_tensor){&w, KERNELS_F32},
+                                          (struct kernels_tensor){0}, 1, 0, 4, &m, &err),
                      LIMOE_INVALID);
     assert_null(m);
     assert_string_equal(err.message, "a weight of shape [1, 0, 4] cannot be packed");
-    assert_int_equal(f->cpu->ops->pack(f->cpu, (struct kernels_tensor){&w, KERNELS_F32},
-                                       (struct kernels_tensor){0}, UINT32_MAX, UINT32_MAX, UINT32_MAX, &m,
-                                       NULL),
+    assert_int_equal(f->tested->ops->pack(f->tested, (struct kernels_tensor){&w, KERNELS_F32},
+                                          (struct kernels_tensor){0}, UINT32_MAX, UINT32_MAX, UINT32_MAX, &m,
+                                          NULL),
                      LIMOE_INVALID);
 }
 

@@ -70,6 +70,27 @@ static void test_bytes(void **state) {
     limoe_placement_free(NULL);
 }
 
+/* 16 rows to a block, 8 columns to another; a GPU is not needed to tell. */
+static uint64_t packed_cuda(uint64_t out, uint64_t in) {
+    return (out + 15) / 16 * 16 * ((in + 7) / 8 * 8) * 2;
+}
+
+static void test_bytes_on_a_gpu(void **state) {
+    struct limoe_inspection *i = inspect_tiny(*state, "BF16");
+    const struct limoe_rank_options options = {.ranks = 1, .device = "cuda"};
+    const struct limoe_rank_options wrong = {.ranks = 1, .device = "tpu"};
+    struct limoe_placement *ranks = NULL;
+    struct limoe_error err;
+    assert_int_equal(limoe_inspect_ranks(i, &options, &ranks, NULL), LIMOE_OK);
+    assert_int_equal(ranks->dtype, LIMOE_BFLOAT16);
+    assert_int_equal(ranks->expert_bytes,
+                     packed_cuda(MLP, WIDTH) + packed_cuda(WIDTH, MLP) + 4 * (MLP + WIDTH));
+    limoe_placement_free(ranks);
+    expect_failure("device", limoe_inspect_ranks(i, &wrong, &ranks, &err), &err, LIMOE_INVALID,
+                   "device \"tpu\"; accepted: auto, cpu, cuda, cuda:N");
+    limoe_inspection_free(i);
+}
+
 static void test_numbers_of_ranks(void **state) {
     struct limoe_inspection *i = inspect_tiny(*state, "F32");
     struct limoe_placement *ranks = NULL;
@@ -170,6 +191,7 @@ static void test_hostile_load(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_bytes, directory_setup, directory_teardown),
+        cmocka_unit_test_setup_teardown(test_bytes_on_a_gpu, directory_setup, directory_teardown),
         cmocka_unit_test_setup_teardown(test_numbers_of_ranks, directory_setup, directory_teardown),
         cmocka_unit_test_setup_teardown(test_by_load, directory_setup, directory_teardown),
         cmocka_unit_test(test_hostile_load),

@@ -65,6 +65,10 @@ struct fake {
     atomic_uint steps, largest, processes;
     atomic_int ranks[RANKS]; /* their processes */
     atomic_int session;      /* the process of mpirun's with another host */
+    atomic_uint opened;      /* models, by all processes */
+    atomic_bool lonely;      /* rank 1 loses the others, once, and nobody has ended */
+    atomic_uint keys;        /* made so far, and by which each rank of a group has joined; 0: by none */
+    atomic_uint joined[RANKS], arrived[RANKS]; /* arrived: how often it has waited for the others since */
     _Atomic(enum pretence) pretence;
     _Atomic(enum hang) hang;
     _Atomic(enum lie) lie; /* of the next process, which takes it back when it has told it */
@@ -123,6 +127,80 @@ enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, s
     *out = &the_ranks;
     return LIMOE_OK;
 }
+/* A group: ranks wait for each other by what they share, and notice nobody's end. */
+static atomic_bool interrupted, grouped;
+
+enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_ranks_place *place,
+                                      struct limoe_ranks **out, struct limoe_error *err) {
+    char device[16];
+    snprintf(device, sizeof device, "cuda:%u", place->rank);
+    if (strcmp(kind, "nccl") != 0 || strcmp(place->device, device) != 0 || place->count != RANKS)
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "there is no %s on %s", kind, place->device);
+    if (fake->missing)
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "no GPU is made up");
+    the_ranks = (struct limoe_ranks){.rank = place->rank, .count = place->count};
+    fake->joined[place->rank] = 0;
+    fake->ranks[place->rank] = getpid();
+    grouped = true;
+    *out = &the_ranks;
+    return LIMOE_OK;
+}
+
+enum limoe_status limoe_ranks_make_key(struct limoe_ranks *ranks, uint8_t key[LIMOE_RANKS_KEY_BYTES],
+                                       struct limoe_error *err) {
+    (void)err;
+    const unsigned serial = ++fake->keys;
+    memset(key, 0x5a, LIMOE_RANKS_KEY_BYTES);
+    memcpy(key, &serial, sizeof serial);
+    return ranks->rank == 0 ? LIMOE_OK : LIMOE_INTERNAL;
+}
+
+static bool all_there(const atomic_uint *arrived, unsigned serial, unsigned least) {
+    for (uint32_t r = 0; r < RANKS; r++)
+        if (fake->joined[r] != serial || arrived[r] < least)
+            return false;
+    return true;
+}
+
+static enum limoe_status await_others(unsigned serial, unsigned least, struct limoe_error *err) {
+    while (!all_there(fake->arrived, serial, least)) {
+        if (interrupted)
+            return limoe_fail(err, LIMOE_LOST, "rank %u was interrupted", the_ranks.rank);
+        nap();
+    }
+    return LIMOE_OK;
+}
+
+enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks, const uint8_t key[LIMOE_RANKS_KEY_BYTES],
+                                   struct limoe_error *err) {
+    unsigned serial;
+    memcpy(&serial, key, sizeof serial);
+    if (key[LIMOE_RANKS_KEY_BYTES - 1] != 0x5a)
+        return limoe_fail(err, LIMOE_INTERNAL, "that is no key");
+    fake->arrived[ranks->rank] = 0;
+    fake->joined[ranks->rank] = serial;
+    return await_others(serial, 0, err);
+}
+
+void limoe_ranks_interrupt(struct limoe_ranks *ranks, bool on) {
+    (void)ranks;
+    interrupted = on;
+}
+
+static enum limoe_status meet_others(struct limoe_error *err) {
+    if (!grouped)
+        return LIMOE_OK;
+    const uint32_t rank = the_ranks.rank;
+    bool lonely = rank == 1;
+    if (lonely && atomic_compare_exchange_strong(&fake->lonely, &lonely, false))
+        fake->joined[rank] = 0;
+    if (!fake->joined[rank])
+        return limoe_fail(err, LIMOE_LOST, "rank %u is lonely", rank);
+    return await_others(fake->joined[rank], ++fake->arrived[rank], err);
+}
+
+/* ---- its model again */
+
 uint32_t limoe_ranks_rank(const struct limoe_ranks *ranks) {
     return pretends(ANOTHERS_RANK) ? 0 : pretends(NO_SUCH_RANK) ? 7 : ranks->rank;
 }
@@ -153,7 +231,12 @@ enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *
     if (fake->other)
         the_model.info.logit_scale = 1;
     *out = &the_model;
-    return LIMOE_OK;
+    fake->opened++;
+    return meet_others(err);
+}
+enum limoe_status limoe_model_rejoin(struct limoe_model *model, struct limoe_error *err) {
+    (void)model;
+    return meet_others(err);
 }
 void limoe_model_close(struct limoe_model *model) {
     (void)model;
@@ -183,6 +266,11 @@ void limoe_model_memory(const struct limoe_model *model, uint64_t *dense_bytes, 
     *expert_bytes = 100 + the_ranks.rank;
     *experts_held = 10 + the_ranks.rank;
 }
+uint32_t limoe_model_step_tokens(const struct limoe_model *model) {
+    (void)model;
+    return 2048;
+}
+
 uint32_t limoe_model_threads(const struct limoe_model *model) {
     (void)model;
     return 1;
@@ -205,7 +293,7 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
                                     struct limoe_error *err) {
     (void)model;
     fake->steps++;
-    while (fake->held)
+    while (fake->held && !interrupted)
         nap();
     if (n > fake->largest)
         fake->largest = (unsigned)n;
@@ -220,6 +308,9 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
             return limoe_fail(err, LIMOE_INTERNAL, "item %zu is poison", i);
         rows += items[i].length;
     }
+    enum limoe_status status = meet_others(err);
+    if (status != LIMOE_OK)
+        return status;
     for (uint32_t layer = 0; layer < LAYERS; layer++) {
         routing->rows_sent[layer] += rows * (layer + 1);
         routing->bytes_sent[layer] += 1;
@@ -287,6 +378,7 @@ static void send_hello(void) {
     struct frame_hello hello = {.model = shape,
                                 .dtype = LIMOE_FLOAT32,
                                 .threads = 1,
+                                .step_tokens = 1024,
                                 .ranks = 1,
                                 .backend = "made-up",
                                 .fingerprint = "0123456789abcdef0123456789abcdef"};
@@ -507,7 +599,7 @@ static struct fixture start_with(struct engine_options options) {
     options.log = fixture.log;
     options.opened_event = fixture.opened;
     uint64_t count;
-    fake->steps = fake->largest = fake->processes = 0;
+    fake->steps = fake->largest = fake->processes = fake->opened = 0;
     assert_int_equal(engine_start(&options, &fixture.engine, NULL), LIMOE_OK);
     assert_int_equal(read(fixture.opened, &count, sizeof count), sizeof count);
     return fixture;
@@ -976,6 +1068,180 @@ static void test_a_job_that_cannot_start_says_why(void **state) {
     }
 }
 
+/* ---- a group */
+
+static struct fixture start_group(uint64_t step_tokens) {
+    return start_with((struct engine_options){
+        .step_tokens = step_tokens,
+        .step_seconds = 2,
+        .compute = {.device = "cuda"},
+        .launch = {.ranks = RANKS},
+    });
+}
+
+static void get_pids(struct fixture *fixture, pid_t pids[RANKS]) {
+    struct engine_rank ranks[RANKS];
+    assert_int_equal(engine_ranks(fixture->engine, ranks, RANKS), RANKS);
+    for (uint32_t r = 0; r < RANKS; r++)
+        pids[r] = ranks[r].pid;
+}
+
+/* Work enough for several steps, and somebody is lost while it is computed. */
+static void embed_while(struct fixture *fixture, void (*lose_some)(uint32_t), uint32_t victim) {
+    struct text_job *jobs[4];
+    unsigned before = fake->steps;
+    fake->held = true;
+    for (int i = 0; i < 4; i++) {
+        jobs[i] = make(100, 1000 * (i + 1));
+        push(fixture, jobs[i]);
+    }
+    await_steps(before + 1);
+    lose_some(victim);
+    fake->held = false;
+    for (int i = 0; i < 4; i++) {
+        wait_for(jobs[i]);
+        assert_embedded(jobs[i]);
+        text_job_free(jobs[i]);
+    }
+}
+
+static void lose_one(uint32_t victim) {
+    lose_rank(victim, SIGKILL);
+}
+
+static void lose_two(uint32_t victim) {
+    lose_rank(victim, SIGKILL);
+    lose_rank((victim + 1) % RANKS, SIGKILL);
+}
+
+static void test_a_group_shares_steps(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(64);
+    struct text_job *text = make(200, 1000);
+    pid_t pids[RANKS];
+    text->job.expert = text->expert;
+    text->job.gate = text->gate;
+    push(&fixture, text);
+    wait_for(text);
+    assert_embedded(text);
+    assert_routed(text);
+    get_pids(&fixture, pids);
+    for (uint32_t r = 0; r < RANKS; r++)
+        assert_int_equal(pids[r], fake->ranks[r]);
+    assert_int_equal(engine_pid(fixture.engine), pids[0]);
+    assert_int_equal(engine_info(fixture.engine)->ranks, RANKS);
+    assert_int_equal(fake->processes, RANKS);
+    assert_int_equal(fake->steps % RANKS, 0);
+    text_job_free(text);
+    stop(&fixture);
+}
+
+/* The others keep their processes and their models, and nothing fails. */
+static void test_a_lost_rank_of_a_group_alone_is_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(64);
+    for (uint32_t victim = 0; victim < RANKS; victim++) {
+        pid_t before[RANKS], after[RANKS];
+        get_pids(&fixture, before);
+        embed_while(&fixture, lose_one, victim);
+        get_pids(&fixture, after);
+        for (uint32_t r = 0; r < RANKS; r++)
+            assert_true((before[r] == after[r]) == (r != victim));
+        assert_int_equal(fake->processes, RANKS + victim + 1);
+        assert_int_equal(fake->opened, RANKS + victim + 1);
+    }
+    assert_true(metric(&fixture, "limoe_engine_restarts_total") == RANKS);
+    assert_true(metric(&fixture, "limoe_steps_replayed_total") >= RANKS);
+    stop(&fixture);
+}
+
+static void test_two_ranks_of_a_group_are_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(64);
+    pid_t before[RANKS], after[RANKS];
+    get_pids(&fixture, before);
+    embed_while(&fixture, lose_two, 2); /* and 0 */
+    get_pids(&fixture, after);
+    assert_int_not_equal(before[0], after[0]);
+    assert_int_equal(before[1], after[1]);
+    assert_int_not_equal(before[2], after[2]);
+    assert_int_equal(fake->processes, RANKS + 2);
+    stop(&fixture);
+}
+
+static void test_an_idle_rank_of_a_group_is_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(64);
+    struct text_job *text = make(100, 1000);
+    lose_one(1);
+    while (fake->processes < RANKS + 1)
+        nap();
+    push(&fixture, text);
+    wait_for(text);
+    assert_embedded(text);
+    assert_int_equal(fake->processes, RANKS + 1);
+    text_job_free(text);
+    stop(&fixture);
+}
+
+/* Whose fault it is, nobody knows. */
+static void test_a_group_that_stands_still_is_replaced(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(64);
+    struct text_job *text = make(100, 1000);
+    lose_rank(1, SIGSTOP);
+    push(&fixture, text);
+    wait_for(text);
+    assert_embedded(text);
+    assert_int_equal(fake->processes, 2 * RANKS);
+    text_job_free(text);
+    stop(&fixture);
+}
+
+/* No process has ended, and none is replaced. */
+static void test_ranks_that_lose_each_other_join_again(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(64);
+    struct text_job *text = make(200, 1000);
+    fake->lonely = true;
+    push(&fixture, text);
+    wait_for(text);
+    assert_embedded(text);
+    assert_false(fake->lonely);
+    assert_int_equal(fake->processes, RANKS);
+    assert_true(metric(&fixture, "limoe_engine_restarts_total") == 0);
+    assert_true(metric(&fixture, "limoe_steps_replayed_total") >= 1);
+    text_job_free(text);
+    stop(&fixture);
+}
+
+static void test_items_that_break_a_rank_of_a_group_fail_alone(void **state) {
+    (void)state;
+    struct fixture fixture = start_group(1024);
+    push12(&fixture, DEADLY);
+    assert_only_the_seventh_failed(
+        "lost twice while it computed item 4, the last time alone: exited with status 9");
+    assert_true(metric(&fixture, "limoe_engine_restarts_total") == fake->processes - RANKS);
+    stop(&fixture);
+}
+
+static void test_a_group_that_cannot_start_says_why(void **state) {
+    (void)state;
+    struct limoe_error err;
+    fake->missing = true;
+    struct fixture fixture = start_group(64);
+    fake->missing = false;
+    assert_int_equal(engine_opened(fixture.engine, &err), LIMOE_UNSUPPORTED);
+    assert_string_equal(err.message, "no GPU is made up");
+    stop(&fixture);
+    fake->pretence = ANOTHERS_RANK;
+    fixture = start_group(64);
+    fake->pretence = NOTHING;
+    assert_int_equal(engine_opened(fixture.engine, &err), LIMOE_CORRUPT);
+    assert_string_equal(err.message, "rank 1 says that it is rank 0");
+    stop(&fixture);
+}
+
 /* ---- starts that fail */
 
 static void test_a_model_that_does_not_open(void **state) {
@@ -1186,6 +1452,14 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_only_who_has_the_token_joins),
         cmocka_unit_test(test_ranks_that_do_not_agree_are_refused),
         cmocka_unit_test(test_a_job_that_cannot_start_says_why),
+        cmocka_unit_test(test_a_group_shares_steps),
+        cmocka_unit_test(test_a_lost_rank_of_a_group_alone_is_replaced),
+        cmocka_unit_test(test_two_ranks_of_a_group_are_replaced),
+        cmocka_unit_test(test_an_idle_rank_of_a_group_is_replaced),
+        cmocka_unit_test(test_a_group_that_stands_still_is_replaced),
+        cmocka_unit_test(test_ranks_that_lose_each_other_join_again),
+        cmocka_unit_test(test_items_that_break_a_rank_of_a_group_fail_alone),
+        cmocka_unit_test(test_a_group_that_cannot_start_says_why),
         cmocka_unit_test(test_a_model_that_does_not_open),
         cmocka_unit_test(test_an_engine_that_never_gets_to_open_the_model),
         cmocka_unit_test(test_what_is_no_engine_is_not_believed),

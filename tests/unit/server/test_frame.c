@@ -44,13 +44,13 @@ static void test_header(void **state) {
     static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 3, 0, 2, 0, 1, 0, 0, 0, 0,
                                                          0,   0,   0,   0,   0, 0, 0, 0, 1, 0, 0, 77};
     assert_memory_equal(bytes, expected, sizeof bytes);
-    assert_int_equal(frame_get_header(bytes, FRAME_STEP, header.length, &out, NULL), LIMOE_OK);
+    assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), header.length, &out, NULL), LIMOE_OK);
     assert_int_equal(out.type, FRAME_STEP);
     assert_int_equal(out.flags, FRAME_ROUTED);
     assert_int_equal(out.length, header.length);
     assert_int_equal(out.id, 77);
     frame_put_header(&(struct frame_header){.type = FRAME_MET}, bytes);
-    assert_int_equal(frame_get_header(bytes, FRAME_MET, 0, &out, NULL), LIMOE_OK);
+    assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_MET), 0, &out, NULL), LIMOE_OK);
     assert_int_equal(out.type, FRAME_MET);
 }
 
@@ -76,9 +76,9 @@ static void test_headers_that_cannot_be(void **state) {
         struct frame_header out;
         struct limoe_error err;
         frame_put_header(&(struct frame_header){.type = FRAME_STEP, .length = 10}, bytes);
-        assert_int_equal(frame_get_header(bytes, FRAME_STEP, 10, &out, &err), LIMOE_OK);
+        assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), 10, &out, &err), LIMOE_OK);
         bytes[changes[i].at] = changes[i].value;
-        assert_int_not_equal(frame_get_header(bytes, FRAME_STEP, 10, &out, &err), LIMOE_OK);
+        assert_int_not_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), 10, &out, &err), LIMOE_OK);
         if (!strstr(err.message, changes[i].message))
             fail_msg("\"%s\" is not in \"%s\"", changes[i].message, err.message);
     }
@@ -90,9 +90,11 @@ static struct frame_hello hello(void) {
     return (struct frame_hello){.model = model,
                                 .dtype = LIMOE_BFLOAT16,
                                 .threads = 5,
+                                .step_tokens = 2048,
                                 .ranks = 1,
                                 .backend = "cpu-amx",
-                                .fingerprint = "0123"};
+                                .fingerprint = "0123",
+                                .note = "it is the CPU"};
 }
 
 static void test_hello(void **state) {
@@ -110,8 +112,10 @@ static void test_hello(void **state) {
     assert_memory_equal(out.model.moe_blocks, blocks, 2 * sizeof *blocks);
     assert_string_equal(out.backend, "cpu-amx");
     assert_string_equal(out.fingerprint, "0123");
+    assert_string_equal(out.note, "it is the CPU");
     assert_int_equal(out.dtype, LIMOE_BFLOAT16);
     assert_int_equal(out.threads, 5);
+    assert_int_equal(out.step_tokens, 2048);
     assert_true(out.model.logit_scale == 2.5F);
     out.model.name = model.name; /* all else is as it was */
     out.model.moe_blocks = model.moe_blocks;
@@ -177,6 +181,7 @@ static void test_equal_hellos_are_equal_models(void **state) {
     b.threads = 1;
     b.experts = 9; /* of ranks, each has its own */
     b.dense_bytes = b.expert_bytes = 7;
+    b.note[0] = '\0';
     assert_true(frame_hello_equal(&a, &b));
     strcpy(b.fingerprint, "0124");
     assert_false(frame_hello_equal(&a, &b));
@@ -192,6 +197,52 @@ static void test_equal_hellos_are_equal_models(void **state) {
     a.ranks = 2;
     b.rank = 1;
     assert_true(frame_hello_equal(&a, &b));
+}
+
+/* ---- ASK, KEY, GROUP */
+
+static void test_a_frame_of_several_types(void **state) {
+    (void)state;
+    const struct frame_header header = {.type = FRAME_KEY, .length = FRAME_KEY_BYTES, .id = 3};
+    uint8_t bytes[FRAME_HEADER_BYTES];
+    struct frame_header out;
+    struct limoe_error err;
+    frame_put_header(&header, bytes);
+    assert_int_equal(
+        frame_get_header(bytes, FRAME_IN(FRAME_HELLO) | FRAME_IN(FRAME_KEY), FRAME_KEY_BYTES, &out, NULL),
+        LIMOE_OK);
+    assert_int_equal(out.type, FRAME_KEY);
+    assert_int_equal(out.id, 3);
+    assert_int_equal(
+        frame_get_header(bytes, FRAME_IN(FRAME_HELLO) | FRAME_IN(FRAME_RESULT), 1000, &out, &err),
+        LIMOE_CORRUPT);
+    assert_string_equal(err.message, "a frame of type 7 (KEY) where a frame of another type was due");
+    assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_GROUP), 1000, &out, &err), LIMOE_CORRUPT);
+    assert_string_equal(err.message, "a frame of type 7 (KEY) where a GROUP was due");
+    bytes[6] = 40; /* no bit of the types */
+    assert_int_equal(frame_get_header(bytes, ~0u, 1000, &out, NULL), LIMOE_CORRUPT);
+}
+
+static void test_keys(void **state) {
+    (void)state;
+    uint8_t payload[FRAME_KEY_BYTES], key[FRAME_KEY_BYTES];
+    struct limoe_error err;
+    struct frame_header header = {.type = FRAME_GROUP, .length = FRAME_KEY_BYTES, .id = 1};
+    for (size_t i = 0; i < sizeof payload; i++)
+        payload[i] = (uint8_t)(i * 7 + 1);
+    assert_int_equal(frame_get_key(&header, payload, key, NULL), LIMOE_OK);
+    assert_memory_equal(key, payload, sizeof key);
+    header.length--;
+    assert_int_equal(frame_get_key(&header, payload, key, &err), LIMOE_CORRUPT);
+    assert_string_equal(err.message, "GROUP of generation 1 and 127 bytes, not 128");
+    header.length++;
+    header.id = 0; /* generations begin with 1 */
+    assert_int_equal(frame_get_key(&header, payload, key, NULL), LIMOE_CORRUPT);
+    header = (struct frame_header){.type = FRAME_ASK, .id = 1};
+    assert_int_equal(frame_get_key(&header, NULL, NULL, NULL), LIMOE_OK);
+    header.length = 1;
+    assert_int_equal(frame_get_key(&header, payload, NULL, &err), LIMOE_CORRUPT);
+    assert_string_equal(err.message, "ASK of generation 1 and 1 bytes, not 0");
 }
 
 /* ---- STEP */
@@ -444,6 +495,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_header),
         cmocka_unit_test(test_headers_that_cannot_be),
+        cmocka_unit_test(test_a_frame_of_several_types),
+        cmocka_unit_test(test_keys),
         cmocka_unit_test(test_hello),
         cmocka_unit_test(test_a_hello_of_failure_has_its_message),
         cmocka_unit_test(test_hellos_that_cannot_be),

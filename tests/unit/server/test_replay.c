@@ -181,6 +181,45 @@ static void test_one_loss_divides_nothing(void **state) {
     free(job);
 }
 
+/* Who was lost had answered the first of two, so it is the second's doing. */
+static void test_a_step_that_was_answered_is_not_blamed(void **state) {
+    (void)state;
+    struct queue *queue = new_queue();
+    struct replay replay;
+    replay_init(&replay, MOST);
+    struct counted_job *job = push(queue, 30);
+    struct flight *first = take(queue, &replay, 10), *second = take(queue, &replay, 10),
+                  *third = take(queue, &replay, 10);
+    replay_sent(&replay);
+    replay_sent(&replay);
+    assert_int_equal(replay_lost(&replay), 2);
+    replay_defer(&replay);
+    assert_int_equal(replay_blame(&replay), REPLAY_AGAIN);
+    assert_int_equal(first->blames, 0);
+    assert_int_equal(second->blames, 1);
+    struct flight *const order[] = {second, first, third};
+    for (int i = 0; i < 3; i++) {
+        assert_ptr_equal(replay_next(&replay), order[i]);
+        give_back(queue, &replay);
+    }
+    assert_int_equal(job->job.outcome, JOB_DONE);
+    struct counted_job *later = push(queue, 2); /* the list's end is where it is thought to be */
+    first = take(queue, &replay, 1);
+    second = take(queue, &replay, 1);
+    replay_defer(&replay);
+    replay_add(&replay, replay_new(&replay));
+    assert_ptr_equal(replay.first, second);
+    assert_ptr_equal(replay.first->next, first);
+    assert_non_null(first->next);
+    for (int i = 0; i < 3; i++)
+        give_back(queue, &replay);
+    assert_int_equal(later->job.outcome, JOB_DONE);
+    replay_free(&replay);
+    queue_free(queue);
+    free(later);
+    free(job);
+}
+
 static void test_a_refused_step_is_computed_slice_by_slice(void **state) {
     (void)state;
     struct queue *queue = new_queue();
@@ -223,6 +262,7 @@ int main(void) {
         cmocka_unit_test(test_steps_are_answered_in_the_order_they_were_taken),
         cmocka_unit_test(test_each_item_can_be_found_guilty),
         cmocka_unit_test(test_one_loss_divides_nothing),
+        cmocka_unit_test(test_a_step_that_was_answered_is_not_blamed),
         cmocka_unit_test(test_a_refused_step_is_computed_slice_by_slice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

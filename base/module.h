@@ -1,0 +1,21 @@
+/* module.h - parts of limoe that a machine may lack what they need for: modules, limoe-KIND.so, loaded when
+ * they are asked for, so that one build serves every machine.
+ *
+ * A module lies beside the program, or in the directory that LIMOE_MODULES names. It exports one struct,
+ * whose first field is a uint32_t: the version of the header that declares it. Once loaded, a module stays
+ * until the process ends, for what it leaves behind (handlers, threads) must not lose its code.
+ */
+#ifndef LIMOE_MODULE_H
+#define LIMOE_MODULE_H
+
+#include <stdint.h>
+
+#include "limoe.h"
+
+/* *out = the struct `symbol` of limoe-KIND.so. LIMOE_NOT_FOUND: there is no such file. LIMOE_UNSUPPORTED: it
+ * does not load, or is of another version. A KIND is 1 to 16 lower-case letters; any other is LIMOE_INVALID.
+ */
+enum limoe_status module_load(const char *kind, const char *symbol, uint32_t version, const void **out,
+                              struct limoe_error *err);
+
+#endif

@@ -1,0 +1,36 @@
+/* check.h - the checks of one instance against the truth, a file for each kind of operation. */
+#ifndef LIMOE_BENCH_GPU_CHECK_H
+#define LIMOE_BENCH_GPU_CHECK_H
+
+#include "arrays.h"
+#include "kernels.h"
+#include "report.h"
+#include "setting.h"
+
+/* A model's shape: heads of 64, 64 and 80 are what B/16, L/16 and H/14 have. */
+struct size {
+    const char *name;
+    uint32_t width, heads, mlp, image, patch;
+};
+
+struct check {
+    struct kernels *k;
+    const struct setting *setting;
+    struct report *report;
+    struct random random;
+};
+
+/* How far from the truth a result may be, as ||out - want|| / ||want||. bfloat16 stores 8 bits, so that
+ * rounding alone makes 2^-9 at most and about 0.0017 on average of random mantissas; float32 products
+ * accumulate thousands of terms, on a matrix unit with truncation. */
+double check_act_limit(const struct check *c);
+#define CHECK_F32_LIMIT 1e-4
+
+void check_linear(struct check *c, const struct size *s);
+void check_grouped(struct check *c, const struct size *s, uint32_t experts);
+void check_attention(struct check *c, const struct size *s);
+void check_rows(struct check *c, const struct size *s);
+void check_embed(struct check *c, const struct size *s);
+void check_moe(struct check *c, const struct size *s, uint32_t experts, uint32_t top_k);
+
+#endif

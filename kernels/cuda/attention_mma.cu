@@ -1,0 +1,250 @@
+/* attention_mma.cu - attention inside packed sequences on the matrix units, bfloat16, heads of 16 to 128.
+ *
+ * A block has 64 queries of one head of one sequence, a warp 16 of them; keys and values come in pieces of 64
+ * by cp.async, the next while the last is worked on. The softmax is kept up piece by piece: Milakov & Gimelshein,
+ * "Online normalizer calculation for softmax"; Dao, "FlashAttention-2". All that a query's answer depends on
+ * is its own sequence, cut from its beginning, so neighbours change no bit.
+ *
+ * Rows in shared memory are 16 bytes longer than a head, so that eight of them meet in no bank.
+ */
+#include "device.h"
+#include "launch.cuh"
+#include "number.cuh"
+
+namespace {
+
+enum { QUERIES = ATTENTION_QUERIES, KEYS = 64, THREADS = 128 };
+
+template <int D> struct shape {
+    static constexpr int PITCH = D + 8;
+    static constexpr int ELEMENTS = KEYS * PITCH; /* of 64 rows of one head */
+    static constexpr size_t BYTES = 5 * ELEMENTS * sizeof(bf16);
+};
+
+/* 64 rows of q, k or v (part 0, 1, 2) of one head: rows first …, zeros from `end` on. */
+template <int D>
+__device__ __forceinline__ void fetch(bf16 *to, const bf16 *qkv, uint32_t width, uint32_t head, uint32_t part,
+                                      uint32_t first, uint32_t end) {
+    for (int i = threadIdx.x; i < KEYS * (D / 8); i += THREADS) {
+        const uint32_t row = i / (D / 8), chunk = i % (D / 8);
+        const bool valid = first + row < end;
+        const bf16 *from =
+            qkv + ((size_t)(first + row) * 3 + part) * width + (size_t)head * D + chunk * 8;
+        cp_async_16(to + row * shape<D>::PITCH + chunk * 8, valid ? from : qkv, valid);
+    }
+}
+
+/* LayerNorm over each of the 64 rows, in place, a thread a row. */
+template <int D>
+__device__ __forceinline__ void normalise(bf16 *rows, const float *weight, const float *bias, float eps) {
+    if (threadIdx.x >= KEYS)
+        return;
+    bf16 *const row = rows + threadIdx.x * shape<D>::PITCH;
+    float sum = 0, squares = 0;
+    for (int c = 0; c < D; c++)
+        sum += to_float(row[c]);
+    const float mean = sum / D;
+    for (int c = 0; c < D; c++) {
+        const float v = to_float(row[c]) - mean;
+        squares += v * v;
+    }
+    const float scale = 1.0f / sqrtf(squares / D + eps);
+    for (int c = 0; c < D; c++)
+        row[c] = from_float<bf16>((to_float(row[c]) - mean) * scale * weight[c] + bias[c]);
+}
+
+/* s[16 queries, 64 keys] = q k^T */
+template <int D>
+__device__ __forceinline__ void scores(const uint32_t (*q)[4], const bf16 *keys, float (*s)[4]) {
+    const int lane = threadIdx.x % WARP;
+#pragma unroll
+    for (int j = 0; j < KEYS / 16; j++) {
+        const bf16 *const row = keys + (j * 16 + lane / 16 * 8 + lane % 8) * shape<D>::PITCH + lane / 8 % 2 * 8;
+#pragma unroll
+        for (int c = 0; c < D / 16; c++) {
+            uint32_t k[4];
+            ldmatrix_x4(k, row + c * 16);
+            mma_bf16(s[2 * j], q[c], &k[0]);
+            mma_bf16(s[2 * j + 1], q[c], &k[2]);
+        }
+    }
+}
+
+/* o[16 queries, D] += p[16, 64] v, p being the bfloat16 of s. */
+template <int D>
+__device__ __forceinline__ void values(const float (*s)[4], const bf16 *v, float (*o)[4]) {
+    const int lane = threadIdx.x % WARP;
+#pragma unroll
+    for (int j = 0; j < KEYS / 16; j++) {
+        const float *const low = s[2 * j], *const high = s[2 * j + 1];
+        const uint32_t p[4] = {bf16_pack(low[0], low[1]), bf16_pack(low[2], low[3]),
+                               bf16_pack(high[0], high[1]), bf16_pack(high[2], high[3])};
+        const bf16 *const row = v + (j * 16 + lane % 16) * shape<D>::PITCH + lane / 16 * 8;
+#pragma unroll
+        for (int c = 0; c < D / 16; c++) {
+            uint32_t b[4];
+            ldmatrix_x4_trans(b, row + c * 16);
+            mma_bf16(o[2 * c], p, &b[0]);
+            mma_bf16(o[2 * c + 1], p, &b[2]);
+        }
+    }
+}
+
+/* The four lanes of a row together. */
+__device__ __forceinline__ float row_max(float v) {
+    v = fmaxf(v, __shfl_xor_sync(WHOLE_WARP, v, 1));
+    return fmaxf(v, __shfl_xor_sync(WHOLE_WARP, v, 2));
+}
+
+__device__ __forceinline__ float row_sum(float v) {
+    v += __shfl_xor_sync(WHOLE_WARP, v, 1);
+    return v + __shfl_xor_sync(WHOLE_WARP, v, 2);
+}
+
+/* Scores to weights, of keys key … key + 63 of which `length` exist; what was summed before shrinks to the new
+ * largest score. A lane has rows g and g + 8, i = 0 and 1. */
+template <int D>
+__device__ __forceinline__ void weigh(float (*s)[4], uint32_t key, uint32_t length, float scale, float most[2],
+                                      float sum[2], float (*o)[4]) {
+    const uint32_t column = key + threadIdx.x % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        float top = most[i];
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++) {
+#pragma unroll
+            for (int c = 0; c < 2; c++) {
+                float &v = s[j][2 * i + c];
+                v = column + j * 8 + c < length ? v * scale : -INFINITY;
+                top = fmaxf(top, v);
+            }
+        }
+        top = row_max(top);
+        const float shrink = expf(most[i] - top);
+        most[i] = top;
+        sum[i] *= shrink;
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++) {
+#pragma unroll
+            for (int c = 0; c < 2; c++) {
+                float &v = s[j][2 * i + c];
+                v = expf(v - top);
+                sum[i] += v;
+            }
+        }
+#pragma unroll
+        for (int j = 0; j < D / 8; j++) {
+            o[j][2 * i] *= shrink;
+            o[j][2 * i + 1] *= shrink;
+        }
+    }
+}
+
+template <int D>
+__global__ void __launch_bounds__(THREADS)
+    attention_kernel(const bf16 *qkv, const struct attention_tile *tiles, uint32_t width,
+                     struct kernels_qk_norm norm, bf16 *out) {
+    using s = shape<D>;
+    bf16 *const queries = (bf16 *)dynamic_shared();
+    bf16 *const pairs = queries + s::ELEMENTS; /* keys, values; twice */
+    const struct attention_tile tile = tiles[blockIdx.x];
+    const uint32_t head = blockIdx.y, length = tile.end - tile.begin;
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const int pieces = (int)((length + KEYS - 1) / KEYS);
+
+    fetch<D>(queries, qkv, width, head, 0, tile.first, tile.end);
+    fetch<D>(pairs, qkv, width, head, 1, tile.begin, tile.end);
+    fetch<D>(pairs + s::ELEMENTS, qkv, width, head, 2, tile.begin, tile.end);
+    cp_async_commit();
+
+    uint32_t q[D / 16][4];
+    float o[D / 8][4] = {}, most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+    for (int i = 0; i < pieces; i++) {
+        bf16 *const keys = pairs + i % 2 * 2 * s::ELEMENTS, *const vals = keys + s::ELEMENTS;
+        if (i + 1 < pieces) {
+            bf16 *const to = pairs + (i + 1) % 2 * 2 * s::ELEMENTS;
+            const uint32_t next = tile.begin + (i + 1) * KEYS;
+            fetch<D>(to, qkv, width, head, 1, next, tile.end);
+            fetch<D>(to + s::ELEMENTS, qkv, width, head, 2, next, tile.end);
+        }
+        cp_async_commit();
+        cp_async_wait<1>();
+        __syncthreads();
+        if (norm.q_weight) {
+            if (i == 0)
+                normalise<D>(queries, norm.q_weight, norm.q_bias, norm.eps);
+            normalise<D>(keys, norm.k_weight, norm.k_bias, norm.eps);
+            __syncthreads();
+        }
+        if (i == 0) {
+#pragma unroll
+            for (int c = 0; c < D / 16; c++)
+                ldmatrix_x4(q[c], queries + (warp * 16 + lane % 16) * s::PITCH + c * 16 + lane / 16 * 8);
+        }
+        float weight[KEYS / 8][4] = {};
+        scores<D>(q, keys, weight);
+        weigh<D>(weight, i * KEYS, length, 1.0f / sqrtf((float)D), most, sum, o);
+        values<D>(weight, vals, o);
+        __syncthreads(); /* the piece after the next takes this one's place */
+    }
+
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        const float total = row_sum(sum[i]);
+        const uint32_t row = tile.first + warp * 16 + lane / 4 + i * 8;
+        if (row >= tile.end)
+            continue;
+        bf16 *const to = out + (size_t)row * width + (size_t)head * D + lane % 4 * 2;
+#pragma unroll
+        for (int j = 0; j < D / 8; j++)
+            *(uint32_t *)(to + j * 8) = bf16_pack(o[j][2 * i] / total, o[j][2 * i + 1] / total);
+    }
+}
+
+template <int D>
+void run(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles, uint32_t width,
+         uint32_t heads, struct kernels_qk_norm norm, void *out) {
+    launch(stream, attention_kernel<D>, dim3(tiles, heads), dim3(THREADS), shape<D>::BYTES, (const bf16 *)qkv,
+           tile, width, norm, (bf16 *)out);
+}
+
+template <int D> cudaError_t prepare() {
+    return cudaFuncSetAttribute((const void *)attention_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                (int)shape<D>::BYTES);
+}
+
+} // namespace
+
+bool attention_mma_takes(uint32_t head_width) {
+    return head_width % 16 == 0 && head_width >= 16 && head_width <= 128;
+}
+
+cudaError_t attention_mma_prepare() {
+    cudaError_t error;
+    (void)((error = prepare<16>()) || (error = prepare<32>()) || (error = prepare<48>()) || (error = prepare<64>()) ||
+           (error = prepare<80>()) || (error = prepare<96>()) || (error = prepare<112>()) || (error = prepare<128>()));
+    return error;
+}
+
+void attention_mma(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
+                   uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm, void *out) {
+    const struct kernels_qk_norm n = norm ? *norm : kernels_qk_norm{};
+    switch (width / heads) {
+    case 16:
+        return run<16>(stream, qkv, tile, tiles, width, heads, n, out);
+    case 32:
+        return run<32>(stream, qkv, tile, tiles, width, heads, n, out);
+    case 48:
+        return run<48>(stream, qkv, tile, tiles, width, heads, n, out);
+    case 64:
+        return run<64>(stream, qkv, tile, tiles, width, heads, n, out);
+    case 80:
+        return run<80>(stream, qkv, tile, tiles, width, heads, n, out);
+    case 96:
+        return run<96>(stream, qkv, tile, tiles, width, heads, n, out);
+    case 112:
+        return run<112>(stream, qkv, tile, tiles, width, heads, n, out);
+    case 128:
+        return run<128>(stream, qkv, tile, tiles, width, heads, n, out);
+    }
+}

@@ -1,0 +1,124 @@
+/* attention_plain.cu - attention for heads of any width and either dtype: a block a query and head.
+ *
+ * Threads have a key each, THREADS of them at a time, then a column of the answer each. Twice over the keys: for
+ * the largest score, then for the weights, as kernels.h defines them.
+ */
+#include "device.h"
+#include "launch.cuh"
+#include "number.cuh"
+
+namespace {
+
+enum { THREADS = 128, WARPS = THREADS / WARP };
+
+/* LayerNorm of one head's part of a row: the mean and the scale. */
+struct moments {
+    float mean, scale;
+};
+
+template <typename Act> __device__ struct moments measure(const Act *row, uint32_t d, float eps) {
+    float sum = 0, squares = 0;
+    for (uint32_t c = 0; c < d; c++)
+        sum += to_float(row[c]);
+    const float mean = sum / (float)d;
+    for (uint32_t c = 0; c < d; c++) {
+        const float v = to_float(row[c]) - mean;
+        squares += v * v;
+    }
+    const struct moments m = {mean, 1.0f / sqrtf(squares / (float)d + eps)};
+    return m;
+}
+
+/* Element c of a row, normalised where there is something to normalise by. */
+template <typename Act>
+__device__ __forceinline__ float element(const Act *row, uint32_t c, struct moments m, const float *weight,
+                                         const float *bias) {
+    const float v = to_float(row[c]);
+    return weight ? rounded<Act>((v - m.mean) * m.scale * weight[c] + bias[c]) : v;
+}
+
+template <typename Act>
+__device__ float score(const float *q, const Act *key, uint32_t d, const struct kernels_qk_norm &norm,
+                       float scale) {
+    struct moments m = {0, 0};
+    if (norm.k_weight)
+        m = measure(key, d, norm.eps);
+    float dot = 0;
+    for (uint32_t c = 0; c < d; c++)
+        dot = fmaf(q[c], element(key, c, m, norm.k_weight, norm.k_bias), dot);
+    return dot * scale;
+}
+
+template <typename Act>
+__global__ void __launch_bounds__(THREADS)
+    attention_kernel(const Act *qkv, const struct attention_tile *tiles, uint32_t width, uint32_t heads,
+                     struct kernels_qk_norm norm, Act *out) {
+    __shared__ float weight[THREADS], reduced[WARPS];
+    const struct attention_tile tile = tiles[blockIdx.x];
+    const uint32_t d = width / heads, head = blockIdx.y, row = tile.first + blockIdx.z;
+    float *const q = (float *)dynamic_shared(), *const o = q + d;
+    if (row >= tile.end)
+        return;
+    const size_t pitch = 3 * (size_t)width;
+    const Act *const query = qkv + row * pitch + (size_t)head * d;
+    const Act *const keys = qkv + tile.begin * pitch + width + (size_t)head * d, *const values = keys + width;
+    const uint32_t length = tile.end - tile.begin, lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const float scale = 1.0f / sqrtf((float)d);
+
+    struct moments m = {0, 0};
+    if (norm.q_weight)
+        m = measure(query, d, norm.eps);
+    for (uint32_t c = threadIdx.x; c < d; c += THREADS) {
+        q[c] = element(query, c, m, norm.q_weight, norm.q_bias);
+        o[c] = 0;
+    }
+    __syncthreads();
+
+    float most = -INFINITY;
+    for (uint32_t j = threadIdx.x; j < length; j += THREADS)
+        most = fmaxf(most, score(q, keys + j * pitch, d, norm, scale));
+    most = warp_max(most);
+    if (lane == 0)
+        reduced[warp] = most;
+    __syncthreads();
+    for (int w = 0; w < WARPS; w++)
+        most = fmaxf(most, reduced[w]);
+
+    float sum = 0;
+    for (uint32_t first = 0; first < length; first += THREADS) {
+        const uint32_t j = first + threadIdx.x, left = length - first, count = left < (uint32_t)THREADS ? left : (uint32_t)THREADS;
+        __syncthreads(); /* the weights of the last keys have been used */
+        if (j < length)
+            weight[threadIdx.x] = expf(score(q, keys + j * pitch, d, norm, scale) - most);
+        __syncthreads();
+        for (uint32_t i = 0; i < count; i++)
+            sum += weight[i];
+        for (uint32_t c = threadIdx.x; c < d; c += THREADS)
+            for (uint32_t i = 0; i < count; i++)
+                o[c] = fmaf(rounded<Act>(weight[i]), to_float(values[(first + i) * pitch + c]), o[c]);
+    }
+    for (uint32_t c = threadIdx.x; c < d; c += THREADS)
+        out[(size_t)row * width + (size_t)head * d + c] = from_float<Act>(o[c] / sum);
+}
+
+template <typename Act>
+cudaError_t run(cudaStream_t stream, const Act *qkv, const struct attention_tile *tile, uint32_t tiles,
+                uint32_t width, uint32_t heads, struct kernels_qk_norm norm, Act *out) {
+    const size_t shared = 2 * (size_t)(width / heads) * sizeof(float);
+    cudaError_t error = cudaFuncSetAttribute((const void *)attention_kernel<Act>,
+                                             cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+    if (!error)
+        launch(stream, attention_kernel<Act>, dim3(tiles, heads, ATTENTION_QUERIES), dim3(THREADS), shared, qkv,
+               tile, width, heads, norm, out);
+    return error;
+}
+
+} // namespace
+
+cudaError_t attention_plain(cudaStream_t stream, bool bfloat16, const void *qkv,
+                            const struct attention_tile *tile, uint32_t tiles, uint32_t width, uint32_t heads,
+                            const struct kernels_qk_norm *norm, void *out) {
+    const struct kernels_qk_norm n = norm ? *norm : kernels_qk_norm{};
+    return bfloat16 ? run(stream, (const bf16 *)qkv, tile, tiles, width, heads, n, (bf16 *)out)
+                    : run(stream, (const float *)qkv, tile, tiles, width, heads, n, (float *)out);
+}

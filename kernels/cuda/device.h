@@ -1,0 +1,262 @@
+/* device.h - what the files of the CUDA backend share: the instance, its matrices, and how kernels are
+ * queued.
+ *
+ * Two languages meet here. The .c files own memory, streams and choices, and know no kernel; the .cu files
+ * hold kernels, each with a function of C's that queues it. A queued operation runs when the stream comes to
+ * it, and what fails, at once or later, is told by sync() (kernels.h, "Errors").
+ *
+ * Ownership: struct cuda owns its streams, events, staging memory and recorded graphs. One caller at a time;
+ * no threads of its own.
+ */
+#ifndef LIMOE_KERNELS_CUDA_DEVICE_H
+#define LIMOE_KERNELS_CUDA_DEVICE_H
+
+#include <cuda.h>
+#include <cuda_runtime_api.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Pinned memory, and as much on the device, that host data goes through. A slot is the host's to fill once
+ * what was queued with it has run. */
+enum { STAGING_SLOTS = 3 };
+#define STAGING_BYTES ((size_t)8 << 20)
+struct staging {
+    unsigned char *host[STAGING_SLOTS], *device[STAGING_SLOTS];
+    cudaEvent_t copied[STAGING_SLOTS]; /* on the copy stream */
+    cudaEvent_t used[STAGING_SLOTS];   /* on the compute stream */
+    unsigned slot;                     /* the next */
+};
+
+/* One query tile of one sequence: rows first … first + rows - 1 of the step, of a sequence that is rows begin
+ * … end - 1. */
+enum { ATTENTION_QUERIES = 64 };
+struct attention_tile {
+    uint32_t begin, end, first;
+};
+
+/* Steps of the same shape, recorded (graphs.c). */
+enum { GRAPHS = 24 };
+struct graph {
+    struct kernels_shape shape;
+    uint32_t sequences, tiles;
+    bool seen;
+    cudaGraphExec_t exec; /* NULL: seen once, not recorded yet */
+    uint64_t last;        /* when it was wanted last */
+};
+
+/* cuTensorMapEncodeTiled: found at run time, so that the driver's library is not needed to start. */
+typedef CUresult encode_tiled(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
+                              const cuuint64_t *, const cuuint32_t *, const cuuint32_t *,
+                              CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion,
+                              CUtensorMapFloatOOBfill);
+
+struct cuda {
+    struct kernels base;
+    char name[32];
+    int device;
+    bool bf16, hopper; /* hopper: products by wgmma, rows by TMA */
+    uint32_t processors;
+    cudaStream_t stream, copies;
+    struct staging staging;
+    encode_tiled *encode_map; /* NULL where not hopper */
+
+    /* What failed first since the last sync(). */
+    cudaError_t error;
+    const char *failed;
+
+    /* The step's sequences, on the device; set by sequences(). */
+    uint32_t *start;             /* [sequences + 1] */
+    struct attention_tile *tile; /* [tiles] */
+    uint32_t sequences, tiles;
+    size_t start_room, tile_room;
+    struct attention_tile *host_tile; /* [tile_room] */
+
+    uint32_t *plan_scratch; /* of plan_room elements: plan.cu */
+    size_t plan_room;
+
+    struct graph graph[GRAPHS];
+    uint64_t clock;
+    struct graph *recording; /* NULL: not between begin() and end() of a recording */
+};
+
+/* How a matrix is multiplied: by its shape, dtype and device alone, since ways may differ in the last bits.
+ */
+enum cuda_way {
+    CUDA_PLAIN, /* any shape, float32 or bfloat16: fused multiply-adds */
+    CUDA_MMA,   /* bfloat16, in a multiple of 4, out even: mma.sync, sm_80 and later */
+    CUDA_WGMMA, /* bfloat16, in a multiple of 8, out even: wgmma and TMA, sm_90 */
+};
+
+/* Rows are padded with zeros to `pitch` elements, a multiple of 8, and a group to `padded` rows, a multiple
+ * of 16. But for CUDA_PLAIN the rows of each 16 are in the order 0, 2, … 14, 1, 3, … 15: what a lane then has
+ * of a product are two neighbours of the same row of y (product.cuh). */
+struct kernels_matrix {
+    enum cuda_way way;
+    uint32_t groups, out, in, padded, pitch;
+    void *weight;    /* act [groups, padded, pitch] */
+    float *bias;     /* [groups, out], NULL for none */
+    CUtensorMap map; /* CUDA_WGMMA: of weight, in boxes of 64 rows by 64 columns */
+};
+
+struct kernels_table {
+    struct kernels_tensor tensor; /* host: where it lies on the device, in the checkpoint's storage */
+    uint32_t rows, width;
+};
+
+/* ---- cuda.c */
+
+/* Makes the instance's device the calling thread's, which may not be the thread that called before. First in
+ * whatever begins something: allocating, copying, a step. */
+void cuda_enter(struct cuda *self);
+
+/* Notes what a call or the last launch came to; false: it failed. */
+bool cuda_check(struct cuda *self, const char *what, cudaError_t error);
+bool cuda_launched(struct cuda *self, const char *what);
+
+/* ---- memory.c */
+
+bool staging_create(struct cuda *self);
+void staging_destroy(struct cuda *self);
+/* The next slot, empty, of STAGING_BYTES; NULL when the device has failed. */
+unsigned char *staging_take(struct cuda *self);
+/* Sends its first bytes to the device, where operations queued from now on find them; NULL as above. */
+const void *staging_send(struct cuda *self, size_t bytes);
+/* All operations that read the slot are queued. */
+void staging_done(struct cuda *self);
+
+void *cuda_alloc(struct kernels *k, size_t bytes);
+void cuda_release(struct kernels *k, void *p);
+void cuda_upload(struct kernels *k, void *to, const void *host, size_t bytes);
+void cuda_download(struct kernels *k, void *host, const void *from, size_t bytes);
+
+/* ---- weights.c */
+
+enum limoe_status cuda_pack(struct kernels *k, struct kernels_tensor weight, struct kernels_tensor bias,
+                            uint32_t groups, uint32_t out, uint32_t in, struct kernels_matrix **packed,
+                            struct limoe_error *err);
+void cuda_matrix_free(struct kernels *k, struct kernels_matrix *m);
+float *cuda_upload_vector(struct kernels *k, struct kernels_tensor t, size_t n);
+enum limoe_status cuda_load_table(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
+                                  struct kernels_table **table, struct limoe_error *err);
+void cuda_table_free(struct kernels *k, struct kernels_table *t);
+
+/* ---- linear.c */
+
+void cuda_linear(struct kernels *k, const struct kernels_matrix *m, const void *in, size_t rows,
+                 enum kernels_epilogue epilogue, void *y);
+void cuda_grouped_linear(struct kernels *k, const struct kernels_matrix *m, const uint32_t *offset,
+                         const void *in, size_t rows, enum kernels_epilogue epilogue, void *y);
+void cuda_router_logits(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
+                        uint32_t experts, float *logits);
+/* A map of x, act [rows, columns], in boxes of box_rows by 64 columns, swizzled by 128 bytes. */
+bool cuda_map_rows(struct cuda *self, const void *x, uint64_t rows, uint64_t columns, uint32_t box_rows,
+                   CUtensorMap *map);
+bool cuda_map_weight(struct cuda *self, struct kernels_matrix *m);
+
+/* ---- operations.c: the others of kernels.h */
+
+void cuda_sequences(struct kernels *k, const uint32_t *start, size_t n);
+void cuda_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size, uint32_t patch,
+                  const float mean[3], const float std[3], void *out);
+void cuda_tile_rows(struct kernels *k, const float *rows, uint32_t period, size_t n, uint32_t width,
+                    float *x);
+void cuda_embed_tokens(struct kernels *k, const struct kernels_table *table, const float *position,
+                       const int32_t *id, const uint32_t *place, size_t n, float *x);
+void cuda_layernorm(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
+                    size_t rows, uint32_t width, void *out_act, float *out_f32);
+void cuda_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
+                    const struct kernels_qk_norm *norm, void *out);
+void cuda_gate(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
+               bool renormalize, int32_t *expert, float *gate);
+void cuda_gate_entropy(struct kernels *k, const float *logits, size_t rows, uint32_t experts, float *entropy);
+void cuda_plan(struct kernels *k, const int32_t *expert, size_t rows, uint32_t experts, uint32_t top_k,
+               struct kernels_plan plan);
+void cuda_dispatch(struct kernels *k, const void *in, struct kernels_plan plan, uint32_t experts,
+                   size_t max_slots, uint32_t width, void *out);
+void cuda_combine(struct kernels *k, const void *y, struct kernels_plan plan, const int32_t *expert,
+                  const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x);
+void cuda_pool_mean(struct kernels *k, const float *x, uint32_t width, void *out);
+void cuda_normalize(struct kernels *k, float *z, size_t n, uint32_t width);
+
+/* ---- graphs.c */
+
+bool cuda_begin(struct kernels *k, const struct kernels_shape *shape);
+void cuda_end(struct kernels *k);
+/* Memory that they were recorded with is about to go. */
+void graphs_forget(struct cuda *self);
+
+/* ---- the .cu files: each queues its kernel on the stream. act arrays are bfloat16 if bf16, else float32. */
+
+/* Groups of rows and their matrices: y = epilogue(x W^T + b). */
+struct product {
+    const void *weight;     /* as kernels_matrix */
+    const float *bias;      /* [groups, out] or NULL */
+    const uint32_t *offset; /* [groups + 1] on the device; NULL: one group, of all rows */
+    const void *x;          /* act [rows, in] */
+    void *y;                /* [rows, out] */
+    uint32_t rows, groups, out, in, padded, pitch;
+    enum kernels_epilogue epilogue;
+};
+void gemm_plain(cudaStream_t stream, bool bf16, const struct product *p);
+/* In tiles of 16, 32, 64 or 128 rows; wgmma of 256, too. After _prepare, once on a device, which fails where
+ * this build has no kernels for it. */
+cudaError_t gemm_mma_prepare(void);
+void gemm_mma(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p);
+cudaError_t gemm_wgmma_prepare(void);
+void gemm_wgmma(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p,
+                const CUtensorMap *weight, const CUtensorMap *rows);
+
+/* count elements of `storage` at `from` to float32. */
+void convert_floats(cudaStream_t stream, const void *from, enum kernels_storage storage, size_t count,
+                    float *to);
+/* Rows first … first + rows - 1 of all groups' rows together, `out` to a group, to their places in weight. */
+void convert_rows(cudaStream_t stream, const void *from, enum kernels_storage storage, bool bf16,
+                  size_t first, size_t rows, const struct kernels_matrix *m);
+
+void patches_run(cudaStream_t stream, bool bf16, const uint8_t *pixels, size_t n, uint32_t size,
+                 uint32_t patch, const float mean[3], const float std[3], void *out);
+void tile_rows_run(cudaStream_t stream, const float *rows, uint32_t period, size_t n, uint32_t width,
+                   float *x);
+void embed_tokens_run(cudaStream_t stream, const struct kernels_table *table, const float *position,
+                      const int32_t *id, const uint32_t *place, size_t n, float *x);
+void layernorm_run(cudaStream_t stream, bool bf16, const float *x, const float *weight, const float *bias,
+                   float eps, size_t rows, uint32_t width, void *out_act, float *out_f32);
+void pool_mean_run(cudaStream_t stream, bool bf16, const float *x, const uint32_t *start, uint32_t n,
+                   uint32_t width, void *out);
+void normalize_run(cudaStream_t stream, float *z, size_t n, uint32_t width);
+
+/* Heads as wide as the matrix units take them: 16 to 128, by 16, in bfloat16. */
+bool attention_mma_takes(uint32_t head_width);
+cudaError_t attention_mma_prepare(void);
+void attention_mma(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
+                   uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm, void *out);
+/* Any other, in any dtype. */
+cudaError_t attention_plain(cudaStream_t stream, bool bf16, const void *qkv,
+                            const struct attention_tile *tile, uint32_t tiles, uint32_t width, uint32_t heads,
+                            const struct kernels_qk_norm *norm, void *out);
+
+void gate_run(cudaStream_t stream, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
+              bool renormalize, int32_t *expert, float *gate);
+void gate_entropy_run(cudaStream_t stream, const float *logits, size_t rows, uint32_t experts,
+                      float *entropy);
+/* scratch of plan_scratch_elements(assignments, experts). */
+size_t plan_scratch_elements(size_t assignments, uint32_t experts);
+void plan_run(cudaStream_t stream, const int32_t *expert, size_t assignments, uint32_t experts,
+              uint32_t top_k, struct kernels_plan plan, uint32_t *scratch);
+void dispatch_run(cudaStream_t stream, const void *in, struct kernels_plan plan, uint32_t experts,
+                  size_t max_slots, size_t row_bytes, void *out);
+void combine_run(cudaStream_t stream, bool bf16, const void *y, struct kernels_plan plan,
+                 const int32_t *expert, const float *gate, size_t rows, uint32_t top_k, uint32_t width,
+                 float *x);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

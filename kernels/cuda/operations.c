@@ -1,0 +1,202 @@
+/* operations.c - the operations of kernels.h that are a kernel or a few: host data to the device, then
+ * queued.
+ *
+ * Nothing is queued for nothing: a launch of no blocks is an error.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "device.h"
+
+/* ---- a step's sequences */
+
+static size_t cut(const uint32_t *start, size_t n, struct attention_tile *tile) {
+    size_t tiles = 0;
+    for (size_t i = 0; i < n; i++) {
+        for (uint32_t first = start[i]; first < start[i + 1]; first += ATTENTION_QUERIES, tiles++) {
+            if (tile)
+                tile[tiles] = (struct attention_tile){start[i], start[i + 1], first};
+        }
+    }
+    return tiles;
+}
+
+static bool make_room(struct cuda *self, size_t starts, size_t tiles) {
+    struct kernels *k = &self->base;
+    if (starts > self->start_room) {
+        cuda_release(k, self->start);
+        self->start_room = starts + starts / 4 + 64;
+        self->start = cuda_alloc(k, self->start_room * sizeof *self->start);
+    }
+    if (tiles > self->tile_room) {
+        cuda_release(k, self->tile);
+        free(self->host_tile);
+        self->tile_room = tiles + tiles / 4 + 64;
+        self->tile = cuda_alloc(k, self->tile_room * sizeof *self->tile);
+        self->host_tile = malloc(self->tile_room * sizeof *self->host_tile);
+    }
+    if (self->start && self->tile && self->host_tile)
+        return true;
+    self->start_room = self->start ? self->start_room : 0;
+    self->tile_room = self->tile && self->host_tile ? self->tile_room : 0;
+    return cuda_check(self, "memory for a step's sequences", cudaErrorMemoryAllocation);
+}
+
+void cuda_sequences(struct kernels *k, const uint32_t *start, size_t n) {
+    struct cuda *self = (struct cuda *)k;
+    const size_t tiles = cut(start, n, NULL);
+    cuda_enter(self);
+    self->sequences = self->tiles = 0;
+    if (!make_room(self, n + 1, tiles))
+        return;
+    cut(start, n, self->host_tile);
+    cuda_upload(k, self->start, start, (n + 1) * sizeof *start);
+    cuda_upload(k, self->tile, self->host_tile, tiles * sizeof *self->tile);
+    self->sequences = (uint32_t)n;
+    self->tiles = (uint32_t)tiles;
+}
+
+/* ---- the input */
+
+/* Pictures go over some at a time, while those before them are cut up. */
+void cuda_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size, uint32_t patch,
+                  const float mean[3], const float std[3], void *out) {
+    struct cuda *self = (struct cuda *)k;
+    const size_t bytes = (size_t)size * size * 3, used = (size_t)(size / patch) * patch;
+    const size_t out_bytes = used * used * 3 * k->act_size;
+    const size_t most = bytes < STAGING_BYTES ? STAGING_BYTES / bytes : 1;
+    for (size_t first = 0; first < n; first += most) {
+        const size_t piece = n - first < most ? n - first : most;
+        unsigned char *pinned = staging_take(self);
+        if (!pinned)
+            return;
+        for (size_t i = 0; i < piece; i++)
+            memcpy(pinned + i * bytes, pixels[first + i], bytes);
+        const uint8_t *from = staging_send(self, piece * bytes);
+        if (!from)
+            return;
+        patches_run(self->stream, self->bf16, from, piece, size, patch, mean, std,
+                    (char *)out + first * out_bytes);
+        cuda_launched(self, "cutting pictures");
+        staging_done(self);
+    }
+}
+
+void cuda_tile_rows(struct kernels *k, const float *rows, uint32_t period, size_t n, uint32_t width,
+                    float *x) {
+    struct cuda *self = (struct cuda *)k;
+    if (n)
+        tile_rows_run(self->stream, rows, period, n, width, x);
+    cuda_launched(self, "positions");
+}
+
+void cuda_embed_tokens(struct kernels *k, const struct kernels_table *table, const float *position,
+                       const int32_t *id, const uint32_t *place, size_t n, float *x) {
+    struct cuda *self = (struct cuda *)k;
+    const size_t most = STAGING_BYTES / (sizeof *id + sizeof *place);
+    for (size_t first = 0; first < n; first += most) {
+        const size_t piece = n - first < most ? n - first : most;
+        unsigned char *pinned = staging_take(self);
+        if (!pinned)
+            return;
+        memcpy(pinned, id + first, piece * sizeof *id);
+        memcpy(pinned + piece * sizeof *id, place + first, piece * sizeof *place);
+        const int32_t *from = staging_send(self, piece * (sizeof *id + sizeof *place));
+        if (!from)
+            return;
+        embed_tokens_run(self->stream, table, position, from, (const uint32_t *)(from + piece), piece,
+                         x + first * table->width);
+        cuda_launched(self, "token embeddings");
+        staging_done(self);
+    }
+}
+
+/* ---- the tower */
+
+void cuda_layernorm(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
+                    size_t rows, uint32_t width, void *out_act, float *out_f32) {
+    struct cuda *self = (struct cuda *)k;
+    if (rows)
+        layernorm_run(self->stream, self->bf16, x, weight, bias, eps, rows, width, out_act, out_f32);
+    cuda_launched(self, "LayerNorm");
+}
+
+void cuda_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
+                    const struct kernels_qk_norm *norm, void *out) {
+    struct cuda *self = (struct cuda *)k;
+    if (self->tiles && self->bf16 && attention_mma_takes(width / heads))
+        attention_mma(self->stream, qkv, self->tile, self->tiles, width, heads, norm, out);
+    else if (self->tiles)
+        cuda_check(
+            self, "attention",
+            attention_plain(self->stream, self->bf16, qkv, self->tile, self->tiles, width, heads, norm, out));
+    cuda_launched(self, "attention");
+}
+
+/* ---- mixture of experts */
+
+void cuda_gate(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
+               bool renormalize, int32_t *expert, float *gate) {
+    struct cuda *self = (struct cuda *)k;
+    if (rows)
+        gate_run(self->stream, logits, rows, experts, top_k, renormalize, expert, gate);
+    cuda_launched(self, "the gate");
+}
+
+void cuda_gate_entropy(struct kernels *k, const float *logits, size_t rows, uint32_t experts,
+                       float *entropy) {
+    struct cuda *self = (struct cuda *)k;
+    if (rows)
+        gate_entropy_run(self->stream, logits, rows, experts, entropy);
+    cuda_launched(self, "the gate's entropy");
+}
+
+void cuda_plan(struct kernels *k, const int32_t *expert, size_t rows, uint32_t experts, uint32_t top_k,
+               struct kernels_plan plan) {
+    struct cuda *self = (struct cuda *)k;
+    const size_t assignments = rows * top_k, elements = plan_scratch_elements(assignments, experts);
+    if (elements > self->plan_room) {
+        cuda_release(k, self->plan_scratch);
+        self->plan_room = elements + elements / 4;
+        self->plan_scratch = cuda_alloc(k, self->plan_room * sizeof *self->plan_scratch);
+        if (!self->plan_scratch) {
+            self->plan_room = 0;
+            cuda_check(self, "memory for a dispatch plan", cudaErrorMemoryAllocation);
+            return;
+        }
+    }
+    plan_run(self->stream, expert, assignments, experts, top_k, plan, self->plan_scratch);
+    cuda_launched(self, "the dispatch plan");
+}
+
+void cuda_dispatch(struct kernels *k, const void *in, struct kernels_plan plan, uint32_t experts,
+                   size_t max_slots, uint32_t width, void *out) {
+    struct cuda *self = (struct cuda *)k;
+    if (max_slots)
+        dispatch_run(self->stream, in, plan, experts, max_slots, width * k->act_size, out);
+    cuda_launched(self, "dispatch");
+}
+
+void cuda_combine(struct kernels *k, const void *y, struct kernels_plan plan, const int32_t *expert,
+                  const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x) {
+    struct cuda *self = (struct cuda *)k;
+    if (rows)
+        combine_run(self->stream, self->bf16, y, plan, expert, gate, rows, top_k, width, x);
+    cuda_launched(self, "combine");
+}
+
+/* ---- the answer */
+
+void cuda_pool_mean(struct kernels *k, const float *x, uint32_t width, void *out) {
+    struct cuda *self = (struct cuda *)k;
+    if (self->sequences)
+        pool_mean_run(self->stream, self->bf16, x, self->start, self->sequences, width, out);
+    cuda_launched(self, "pooling");
+}
+
+void cuda_normalize(struct kernels *k, float *z, size_t n, uint32_t width) {
+    struct cuda *self = (struct cuda *)k;
+    if (n)
+        normalize_run(self->stream, z, n, width);
+    cuda_launched(self, "normalising");
+}

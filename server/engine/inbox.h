@@ -1,0 +1,61 @@
+/* inbox.h - what the front sends to an engine: received by a thread, the reader, taken by the one that
+ * computes.
+ *
+ * A socket holds much less than a step of pictures, so without the reader the front could not send ahead, and
+ * the processor would idle between two steps while pixels are copied. At most two steps are with an engine.
+ * There is room for one frame more, so that the reader never has to wait: what a rank must hear while it
+ * waits for others, in the midst of a step, comes behind the steps.
+ */
+#ifndef LIMOE_INBOX_H
+#define LIMOE_INBOX_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/frame.h"
+#include "engine/link.h"
+#include "limoe.h"
+
+enum { INBOX_ROOM = 3 };
+
+struct inbox {
+    int fd;
+    struct limoe_ranks *ranks; /* interrupted when the front brings them together anew; NULL: it does not */
+    bool ending;               /* another sees to the socket's end */
+
+    pthread_mutex_t
+        lock; /* of all below; in[i] is the reader's until it is received, then the other's until taken */
+    pthread_cond_t changed;
+    struct link in[INBOX_ROOM];
+    uint64_t received, taken; /* steps: the next ones are in[received % INBOX_ROOM], in[taken % INBOX_ROOM] */
+    uint64_t most;            /* bytes of a frame's payload */
+    uint64_t asked, grouped;  /* generation of an ASK, a GROUP that is not seen to; 0: none */
+    uint8_t key[FRAME_KEY_BYTES]; /* of the GROUP */
+    bool ended;                   /* the front wants no more */
+    bool busy;                    /* with a step, or with opening the model */
+};
+
+void inbox_init(struct inbox *inbox, int fd);
+/* Starts the reader, which ends the process when the front is done with it. 0, or an errno. */
+int inbox_start(struct inbox *inbox);
+/* From now on a STEP may come, with a payload of at most so many bytes. */
+void inbox_expect(struct inbox *inbox, uint64_t most);
+
+/* What to do next. */
+enum inbox_event { INBOX_STEP, INBOX_ASK, INBOX_GROUP, INBOX_END };
+enum inbox_event inbox_wait(struct inbox *inbox);
+
+/* After INBOX_STEP: the link that has it; the inbox's again with inbox_release. */
+const struct link *inbox_step(struct inbox *inbox);
+void inbox_release(struct inbox *inbox);
+/* After INBOX_ASK: the generation. */
+uint64_t inbox_take_ask(struct inbox *inbox);
+/* After INBOX_GROUP: the generation, and its key; steps received before it are over, and ranks are not
+ * interrupted any more. 0: it is out of date already. */
+uint64_t inbox_take_group(struct inbox *inbox, uint8_t key[FRAME_KEY_BYTES]);
+
+/* Is nothing in hand? Any thread; from then on inbox_wait says INBOX_END. */
+bool inbox_end(struct inbox *inbox);
+
+#endif

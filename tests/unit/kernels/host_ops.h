@@ -1,0 +1,53 @@
+/* host_ops.h - operations of kernels.h from host arrays to host arrays, so that a test can be run on an
+ * instance whose memory is elsewhere. act arrays are floats here, as the instance rounds them.
+ *
+ * Where an operation writes, what was there before is NaN, so that what it leaves out shows; but for what it
+ * adds to, which is the caller's.
+ */
+#ifndef LIMOE_TESTS_KERNELS_HOST_OPS_H
+#define LIMOE_TESTS_KERNELS_HOST_OPS_H
+
+#include "kernels.h"
+
+/* out_act and out_f32 [rows, width]; either may be NULL. */
+void host_layernorm(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
+                    size_t rows, uint32_t width, float *out_act, float *out_f32);
+/* out [n, width], act */
+void host_pool_mean(struct kernels *k, const float *x, const uint32_t *start, size_t n, uint32_t width,
+                    float *out);
+void host_normalize(struct kernels *k, float *z, size_t n, uint32_t width);
+/* out act, malloc'd: raw elements of the instance's own type */
+void *host_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size, uint32_t patch,
+                   const float mean[3], const float std[3]);
+void host_tile_rows(struct kernels *k, const float *rows, uint32_t period, size_t n, uint32_t width,
+                    float *x);
+/* position [places, width] */
+void host_embed_tokens(struct kernels *k, const struct kernels_table *table, const float *position,
+                       uint32_t places, const int32_t *id, const uint32_t *place, size_t n, uint32_t width,
+                       float *x);
+/* qkv [start[n], 3 width]; norm's vectors are host arrays, norm may be NULL. out [start[n], width] */
+void host_attention(struct kernels *k, const float *qkv, const uint32_t *start, size_t n, uint32_t width,
+                    uint32_t heads, const struct kernels_qk_norm *norm, float *out);
+
+void host_router_logits(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
+                        uint32_t experts, float *logits);
+void host_gate(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
+               bool renormalize, int32_t *expert, float *gate);
+void host_gate_entropy(struct kernels *k, const float *logits, size_t rows, uint32_t experts, float *entropy);
+/* plan's arrays are host arrays: offset [experts + 1], source and slot [rows * top_k]; those of source that
+ * have no slot keep what they held. */
+void host_plan(struct kernels *k, const int32_t *expert, size_t rows, uint32_t experts, uint32_t top_k,
+               struct kernels_plan plan);
+/* in [rows, width], out [max_slots, width], of which slots are set */
+void host_dispatch(struct kernels *k, const float *in, size_t rows, struct kernels_plan plan,
+                   uint32_t experts, size_t max_slots, uint32_t width, float *out);
+/* y [slots, width]; of plan slot alone is looked at */
+void host_combine(struct kernels *k, const float *y, size_t slots, struct kernels_plan plan,
+                  const int32_t *expert, const float *gate, size_t rows, uint32_t top_k, uint32_t width,
+                  float *x);
+/* offset [groups + 1]; x [rows, in] act; y [rows, out] is read first, so that what is not written stays. */
+void host_grouped_linear(struct kernels *k, const struct kernels_matrix *m, const uint32_t *offset,
+                         uint32_t groups, const float *x, size_t rows, uint32_t in, uint32_t out,
+                         enum kernels_epilogue epilogue, float *y);
+
+#endif
