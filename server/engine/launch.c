@@ -1,9 +1,11 @@
 /* launch.c - mpirun's command line, and the process that becomes it. */
 #include "engine/launch.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +44,32 @@ void launch_clean(pid_t mpirun) {
     if (lstat(path, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
         (status.st_mode & 077) == 0)
         nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- mpirun's children */
+
+/* Each thread has its own. */
+static void kill_children_of(pid_t process, const char *thread) {
+    char path[64];
+    long pid;
+    snprintf(path, sizeof path, "/proc/%ld/task/%.20s/children", (long)process, thread);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return;
+    while (fscanf(file, "%ld", &pid) == 1)
+        kill((pid_t)pid, SIGKILL); /* mpirun could reap it in between; its number is not another's so soon */
+    fclose(file);
+}
+
+void launch_kill_children(pid_t mpirun) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%ld/task", (long)mpirun);
+    DIR *threads = opendir(path);
+    for (struct dirent *at; threads && (at = readdir(threads));)
+        if (at->d_name[0] != '.')
+            kill_children_of(mpirun, at->d_name);
+    if (threads)
+        closedir(threads);
 }
 
 /* ---- the front's side */

@@ -28,6 +28,9 @@ struct launch_options {
  * open. */
 enum limoe_status launch_start(const struct launch_options *options, const struct meeting *meeting,
                                const char *const engine[], struct process *out, struct limoe_error *err);
+/* Kills what mpirun has started on this host: sessions with other hosts, which may outlive it for hours when
+ * a host is away. Before it is killed. */
+void launch_kill_children(pid_t mpirun);
 /* Removes what mpirun kept in files on this host, which it does not when it is killed. Once it has ended. */
 void launch_clean(pid_t mpirun);
 /* What the job could not begin for: "" if it could. Once the process has ended, before it is reaped. */

@@ -31,7 +31,7 @@
 #define JOB_PAUSE       (2 * CLOCK_SECOND) /* the longest of a job's: a host that is back should not wait */
 #define MEET_LEAST      (5 * CLOCK_SECOND) /* for a job's ranks to come, and again to find each other */
 #define MEET_MOST       (30 * CLOCK_SECOND)
-#define MEET_TIMES      8                         /* as long as it took at its quickest */
+#define MEET_TIMES      5                         /* as long as it took at its quickest */
 #define MEET_MORE       CLOCK_SECOND              /* for each start in a row that has failed */
 #define OPEN_PATIENCE   (600 * CLOCK_SECOND)      /* weights may come over a network */
 #define END_PATIENCE    2000                      /* ms from a socket's end to its process's, or its job's */
@@ -250,6 +250,8 @@ static void end_job(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
     crew_kill(&engine->crew);
     launch_fault(process, fault, sizeof fault);
     const pid_t mpirun = process->pid;
+    if (mpirun > 0)
+        launch_kill_children(mpirun);
     process_kill(process, ended);
     if (mpirun > 0)
         launch_clean(mpirun);

@@ -64,6 +64,7 @@ struct fake {
     atomic_bool other;    /* it is another model */
     atomic_uint steps, largest, processes;
     atomic_int ranks[RANKS]; /* their processes */
+    atomic_int session;      /* the process of mpirun's with another host */
     atomic_uint opened;      /* models, by all processes */
     atomic_bool lonely;      /* rank 1 loses the others, once, and nobody has ended */
     atomic_uint keys;        /* made so far, and by which each rank of a group has joined; 0: by none */
@@ -455,9 +456,15 @@ static void visit(const char *address) {
     close(fd);
 }
 
-/* What a killed mpirun leaves behind. */
-static void keep_files(void) {
+/* What a killed mpirun leaves behind: files, and a session with another host. */
+static void keep_things(void) {
     char name[128];
+    const pid_t session = fork();
+    if (session == 0) {
+        alarm(60); /* nobody finds it when the test itself kills mpirun */
+        _exit(pause());
+    }
+    fake->session = session;
     snprintf(name, sizeof name, "%s/ompi.host.0", getenv("TMPDIR"));
     if (mkdir(name, 0700) != 0 || symlink("/etc/passwd", strcat(name, "/file")) != 0)
         _exit(5);
@@ -470,9 +477,9 @@ static int mpirun_main(int argc, char **argv) {
         visited = strcmp(argv[program++], "--visited") == 0 || visited;
     if (visited)
         visit(argv[argc - 1]);
-    keep_files();
     if (!share(argv[program + 3])) /* … engine --model FILE */
         return 6;
+    keep_things();
     hang(BEFORE_RANKS_COME);
     pid_t pids[16];
     for (int r = 0; r < ranks; r++) {
@@ -484,16 +491,13 @@ static int mpirun_main(int argc, char **argv) {
         if (pids[r] == 0)
             _exit(execv(argv[program], argv + program));
     }
-    for (int left = ranks; left > 0; left--) {
-        int status = 0;
+    int status = 0;
+    for (int left = ranks; left > 0 && status == 0; left--)
         wait(&status);
-        if (status == 0)
-            continue;
-        for (int r = 0; r < ranks; r++)
-            kill(pids[r], SIGKILL);
-        return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-    }
-    return 0;
+    for (int r = 0; r < ranks && status != 0; r++)
+        kill(pids[r], SIGKILL);
+    kill(fake->session, SIGKILL);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 /* ---- jobs */
@@ -964,6 +968,13 @@ static void test_a_lost_idle_rank_is_replaced(void **state) {
     stop(&fixture);
 }
 
+/* False also of one that has ended and that nobody has reaped. */
+static bool runs(pid_t pid) {
+    char link[32], program[8];
+    snprintf(link, sizeof link, "/proc/%d/exe", pid);
+    return readlink(link, program, sizeof program) > 0;
+}
+
 /* Hosts out of reach make a job stand still: mpirun waits for one, or ranks wait for each other. It is not
  * waited for as long as a model may take to be opened. */
 static void test_a_job_that_does_not_come_together_is_replaced(void **state) {
@@ -976,10 +987,15 @@ static void test_a_job_that_does_not_come_together_is_replaced(void **state) {
         fake->hang = where;
         const int64_t lost = clock_now();
         lose_rank(1, SIGKILL);
+        while (fake->hang == where)
+            nap();
+        const pid_t session = fake->session;
         push(&fixture, text);
         wait_for(text);
         assert_embedded(text);
         assert_int_equal(fake->hang, NOWHERE);
+        assert_int_not_equal(fake->session, session);
+        assert_false(runs(session));
         assert_true(clock_now() - lost < 30 * CLOCK_SECOND);
         text_job_free(first);
         text_job_free(text);
