@@ -72,10 +72,6 @@ void encoder_destroy(struct encoder *e) {
     free(e);
 }
 
-static size_t step_rows(const struct step *s) {
-    return s->image_rows + s->text_rows;
-}
-
 /* x = patches W + b + position, or token + position. */
 static void embed_input(struct encoder *e) {
     const struct kernels_ops *op = e->k->ops;

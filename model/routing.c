@@ -6,10 +6,6 @@
 #include "capacity.h"
 #include "plan.h"
 
-static size_t step_rows(const struct step *s) {
-    return s->image_rows + s->text_rows;
-}
-
 enum limoe_status routing_limit(const struct config *config, struct kernels *k, struct workspace *work,
                                 size_t layer, size_t rows, struct limoe_error *err) {
     const struct kernels_ops *op = k->ops;
@@ -88,7 +84,8 @@ void routing_report(const struct config *config, struct kernels *k, struct works
     if (to->entropy)
         op->download(k, work->host_entropy, work->entropy, rows * sizeof *work->entropy);
     for (size_t layer = 0; layer < layers; layer++) {
-        report_choices(config, work, step, layer, sink);
+        if (to->expert || to->gate)
+            report_choices(config, work, step, layer, sink);
         if (to->load)
             report_load(config, work, step, layer, to->load);
         if (to->entropy)

@@ -26,6 +26,10 @@ struct step {
     size_t sequence_room, token_room; /* allocated lengths of the arrays above */
 };
 
+static inline size_t step_rows(const struct step *step) {
+    return step->image_rows + step->text_rows;
+}
+
 /* Where the next step begins. Starts as {0}. */
 struct step_cursor {
     enum limoe_modality modality;
