@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "device.h"
 #include "engine/inbox.h"
 #include "engine/link.h"
 #include "engine/meeting.h"
@@ -67,11 +68,10 @@ struct engine_process {
     float *gate;
 };
 
-/* ---- a rank of mpirun's
+/* ---- a rank of mpirun's */
 
- * With nothing in hand it takes leave of the others, so that mpirun does not take its end for a failure;
- while it
- * computes there may be nobody left to take leave of. */
+/* With nothing in hand it takes leave of the others, so that mpirun does not take its end for a failure;
+ * while it computes there may be nobody left to take leave of. */
 static void *await_end(void *argument) {
     struct engine_process *engine = argument;
     struct pollfd end = {.fd = engine->fd, .events = POLLRDHUP};
@@ -221,7 +221,9 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
 /* Why it is the CPU that computes, where that was left open. */
 static void note_device(const char *device, char note[FRAME_NOTE_BYTES]) {
     char why[FRAME_NOTE_BYTES - 64];
-    if ((!device || strcmp(device, "auto") == 0) && limoe_gpus(why, sizeof why) == 0)
+    enum device_kind kind;
+    uint32_t index;
+    if (device_parse(device, &kind, &index) && kind == DEVICE_AUTO && limoe_gpus(why, sizeof why) == 0)
         snprintf(note, FRAME_NOTE_BYTES, "no GPU was found (%s), computing on the CPU", why);
 }
 

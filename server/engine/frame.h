@@ -10,12 +10,13 @@
  *     front → engine   ASK, to rank 0: for a key
  *     engine → front   KEY: that all of this generation join by
  *     front → engine   GROUP, to each: the key. What was before is over: STEPs not answered yet never are
- *     engine → front   HELLO, once it has joined and has the model open. What it sent before is about what is
- * over A frame is a header of FRAME_HEADER_BYTES and a payload, little-endian: magic u32 | version u16 | type
- * u16 | flags u32 | 0 u32 | payload bytes u64 | id u64 Whoever receives knows the longest payload that may
- * come, from the model's shape, before it makes room for one. Nothing in a frame is believed: each get
- * function checks every count against the bytes that are there and against that shape, and answers
- * LIMOE_CORRUPT with a message.
+ *     engine → front   HELLO, once it has joined and has the model open. What it sent before is over, too
+ *
+ * A frame is a header of FRAME_HEADER_BYTES and a payload, little-endian:
+ *     magic u32 | version u16 | type u16 | flags u32 | 0 u32 | payload bytes u64 | id u64
+ * Whoever receives knows the longest payload that may come, from the model's shape, before it makes room for
+ * one. Nothing in a frame is believed: each get function checks every count against the bytes that are there
+ * and against that shape, and answers LIMOE_CORRUPT with a message.
  *
  * Numbers are copied as they lie in memory, which is little-endian on every machine this builds for. Payloads
  * are read where they lie, so a buffer for one must be aligned for uint64_t (malloc is).

@@ -24,8 +24,8 @@ struct inbox {
     struct limoe_ranks *ranks; /* interrupted when the front brings them together anew; NULL: it does not */
     bool ending;               /* another sees to the socket's end */
 
-    pthread_mutex_t
-        lock; /* of all below; in[i] is the reader's until it is received, then the other's until taken */
+    /* The lock is of all below; in[i] is the reader's until it is received, then the other's until taken. */
+    pthread_mutex_t lock;
     pthread_cond_t changed;
     struct link in[INBOX_ROOM];
     uint64_t received, taken; /* steps: the next ones are in[received % INBOX_ROOM], in[taken % INBOX_ROOM] */

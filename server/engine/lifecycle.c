@@ -261,13 +261,24 @@ static void end_job(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
     snprintf(ended, PROCESS_WHY_SIZE, fault[0] ? "%s" : "mpirun %s", fault[0] ? fault : why);
 }
 
+/* What was begun with the ranks of a group is over. */
+static void dissolve(struct engine *engine) {
+    crew_forget(&engine->crew);
+    group_detach(&engine->group, &engine->crew);
+}
+
+static void go_down(struct engine *engine) {
+    engine->phase = ENGINE_DOWN;
+    engine->patience = engine->measure_at = engine->ask_at = 0;
+    engine->adrift[0] = '\0';
+}
+
 /* One rank of a group, or all: then `ended` is how the last one did. */
 static void end_group(struct engine *engine, const struct crew_rank *alone, char ended[PROCESS_WHY_SIZE]) {
     for (uint32_t r = 0; r < engine->group.n; r++)
         if (!alone || alone == &engine->crew.rank[r])
             group_end(&engine->group, &engine->crew, r, ended);
-    crew_forget(&engine->crew);
-    group_detach(&engine->group, &engine->crew);
+    dissolve(engine);
 }
 
 /* Kills and reaps; how it ended. `alone`: this rank of a group, and no other. */
@@ -287,9 +298,7 @@ static void end_process(struct engine *engine, const struct crew_rank *alone, ch
     const pid_t pid = first_pid(engine);
     atomic_store(&engine->pid, pid > 0 ? pid : 0);
     tell_ranks(engine);
-    engine->phase = ENGINE_DOWN;
-    engine->patience = engine->measure_at = engine->ask_at = 0;
-    engine->adrift[0] = '\0';
+    go_down(engine);
 }
 
 void lifecycle_stop(struct engine *engine) {
@@ -394,11 +403,8 @@ void lifecycle_regroup(struct engine *engine) {
     char cause[sizeof engine->adrift];
     const bool up = engine->phase == ENGINE_UP;
     memcpy(cause, engine->adrift, sizeof cause);
-    crew_forget(&engine->crew);
-    group_detach(&engine->group, &engine->crew);
-    engine->phase = ENGINE_DOWN;
-    engine->patience = engine->measure_at = engine->ask_at = 0;
-    engine->adrift[0] = '\0';
+    dissolve(engine);
+    go_down(engine);
     replace(engine, &(struct loss){.what = "its ranks' exchange", .cause = cause, .was_up = up});
 }
 
@@ -456,8 +462,8 @@ static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
         .ranks = engine->crew.n,
         .created = (int64_t)time(NULL),
     };
-    engine->options.step_tokens =
-        hello->step_tokens; /* also where it was left open: the others get the same */
+    /* Also where it was left open: those that are started from now on are told the same. */
+    engine->options.step_tokens = hello->step_tokens;
     replay_init(&engine->replay, hello->step_tokens + 1); /* the probe has two items, whatever the budget */
     const struct frame_shape shape = frame_shape(&hello->model, hello->step_tokens);
     if (!transfer_init(&engine->transfer, &shape, engine->crew.n))
