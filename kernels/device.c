@@ -10,9 +10,6 @@
 #include "kernels.h"
 #include "module.h"
 
-/* Blocks of a matrix as the CUDA backend packs it. */
-enum { CUDA_OUT = 16, CUDA_IN = 8 };
-
 /* How many GPUs there are. With 0, *err says why: LIMOE_NOT_FOUND, no module; LIMOE_UNSUPPORTED, none that
  * the module finds. */
 static uint32_t count(const struct kernels_module **module, struct limoe_error *err) {
@@ -43,10 +40,7 @@ static enum limoe_status create_cuda(const struct kernels_module *module, uint32
         return limoe_fail(err, LIMOE_UNSUPPORTED,
                           "device \"cuda:%u\"; this machine has %u GPU%s, cuda:0 to cuda:%u", index, gpus,
                           gpus == 1 ? "" : "s", gpus - 1);
-    if ((status = module->create(index, dtype, out, err)))
-        return status;
-    (*out)->kind = KERNELS_CUDA;
-    return LIMOE_OK;
+    return module->create(index, dtype, out, err);
 }
 
 enum limoe_status kernels_create(const char *device, enum limoe_dtype dtype, uint32_t threads,
@@ -104,6 +98,6 @@ static size_t round_up(size_t n, size_t to) {
 size_t kernels_packed_bytes(enum kernels_kind kind, enum limoe_dtype dtype, uint32_t out, uint32_t in) {
     if (kind == KERNELS_CPU)
         return kernels_cpu_packed_bytes(dtype, out, in);
-    return round_up(out, CUDA_OUT) * round_up(in, CUDA_IN) *
+    return round_up(out, KERNELS_CUDA_OUT) * round_up(in, KERNELS_CUDA_IN) *
            (dtype == LIMOE_BFLOAT16 ? sizeof(uint16_t) : sizeof(float));
 }

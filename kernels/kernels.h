@@ -224,6 +224,9 @@ size_t kernels_packed_bytes(enum kernels_kind kind, enum limoe_dtype dtype, uint
 
 /* ---- the CUDA backend: a module, limoe-cuda.so (base/module.h) */
 
+/* It pads a packed matrix's rows and columns to multiples of these. */
+enum { KERNELS_CUDA_OUT = 16, KERNELS_CUDA_IN = 8 };
+
 /* Modules of another version are refused: change it with anything above. */
 #define KERNELS_MODULE_VERSION 1u
 

@@ -7,6 +7,8 @@
  *
  * Rows in shared memory are 16 bytes longer than a head, so that eight of them meet in no bank.
  */
+#include <type_traits>
+
 #include "device.h"
 #include "launch.cuh"
 #include "number.cuh"
@@ -213,38 +215,35 @@ template <int D> cudaError_t prepare() {
                                 (int)shape<D>::BYTES);
 }
 
+/* f of the width, as a constant, if it is one of those that there are kernels for: 16 to 128, by 16. */
+template <int D = 16, typename F> bool with_width(uint32_t width, F f) {
+    if constexpr (D > 128) {
+        return false;
+    } else if (width == D) {
+        f(std::integral_constant<int, D>());
+        return true;
+    } else {
+        return with_width<D + 16>(width, f);
+    }
+}
+
 } // namespace
 
 bool attention_mma_takes(uint32_t head_width) {
-    return head_width % 16 == 0 && head_width >= 16 && head_width <= 128;
+    return with_width(head_width, [](auto) {});
 }
 
 cudaError_t attention_mma_prepare() {
-    cudaError_t error;
-    (void)((error = prepare<16>()) || (error = prepare<32>()) || (error = prepare<48>()) || (error = prepare<64>()) ||
-           (error = prepare<80>()) || (error = prepare<96>()) || (error = prepare<112>()) || (error = prepare<128>()));
+    cudaError_t error = cudaSuccess;
+    for (uint32_t width = 16; width <= 128 && !error; width += 16)
+        with_width(width, [&](auto d) { error = prepare<decltype(d)::value>(); });
     return error;
 }
 
 void attention_mma(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
                    uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm, void *out) {
     const struct kernels_qk_norm n = norm ? *norm : kernels_qk_norm{};
-    switch (width / heads) {
-    case 16:
-        return run<16>(stream, qkv, tile, tiles, width, heads, n, out);
-    case 32:
-        return run<32>(stream, qkv, tile, tiles, width, heads, n, out);
-    case 48:
-        return run<48>(stream, qkv, tile, tiles, width, heads, n, out);
-    case 64:
-        return run<64>(stream, qkv, tile, tiles, width, heads, n, out);
-    case 80:
-        return run<80>(stream, qkv, tile, tiles, width, heads, n, out);
-    case 96:
-        return run<96>(stream, qkv, tile, tiles, width, heads, n, out);
-    case 112:
-        return run<112>(stream, qkv, tile, tiles, width, heads, n, out);
-    case 128:
-        return run<128>(stream, qkv, tile, tiles, width, heads, n, out);
-    }
+    with_width(width / heads, [&](auto d) {
+        run<decltype(d)::value>(stream, qkv, tile, tiles, width, heads, n, out);
+    });
 }

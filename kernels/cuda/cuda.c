@@ -60,7 +60,6 @@ static void destroy(struct kernels *k) {
     cudaFree(self->plan_scratch);
     cudaFree(self->tile);
     cudaFree(self->start);
-    free(self->host_tile);
     staging_destroy(self);
     if (self->copies)
         cudaStreamDestroy(self->copies);
@@ -130,15 +129,8 @@ static bool open_device(struct cuda *self) {
 static enum limoe_status create(uint32_t device, enum limoe_dtype dtype, struct kernels **out,
                                 struct limoe_error *err) {
     struct cudaDeviceProp prop;
-    int count = 0;
     *out = NULL;
-    cudaError_t error = cudaGetDeviceCount(&count);
-    if (!error && device >= (uint32_t)count)
-        return limoe_fail(err, LIMOE_UNSUPPORTED,
-                          "device \"cuda:%u\": there %s, cuda:0 to cuda:%d are accepted", device,
-                          count == 1 ? "is 1 GPU" : "are fewer GPUs", count - 1);
-    if (!error)
-        error = cudaGetDeviceProperties(&prop, (int)device);
+    cudaError_t error = cudaGetDeviceProperties(&prop, (int)device);
     if (!error)
         error = cudaSetDevice((int)device);
     if (error)

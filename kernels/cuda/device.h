@@ -46,9 +46,8 @@ enum { GRAPHS = 24 };
 struct graph {
     struct kernels_shape shape;
     uint32_t sequences, tiles;
-    bool seen;
-    cudaGraphExec_t exec; /* NULL: seen once, not recorded yet */
-    uint64_t last;        /* when it was wanted last */
+    cudaGraphExec_t exec; /* NULL: wanted once, not recorded yet */
+    uint64_t last;        /* when it was wanted last; 0: this is none */
 };
 
 /* cuTensorMapEncodeTiled: found at run time, so that the driver's library is not needed to start. */
@@ -76,7 +75,6 @@ struct cuda {
     struct attention_tile *tile; /* [tiles] */
     uint32_t sequences, tiles;
     size_t start_room, tile_room;
-    struct attention_tile *host_tile; /* [tile_room] */
 
     uint32_t *plan_scratch; /* of plan_room elements: plan.cu */
     size_t plan_room;
@@ -131,7 +129,13 @@ const void *staging_send(struct cuda *self, size_t bytes);
 /* All operations that read the slot are queued. */
 void staging_done(struct cuda *self);
 
+/* The same for host memory that lies in one piece; bytes fit a slot. */
+const void *staging_put(struct cuda *self, const void *host, size_t bytes);
+
 void *cuda_alloc(struct kernels *k, size_t bytes);
+/* p, or in its place, contents lost, room for n elements and some more, *room of them. NULL, and *room 0:
+ * there is none. */
+void *cuda_grow(struct cuda *self, void *p, size_t *room, size_t n, size_t size);
 void cuda_release(struct kernels *k, void *p);
 void cuda_upload(struct kernels *k, void *to, const void *host, size_t bytes);
 void cuda_download(struct kernels *k, void *host, const void *from, size_t bytes);

@@ -10,14 +10,14 @@
 #include "device.h"
 
 static bool matches(const struct cuda *self, const struct graph *g, const struct kernels_shape *shape) {
-    return g->seen && g->sequences == self->sequences && g->tiles == self->tiles &&
+    return g->last && g->sequences == self->sequences && g->tiles == self->tiles &&
            memcmp(&g->shape, shape, sizeof *shape) == 0;
 }
 
 static void drop(struct graph *g) {
     if (g->exec)
         cudaGraphExecDestroy(g->exec);
-    *g = (struct graph){.seen = false};
+    *g = (struct graph){.last = 0};
 }
 
 void graphs_forget(struct cuda *self) {
@@ -32,7 +32,7 @@ static struct graph *find(struct cuda *self, const struct kernels_shape *shape) 
         struct graph *g = &self->graph[i];
         if (matches(self, g, shape))
             return g;
-        if (!g->seen || (oldest->seen && g->last < oldest->last))
+        if (g->last < oldest->last)
             oldest = g;
     }
     drop(oldest);
@@ -45,8 +45,7 @@ static struct graph *find(struct cuda *self, const struct kernels_shape *shape) 
 bool cuda_begin(struct kernels *k, const struct kernels_shape *shape) {
     struct cuda *self = (struct cuda *)k;
     struct graph *g = find(self, shape);
-    const bool again = g->seen;
-    g->seen = true;
+    const bool again = g->last;
     g->last = ++self->clock;
     if (g->exec)
         return cuda_check(self, "a recorded step", cudaGraphLaunch(g->exec, self->stream));

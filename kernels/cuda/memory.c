@@ -50,6 +50,14 @@ const void *staging_send(struct cuda *self, size_t bytes) {
     return sent ? s->device[i] : NULL;
 }
 
+const void *staging_put(struct cuda *self, const void *host, size_t bytes) {
+    unsigned char *pinned = staging_take(self);
+    if (!pinned)
+        return NULL;
+    memcpy(pinned, host, bytes);
+    return staging_send(self, bytes);
+}
+
 void staging_done(struct cuda *self) {
     struct staging *s = &self->staging;
     cuda_check(self, "an event", cudaEventRecord(s->used[s->slot], self->stream));
@@ -73,6 +81,19 @@ void cuda_release(struct kernels *k, void *p) {
     cuda_enter(self);
     graphs_forget(self);
     cuda_check(self, "freeing memory", cudaFree(p));
+}
+
+void *cuda_grow(struct cuda *self, void *p, size_t *room, size_t n, size_t size) {
+    if (n <= *room)
+        return p;
+    cuda_release(&self->base, p);
+    *room = n + n / 4 + 64;
+    p = cuda_alloc(&self->base, *room * size);
+    if (!p) {
+        *room = 0;
+        cuda_check(self, "memory for a step", cudaErrorMemoryAllocation);
+    }
+    return p;
 }
 
 void cuda_upload(struct kernels *k, void *to, const void *host, size_t bytes) {
@@ -103,8 +124,8 @@ void cuda_download(struct kernels *k, void *host, const void *from, size_t bytes
                         cudaMemcpyAsync(pinned, (const char *)from + at, piece, cudaMemcpyDeviceToHost,
                                         self->stream)) ||
             !cuda_check(self, "the queued operations", cudaStreamSynchronize(self->stream))) {
-            memset((char *)host + at, 0,
-                   bytes - at); /* sync() tells; nobody shall read what was there before */
+            /* sync() tells; nobody shall read what was there before. */
+            memset((char *)host + at, 0, bytes - at);
             return;
         }
         memcpy((char *)host + at, pinned, piece);

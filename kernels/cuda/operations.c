@@ -21,39 +21,24 @@ static size_t cut(const uint32_t *start, size_t n, struct attention_tile *tile) 
     return tiles;
 }
 
-static bool make_room(struct cuda *self, size_t starts, size_t tiles) {
-    struct kernels *k = &self->base;
-    if (starts > self->start_room) {
-        cuda_release(k, self->start);
-        self->start_room = starts + starts / 4 + 64;
-        self->start = cuda_alloc(k, self->start_room * sizeof *self->start);
-    }
-    if (tiles > self->tile_room) {
-        cuda_release(k, self->tile);
-        free(self->host_tile);
-        self->tile_room = tiles + tiles / 4 + 64;
-        self->tile = cuda_alloc(k, self->tile_room * sizeof *self->tile);
-        self->host_tile = malloc(self->tile_room * sizeof *self->host_tile);
-    }
-    if (self->start && self->tile && self->host_tile)
-        return true;
-    self->start_room = self->start ? self->start_room : 0;
-    self->tile_room = self->tile && self->host_tile ? self->tile_room : 0;
-    return cuda_check(self, "memory for a step's sequences", cudaErrorMemoryAllocation);
-}
-
 void cuda_sequences(struct kernels *k, const uint32_t *start, size_t n) {
     struct cuda *self = (struct cuda *)k;
     const size_t tiles = cut(start, n, NULL);
+    struct attention_tile *tile = malloc((tiles ? tiles : 1) * sizeof *tile);
     cuda_enter(self);
     self->sequences = self->tiles = 0;
-    if (!make_room(self, n + 1, tiles))
-        return;
-    cut(start, n, self->host_tile);
-    cuda_upload(k, self->start, start, (n + 1) * sizeof *start);
-    cuda_upload(k, self->tile, self->host_tile, tiles * sizeof *self->tile);
-    self->sequences = (uint32_t)n;
-    self->tiles = (uint32_t)tiles;
+    self->start = cuda_grow(self, self->start, &self->start_room, n + 1, sizeof *self->start);
+    self->tile = cuda_grow(self, self->tile, &self->tile_room, tiles, sizeof *self->tile);
+    if (!tile)
+        cuda_check(self, "memory for a step", cudaErrorMemoryAllocation);
+    if (tile && self->start && (self->tile || !tiles)) {
+        cut(start, n, tile);
+        cuda_upload(k, self->start, start, (n + 1) * sizeof *start);
+        cuda_upload(k, self->tile, tile, tiles * sizeof *tile);
+        self->sequences = (uint32_t)n;
+        self->tiles = (uint32_t)tiles;
+    }
+    free(tile);
 }
 
 /* ---- the input */
@@ -155,16 +140,10 @@ void cuda_plan(struct kernels *k, const int32_t *expert, size_t rows, uint32_t e
                struct kernels_plan plan) {
     struct cuda *self = (struct cuda *)k;
     const size_t assignments = rows * top_k, elements = plan_scratch_elements(assignments, experts);
-    if (elements > self->plan_room) {
-        cuda_release(k, self->plan_scratch);
-        self->plan_room = elements + elements / 4;
-        self->plan_scratch = cuda_alloc(k, self->plan_room * sizeof *self->plan_scratch);
-        if (!self->plan_scratch) {
-            self->plan_room = 0;
-            cuda_check(self, "memory for a dispatch plan", cudaErrorMemoryAllocation);
-            return;
-        }
-    }
+    self->plan_scratch =
+        cuda_grow(self, self->plan_scratch, &self->plan_room, elements, sizeof *self->plan_scratch);
+    if (!self->plan_scratch)
+        return;
     plan_run(self->stream, expert, assignments, experts, top_k, plan, self->plan_scratch);
     cuda_launched(self, "the dispatch plan");
 }

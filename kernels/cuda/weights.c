@@ -4,7 +4,6 @@
  * weights and its user is waiting.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "device.h"
 #include "error.h"
@@ -27,11 +26,7 @@ static bool send_rows(struct cuda *self, struct kernels_tensor t, const struct k
                  most = STAGING_BYTES / row_bytes;
     for (size_t first = 0; first < rows; first += most) {
         const size_t piece = rows - first < most ? rows - first : most;
-        unsigned char *pinned = staging_take(self);
-        if (!pinned)
-            return false;
-        memcpy(pinned, (const char *)t.host + first * row_bytes, piece * row_bytes);
-        const void *from = staging_send(self, piece * row_bytes);
+        const void *from = staging_put(self, (const char *)t.host + first * row_bytes, piece * row_bytes);
         if (!from)
             return false;
         convert_rows(self->stream, from, t.storage, self->bf16, first, piece, m);
@@ -48,7 +43,7 @@ enum limoe_status cuda_pack(struct kernels *k, struct kernels_tensor weight, str
     struct cuda *self = (struct cuda *)k;
     size_t bytes;
     *packed = NULL;
-    if (!groups || !out || !in || out > UINT32_MAX - 16 || in > STAGING_BYTES / sizeof(float))
+    if (!groups || !out || !in || out > UINT32_MAX - KERNELS_CUDA_OUT || in > STAGING_BYTES / sizeof(float))
         return limoe_fail(err, LIMOE_INVALID, "a weight of shape [%u, %u, %u] cannot be packed", groups, out,
                           in);
     /* A tensor map has an alignment of its own, which the driver insists on. */
@@ -59,8 +54,8 @@ enum limoe_status cuda_pack(struct kernels *k, struct kernels_tensor weight, str
                                  .groups = groups,
                                  .out = out,
                                  .in = in,
-                                 .padded = round_up(out, 16),
-                                 .pitch = round_up(in, 8)};
+                                 .padded = round_up(out, KERNELS_CUDA_OUT),
+                                 .pitch = round_up(in, KERNELS_CUDA_IN)};
     if (__builtin_mul_overflow((size_t)m->padded * m->pitch, (size_t)groups * k->act_size, &bytes))
         goto no_memory;
     m->weight = cuda_alloc(k, bytes);
@@ -101,13 +96,9 @@ float *cuda_upload_vector(struct kernels *k, struct kernels_tensor t, size_t n) 
     float *v = cuda_alloc(k, n * sizeof *v);
     for (size_t first = 0; v && first < n; first += most) {
         const size_t piece = n - first < most ? n - first : most;
-        unsigned char *pinned = staging_take(self);
-        if (!pinned)
-            break; /* sync() tells */
-        memcpy(pinned, (const char *)t.host + first * size, piece * size);
-        const void *from = staging_send(self, piece * size);
+        const void *from = staging_put(self, (const char *)t.host + first * size, piece * size);
         if (!from)
-            break;
+            break; /* sync() tells */
         convert_floats(self->stream, from, t.storage, piece, v + first);
         cuda_launched(self, "converting a vector");
         staging_done(self);

@@ -79,11 +79,6 @@ PTX void mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2]) {
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-/* Waits for the other threads of this one's group: `threads` of them, a multiple of 32; id 1 to 15. */
-PTX void named_barrier(int id, int threads) {
-    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-
 #ifdef LIMOE_HOPPER
 
 /* ---- Hopper: barriers in shared memory that count threads and bytes */

@@ -21,9 +21,11 @@ static enum limoe_status create(uint32_t device, enum limoe_dtype dtype, struct 
     if (dtype == LIMOE_DTYPE_AUTO)
         return limoe_fail(err, LIMOE_INTERNAL, "the dtype was left open");
     enum limoe_status status = kernels_reference_create(dtype, out, err);
-    if (!status)
-        (*out)->name = name[device % 2];
-    return status;
+    if (status)
+        return status;
+    (*out)->name = name[device % 2];
+    (*out)->kind = KERNELS_CUDA;
+    return LIMOE_OK;
 }
 
 extern const struct kernels_module limoe_kernels_module;
