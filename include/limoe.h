@@ -142,6 +142,13 @@ struct limoe_image_settings limoe_processor_image_settings(const struct limoe_pr
 enum limoe_status limoe_process_image_by(const struct limoe_image_settings *settings, const uint8_t *bytes,
                                          size_t size, uint8_t *pixels, struct limoe_error *err);
 
+/* A picture's size as its header has it (before EXIF turns it), for every format that limoe_process_image
+ * reads: no memory is allocated, and work is bounded by a few thousand steps whatever the bytes say. False:
+ * the header is missing, cut short or too long to tell. It is at least the size of what is decoded later;
+ * where a file announces several pictures it is that of the largest. Nothing else is checked: neither that
+ * the file is whole nor that its size keeps any limit. */
+bool limoe_image_measure(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height);
+
 /* Tokenises one UTF-8 text of `size` bytes (need not be NUL-terminated). Writes at most text_length ids to
  * tokens[] and their number, EOS (and with "pad": "attend" the padding) included, to *length. Invalid UTF-8
  * and NUL bytes are refused. */

@@ -36,6 +36,21 @@ typedef enum limoe_status image_reader(const struct input *input, struct image *
 image_reader image_read_jpeg, image_read_png, image_read_webp, image_read_gif, image_read_bmp, image_read_pnm,
     image_read_tga, image_read_psd;
 
+/* Reads a picture's size off its header: what image_measure says of one format. The bytes begin with the
+ * format's signature and may end anywhere. */
+typedef bool image_measurer(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height);
+image_measurer image_measure_jpeg, image_measure_png, image_measure_webp, image_measure_gif,
+    image_measure_bmp, image_measure_pnm, image_measure_tga, image_measure_psd;
+
+struct image_format {
+    const char *name;
+    image_reader *read;      /* NULL: known, so that the message can name it, but not read */
+    image_measurer *measure; /* NULL where read is */
+};
+
+/* The format of the bytes by their beginning; NULL: none that is known. */
+const struct image_format *image_find_format(const uint8_t *bytes, size_t size);
+
 /* TGA has no signature; this is as close as its header comes to one. */
 bool image_looks_like_tga(const uint8_t *bytes, size_t size);
 
