@@ -15,6 +15,9 @@
  * over all coefficients. Encoders use about ten. */
 #define MAX_SCANS 64
 
+/* As much as the other formats take for a pixel at most. */
+#define MOST_BYTES_PER_PIXEL 8u
+
 struct job {
     struct jpeg_decompress_struct jpeg;
     struct jpeg_error_mgr errors;
@@ -75,6 +78,48 @@ static unsigned read_orientation(const struct jpeg_decompress_struct *jpeg) {
     return 1;
 }
 
+/* Bytes of the coefficients that are held until the last scan is read; 0: there is one scan, and they are
+ * not.
+ */
+static uint64_t coefficient_bytes(struct jpeg_decompress_struct *jpeg) {
+    uint64_t blocks = 0;
+    for (int i = 0; i < jpeg->num_components; i++) {
+        const jpeg_component_info *component = &jpeg->comp_info[i];
+        blocks += (uint64_t)component->width_in_blocks * component->height_in_blocks;
+    }
+    return jpeg_has_multiple_scans(jpeg) ? blocks * DCTSIZE2 * sizeof(JCOEF) : 0;
+}
+
+/* Has libjpeg decode a picture above the limit at the largest of 1/2, 1/4 and 1/8 that keeps it, which costs
+ * a fraction of its pixels' time and memory. What one picture may hold is MOST_BYTES_PER_PIXEL for each pixel
+ * of the limit: a picture in many scans may have to be made smaller for that, too. */
+static enum limoe_status fit(struct job *job) {
+    struct jpeg_decompress_struct *jpeg = &job->jpeg;
+    struct input wide = *job->input;
+    const uint64_t most = wide.max_pixels;
+    wide.max_pixels = most > UINT64_MAX / LIMOE_JPEG_FACTOR ? UINT64_MAX : most * LIMOE_JPEG_FACTOR;
+    enum limoe_status status = image_check("JPEG", &wide, jpeg->image_width, jpeg->image_height, job->err);
+    if (status != LIMOE_OK) {
+        return status;
+    }
+    const uint64_t held = coefficient_bytes(jpeg);
+    for (unsigned eighths = 8; eighths > 0; eighths /= 2) {
+        jpeg->scale_num = eighths;
+        jpeg->scale_denom = 8;
+        jpeg_calc_output_dimensions(jpeg);
+        const uint64_t pixels = (uint64_t)jpeg->output_width * jpeg->output_height;
+        if (pixels <= most && (held == 0 || (held + 3 * pixels) / MOST_BYTES_PER_PIXEL <= most)) {
+            return LIMOE_OK;
+        }
+    }
+    return limoe_fail(
+        job->err, LIMOE_TOO_LARGE,
+        "JPEG: %u x %u pixels in several scans, which take %llu bytes to collect; at most %llu are "
+        "accepted",
+        jpeg->image_width, jpeg->image_height, (unsigned long long)held,
+        (unsigned long long)most * MOST_BYTES_PER_PIXEL);
+}
+
 static enum limoe_status decode(struct job *job, struct image *out, unsigned *orientation) {
     struct jpeg_decompress_struct *jpeg = &job->jpeg;
     jpeg_mem_src(jpeg, job->input->bytes, (unsigned long)job->input->size);
@@ -94,8 +139,11 @@ static enum limoe_status decode(struct job *job, struct image *out, unsigned *or
                           jpeg->num_components);
     }
     *orientation = read_orientation(jpeg);
-    enum limoe_status status =
-        image_allocate("JPEG", job->input, jpeg->image_width, jpeg->image_height, 3, out, job->err);
+    enum limoe_status status = fit(job);
+    if (status == LIMOE_OK) {
+        status =
+            image_allocate("JPEG", job->input, jpeg->output_width, jpeg->output_height, 3, out, job->err);
+    }
     if (status != LIMOE_OK) {
         return status;
     }

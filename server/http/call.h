@@ -76,11 +76,12 @@ struct call {
     } request;
     const struct classifier *classifier; /* with a reference; NULL: none is used */
     const struct request_item *inputs;   /* [n] */
-    size_t n, prepared;
-    float *embeddings;        /* [n, embed]: row i for inputs[i], computed or found in the cache */
-    struct limoe_item *items; /* [job.n]: the inputs that the cache does not have */
-    size_t *input_of;         /* [job.n]: which */
-    size_t scratch;           /* bytes that writing the answer will take besides, where they matter */
+    size_t n, pictures;                  /* pictures: of the n */
+    size_t prepared;                     /* inputs looked at: for texts, then again for pictures */
+    float *embeddings;                   /* [n, embed]: row i for inputs[i], computed or found in the cache */
+    struct limoe_item *items;            /* [job.n]: the inputs that the cache does not have */
+    size_t *input_of;                    /* [job.n]: which */
+    size_t scratch; /* bytes that writing the answer will take besides, where they matter */
     struct usage usage;
     struct job job;
     atomic_bool gone; /* the client has hung up: what waits need not be computed */

@@ -19,19 +19,22 @@ struct serve_options {
     struct launch_options launch; /* of an engine of several ranks */
     struct limoe_image_limits image;
     size_t max_body_bytes;
-    struct queue_load queue; /* limits */
+    struct queue_load queue;     /* limits */
+    uint64_t max_request_pixels; /* of all pictures of one request */
     uint64_t step_tokens;
     unsigned batch_delay_ms; /* how long a step that is not full waits for more; 0: not at all */
     unsigned http_threads, workers;
     unsigned connections, connections_per_address; /* the second 0: no limit of its own */
-    unsigned idle_seconds;    /* after which a connection that has sent no complete request head is closed */
-    unsigned receive_seconds; /* for a request's body */
-    unsigned drain_seconds;   /* after which a stopping server gives up what is in flight */
-    unsigned step_seconds;    /* after which an engine that has not answered a step is replaced */
-    unsigned decode_seconds;  /* after which a decoder that has not answered is replaced */
-    uint64_t engine_bytes;    /* resident memory past which an engine is replaced; 0: no limit */
-    uint64_t cache_bytes;     /* of text embeddings; 0: no cache */
-    const char *state_dir;    /* where classifiers are kept */
+    unsigned idle_seconds;     /* after which a connection that has sent no complete request head is closed */
+    unsigned receive_seconds;  /* for a request's body */
+    unsigned drain_seconds;    /* after which a stopping server gives up what is in flight */
+    unsigned step_seconds;     /* after which an engine that has not answered a step is replaced */
+    unsigned decode_seconds;   /* of processor time that one picture may take */
+    uint64_t decoder_pictures; /* after which a decoder is replaced; 0: never */
+    bool unconfined_decoders;  /* where the system has no sandbox for them */
+    uint64_t engine_bytes;     /* resident memory past which an engine is replaced; 0: no limit */
+    uint64_t cache_bytes;      /* of text embeddings; 0: no cache */
+    const char *state_dir;     /* where classifiers are kept */
     const char *api_keys, *admin_keys;     /* files, a key a line; NULL: no keys */
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
     const char *cors_origin;               /* NULL: no cross-origin answers */

@@ -43,7 +43,7 @@
 #define SANITIZED 0
 #endif
 
-enum { PROCESSES = 2, MOST_PIXELS = 256 * 256 * 3, MOST_BYTES = 1 << 20 };
+enum { WORKING = 2, PROCESSES = WORKING + DECODERS_SPARE, MOST_PIXELS = 256 * 256 * 3, MOST_BYTES = 1 << 20 };
 
 /* ---- a decoder that misbehaves */
 
@@ -110,6 +110,10 @@ static int fake_decoder(const char *how) {
 
 /* ---- the pool under test */
 
+/* Options that most tests leave as they are. */
+static uint64_t the_pictures = 0;
+static bool the_unconfined = true; /* fakes have no sandbox, and say so */
+
 struct fixture {
     struct limoe_processor *processor;
     struct metrics *metrics;
@@ -126,7 +130,18 @@ static enum limoe_status start(struct fixture *f, const struct limoe_image_limit
     assert_int_equal(limoe_processor_open(MODEL, limits, &f->processor, err), LIMOE_OK);
     f->metrics = metrics_new(routes, 1);
     f->log = log_new(f->log_fd, LOG_TEXT, LOG_DEBUG);
-    const struct decoders_options options = {f->processor, PROCESSES, seconds, f->metrics, f->log};
+    static const char *const keep[] = {"TEST_*", NULL};
+    const struct decoders_options options = {
+        .processor = f->processor,
+        .processes = WORKING,
+        .seconds = seconds,
+        .wall_seconds = seconds,
+        .pictures = the_pictures,
+        .unconfined = the_unconfined,
+        .keep = keep,
+        .metrics = f->metrics,
+        .log = f->log,
+    };
     return decoders_start(&options, &f->decoders, err);
 }
 
@@ -173,6 +188,13 @@ static size_t pixels_size(const struct fixture *f) {
     return side * side * 3;
 }
 
+/* As limoe_process_image. */
+static enum limoe_status decode(const struct fixture *f, const void *bytes, size_t size, uint8_t *pixels,
+                                struct limoe_error *err) {
+    const struct decoders_picture picture = {.bytes = bytes, .size = size};
+    return decoders_decode(f->decoders, &picture, pixels, err);
+}
+
 static void sleep_ms(long ms) {
     nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
@@ -205,7 +227,7 @@ static void compare(const struct fixture *f, const char *name, const uint8_t *by
     static uint8_t wanted[MOST_PIXELS], found[MOST_PIXELS];
     struct limoe_error expected = {0}, err = {0};
     const enum limoe_status status = limoe_process_image(f->processor, bytes, size, wanted, &expected);
-    assert_int_equal(decoders_decode(f->decoders, bytes, size, found, &err), status);
+    assert_int_equal(decode(f, bytes, size, found, &err), status);
     if (strcmp(err.message, expected.message) != 0)
         fail_msg("%s: \"%s\" in the decoder, \"%s\" here", name, err.message, expected.message);
     if (status == LIMOE_OK && memcmp(wanted, found, pixels_size(f)) != 0)
@@ -266,7 +288,7 @@ static void expect(const char *how, enum limoe_status status, const char *messag
     uint8_t pixels[MOST_PIXELS];
     setenv("TEST_DECODER", how, 1);
     start_well(&f, NULL, 2);
-    const enum limoe_status found = decoders_decode(f.decoders, (const uint8_t *)"P6", 2, pixels, &err);
+    const enum limoe_status found = decode(&f, "P6", 2, pixels, &err);
     if (found != status || !strstr(err.message, message))
         fail_msg("%s: status %d, \"%s\"", how, (int)found, err.message);
     assert_int_equal(restarts(&f), lost);
@@ -341,11 +363,11 @@ static void test_no_decoder_at_all(void **state) {
     setenv("TEST_DECODER", "stillborn", 1);
     for (int i = 0; i < PROCESSES; i++)
         kill(pids[i], SIGKILL);
-    assert_int_equal(decoders_decode(f.decoders, (const uint8_t *)"P6", 2, pixels, &err), LIMOE_INTERNAL);
+    assert_int_equal(decode(&f, "P6", 2, pixels, &err), LIMOE_INTERNAL);
     if (!strstr(err.message, "no picture decoder") || !strstr(err.message, "status 7"))
         fail_msg("%s", err.message);
     unsetenv("TEST_DECODER");
-    assert_int_not_equal(decoders_decode(f.decoders, (const uint8_t *)"P6", 2, pixels, &err), LIMOE_OK);
+    assert_int_not_equal(decode(&f, "P6", 2, pixels, &err), LIMOE_OK);
     stop(&f);
 }
 
@@ -377,7 +399,7 @@ static void *decode_many(void *argument) {
     const char *failure = NULL;
     for (int i = 0; i < 200 && !failure; i++) {
         memset(pixels, 0xAA, load->pixels_size);
-        if (decoders_decode(load->f->decoders, load->bytes, load->size, pixels, &err) != LIMOE_OK)
+        if (decode(load->f, load->bytes, load->size, pixels, &err) != LIMOE_OK)
             failure = strdup(err.message);
         else if (memcmp(pixels, load->wanted, load->pixels_size) != 0)
             failure = strdup("other pixels");
@@ -461,7 +483,7 @@ static void test_memory_of_a_large_picture_goes_back(void **state) {
     memcpy(bytes, head, sizeof head - 1);
     start_well(&f, NULL, 60);
     await_processes(&f, 0, pids);
-    assert_int_equal(decoders_decode(f.decoders, bytes, size, pixels, NULL), LIMOE_OK);
+    assert_int_equal(decode(&f, bytes, size, pixels, NULL), LIMOE_OK);
     for (int i = 0; i < PROCESSES; i++) {
         struct process_usage usage;
         assert_true(usage_read(pids[i], &usage));
