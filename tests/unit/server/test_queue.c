@@ -57,28 +57,47 @@ static bool woken(struct queue *queue) {
     return poll(&event, 1, 0) == 1;
 }
 
-static const struct queue_load wide = {1000000, 1000000, 1000000};
+static const struct queue_load wide = {1000000, 1000000, 1000000, 1000000};
 
 static void test_admission_stops_at_each_limit(void **state) {
     (void)state;
-    const struct queue_load limits[] = {{10, 1000, 1000}, {1000, 10, 1000}, {1000, 1000, 10}};
-    const struct queue_load nine[] = {{9, 1, 1}, {1, 9, 1}, {1, 1, 9}};
-    const struct queue_load hundred[] = {{100, 1, 1}, {1, 100, 1}, {1, 1, 100}};
-    const struct queue_load one = {1, 1, 1}, none = {0, 0, 0};
-    for (size_t i = 0; i < 3; i++) {
+    const struct queue_load limits[] = {
+        {10, 1000, 1000, 1000}, {1000, 10, 1000, 1000}, {1000, 1000, 10, 1000}, {1000, 1000, 1000, 10}};
+    const struct queue_load nine[] = {{9, 1, 1, 1}, {1, 9, 1, 1}, {1, 1, 9, 1}, {1, 1, 1, 9}};
+    const struct queue_load hundred[] = {{100, 1, 1, 1}, {1, 100, 1, 1}, {1, 1, 100, 1}, {1, 1, 1, 100}};
+    const struct queue_load one = {1, 1, 1, 1}, none = {0};
+    for (size_t i = 0; i < 4; i++) {
         struct queue *queue = queue_new(&limits[i]);
         assert_true(queue_admit(queue, &nine[i], &none));
         assert_true(
             queue_admit(queue, &hundred[i], &none)); /* the one that crosses the limit comes in whole */
         assert_false(queue_admit(queue, &one, &none));
         struct queue_load depth = queue_depth(queue);
-        assert_int_equal(depth.items + depth.tokens + depth.bytes, 9 + 100 + 2 + 2);
+        assert_int_equal(depth.items + depth.tokens + depth.bytes + depth.pixels, 9 + 100 + 2 + 2 + 2);
         assert_true(queue_admit(queue, &one, &hundred[i])); /* nor does it stand in its own way */
         queue_release(queue, &one);
         queue_release(queue, &hundred[i]);
         assert_true(queue_admit(queue, &one, &none));
         queue_free(queue);
     }
+}
+
+/* A queue full of pixels is no reason to refuse a text, and says when it will be less full. */
+static void test_pixels_stop_pictures_alone(void **state) {
+    (void)state;
+    const struct queue_load limits = {1000, 1000, 1000, 1000}, none = {0};
+    const struct queue_load picture = {.items = 1, .tokens = 1, .bytes = 1, .pixels = 1000};
+    const struct queue_load text = {.items = 1, .tokens = 1, .bytes = 1};
+    struct queue *queue = queue_new(&limits);
+    assert_true(queue_admit(queue, &picture, &none));
+    assert_false(queue_admit(queue, &picture, &none));
+    assert_true(queue_admit(queue, &text, &none));
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    queue_decoded(queue, 10); /* 10 pixels in 50 ms or more: 990 take at least 4.95 s */
+    assert_in_range(queue_drain_seconds(queue), 5, 3600);
+    assert_false(queue_depth(queue).pixels != 990);
+    assert_true(queue_admit(queue, &picture, &none));
+    queue_free(queue);
 }
 
 static void test_a_long_job_does_not_starve_a_short_one(void **state) {
@@ -591,6 +610,7 @@ static void test_drain_time_follows_the_measured_pace(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_admission_stops_at_each_limit),
+        cmocka_unit_test(test_pixels_stop_pictures_alone),
         cmocka_unit_test(test_a_long_job_does_not_starve_a_short_one),
         cmocka_unit_test(test_two_long_jobs_share_steps_equally),
         cmocka_unit_test(test_items_come_in_order_and_once),
