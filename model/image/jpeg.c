@@ -15,8 +15,8 @@
  * over all coefficients. Encoders use about ten. */
 #define MAX_SCANS 64
 
-/* As much as the other formats take for a pixel at most. */
-#define MOST_BYTES_PER_PIXEL 8u
+/* Less than the other formats take for a pixel at most: the coefficients cost time, too. */
+#define MOST_BYTES_PER_PIXEL 7u
 
 struct job {
     struct jpeg_decompress_struct jpeg;
