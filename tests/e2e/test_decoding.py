@@ -434,5 +434,5 @@ def test_w16_a_client_that_leaves_stops_its_prompts(start):
     connection.close()
     time.sleep(0.5)
     before = seconds(server.process.pid)
-    time.sleep(1)
-    assert seconds(server.process.pid) - before < 0.5
+    time.sleep(5)
+    assert seconds(server.process.pid) - before < 0.8  # of some ten that are left to do
