@@ -108,7 +108,7 @@ static bool read_top_k(struct text text, size_t *top_k, struct api_error *error)
 }
 
 /* Everything but the pictures. */
-static bool read_fields(const struct limoe_info *model, struct form form, struct arena *arena,
+static bool read_fields(const struct request_model *model, struct form form, struct arena *arena,
                         struct classify_request *out, struct api_error *error) {
     const struct request_list labels = request_labels(out), templates = request_templates(out);
     const struct request_field *name, *classifier, *top_k;
@@ -168,8 +168,9 @@ static bool read_image_parts(struct form form, struct arena *arena, struct class
     return true;
 }
 
-bool request_classify_multipart(const struct limoe_info *model, const struct request_field *parts, size_t n,
-                                struct arena *arena, struct classify_request *out, struct api_error *error) {
+bool request_classify_multipart(const struct request_model *model, const struct request_field *parts,
+                                size_t n, struct arena *arena, struct classify_request *out,
+                                struct api_error *error) {
     static const char *const known[] = {"image", "labels", "templates", "top_k", "classifier", "model", NULL};
     const struct form form = {.fields = parts, .n = n};
     *out = (struct classify_request){0};
@@ -177,7 +178,7 @@ bool request_classify_multipart(const struct limoe_info *model, const struct req
            read_image_parts(form, arena, out, error);
 }
 
-bool request_classify_raw(const struct limoe_info *model, const uint8_t *body, size_t size,
+bool request_classify_raw(const struct request_model *model, const uint8_t *body, size_t size,
                           const struct request_field *args, size_t n, struct arena *arena,
                           struct classify_request *out, struct api_error *error) {
     static const char *const known[] = {"labels", "templates", "top_k", "classifier", "model", NULL};

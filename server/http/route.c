@@ -1,10 +1,14 @@
 /* route.c - the table of routes. Read-only, any thread. */
 #include "http/route.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "codec/request.h"
+#include "codec/suggest.h"
+
+#define VERSION "/v1"
 
 #define JSON      (1u << REQUEST_BODY_JSON)
 #define MULTIPART (1u << REQUEST_BODY_MULTIPART)
@@ -35,6 +39,7 @@ static const struct route routes[] = {
      .accepted = "application/json, multipart/form-data and image/*"},
     {.series = ROUTE_EMBEDDINGS,
      .path = "/v1/embeddings",
+     .bare = true,
      .method = "POST",
      .parse = route_embeddings_parse,
      .answer = route_embeddings_answer,
@@ -73,13 +78,18 @@ static const struct route routes[] = {
      .method = "DELETE",
      .parse = route_classifier_delete_parse,
      .answer = route_classifier_delete_answer},
-    {.series = ROUTE_MODELS, .path = "/v1/models", .method = "GET", .get = route_models},
+    {.series = ROUTE_MODELS, .path = "/v1/models", .bare = true, .method = "GET", .get = route_models},
     {.series = ROUTE_RELOAD,
      .path = "/v1/models/reload",
      .method = "POST",
      .begin = route_reload,
      .admin = true},
-    {.series = ROUTE_MODEL, .path = "/v1/models/", .below = true, .method = "GET", .get = route_model},
+    {.series = ROUTE_MODEL,
+     .path = "/v1/models/",
+     .bare = true,
+     .below = true,
+     .method = "GET",
+     .get = route_model},
     {.series = ROUTE_HEALTH, .path = "/health", .method = "GET", .get = route_health, .open = true},
     {.series = ROUTE_METRICS, .path = "/metrics", .method = "GET", .get = route_metrics, .open = true},
     {.series = ROUTE_UNKNOWN, .path = NULL, .method = "GET"},
@@ -122,7 +132,38 @@ char *route_methods(const struct route *route, char *out, size_t size) {
     return out;
 }
 
-void route_list(struct buffer *out) {
-    for (size_t i = 0; routes[i].path; i++)
-        buffer_print(out, "%s%s %s", i ? ", " : "", routes[i].method, route_series_names[routes[i].series]);
+const struct route *route_nearest(const char *path) {
+    const struct route *best = routes;
+    size_t least = SIZE_MAX;
+    for (const struct route *route = routes; route->path; route++) {
+        const size_t distance = suggest_distance(path, route_series_names[route->series]);
+        if (distance < least) {
+            least = distance;
+            best = route;
+        }
+    }
+    return best;
+}
+
+/* The first decides here, too: "/v1/models/reload" is not below "/v1/models/". */
+static bool stands_bare(const char *path) {
+    const struct route *route = routes;
+    while (route->path && !answers_path(route, path))
+        route++;
+    return route->bare;
+}
+
+char *route_path(const char *url, struct arena *arena) {
+    char *whole = arena_alloc(arena, strlen(VERSION) + strlen(url) + 1);
+    if (!whole)
+        return NULL;
+    memcpy(whole, VERSION, strlen(VERSION));
+    char *path = whole + strlen(VERSION), *end = path;
+    for (const char *c = url; *c; c++)
+        if (*c != '/' || end == path || end[-1] != '/')
+            *end++ = *c;
+    if (end > path + 1 && end[-1] == '/')
+        end--;
+    *end = '\0';
+    return stands_bare(whole) ? whole : path;
 }
