@@ -112,10 +112,16 @@ bool route_takes(const struct route *route, const char *method) {
            (strcmp(route->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
 }
 
+/* What answers the path, by whatever method; the last entry where nothing does. */
+static const struct route *first_at(const char *path) {
+    const struct route *route = routes;
+    while (route->path && !answers_path(route, path))
+        route++;
+    return route;
+}
+
 const struct route *route_find(const char *path, const char *method) {
-    const struct route *first = routes;
-    while (first->path && !answers_path(first, path))
-        first++;
+    const struct route *first = first_at(path);
     for (const struct route *route = first; route->path; route++)
         if (same_paths(route, first) && route_takes(route, method))
             return route;
@@ -145,25 +151,24 @@ const struct route *route_nearest(const char *path) {
     return best;
 }
 
-/* The first decides here, too: "/v1/models/reload" is not below "/v1/models/". */
-static bool stands_bare(const char *path) {
-    const struct route *route = routes;
-    while (route->path && !answers_path(route, path))
-        route++;
-    return route->bare;
-}
-
 char *route_path(const char *url, struct arena *arena) {
-    char *whole = arena_alloc(arena, strlen(VERSION) + strlen(url) + 1);
+    const size_t version = strlen(VERSION);
+    char *whole = arena_alloc(arena, version + strlen(url) + 1);
     if (!whole)
         return NULL;
-    memcpy(whole, VERSION, strlen(VERSION));
-    char *path = whole + strlen(VERSION), *end = path;
+    memcpy(whole, VERSION, version);
+    char *path = whole + version, *end = path;
     for (const char *c = url; *c; c++)
         if (*c != '/' || end == path || end[-1] != '/')
             *end++ = *c;
     if (end > path + 1 && end[-1] == '/')
         end--;
     *end = '\0';
-    return stands_bare(whole) ? whole : path;
+    if (first_at(whole)->bare)
+        return whole;
+    /* A proxy may keep these from others by their path, to the letter. */
+    const struct route *found = first_at(path);
+    if (found->open || found->admin)
+        memcpy(path, url, strlen(url) + 1);
+    return path;
 }

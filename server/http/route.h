@@ -54,7 +54,8 @@ struct route {
 };
 
 /* The path as the table has it: repeated slashes are one, one at the end is none, and "/v1" stands before
- * what may be asked without it. In the arena; NULL: no memory. */
+ * what may be asked without it. Routes that need no key, or an administrator's, stand at their own path
+ * alone. In the arena; NULL: no memory. */
 char *route_path(const char *url, struct arena *arena);
 /* The route for this method, or the first with this path if it has another; never NULL. */
 const struct route *route_find(const char *path, const char *method);

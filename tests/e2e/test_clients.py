@@ -98,6 +98,14 @@ def test_f4_nothing_is_no_text_and_a_blank_label_no_label(client):
                  "empty_labels", "labels[1] is nothing but white space")
 
 
+def test_f4_the_command_line_embeds_white_space_too(client):
+    done = subprocess.run([BUILD / "limoe", "embed", "--json", "--text", " ", "--text", "\u3000"], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 0, done.stderr
+    rows = [item["embedding"] for item in json.loads(done.stdout)["data"]]
+    assert rows[0] == rows[1] == vectors(client, " ")[0]
+
+
 # ---- F12, F13: pictures in strings
 
 
@@ -330,13 +338,19 @@ def test_f22_one_model_by_any_slash(client):
 
 
 def test_f22_the_other_routes_take_a_slash_too(client):
-    assert client.get("/health/").status_code == client.get("/metrics/").status_code == 200
     assert client.get("/v1/classifiers/").json()["object"] == "list"
     assert_error(client.get("/v1/classifiers/nobody/"), 404, "classifier_not_found")
     assert client.post("/v1/routing/", json={"input": "a"}).status_code == 200
-    # The others, and what administers, are at their own path alone.
-    for path in ["/models/reload", "/classify", "/routing", "/classifiers"]:
+    for path in ["/classify", "/routing", "/classifiers"]:
         assert_error(client.post(path), 404, "unknown_path")
+
+
+@pytest.mark.parametrize("path", ["/health/", "//health", "/metrics/", "/v1/health", "/models/reload", "/v1//models/reload",
+                                  "/v1/models/reload/"])
+def test_f22_what_a_proxy_may_guard_is_at_its_own_path_alone(server, path):
+    with server.connect() as connection:
+        connection.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n" % path.encode())
+        assert connection.recv(65536).split(b" ", 2)[1] in (b"404", b"405")
 
 
 @pytest.mark.parametrize("path, nearest", [
@@ -352,10 +366,10 @@ def test_f22_an_unknown_path_names_the_nearest_alone(client, path, nearest):
 def test_f22_the_metrics_know_the_routes_by_one_name(start):
     server = start()
     with server.client() as client:
-        for path in ["/models", "/v1/models/", "//models", "/odd", "/other"]:
+        for path in ["/models", "/v1/models/", "/v1//models", "/odd", "/other"]:
             client.get(path)
         routes = set(re.findall(r'route="([^"]*)"', client.get("/metrics").text))
-    assert "/models" not in routes and "/odd" not in routes and "//models" not in routes
+    assert "/models" not in routes and "/odd" not in routes and "/v1/models/" not in routes
     assert server.metric('limoe_requests_total{route="/v1/models",code="200"}') == 3
 
 
