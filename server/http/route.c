@@ -152,12 +152,10 @@ const struct route *route_nearest(const char *path) {
 }
 
 char *route_path(const char *url, struct arena *arena) {
-    const size_t version = strlen(VERSION);
-    char *whole = arena_alloc(arena, version + strlen(url) + 1);
+    char *whole = arena_print(arena, VERSION "%s", url);
     if (!whole)
         return NULL;
-    memcpy(whole, VERSION, version);
-    char *path = whole + version, *end = path;
+    char *path = whole + strlen(VERSION), *end = path;
     for (const char *c = url; *c; c++)
         if (*c != '/' || end == path || end[-1] != '/')
             *end++ = *c;
@@ -168,7 +166,5 @@ char *route_path(const char *url, struct arena *arena) {
         return whole;
     /* A proxy may keep these from others by their path, to the letter. */
     const struct route *found = first_at(path);
-    if (found->open || found->admin)
-        memcpy(path, url, strlen(url) + 1);
-    return path;
+    return found->open || found->admin ? arena_copy(arena, url, strlen(url)) : path;
 }
