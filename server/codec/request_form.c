@@ -34,6 +34,9 @@ static size_t find(struct form form, const char *name, const struct request_fiel
 /* What the JSON reader does for its strings. */
 static bool check_text(struct text text, const char *param, struct api_error *error) {
     const size_t at = text_check(text.data, text.size);
+    if (at < text.size && !text.data[at])
+        return api_fail(error, 400, "invalid_utf8", param, "%s has a NUL byte at %zu, which no text may have",
+                        param, at);
     if (at < text.size)
         return api_fail(error, 400, "invalid_utf8", param, "%s is not UTF-8 text: byte 0x%02x at %zu", param,
                         (unsigned char)text.data[at], at);

@@ -406,7 +406,7 @@ def test_w15_a_nul_in_a_classifiers_name_is_refused(client):
         body = b'{"image":"%s","classifier":"cut\\u0000evil"}' % b64(picture()).encode()
         assert client.post("/v1/classify", content=body, headers=JSON).status_code == 400
         form = client.post("/v1/classify", files={"image": picture()}, data={"classifier": "cut\0evil"})
-        assert_error(form, 400, "invalid_utf8", "classifier")
+        assert_error(form, 400, "invalid_utf8", "classifier has a NUL byte at 3")
         assert client.get("/v1/classifiers?after=cut%00evil").status_code == 400
     finally:
         client.delete("/v1/classifiers/cut")
