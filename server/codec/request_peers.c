@@ -47,18 +47,11 @@ const struct request_peer_field *request_peer_find(struct text name) {
     return NULL;
 }
 
-char *request_peer_accepted(const struct request_peer_field *field, char *out, size_t size) {
-    static const char *const numbers[] = {
-        [PEER_DIMENSIONS] = "the model's embed", [PEER_TEXT_LENGTH] = "the model's text length"};
-    size_t used = 0;
-    out[0] = '\0';
-    for (size_t i = 0; i < REQUEST_PEER_VALUES && field->values[i] && used < size; i++)
-        used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", field->values[i]);
-    if (field->number && used < size)
-        used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", numbers[field->number]);
-    if (field->list && used < size)
-        snprintf(out + used, size - used, ", a list of these");
-    return out;
+/* The number of the model's that the field may be; 0: none. */
+static uint32_t number_of(const struct request_peer_field *field, const struct limoe_info *model) {
+    return field->number == PEER_DIMENSIONS    ? model->embed
+           : field->number == PEER_TEXT_LENGTH ? model->text_length
+                                               : 0;
 }
 
 /* Whether the value is what the JSON text `accepted` says. */
@@ -80,8 +73,7 @@ static bool is_value(const struct json_value *value, const char *accepted) {
 
 static bool takes(const struct request_peer_field *field, const struct limoe_info *model,
                   const struct json_value *value) {
-    const uint32_t number = field->number == PEER_DIMENSIONS ? model->embed : model->text_length;
-    if (field->number && value->type == JSON_NUMBER && value->number == (double)number)
+    if (field->number && value->type == JSON_NUMBER && value->number == (double)number_of(field, model))
         return true;
     for (size_t i = 0; i < REQUEST_PEER_VALUES && field->values[i]; i++)
         if (is_value(value, field->values[i]))
@@ -89,7 +81,7 @@ static bool takes(const struct request_peer_field *field, const struct limoe_inf
     return false;
 }
 
-/* "is \"END\"", "is false": what was found. */
+/* "\"END\"", "false": what was found. */
 static const char *show_found(const struct json_value *value, char *out, size_t size) {
     char quoted[64];
     if (value->type == JSON_STRING)
@@ -101,20 +93,33 @@ static const char *show_found(const struct json_value *value, char *out, size_t 
     return out;
 }
 
-static bool refuse(const struct request_peer_field *field, const struct json_value *value,
-                   struct api_error *error) {
+/* "true, \"END\"": what is accepted. */
+static const char *show_accepted(const struct request_peer_field *field, const struct limoe_info *model,
+                                 char *out, size_t size) {
+    size_t used = 0;
+    for (size_t i = 0; i < REQUEST_PEER_VALUES && field->values[i] && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", field->values[i]);
+    if (field->number && used < size)
+        used += (size_t)snprintf(out + used, size - used, "%s%u", used ? ", " : "", number_of(field, model));
+    if (field->list && used < size)
+        snprintf(out + used, size - used, ", a list of these");
+    return out;
+}
+
+static bool refuse(const struct request_peer_field *field, const struct limoe_info *model,
+                   const struct json_value *value, struct api_error *error) {
     char found[80], accepted[256];
-    return api_fail(error, 400, "unsupported_value", field->name, "%s is %s; accepted: %s: %s", field->name,
-                    show_found(value, found, sizeof found),
-                    request_peer_accepted(field, accepted, sizeof accepted), field->reason);
+    return api_fail(error, 400, "unsupported_value", field->name, "%s is %s; accepted: %s, because %s",
+                    field->name, show_found(value, found, sizeof found),
+                    show_accepted(field, model, accepted, sizeof accepted), field->reason);
 }
 
 bool request_peer_check(const struct request_peer_field *field, const struct limoe_info *model,
                         const struct json_value *value, struct api_error *error) {
     if (!field->list || value->type != JSON_ARRAY)
-        return takes(field, model, value) || refuse(field, value, error);
+        return takes(field, model, value) || refuse(field, model, value, error);
     for (const struct json_value *one = value->child; one; one = one->next)
         if (!takes(field, model, one))
-            return refuse(field, one, error);
-    return value->count > 0 || refuse(field, value, error);
+            return refuse(field, model, one, error);
+    return value->count > 0 || refuse(field, model, value, error);
 }

@@ -29,7 +29,4 @@ const struct request_peer_field *request_peer_find(struct text name);
 bool request_peer_check(const struct request_peer_field *field, const struct limoe_info *model,
                         const struct json_value *value, struct api_error *error);
 
-/* What is accepted in words: "true, \"END\"". Returns out. */
-char *request_peer_accepted(const struct request_peer_field *field, char *out, size_t size);
-
 #endif

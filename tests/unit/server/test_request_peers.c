@@ -43,7 +43,7 @@ static void f20_anything_else_is_refused_with_the_reason(void **state) {
     }
     assert_false(reads("truncate", "\"NONE\""));
     assert_error(400, "unsupported_value", "truncate",
-                 "truncate is \"NONE\"; accepted: true, \"END\": a text is cut");
+                 "truncate is \"NONE\"; accepted: true, \"END\", because a text");
     assert_false(reads("truncate", "false"));
     assert_error(400, "unsupported_value", "truncate", "truncate is false; accepted: true, \"END\"");
     assert_false(reads("late_chunking", "true"));
@@ -52,7 +52,7 @@ static void f20_anything_else_is_refused_with_the_reason(void **state) {
     assert_error(400, "unsupported_value", "output_dtype", "encoding_format says how");
     assert_false(reads("truncate_prompt_tokens", "8"));
     assert_error(400, "unsupported_value", "truncate_prompt_tokens",
-                 "is 8; accepted: -1, the model's text length");
+                 "is 8; accepted: -1, 16, because a text");
     assert_false(reads("inputtype", "\"query\"")); /* misspelt is unknown as ever */
     assert_error(400, "unknown_field", "inputtype", "accepted: input");
 }
