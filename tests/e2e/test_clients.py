@@ -10,7 +10,7 @@ import numpy as np
 import openai
 import pytest
 
-from conftest import BUILD, ROOT, Server, b64, data_uri, picture, stop_cleanly
+from conftest import BUILD, MODEL, ROOT, Server, b64, data_uri, picture, stop_cleanly
 
 ORIGIN = "https://app.example.com"
 ALIAS = "text-embedding-3-small"
@@ -99,8 +99,8 @@ def test_f4_nothing_is_no_text_and_a_blank_label_no_label(client):
 
 
 def test_f4_the_command_line_embeds_white_space_too(client):
-    done = subprocess.run([BUILD / "limoe", "embed", "--json", "--text", " ", "--text", "\u3000"], capture_output=True, text=True,
-                          timeout=60)
+    done = subprocess.run([BUILD / "limoe", "embed", "--model", MODEL, "--json", "--text", " ", "--text", "\u3000"],
+                          capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     rows = [item["embedding"] for item in json.loads(done.stdout)["data"]]
     assert rows[0] == rows[1] == vectors(client, " ")[0]
@@ -307,7 +307,7 @@ def test_f21_any_name_from_the_environment(start):
 @pytest.mark.parametrize("alias, status, says", [("a,,b", 2, "names divided by commas"), ("=pictograms", 2, "ALIAS=NAME"),
                                                  ("a=", 2, "ALIAS=NAME"), ("a=photos", 1, '"photos"; there is "pictograms"')])
 def test_f21_a_wrong_alias_ends_the_start(alias, status, says, tmp_path):
-    done = subprocess.run([BUILD / "limoe", "serve", "--port", "0", "--model", ROOT / "models" / "pictograms", "--state-dir",
+    done = subprocess.run([BUILD / "limoe", "serve", "--port", "0", "--model", MODEL, "--state-dir",
                            tmp_path, "--model-alias", alias], capture_output=True, text=True, timeout=60)
     assert done.returncode == status and "model-alias" in done.stderr and says in done.stderr, done.stderr
 
