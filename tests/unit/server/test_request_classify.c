@@ -202,7 +202,8 @@ static void forms_are_checked(void **state) {
                  "labels[1]", "labels[1] is not UTF-8 text: byte 0xe9 at 3");
     struct request_field nul = cat;
     nul.bytes = (const uint8_t *)"c\0t";
-    form_refused((struct request_field[]){image, nul}, 2, 400, "invalid_utf8", "labels[0]", "labels[0] has a NUL byte at 1");
+    form_refused((struct request_field[]){image, nul}, 2, 400, "invalid_utf8", "labels[0]",
+                 "labels[0] has a NUL byte at 1");
     form_refused((struct request_field[]){image, cat, field("lables", "dog")}, 3, 400, "unknown_field",
                  "lables", "there is no field \"lables\" here");
     form_refused((struct request_field[]){image, cat, field("model", "clip")}, 3, 404, "model_not_found",
