@@ -96,6 +96,16 @@ static inline const uint8_t *cursor_take(struct cursor *cursor, size_t n) {
     return taken;
 }
 
+/* round(v / 255) for 0 <= v <= 255 * 255, exactly. */
+static inline uint8_t divide255(uint32_t v) {
+    v += 128;
+    return (uint8_t)((v + (v >> 8)) >> 8);
+}
+
+/* Unpacks the runs of a bitmap of 8 or 4 bits to indices[n], all zero on entry; returns how many there were.
+ */
+size_t image_unpack_bmp(struct cursor *from, uint32_t bits, uint32_t width, uint8_t *indices, size_t n);
+
 static inline uint32_t le16(const uint8_t *p) {
     return (uint32_t)(p[0] | p[1] << 8);
 }
