@@ -5,11 +5,9 @@
  * that ends early, names a colour it does not have or breaks its own format is refused, never patched up: a
  * half grey picture would be classified as if it were the user's.
  *
- * JPEG, PNG and WebP are compressed formats with libraries that get audited. The others are simple enough to
- * be read here, each in a page of bounds-checked C. stb_image, which reads them all, was tried and left: it
- * takes a truncated file's missing bytes for zeros (or leaves the pixels uninitialised), lets a BMP's pixels
- * index past its palette, checks no CRC in a PNG, ignores a PNM's maxval, and holds nine bytes a pixel for a
- * GIF. */
+ * Most readers are libraries that get audited, each behind what it needs to keep to this:
+ * docs/architecture.md says which formats are read by which, and why GIF, BMP and the plain text of PNM are
+ * read here. */
 #ifndef LIMOE_IMAGE_FORMATS_H
 #define LIMOE_IMAGE_FORMATS_H
 
@@ -62,6 +60,10 @@ enum limoe_status image_check(const char *format, const struct input *input, uin
 enum limoe_status image_allocate(const char *format, const struct input *input, uint64_t width,
                                  uint64_t height, uint32_t channels, struct image *out,
                                  struct limoe_error *err);
+
+/* Memory for a library, all zero, out of what is left of a budget in bytes; NULL: that is too little, or
+ * there is none. What is freed does not come back to the budget. */
+void *image_allocate_within(uint64_t *budget, size_t size);
 
 /* "<format>: truncated after <size> bytes". */
 enum limoe_status image_truncated(const char *format, const struct input *input, struct limoe_error *err);

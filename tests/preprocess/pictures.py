@@ -83,6 +83,64 @@ def plain_pnm(kind: int, pixels: np.ndarray, maximum: int) -> bytes:
     return (head + "\n".join(" ".join(map(str, row.ravel())) for row in pixels) + "\n").encode()
 
 
+def packbits(row: bytes) -> bytes:
+    """Runs where there are any, what is between them as it is."""
+    out, at = b"\x80", 0  # begins with a no-op, which readers must pass
+    while at < len(row):
+        n = 1
+        while n < 128 and at + n < len(row) and row[at + n] == row[at]:
+            n += 1
+        if n > 1:
+            out += bytes([257 - n, row[at]])
+        else:
+            while n < 128 and at + n < len(row) and row[at + n] != row[at + n - 1]:
+                n += 1
+            out += bytes([n - 1]) + row[at : at + n]
+        at += n
+    return out
+
+
+def psd(planes: np.ndarray, mode: int, packed: bool, palette: bytes = b"") -> bytes:
+    """planes [channels, height, width], of 8 bits or, big-endian, of 16. mode: 1 grey, 2 palette, 3 RGB, 8 duotone."""
+    channels, height, width = planes.shape
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, channels, height, width, planes.itemsize * 8, mode)
+    resources, layers = b"8BIM" + struct.pack(">HHI", 0x0404, 0, 0), bytes(4)
+    head += b"".join(struct.pack(">I", len(block)) + block for block in (palette, resources, layers))
+    if not packed:
+        return head + struct.pack(">H", 0) + planes.tobytes()
+    rows = [packbits(row.tobytes()) for plane in planes for row in plane]
+    return head + struct.pack(">H", 1) + b"".join(struct.pack(">H", len(row)) for row in rows) + b"".join(rows)
+
+
+def psds() -> Iterator[tuple[str, bytes]]:
+    for size in [(1, 1), (3, 2), *TWO]:
+        few = photo(*size).quantize(50)
+        rgba = np.asarray(with_alpha(*size)).transpose(2, 0, 1)
+        colours = bytes(few.getpalette()).ljust(768, b"\0")
+        planar = b"".join(colours[c::3] for c in range(3))
+        for packed in (False, True):
+            yield f"psd {size} grey {packed=}", psd(rgba[:1], 1, packed)
+            yield f"psd {size} duotone {packed=}", psd(rgba[:1], 8, packed, b"inks")
+            yield f"psd {size} palette {packed=}", psd(np.asarray(few)[None], 2, packed, planar)
+            yield f"psd {size} rgb {packed=}", psd(rgba[:3], 3, packed)
+            yield f"psd {size} rgba {packed=}", psd(rgba, 3, packed)
+
+
+def tga(pixels: bytes, size: tuple[int, int], kind: int, bits: int, direction: int, first: int = 0, colours: bytes = b"") -> bytes:
+    entry = 3 if colours else 0
+    head = struct.pack("<BBBHHB", 2, bool(colours), kind, first, len(colours) // 3, 8 * entry)
+    return head + struct.pack("<HHHHBB", 0, 0, *size, bits, direction) + b"id" + colours + pixels
+
+
+def tgas() -> Iterator[tuple[str, bytes]]:
+    for size in [(1, 1), (3, 2), *TWO]:
+        rgb = np.asarray(photo(*size))
+        grey = np.asarray(photo(*size).convert("L"))
+        for direction in (0, 0x10, 0x20, 0x30):
+            yield f"tga {size} grey {direction=}", tga(grey.tobytes(), size, 3, 8, direction)
+            yield f"tga {size} colour {direction=}", tga(rgb.tobytes(), size, 2, 24, direction)
+
+
 def jpegs() -> Iterator[tuple[str, bytes]]:
     for size in SIZES:
         yield f"jpeg {size}", save(photo(*size), "JPEG")
@@ -187,7 +245,7 @@ def turned() -> Iterator[tuple[str, bytes]]:
 
 
 def pictures() -> dict[str, bytes]:
-    made = dict(entry for maker in (jpegs, pngs, webps, gifs, others, turned) for entry in maker())
+    made = dict(entry for maker in (jpegs, pngs, webps, gifs, others, psds, tgas, turned) for entry in maker())
     for path in sorted(FIXTURES.iterdir()):
         if path.suffix not in (".py", ".pyc") and path.is_file():
             made[f"fixture {path.name}"] = path.read_bytes()

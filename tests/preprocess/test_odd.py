@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import pillow_reference
-from pictures import cmyk, exif, photo, png_chunk, save
+from pictures import cmyk, photo, plain_pnm, png_chunk, psd, save, tga
 from test_pillow import assert_same, decode, refusal
 
 SIZE = (37, 29)
@@ -360,6 +360,78 @@ def test_f11_runs_that_end_early_are_refused(tmp_path):
     assert "BMP: the runs end after 5 of 1073 pixels" in refusal(tmp_path / "picture", early)
     past = bitmap(8, runs(INDICES + 9, 8, True), compression=1, palette=PALETTE)
     assert "past the 16 of the palette" in refusal(tmp_path / "picture", past)
+
+
+# ---- what stb_image alone would get wrong
+
+
+def test_a_tga_palette_that_does_not_begin_at_0(same, tmp_path):
+    few = PHOTO.quantize(16)
+    blue_first = np.reshape(few.getpalette()[:48], (16, 3))[:, ::-1].astype(np.uint8).tobytes()
+    pixels = (np.asarray(few) + 40).tobytes()
+    same(tga(pixels, SIZE, 1, 8, 0x20, 40, blue_first), save(few.convert("RGB"), "PNG"))
+    for first in (41, 39, 300):
+        said = refusal(tmp_path / "picture", tga(pixels, SIZE, 1, 8, 0x20, first, blue_first))
+        assert f"the palette has {first} to {first + 15}" in said
+
+
+@pytest.mark.parametrize("direction", [0, 0x10, 0x20, 0x30])
+def test_tga_runs_across_rows_in_all_directions(direction, same):
+    grey = np.asarray(PHOTO.convert("L")) // 32
+    coded, row, at = bytearray(), grey.ravel().tolist(), 0
+    while at < len(row):
+        n = 1
+        while n < 128 and at + n < len(row) and row[at + n] == row[at]:
+            n += 1
+        coded += bytes([0x80 | n - 1, row[at]]) if n > 1 else bytes([0, row[at]])
+        at += n
+    flipped = grey[:: 1 if direction & 0x20 else -1, :: -1 if direction & 0x10 else 1]
+    same(tga(bytes(coded), SIZE, 11, 8, direction), plain_pnm(2, flipped, 255))
+
+
+def test_tga_colours_of_15_and_16_bits(same):
+    """The bit that is left says nothing: there are files with all of them 0, and files with all of them 1."""
+    five = (np.asarray(PHOTO) >> 3).astype("<u2")
+    words = five[..., 0] << 10 | five[..., 1] << 5 | five[..., 2]
+    truth = plain_pnm(3, five.astype(int) * 255 // 31, 255)
+    for bits, words_there in ((15, words), (16, words), (16, words | 0x8000)):
+        same(tga(words_there.tobytes(), SIZE, 2, bits, 0x20), truth)
+
+
+def test_psd_samples_of_16_bits_lose_their_low_byte(same):
+    deep = np.random.default_rng(5).integers(0, 65536, (4, SIZE[1], SIZE[0])).astype(">u2")
+    high = (deep >> 8).astype(np.uint8)
+    for packed in (False, True):
+        for channels, mode in ((1, 1), (3, 3), (4, 3)):
+            same(psd(deep[:channels], mode, packed), psd(high[:channels], mode, packed))
+
+
+def test_psd_channels_beside_the_colours_are_left(same):
+    planes = np.random.default_rng(6).integers(0, 256, (6, SIZE[1], SIZE[0]), dtype=np.uint8)
+    for packed in (False, True):
+        same(psd(planes, 3, packed), psd(planes[:3], 3, packed))
+        same(psd(planes[:3], 1, packed), psd(planes[:1], 1, packed))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_psd_without_all_rows_is_refused(packed, tmp_path):
+    planes = np.random.default_rng(7).integers(0, 256, (4, SIZE[1], SIZE[0]), dtype=np.uint8)
+    data = psd(planes, 3, packed)
+    for lost in (1, 50, 2000):
+        assert "PSD: truncated after" in refusal(tmp_path / "picture", data[:-lost])
+
+
+@pytest.mark.parametrize("kind", ["P5", "P6"])
+@pytest.mark.parametrize("maximum", [1, 100, 255, 256, 65535])
+def test_a_pnm_without_all_samples_is_refused(kind, maximum, tmp_path):
+    size = 1 + (maximum > 255)
+    data = f"{kind} 9 7 {maximum}\n".encode() + bytes(63 * (3 if kind == "P6" else 1) * size)
+    (tmp_path / "whole").write_bytes(data)
+    assert decode(tmp_path / "whole").max() == 0
+    assert "PNM: truncated after" in refusal(tmp_path / "picture", data[:-1])
+    if maximum not in (255, 65535):
+        over = data[: -size] + (maximum + 1).to_bytes(size, "big")
+        assert f"over the maximum of {maximum}" in refusal(tmp_path / "picture", over)
 
 
 # ---- rubbish behind a picture, in formats that say where they end
