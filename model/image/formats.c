@@ -27,8 +27,10 @@ static const struct signature signatures[] = {
     {0, MAGIC("P5"), {"PNM", image_read_pnm, image_measure_pnm}},
     {0, MAGIC("P6"), {"PNM", image_read_pnm, image_measure_pnm}},
     {0, MAGIC("8BPS"), {"PSD", image_read_psd, image_measure_psd}},
-    {0, MAGIC("II*\0"), {"TIFF", NULL, NULL}},
-    {0, MAGIC("MM\0*"), {"TIFF", NULL, NULL}},
+    {0, MAGIC("II*\0"), {"TIFF", image_read_tiff, image_measure_tiff}},
+    {0, MAGIC("MM\0*"), {"TIFF", image_read_tiff, image_measure_tiff}},
+    {0, MAGIC("II+\0"), {"TIFF", image_read_tiff, image_measure_tiff}}, /* of 64 bits */
+    {0, MAGIC("MM\0+"), {"TIFF", image_read_tiff, image_measure_tiff}},
     {4, MAGIC("ftypavif"), {"AVIF", NULL, NULL}},
     {4, MAGIC("ftyp"), {"HEIF or ISO media", NULL, NULL}},
     {0, MAGIC("\xFF\x0A"), {"JPEG XL", NULL, NULL}},

@@ -32,13 +32,13 @@ struct input {
 typedef enum limoe_status image_reader(const struct input *input, struct image *out, unsigned *orientation,
                                        struct limoe_error *err);
 image_reader image_read_jpeg, image_read_png, image_read_webp, image_read_gif, image_read_bmp, image_read_pnm,
-    image_read_tga, image_read_psd;
+    image_read_tga, image_read_psd, image_read_tiff;
 
 /* Reads a picture's size off its header: what image_measure says of one format. The bytes begin with the
  * format's signature and may end anywhere. */
 typedef bool image_measurer(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height);
 image_measurer image_measure_jpeg, image_measure_png, image_measure_webp, image_measure_gif,
-    image_measure_bmp, image_measure_pnm, image_measure_tga, image_measure_psd;
+    image_measure_bmp, image_measure_pnm, image_measure_tga, image_measure_psd, image_measure_tiff;
 
 struct image_format {
     const char *name;

@@ -222,3 +222,56 @@ bool image_measure_pnm(const uint8_t *bytes, size_t size, uint32_t *width, uint3
     int steps = 0;
     return read_number(&cursor, &steps, width) && read_number(&cursor, &steps, height);
 }
+
+/* ---- TIFF: two fields of the first directory */
+
+struct tiff {
+    bool big_endian, wide; /* wide: of 64 bits */
+};
+
+static uint64_t tiff_number(const struct tiff *tiff, const uint8_t *p, size_t bytes) {
+    uint64_t value = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        value |= (uint64_t)p[tiff->big_endian ? bytes - 1 - i : i] << (8 * i);
+    }
+    return value;
+}
+
+/* The one integer of a directory's entry; 0: it is none. Of a 64-bit file the entry has 20 bytes, else 12. */
+static uint32_t tiff_value(const struct tiff *tiff, const uint8_t *entry) {
+    static const uint8_t sizes[] = {[1] = 1, [3] = 2, [4] = 4, [6] = 1, [8] = 2, [9] = 4, [16] = 8, [17] = 8};
+    const uint64_t type = tiff_number(tiff, entry + 2, 2);
+    const size_t bytes = type < sizeof sizes ? sizes[type] : 0, room = tiff->wide ? 8 : 4;
+    if (bytes == 0 || bytes > room || tiff_number(tiff, entry + 4, room) != 1) {
+        return 0;
+    }
+    const uint64_t value = tiff_number(tiff, entry + 4 + room, bytes);
+    return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
+}
+
+bool image_measure_tiff(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height) {
+    if (size < 16) {
+        return false;
+    }
+    const struct tiff tiff = {.big_endian = bytes[0] == 'M', .wide = bytes[bytes[0] == 'M' ? 3 : 2] == '+'};
+    const size_t count_bytes = tiff.wide ? 8 : 2, entry_bytes = tiff.wide ? 20 : 12;
+    const uint64_t directory = tiff_number(&tiff, bytes + (tiff.wide ? 8 : 4), tiff.wide ? 8 : 4);
+    if (directory > size - count_bytes) {
+        return false;
+    }
+    struct cursor cursor = {bytes + directory, bytes + size};
+    const uint64_t entries = tiff_number(&tiff, cursor_take(&cursor, count_bytes), count_bytes);
+    for (uint64_t i = 0; i < entries && i < MOST_STEPS; i++) {
+        const uint8_t *entry = cursor_take(&cursor, entry_bytes);
+        if (!entry) {
+            return false;
+        }
+        const uint64_t tag = tiff_number(&tiff, entry, 2);
+        uint32_t *side = tag == 256 ? width : tag == 257 ? height : NULL;
+        if (side) { /* where it is said twice, the larger */
+            const uint32_t value = tiff_value(&tiff, entry);
+            *side = value > *side ? value : *side;
+        }
+    }
+    return *width > 0 && *height > 0;
+}

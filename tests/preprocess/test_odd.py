@@ -3,14 +3,16 @@
 Each test is named after the fault that it protects from.
 """
 
+import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pillow_reference
-from pictures import cmyk, photo, plain_pnm, png_chunk, psd, save, tga
+from pictures import RGB_TAGS, cmyk, photo, plain_pnm, png_chunk, psd, save, tga, tiff
 from test_pillow import assert_same, decode, refusal
 
 SIZE = (37, 29)
@@ -432,6 +434,51 @@ def test_a_pnm_without_all_samples_is_refused(kind, maximum, tmp_path):
     if maximum not in (255, 65535):
         over = data[: -size] + (maximum + 1).to_bytes(size, "big")
         assert f"over the maximum of {maximum}" in refusal(tmp_path / "picture", over)
+
+
+# ---- TIFF
+
+
+def test_a_tiff_of_64_bits_in_either_order(same):
+    pixels = np.asarray(PHOTO).tobytes()
+    for order in "<>":
+        same(tiff(SIZE, [pixels], RGB_TAGS, order, wide=True), save(PHOTO, "PNG"))
+
+
+def patch(data: bytes, tag: int, old: int, new: int) -> bytes:
+    """Another value for a field of one integer."""
+    for kind, form in ((3, "<HHLHxx"), (4, "<HHLL")):
+        found = data.find(struct.pack(form, tag, kind, 1, old))
+        if found >= 0:
+            return data[: found + 8] + struct.pack("<L", new) + data[found + 12 :]
+    raise ValueError(f"no field {tag} of {old}")
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd", "jpeg", "group3", "group4"])
+def test_a_tiff_without_all_pixels_is_refused(compression, tmp_path):
+    noise = np.random.default_rng(8).integers(0, 256, (90, 120), dtype=np.uint8)
+    picture = Image.fromarray(noise).convert("1" if compression.startswith("group") else "L")
+    whole = save(picture, "TIFF", compression=compression, tiffinfo={278: 90})
+    opened = Image.open(io.BytesIO(whole))
+    (offset,), (size,) = opened.tag_v2[273], opened.tag_v2[279]
+    if compression == "raw":  # how many bytes there must be follows from the size; so they lie at the file's end
+        cut = patch(whole, 273, offset, len(whole) - size // 2)
+    else:
+        cut = patch(whole, 279, size, size // 2)
+    assert "bad_image: TIFF: " in refusal(tmp_path / "picture", cut)
+
+
+def test_a_tiff_of_floats_is_refused(tmp_path):
+    said = refusal(tmp_path / "picture", save(Image.new("F", (9, 9)), "TIFF"))
+    assert said.startswith("unsupported: TIFF: samples of 32 bits in format 3; accepted are unsigned integers")
+
+
+def test_tiff_parts_far_larger_than_the_picture_are_refused(tmp_path):
+    parts = [zlib.compress(bytes(3 << 24))] * 3
+    bomb = tiff((9, 60000), parts, RGB_TAGS | {259: 8, 322: 1 << 14, 323: 1 << 10})
+    assert "TIFF: parts of 16384 x 1024 pixels" in refusal(tmp_path / "picture", bomb)
+    bomb = tiff((1, 60000), [zlib.compress(bytes(768))] * 3750, RGB_TAGS | {259: 8, 322: 1 << 10, 323: 16})
+    assert "TIFF: 1 x 3750 tiles of 1024 x 16 pixels" in refusal(tmp_path / "picture", bomb)
 
 
 # ---- rubbish behind a picture, in formats that say where they end

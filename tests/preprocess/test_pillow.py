@@ -144,7 +144,7 @@ def test_half_a_file_is_refused(format, tmp_path):
     assert "truncated after" in refusal(tmp_path / "picture", data[: len(data) // 2])
 
 
-@pytest.mark.parametrize("format", ["TIFF", "ICO", "JPEG2000", "PDF"])
+@pytest.mark.parametrize("format", ["ICO", "JPEG2000", "PDF"])
 def test_other_types_are_refused_by_name(format, tmp_path):
     try:
         data = save(photo(32, 32), format)
