@@ -32,13 +32,14 @@ struct input {
 typedef enum limoe_status image_reader(const struct input *input, struct image *out, unsigned *orientation,
                                        struct limoe_error *err);
 image_reader image_read_jpeg, image_read_png, image_read_webp, image_read_gif, image_read_bmp, image_read_pnm,
-    image_read_tga, image_read_psd, image_read_tiff;
+    image_read_tga, image_read_psd, image_read_tiff, image_read_heif;
 
 /* Reads a picture's size off its header: what image_measure says of one format. The bytes begin with the
  * format's signature and may end anywhere. */
 typedef bool image_measurer(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height);
 image_measurer image_measure_jpeg, image_measure_png, image_measure_webp, image_measure_gif,
-    image_measure_bmp, image_measure_pnm, image_measure_tga, image_measure_psd, image_measure_tiff;
+    image_measure_bmp, image_measure_pnm, image_measure_tga, image_measure_psd, image_measure_tiff,
+    image_measure_heif;
 
 struct image_format {
     const char *name;
@@ -103,6 +104,17 @@ static inline uint8_t divide255(uint32_t v) {
     v += 128;
     return (uint8_t)((v + (v >> 8)) >> 8);
 }
+
+/* Divides a pixel's colours by its alpha, which they have been multiplied by, as Pillow does. */
+static inline void image_divide_alpha(uint8_t pixel[4]) {
+    for (int c = 0; c < 3; c++) {
+        const uint32_t value = pixel[3] ? pixel[c] * 255u / pixel[3] : 0;
+        pixel[c] = (uint8_t)(value > 255 ? 255 : value);
+    }
+}
+
+/* libheif and its decoders, brought to where they open no file; any number of times, from any thread. */
+void image_prepare_heif(void);
 
 /* Unpacks the runs of a bitmap of 8 or 4 bits to indices[n], all zero on entry; returns how many there were.
  */

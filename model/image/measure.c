@@ -275,3 +275,62 @@ bool image_measure_tiff(const uint8_t *bytes, size_t size, uint32_t *width, uint
     }
     return *width > 0 && *height > 0;
 }
+
+/* ---- HEIF: the largest of the sizes in meta/iprp/ipco */
+
+struct box {
+    uint32_t type;
+    struct cursor inside;
+};
+
+#define BOX(a, b, c, d) ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
+
+/* The next box, cut where its surroundings end. false: there is none. */
+static bool take_box(struct cursor *cursor, struct box *box) {
+    const uint8_t *head = cursor_take(cursor, 8);
+    if (!head) {
+        return false;
+    }
+    uint64_t size = be32(head), used = 8;
+    if (size == 1) { /* it follows, of 64 bits */
+        const uint8_t *wide = cursor_take(cursor, 8);
+        if (!wide) {
+            return false;
+        }
+        size = (uint64_t)be32(wide) << 32 | be32(wide + 4);
+        used = 16;
+    }
+    const uint64_t left = cursor_left(cursor), rest = size < used ? left : size - used; /* 0: to the end */
+    const size_t length = (size_t)(rest < left ? rest : left);
+    box->type = be32(head + 4);
+    box->inside = (struct cursor){cursor->at, cursor->at + length};
+    cursor->at += length;
+    return true;
+}
+
+static void take_size(const struct box *box, uint32_t *width, uint32_t *height) {
+    struct cursor inside = box->inside;
+    const uint8_t *sides = cursor_take(&inside, 12); /* version and flags, width, height */
+    if (sides && (uint64_t)be32(sides + 4) * be32(sides + 8) > (uint64_t)*width * *height) {
+        *width = be32(sides + 4);
+        *height = be32(sides + 8);
+    }
+}
+
+bool image_measure_heif(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height) {
+    struct cursor stack[4] = {{bytes, bytes + size}}; /* where each level goes on */
+    int depth = 0;
+    for (int step = 0; step < MOST_STEPS && depth >= 0; step++) {
+        static const uint32_t path[] = {BOX('m', 'e', 't', 'a'), BOX('i', 'p', 'r', 'p'),
+                                        BOX('i', 'p', 'c', 'o')};
+        struct box box;
+        if (!take_box(&stack[depth], &box)) {
+            depth--;
+        } else if (depth == 3 && box.type == BOX('i', 's', 'p', 'e')) {
+            take_size(&box, width, height);
+        } else if (depth < 3 && box.type == path[depth] && (depth > 0 || cursor_take(&box.inside, 4))) {
+            stack[++depth] = box.inside;
+        }
+    }
+    return depth < 0 && *width > 0 && *height > 0;
+}

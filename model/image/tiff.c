@@ -359,14 +359,6 @@ static enum limoe_status read_as_rgb(struct job *job) {
 
 /* ---- samples to colours */
 
-/* Alpha that the colours have been multiplied by is divided out again. */
-static void divide_alpha(uint8_t *pixel, uint8_t alpha) {
-    for (int c = 0; c < 3; c++) {
-        const uint32_t value = alpha ? pixel[c] * 255u / alpha : 0;
-        pixel[c] = (uint8_t)(value > 255 ? 255 : value);
-    }
-}
-
 static enum limoe_status put_colours(const struct job *job, struct image *out) {
     uint16_t *red = NULL, *green = NULL, *blue = NULL;
     if (job->photometric == PHOTOMETRIC_PALETTE &&
@@ -401,7 +393,7 @@ static enum limoe_status put_colours(const struct job *job, struct image *out) {
         if (out->channels == 4) {
             to[3] = from[job->samples - 1];
             if (job->alpha == EXTRASAMPLE_ASSOCALPHA) {
-                divide_alpha(to, to[3]);
+                image_divide_alpha(to);
             }
         }
     }
