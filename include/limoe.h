@@ -133,11 +133,16 @@ const struct limoe_info *limoe_processor_info(const struct limoe_processor *proc
  * digits: pictures and texts become the same items. Lives as long as the processor. */
 const char *limoe_processor_fingerprint(const struct limoe_processor *processor);
 
-/* Decodes one JPEG, PNG, WebP, GIF (first frame), BMP, PNM, TGA or PSD file, applies its EXIF orientation,
- * composites alpha on the model's background, resizes (antialiased bicubic) and writes RGB to
- * pixels[image_size, image_size, 3]. */
+/* Decodes one JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF (of several pictures the first), BMP, PNM, TGA or PSD
+ * file, turns it upright as it says, composites alpha on the model's background, resizes (antialiased
+ * bicubic) and writes RGB to pixels[image_size, image_size, 3]. */
 enum limoe_status limoe_process_image(const struct limoe_processor *processor, const uint8_t *bytes,
                                       size_t size, uint8_t *pixels, struct limoe_error *err);
+
+/* Brings what decodes pictures to where it opens no file and starts no thread, for a process that is about to
+ * shut itself in; else it happens with the first picture that needs it. Any number of times, from any thread.
+ */
+void limoe_image_prepare(void);
 
 /* What limoe_process_image does its work by: the limits are the processor's, defaults filled in. */
 struct limoe_image_settings limoe_processor_image_settings(const struct limoe_processor *processor);

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#define ACCEPTED "accepted are JPEG, PNG, WebP, GIF, BMP, PNM, TGA and PSD"
+#define ACCEPTED "accepted are JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF, BMP, PNM, TGA and PSD"
 
 static enum limoe_status unknown_type(const uint8_t *bytes, size_t size, struct limoe_error *err) {
     char hex[3 * 12 + 1] = "";
@@ -12,6 +12,10 @@ static enum limoe_status unknown_type(const uint8_t *bytes, size_t size, struct 
     }
     return limoe_fail(err, LIMOE_BAD_IMAGE,
                       "not a picture of a known type (%zu bytes, beginning%s); " ACCEPTED, size, hex);
+}
+
+void limoe_image_prepare(void) {
+    image_prepare_heif();
 }
 
 enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,

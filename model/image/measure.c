@@ -222,3 +222,115 @@ bool image_measure_pnm(const uint8_t *bytes, size_t size, uint32_t *width, uint3
     int steps = 0;
     return read_number(&cursor, &steps, width) && read_number(&cursor, &steps, height);
 }
+
+/* ---- TIFF: two fields of the first directory */
+
+struct tiff {
+    bool big_endian, wide; /* wide: of 64 bits */
+};
+
+static uint64_t tiff_number(const struct tiff *tiff, const uint8_t *p, size_t bytes) {
+    uint64_t value = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        value |= (uint64_t)p[tiff->big_endian ? bytes - 1 - i : i] << (8 * i);
+    }
+    return value;
+}
+
+/* The one integer of a directory's entry; 0: it is none. Of a 64-bit file the entry has 20 bytes, else 12. */
+static uint32_t tiff_value(const struct tiff *tiff, const uint8_t *entry) {
+    static const uint8_t sizes[] = {[1] = 1, [3] = 2, [4] = 4, [6] = 1, [8] = 2, [9] = 4, [16] = 8, [17] = 8};
+    const uint64_t type = tiff_number(tiff, entry + 2, 2);
+    const size_t bytes = type < sizeof sizes ? sizes[type] : 0, room = tiff->wide ? 8 : 4;
+    if (bytes == 0 || bytes > room || tiff_number(tiff, entry + 4, room) != 1) {
+        return 0;
+    }
+    const uint64_t value = tiff_number(tiff, entry + 4 + room, bytes);
+    return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
+}
+
+bool image_measure_tiff(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height) {
+    if (size < 16) {
+        return false;
+    }
+    const struct tiff tiff = {.big_endian = bytes[0] == 'M', .wide = bytes[bytes[0] == 'M' ? 3 : 2] == '+'};
+    const size_t count_bytes = tiff.wide ? 8 : 2, entry_bytes = tiff.wide ? 20 : 12;
+    const uint64_t directory = tiff_number(&tiff, bytes + (tiff.wide ? 8 : 4), tiff.wide ? 8 : 4);
+    if (directory > size - count_bytes) {
+        return false;
+    }
+    struct cursor cursor = {bytes + directory, bytes + size};
+    const uint64_t entries = tiff_number(&tiff, cursor_take(&cursor, count_bytes), count_bytes);
+    for (uint64_t i = 0; i < entries && i < MOST_STEPS; i++) {
+        const uint8_t *entry = cursor_take(&cursor, entry_bytes);
+        if (!entry) {
+            return false;
+        }
+        const uint64_t tag = tiff_number(&tiff, entry, 2);
+        uint32_t *side = tag == 256 ? width : tag == 257 ? height : NULL;
+        if (side) { /* where it is said twice, the larger */
+            const uint32_t value = tiff_value(&tiff, entry);
+            *side = value > *side ? value : *side;
+        }
+    }
+    return *width > 0 && *height > 0;
+}
+
+/* ---- HEIF: the largest of the sizes in meta/iprp/ipco */
+
+struct box {
+    uint32_t type;
+    struct cursor inside;
+};
+
+#define BOX(a, b, c, d) ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
+
+/* The next box, cut where its surroundings end. false: there is none. */
+static bool take_box(struct cursor *cursor, struct box *box) {
+    const uint8_t *head = cursor_take(cursor, 8);
+    if (!head) {
+        return false;
+    }
+    uint64_t size = be32(head), used = 8;
+    if (size == 1) { /* it follows, of 64 bits */
+        const uint8_t *wide = cursor_take(cursor, 8);
+        if (!wide) {
+            return false;
+        }
+        size = (uint64_t)be32(wide) << 32 | be32(wide + 4);
+        used = 16;
+    }
+    const uint64_t left = cursor_left(cursor), rest = size < used ? left : size - used; /* 0: to the end */
+    const size_t length = (size_t)(rest < left ? rest : left);
+    box->type = be32(head + 4);
+    box->inside = (struct cursor){cursor->at, cursor->at + length};
+    cursor->at += length;
+    return true;
+}
+
+static void take_size(const struct box *box, uint32_t *width, uint32_t *height) {
+    struct cursor inside = box->inside;
+    const uint8_t *sides = cursor_take(&inside, 12); /* version and flags, width, height */
+    if (sides && (uint64_t)be32(sides + 4) * be32(sides + 8) > (uint64_t)*width * *height) {
+        *width = be32(sides + 4);
+        *height = be32(sides + 8);
+    }
+}
+
+bool image_measure_heif(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height) {
+    struct cursor stack[4] = {{bytes, bytes + size}}; /* where each level goes on */
+    int depth = 0;
+    for (int step = 0; step < MOST_STEPS && depth >= 0; step++) {
+        static const uint32_t path[] = {BOX('m', 'e', 't', 'a'), BOX('i', 'p', 'r', 'p'),
+                                        BOX('i', 'p', 'c', 'o')};
+        struct box box;
+        if (!take_box(&stack[depth], &box)) {
+            depth--;
+        } else if (depth == 3 && box.type == BOX('i', 's', 'p', 'e')) {
+            take_size(&box, width, height);
+        } else if (depth < 3 && box.type == path[depth] && (depth > 0 || cursor_take(&box.inside, 4))) {
+            stack[++depth] = box.inside;
+        }
+    }
+    return depth < 0 && *width > 0 && *height > 0;
+}

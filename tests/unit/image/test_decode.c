@@ -177,15 +177,12 @@ static void unknown_bytes_are_refused_with_what_is_accepted(void **state) {
     assert_refused(BYTES("hello, I am no picture"), LIMOE_BAD_IMAGE, "68 65 6c 6c 6f");
     assert_refused(BYTES("hello"), LIMOE_BAD_IMAGE,
                    "accepted are JPEG, PNG, WebP, GIF, BMP, PNM, TGA and PSD");
-    assert_refused(BYTES("II*\0\10\0\0\0"), LIMOE_UNSUPPORTED,
-                   "TIFF pictures are not supported; accepted are");
+    assert_refused(BYTES("\xFF\x0A abc"), LIMOE_UNSUPPORTED,
+                   "JPEG XL pictures are not supported; accepted are");
     assert_refused(BYTES("\0\0\0\x20"
                          "ftypavif"),
                    LIMOE_UNSUPPORTED, "AVIF");
     assert_refused(BYTES("<svg xmlns='http://www.w3.org/2000/svg'/>"), LIMOE_UNSUPPORTED, "SVG");
-    struct file cmyk = load("cmyk.jpg");
-    assert_refused(cmyk.bytes, cmyk.size, LIMOE_UNSUPPORTED, "CMYK");
-    free(cmyk.bytes);
 }
 
 static void limits_are_checked_from_the_header(void **state) {
@@ -219,6 +216,7 @@ static void broken_files_say_why(void **state) {
     struct file file = load("picture.png");
     file.bytes[25] ^= 2; /* the colour type */
     assert_refused(file.bytes, file.size, LIMOE_BAD_IMAGE, "CRC");
+    file.bytes[25] ^= 2;
     assert_refused(file.bytes, 100, LIMOE_BAD_IMAGE, "PNG: truncated after 100 bytes");
     free(file.bytes);
 
@@ -238,10 +236,18 @@ static void broken_files_say_why(void **state) {
 }
 
 /* How many bytes a file of the format may lose at its end and still hold the whole picture: terminators,
- * padding. */
+ * checksums, padding. */
 static size_t spare(const char *name) {
-    const char *dot = strrchr(name, '.');
-    return strcmp(dot, ".gif") == 0 ? 5 : strcmp(dot, ".bmp") == 0 ? 3 : strcmp(dot, ".tga") == 0 ? 26 : 0;
+    static const struct {
+        const char *suffix;
+        size_t size;
+    } ends[] = {{".gif", 5}, {".bmp", 3}, {".tga", 26}, {".jpg", 2}, {".png", 22}};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        if (strcmp(strrchr(name, '.'), ends[i].suffix) == 0) {
+            return ends[i].size;
+        }
+    }
+    return 0;
 }
 
 static const char *const all[] = {
@@ -265,12 +271,18 @@ static void no_truncated_file_is_a_picture(void **state) {
     }
 }
 
-/* Whatever the bytes say, the answer is a picture or a reason; and a PNG, which sums its bytes, is never a
- * picture. */
+static bool is_same(const struct image *a, const struct image *b) {
+    return a->width == b->width && a->height == b->height && a->channels == b->channels &&
+           memcmp(a->pixels, b->pixels, (size_t)a->width * a->height * a->channels) == 0;
+}
+
+/* Whatever the bytes say, the answer is a picture or a reason; and a PNG, which sums its bytes, is never
+ * another picture. */
 static void no_flipped_byte_does_harm(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         struct file file = load(all[i]);
+        struct image whole = decode(all[i]);
         bool summed = strstr(all[i], ".png") != NULL;
         for (size_t at = 0; at < file.size; at++) {
             static const uint8_t masks[] = {0x01, 0x80, 0xFF};
@@ -280,13 +292,14 @@ static void no_flipped_byte_does_harm(void **state) {
                 struct limoe_error err = {0};
                 struct limoe_image_limits limits = {.max_pixels = 1 << 16};
                 enum limoe_status status = image_decode(file.bytes, file.size, &limits, &image, &err);
-                assert_true(status != LIMOE_OK || !summed);
+                assert_true(status != LIMOE_OK || !summed || is_same(&image, &whole));
                 assert_true(status == LIMOE_OK ? image.pixels != NULL
                                                : image.pixels == NULL && err.message[0]);
                 image_free(&image);
                 file.bytes[at] ^= masks[m];
             }
         }
+        image_free(&whole);
         free(file.bytes);
     }
 }
