@@ -128,12 +128,15 @@ static enum limoe_status take(struct decoders *decoders, const struct decoders_p
     return status;
 }
 
-/* Back to the stack; or to its end, when it has had its share of pictures and all the others are there. */
+bool pool_is_spent(const struct decoders *decoders, const struct slot *slot) {
+    return decoders->pictures && decoders->alive == decoders->n &&
+           (slot->pictures >= decoders->pictures || slot->bytes >= MOST_BYTES);
+}
+
 static void put(struct decoders *decoders, struct slot *slot) {
     struct process spent = {.pid = -1};
     pthread_mutex_lock(&decoders->lock);
-    if (decoders->pictures && decoders->alive == decoders->n &&
-        (slot->pictures >= decoders->pictures || slot->bytes >= MOST_BYTES))
+    if (pool_is_spent(decoders, slot))
         spent = pool_lose(decoders, slot);
     else
         pool_put(decoders, slot);

@@ -110,16 +110,20 @@ static void greet(struct decoders *decoders, struct slot *slot) {
 
 /* ---- watching */
 
-/* Replaces an idle decoder that has ended. */
+/* Replaces an idle decoder that has ended, or had its share while another was missing. */
 static void replace_idle(struct decoders *decoders, struct slot *slot) {
-    struct process lost = {.pid = -1};
+    struct process lost = {.pid = -1}, spent = {.pid = -1};
     char why[PROCESS_WHY_SIZE];
     pthread_mutex_lock(&decoders->lock);
     if (slot->state == SLOT_IDLE && process_ended(&slot->process))
         lost = pool_lose(decoders, slot);
+    else if (slot->state == SLOT_IDLE && pool_is_spent(decoders, slot))
+        spent = pool_lose(decoders, slot);
     pthread_mutex_unlock(&decoders->lock);
     if (lost.pid > 0)
         pool_bury(decoders, &lost, NULL, "idle", why);
+    if (spent.pid > 0)
+        pool_dismiss(decoders, &spent);
 }
 
 static int64_t earlier(int64_t a, int64_t b) {

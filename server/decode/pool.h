@@ -68,6 +68,10 @@ void *keeper_main(void *decoders);
 void pool_put(struct decoders *decoders, struct slot *slot);
 struct process pool_lose(struct decoders *decoders, struct slot *slot);
 
+/* Has it had its share of pictures? Not while another is missing: one at a time is replaced, and none is
+ * waited for. With the lock held. */
+bool pool_is_spent(const struct decoders *decoders, const struct slot *slot);
+
 /* Ends a decoder that has done nothing wrong, and has its place taken. Without the lock. */
 void pool_dismiss(struct decoders *decoders, struct process *process);
 

@@ -73,6 +73,8 @@ LARGE_PICTURES = {
     "jpeg": lambda: made((8192, 6144), "JPEG"),
     "jpeg in scans": lambda: made(LARGE, "JPEG", progressive=True, subsampling=0),
     "tga": lambda: made(LARGE, "TGA", "RGBA", compression="tga_rle"),
+    "tiff": lambda: made(LARGE, "TIFF", "RGBA", compression="tiff_deflate"),
+    "avif": lambda: made(LARGE, "AVIF", speed=10),
 }
 
 # More pixels than are accepted, in a header; behind it next to nothing, or a whole picture of them.
@@ -82,6 +84,8 @@ BOMBS = {
     "png of 16 bits": lambda: png((4032, 3100), depth=16, rows=1),
     "webp": lambda: made((8191, 8191), "WEBP", lossless=True, method=0),
     "webp of 16k": lambda: made((16383, 16383), "WEBP", lossless=True, method=0),
+    "tiff": lambda: made((8000, 8000), "TIFF", "L", compression="tiff_deflate"),
+    "avif": lambda: made((4032, 3200), "AVIF", "L", speed=10),
     "gif": lambda: b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0x80, 0, 0) + bytes(6) + b","
     + struct.pack("<HHHHB", 0, 0, 65535, 65535, 0) + b"\x02\x02\x44\x01\x00;",
     "jpeg": lambda: re.sub(b"\xff\xc0\x00\x11\x08....", b"\xff\xc0\x00\x11\x08\xff\xdc\xff\xdc", made((16, 16), "JPEG"), flags=re.S),
