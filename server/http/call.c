@@ -331,6 +331,7 @@ void call_end(struct call *call, bool answered) {
     if (call->generation)
         queue_release(call->generation->queue, &call->held);
     classifier_release(call->classifier);
+    store_job_free(call->asked);
     buffer_free(&call->body);
     buffer_free(&call->answer);
     arena_free(call->arena);

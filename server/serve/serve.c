@@ -190,7 +190,8 @@ static bool build(struct watch *watch, int *listening) {
         return false;
     }
     options->connections = system_connections(options->connections, server->log);
-    const struct classifiers_options classifiers = {.dir = options->state_dir};
+    const struct classifiers_options classifiers = {
+        .dir = options->state_dir, .disk_bytes = options->classifier_bytes, .log = server->log};
     const bool encrypted = options->tls_certificate != NULL;
     if (http_listen(options->host, options->port, encrypted, listening, watch->address, &err) != LIMOE_OK ||
         open_access(server, &err) != LIMOE_OK ||
