@@ -22,6 +22,7 @@
 #include "cli/model_dir.h"
 #include "http/auth.h"
 #include "http/guard.h"
+#include "http/hosts.h"
 #include "http/http.h"
 #include "http/route.h"
 #include "http/tls.h"
@@ -156,8 +157,8 @@ static bool fail(const struct limoe_error *err) {
     return false;
 }
 
-/* Who may connect, with which key, and how long they may take. */
-static enum limoe_status open_access(struct server *server, struct limoe_error *err) {
+/* Who may connect, by which name and with which key, and how long they may take. */
+static enum limoe_status open_access(struct server *server, int listening, struct limoe_error *err) {
     const struct serve_options *options = &server->options;
     const struct guard_limits limits = {.idle_seconds = options->idle_seconds,
                                         .receive_seconds = options->receive_seconds};
@@ -165,6 +166,13 @@ static enum limoe_status open_access(struct server *server, struct limoe_error *
         auth_new(options->api_keys, options->admin_keys, server->log, &server->auth, err);
     if (status == LIMOE_OK && options->tls_certificate)
         status = tls_new(options->tls_certificate, options->tls_key, server->log, &server->tls, err);
+    if (status == LIMOE_OK)
+        status = hosts_new(&(struct hosts_options){.host = options->host,
+                                                   .allowed = options->allowed_hosts,
+                                                   .cors = options->cors_origin,
+                                                   .keys = options->api_keys != NULL,
+                                                   .listening = listening},
+                           &server->hosts, err);
     if (status == LIMOE_OK)
         status = guard_new(&limits, server->tls != NULL, &server->guard, err);
     return status;
@@ -194,7 +202,7 @@ static bool build(struct watch *watch, int *listening) {
         .dir = options->state_dir, .disk_bytes = options->classifier_bytes, .log = server->log};
     const bool encrypted = options->tls_certificate != NULL;
     if (http_listen(options->host, options->port, encrypted, listening, watch->address, &err) != LIMOE_OK ||
-        open_access(server, &err) != LIMOE_OK ||
+        open_access(server, *listening, &err) != LIMOE_OK ||
         classifiers_open(&classifiers, &server->classifiers, &err) != LIMOE_OK ||
         workers_start(options->workers, &server->workers, &err) != LIMOE_OK ||
         http_start(server, *listening, &watch->http, &err) != LIMOE_OK)
@@ -211,6 +219,7 @@ static void take_down(struct watch *watch, int listening) {
     workers_stop(server->workers);
     classifiers_close(server->classifiers);
     guard_free(server->guard);
+    hosts_free(server->hosts);
     tls_free(server->tls);
     auth_free(server->auth);
     if (listening >= 0)

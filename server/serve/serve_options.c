@@ -115,6 +115,9 @@ static const struct option_row table[] = {
     STRING("tls-certificate", tls_certificate, "FILE", .help = "certificate chain (PEM); with --tls-key",
            .fallback = "none: plain HTTP"),
     STRING("tls-key", tls_key, "FILE", .help = "the certificate's private key (PEM)", .fallback = "none"),
+    STRING("allowed-hosts", allowed_hosts, "LIST",
+           .help = "names of this server, with commas; requests for others are refused; *: none is",
+           .fallback = "without keys on a loopback address its own names, else *"),
     STRING("cors-origin", cors_origin, "ORIGIN", .help = "web origin whose pages may read answers",
            .fallback = "none"),
 

@@ -96,8 +96,7 @@ static void read_job(void *context, struct store_job *job) {
 
 static void report(const struct classifiers *store, struct store_lane *lane, const char *what) {
     char why[400];
-    int64_t since;
-    const bool good = lane_explain(lane->lane, &since, why, sizeof why);
+    const bool good = lane_explain(lane->lane, why, sizeof why);
     if (good == lane->good || !store->log)
         return;
     lane->good = good;
@@ -288,9 +287,8 @@ enum store_outcome classifiers_wait(struct classifiers *store, struct store_job 
 
 void classifiers_state(struct classifiers *store, struct classifiers_state *out) {
     char reading[300], writing[300];
-    int64_t since;
-    out->reading = lane_explain(store->reading.lane, &since, reading, sizeof reading);
-    out->writing = lane_explain(store->writing.lane, &since, writing, sizeof writing);
+    out->reading = lane_explain(store->reading.lane, reading, sizeof reading);
+    out->writing = lane_explain(store->writing.lane, writing, sizeof writing);
     snprintf(out->why, sizeof out->why, "classifiers cannot be %s: %s", out->reading ? "changed" : "read",
              out->reading ? writing : reading);
     out->bytes = atomic_load(&store->writer.bytes);

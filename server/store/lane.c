@@ -20,26 +20,20 @@ struct lane {
     void *context;
     pthread_t thread;
     atomic_llong deadline; /* of the job in hand */
-    atomic_bool bad;       /* as `since`, to be asked without the lock */
+    atomic_bool bad;       /* trouble; written with the lock held */
 
     pthread_mutex_t lock;   /* guards what follows */
     pthread_cond_t arrival; /* of a job, or of the end */
     struct store_job *head, **last;
     struct store_job *running; /* NULL: the thread is idle */
     bool stopping;
-    int64_t since; /* of the trouble; 0: there is none */
     char why[sizeof((struct limoe_error *)0)->message];
 };
 
 /* ---- all with the lock held */
 
 static void note(struct lane *lane, bool good, const char *why) {
-    if (good) {
-        lane->since = 0;
-    } else {
-        lane->since = lane->since ? lane->since : clock_now() - STORE_PATIENCE_MS * CLOCK_MILLISECOND;
-        snprintf(lane->why, sizeof lane->why, "%s", why);
-    }
+    snprintf(lane->why, sizeof lane->why, "%s", good ? "" : why);
     atomic_store(&lane->bad, !good);
 }
 
@@ -68,15 +62,17 @@ static void give_up(struct store_job *job) {
     give_back(job, job->waiter);
 }
 
-/* Probes are not told of: they say whether there is trouble, and so do jobs that were in time. */
-static void do_job(struct lane *lane, struct store_job *job) {
-    atomic_store(&lane->deadline, job->deadline - MARGIN);
-    if (clock_now() < job->deadline - MARGIN) {
+/* False: it has waited for so long behind others that it is not begun. */
+static bool do_job(struct lane *lane, struct store_job *job) {
+    const int64_t deadline = job->deadline - MARGIN;
+    atomic_store(&lane->deadline, deadline);
+    if (clock_now() < deadline) {
         lane->work(lane->context, job);
-    } else {
-        job->outcome = STORE_BUSY;
-        limoe_fail(&job->error, LIMOE_IO, "the disk has more to do than it does in time");
+        return true;
     }
+    job->outcome = STORE_BUSY;
+    limoe_fail(&job->error, LIMOE_IO, "the disk has more to do than it does in time");
+    return false;
 }
 
 static void *lane_main(void *argument) {
@@ -89,11 +85,12 @@ static void *lane_main(void *argument) {
             break;
         struct store_job *job = lane->running = take(lane);
         pthread_mutex_unlock(&lane->lock);
-        do_job(lane, job);
+        const bool begun = do_job(lane, job);
         pthread_mutex_lock(&lane->lock);
         lane->running = NULL;
         const bool abandoned = job->abandoned;
-        note(lane, job->outcome != STORE_BUSY, job->error.message);
+        if (begun)
+            note(lane, job->outcome != STORE_BUSY, job->error.message);
         pthread_mutex_unlock(&lane->lock);
         give_back(job, abandoned ? NULL : job->waiter);
         pthread_mutex_lock(&lane->lock);
@@ -198,11 +195,10 @@ bool lane_good(struct lane *lane) {
     return !atomic_load(&lane->bad);
 }
 
-bool lane_explain(struct lane *lane, int64_t *since, char *why, size_t size) {
+bool lane_explain(struct lane *lane, char *why, size_t size) {
     pthread_mutex_lock(&lane->lock);
-    const bool good = lane->since == 0;
-    *since = lane->since;
-    snprintf(why, size, "%s", good ? "" : lane->why);
+    const bool good = !atomic_load(&lane->bad);
+    snprintf(why, size, "%s", lane->why);
     pthread_mutex_unlock(&lane->lock);
     return good;
 }

@@ -36,8 +36,9 @@ bool lane_idle(struct lane *lane);
 /* For the work: until when it may wait for a lock. */
 int64_t lane_deadline(struct lane *lane);
 
-/* False: what was asked last could not be done in time, `since` then (clock_now) and for that reason. */
+/* False: what was asked last could not be done in time. */
 bool lane_good(struct lane *lane);
-bool lane_explain(struct lane *lane, int64_t *since, char *why, size_t size);
+/* The same, and the reason, or "". */
+bool lane_explain(struct lane *lane, char *why, size_t size);
 
 #endif
