@@ -125,16 +125,19 @@ bool hosts_allow(const struct hosts *hosts, const struct hosts_request *request,
 /* ---- life */
 
 static bool listens_on_loopback(int fd) {
-    struct sockaddr_storage bound = {.ss_family = AF_UNSPEC};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound = {.v6 = {.sin6_family = AF_UNSPEC}};
     socklen_t size = sizeof bound;
-    if (getsockname(fd, (struct sockaddr *)&bound, &size) != 0)
+    if (getsockname(fd, &bound.any, &size) != 0)
         return false;
-    if (bound.ss_family == AF_INET)
-        return ntohl(((struct sockaddr_in *)&bound)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    const struct in6_addr *v6 = &((struct sockaddr_in6 *)&bound)->sin6_addr;
-    if (IN6_IS_ADDR_V4MAPPED(v6))
-        return v6->s6_addr[12] == IN_LOOPBACKNET;
-    return IN6_IS_ADDR_LOOPBACK(v6);
+    if (bound.any.sa_family == AF_INET)
+        return ntohl(bound.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (IN6_IS_ADDR_V4MAPPED(&bound.v6.sin6_addr))
+        return bound.v6.sin6_addr.s6_addr[12] == IN_LOOPBACKNET;
+    return IN6_IS_ADDR_LOOPBACK(&bound.v6.sin6_addr);
 }
 
 /* A name, a "*.name", or an address, with brackets or without: no port and nothing of a URL. */

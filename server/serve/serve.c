@@ -27,6 +27,7 @@
 #include "http/route.h"
 #include "http/tls.h"
 #include "observe/clock.h"
+#include "observe/escape.h"
 #include "serve/loading.h"
 #include "serve/system.h"
 #include "server.h"
@@ -51,8 +52,11 @@ struct watch {
 static void print_ready(const struct watch *watch) {
     const struct engine_info *engine = engine_info(watch->server->generation->engine);
     const struct limoe_info *model = &engine->model;
-    printf("model      %s: %.1f M parameters, %.1f M active", model->name,
+    struct buffer name = {0};
+    escape_message(&name, model->name);
+    printf("model      %.*s: %.1f M parameters, %.1f M active", (int)name.size, name.data ? name.data : "",
            (double)model->total_parameters / 1e6, (double)model->active_parameters / 1e6);
+    buffer_free(&name);
     if (model->moe_layers > 0)
         printf(", %u experts in %u of %u blocks", model->experts, model->moe_layers, model->blocks);
     printf("\ncompute    %s on %s, %u thread%s\n", limoe_dtype_name(engine->dtype), engine->backend,

@@ -159,7 +159,7 @@ static enum limoe_status find_nearest(struct row_reader *reader, struct store_jo
     /* A name of three letters is not like every other name of three letters. */
     const size_t size = job->name.size;
     const unsigned limit = size < 4 ? 1 : size < 8 ? 2 : NEAREST_FAR - 1;
-    unsigned distances[STORE_NEAREST];
+    unsigned distances[STORE_NEAREST] = {0};
     sqlite3_stmt *names = reader->read[ROW_NAMES];
     enum limoe_status status;
     bool row;

@@ -104,7 +104,8 @@ static enum limoe_status check_bytes(struct row_writer *writer, const struct sto
     return limoe_fail(err, LIMOE_TOO_LARGE,
                       "the classifiers take %llu bytes, and this one would take %llu; --classifier-bytes "
                       "accepts %llu in all: delete one first",
-                      (unsigned long long)(used * page), (unsigned long long)(needed * (uint64_t)page),
+                      (unsigned long long)used * (unsigned long long)page,
+                      (unsigned long long)needed * (unsigned long long)page,
                       (unsigned long long)writer->most_bytes);
 }
 
