@@ -2,6 +2,7 @@
  * that shares the file; and an answer never comes from an old matrix. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -734,9 +735,10 @@ static void w14_their_bytes_are_bounded(void **state) {
     assert_stored(store, "c2", MOST_LABELS - 1);
 }
 
-/* ---- a full disk: SQLite's default VFS, with files that cannot grow while `full` is set */
+/* ---- a full disk, and one that hangs: SQLite's default VFS, with files that cannot grow while `full` is
+ * set, and whose locks are not even answered while `hangs` is */
 
-static bool full;
+static atomic_bool full, hangs;
 
 struct tight_file {
     sqlite3_file base;
@@ -773,6 +775,8 @@ static int tight_size(sqlite3_file *of, sqlite3_int64 *size) {
     return real_of(of)->pMethods->xFileSize(real_of(of), size);
 }
 static int tight_lock(sqlite3_file *of, int level) {
+    while (atomic_load(&hangs))
+        usleep(10000);
     return real_of(of)->pMethods->xLock(real_of(of), level);
 }
 static int tight_unlock(sqlite3_file *of, int level) {
@@ -829,6 +833,33 @@ static void use_tight_vfs(bool use) {
         .xDeviceCharacteristics = tight_traits,
     };
     sqlite3_vfs_register(&tight_vfs, 1);
+}
+
+static void w6_a_disk_that_hangs_holds_up_nobody(void **state) {
+    (void)state;
+    const struct classifier *found;
+    struct classifiers_state health;
+    classifiers_close(store);
+    use_tight_vfs(true);
+    store = open_with(0, 0);
+    put(store, "a", 1);
+    atomic_store(&hangs, true);
+    const struct timespec began = now();
+    assert_int_equal(try_put(store, "b", 2, NULL), STORE_BUSY);
+    assert_int_equal(try_get(store, "c", &model, &found), STORE_BUSY);
+    assert_true(seconds_since(&began) < 10);
+    classifiers_state(store, &health);
+    assert_false(health.writing);
+    assert_stored(store, "a", 1);
+    atomic_store(&hangs, false);
+    wait_until_good();
+    assert_absent(store, "c");
+    put(store, "b", 3);
+    assert_stored(store, "b", 3);
+    classifiers_close(store);
+    use_tight_vfs(false);
+    store = open_with(0, 0);
+    assert_stored(store, "b", 3);
 }
 
 static void w14_a_full_disk_takes_a_delete(void **state) {
@@ -986,6 +1017,7 @@ int main(void) {
         TEST(w12_a_file_with_a_write_ahead_log_is_taken_over),
         TEST(w12_a_file_cut_short_is_an_error),
         TEST(w14_their_bytes_are_bounded),
+        TEST(w6_a_disk_that_hangs_holds_up_nobody),
         TEST(w14_a_full_disk_takes_a_delete),
         TEST(no_kill_loses_or_halves_what_was_acknowledged),
         TEST(threads_read_while_others_write),
