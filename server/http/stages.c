@@ -356,7 +356,7 @@ static void parse(struct task *task) {
         call->route->begin(call);
         return;
     }
-    bool good = wanted(call, &error) && call->route->parse(call, &error);
+    bool good = wanted(call, &error) && call_settle_form(call, &error) && call->route->parse(call, &error);
     call->preprocess_ns += clock_now() - began;
     parsed(call, good, &error);
 }
