@@ -38,6 +38,7 @@ struct reload_waiter {
 
 struct auth;
 struct guard;
+struct hosts;
 struct tls;
 
 struct server {
@@ -48,6 +49,7 @@ struct server {
     struct workers *workers;  /* for all that waits for nobody */
     struct workers *decoding; /* for pictures: they sleep while decoders compute */
     struct auth *auth;
+    struct hosts *hosts;
     struct tls *tls; /* NULL: plain HTTP */
     struct guard *guard;
 

@@ -16,6 +16,7 @@ static enum limoe_status unknown_type(const uint8_t *bytes, size_t size, struct 
 
 void limoe_image_prepare(void) {
     image_prepare_heif();
+    image_prepare_tiff();
 }
 
 enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,

@@ -117,6 +117,10 @@ static inline void image_divide_alpha(uint8_t pixel[4]) {
 /* libheif and its decoders, brought to where they open no file; any number of times, from any thread. */
 void image_prepare_heif(void);
 
+/* Reads a TIFF, once: glibc's qsort, which libtiff sorts its fields by, asks for the size of memory on first
+ * use. */
+void image_prepare_tiff(void);
+
 /* Unpacks the runs of a bitmap of 8 or 4 bits to indices[n], all zero on entry; returns how many there were.
  */
 size_t image_unpack_bmp(struct cursor *from, uint32_t bits, uint32_t width, uint8_t *indices, size_t n);

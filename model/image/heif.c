@@ -54,19 +54,21 @@ static enum limoe_status open_primary(struct job *job) {
     return error.code == heif_error_Ok ? LIMOE_OK : refuse(job, error);
 }
 
-/* The picture's own size, before it is cropped and turned. */
-static enum limoe_status check_size(const struct job *job, uint64_t *pixels) {
+/* The picture's own size, before it is cropped and turned. Deep samples take two bytes, and alpha is decoded
+ * beside the colours until both are put together: such pictures cost up to twice as much. */
+static enum limoe_status check_size(const struct job *job, bool alpha, uint64_t *pixels) {
     const int width = heif_image_handle_get_ispe_width(job->handle);
     const int height = heif_image_handle_get_ispe_height(job->handle);
     const uint64_t w = width > 0 ? (uint64_t)width : 0, h = height > 0 ? (uint64_t)height : 0;
+    const bool deep = heif_image_handle_get_luma_bits_per_pixel(job->handle) > 8;
     *pixels = w * h;
-    if (heif_image_handle_get_luma_bits_per_pixel(job->handle) > 8 && *pixels > job->input->max_pixels / 2) {
-        return limoe_fail(
-            job->err, LIMOE_TOO_LARGE,
-            "HEIF: %d x %d pixels of more than 8 bits a channel; half as many are accepted as of 8 bits",
-            width, height);
+    const enum limoe_status status = image_check("HEIF", job->input, w, h, job->err);
+    if (status == LIMOE_OK && (deep || alpha) && *pixels > (job->input->max_pixels + 1) / 2) {
+        return limoe_fail(job->err, LIMOE_TOO_LARGE,
+                          "HEIF: %d x %d pixels %s; of such, half as many are accepted as of others", width,
+                          height, deep ? "of more than 8 bits a channel" : "with alpha");
     }
-    return image_check("HEIF", job->input, w, h, job->err);
+    return status;
 }
 
 static enum limoe_status decode(struct job *job, bool alpha) {
@@ -113,14 +115,15 @@ enum limoe_status image_read_heif(const struct input *input, struct image *out, 
                                   struct limoe_error *err) {
     (void)orientation;
     struct job job = {.input = input, .err = err};
-    uint64_t pixels;
+    uint64_t pixels = 0;
+    bool alpha = false;
     image_prepare_heif();
     enum limoe_status status = open_primary(&job);
     if (status == LIMOE_OK) {
-        status = check_size(&job, &pixels);
+        alpha = heif_image_handle_has_alpha_channel(job.handle);
+        status = check_size(&job, alpha, &pixels);
     }
     if (status == LIMOE_OK) {
-        const bool alpha = heif_image_handle_has_alpha_channel(job.handle);
         heif_codecs_allow((alpha ? 3 : 2) * pixels + SPARE_PIXELS);
         status = decode(&job, alpha);
         if (status == LIMOE_OK) {

@@ -53,6 +53,9 @@ static void free_decoder(void *decoder) {
 
 static struct heif_error push(void *decoder, const void *data, size_t size) {
     struct av1 *av1 = decoder;
+    if (size == 0) { /* and no data */
+        return heif_codecs_fail(NULL);
+    }
     uint8_t *longer = realloc(av1->bytes, av1->size + size + 1);
     if (!longer) {
         return heif_codecs_fail("no memory for the AV1 stream");

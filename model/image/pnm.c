@@ -81,9 +81,12 @@ static enum limoe_status read_header(struct cursor *cursor, const struct input *
 
 /* The value at 8 bits; false: it is over the maximum. */
 static bool scale(const struct header *header, uint32_t value, uint8_t *scaled) {
+    if (value > header->maximum) {
+        return false;
+    }
     *scaled =
         header->maximum == 255 ? (uint8_t)value : (uint8_t)nearbyint(value / (double)header->maximum * 255);
-    return value <= header->maximum;
+    return true;
 }
 
 static enum limoe_status over(const struct header *header, size_t sample, struct limoe_error *err) {

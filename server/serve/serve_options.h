@@ -36,8 +36,10 @@ struct serve_options {
     uint64_t engine_bytes;     /* resident memory past which an engine is replaced; 0: no limit */
     uint64_t cache_bytes;      /* of text embeddings; 0: no cache */
     const char *state_dir;     /* where classifiers are kept */
+    uint64_t classifier_bytes; /* of disk that they may take */
     const char *api_keys, *admin_keys;     /* files, a key a line; NULL: no keys */
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
+    const char *allowed_hosts;             /* names, with commas; "*": any; NULL: what hosts.h says */
     const char *cors_origin;               /* NULL: no cross-origin answers */
     enum log_format log_format;
     enum log_level log_level;

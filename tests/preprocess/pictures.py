@@ -328,6 +328,6 @@ def turned() -> Iterator[tuple[str, bytes]]:
 def pictures() -> dict[str, bytes]:
     made = dict(entry for maker in (jpegs, pngs, webps, gifs, others, psds, tgas, tiffs, turned) for entry in maker())
     for path in sorted(FIXTURES.iterdir()):
-        if path.suffix not in (".py", ".pyc") and path.is_file():
+        if path.suffix not in (".py", ".pyc", ".heic", ".avif") and path.is_file():
             made[f"fixture {path.name}"] = path.read_bytes()
     return made

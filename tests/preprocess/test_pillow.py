@@ -151,7 +151,7 @@ def test_other_types_are_refused_by_name(format, tmp_path):
     except OSError:
         pytest.skip(f"this Pillow does not write {format}")
     said = refusal(tmp_path / "picture", data)
-    assert "accepted are JPEG, PNG, WebP, GIF, BMP, PNM, TGA and PSD" in said
+    assert "accepted are JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF, BMP, PNM, TGA and PSD" in said
     assert said.startswith("unsupported: ")
 
 

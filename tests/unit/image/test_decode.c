@@ -101,6 +101,10 @@ static void every_format_gives_its_pixels(void **state) {
         {"colours.tga", "colours.ppm"},
         {"photo.jpg", "photo.ppm"},
         {"photo-progressive.jpg", "photo.ppm"},
+        {"cmyk.jpg", "cmyk.ppm"},
+        {"picture.tif", "picture.ppm"},
+        {"photo.heic", "photo-heic.ppm"},
+        {"photo.avif", "photo-avif.ppm"},
         {"alpha.webp", "alpha.png"},
         {"alpha.tga", "alpha.png"},
         {"alpha.psd", "alpha.png"},
@@ -176,12 +180,12 @@ static void unknown_bytes_are_refused_with_what_is_accepted(void **state) {
     assert_refused("", 0, LIMOE_BAD_IMAGE, "0 bytes");
     assert_refused(BYTES("hello, I am no picture"), LIMOE_BAD_IMAGE, "68 65 6c 6c 6f");
     assert_refused(BYTES("hello"), LIMOE_BAD_IMAGE,
-                   "accepted are JPEG, PNG, WebP, GIF, BMP, PNM, TGA and PSD");
+                   "accepted are JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF, BMP, PNM, TGA and PSD");
     assert_refused(BYTES("\xFF\x0A abc"), LIMOE_UNSUPPORTED,
                    "JPEG XL pictures are not supported; accepted are");
     assert_refused(BYTES("\0\0\0\x20"
-                         "ftypavif"),
-                   LIMOE_UNSUPPORTED, "AVIF");
+                         "ftypisom"),
+                   LIMOE_UNSUPPORTED, "ISO media");
     assert_refused(BYTES("<svg xmlns='http://www.w3.org/2000/svg'/>"), LIMOE_UNSUPPORTED, "SVG");
 }
 
@@ -256,7 +260,7 @@ static const char *const all[] = {
     "photo.jpg",           "photo.ppm",          "picture.bmp",      "picture.png", "photo-progressive.jpg",
     "picture-16.png",      "picture-adam7.png",  "picture.psd",      "picture.tga", "picture-packed.psd",
     "picture.webp",        "picture-turned.png", "picture.ppm",      "colours.ppm", "colours-interlaced.gif",
-    "picture-turned.webp", "picture-rle.tga",    "photo-turned.jpg",
+    "picture-turned.webp", "picture-rle.tga",    "photo-turned.jpg", "photo.heic",  "photo.avif",
 };
 
 static void no_truncated_file_is_a_picture(void **state) {

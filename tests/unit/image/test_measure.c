@@ -35,6 +35,10 @@ static const char *const files[] = {
     "picture-adam7.png",
     "picture-rle.tga",
     "picture-animated.webp",
+    "picture.tif",
+    "photo.heic",
+    "photo.avif",
+    "cmyk.jpg",
 };
 
 static uint8_t *load(const char *name, size_t *size) {
@@ -57,8 +61,10 @@ static void every_format_is_measured_as_it_is_decoded(void **state) {
         uint32_t width, height;
         struct image image;
         assert_int_equal(image_decode(bytes, size, NULL, &image, NULL), LIMOE_OK);
-        if (!limoe_image_measure(bytes, size, &width, &height) ||
-            (uint64_t)width * height != (uint64_t)image.width * image.height) {
+        bool known = limoe_image_measure(bytes, size, &width, &height);
+        uint64_t measured = (uint64_t)width * height, decoded = (uint64_t)image.width * image.height;
+        bool cropped = strstr(files[i], ".heic"); /* of a small one the largest picture in it is a tile */
+        if (!known || measured < decoded || (measured > decoded && !cropped)) {
             fail_msg("%s: measured as %u x %u, decoded as %u x %u", files[i], width, height, image.width,
                      image.height);
         }
