@@ -34,7 +34,7 @@
 
 #define TICK_MS       100
 #define DRAIN_TICK_MS 10
-#define ABANDON_GRACE CLOCK_SECOND
+#define ABANDON_GRACE (3 * CLOCK_SECOND) /* on a busy machine; else it takes milliseconds */
 #define MOST_WORKERS  16u
 
 /* serve.c's own, beside the server. */
