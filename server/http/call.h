@@ -51,7 +51,9 @@ struct call {
     struct guarded *guarded; /* the connection's entry with server->guard */
     enum call_stage stage;
     struct arena *arena;
+    size_t head_mark;       /* the arena when the headers had been read: what call_end needs is older */
     struct queue_load held; /* of the generation's queue's limits; given back by call_end */
+    bool over;              /* parsing took more memory than there is for it */
 
     /* Times, as clock_now(). */
     int64_t began, body_complete;
@@ -103,6 +105,13 @@ void call_end(struct call *call, bool answered);
 /* Adds to the body. When that is not possible (too large, no room), answers the call with an error and drops
  * the body. False: the client sends far more than it may, close the connection. */
 bool call_receive(struct call *call, const char *bytes, size_t size);
+
+/* While it is on, what the arena takes is counted as held, and refused (call->over) where others hold too
+ * much: for parsing, whose memory nobody knows before. What later stages take is admitted before they do. */
+void call_meter(struct call *call, bool on);
+/* Gives back all that an answered call held but its head and its answer, which a slow reader holds for as
+ * long as it may. */
+void call_trim(struct call *call);
 
 /* Answers with call->answer as it is. */
 void call_succeed(struct call *call, const char *content_type);

@@ -31,15 +31,18 @@ static struct call *call_of_job(struct job *job) {
 void stages_finish(struct call *call) {
     struct server *server = call->server;
     guard_unwatch(server->guard, call->guarded);
-    const struct queue_load answer = {.bytes = call->answer.capacity};
-    queue_charge(call->generation->queue, &answer); /* a slow reader holds it for as long as it likes */
-    call->held.bytes += answer.bytes;
+    call_trim(call);
     loop_resume(call->loop, call->connection);
     atomic_fetch_sub(&server->handed, 1);
 }
 
 static void finish_failed(struct call *call, const struct api_error *error) {
     call_fail(call, error);
+    stages_finish(call);
+}
+
+static void finish_full(struct call *call) {
+    call_refuse_full(call);
     stages_finish(call);
 }
 
@@ -283,8 +286,7 @@ static void admit(struct call *call) {
     const struct queue_load load = measure(call);
     struct api_error error;
     if (!queue_admit(call->generation->queue, &load, &call->held)) {
-        call_refuse_full(call);
-        stages_finish(call);
+        finish_full(call);
         return;
     }
     call->held.items += load.items;
@@ -310,9 +312,13 @@ static void parse(struct task *task) {
         return;
     }
     call->task.run = prepare; /* should it be pushed again */
+    call_meter(call, true);
     bool good = wanted(call, &error) && call->route->parse(call, &error);
+    call_meter(call, false);
     call->preprocess_ns += clock_now() - began;
-    if (!good)
+    if (!good && call->over)
+        finish_full(call);
+    else if (!good)
         finish_failed(call, &error);
     else if (call->n == 0)
         write_answer(task);
