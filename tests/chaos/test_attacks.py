@@ -127,14 +127,14 @@ def half_bodies(server):
     def act(stopped):
         with server.connect() as connection:
             connection.settimeout(5)
-            connection.sendall(head("/v1/embeddings", 2 * len(body)) + body)
+            connection.sendall(head("/v1/embeddings", 32 * 2**20) + body)
             gone(connection, 30, stopped)
 
     return Attack(act, threads=5, pause=0.5)
 
 
 def repeated_delimiters(server):
-    body = b"--x\r\n" * (8 * 2**20 // 5)
+    body = b"--x\r\n" * (24 * 2**20 // 5)
     form = b'--x\r\nContent-Disposition: form-data; name="labels"\r\n\r\na\r\n--x--\r\n' + body
 
     def act(stopped):
@@ -143,7 +143,7 @@ def repeated_delimiters(server):
             connection.sendall(head("/v1/classify", len(form), "multipart/form-data; boundary=x") + form)
             connection.recv(4096)
 
-    return Attack(act, threads=2, pause=0.5)
+    return Attack(act, threads=4, pause=1)
 
 
 @contextlib.contextmanager
@@ -216,7 +216,7 @@ def test_the_others_are_answered(start, report, name):
     load = {"rate": rate, "duration": SECONDS, "arrivals": "poisson", "mix": MIX, "check": True}
     calm = Load(server, **load).result()
     with ATTACKS[name](server) as attack, Memory(server) as memory:
-        time.sleep(1)
+        time.sleep(3)
         done = Load(server, **load).result()
     report(
         attack=name,
