@@ -5,7 +5,8 @@
 bool route_routing_parse(struct call *call, struct api_error *error) {
     struct embed_request *request = &call->request.embed;
     const struct limoe_info *model = call->generation->model;
-    if (!request_routing_json(model, call->body.data, call->body.size, call->arena, request, error))
+    if (!request_routing_json(&call->generation->asked, call->body.data, call->body.size, call->arena,
+                              request, error))
         return false;
     call->inputs = request->items;
     call->n = request->n_items;

@@ -313,7 +313,7 @@ static void parse(struct task *task) {
     }
     call->task.run = prepare; /* should it be pushed again */
     call_meter(call, true);
-    bool good = wanted(call, &error) && call->route->parse(call, &error);
+    bool good = wanted(call, &error) && call_settle_form(call, &error) && call->route->parse(call, &error);
     call_meter(call, false);
     call->preprocess_ns += clock_now() - began;
     if (!good && call->over)
