@@ -265,9 +265,8 @@ static bool is_stalled(const struct guard *guard, struct guarded *entry, int64_t
     }
     const uint64_t held = receiving ? done : entry->size;
     const bool first = entry->seen == UNSEEN;
-    uint64_t rate = GUARD_LEAST_RATE;
-    if (pressed && held / GUARD_PRESSED_SECONDS > rate)
-        rate = held / GUARD_PRESSED_SECONDS;
+    const bool hurried = pressed && held / GUARD_PRESSED_SECONDS > GUARD_LEAST_RATE;
+    const uint64_t rate = hurried ? held / GUARD_PRESSED_SECONDS : GUARD_LEAST_RATE;
     const uint64_t more = first ? 0 : done - entry->seen;
     entry->seen = done;
 
@@ -275,7 +274,7 @@ static bool is_stalled(const struct guard *guard, struct guarded *entry, int64_t
     const double earned = (double)more / (double)rate * (double)CLOCK_SECOND;
     entry->patience =
         earned < (double)(now + pause - entry->patience) ? entry->patience + (int64_t)earned : now + pause;
-    const int64_t allowed = pressed ? pause / GUARD_PRESSED_PAUSE : pause;
+    const int64_t allowed = hurried ? pause / GUARD_PRESSED_PAUSE : pause;
     return !first && now >= entry->patience - pause + allowed;
 }
 

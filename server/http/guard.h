@@ -20,7 +20,8 @@ struct guarded; /* one connection's entry */
  * nothing that counts; who has made up for one by being faster may pause again. */
 #define GUARD_LEAST_RATE (8u * 1024)
 /* While memory is short: what a client holds is to be sent or read at a rate that takes so many seconds for
- * all of it, and pauses are to be a quarter as long. */
+ * all of it, and pauses are to be a quarter as long. It concerns those of whom that asks for more than the
+ * least rate, so who hold more than 128 KiB. */
 #define GUARD_PRESSED_SECONDS 16
 #define GUARD_PRESSED_PAUSE   4
 

@@ -325,7 +325,6 @@ def test_the_front_stays_within_its_bound(start):
     queue_bytes, body_bytes, cache_bytes = 32 * MIB, 8 * MIB, 4 * MIB
     server = start("--queue-bytes", queue_bytes, "--max-body-bytes", body_bytes, "--cache-bytes", cache_bytes, "--workers", 2)
     assert statuses(server, 3) == {200}
-    itself = server.resident_bytes()
     stopped = threading.Event()
     delimiters = form((b"image", picture(1)), (b"labels", b"cat"), after=b"--x\r\n" * (6 * MIB // 5))
     values = b'{"input":[' + b"0," * 65000 + b"0]}"
@@ -357,7 +356,8 @@ def test_the_front_stays_within_its_bound(start):
         for thread in threads:
             thread.join()
     assert answers == {200}
-    assert memory.most <= itself + cache_bytes + 1.25 * queue_bytes + 4 * body_bytes + 32 * MIB
+    one_request = 3 * body_bytes + 5.5 * MIB
+    assert memory.most <= 64 * MIB + cache_bytes + 1.25 * queue_bytes + one_request + len(acts) * 64 * KIB
     wait_until(lambda: server.metric("limoe_queue_bytes") == 0)
 
 

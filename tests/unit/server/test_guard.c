@@ -175,6 +175,21 @@ static void who_holds_much_while_memory_is_short(void **state) {
     }
 }
 
+/* Who holds little may pause as ever while memory is short: to cut it off would gain nothing. */
+static void who_holds_little_may_pause_as_ever(void **state) {
+    (void)state;
+    for (unsigned much = 0; much < 2; much++) {
+        struct pair pair;
+        open_pair(&pair, false);
+        assert_true(guard_receiving(pair.guard, pair.entry, SECONDS(100)));
+        guard_received(pair.entry, much ? 256 * 1024 : 100 * 1024);
+        assert_int_equal(guard_sweep(pair.guard, SECONDS(101), true), 0);
+        assert_int_equal(guard_sweep(pair.guard, SECONDS(101 + STALL / 4), true), much);
+        assert_int_equal(guard_sweep(pair.guard, SECONDS(101 + STALL), true), !much);
+        close_pair(&pair);
+    }
+}
+
 /* The client's buffer takes what it takes, which is no reading; from then on it reads, or it does not. */
 static void an_answer_that_is_read_or_not(void **state) {
     (void)state;
@@ -289,6 +304,7 @@ int main(void) {
         cmocka_unit_test(our_own_time_is_not_the_clients),
         cmocka_unit_test(a_body_that_stops_coming),
         cmocka_unit_test(who_holds_much_while_memory_is_short),
+        cmocka_unit_test(who_holds_little_may_pause_as_ever),
         cmocka_unit_test(an_answer_that_is_read_or_not),
         cmocka_unit_test(an_answer_on_another_socket),
         cmocka_unit_test(no_limit_is_none),
