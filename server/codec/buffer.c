@@ -29,7 +29,7 @@ char *buffer_take(struct buffer *buffer, size_t *size) {
 }
 
 static bool grow(struct buffer *buffer, size_t capacity) {
-    char *data = realloc(buffer->data, capacity);
+    char *data = capacity <= PTRDIFF_MAX ? realloc(buffer->data, capacity) : NULL;
     buffer->failed = !data;
     if (data) {
         buffer->data = data;
