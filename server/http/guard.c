@@ -15,6 +15,7 @@
 #include "http/guard.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -251,6 +253,15 @@ static uint64_t acknowledged(int fd) {
     return info.tcpi_bytes_acked;
 }
 
+/* It has sent what nobody has looked at yet, or has read all that it was given: a machine that is busy, or
+ * was stopped for a while, is not its client's fault. */
+static bool waits_for_us(const struct guarded *entry) {
+    int bytes;
+    if (entry->doing == DOING_RECEIVING)
+        return ioctl(entry->fd, FIONREAD, &bytes) == 0 && bytes > 0;
+    return ioctl(entry->fd, SIOCOUTQ, &bytes) == 0 && bytes == 0;
+}
+
 /* Adds to the patience for what has been sent or read since the last look; from it, pressed or not, follows
  * whether the client has been too slow. An answer's first look only finds where its bytes begin. */
 static bool is_stalled(const struct guard *guard, struct guarded *entry, int64_t now, bool pressed) {
@@ -275,7 +286,11 @@ static bool is_stalled(const struct guard *guard, struct guarded *entry, int64_t
     entry->patience =
         earned < (double)(now + pause - entry->patience) ? entry->patience + (int64_t)earned : now + pause;
     const int64_t allowed = hurried ? pause / GUARD_PRESSED_PAUSE : pause;
-    return !first && now >= entry->patience - pause + allowed;
+    if (first || now < entry->patience - pause + allowed)
+        return false;
+    if (waits_for_us(entry))
+        entry->patience = now + pause;
+    return entry->patience < now + pause;
 }
 
 static void shut(struct guard *guard, struct guarded *entry, bool stalled) {

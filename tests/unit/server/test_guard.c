@@ -190,6 +190,23 @@ static void who_holds_little_may_pause_as_ever(void **state) {
     }
 }
 
+/* A server that does not get to read is no fault of the client's, nor is one that has nothing to send yet. */
+static void who_waits_for_us_is_not_slow(void **state) {
+    (void)state;
+    struct pair pair;
+    char piece[4096] = "";
+    open_pair(&pair, false);
+    assert_true(guard_receiving(pair.guard, pair.entry, SECONDS(100)));
+    assert_int_equal(send(pair.theirs, piece, sizeof piece, 0), sizeof piece);
+    assert_int_equal(recv(pair.ours, piece, sizeof piece, MSG_PEEK | MSG_WAITALL), sizeof piece);
+    for (int64_t t = 101; t < 100 + 2 * STALL; t++)
+        assert_int_equal(guard_sweep(pair.guard, SECONDS(t), false), 0);
+    assert_true(guard_answering(pair.guard, pair.entry, MIB, SECONDS(200)));
+    for (int64_t t = 201; t < 200 + 2 * STALL; t++)
+        assert_int_equal(guard_sweep(pair.guard, SECONDS(t), false), 0);
+    close_pair(&pair);
+}
+
 /* The client's buffer takes what it takes, which is no reading; from then on it reads, or it does not. */
 static void an_answer_that_is_read_or_not(void **state) {
     (void)state;
@@ -305,6 +322,7 @@ int main(void) {
         cmocka_unit_test(a_body_that_stops_coming),
         cmocka_unit_test(who_holds_much_while_memory_is_short),
         cmocka_unit_test(who_holds_little_may_pause_as_ever),
+        cmocka_unit_test(who_waits_for_us_is_not_slow),
         cmocka_unit_test(an_answer_that_is_read_or_not),
         cmocka_unit_test(an_answer_on_another_socket),
         cmocka_unit_test(no_limit_is_none),
