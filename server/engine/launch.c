@@ -155,13 +155,28 @@ void launch_fault(const struct process *process, char *why, size_t size) {
 
 /* ---- the process that becomes mpirun */
 
+static const struct {
+    const char *name, *value;
+} quiet[] = {
+    {"OMPI_MCA_btl_base_warn_component_unused", "0"}, /* a transport without its network */
+    {"OMPI_MCA_btl_openib_warn_no_device_params_found", "0"},
+    {"OMPI_MCA_mca_base_component_show_load_errors", "0"}, /* a component whose library is not installed */
+    {"PMIX_MCA_mca_base_component_show_load_errors", "0"},
+    {"OMPI_MCA_opal_warn_on_missing_libcuda", "0"},
+    {"OMPI_MCA_shmem_mmap_enable_nfs_warning", "0"},
+    {"UCX_LOG_LEVEL", "error"},
+    {"HWLOC_HIDE_ERRORS", "1"}, /* of what firmware says of the machine's shape */
+};
+
 /* What the operator has set stays. Root: who runs limoe as root has answered mpirun's question. Yielding:
  * ranks wait for each other on the cores that the front and its decoders need. Single copy: containers forbid
  * it, and Open MPI then fails. The second before SIGKILL: ranks end when the front lets go of them, and have
  * nothing to do for SIGTERM. hwloc: it would go and ask each processor in turn, and wait for its turn on
  * those that are busy; the system tells as much. Sessions: mpirun sees the end of a daemon that it could not
  * hear of otherwise, one on another host that could not connect back, and ends too; a session for each host
- * there may be. Keepalive: daemons on a host that was cut off, and their ranks, end in half a minute. */
+ * there may be. Keepalive: daemons on a host that was cut off, and their ranks, end in half a minute. Quiet:
+ * what Open MPI and its libraries say of networks, graphics and libraries that this host does not have and
+ * nobody has asked for stays out of the log; errors are said as ever. */
 static void set_environment(const char *token) {
     setenv(MEETING_TOKEN, token, 1);
     if (geteuid() == 0) {
@@ -180,7 +195,9 @@ static void set_environment(const char *token) {
     setenv("OMPI_MCA_oob_tcp_keepalive_time", "10", 0);
     setenv("OMPI_MCA_oob_tcp_keepalive_intvl", "5", 0);
     setenv("OMPI_MCA_oob_tcp_keepalive_probes", "3", 0);
-    setenv(HWLOC, "-x86", 0);
+    setenv(HWLOC, "-x86,-gl,-opencl,-cuda,-nvml", 0);
+    for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++)
+        setenv(quiet[i].name, quiet[i].value, 0);
 }
 
 int cli_launch(int argc, char **argv) {
