@@ -126,7 +126,7 @@ class Server:
     def assert_clean(self):
         found = [line for line in self.log if SANITIZER.search(line)]
         assert not found, "\n".join(self.log)
-        assert not [line for line in self.log if " error " in line], "\n".join(self.log)
+        assert not [line for line in self.log if re.match(r"\S+Z error ", line)], "\n".join(self.log)
 
 
 def stop_cleanly(server):

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
 #include <signal.h>
@@ -11,9 +12,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "engine/hush.h"
 #include "error.h"
 
 #define HWLOC     "HWLOC_COMPONENTS" /* how the machine's shape is found out */
@@ -200,6 +203,32 @@ static void set_environment(const char *token) {
         setenv(quiet[i].name, quiet[i].value, 0);
 }
 
+/* From here on standard error goes through a process that keeps mpirun's announcements back. It is nobody's
+ * child, since mpirun waits for its own, and ends when all who write to it have. Without it, everything is
+ * let through. */
+static void hush(void) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return;
+    const pid_t child = fork();
+    if (child == 0) {
+        if (fork() != 0)
+            _exit(0);
+        close(ends[1]);
+        close(PROCESS_FD);
+        close(STDIN_FILENO);
+        close(STDOUT_FILENO);
+        hush_copy(ends[0], STDERR_FILENO);
+        _exit(0);
+    }
+    if (child > 0) {
+        waitpid(child, NULL, 0);
+        dup2(ends[1], STDERR_FILENO);
+    }
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int cli_launch(int argc, char **argv) {
     struct limoe_error err;
     char token[FRAME_JOIN_BYTES + 1] = "", fault[PROCESS_WHY_SIZE];
@@ -210,6 +239,7 @@ int cli_launch(int argc, char **argv) {
     if (recv(PROCESS_FD, token, FRAME_JOIN_BYTES, MSG_WAITALL) != FRAME_JOIN_BYTES)
         return CLI_INPUT; /* the front is gone */
     set_environment(token);
+    hush();
     execvp(argv[1], argv + 1);
     int n = snprintf(fault, sizeof fault, "cannot start \"%.60s\": %s", argv[1], strerror(errno));
     ssize_t sent = send(PROCESS_FD, fault, (size_t)n, MSG_NOSIGNAL);
