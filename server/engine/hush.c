@@ -33,12 +33,12 @@ enum place { OUTSIDE, FIRST, SAID, HUSHED };
 
 void hush_copy(int in, int out) {
     FILE *from = fdopen(in, "r");
-    char line[LONGEST_LINE], rule[LONGEST_LINE] = "";
+    char line[LONGEST_LINE] = "", rule[LONGEST_LINE];
     enum place place = OUTSIDE;
     while (from && fgets(line, sizeof line, from)) {
         const bool ends = is_rule(line);
         if (place == OUTSIDE && ends) {
-            strcpy(rule, line);
+            memcpy(rule, line, sizeof rule);
             place = FIRST;
             continue;
         }

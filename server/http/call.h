@@ -44,7 +44,8 @@ struct call {
     struct MHD_Connection *connection;
     struct loop *loop; /* of the connection's HTTP thread */
     const struct route *route;
-    const char *method, *path, *content_type; /* in the arena; content_type may be NULL */
+    const char *method, *path, *content_type; /* in the arena, as they came; content_type may be NULL */
+    const char *route_path;                   /* the path as the routes have it (route_path) */
     char id[CALL_ID_SIZE];
     char client[INET6_ADDRSTRLEN]; /* numeric address; "": not known */
     struct trace trace;
@@ -75,7 +76,12 @@ struct call {
         struct embed_request embed;
     } request;
     const struct classifier *classifier; /* with a reference; NULL: none is used */
-    const struct request_item *inputs;   /* [n] */
+    struct store_job
+        *asked;     /* what the store was asked last; NULL: nothing, or it has not answered in time */
+    bool asking;    /* asked is to be handed to the store (stages_ask) */
+    bool answering; /* everything is embedded: the route has been asked for its answer */
+    struct store_waiter waiting;
+    const struct request_item *inputs; /* [n] */
     size_t n, prepared;
     float *embeddings;        /* [n, embed]: row i for inputs[i], computed or found in the cache */
     struct limoe_item *items; /* [job.n]: the inputs that the cache does not have */
@@ -103,6 +109,10 @@ void call_end(struct call *call, bool answered);
 /* Adds to the body. When that is not possible (too large, no room), answers the call with an error and drops
  * the body. False: the client sends far more than it may, close the connection. */
 bool call_receive(struct call *call, const char *bytes, size_t size);
+
+/* The body is complete: where no Content-Type told its form, its bytes do. False: the route reads no such
+ * form. */
+bool call_settle_form(struct call *call, struct api_error *error);
 
 /* Answers with call->answer as it is. */
 void call_succeed(struct call *call, const char *content_type);
