@@ -1,7 +1,7 @@
 /* heif.c - HEIC and AVIF by libheif, with decoders of our own choice (heif.h): the primary picture, its grid
  * put together, turned, mirrored and cropped as the file says. That is all the orientation there is; EXIF's
  * says the same once more, and is left. No threads. */
-#include "formats.h"
+#include "boxes.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -41,6 +41,9 @@ static enum limoe_status refuse(const struct job *job, struct heif_error error) 
 }
 
 static enum limoe_status open_primary(struct job *job) {
+    if (!heif_references_end(job->input->bytes, job->input->size)) {
+        return limoe_fail(job->err, LIMOE_BAD_IMAGE, "HEIF: pictures made of each other in too many levels");
+    }
     job->context = heif_context_alloc();
     if (!job->context) {
         return limoe_fail(job->err, LIMOE_NO_MEMORY, "HEIF: no memory for the decoder");

@@ -34,15 +34,15 @@ static void *allocate(size_t size) {
 
 struct reading {
     struct source *source;
-    char *window; /* stb_image's buffer, which it fills as far as there is something */
-    bool overrun; /* bytes were asked for that are not there */
+    uintptr_t window; /* stb_image's buffer, which it fills as far as there is something; never followed */
+    bool overrun;     /* bytes were asked for that are not there */
 };
 
 static int on_read(void *user, char *to, int n) {
     struct reading *reading = user;
     size_t had = source_read(reading->source, (uint8_t *)to, (size_t)n);
-    reading->window = reading->window ? reading->window : to; /* it is filled first */
-    if (had == 0 || (to != reading->window && had < (size_t)n)) {
+    reading->window = reading->window ? reading->window : (uintptr_t)to; /* it is filled first */
+    if (had == 0 || ((uintptr_t)to != reading->window && had < (size_t)n)) {
         reading->overrun = true;
     }
     return (int)had;
