@@ -43,7 +43,7 @@
     X(nclx_color_profile_set_matrix_coefficients)
 
 struct heif_library {
-#define FIELD(name) __typeof__(heif_##name) *name;
+#define FIELD(name) __typeof__(heif_##name) *(name);
     HEIF_FUNCTIONS(FIELD)
 #undef FIELD
 };
