@@ -6,7 +6,8 @@ WORKDIR /src
 COPY scripts/lib.sh scripts/
 RUN bash -c 'set -euo pipefail && . scripts/lib.sh && need_packages "${build_packages[@]}"'
 COPY . .
-RUN scripts/build && strip build/limoe && deploy/docker/runtime-packages build/limoe >build/packages
+# libheif is not linked: decoders of pictures load it.
+RUN scripts/build && strip build/limoe && { deploy/docker/runtime-packages build/limoe && echo libheif1; } >build/packages
 
 FROM debian:12-slim
 COPY --from=build /src/build/packages /tmp/

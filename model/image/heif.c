@@ -1,9 +1,8 @@
 /* heif.c - HEIC and AVIF by libheif, with decoders of our own choice (heif.h): the primary picture, its grid
  * put together, turned, mirrored and cropped as the file says. That is all the orientation there is; EXIF's
  * says the same once more, and is left. No threads. */
-#include "formats.h"
+#include "boxes.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "heif.h"
@@ -11,18 +10,13 @@
 /* Pictures are decoded a second time for their alpha, in tiles that reach past the edge. */
 #define SPARE_PIXELS ((uint64_t)1 << 20)
 
-static void prepare(void) {
-    heif_init(NULL);
-    heif_codecs_register();
-    heif_context_free(heif_context_alloc());
-}
-
 void image_prepare_heif(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, prepare);
+    const char *why;
+    heif_library(&why);
 }
 
 struct job {
+    const struct heif_library *lib;
     const struct input *input;
     struct heif_context *context;
     struct heif_image_handle *handle;
@@ -41,15 +35,18 @@ static enum limoe_status refuse(const struct job *job, struct heif_error error) 
 }
 
 static enum limoe_status open_primary(struct job *job) {
-    job->context = heif_context_alloc();
+    if (!heif_references_end(job->input->bytes, job->input->size)) {
+        return limoe_fail(job->err, LIMOE_BAD_IMAGE, "HEIF: pictures made of each other in too many levels");
+    }
+    job->context = job->lib->context_alloc();
     if (!job->context) {
         return limoe_fail(job->err, LIMOE_NO_MEMORY, "HEIF: no memory for the decoder");
     }
-    heif_context_set_max_decoding_threads(job->context, 0);
-    struct heif_error error =
-        heif_context_read_from_memory_without_copy(job->context, job->input->bytes, job->input->size, NULL);
+    job->lib->context_set_max_decoding_threads(job->context, 0);
+    struct heif_error error = job->lib->context_read_from_memory_without_copy(job->context, job->input->bytes,
+                                                                              job->input->size, NULL);
     if (error.code == heif_error_Ok) {
-        error = heif_context_get_primary_image_handle(job->context, &job->handle);
+        error = job->lib->context_get_primary_image_handle(job->context, &job->handle);
     }
     return error.code == heif_error_Ok ? LIMOE_OK : refuse(job, error);
 }
@@ -57,10 +54,10 @@ static enum limoe_status open_primary(struct job *job) {
 /* The picture's own size, before it is cropped and turned. Deep samples take two bytes, and alpha is decoded
  * beside the colours until both are put together: such pictures cost up to twice as much. */
 static enum limoe_status check_size(const struct job *job, bool alpha, uint64_t *pixels) {
-    const int width = heif_image_handle_get_ispe_width(job->handle);
-    const int height = heif_image_handle_get_ispe_height(job->handle);
+    const int width = job->lib->image_handle_get_ispe_width(job->handle);
+    const int height = job->lib->image_handle_get_ispe_height(job->handle);
     const uint64_t w = width > 0 ? (uint64_t)width : 0, h = height > 0 ? (uint64_t)height : 0;
-    const bool deep = heif_image_handle_get_luma_bits_per_pixel(job->handle) > 8;
+    const bool deep = job->lib->image_handle_get_luma_bits_per_pixel(job->handle) > 8;
     *pixels = w * h;
     const enum limoe_status status = image_check("HEIF", job->input, w, h, job->err);
     if (status == LIMOE_OK && (deep || alpha) && *pixels > (job->input->max_pixels + 1) / 2) {
@@ -72,24 +69,24 @@ static enum limoe_status check_size(const struct job *job, bool alpha, uint64_t 
 }
 
 static enum limoe_status decode(struct job *job, bool alpha) {
-    struct heif_decoding_options *options = heif_decoding_options_alloc();
+    struct heif_decoding_options *options = job->lib->decoding_options_alloc();
     if (!options) {
         return limoe_fail(job->err, LIMOE_NO_MEMORY, "HEIF: no memory for the decoder");
     }
     options->convert_hdr_to_8bit = 1;
     options->strict_decoding = 1;
     const struct heif_error error =
-        heif_decode_image(job->handle, &job->image, heif_colorspace_RGB,
-                          alpha ? heif_chroma_interleaved_RGBA : heif_chroma_interleaved_RGB, options);
-    heif_decoding_options_free(options);
+        job->lib->decode_image(job->handle, &job->image, heif_colorspace_RGB,
+                               alpha ? heif_chroma_interleaved_RGBA : heif_chroma_interleaved_RGB, options);
+    job->lib->decoding_options_free(options);
     return error.code == heif_error_Ok ? LIMOE_OK : refuse(job, error);
 }
 
 static enum limoe_status copy(const struct job *job, bool alpha, uint64_t announced, struct image *out) {
-    const int width = heif_image_get_width(job->image, heif_channel_interleaved);
-    const int height = heif_image_get_height(job->image, heif_channel_interleaved);
+    const int width = job->lib->image_get_width(job->image, heif_channel_interleaved);
+    const int height = job->lib->image_get_height(job->image, heif_channel_interleaved);
     int stride;
-    const uint8_t *from = heif_image_get_plane_readonly(job->image, heif_channel_interleaved, &stride);
+    const uint8_t *from = job->lib->image_get_plane_readonly(job->image, heif_channel_interleaved, &stride);
     if (width < 1 || height < 1 || !from || (uint64_t)width * (uint64_t)height > announced) {
         return limoe_fail(job->err, LIMOE_BAD_IMAGE,
                           "HEIF: decoded as %d x %d pixels; the file announces less", width, height);
@@ -117,10 +114,14 @@ enum limoe_status image_read_heif(const struct input *input, struct image *out, 
     struct job job = {.input = input, .err = err};
     uint64_t pixels = 0;
     bool alpha = false;
-    image_prepare_heif();
+    const char *why;
+    job.lib = heif_library(&why);
+    if (!job.lib) {
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "HEIF: %s", why);
+    }
     enum limoe_status status = open_primary(&job);
     if (status == LIMOE_OK) {
-        alpha = heif_image_handle_has_alpha_channel(job.handle);
+        alpha = job.lib->image_handle_has_alpha_channel(job.handle);
         status = check_size(&job, alpha, &pixels);
     }
     if (status == LIMOE_OK) {
@@ -129,12 +130,12 @@ enum limoe_status image_read_heif(const struct input *input, struct image *out, 
         if (status == LIMOE_OK) {
             status = copy(&job, alpha, pixels, out);
         }
-        if (status == LIMOE_OK && alpha && heif_image_handle_is_premultiplied_alpha(job.handle)) {
+        if (status == LIMOE_OK && alpha && job.lib->image_handle_is_premultiplied_alpha(job.handle)) {
             divide_alpha(out);
         }
     }
-    heif_image_release(job.image);
-    heif_image_handle_release(job.handle);
-    heif_context_free(job.context);
+    job.lib->image_release(job.image);
+    job.lib->image_handle_release(job.handle);
+    job.lib->context_free(job.context);
     return status;
 }

@@ -8,13 +8,53 @@
 #include <stdint.h>
 
 #include <libheif/heif.h>
+#include <libheif/heif_plugin.h>
+
+/* The functions that are called, without their heif_. */
+#define HEIF_FUNCTIONS(X)                                                                                    \
+    X(init)                                                                                                  \
+    X(register_decoder_plugin)                                                                               \
+    X(context_alloc)                                                                                         \
+    X(context_free)                                                                                          \
+    X(context_set_max_decoding_threads)                                                                      \
+    X(context_read_from_memory_without_copy)                                                                 \
+    X(context_get_primary_image_handle)                                                                      \
+    X(image_handle_get_ispe_width)                                                                           \
+    X(image_handle_get_ispe_height)                                                                          \
+    X(image_handle_get_luma_bits_per_pixel)                                                                  \
+    X(image_handle_has_alpha_channel)                                                                        \
+    X(image_handle_is_premultiplied_alpha)                                                                   \
+    X(image_handle_release)                                                                                  \
+    X(decoding_options_alloc)                                                                                \
+    X(decoding_options_free)                                                                                 \
+    X(decode_image)                                                                                          \
+    X(image_create)                                                                                          \
+    X(image_release)                                                                                         \
+    X(image_get_width)                                                                                       \
+    X(image_get_height)                                                                                      \
+    X(image_add_plane)                                                                                       \
+    X(image_get_plane)                                                                                       \
+    X(image_get_plane_readonly)                                                                              \
+    X(image_set_nclx_color_profile)                                                                          \
+    X(nclx_color_profile_alloc)                                                                              \
+    X(nclx_color_profile_free)                                                                               \
+    X(nclx_color_profile_set_color_primaries)                                                                \
+    X(nclx_color_profile_set_transfer_characteristics)                                                       \
+    X(nclx_color_profile_set_matrix_coefficients)
+
+struct heif_library {
+#define FIELD(name) __typeof__(heif_##name) *(name);
+    HEIF_FUNCTIONS(FIELD)
+#undef FIELD
+};
+
+/* libheif with our decoders; the first call loads it. NULL: *why, a static string, says why it is not there.
+ * Any thread. */
+const struct heif_library *heif_library(const char **why);
 
 /* Pixels that this thread's file may still make the decoders decode. libheif passes nothing to a decoder,
  * hence by thread; image_read_heif sets it for each file. */
 void heif_codecs_allow(uint64_t pixels);
-
-/* Makes libheif use these decoders; once in a process, by image_prepare_heif. */
-void heif_codecs_register(void);
 
 /* Takes pixels off what is left; false: that is too little. */
 bool heif_codecs_charge(uint64_t width, uint64_t height);
@@ -23,7 +63,6 @@ bool heif_codecs_charge(uint64_t width, uint64_t height);
 uint64_t heif_codecs_left(void);
 
 /* The decoders of the two formats. */
-struct heif_decoder_plugin;
 extern const struct heif_decoder_plugin heif_codec_hevc, heif_codec_av1;
 
 /* A picture of planes as they lie in a codec's memory, to a new one of libheif's. */

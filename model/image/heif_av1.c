@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include <dav1d/dav1d.h>
-#include <libheif/heif_plugin.h>
 
 /* A still has one frame, or up to four that refine it. */
 #define MOST_FRAMES 4

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include <libde265/de265.h>
-#include <libheif/heif_plugin.h>
 
 #define FIRST_NOT_VIDEO 32u /* NAL unit types below hold slices */
 #define SPS             33u

@@ -3,7 +3,7 @@
  * It runs in the front, on bytes that nobody has checked: it reads through a cursor that cannot leave them,
  * it allocates nothing, and a walk over segments, blocks or characters ends after MOST_STEPS. No state, no
  * threads. */
-#include "formats.h"
+#include "boxes.h"
 
 #include <stdlib.h>
 
@@ -255,6 +255,7 @@ bool image_measure_tiff(const uint8_t *bytes, size_t size, uint32_t *width, uint
     }
     const struct tiff tiff = {.big_endian = bytes[0] == 'M', .wide = bytes[bytes[0] == 'M' ? 3 : 2] == '+'};
     const size_t count_bytes = tiff.wide ? 8 : 2, entry_bytes = tiff.wide ? 20 : 12;
+    uint32_t sides[2] = {0, 0};
     const uint64_t directory = tiff_number(&tiff, bytes + (tiff.wide ? 8 : 4), tiff.wide ? 8 : 4);
     if (directory > size - count_bytes) {
         return false;
@@ -267,46 +268,17 @@ bool image_measure_tiff(const uint8_t *bytes, size_t size, uint32_t *width, uint
             return false;
         }
         const uint64_t tag = tiff_number(&tiff, entry, 2);
-        uint32_t *side = tag == 256 ? width : tag == 257 ? height : NULL;
-        if (side) { /* where it is said twice, the larger */
+        if (tag == 256 || tag == 257) { /* where it is said twice, the larger */
             const uint32_t value = tiff_value(&tiff, entry);
-            *side = value > *side ? value : *side;
+            sides[tag - 256] = value > sides[tag - 256] ? value : sides[tag - 256];
         }
     }
-    return *width > 0 && *height > 0;
+    *width = sides[0];
+    *height = sides[1];
+    return sides[0] > 0 && sides[1] > 0;
 }
 
 /* ---- HEIF: the largest of the sizes in meta/iprp/ipco */
-
-struct box {
-    uint32_t type;
-    struct cursor inside;
-};
-
-#define BOX(a, b, c, d) ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
-
-/* The next box, cut where its surroundings end. false: there is none. */
-static bool take_box(struct cursor *cursor, struct box *box) {
-    const uint8_t *head = cursor_take(cursor, 8);
-    if (!head) {
-        return false;
-    }
-    uint64_t size = be32(head), used = 8;
-    if (size == 1) { /* it follows, of 64 bits */
-        const uint8_t *wide = cursor_take(cursor, 8);
-        if (!wide) {
-            return false;
-        }
-        size = (uint64_t)be32(wide) << 32 | be32(wide + 4);
-        used = 16;
-    }
-    const uint64_t left = cursor_left(cursor), rest = size < used ? left : size - used; /* 0: to the end */
-    const size_t length = (size_t)(rest < left ? rest : left);
-    box->type = be32(head + 4);
-    box->inside = (struct cursor){cursor->at, cursor->at + length};
-    cursor->at += length;
-    return true;
-}
 
 static void take_size(const struct box *box, uint32_t *width, uint32_t *height) {
     struct cursor inside = box->inside;
@@ -324,7 +296,7 @@ bool image_measure_heif(const uint8_t *bytes, size_t size, uint32_t *width, uint
         static const uint32_t path[] = {BOX('m', 'e', 't', 'a'), BOX('i', 'p', 'r', 'p'),
                                         BOX('i', 'p', 'c', 'o')};
         struct box box;
-        if (!take_box(&stack[depth], &box)) {
+        if (!box_take(&stack[depth], &box)) {
             depth--;
         } else if (depth == 3 && box.type == BOX('i', 's', 'p', 'e')) {
             take_size(&box, width, height);

@@ -34,15 +34,20 @@ static void *allocate(size_t size) {
 
 struct reading {
     struct source *source;
-    char *window; /* stb_image's buffer, which it fills as far as there is something */
-    bool overrun; /* bytes were asked for that are not there */
+    uintptr_t window; /* where stb_image's own buffer lies, which it fills as far as there is something */
+    bool overrun;     /* bytes were asked for that are not there */
 };
+
+/* Where memory lies, in blocks of 16 bytes: enough to tell a buffer from another, no way back to it. */
+static uintptr_t block_of(const char *memory) {
+    return (uintptr_t)memory / 16;
+}
 
 static int on_read(void *user, char *to, int n) {
     struct reading *reading = user;
     size_t had = source_read(reading->source, (uint8_t *)to, (size_t)n);
-    reading->window = reading->window ? reading->window : to; /* it is filled first */
-    if (had == 0 || (to != reading->window && had < (size_t)n)) {
+    reading->window = reading->window ? reading->window : block_of(to); /* it is filled first */
+    if (had == 0 || (block_of(to) != reading->window && had < (size_t)n)) {
         reading->overrun = true;
     }
     return (int)had;

@@ -113,6 +113,17 @@ def test_a_stream_of_more_pixels_than_announced_is_refused(suffix, tmp_path):
     assert "HEIF: " in refusal(tmp_path / "picture", small)
 
 
+def test_a_picture_made_of_itself_is_refused(tmp_path):
+    """libheif would follow it until the stack ends."""
+    data = encode(tmp_path, photo(64, 48), "-q", "50")
+    at = data.index(b"dimg")
+    source, count, tile = struct.unpack_from(">HHH", data, at + 4)
+    assert (source, count) == (2, 1)
+    assert apart(read(tmp_path, data), shown(tmp_path, data, "heic")) == 0
+    said = refusal(tmp_path / "picture", data[: at + 8] + struct.pack(">H", source) + data[at + 10 :])
+    assert said == "bad_image: HEIF: pictures made of each other in too many levels\n"
+
+
 def test_a_size_over_the_limit_is_refused_from_the_header(tmp_path):
     data = announce(encode(tmp_path, photo(64, 64)), (64, 64), (30000, 30000))
     said = refusal(tmp_path / "picture", data)

@@ -116,6 +116,7 @@ def test_f15_orientation_in_every_type_of_integer(kind, order, same):
         same(with_segments(b"Exif\0\0" + orientation(value, kind, order)))
 
 
+@pytest.mark.filterwarnings("ignore:Metadata Warning")
 @pytest.mark.parametrize(
     "segments",
     [
