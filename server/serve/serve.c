@@ -34,6 +34,7 @@
 
 #define TICK_MS       100
 #define DRAIN_TICK_MS 10
+#define ANSWER_GRACE  CLOCK_SECOND
 #define ABANDON_GRACE (3 * CLOCK_SECOND) /* on a busy machine; else it takes milliseconds */
 #define MOST_WORKERS  16u
 
@@ -120,8 +121,18 @@ static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
     return true;
 }
 
+/* Whether nothing is left to wait for. Once the server has given up (stopped_at), bodies that are still
+ * coming in are cut off, and answers that say so, if any were made (late), get a moment to be sent. */
+static bool is_drained(struct server *server, bool late, int64_t stopped_at) {
+    if (atomic_load(&server->handed) > 0)
+        return false;
+    if (atomic_load(&server->calls) == 0)
+        return true;
+    return stopped_at && (!late || clock_now() > stopped_at + ANSWER_GRACE);
+}
+
 /* Lets what is in flight finish. What has not by the end of the time given is given up: waiting items and
- * pictures are answered 503, requests whose bodies are still coming in are cut off. */
+ * pictures are answered 503. */
 static void drain(struct watch *watch, int signal_number) {
     struct server *server = watch->server;
     log_print(server->log, LOG_INFO, NULL, "%s: stopping; %llu requests in flight", strsignal(signal_number),
@@ -129,11 +140,9 @@ static void drain(struct watch *watch, int signal_number) {
     atomic_store(&server->phase, SERVER_DRAINING);
     http_stop_accepting(watch->http);
     loading_stop(&watch->loading);
-    int64_t limit = clock_now() + (int64_t)server->options.drain_seconds * CLOCK_SECOND;
-    for (;;) {
-        bool stopped = atomic_load(&server->phase) == SERVER_STOPPED;
-        if (atomic_load(&server->handed) == 0 && (stopped || atomic_load(&server->calls) == 0))
-            return;
+    int64_t limit = clock_now() + (int64_t)server->options.drain_seconds * CLOCK_SECOND, stopped_at = 0;
+    bool late = false;
+    while (!is_drained(server, late, stopped_at)) {
         watch_once(watch, DRAIN_TICK_MS, &signal_number);
         if (signal_number) {
             log_print(server->log, LOG_WARNING, NULL, "stopped at once");
@@ -141,14 +150,18 @@ static void drain(struct watch *watch, int signal_number) {
         }
         if (clock_now() < limit)
             continue;
-        if (stopped) {
+        if (stopped_at && atomic_load(&server->handed) > 0) {
             log_print(server->log, LOG_ERROR, NULL,
                       "the engine does not finish what it computes; stopped without it");
             _exit(CLI_INPUT);
         }
+        if (stopped_at)
+            continue;
         atomic_store(&server->phase, SERVER_STOPPED); /* from here on no call is handed over */
-        loading_abandon(&watch->loading);             /* who waits is told so, which takes a moment */
-        limit = clock_now() + ABANDON_GRACE;
+        late = atomic_load(&server->handed) > 0;
+        loading_abandon(&watch->loading); /* who waits is told so, which takes a moment */
+        stopped_at = clock_now();
+        limit = stopped_at + ABANDON_GRACE;
     }
 }
 
