@@ -176,30 +176,50 @@ static uint32_t read_pixel(const uint8_t *from, uint32_t bits) {
     return bits == 16 ? le16(from) : bits == 24 ? le16(from) | (uint32_t)from[2] << 16 : le32(from);
 }
 
+/* Indices to colours. false: an index without colour. */
+static bool read_indices(const struct header *header, const uint8_t *from, uint8_t *to) {
+    const uint32_t bits = header->bits;
+    for (uint32_t x = 0; x < header->width; x++, to += 3) {
+        const size_t bit = (size_t)x * bits;
+        const uint32_t index = (uint32_t)from[bit / 8] >> (8 - bits - bit % 8) & ((1u << bits) - 1);
+        if (index >= header->colours) {
+            return false;
+        }
+        const uint8_t *colour = header->palette + (size_t)index * header->entry;
+        to[0] = colour[2];
+        to[1] = colour[1];
+        to[2] = colour[0];
+    }
+    return true;
+}
+
+/* Blue, green, red. */
+static void read_plain_colours(const uint8_t *from, uint8_t *to, uint32_t width) {
+    for (uint32_t x = 0; x < width; x++, from += 3, to += 3) {
+        to[0] = from[2];
+        to[1] = from[1];
+        to[2] = from[0];
+    }
+}
+
+static void read_masked(const struct header *header, const uint8_t *from, uint8_t *to, uint32_t channels) {
+    for (uint32_t x = 0; x < header->width; x++, to += channels) {
+        const uint32_t pixel = read_pixel(from + (size_t)x * (header->bits / 8), header->bits);
+        for (uint32_t c = 0; c < channels; c++) {
+            to[c] = extract(pixel, header->field[c]);
+        }
+    }
+}
+
 /* One row of pixels. false: an index without colour. */
 static bool read_row(const struct header *header, const uint8_t *from, uint8_t *to, uint32_t channels) {
-    uint32_t bits = header->bits;
-    for (uint32_t x = 0; x < header->width; x++, to += channels) {
-        if (bits <= 8) {
-            size_t bit = (size_t)x * bits;
-            uint32_t index = (uint32_t)from[bit / 8] >> (8 - bits - bit % 8) & ((1u << bits) - 1);
-            if (index >= header->colours) {
-                return false;
-            }
-            const uint8_t *colour = header->palette + (size_t)index * header->entry;
-            to[0] = colour[2];
-            to[1] = colour[1];
-            to[2] = colour[0];
-        } else if (bits == 24 && header->compression == RAW) {
-            to[0] = from[3 * (size_t)x + 2];
-            to[1] = from[3 * (size_t)x + 1];
-            to[2] = from[3 * (size_t)x];
-        } else {
-            uint32_t pixel = read_pixel(from + (size_t)x * (bits / 8), bits);
-            for (uint32_t c = 0; c < channels; c++) {
-                to[c] = extract(pixel, header->field[c]);
-            }
-        }
+    if (header->bits <= 8) {
+        return read_indices(header, from, to);
+    }
+    if (header->bits == 24 && header->compression == RAW) {
+        read_plain_colours(from, to, header->width);
+    } else {
+        read_masked(header, from, to, channels);
     }
     return true;
 }

@@ -107,15 +107,21 @@ static void put_colour(const uint8_t *from, uint32_t bits, uint8_t *to, uint32_t
 /* The indices to colours. */
 static enum limoe_status apply_map(const struct header *header, const uint8_t *indices, struct image *out,
                                    struct limoe_error *err) {
-    size_t n = (size_t)out->width * out->height, entry = (header->map_bits + 7) / 8;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t index = indices[i] - header->map_first;
-        if (index >= header->map_length) { /* also below the first */
+    const size_t n = (size_t)out->width * out->height, entry = (header->map_bits + 7) / 8;
+    uint8_t colours[256][4] = {0};
+    for (uint32_t i = 0; i < header->map_length && header->map_first + i < 256; i++) {
+        put_colour(header->map + i * entry, header->map_bits, colours[header->map_first + i], out->channels);
+    }
+    uint8_t *to = out->pixels;
+    for (size_t i = 0; i < n; i++, to += out->channels) {
+        if (indices[i] - header->map_first >= header->map_length) { /* also below the first */
             return limoe_fail(err, LIMOE_BAD_IMAGE, "TGA: a pixel of colour %u; the palette has %u to %u",
                               indices[i], header->map_first, header->map_first + header->map_length - 1);
         }
-        put_colour(header->map + index * entry, header->map_bits, out->pixels + i * out->channels,
-                   out->channels);
+        memcpy(to, colours[indices[i]], 3);
+        if (out->channels == 4) {
+            to[3] = colours[indices[i]][3];
+        }
     }
     return LIMOE_OK;
 }
