@@ -27,6 +27,7 @@ enum command { COMMAND_NONE, COMMAND_QUIESCE, COMMAND_STOP };
 
 struct loop {
     struct MHD_Daemon *daemon;
+    struct intakes *intakes;
     int epoll, event;
     atomic_bool woken; /* the event is written, or is about to be */
     _Atomic(enum command) command;
@@ -44,6 +45,7 @@ static int sleep_ms(struct MHD_Daemon *daemon) {
 static void *loop_main(void *argument) {
     struct loop *loop = argument;
     pthread_setname_np(pthread_self(), "limoe-http");
+    intakes_enter(loop->intakes);
     for (enum command command = COMMAND_NONE; command != COMMAND_STOP;) {
         struct pollfd polled[] = {{.fd = loop->epoll, .events = POLLIN},
                                   {.fd = loop->event, .events = POLLIN}};
@@ -80,12 +82,14 @@ static void order(struct loop *loop, enum command command) {
         ; /* a signal */
 }
 
-enum limoe_status loop_start(struct MHD_Daemon *daemon, struct loop **out, struct limoe_error *err) {
+enum limoe_status loop_start(struct MHD_Daemon *daemon, struct intakes *intakes, struct loop **out,
+                             struct limoe_error *err) {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD);
     struct loop *loop = info ? calloc(1, sizeof *loop) : NULL;
     if (!loop)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an HTTP thread");
     loop->daemon = daemon;
+    loop->intakes = intakes;
     loop->epoll = info->epoll_fd;
     sem_init(&loop->done, 0, 0);
     loop->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
