@@ -57,7 +57,7 @@ struct http {
 struct connection {
     struct guarded *guarded;
     struct intake *intake;
-    bool bounced; /* the request has been, see bounce */
+    bool bounced; /* the request has been, see look_ahead */
     bool last;    /* the client has closed its side: the answer is the connection's last */
     struct tls_credentials *credentials; /* NULL: plain HTTP */
 };
@@ -211,32 +211,19 @@ static bool refuse_before_body(const struct call *call) {
              call->content_length > call->server->options.max_body_bytes));
 }
 
-/* A connection that is resumed is read from again; one that is answered without having been suspended only
- * when something new comes in. So a request behind which more has come in already, which the screen keeps
- * back or the library has not read, is suspended for one turn of the loop before it is answered. Once a
- * request: true the first time. */
-static bool bounce(const struct http_thread *thread, struct connection *context,
-                   struct MHD_Connection *connection) {
-    if (context->bounced)
-        return false;
-    context->bounced = true;
-    MHD_suspend_connection(connection);
-    loop_resume(thread->loop, connection);
-    return true;
-}
-
-/* Before an answer to a call that was not suspended. True: not now. */
+/* Before an answer to a call that was not suspended. A connection that is resumed is read from again, another
+ * only when something new comes in. So a request behind which more has come in already, which the screen
+ * keeps back or the library has not read, is suspended for one turn of the loop, once. True: it is, and is
+ * not to be answered now. */
 static bool look_ahead(const struct http_thread *thread, struct connection *context, struct call *call) {
     const enum intake_ahead ahead = intake_ahead(context->intake);
     context->last = ahead == INTAKE_ENDED;
-    return ahead == INTAKE_MORE && bounce(thread, context, call->connection);
-}
-
-static enum MHD_Result answer_preflight(const struct http_thread *thread, struct connection *context,
-                                        struct MHD_Connection *connection) {
-    if (intake_ahead(context->intake) != INTAKE_QUIET && bounce(thread, context, connection))
-        return MHD_YES;
-    return cors_answer(thread->server->options.cors_origin, connection);
+    if (ahead != INTAKE_MORE || context->bounced)
+        return false;
+    context->bounced = true;
+    MHD_suspend_connection(call->connection);
+    loop_resume(thread->loop, call->connection);
+    return true;
 }
 
 static void on_gone(void *call) {
@@ -256,7 +243,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         if (!context || !guard_receiving(server->guard, context->guarded, clock_now()))
             return MHD_NO;
         if (cors_preflight(server->options.cors_origin, connection, method))
-            return answer_preflight(thread, context, connection);
+            return cors_answer(server->options.cors_origin, connection);
         *state = call = call_begin(server, connection, url, method, refusal);
         if (!call)
             return MHD_NO;

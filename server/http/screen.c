@@ -440,7 +440,8 @@ bool screen_cut_off(const struct screen *screen) {
 }
 
 bool screen_in_head(const struct screen *screen) {
-    return screen->state == SCREEN_HEAD && screen->raw_at < screen->raw_end;
+    return screen->state == SCREEN_HEAD && screen->raw_at < screen->raw_end && !screen->fresh &&
+           !screen->ended;
 }
 
 const struct api_error *screen_refusal(const struct screen *screen) {

@@ -81,7 +81,7 @@ void screen_next(struct screen *screen);
 bool screen_holds(const struct screen *screen);
 /* The peer has ended the stream within the request that is being let through. */
 bool screen_cut_off(const struct screen *screen);
-/* The head that is being waited for has begun. */
+/* The head that is being waited for has begun, and may still be completed. */
 bool screen_in_head(const struct screen *screen);
 /* The answer to the request that is being let through, if that was refused: the connection is to be closed
  * behind it. NULL: it was not. */
