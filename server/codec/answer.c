@@ -224,11 +224,22 @@ static void rank_list(struct buffer *out, const struct limoe_rank *rank, uint32_
     buffer_string(out, "]");
 }
 
+static void member_aliases(struct buffer *out, const char *list) {
+    struct model_alias entry;
+    buffer_string(out, ",\"aliases\":[");
+    for (size_t i = 0; model_names_next(&list, &entry); i++) {
+        separate(out, i);
+        buffer_json_text(out, entry.alias);
+    }
+    buffer_string(out, "]");
+}
+
 void answer_model(struct buffer *out, const struct answer_model *model) {
     buffer_string(out, "{\"id\":");
     buffer_json_string(out, model->info->name);
     buffer_print(out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"limoe\"",
                  (long long)model->created);
+    member_aliases(out, model->aliases);
     member_string(out, "dtype", model->dtype);
     member_string(out, "backend", model->backend);
     member_string(out, "fingerprint", model->fingerprint);

@@ -28,6 +28,7 @@ void answer_routing(struct buffer *out, const struct limoe_info *model, const st
 /* What /v1/models says of a running model. */
 struct answer_model {
     const struct limoe_info *info;
+    const char *aliases;         /* --model-alias, or NULL */
     const char *dtype, *backend; /* "bfloat16", "cpu-amx" */
     const char *fingerprint;     /* limoe_model_fingerprint: equal ones give equal vectors */
     uint32_t threads, ranks;

@@ -103,6 +103,21 @@ static const char *header_value(const char *lines, const char *end, const char *
     return NULL;
 }
 
+/* Names are C strings from here on: one with a NUL in it would pass for a shorter one. */
+static bool check_nul(struct reader *reader, size_t index, const char *lines, const char *end) {
+    const char *nul = memchr(lines, '\0', (size_t)(end - lines)), *line = nul;
+    if (!nul)
+        return true;
+    while (line > lines && line[-1] != '\n')
+        line--;
+    const char *line_end = memmem(nul, (size_t)(end - nul), "\r\n", 2);
+    char quoted[96];
+    text_quote((struct text){.data = line, .size = (size_t)((line_end ? line_end : end) - line)}, quoted,
+               sizeof quoted);
+    return api_fail(reader->error, 400, "malformed_multipart", NULL,
+                    "part %zu of the multipart body has a NUL byte in its header: \"%s\"", index, quoted);
+}
+
 static bool read_headers(struct reader *reader, size_t index, struct request_field *part) {
     const char *lines = reader->c;
     size_t left = (size_t)(reader->end - lines);
@@ -117,6 +132,8 @@ static bool read_headers(struct reader *reader, size_t index, struct request_fie
             "%d bytes)",
             index, PART_HEADERS_MOST);
     const char *end = blank + 2, *value_end;
+    if (end > lines && !check_nul(reader, index, lines, end))
+        return false;
     reader->c = blank + 4;
 
     const char *disposition = header_value(lines, end, "Content-Disposition", &value_end);

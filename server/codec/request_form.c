@@ -34,6 +34,9 @@ static size_t find(struct form form, const char *name, const struct request_fiel
 /* What the JSON reader does for its strings. */
 static bool check_text(struct text text, const char *param, struct api_error *error) {
     const size_t at = text_check(text.data, text.size);
+    if (at < text.size && !text.data[at])
+        return api_fail(error, 400, "invalid_utf8", param, "%s has a NUL byte at %zu, which no text may have",
+                        param, at);
     if (at < text.size)
         return api_fail(error, 400, "invalid_utf8", param, "%s is not UTF-8 text: byte 0x%02x at %zu", param,
                         (unsigned char)text.data[at], at);
@@ -108,7 +111,7 @@ static bool read_top_k(struct text text, size_t *top_k, struct api_error *error)
 }
 
 /* Everything but the pictures. */
-static bool read_fields(const struct limoe_info *model, struct form form, struct arena *arena,
+static bool read_fields(const struct request_model *model, struct form form, struct arena *arena,
                         struct classify_request *out, struct api_error *error) {
     const struct request_list labels = request_labels(out), templates = request_templates(out);
     const struct request_field *name, *classifier, *top_k;
@@ -168,8 +171,9 @@ static bool read_image_parts(struct form form, struct arena *arena, struct class
     return true;
 }
 
-bool request_classify_multipart(const struct limoe_info *model, const struct request_field *parts, size_t n,
-                                struct arena *arena, struct classify_request *out, struct api_error *error) {
+bool request_classify_multipart(const struct request_model *model, const struct request_field *parts,
+                                size_t n, struct arena *arena, struct classify_request *out,
+                                struct api_error *error) {
     static const char *const known[] = {"image", "labels", "templates", "top_k", "classifier", "model", NULL};
     const struct form form = {.fields = parts, .n = n};
     *out = (struct classify_request){0};
@@ -177,7 +181,7 @@ bool request_classify_multipart(const struct limoe_info *model, const struct req
            read_image_parts(form, arena, out, error);
 }
 
-bool request_classify_raw(const struct limoe_info *model, const uint8_t *body, size_t size,
+bool request_classify_raw(const struct request_model *model, const uint8_t *body, size_t size,
                           const struct request_field *args, size_t n, struct arena *arena,
                           struct classify_request *out, struct api_error *error) {
     static const char *const known[] = {"labels", "templates", "top_k", "classifier", "model", NULL};

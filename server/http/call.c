@@ -151,7 +151,7 @@ struct arguments {
     struct call *call;
     struct request_field *fields;
     size_t n;
-    bool failed;
+    struct api_error *error; /* its status is 0 as long as nothing has failed */
 };
 
 static enum MHD_Result keep_argument(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_size,
@@ -160,17 +160,25 @@ static enum MHD_Result keep_argument(void *cls, enum MHD_ValueKind kind, const c
     struct arguments *arguments = cls;
     struct arena *arena = arguments->call->arena;
     struct request_field *field = &arguments->fields[arguments->n++];
+    /* Names are C strings from here on: one with a NUL in it would pass for a shorter one. */
+    if (memchr(key, '\0', key_size)) {
+        char quoted[64];
+        text_quote((struct text){.data = key, .size = key_size}, quoted, sizeof quoted);
+        api_fail(arguments->error, 400, "unknown_field", quoted,
+                 "there is no argument \"%s\": its name has a NUL byte (%%00) in it", quoted);
+        return MHD_NO;
+    }
     field->name = arena_copy(arena, key, key_size);
     field->bytes = (const uint8_t *)arena_copy(arena, value ? value : "", value_size);
     field->size = value_size;
-    arguments->failed = !field->name || !field->bytes;
-    return arguments->failed ? MHD_NO : MHD_YES;
+    return (field->name && field->bytes) || api_fail_memory(arguments->error) ? MHD_YES : MHD_NO;
 }
 
 /* Copies the query's arguments (percent-decoded), which the connection's memory holds, to the arena. */
 static bool read_arguments(struct call *call, struct api_error *error) {
     int n = MHD_get_connection_values_n(call->connection, MHD_GET_ARGUMENT_KIND, NULL, NULL);
-    struct arguments arguments = {.call = call};
+    struct arguments arguments = {.call = call, .error = error};
+    error->status = 0;
     if (n <= 0)
         return true;
     arguments.fields = arena_array(call->arena, (size_t)n, sizeof *arguments.fields);
@@ -179,7 +187,7 @@ static bool read_arguments(struct call *call, struct api_error *error) {
     MHD_get_connection_values_n(call->connection, MHD_GET_ARGUMENT_KIND, keep_argument, &arguments);
     call->args = arguments.fields;
     call->n_args = arguments.n;
-    return !arguments.failed || api_fail_memory(error);
+    return error->status == 0;
 }
 
 static bool authorised(struct call *call, struct api_error *error) {
@@ -191,13 +199,11 @@ static bool authorised(struct call *call, struct api_error *error) {
 static bool known_path(struct call *call, struct api_error *error) {
     if (call->route->path)
         return true;
-    struct buffer list = {0};
+    const struct route *nearest = route_nearest(call->route_path);
     char path[128];
-    route_list(&list);
-    api_fail(error, 404, "unknown_path", NULL, "there is nothing at %s; the paths are %.*s",
-             text_quote(text_of(call->path), path, sizeof path), (int)list.size, list.data ? list.data : "");
-    buffer_free(&list);
-    return false;
+    return api_fail(error, 404, "unknown_path", NULL, "there is nothing at %s; the nearest is %s %s",
+                    text_quote(text_of(call->path), path, sizeof path), nearest->method,
+                    route_series_names[nearest->series]);
 }
 
 static bool allowed_method(struct call *call, struct api_error *error) {
@@ -215,7 +221,8 @@ static bool accepted_body(struct call *call, struct api_error *error) {
     call->form = request_body_of(call->content_type);
     if (!call->route->bodies)
         return true; /* whatever comes is not looked at */
-    if (!(call->route->bodies & 1u << call->form))
+    /* Without a type the body itself tells, once it is there. */
+    if (call->form != REQUEST_BODY_UNTYPED && !(call->route->bodies & 1u << call->form))
         return request_refuse_body(call->content_type, call->route->accepted, error);
     const char *coding = header(call, "Content-Encoding");
     if (coding && *coding && strcasecmp(coding, "identity") != 0) {
@@ -225,6 +232,16 @@ static bool accepted_body(struct call *call, struct api_error *error) {
                         text_quote(text_of(coding), quoted, sizeof quoted));
     }
     return true;
+}
+
+bool call_settle_form(struct call *call, struct api_error *error) {
+    if (!call->route->bodies || call->form != REQUEST_BODY_UNTYPED)
+        return true;
+    call->form = request_body_look(call->body.data, call->body.size);
+    return call->route->bodies & 1u << call->form ||
+           api_fail(error, 415, "unsupported_media_type", NULL,
+                    "the request has no Content-Type, and its body does not begin as JSON does; accepted: %s",
+                    call->route->accepted);
 }
 
 static bool fail_too_large(const struct call *call, struct api_error *error) {
@@ -280,12 +297,13 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     call->server = server;
     call->connection = connection;
     call->began = clock_now();
-    call->route = route_find(url, method);
+    call->route_path = route_path(url, call->arena);
+    call->route = call->route_path ? route_find(call->route_path, method) : NULL;
     call->path = arena_copy(call->arena, url, strlen(url));
     call->method = arena_copy(call->arena, method, strlen(method));
     const char *type = header(call, "Content-Type");
     call->content_type = type ? arena_copy(call->arena, type, strlen(type)) : NULL;
-    if (!call->path || !call->method || (type && !call->content_type)) {
+    if (!call->route || !call->path || !call->method || (type && !call->content_type)) {
         arena_free(call->arena);
         free(call);
         return NULL;

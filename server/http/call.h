@@ -44,7 +44,8 @@ struct call {
     struct MHD_Connection *connection;
     struct loop *loop; /* of the connection's HTTP thread */
     const struct route *route;
-    const char *method, *path, *content_type; /* in the arena; content_type may be NULL */
+    const char *method, *path, *content_type; /* in the arena, as they came; content_type may be NULL */
+    const char *route_path;                   /* the path as the routes have it (route_path) */
     char id[CALL_ID_SIZE];
     char client[INET6_ADDRSTRLEN]; /* numeric address; "": not known */
     struct trace trace;
@@ -104,6 +105,10 @@ void call_end(struct call *call, bool answered);
 /* Adds to the body. When that is not possible (too large, no room), answers the call with an error and drops
  * the body. False: the client sends far more than it may, close the connection. */
 bool call_receive(struct call *call, const char *bytes, size_t size);
+
+/* The body is complete: where no Content-Type told its form, its bytes do. False: the route reads no such
+ * form. */
+bool call_settle_form(struct call *call, struct api_error *error);
 
 /* Answers with call->answer as it is. */
 void call_succeed(struct call *call, const char *content_type);

@@ -13,7 +13,7 @@
 #include <stddef.h>
 
 #include "codec/api_error.h"
-#include "codec/buffer.h"
+#include "codec/arena.h"
 
 struct call;
 
@@ -37,6 +37,7 @@ extern const char *const route_series_names[ROUTE_SERIES];
 struct route {
     enum route_series series;
     const char *path;   /* "/v1/models"; NULL: the entry for paths that no route has */
+    bool bare;          /* also answers without the "/v1" before it, as some clients ask */
     bool below;         /* answers what is below the path ("/v1/models/{id}"), not the path itself */
     const char *method; /* "GET" answers HEAD, too */
     void (*get)(struct call *call);
@@ -52,13 +53,17 @@ struct route {
     const char *accepted; /* the same in words */
 };
 
+/* The path as the table has it: repeated slashes are one, one at the end is none, and "/v1" stands before
+ * what may be asked without it. Routes that need no key, or an administrator's, stand at their own path
+ * alone. In the arena; NULL: no memory. */
+char *route_path(const char *url, struct arena *arena);
 /* The route for this method, or the first with this path if it has another; never NULL. */
 const struct route *route_find(const char *path, const char *method);
 bool route_takes(const struct route *route, const char *method);
 /* The methods of all routes that answer the same paths, for Allow: "GET, HEAD, PUT". */
 char *route_methods(const struct route *route, char *out, size_t size);
-/* All paths with their methods, in words. */
-void route_list(struct buffer *out);
+/* The route whose path is the least edits away from a path that is none. */
+const struct route *route_nearest(const char *path);
 
 /* The handlers, each in the file of its name. */
 void route_health(struct call *call);

@@ -11,7 +11,7 @@
 
 /* What follows "/v1/classifiers/". */
 static struct text name_of(const struct call *call) {
-    return text_of(call->path + strlen(call->route->path));
+    return text_of(call->route_path + strlen(call->route->path));
 }
 
 static bool parse_name(struct call *call, struct api_error *error) {
@@ -22,7 +22,7 @@ static bool parse_name(struct call *call, struct api_error *error) {
 
 bool route_classifier_put_parse(struct call *call, struct api_error *error) {
     struct classifier_request *request = &call->request.classifier;
-    if (!request_classifier_json(call->generation->model, name_of(call), call->body.data, call->body.size,
+    if (!request_classifier_json(&call->generation->asked, name_of(call), call->body.data, call->body.size,
                                  call->arena, request, error))
         return false;
     call->n = classify_prompt_count(&request->definition);

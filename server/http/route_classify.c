@@ -16,7 +16,7 @@
 #define MOST_PREDICTIONS 200000u
 
 static bool parse_form(struct call *call, struct classify_request *request, struct api_error *error) {
-    const struct limoe_info *model = call->generation->model;
+    const struct request_model *model = &call->generation->asked;
     const char *body = call->body.data ? call->body.data : "";
     if (call->form == REQUEST_BODY_IMAGE)
         return request_classify_raw(model, (const uint8_t *)body, call->body.size, call->args, call->n_args,

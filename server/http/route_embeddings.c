@@ -4,7 +4,7 @@
 
 bool route_embeddings_parse(struct call *call, struct api_error *error) {
     struct embed_request *request = &call->request.embed;
-    if (!request_embeddings_json(call->generation->model, call->body.data, call->body.size, call->arena,
+    if (!request_embeddings_json(&call->generation->asked, call->body.data, call->body.size, call->arena,
                                  request, error))
         return false;
     call->inputs = request->items;

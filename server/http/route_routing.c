@@ -4,8 +4,8 @@
 
 bool route_routing_parse(struct call *call, struct api_error *error) {
     struct embed_request *request = &call->request.embed;
-    if (!request_routing_json(call->generation->model, call->body.data, call->body.size, call->arena, request,
-                              error))
+    if (!request_routing_json(&call->generation->asked, call->body.data, call->body.size, call->arena,
+                              request, error))
         return false;
     call->inputs = request->items;
     call->n = request->n_items;

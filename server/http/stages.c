@@ -310,7 +310,7 @@ static void parse(struct task *task) {
         return;
     }
     call->task.run = prepare; /* should it be pushed again */
-    bool good = wanted(call, &error) && call->route->parse(call, &error);
+    bool good = wanted(call, &error) && call_settle_form(call, &error) && call->route->parse(call, &error);
     call->preprocess_ns += clock_now() - began;
     if (!good)
         finish_failed(call, &error);

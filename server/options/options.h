@@ -24,9 +24,11 @@
 #include "limoe.h"
 
 enum option_kind {
-    OPTION_STRING,   /* const char *: not empty, no control characters */
-    OPTION_NUMERAL,  /* const char *: a whole number from least to most, kept as it was written */
-    OPTION_DEVICE,   /* const char *: as limoe_options.device */
+    OPTION_STRING,  /* const char *: not empty, no control characters */
+    OPTION_NAMES,   /* const char *: names divided by commas; given again on the command line, it adds to them
+                     */
+    OPTION_NUMERAL, /* const char *: a whole number from least to most, kept as it was written */
+    OPTION_DEVICE,  /* const char *: as limoe_options.device */
     OPTION_UNSIGNED, /* unsigned, from least to most */
     OPTION_SECONDS,  /* the same, of seconds */
     OPTION_U64,      /* uint64_t (or a size_t), from least to most */

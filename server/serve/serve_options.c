@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "codec/model_names.h"
 #include "device.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -38,6 +39,12 @@ static const struct option_choice log_levels[] = {
 
 static const struct option_row table[] = {
     CLI_MODEL_ROW(AT(model)),
+    {.name = "model-alias",
+     .kind = OPTION_NAMES,
+     .offset = AT(model_aliases),
+     .metavar = "ALIAS,...",
+     .help = "more names for the model in requests: ALIAS or ALIAS=NAME; * is any name",
+     .fallback = "none"},
     STRING("host", host, "HOST", .help = "address to listen on"),
     {.name = "port",
      .kind = OPTION_NUMERAL,
@@ -180,6 +187,11 @@ static bool is_consistent(const struct serve_options *options, const struct opti
         cli_usage("serve", "unexpected argument \"%s\"", read->operands[0]);
         return false;
     }
+    struct limoe_error err;
+    if (model_names_check_list(options->model_aliases, &err) != LIMOE_OK) {
+        cli_usage("serve", "%s", err.message);
+        return false;
+    }
     const struct launch_options *launch = &options->launch;
     enum device_kind device;
     uint32_t index;
@@ -216,8 +228,8 @@ static bool is_consistent(const struct serve_options *options, const struct opti
 static bool keep_strings(struct serve_options *options) {
     size_t used = 0;
     for (size_t i = 0; i < command.n; i++) {
-        if (table[i].kind != OPTION_STRING && table[i].kind != OPTION_NUMERAL &&
-            table[i].kind != OPTION_DEVICE)
+        if (table[i].kind != OPTION_STRING && table[i].kind != OPTION_NAMES &&
+            table[i].kind != OPTION_NUMERAL && table[i].kind != OPTION_DEVICE)
             continue;
         const char **field = (const char **)((char *)options + table[i].offset);
         const size_t size = *field ? strlen(*field) + 1 : 0;

@@ -15,6 +15,7 @@
 /* Its strings lie in it: it is not to be moved while they are used. */
 struct serve_options {
     const char *host, *port, *model;
+    const char *model_aliases; /* as model_names.h has them, or NULL */
     struct limoe_options compute;
     struct launch_options launch; /* of an engine of several ranks */
     struct limoe_image_limits image;

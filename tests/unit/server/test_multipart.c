@@ -129,6 +129,44 @@ static void test_every_truncation_is_refused(void **state) {
     }
 }
 
+/* A name that a NUL cuts would pass for another. */
+static void w15_a_nul_in_a_header_is_refused_with_the_header(void **state) {
+    (void)state;
+    static const struct {
+        const char *header;
+        size_t size;
+        const char *shown;
+    } cases[] = {
+#define HEADER(text, shown) {text, sizeof text - 1, shown}
+        HEADER(HEAD "\"labels\0evil\"", "name=\"labels?evil\""),
+        HEADER(HEAD "labels\0", "name=labels?"),
+        HEADER(HEAD "\"image\"; filename=\"a.png\0.exe\"", "filename=\"a.png?.exe\""),
+        HEADER(HEAD "\"image\"\r\nContent-Type: image/\0png", "\"Content-Type: image/?png\""),
+        HEADER("\0" HEAD "\"image\"", "?Content-Disposition"),
+#undef HEADER
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char body[256];
+        size_t n = 0;
+        memcpy(body, "--xyz\r\n", 7), n = 7;
+        memcpy(body + n, cases[i].header, cases[i].size), n += cases[i].size;
+        static const char rest[] = "\r\n\r\ncat\0\r\n--xyz--";
+        memcpy(body + n, rest, sizeof rest - 1), n += sizeof rest - 1;
+        struct parsed parsed = parse_bytes(TYPE, body, n);
+        assert_false(parsed.good);
+        assert_int_equal(parsed.error.status, 400);
+        if (!strstr(parsed.error.message, "part 0") || !strstr(parsed.error.message, cases[i].shown))
+            fail_msg("\"%s\" lacks %s", parsed.error.message, cases[i].shown);
+        arena_free(parsed.arena);
+    }
+    /* A content may hold what it likes. */
+    static const char good[] = "--xyz\r\n" HEAD "\"image\"\r\n\r\na\0b\r\n--xyz--";
+    struct parsed parsed = parse_bytes(TYPE, good, sizeof good - 1);
+    assert_true(parsed.good);
+    assert_part(&parsed.parts[0], "image", "a\0b", 3);
+    arena_free(parsed.arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fields_and_files),
@@ -136,6 +174,7 @@ int main(void) {
         cmocka_unit_test(test_preamble_epilogue_and_parameters),
         cmocka_unit_test(test_no_parts),
         cmocka_unit_test(test_malformed),
+        cmocka_unit_test(w15_a_nul_in_a_header_is_refused_with_the_header),
         cmocka_unit_test(test_every_truncation_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
