@@ -292,7 +292,8 @@ static bool read_length(struct slice value, struct parsed *head, struct api_erro
         return api_fail(error, 400, MALFORMED, "Content-Length",
                         "Content-Length is empty; it is a number of bytes");
     if (head->length)
-        return api_fail(error, 400, MALFORMED, "Content-Length", "Content-Length is there twice");
+        return api_fail(error, 400, MALFORMED, "Content-Length",
+                        "Content-Length is there twice; a body has one length");
     if (!fits)
         return api_fail(error, 413, "body_too_large", "Content-Length",
                         "Content-Length is \"%s\": no body of that size is accepted",

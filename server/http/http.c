@@ -226,6 +226,12 @@ static bool look_ahead(const struct http_thread *thread, struct connection *cont
     return true;
 }
 
+/* The request's own line in the log has neither its method nor its path: they may be what is not sound. */
+static void note_refusal(const struct call *call, const struct api_error *refusal) {
+    if (refusal)
+        log_print(call->server->log, LOG_DEBUG, call->id, "http: %s", refusal->message);
+}
+
 static void on_gone(void *call) {
     stages_gone(call);
 }
@@ -249,6 +255,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
             return MHD_NO;
         call->guarded = context->guarded;
         call->loop = thread->loop;
+        note_refusal(call, refusal);
         if (refuse_before_body(call))
             return send_answer(call);
         return screen_cut_off(screen_of(context)) ? MHD_NO : MHD_YES;
@@ -258,8 +265,10 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         *upload_size = 0;
         return go_on && !screen_cut_off(screen_of(context)) ? MHD_YES : MHD_NO;
     }
-    if (refusal && call->stage == CALL_RECEIVING)
-        call_fail(call, refusal); /* its body is not sound */
+    if (refusal && call->stage == CALL_RECEIVING) { /* its body is not sound */
+        call_fail(call, refusal);
+        note_refusal(call, refusal);
+    }
     const bool at_once = call->route->get || (call->stage == CALL_ANSWERED && !call->body_complete);
     if (at_once && !refusal && look_ahead(thread, context, call))
         return MHD_YES;
