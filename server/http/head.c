@@ -5,6 +5,7 @@
  */
 #include "http/head.h"
 
+#include <assert.h>
 #include <string.h>
 #include <strings.h>
 
@@ -426,7 +427,7 @@ static bool check_memory(const struct parsed *head, size_t length, struct api_er
 
 static bool check(const char *bytes, size_t length, struct parsed *head, struct api_error *error) {
     const char *at = bytes, *end = bytes + length - 2; /* the empty line */
-    struct field field;
+    struct field field = {0};
     *head = (struct parsed){.canonical = true};
     if (!read_request_line(next_line(&at, end), head, error))
         return false;
@@ -446,6 +447,7 @@ static char *put(char *out, const char *bytes, size_t size) {
 }
 
 static char *rewrite_request_line(char *out, const struct parsed *head) {
+    assert(head->method.at && head->path.at); /* of a head that has been checked */
     const bool root = head->authority.size > 0 && (head->path.size == 0 || head->path.at[0] != '/');
     out = put(out, head->method.at, head->method.size + 1); /* with the blank */
     if (root)
@@ -474,8 +476,9 @@ static size_t rewrite(char *bytes, size_t length, const struct parsed *head) {
     char authority[MOST_AUTHORITY]; /* Host may come long after the target that says it */
     const char *at = bytes, *end = bytes + length - 2;
     struct api_error unused;
-    struct field field;
-    memcpy(authority, head->authority.size ? head->authority.at : "", head->authority.size);
+    struct field field = {0};
+    if (head->authority.at)
+        memcpy(authority, head->authority.at, head->authority.size);
     next_line(&at, end);
     char *out = rewrite_request_line(bytes, head);
     while (at < end) {

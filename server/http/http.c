@@ -244,9 +244,11 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     struct server *server = thread->server;
     struct call *call = *state;
     struct connection *context = context_of(connection);
-    const struct api_error *refusal = context ? screen_refusal(screen_of(context)) : NULL;
+    if (!context)
+        return MHD_NO; /* nothing was read from it */
+    const struct api_error *refusal = screen_refusal(screen_of(context));
     if (!call) {
-        if (!context || !guard_receiving(server->guard, context->guarded, clock_now()))
+        if (!guard_receiving(server->guard, context->guarded, clock_now()))
             return MHD_NO;
         if (cors_preflight(server->options.cors_origin, connection, method))
             return cors_answer(server->options.cors_origin, connection);

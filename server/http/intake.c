@@ -28,8 +28,12 @@ struct intake {
     int code;                 /* of SCREEN_LOST: an errno, or one of GnuTLS's */
 };
 
+struct slot {
+    struct intake *intake; /* NULL: no connection of this thread has the descriptor */
+};
+
 struct intakes {
-    struct intake **of; /* [n], by descriptor */
+    struct slot *slots; /* [n], by descriptor */
     size_t n;
 };
 
@@ -67,7 +71,7 @@ static ssize_t read_session(void *arg, char *out, size_t size) {
 /* ---- the library's calls */
 
 static struct intake *find(const struct intakes *intakes, int fd) {
-    return intakes && fd >= 0 && (size_t)fd < intakes->n ? intakes->of[fd] : NULL;
+    return intakes && fd >= 0 && (size_t)fd < intakes->n ? intakes->slots[fd].intake : NULL;
 }
 
 /* A screen's `end` may be one for want of memory, without a code. */
@@ -108,7 +112,7 @@ struct intakes *intakes_new(void) {
 void intakes_free(struct intakes *intakes) {
     if (!intakes)
         return;
-    free((void *)intakes->of);
+    free(intakes->slots);
     free(intakes);
 }
 
@@ -122,11 +126,11 @@ static bool make_room(struct intakes *intakes, int fd) {
         n *= 2;
     if (n == intakes->n)
         return true;
-    struct intake **of = realloc((void *)intakes->of, n * sizeof *of);
-    if (!of)
+    struct slot *slots = realloc(intakes->slots, n * sizeof *slots);
+    if (!slots)
         return false;
-    memset((void *)(of + intakes->n), 0, (n - intakes->n) * sizeof *of);
-    intakes->of = of;
+    memset(slots + intakes->n, 0, (n - intakes->n) * sizeof *slots);
+    intakes->slots = slots;
     intakes->n = n;
     return true;
 }
@@ -140,7 +144,7 @@ struct intake *intake_open(struct intakes *intakes, int fd, gnutls_session_t ses
     intake->fd = fd;
     intake->session = session;
     intake->source = (struct screen_source){.read = session ? read_session : read_plain, .arg = intake};
-    intakes->of[fd] = intake;
+    intakes->slots[fd].intake = intake;
     return intake;
 }
 
@@ -149,7 +153,7 @@ void intake_close(struct intakes *intakes, struct intake *intake) {
         return;
     if (intake->session)
         gnutls_session_set_ptr(intake->session, NULL);
-    intakes->of[intake->fd] = NULL;
+    intakes->slots[intake->fd].intake = NULL;
     screen_free(&intake->screen);
     free(intake);
 }

@@ -8,6 +8,7 @@
  */
 #include "http/screen.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -151,7 +152,8 @@ static size_t print_chunk_size(uint64_t size, char *out) {
         digits++;
     for (size_t i = 0; i < digits; i++)
         out[i] = "0123456789abcdef"[size >> 4 * (digits - 1 - i) & 15];
-    memcpy(out + digits, "\r\n", 2);
+    out[digits] = '\r';
+    out[digits + 1] = '\n';
     return digits + 2;
 }
 
@@ -215,6 +217,8 @@ static bool step_trailer(struct screen *screen, struct span *span) {
 }
 
 static bool step(struct screen *screen, struct span *span) {
+    if (span->read == span->n)
+        return false;
     switch (screen->state) {
     case SCREEN_HEAD:
         return step_head(screen, span);
@@ -283,6 +287,7 @@ static void forget(struct screen *screen) {
 }
 
 static void understand_held(struct screen *screen) {
+    assert(screen->bytes); /* whose raw bytes they are */
     struct span span = {.bytes = screen->bytes + screen->raw_at, .n = screen->raw_end - screen->raw_at};
     understand(screen, &span);
     screen->staged_at = screen->raw_at;
