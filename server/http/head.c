@@ -482,9 +482,8 @@ static size_t rewrite(char *bytes, size_t length, const struct parsed *head) {
     next_line(&at, end);
     char *out = rewrite_request_line(bytes, head);
     while (at < end) {
-        read_field(next_line(&at, end), &field, &unused); /* it has been read before */
-        if (is_cookie(&field))
-            continue;
+        if (!read_field(next_line(&at, end), &field, &unused) || is_cookie(&field))
+            continue; /* all were read before: none fails */
         struct slice value = field.value;
         if (head->authority.size > 0 && is_host(&field))
             value = (struct slice){authority, head->authority.size};
