@@ -250,6 +250,11 @@ static struct slice trimmed(struct slice s) {
     return s;
 }
 
+static struct field split_field(struct slice line, size_t name) {
+    const struct slice raw = {line.at + name + 1, line.size - name - 1};
+    return (struct field){.name = {line.at, name}, .raw = raw, .value = trimmed(raw)};
+}
+
 static bool read_field(struct slice line, struct field *field, struct api_error *error) {
     char quoted[48];
     size_t name = 0;
@@ -265,9 +270,7 @@ static bool read_field(struct slice line, struct field *field, struct api_error 
                               : "the head's line \"%s\" does not begin with a name and a colon",
                         quote(line, quoted, sizeof quoted));
     }
-    field->name = (struct slice){line.at, name};
-    field->raw = (struct slice){line.at + name + 1, line.size - name - 1};
-    field->value = trimmed(field->raw);
+    *field = split_field(line, name);
     return true;
 }
 
@@ -475,15 +478,16 @@ static struct slice without_zeros(struct slice digits) {
 static size_t rewrite(char *bytes, size_t length, const struct parsed *head) {
     char authority[MOST_AUTHORITY]; /* Host may come long after the target that says it */
     const char *at = bytes, *end = bytes + length - 2;
-    struct api_error unused;
-    struct field field = {0};
     if (head->authority.at)
         memcpy(authority, head->authority.at, head->authority.size);
     next_line(&at, end);
     char *out = rewrite_request_line(bytes, head);
     while (at < end) {
-        if (!read_field(next_line(&at, end), &field, &unused) || is_cookie(&field))
-            continue; /* all were read before: none fails */
+        const struct slice line = next_line(&at, end);
+        const struct field field =
+            split_field(line, (size_t)((const char *)memchr(line.at, ':', line.size) - line.at));
+        if (is_cookie(&field))
+            continue;
         struct slice value = field.value;
         if (head->authority.size > 0 && is_host(&field))
             value = (struct slice){authority, head->authority.size};
