@@ -37,13 +37,15 @@ class Server:
         self.log = []
         self.out = []
         self.state = tempfile.TemporaryDirectory(prefix="limoe-state-")
+        # Requests made by hand carry any Host; test_store.py checks which are refused.
+        environment = {**os.environ, "LIMOE_ALLOWED_HOSTS": "*", "LIMOE_STATE_DIR": self.state.name, **(env or {})}
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env={**os.environ, "LIMOE_STATE_DIR": self.state.name, **(env or {})},
+            env={name: value for name, value in environment.items() if value is not None},
         )
         self._ready = threading.Event()
         self._listening = threading.Event()

@@ -14,6 +14,7 @@
 
 #include "codec/answer.h"
 #include "http/auth.h"
+#include "http/hosts.h"
 #include "observe/clock.h"
 
 #define SMALLEST_BODY_BUFFER   4096u
@@ -196,6 +197,14 @@ static bool authorised(struct call *call, struct api_error *error) {
     return auth_allow(call->server->auth, needed, header(call, "Authorization"), error);
 }
 
+static bool meant_for_us(struct call *call, struct api_error *error) {
+    const struct hosts_request request = {.method = call->method,
+                                          .host = header(call, "Host"),
+                                          .origin = header(call, "Origin"),
+                                          .fetch_site = header(call, "Sec-Fetch-Site")};
+    return hosts_allow(call->server->hosts, &request, error);
+}
+
 static bool known_path(struct call *call, struct api_error *error) {
     if (call->route->path)
         return true;
@@ -255,8 +264,8 @@ static bool fail_too_large(const struct call *call, struct api_error *error) {
 static void check_headers(struct call *call) {
     struct server *server = call->server;
     struct api_error error;
-    if (!authorised(call, &error) || !known_path(call, &error) || !allowed_method(call, &error) ||
-        !read_deadline(call, &error)) {
+    if (!meant_for_us(call, &error) || !authorised(call, &error) || !known_path(call, &error) ||
+        !allowed_method(call, &error) || !read_deadline(call, &error)) {
         call_fail(call, &error);
         return;
     }
@@ -352,6 +361,7 @@ void call_end(struct call *call, bool answered) {
     if (call->generation)
         queue_release(call->generation->queue, &call->held);
     classifier_release(call->classifier);
+    store_job_free(call->asked);
     buffer_free(&call->body);
     buffer_free(&call->answer);
     arena_free(call->arena);

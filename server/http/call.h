@@ -76,7 +76,12 @@ struct call {
         struct embed_request embed;
     } request;
     const struct classifier *classifier; /* with a reference; NULL: none is used */
-    const struct request_item *inputs;   /* [n] */
+    struct store_job
+        *asked;     /* what the store was asked last; NULL: nothing, or it has not answered in time */
+    bool asking;    /* asked is to be handed to the store (stages_ask) */
+    bool answering; /* everything is embedded: the route has been asked for its answer */
+    struct store_waiter waiting;
+    const struct request_item *inputs; /* [n] */
     size_t n, prepared;
     float *embeddings;        /* [n, embed]: row i for inputs[i], computed or found in the cache */
     struct limoe_item *items; /* [job.n]: the inputs that the cache does not have */

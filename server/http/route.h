@@ -3,7 +3,9 @@
  * Three kinds of route:
  *     get            answers at once, on the HTTP thread
  *     parse, answer  run on a worker, before and after what the request asks for is embedded. A parse that
- *                    leaves call->n at 0 asks for nothing to be embedded, and answer follows at once
+ *                    leaves call->n at 0 asks for nothing to be embedded, and answer follows at once. Either
+ *                    may end with stages_ask: then `stored` goes on where it left off, once the store has
+ *                    answered, and may ask again
  *     begin          takes the call over on a worker, and sees to it that stages_finish is called for it
  */
 #ifndef LIMOE_ROUTE_H
@@ -45,6 +47,8 @@ struct route {
     bool (*parse)(struct call *call, struct api_error *error);
     /* Writes the answer from call->embeddings (or routing) to call->answer. */
     bool (*answer)(struct call *call, struct api_error *error);
+    /* The store has answered: call->asked. */
+    bool (*stored)(struct call *call, struct api_error *error);
     void (*begin)(struct call *call);
     bool routing;         /* wants to know the routing of what it has embedded */
     bool admin;           /* only for who administers the server */
@@ -72,6 +76,7 @@ void route_models(struct call *call);
 void route_model(struct call *call);
 void route_reload(struct call *call);
 bool route_classify_parse(struct call *call, struct api_error *error);
+bool route_classify_stored(struct call *call, struct api_error *error);
 bool route_classify_answer(struct call *call, struct api_error *error);
 bool route_embeddings_parse(struct call *call, struct api_error *error);
 bool route_embeddings_answer(struct call *call, struct api_error *error);
@@ -80,12 +85,16 @@ bool route_routing_answer(struct call *call, struct api_error *error);
 
 /* route_classifiers.c */
 bool route_classifier_put_parse(struct call *call, struct api_error *error);
+bool route_classifier_put_stored(struct call *call, struct api_error *error);
 bool route_classifier_put_answer(struct call *call, struct api_error *error);
 bool route_classifier_get_parse(struct call *call, struct api_error *error);
+bool route_classifier_get_stored(struct call *call, struct api_error *error);
 bool route_classifier_get_answer(struct call *call, struct api_error *error);
 bool route_classifier_delete_parse(struct call *call, struct api_error *error);
+bool route_classifier_delete_stored(struct call *call, struct api_error *error);
 bool route_classifier_delete_answer(struct call *call, struct api_error *error);
 bool route_classifiers_parse(struct call *call, struct api_error *error);
+bool route_classifiers_stored(struct call *call, struct api_error *error);
 bool route_classifiers_answer(struct call *call, struct api_error *error);
 
 #endif

@@ -19,6 +19,7 @@
 
 static void prepare(struct task *task);
 static void write_answer(struct task *task);
+static void stored(struct task *task);
 
 static struct call *call_of_task(struct task *task) {
     return (struct call *)((char *)task - offsetof(struct call, task));
@@ -64,6 +65,29 @@ void stages_gone(struct call *call) {
     queue_cancel(call->generation->queue, &call->job);
 }
 
+/* ---- the store, which has threads of its own: no worker waits for a disk */
+
+bool stages_ask(struct call *call, struct store_job *job, struct api_error *error) {
+    store_job_free(call->asked);
+    call->asked = job;
+    call->asking = job != NULL;
+    return job || api_fail_memory(error);
+}
+
+static void store_answered(struct store_waiter *waiter, struct store_job *job) {
+    struct call *call = (struct call *)((char *)waiter - offsetof(struct call, waiting));
+    call->asked = job;
+    call->task.run = stored;
+    workers_push_early(call->server->workers, &call->task);
+}
+
+static void ask(struct call *call) {
+    call->asking = false;
+    call->paused = clock_now();
+    call->waiting.done = store_answered;
+    classifiers_ask(call->server->classifiers, call->asked, &call->waiting);
+}
+
 /* ---- answer */
 
 static bool check_outcome(struct call *call, struct api_error *error) {
@@ -99,6 +123,22 @@ static void collect(struct call *call) {
     }
 }
 
+/* The route has written its answer, unless it asks the store first. */
+static void answered(struct call *call, bool good, struct api_error *error) {
+    if (good && call->asking) {
+        ask(call);
+        return;
+    }
+    buffer_string(&call->answer, "\n");
+    if (good && call->answer.failed)
+        good = api_fail_memory(error);
+    if (good)
+        call_succeed(call, "application/json");
+    else
+        call_fail(call, error);
+    stages_finish(call);
+}
+
 static void write_answer(struct task *task) {
     struct call *call = call_of_task(task);
     const struct job *job = &call->job;
@@ -107,19 +147,13 @@ static void write_answer(struct task *task) {
         call->queue_ns += job->started - job->pushed;
         call->inference_ns = job->ended - job->started;
     }
+    call->answering = true;
     bool good = job->n == 0 || check_outcome(call, &error);
     if (good) {
         collect(call);
         good = call->route->answer(call, &error);
     }
-    buffer_string(&call->answer, "\n");
-    if (good && call->answer.failed)
-        good = api_fail_memory(&error);
-    if (good)
-        call_succeed(call, "application/json");
-    else
-        call_fail(call, &error);
-    stages_finish(call);
+    answered(call, good, &error);
 }
 
 /* ---- embed */
@@ -300,6 +334,19 @@ static void admit(struct call *call) {
 
 /* ---- parse */
 
+/* The route has read the body, unless it asks the store first. */
+static void parsed(struct call *call, bool good, struct api_error *error) {
+    call->task.run = prepare; /* should it be pushed again */
+    if (!good)
+        finish_failed(call, error);
+    else if (call->asking)
+        ask(call);
+    else if (call->n == 0)
+        write_answer(&call->task);
+    else
+        admit(call);
+}
+
 static void parse(struct task *task) {
     struct call *call = call_of_task(task);
     struct api_error error;
@@ -309,15 +356,22 @@ static void parse(struct task *task) {
         call->route->begin(call);
         return;
     }
-    call->task.run = prepare; /* should it be pushed again */
     bool good = wanted(call, &error) && call_settle_form(call, &error) && call->route->parse(call, &error);
     call->preprocess_ns += clock_now() - began;
-    if (!good)
-        finish_failed(call, &error);
-    else if (call->n == 0)
-        write_answer(task);
+    parsed(call, good, &error);
+}
+
+/* The call goes on where it has asked the store: in its parsing, or in its answer. */
+static void stored(struct task *task) {
+    struct call *call = call_of_task(task);
+    struct api_error error;
+    call->queue_ns += clock_now() - call->paused;
+    call->paused = 0;
+    bool good = (call->answering || wanted(call, &error)) && call->route->stored(call, &error);
+    if (call->answering)
+        answered(call, good, &error);
     else
-        admit(call);
+        parsed(call, good, &error);
 }
 
 void stages_begin(struct call *call) {

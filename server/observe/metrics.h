@@ -56,6 +56,7 @@ enum metrics_event {
     METRICS_RELOADS,   /* models swapped in under load */
     METRICS_FAILED_RELOADS,
     METRICS_SLOW_CLIENTS, /* connections closed because a request did not arrive in time */
+    METRICS_STORE_BUSY,   /* requests answered 503 because the classifiers' disk did not answer in time */
     METRICS_EVENTS,
 };
 void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n);
@@ -119,6 +120,8 @@ struct metrics_gauges {
     uint64_t step_tokens;                                   /* a step's budget */
     uint64_t connections, requests;                         /* open now; being served now */
     uint64_t cache_entries, cache_bytes, cache_limit_bytes; /* of text embeddings */
+    bool store_ready;                                       /* classifiers can be read and changed */
+    uint64_t store_bytes, store_limit_bytes;                /* of their file in use */
     double certificate_expiry;                              /* Unix seconds; 0: none, and no such metric */
     const struct metrics_process *processes;                /* [n_processes]; the front is one of them */
     size_t n_processes;

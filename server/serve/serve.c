@@ -22,10 +22,12 @@
 #include "cli/model_dir.h"
 #include "http/auth.h"
 #include "http/guard.h"
+#include "http/hosts.h"
 #include "http/http.h"
 #include "http/route.h"
 #include "http/tls.h"
 #include "observe/clock.h"
+#include "observe/escape.h"
 #include "serve/loading.h"
 #include "serve/system.h"
 #include "server.h"
@@ -50,8 +52,11 @@ struct watch {
 static void print_ready(const struct watch *watch) {
     const struct engine_info *engine = engine_info(watch->server->generation->engine);
     const struct limoe_info *model = &engine->model;
-    printf("model      %s: %.1f M parameters, %.1f M active", model->name,
+    struct buffer name = {0};
+    escape_message(&name, model->name);
+    printf("model      %.*s: %.1f M parameters, %.1f M active", (int)name.size, name.data ? name.data : "",
            (double)model->total_parameters / 1e6, (double)model->active_parameters / 1e6);
+    buffer_free(&name);
     if (model->moe_layers > 0)
         printf(", %u experts in %u of %u blocks", model->experts, model->moe_layers, model->blocks);
     printf("\ncompute    %s on %s, %u thread%s\n", limoe_dtype_name(engine->dtype), engine->backend,
@@ -156,8 +161,8 @@ static bool fail(const struct limoe_error *err) {
     return false;
 }
 
-/* Who may connect, with which key, and how long they may take. */
-static enum limoe_status open_access(struct server *server, struct limoe_error *err) {
+/* Who may connect, by which name and with which key, and how long they may take. */
+static enum limoe_status open_access(struct server *server, int listening, struct limoe_error *err) {
     const struct serve_options *options = &server->options;
     const struct guard_limits limits = {.idle_seconds = options->idle_seconds,
                                         .receive_seconds = options->receive_seconds};
@@ -165,6 +170,13 @@ static enum limoe_status open_access(struct server *server, struct limoe_error *
         auth_new(options->api_keys, options->admin_keys, server->log, &server->auth, err);
     if (status == LIMOE_OK && options->tls_certificate)
         status = tls_new(options->tls_certificate, options->tls_key, server->log, &server->tls, err);
+    if (status == LIMOE_OK)
+        status = hosts_new(&(struct hosts_options){.host = options->host,
+                                                   .allowed = options->allowed_hosts,
+                                                   .cors = options->cors_origin,
+                                                   .keys = options->api_keys != NULL,
+                                                   .listening = listening},
+                           &server->hosts, err);
     if (status == LIMOE_OK)
         status = guard_new(&limits, server->tls != NULL, &server->guard, err);
     return status;
@@ -190,10 +202,11 @@ static bool build(struct watch *watch, int *listening) {
         return false;
     }
     options->connections = system_connections(options->connections, server->log);
-    const struct classifiers_options classifiers = {.dir = options->state_dir};
+    const struct classifiers_options classifiers = {
+        .dir = options->state_dir, .disk_bytes = options->classifier_bytes, .log = server->log};
     const bool encrypted = options->tls_certificate != NULL;
     if (http_listen(options->host, options->port, encrypted, listening, watch->address, &err) != LIMOE_OK ||
-        open_access(server, &err) != LIMOE_OK ||
+        open_access(server, *listening, &err) != LIMOE_OK ||
         classifiers_open(&classifiers, &server->classifiers, &err) != LIMOE_OK ||
         workers_start(options->workers, &server->workers, &err) != LIMOE_OK ||
         http_start(server, *listening, &watch->http, &err) != LIMOE_OK)
@@ -210,6 +223,7 @@ static void take_down(struct watch *watch, int listening) {
     workers_stop(server->workers);
     classifiers_close(server->classifiers);
     guard_free(server->guard);
+    hosts_free(server->hosts);
     tls_free(server->tls);
     auth_free(server->auth);
     if (listening >= 0)

@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "codec/model_names.h"
 #include "device.h"
+#include "store/classifiers.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
@@ -83,6 +84,8 @@ static const struct option_row table[] = {
            .help = "resident memory past which an engine is replaced; 0: no limit"),
     NUMBER("cache-bytes", OPTION_BYTES, cache_bytes, 0, 1024 * GIB,
            .help = "memory for embeddings of texts seen before; 0: no cache"),
+    NUMBER("classifier-bytes", OPTION_BYTES, classifier_bytes, MIB, 1024 * GIB,
+           .help = "disk that stored classifiers may take, past which a PUT gets 507"),
 
     SECONDS("idle-timeout", idle_seconds, .group = "time limits, in seconds",
             .help = "after which a connection that has sent no complete request head is closed"),
@@ -119,6 +122,9 @@ static const struct option_row table[] = {
     STRING("tls-certificate", tls_certificate, "FILE", .help = "certificate chain (PEM); with --tls-key",
            .fallback = "none: plain HTTP"),
     STRING("tls-key", tls_key, "FILE", .help = "the certificate's private key (PEM)", .fallback = "none"),
+    STRING("allowed-hosts", allowed_hosts, "LIST",
+           .help = "names of this server, with commas; requests for others are refused; *: none is",
+           .fallback = "without keys on a loopback address its own names, else *"),
     STRING("cors-origin", cors_origin, "ORIGIN", .help = "web origin whose pages may read answers",
            .fallback = "none"),
 
@@ -272,6 +278,7 @@ enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *optio
         .step_seconds = 30,
         .decode_seconds = 10,
         .cache_bytes = 64 * MIB,
+        .classifier_bytes = CLASSIFIERS_DISK_BYTES,
         .log_format = LOG_TEXT,
         .log_level = LOG_INFO,
     };

@@ -25,16 +25,18 @@ struct serve_options {
     unsigned batch_delay_ms; /* how long a step that is not full waits for more; 0: not at all */
     unsigned http_threads, workers;
     unsigned connections, connections_per_address; /* the second 0: no limit of its own */
-    unsigned idle_seconds;    /* after which a connection that has sent no complete request head is closed */
-    unsigned receive_seconds; /* for a request's body */
-    unsigned drain_seconds;   /* after which a stopping server gives up what is in flight */
-    unsigned step_seconds;    /* after which an engine that has not answered a step is replaced */
-    unsigned decode_seconds;  /* after which a decoder that has not answered is replaced */
-    uint64_t engine_bytes;    /* resident memory past which an engine is replaced; 0: no limit */
-    uint64_t cache_bytes;     /* of text embeddings; 0: no cache */
-    const char *state_dir;    /* where classifiers are kept */
+    unsigned idle_seconds;     /* after which a connection that has sent no complete request head is closed */
+    unsigned receive_seconds;  /* for a request's body */
+    unsigned drain_seconds;    /* after which a stopping server gives up what is in flight */
+    unsigned step_seconds;     /* after which an engine that has not answered a step is replaced */
+    unsigned decode_seconds;   /* after which a decoder that has not answered is replaced */
+    uint64_t engine_bytes;     /* resident memory past which an engine is replaced; 0: no limit */
+    uint64_t cache_bytes;      /* of text embeddings; 0: no cache */
+    const char *state_dir;     /* where classifiers are kept */
+    uint64_t classifier_bytes; /* of disk that they may take */
     const char *api_keys, *admin_keys;     /* files, a key a line; NULL: no keys */
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
+    const char *allowed_hosts;             /* names, with commas; "*": any; NULL: what hosts.h says */
     const char *cors_origin;               /* NULL: no cross-origin answers */
     enum log_format log_format;
     enum log_level log_level;
