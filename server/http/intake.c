@@ -35,9 +35,10 @@ struct slot {
 struct intakes {
     struct slot *slots; /* [n], by descriptor */
     size_t n;
+    bool handshook; /* see intakes_handshook */
 };
 
-static _Thread_local const struct intakes *entered;
+static _Thread_local struct intakes *entered;
 
 /* ---- sources */
 
@@ -101,6 +102,19 @@ ssize_t intake_gnutls_record_recv(gnutls_session_t session, void *out, size_t si
     return n == SCREEN_AGAIN   ? GNUTLS_E_AGAIN
            : n == SCREEN_LATER ? GNUTLS_E_INTERRUPTED
                                : code_of(intake, GNUTLS_E_MEMORY_ERROR);
+}
+
+int intake_gnutls_handshake(gnutls_session_t session) {
+    const int code = gnutls_handshake(session);
+    if (code == GNUTLS_E_AGAIN && entered)
+        entered->handshook = true;
+    return code;
+}
+
+bool intakes_handshook(struct intakes *intakes) {
+    const bool handshook = intakes->handshook;
+    intakes->handshook = false;
+    return handshook;
 }
 
 /* ---- connections */

@@ -2,10 +2,12 @@
 connection's end, in one piece, byte by byte and behind a good request; what they allow is served."""
 
 import json
+import pathlib
 import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import httpx
 import pytest
@@ -439,6 +441,21 @@ def test_f6_f9_under_tls(secure, send):  # noqa: F811
     first, second = exchange_secretly(
         secure, POST + b"Content-Length: 13 \r\n\r\n" + BODY + b"GET https://a/health HTTP/1.1\r\n" + HOST + end, send)
     assert first.status == 200 and second.json() == {"status": "ok"}
+
+
+def cpu_seconds(server):
+    tasks = pathlib.Path(f"/proc/{server.process.pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+
+def test_w3_a_handshake_that_waits_costs_nothing(secure):  # noqa: F811
+    """A quarter of a TLS hello, and then nothing: the server waits, it does not spin."""
+    with secure.connect() as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+        wait_until(lambda: secure.metric("limoe_connections") > 1)
+        before = cpu_seconds(secure)
+        time.sleep(3)
+        assert cpu_seconds(secure) - before < 0.45
 
 
 def test_w3_under_tls(start, pair):  # noqa: F811
