@@ -117,6 +117,7 @@ bool request_read_image(struct text text, const char *param, struct arena *arena
 
 struct request_list request_labels(struct classify_request *request) {
     return (struct request_list){.name = "labels",
+                                 .commas = true,
                                  .most = REQUEST_MAX_LABELS,
                                  .too_many = "too_many_labels",
                                  .texts = &request->labels,

@@ -23,6 +23,7 @@ bool request_check_model(const struct request_model *model, const struct json_va
 /* A field that is a list of texts, and where it goes. */
 struct request_list {
     const char *name;
+    bool commas;          /* as plain text, given once, it is divided at commas: "cat, dog" */
     size_t most;          /* checked before memory is spent on it */
     const char *too_many; /* error code */
     const struct text **texts;

@@ -14,10 +14,12 @@
 
 #include "codec/answer.h"
 #include "http/auth.h"
+#include "http/guard.h"
 #include "http/hosts.h"
 #include "observe/clock.h"
 
 #define SMALLEST_BODY_BUFFER   4096u
+#define GREATEST_GROWTH        (1u << 20)                  /* bytes of a body's buffer at once */
 #define LONGEST_DEADLINE       (INT64_C(24) * 3600 * 1000) /* milliseconds */
 #define STARTING_RETRY_SECONDS 1u
 #define DRAINING_RETRY_SECONDS 5u
@@ -259,8 +261,8 @@ static bool fail_too_large(const struct call *call, struct api_error *error) {
                     call->server->options.max_body_bytes);
 }
 
-/* Everything the headers decide. A call that may go on is counted as one item, until its body says how many.
- */
+/* Everything the headers decide. A call that may go on is counted as one item, until its body says how many,
+ * and with the memory of its head. */
 static void check_headers(struct call *call) {
     struct server *server = call->server;
     struct api_error error;
@@ -282,7 +284,7 @@ static void check_headers(struct call *call) {
         call_fail(call, &error);
         return;
     }
-    const struct queue_load one = {.items = 1};
+    const struct queue_load one = {.items = 1, .bytes = arena_size(call->arena)};
     if (!call->route->bodies)
         return; /* holds nothing that is worth counting */
     if (queue_admit(call->generation->queue, &one, &call->held))
@@ -327,6 +329,7 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
         call_fail(call, refusal);
     else
         check_headers(call);
+    call->head_mark = arena_mark(call->arena);
     return call;
 }
 
@@ -370,43 +373,90 @@ void call_end(struct call *call, bool answered) {
     atomic_fetch_sub(&server->calls, 1); /* last: a stopping server waits for it */
 }
 
+/* ---- memory */
+
+/* Counts `bytes` more as held. False: others hold too much already. */
+static bool hold(struct call *call, size_t bytes) {
+    const struct queue_load more = {.bytes = bytes};
+    if (!queue_admit(call->generation->queue, &more, &call->held))
+        return false;
+    call->held.bytes += bytes;
+    return true;
+}
+
+static void let_go(struct call *call, size_t bytes) {
+    const struct queue_load less = {.bytes = bytes};
+    queue_release(call->generation->queue, &less);
+    call->held.bytes -= bytes;
+}
+
+static bool meter(void *context, size_t bytes) {
+    struct call *call = context;
+    call->over = !hold(call, bytes);
+    return !call->over;
+}
+
+void call_meter(struct call *call, bool on) {
+    arena_set_meter(call->arena, on ? meter : NULL, call);
+}
+
+void call_trim(struct call *call) {
+    store_job_free(call->asked);
+    call->asked = NULL;
+    buffer_free(&call->body);
+    buffer_fit(&call->answer);
+    arena_rewind(call->arena, call->head_mark);
+    const size_t left = arena_size(call->arena) + call->answer.capacity;
+    if (call->held.bytes >= left) {
+        let_go(call, call->held.bytes - left);
+        return;
+    }
+    const struct queue_load more = {.bytes = left - call->held.bytes};
+    queue_charge(call->generation->queue, &more);
+    call->held.bytes = left;
+}
+
 /* ---- body */
 
-/* Room in the body's buffer for `size` more bytes, counted as held. Grows by doubling, but never past what
- * the client announced. */
+/* Room in the body's buffer for `size` more bytes, counted as held. Memory grows with what has come, by half
+ * of it and no more than GREATEST_GROWTH, and never past what the client announced. */
 static bool make_room(struct call *call, size_t size) {
-    size_t needed = call->body.size + size;
-    if (needed <= call->body.capacity)
+    const size_t capacity = call->body.capacity, needed = call->body.size + size;
+    if (needed <= capacity)
         return true;
-    size_t wanted = 2 * call->body.capacity;
+    size_t wanted = capacity + (capacity / 2 < GREATEST_GROWTH ? capacity / 2 : GREATEST_GROWTH);
     if (wanted < SMALLEST_BODY_BUFFER)
         wanted = SMALLEST_BODY_BUFFER;
     if (wanted > call->content_length)
         wanted = (size_t)call->content_length;
     if (wanted < needed)
         wanted = needed;
-    const struct queue_load more = {.bytes = wanted - call->body.capacity};
-    if (!queue_admit(call->generation->queue, &more, &call->held))
+    if (!hold(call, wanted - capacity))
         return false;
-    call->held.bytes += more.bytes;
     buffer_reserve(&call->body, wanted - call->body.size);
     return true;
+}
+
+static void drop_body(struct call *call) {
+    let_go(call, call->body.capacity);
+    buffer_free(&call->body);
 }
 
 bool call_receive(struct call *call, const char *bytes, size_t size) {
     uint64_t most = call->server->options.max_body_bytes;
     struct api_error error;
     call->received += size;
+    guard_received(call->guarded, size);
     if (call->stage == CALL_ANSWERED ||
         !call->route->bodies) /* read for politeness only, and only so much of it */
         return call->received <= 2 * most;
     if (call->received > most) {
         fail_too_large(call, &error);
         call_fail(call, &error);
-        buffer_free(&call->body);
+        drop_body(call);
     } else if (!make_room(call, size)) {
         call_refuse_full(call);
-        buffer_free(&call->body);
+        drop_body(call);
     } else {
         buffer_bytes(&call->body, bytes, size);
         if (call->body.failed) {

@@ -52,7 +52,9 @@ struct call {
     struct guarded *guarded; /* the connection's entry with server->guard */
     enum call_stage stage;
     struct arena *arena;
+    size_t head_mark;       /* the arena when the headers had been read: what call_end needs is older */
     struct queue_load held; /* of the generation's queue's limits; given back by call_end */
+    bool over;              /* parsing took more memory than there is for it */
 
     /* Times, as clock_now(). */
     int64_t began, body_complete;
@@ -111,6 +113,12 @@ void call_end(struct call *call, bool answered);
  * the body. False: the client sends far more than it may, close the connection. */
 bool call_receive(struct call *call, const char *bytes, size_t size);
 
+/* While it is on, what the arena takes is counted as held, and refused (call->over) where others hold too
+ * much: for parsing, whose memory nobody knows before. What later stages take is admitted before they do. */
+void call_meter(struct call *call, bool on);
+/* Gives back all that an answered call held but its head and its answer, which a slow reader holds for as
+ * long as it may. */
+void call_trim(struct call *call);
 /* The body is complete: where no Content-Type told its form, its bytes do. False: the route reads no such
  * form. */
 bool call_settle_form(struct call *call, struct api_error *error);

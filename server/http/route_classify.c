@@ -62,7 +62,7 @@ static bool list_inputs(struct call *call, struct api_error *error) {
     memcpy(inputs, request->images, request->n_images * sizeof *inputs);
     call->inputs = inputs;
     call->scratch = request->n_images * request->top_k * sizeof(struct prediction) +
-                    classify_rank_bytes(request->n_labels);
+                    classify_rank_bytes(request->n_labels) + answer_classify_size(request);
     return true;
 }
 

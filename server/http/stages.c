@@ -32,15 +32,18 @@ static struct call *call_of_job(struct job *job) {
 void stages_finish(struct call *call) {
     struct server *server = call->server;
     guard_unwatch(server->guard, call->guarded);
-    const struct queue_load answer = {.bytes = call->answer.capacity};
-    queue_charge(call->generation->queue, &answer); /* a slow reader holds it for as long as it likes */
-    call->held.bytes += answer.bytes;
+    call_trim(call);
     loop_resume(call->loop, call->connection);
     atomic_fetch_sub(&server->handed, 1);
 }
 
 static void finish_failed(struct call *call, const struct api_error *error) {
     call_fail(call, error);
+    stages_finish(call);
+}
+
+static void finish_full(struct call *call) {
+    call_refuse_full(call);
     stages_finish(call);
 }
 
@@ -317,8 +320,7 @@ static void admit(struct call *call) {
     const struct queue_load load = measure(call);
     struct api_error error;
     if (!queue_admit(call->generation->queue, &load, &call->held)) {
-        call_refuse_full(call);
-        stages_finish(call);
+        finish_full(call);
         return;
     }
     call->held.items += load.items;
@@ -337,7 +339,10 @@ static void admit(struct call *call) {
 /* The route has read the body, unless it asks the store first. */
 static void parsed(struct call *call, bool good, struct api_error *error) {
     call->task.run = prepare; /* should it be pushed again */
-    if (!good)
+    call_meter(call, false);
+    if (!good && call->over)
+        finish_full(call);
+    else if (!good)
         finish_failed(call, error);
     else if (call->asking)
         ask(call);
@@ -356,6 +361,7 @@ static void parse(struct task *task) {
         call->route->begin(call);
         return;
     }
+    call_meter(call, true);
     bool good = wanted(call, &error) && call_settle_form(call, &error) && call->route->parse(call, &error);
     call->preprocess_ns += clock_now() - began;
     parsed(call, good, &error);
@@ -367,6 +373,7 @@ static void stored(struct task *task) {
     struct api_error error;
     call->queue_ns += clock_now() - call->paused;
     call->paused = 0;
+    call_meter(call, !call->answering);
     bool good = (call->answering || wanted(call, &error)) && call->route->stored(call, &error);
     if (call->answering)
         answered(call, good, &error);

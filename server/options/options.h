@@ -58,8 +58,8 @@ struct option_row {
     const struct option_choice *choices; /* ends with a NULL name */
     const char *metavar;                 /* "DIR"; NULL where there is no value */
     const char *help;                    /* one sentence's worth; lines are broken for it */
-    /* What the default amounts to where the field says too little (NULL, 0). Once the field holds something
-     * else, that is what --print-config shows. */
+    /* What the default amounts to where the field says too little (NULL, a number out of bounds). Once the
+     * field holds something else, that is what --print-config shows. */
     const char *fallback;
     const char *group; /* heading over this row and those below it; NULL: as above */
 };

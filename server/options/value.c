@@ -269,7 +269,7 @@ static void show_string(const char *value, bool quoted, struct buffer *out) {
 }
 
 static bool show_number(const struct option_row *option, uint64_t value, struct buffer *out) {
-    if (value == 0 && option->least > 0)
+    if (value < option->least || value > option->most)
         return false;
     if (option->kind == OPTION_BYTES)
         show_bytes(value, out);

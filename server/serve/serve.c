@@ -81,6 +81,14 @@ static void reload_access(struct server *server) {
         log_print(server->log, LOG_WARNING, NULL, "the certificate stays as it was: %s", err.message);
 }
 
+/* Memory is short: those who hold some of it and do nothing are to let go. */
+static bool is_pressed(struct server *server) {
+    struct generation *generation = server_generation(server);
+    bool pressed = generation && queue_pressed(generation->queue);
+    generation_release(generation);
+    return pressed;
+}
+
 /* Sleeps until something happens, at most `timeout` ms, and sees to it. False: the server cannot go on.
  * *signal_number is 0 or the signal that asks it to stop. */
 static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
@@ -96,7 +104,8 @@ static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
         reload_access(server);
         server_reload(server, NULL);
     }
-    metrics_count(server->metrics, METRICS_SLOW_CLIENTS, guard_sweep(server->guard, clock_now()));
+    metrics_count(server->metrics, METRICS_SLOW_CLIENTS,
+                  guard_sweep(server->guard, clock_now(), is_pressed(server)));
     struct limoe_error err;
     enum loading_outcome outcome = loading_tend(&watch->loading, &err);
     bool starting = atomic_load(&server->phase) == SERVER_STARTING;
@@ -165,7 +174,8 @@ static bool fail(const struct limoe_error *err) {
 static enum limoe_status open_access(struct server *server, int listening, struct limoe_error *err) {
     const struct serve_options *options = &server->options;
     const struct guard_limits limits = {.idle_seconds = options->idle_seconds,
-                                        .receive_seconds = options->receive_seconds};
+                                        .receive_seconds = options->receive_seconds,
+                                        .stall_seconds = options->stall_seconds};
     enum limoe_status status =
         auth_new(options->api_keys, options->admin_keys, server->log, &server->auth, err);
     if (status == LIMOE_OK && options->tls_certificate)
@@ -202,6 +212,9 @@ static bool build(struct watch *watch, int *listening) {
         return false;
     }
     options->connections = system_connections(options->connections, server->log);
+    if (options->connections_per_address == SERVE_HALF)
+        options->connections_per_address =
+            options->connections / 2 > SERVE_LEAST_HALF ? options->connections / 2 : SERVE_LEAST_HALF;
     const struct classifiers_options classifiers = {
         .dir = options->state_dir, .disk_bytes = options->classifier_bytes, .log = server->log};
     const bool encrypted = options->tls_certificate != NULL;

@@ -2,6 +2,7 @@
 #ifndef LIMOE_SERVE_OPTIONS_H
 #define LIMOE_SERVE_OPTIONS_H
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +12,8 @@
 #include "schedule/queue.h"
 
 #define SERVE_STRINGS_SIZE 16384
+#define SERVE_HALF         UINT_MAX /* of the connections that the server turns out to have room for, */
+#define SERVE_LEAST_HALF   64u      /* or so many, if that is more: one address may be a proxy's */
 
 /* Its strings lie in it: it is not to be moved while they are used. */
 struct serve_options {
@@ -24,9 +27,11 @@ struct serve_options {
     uint64_t step_tokens;
     unsigned batch_delay_ms; /* how long a step that is not full waits for more; 0: not at all */
     unsigned http_threads, workers;
-    unsigned connections, connections_per_address; /* the second 0: no limit of its own */
+    unsigned connections;
+    unsigned connections_per_address; /* 0: no limit of its own; or SERVE_HALF */
     unsigned idle_seconds;     /* after which a connection that has sent no complete request head is closed */
     unsigned receive_seconds;  /* for a request's body */
+    unsigned stall_seconds;    /* for which a client may send or read too slowly */
     unsigned drain_seconds;    /* after which a stopping server gives up what is in flight */
     unsigned step_seconds;     /* after which an engine that has not answered a step is replaced */
     unsigned decode_seconds;   /* after which a decoder that has not answered is replaced */

@@ -235,6 +235,62 @@ static void a_raw_picture_is_read(void **state) {
     assert_error(400, "unknown_field", "image", "accepted: labels, templates, top_k");
 }
 
+/* Labels in a form or a query, as plain text and once, are divided as the command line divides them. */
+static void f18_labels_are_divided_at_commas(void **state) {
+    (void)state;
+    struct classify_request request;
+    const struct request_field image = field("image", "foo");
+    const char *const two[] = {"cat", "a dog", NULL}, *const whole[] = {"cat, dog", NULL};
+    const struct request_field once = field("labels", " cat,\ta dog "),
+                               array = field("labels", "[\"cat, dog\"]");
+    assert_true(request_classify_multipart(&model, (struct request_field[]){image, once}, 2, arena, &request,
+                                           &error));
+    assert_texts(request.labels, request.n_labels, two);
+    assert_true(request_classify_raw(&model, (const uint8_t *)"foo", 3, &once, 1, arena, &request, &error));
+    assert_texts(request.labels, request.n_labels, two);
+    assert_int_equal(request.top_k, 2);
+    /* A label that has a comma: in an array. */
+    assert_true(request_classify_raw(&model, (const uint8_t *)"foo", 3, &array, 1, arena, &request, &error));
+    assert_texts(request.labels, request.n_labels, whole);
+    /* Given more than once, each is a label as it stands; and templates are sentences, which have commas. */
+    const struct request_field more[] = {image, field("labels", "cat, dog"), field("labels", "bird"),
+                                         field("templates", "a photo, blurred, of a {}")};
+    assert_true(request_classify_multipart(&model, more, 4, arena, &request, &error));
+    assert_texts(request.labels, request.n_labels, (const char *[]){"cat, dog", "bird", NULL});
+    assert_texts(request.templates, request.n_templates, (const char *[]){"a photo, blurred, of a {}", NULL});
+}
+
+static void f18_what_is_divided_is_checked(void **state) {
+    (void)state;
+    const struct request_field image = field("image", "foo");
+    form_refused((struct request_field[]){image, field("labels", "cat,")}, 2, 400, "empty_labels",
+                 "labels[1]", "labels[1] is empty");
+    form_refused((struct request_field[]){image, field("labels", "cat,caf\xE9")}, 2, 400, "invalid_utf8",
+                 "labels", "labels is not UTF-8 text: byte 0xe9 at 7");
+    char many[REQUEST_MAX_LABELS + 1];
+    memset(many, ',', sizeof many);
+    struct request_field labels = field("labels", "");
+    labels.bytes = (const uint8_t *)many;
+    labels.size = sizeof many;
+    form_refused((struct request_field[]){image, labels}, 2, 400, "too_many_labels", "labels",
+                 "10002 labels; up to 10000 are accepted");
+}
+
+static void f18_other_names_of_fields_are_recognised(void **state) {
+    (void)state;
+    const struct request_field cat = field("labels", "cat"), image = field("image", "foo");
+    for (size_t i = 0; i < 2; i++)
+        form_refused((struct request_field[]){cat, field(i ? "file" : "images", "foo")}, 2, 400,
+                     "unknown_field", i ? "file" : "images",
+                     "it is called \"image\", and repeated for several pictures (curl -F image=@cat.png)");
+    form_refused((struct request_field[]){image, field("candidate_labels", "cat")}, 2, 400, "unknown_field",
+                 "candidate_labels", "it is called \"labels\"");
+    struct classify_request request;
+    const struct request_field file = field("file", "foo"); /* no hint at what a query does not take */
+    assert_false(request_classify_raw(&model, (const uint8_t *)"foo", 3, &file, 1, arena, &request, &error));
+    assert_error(400, "unknown_field", "file", "accepted: labels, templates, top_k");
+}
+
 static void media_types_are_told_apart(void **state) {
     (void)state;
     assert_int_equal(request_body_of("application/json"), REQUEST_BODY_JSON);
@@ -276,6 +332,9 @@ int main(void) {
         TEST(images_are_checked),
         TEST(labels_are_checked),
         TEST(the_number_of_prompts_is_bounded),
+        TEST(f18_labels_are_divided_at_commas),
+        TEST(f18_what_is_divided_is_checked),
+        TEST(f18_other_names_of_fields_are_recognised),
         TEST(templates_are_checked),
         TEST(the_other_fields_are_checked),
         TEST(a_form_is_read),
