@@ -21,6 +21,7 @@ COPY --from=build /src/build/limoe /usr/bin/
 COPY --from=build /src/deploy/docker/healthcheck /usr/bin/limoe-healthcheck
 COPY --from=build /src/models/pictograms /usr/share/limoe/models/pictograms
 COPY --from=build /src/LICENSE /usr/share/doc/limoe/
+COPY --from=build /usr/share/doc/libmicrohttpd-dev/copyright /usr/share/doc/limoe/libmicrohttpd.copyright
 ENV LIMOE_HOST=0.0.0.0 \
     LIMOE_PORT=8080 \
     LIMOE_MODEL=/usr/share/limoe/models/pictograms \
