@@ -143,7 +143,7 @@ static bool read_deadline(struct call *call, struct api_error *error) {
     return true;
 }
 
-/* MHD has checked both headers' syntax already. */
+/* Both headers' syntax has been checked (head.h). */
 static void read_length(struct call *call) {
     const char *length = header(call, "Content-Length");
     if (!length || !parse_digits(length, UINT64_MAX - 1, &call->content_length))
@@ -296,7 +296,7 @@ static void check_headers(struct call *call) {
 /* ---- life */
 
 struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
-                        const char *method) {
+                        const char *method, const struct api_error *refusal) {
     struct call *call = calloc(1, sizeof *call);
     if (!call)
         return NULL;
@@ -325,7 +325,10 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     set_client(call);
     trace_begin(header(call, "traceparent"), &call->trace);
     read_length(call);
-    check_headers(call);
+    if (refusal)
+        call_fail(call, refusal);
+    else
+        check_headers(call);
     call->head_mark = arena_mark(call->arena);
     return call;
 }

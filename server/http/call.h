@@ -102,9 +102,10 @@ struct call {
     uint64_t sent;        /* bytes of the answer */
 };
 
-/* A call for a request whose headers were just read; NULL: no memory. */
+/* A call for a request whose headers were just read, answered with `refusal` if that is not NULL. NULL: no
+ * memory. */
 struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
-                        const char *method);
+                        const char *method, const struct api_error *refusal);
 /* Counts, logs and frees. `answered`: the client got its answer whole. */
 void call_end(struct call *call, bool answered);
 
