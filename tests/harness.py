@@ -73,6 +73,8 @@ class Server:
 
     def _await(self, event, word):
         assert event.wait(START_SECONDS), f"the server did not get to {word!r}: {self.out} {self.log}"
+        if self.process.poll() is not None:  # all that it said belongs in the message
+            self.wait()
         assert any(line.startswith(word) for line in self.out), f"no {word!r} in {self.out}; log: {self.log}"
 
     def wait_ready(self):
