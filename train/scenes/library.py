@@ -22,7 +22,7 @@ TRAIN_STYLES = ("noto", "twemoji", "openmoji")
 TEST_STYLE = "emojione"
 SPLITS = ("train", "combinations", "style")
 SMALLEST_COLOURED = 20  # pixels: colour is checked at this size
-FEWEST_COLOURS = 7  # of ten, that a drawing must take to be recoloured at all
+FEWEST_COLOURS = 9  # of ten, that a drawing must take to be recoloured at all
 RASTERS = 8192  # kept at most: about 30 MB at 96 px
 
 
