@@ -109,6 +109,9 @@ class Library:
             ready = [s for s in self.styles_of[n] if len(takes[s]) >= FEWEST_COLOURS]
             self.painted_styles[n] = ready
             self.colours_of[n] = [c for c in COLOURS if ready and all(c in takes[s] for s in ready)]
+        held = {n: {c for c in COLOURS if held_out("colour", n, c)} for n in self.nouns}
+        self.seen_colours = {n: [c for c in self.colours_of[n] if c not in held[n]] for n in self.nouns}
+        self.unseen_colours = {n: [c for c in self.colours_of[n] if c in held[n]] for n in self.nouns}
         self._rasters: OrderedDict[tuple[int, int], tuple] = OrderedDict()
 
     def _add(self, key, pixels) -> None:
@@ -134,10 +137,10 @@ class Library:
 
     def allowed_colours(self, noun: str, split: str) -> list[str]:
         """Those that a scene of the split may show: held-out ones belong to `combinations` alone."""
-        return [c for c in self.colours_of[noun] if split == "combinations" or not held_out("colour", noun, c)]
+        return self.colours_of[noun] if split == "combinations" else self.seen_colours[noun]
 
     def held_colours(self, noun: str) -> list[str]:
-        return [c for c in self.colours_of[noun] if held_out("colour", noun, c)]
+        return self.unseen_colours[noun]
 
 
 def open_library(data: Path, split: str) -> Library:

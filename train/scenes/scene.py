@@ -114,7 +114,7 @@ def _cast(library, split: str, focus: Focus, draws: Draws, bystanders: int) -> l
 def _sides(total: int, draws: Draws, size: int) -> int:
     """The side of a group's pictograms: fewer things are drawn larger. 18 px of 96 is the least that can be read."""
     low, high = ((18, 46), (18, 40), (19, 34), (19, 30))[min(3, (total - 1) // 2)]
-    return max(12, draws.between(low, high) * size // 96)
+    return max(12, 2 * (draws.between(low, high) // 2) * size // 96)  # every other side: rasters are used again
 
 
 def _area(place: str, width: int, height: int, size: int) -> tuple[int, int, int, int]:
@@ -237,7 +237,7 @@ def _groups(things: list[Thing], size: int) -> list[Group]:
     return groups
 
 
-def _before(a, b, axis: int, size_gap: int = 0) -> bool:
+def _before(a, b, axis: int) -> bool:
     """Whether box a lies wholly before box b on the axis, and the way between is mostly along it."""
     along = b[axis] + b[axis + 2] - a[axis] - a[axis + 2]
     across = abs(b[1 - axis] + b[3 - axis] - a[1 - axis] - a[3 - axis])
