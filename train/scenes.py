@@ -35,10 +35,22 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=number(0, 2**63 - 1), default=0, help="another seed, other scenes (default 0)")
     parser.add_argument("--start", type=number(0, 2**53), default=0, help="index of the first scene (default 0)")
-    parser.add_argument("--count", type=number(1, 10_000_000), default=1000, help="how many (default 1000; 640 make a whole round of questions)")
-    parser.add_argument("--split", choices=SPLITS, default="train", help="combinations: each with one never seen in train; style: EmojiOne's drawings")
+    parser.add_argument(
+        "--count",
+        type=number(1, 10_000_000),
+        default=1000,
+        help="how many (default 1000; 640 make a whole round of questions)",
+    )
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        default="train",
+        help="combinations: each with one never seen in train; style: EmojiOne's drawings",
+    )
     parser.add_argument("--size", type=number(64, 384), default=96, help="pixels of a side, 64 to 384 (default 96)")
-    parser.add_argument("--data", type=Path, default=Path("cache"), help="where sources.py and build_data.py wrote (default cache)")
+    parser.add_argument(
+        "--data", type=Path, default=Path("cache"), help="where sources.py and build_data.py wrote (default cache)"
+    )
     parser.add_argument("--out", type=Path, help="folder for the pictures and scenes.jsonl, made if missing")
     parser.add_argument("--sheet", type=Path, help=f"also a contact sheet of the first {SHEET}, with captions")
     args = parser.parse_args(argv)
@@ -76,7 +88,11 @@ def write(args: argparse.Namespace, library) -> None:
             now = time.monotonic()
             if now - last >= EVERY or made == count:
                 last, rate = now, made / max(1e-9, now - begun)
-                print(f"{made} of {count} scenes, {rate:.0f} a second, {(count - made) / rate:.0f} s left", file=sys.stderr, flush=True)
+                print(
+                    f"{made} of {count} scenes, {rate:.0f} a second, {(count - made) / rate:.0f} s left",
+                    file=sys.stderr,
+                    flush=True,
+                )
     finally:
         if lines:
             lines.close()

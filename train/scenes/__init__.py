@@ -1,8 +1,8 @@
 """Scenes of pictograms with exact truth: train/README.md says what they hold. `python scenes.py` is the command.
 
-    library = open_library(Path("cache"), "train")
-    for scene in stream(library, "train", seed=0):
-        scene.pixels, scene.ids, record(scene)
+library = open_library(Path("cache"), "train")
+for scene in stream(library, "train", seed=0):
+    scene.pixels, scene.ids, record(scene)
 """
 
 from .library import SPLITS, Library, MissingSources, fingerprint, open_library

@@ -12,7 +12,9 @@ TARGET = {
 NAMES = ("", *COLOURS, "white")  # index in the naming table; 0 is a colour that no word names for certain
 DOMINANT = 0.5  # the share of a thing's visible pixels that must bear the word
 WHITE_POINT = np.array([0.95047, 1.0, 1.08883])
-TO_XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
 
 
 def to_lab(rgb: np.ndarray) -> np.ndarray:

@@ -77,7 +77,9 @@ def _has_colour(library, split, draws, slot, block) -> Focus:
     noun, colours = _painted(library, split, draws, 2)
     colour, other = draws.sample(colours, 2)
     pool = [n for n in library.nouns if n != noun and {colour, other} <= set(library.allowed_colours(n, split))]
-    companion = draws.pick([n for n in pool if split != "combinations" or {colour, other} & set(library.held_colours(n))] or pool)
+    companion = draws.pick(
+        [n for n in pool if split != "combinations" or {colour, other} & set(library.held_colours(n))] or pool
+    )
     answer = _turn(slot, draws, ["yes", "no"])
     mine, its = (colour, other) if answer == "yes" else (other, colour)
     groups = (Wanted(noun, colour=mine), Wanted(companion, colour=its))

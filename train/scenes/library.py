@@ -40,7 +40,9 @@ def _training_pictures(data: Path) -> list[tuple[str, str, np.ndarray]]:
         concepts = [table["concepts"][c] for c in table["picture_concept"]]
         styles = table["picture_style"]
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise MissingSources(f"{data}: captions.json or pictures.npy cannot be read ({error}): run build_data.py again") from error
+        raise MissingSources(
+            f"{data}: captions.json or pictures.npy cannot be read ({error}): run build_data.py again"
+        ) from error
     if pixels.shape != (len(concepts), SIZE, SIZE, 4) or len(styles) != len(concepts):
         raise MissingSources(
             f"{data / 'pictures.npy'} has shape {pixels.shape}, captions.json names {len(concepts)} pictures of {SIZE} x {SIZE}: "
@@ -97,6 +99,8 @@ class Library:
                 continue
             self.styles_of.setdefault(noun, []).append(style)
             self._add((noun, style, ""), pixels)
+            if not NOUNS[noun].colourable:
+                continue
             for colour, painted in colours.recoloured(pixels).items():
                 if _faithful(painted, colour):
                     self._add((noun, style, colour), painted)

@@ -36,9 +36,17 @@ def _english_table() -> dict:
     _add(table, ["the"], "the", None)
     for place, (words, _) in PLACES.items():
         _add(table, words, "place", place)
-    for place, words in (("top left", "in the top left"), ("top right", "in the top right"), ("middle", "in the center")):
+    for place, words in (
+        ("top left", "in the top left"),
+        ("top right", "in the top right"),
+        ("middle", "in the center"),
+    ):
         _add(table, [words], "place", place)
-    for place, words in (("bottom left", "in the bottom left"), ("bottom right", "in the bottom right"), ("middle", "at the centre")):
+    for place, words in (
+        ("bottom left", "in the bottom left"),
+        ("bottom right", "in the bottom right"),
+        ("middle", "at the centre"),
+    ):
         _add(table, [words], "place", place)
     for relation, (pair, _) in RELATIONS.items():
         for inverse, words in enumerate(pair):
@@ -57,7 +65,9 @@ def _english_table() -> dict:
 
 _ENGLISH = _english_table()
 _ENGLISH_SYMBOL = re.compile(
-    "|".join((r"\b%s\b" if w[0].isalnum() else "%s") % re.escape(w) for w in sorted(_ENGLISH, key=lambda w: (-len(w), w)))
+    "|".join(
+        (r"\b%s\b" if w[0].isalnum() else "%s") % re.escape(w) for w in sorted(_ENGLISH, key=lambda w: (-len(w), w))
+    )
 )
 
 
@@ -92,7 +102,10 @@ class _Reader:
 
     def facts(self) -> Facts:
         fields = ("noun", "count", "colour", "size", "place")
-        return Facts(tuple(Mention(**{f: m[f] for f in fields if f in m}) for m in self.mentions), tuple(dict.fromkeys(self.relations)))
+        return Facts(
+            tuple(Mention(**{f: m[f] for f in fields if f in m}) for m in self.mentions),
+            tuple(dict.fromkeys(self.relations)),
+        )
 
 
 def parse_english(text: str) -> Facts:
@@ -144,7 +157,9 @@ def _japanese_table() -> dict:
         _add(table, [f"{w}に" for w in words], "place", place)
     for relation, (_, pair) in RELATIONS.items():
         for inverse, words in enumerate(pair):
-            _add(table, [f"の{w}に" for w in words] + [f"の{w}の" for w in words], "relation", (relation, bool(inverse)))
+            _add(
+                table, [f"の{w}に" for w in words] + [f"の{w}の" for w in words], "relation", (relation, bool(inverse))
+            )
     _add(table, ["左から順に", "左から右に"], "order", "left_of")
     _add(table, ["上から順に", "上から下に"], "order", "above")
     _add(table, ["が", "は", "の", "。"], "particle", None)
@@ -187,7 +202,9 @@ def parse_japanese(text: str) -> Facts:
                     r.open = None
             elif kind in ("colour", "size"):
                 after = symbols[at + 1] if at + 1 < len(symbols) else None
-                describes = after is not None and (after.group("number") or _JAPANESE[after.group()][0] in ("noun", "colour", "size"))
+                describes = after is not None and (
+                    after.group("number") or _JAPANESE[after.group()][0] in ("noun", "colour", "size")
+                )
                 if topic is not None and before == "は" and not describes:
                     r.mentions[topic][kind] = value
                 else:

@@ -40,7 +40,9 @@ def _english(focus, draws: Draws):
         return (f"Is the {one} {rest[0]}?" if first else f"Is there {article(rest[0])} {rest[0]} {one}?"), str
     if focus.template == "has_count":
         things = f"{NUMBERS[rest[0]]} {one if rest[0] == 1 else many}"
-        return (f"{'Is' if rest[0] == 1 else 'Are'} there exactly {things}?" if first else f"Do you see exactly {things}?"), str
+        return (
+            f"{'Is' if rest[0] == 1 else 'Are'} there exactly {things}?" if first else f"Do you see exactly {things}?"
+        ), str
     if focus.template == "relation":
         other, axis = rest
         how = {"left_of": ("to the left of", "left of"), "above": ("above", "higher than")}[axis][0 if first else 1]
@@ -50,7 +52,9 @@ def _english(focus, draws: Draws):
     if focus.template == "what_colour":
         return (f"What colour is the {one}?" if first else f"Which colour does the {one} have?"), str
     if focus.template == "where":
-        return (f"Where is the {one}?" if first else f"In which part of the picture is the {one}?"), lambda p: PLACES[p][0][0]
+        return (f"Where is the {one}?" if first else f"In which part of the picture is the {one}?"), lambda p: PLACES[
+            p
+        ][0][0]
     other, axis = rest
     how = {"left_of": "further left", "above": "higher up"}[axis]
     return f"Which is {how}, the {one} or the {NOUNS[other].english[0]}?", lambda n: f"the {NOUNS[n].english[0]}"
@@ -73,7 +77,10 @@ def _japanese(focus, draws: Draws):
     if focus.template == "relation":
         other, axis = rest
         side = {"left_of": "左", "above": "上"}[axis]
-        return f"{word}は{NOUNS[other].japanese[0]}の{side}に{'います' if thing.animate else 'あります'}か？", YES_JA.get
+        return (
+            f"{word}は{NOUNS[other].japanese[0]}の{side}に{'います' if thing.animate else 'あります'}か？",
+            YES_JA.get,
+        )
     if focus.template == "how_many":
         verb = "います" if thing.animate else "あります"
         # One way of counting for all answers, or the way would tell the answer.
@@ -85,4 +92,7 @@ def _japanese(focus, draws: Draws):
     other, axis = rest
     how = {"left_of": "より左", "above": "より上"}[axis]
     both = f"{word}と{NOUNS[other].japanese[0]}"
-    return f"{both}では、どちらが{how}に{'います' if thing.animate and NOUNS[other].animate else 'あります'}か？", lambda n: NOUNS[n].japanese[0]
+    return (
+        f"{both}では、どちらが{how}に{'います' if thing.animate and NOUNS[other].animate else 'あります'}か？",
+        lambda n: NOUNS[n].japanese[0],
+    )

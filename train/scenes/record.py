@@ -30,7 +30,9 @@ def texts(scene: Scene, sentences: int = 5) -> dict[str, dict]:
     out = {}
     for language in LANGUAGES:
         found = references(scene, language, sentences)
-        wrong = [{"of": n, "kind": k, "text": s.text} for n, r in enumerate(found) for k, s in negatives(scene, r, language)]
+        wrong = [
+            {"of": n, "kind": k, "text": s.text} for n, r in enumerate(found) for k, s in negatives(scene, r, language)
+        ]
         out[language] = {"captions": [s.text for s in found], "negatives": wrong}
     return out
 
@@ -65,12 +67,22 @@ def record(scene: Scene, sentences: int = 5) -> dict:
 
 def groups_of(scene: Scene) -> list[dict]:
     return [
-        {"noun": g.noun, "count": g.count, "colour": g.colour, "size": g.size, "place": g.place, "box": list(g.box), "members": g.members}
+        {
+            "noun": g.noun,
+            "count": g.count,
+            "colour": g.colour,
+            "size": g.size,
+            "place": g.place,
+            "box": list(g.box),
+            "members": g.members,
+        }
         for g in scene.groups
     ]
 
 
-def stream(library: Library, split: str, seed: int, start: int = 0, count: int | None = None, size: int = 96, step: int = 1) -> Iterator[Scene]:
+def stream(
+    library: Library, split: str, seed: int, start: int = 0, count: int | None = None, size: int = 96, step: int = 1
+) -> Iterator[Scene]:
     """Scenes of the indexes start, start + step, …; touches no disk. Worker w of n takes start=w, step=n."""
     made = 0
     while count is None or made < count:

@@ -11,14 +11,23 @@ import numpy as np
 from . import colours
 from .draws import Draws
 from .focus import Focus, Wanted, focus_of
-from .lexicon import held_out
+from .lexicon import NOUNS, held_out
 
 VISIBLE = 70  # per cent of a thing's solid pixels that must be seen
 MOST_THINGS = 8
 SMALL, BIG = 21, 36  # per cent of the side: a box's longer side at most, at least
 GAP = 2  # pixels between things that do not overlap
 ATTEMPTS = 400
-BACKGROUNDS = ((255, 255, 255), (255, 255, 255), (255, 255, 255), (250, 244, 230), (228, 240, 250), (232, 246, 232), (246, 234, 246), (236, 236, 238))
+BACKGROUNDS = (
+    (255, 255, 255),
+    (255, 255, 255),
+    (255, 255, 255),
+    (250, 244, 230),
+    (228, 240, 250),
+    (232, 246, 232),
+    (246, 234, 246),
+    (236, 236, 238),
+)
 
 
 @dataclass
@@ -165,7 +174,8 @@ def _lay_out(library, wanted: list[Wanted], focus: Focus, draws: Draws, size: in
                     free = True
                 else:
                     free = all(
-                        x >= t[2] + GAP or x + width + GAP <= t[0] or y >= t[3] + GAP or y + height + GAP <= t[1] for t in taken
+                        x >= t[2] + GAP or x + width + GAP <= t[0] or y >= t[3] + GAP or y + height + GAP <= t[1]
+                        for t in taken
                     )
                 if free:
                     break
@@ -189,7 +199,9 @@ def _draw(library, things, background, size, focus, key) -> Scene:
     for k, t in enumerate(things):
         _measure(library, t, k, pixels, ids, size)
     groups = _groups(things, size)
-    return Scene(key[0], key[1], key[2], size, background, things, groups, _relations(groups, things), focus, pixels, ids)
+    return Scene(
+        key[0], key[1], key[2], size, background, things, groups, _relations(groups, things), focus, pixels, ids
+    )
 
 
 def _measure(library, t: Thing, k: int, pixels, ids, size: int) -> None:
@@ -203,7 +215,7 @@ def _measure(library, t: Thing, k: int, pixels, ids, size: int) -> None:
         return
     ys, xs = np.flatnonzero(mine.any(1)), np.flatnonzero(mine.any(0))
     t.box = (t.x + int(xs[0]), t.y + int(ys[0]), t.x + int(xs[-1]) + 1, t.y + int(ys[-1]) + 1)
-    t.colour = colours.dominant(pixels[at][mine])[0]
+    t.colour = colours.dominant(pixels[at][mine])[0] if NOUNS[t.noun].colourable else ""
     longest = max(t.box[2] - t.box[0], t.box[3] - t.box[1])
     t.size = "small" if 100 * longest <= SMALL * size else "big" if 100 * longest >= BIG * size else ""
     t.place = _place(_third(t.box[0] + t.box[2], size), _third(t.box[1] + t.box[3], size))
@@ -218,7 +230,9 @@ def _third(twice_middle: int, size: int) -> int | None:
 def _place(column: int | None, row: int | None) -> str:
     if column is None or row is None:
         return ""
-    return (("top left", "top", "top right"), ("left", "middle", "right"), ("bottom left", "bottom", "bottom right"))[row][column]
+    return (("top left", "top", "top right"), ("left", "middle", "right"), ("bottom left", "bottom", "bottom right"))[
+        row
+    ][column]
 
 
 def _same(values) -> str:

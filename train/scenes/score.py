@@ -27,7 +27,9 @@ def truth_of(record: dict) -> dict[str, set]:
 
 def claims_of(facts: Facts, language: str) -> dict[str, set]:
     mentions = facts.mentions
-    counts = {(m.noun, m.count if m.count is not None else 1) for m in mentions if m.count is not None or language == "ja"}
+    counts = {
+        (m.noun, m.count if m.count is not None else 1) for m in mentions if m.count is not None or language == "ja"
+    }
     return {
         "nouns": {m.noun for m in mentions},
         "colours": {m.colour for m in mentions if m.colour},

@@ -29,7 +29,9 @@ def choose(scene: Scene, language: str, draws: Draws) -> tuple[str, Facts]:
     groups = scene.groups
     if form == "relation" and scene.relations:
         i, relation, j = draws.pick(scene.relations)
-        return form, Facts((_mention(groups[i], language, draws), _mention(groups[j], language, draws)), ((0, relation, 1),))
+        return form, Facts(
+            (_mention(groups[i], language, draws), _mention(groups[j], language, draws)), ((0, relation, 1),)
+        )
     if form == "place":
         placed = [g for g in groups if g.place]
         if placed:
@@ -73,6 +75,7 @@ def write(form: str, facts: Facts, language: str, key: tuple) -> Sentence:
 
 
 # ---- English
+
 
 def number(n: int, draws: Draws) -> str:
     return NUMBERS[n] if draws.chance(85) else str(n)
@@ -123,7 +126,12 @@ def _english(form: str, facts: Facts, draws: Draws) -> str:
     if form == "place":
         places = [PLACES[m.place][0][spelling % len(PLACES[m.place][0])] for m in ordered]
         if style % 2:
-            return _capital(joined([f"{p} {'is' if m.count == 1 else 'are'} {n}" for p, m, n in zip(places, ordered, parts)])) + "."
+            return (
+                _capital(
+                    joined([f"{p} {'is' if m.count == 1 else 'are'} {n}" for p, m, n in zip(places, ordered, parts)])
+                )
+                + "."
+            )
         text = joined([f"{n} {p}" for p, n in zip(places, parts)])
         return text if style else f"There {is_are} {text}."
     if form == "predicate":
@@ -137,6 +145,7 @@ def _english(form: str, facts: Facts, draws: Draws) -> str:
 
 
 # ---- Japanese
+
 
 def japanese_count(n: int, counter: str, draws: Draws) -> str:
     kanji = draws.chance(20)
@@ -208,6 +217,7 @@ def _japanese(form: str, facts: Facts, draws: Draws) -> str:
 
 # ---- for a scene
 
+
 def references(scene: Scene, language: str, count: int = 5) -> list[Sentence]:
     """Different true sentences; the first names everything that is there."""
     found: dict[str, Sentence] = {}
@@ -217,7 +227,15 @@ def references(scene: Scene, language: str, count: int = 5) -> list[Sentence]:
         if k:
             form, facts = choose(scene, language, draws)
         else:
-            form, facts = "list", Facts(tuple(Mention(g.noun, g.count, g.colour, g.size if len(scene.groups) < 3 else "") for g in scene.groups))
+            form, facts = (
+                "list",
+                Facts(
+                    tuple(
+                        Mention(g.noun, g.count, g.colour, g.size if len(scene.groups) < 3 else "")
+                        for g in scene.groups
+                    )
+                ),
+            )
         sentence = write(form, facts, language, key)
         found.setdefault(sentence.text, sentence)
         if len(found) == count:
@@ -252,7 +270,9 @@ def said(facts: Facts) -> list[tuple]:
 def _colour(scene: Scene, facts: Facts, draws: Draws) -> Facts | None:
     """Two things' colours change places; a single coloured thing gets another colour."""
     coloured = [k for k, m in enumerate(facts.mentions) if m.colour]
-    pairs = [(i, j) for i in coloured for j in coloured if i < j and facts.mentions[i].colour != facts.mentions[j].colour]
+    pairs = [
+        (i, j) for i in coloured for j in coloured if i < j and facts.mentions[i].colour != facts.mentions[j].colour
+    ]
     if pairs:
         i, j = draws.pick(pairs)
         mine, its = facts.mentions[i].colour, facts.mentions[j].colour

@@ -14,7 +14,9 @@ SIDE, TEXT, COLUMNS, MARGIN, POINTS = 192, 118, 6, 6, 11
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Any font with Japanese that fontconfig knows; without one, Japanese is shown as boxes."""
     try:
-        path = subprocess.run(["fc-match", "-f", "%{file}", "sans:lang=ja"], capture_output=True, text=True, check=True).stdout
+        path = subprocess.run(
+            ["fc-match", "-f", "%{file}", "sans:lang=ja"], capture_output=True, text=True, check=True
+        ).stdout
         return ImageFont.truetype(path, POINTS)
     except (OSError, subprocess.CalledProcessError):
         return ImageFont.load_default(POINTS)
@@ -37,7 +39,9 @@ def contact_sheet(scenes: list[Scene]) -> Image.Image:
         x, y = n % COLUMNS * (SIDE + MARGIN), n // COLUMNS * (SIDE + TEXT + MARGIN)
         sheet.paste(Image.fromarray(scene.pixels).resize((SIDE, SIDE), Image.Resampling.NEAREST), (x, y))
         for thing in scene.things:
-            draw.rectangle([at + round(v * SIDE / scene.size) for at, v in zip((x, y, x, y), thing.box)], outline=(0, 180, 180))
+            draw.rectangle(
+                [at + round(v * SIDE / scene.size) for at, v in zip((x, y, x, y), thing.box)], outline=(0, 180, 180)
+            )
         draw.rectangle((x, y + SIDE, x + SIDE - 1, y + SIDE + TEXT - 1), fill=(255, 255, 255))
         lines = []
         for language in ("en", "ja"):
