@@ -141,6 +141,8 @@ def _area(place: str, width: int, height: int, size: int) -> tuple[int, int, int
 
 def _lay_out(library, wanted: list[Wanted], focus: Focus, draws: Draws, size: int) -> list[Thing] | None:
     total = sum(w.count for w in wanted)
+    if not total:
+        return None
     things: list[Thing] = []
     taken: list[tuple[int, int, int, int]] = []
     # Two single things may overlap, one in front of the other, where the question is of neither's place.
@@ -268,15 +270,16 @@ def _relations(groups: list[Group], things: list[Thing]) -> list[tuple[int, str,
                 found.append((i, "left_of", j))
             elif _before(a.box, b.box, 1):
                 found.append((i, "above", j))
-            elif len(a.members) == len(b.members) == 1 and a.members[0] > b.members[0]:
-                # Later is in front. Only what is hidden by it counts: single things overlap in pairs alone.
-                if things[b.members[0]].visible <= 0.95 and _overlap(a.box, b.box):
-                    found.append((i, "in_front_of", j))
+            elif len(a.members) == len(b.members) == 1 and i > j and _hides(a.box, things[b.members[0]]):
+                found.append((i, "in_front_of", j))
     return found
 
 
-def _overlap(a, b) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _hides(front, behind: Thing) -> bool:
+    """Whether the box in front is over a thing of which a part that can be noticed is hidden. Things overlap in pairs
+    alone, so nothing else can have hidden it."""
+    b = behind.box
+    return behind.visible <= 0.95 and front[0] < b[2] and b[0] < front[2] and front[1] < b[3] and b[1] < front[3]
 
 
 def combinations(scene: Scene) -> list[tuple]:

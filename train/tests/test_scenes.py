@@ -109,6 +109,13 @@ def test_a_scene_depends_on_seed_and_index_alone(library):
     assert len({alone, workers[1], digest(make_scene(library, "train", 10, 77))}) == 3
 
 
+def test_every_seed_and_index_has_a_scene(library):
+    """A thousand more, far apart, at the smallest and a larger size: none fails, none is empty."""
+    for k in range(1000):
+        scene = make_scene(library, ("train", "combinations")[k % 2], k, 7919 * k, (64, 160)[k // 2 % 2])
+        assert 1 <= len(scene.things) <= 9 and scene.pixels.shape == (scene.size, scene.size, 3)
+
+
 # ---- truth
 
 
