@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +37,10 @@ from scenes import library as library_module
 from scenes.colours import NAMES, dominant, name_of, recoloured, to_lab, to_rgb
 from scenes.draws import Draws
 from scenes.facts import Facts, Mention
-from scenes.focus import ROUND, SLOTS, TEMPLATES
+from scenes.focus import ROUND, SLOTS, TEMPLATES, Wanted
 from scenes.lexicon import COLOURS, NOUNS, article, held_out, plural
 from scenes.library import Library
-from scenes.scene import VISIBLE, _before, combinations
+from scenes.scene import VISIBLE, _before, _is_right, combinations
 from scenes.sentences import said
 
 TRAIN = Path(__file__).parents[1]
@@ -146,6 +147,22 @@ def test_stated_colours_are_measured_and_given_colours_are_seen(scenes):
             assert not t.painted or t.painted == t.colour
             stated[t.colour] += 1
     assert all(stated[c] > 50 for c in COLOURS), stated
+
+
+def test_a_scene_that_does_not_show_what_was_asked_is_thrown_away(library):
+    """Each promise broken by hand: the scene is refused, so another is drawn."""
+    scene = make_scene(library, "train", 5, 0)
+    wanted = [Wanted(g.noun, g.count) for g in scene.groups]
+    assert _is_right(scene, wanted, "train") and not _is_right(scene, wanted, "combinations")
+    thing = scene.things[0]
+    for name, value in (("painted", "no such colour"), ("visible", 0.69)):
+        kept = getattr(thing, name)
+        setattr(thing, name, value)
+        assert not _is_right(scene, wanted, "train"), name
+        setattr(thing, name, kept)
+    assert not _is_right(scene, [replace(wanted[0], place="nowhere"), *wanted[1:]], "train")
+    scene.focus = replace(scene.focus, relation=(0, "above", 99))
+    assert not _is_right(scene, wanted, "train")
 
 
 def test_relations_and_places_keep_their_margins(scenes):
@@ -529,3 +546,38 @@ def test_the_command_writes_pictures_lines_and_a_sheet(tmp_path, split):
             ys, xs = np.nonzero(mask_of(t["mask"], 96))
             assert t["box"] == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1] and t["area"] == len(xs)
     assert Image.open(tmp_path / "sheet.png").width > 900
+
+
+@needs_sources
+@pytest.mark.parametrize("split", ["train", "combinations", "style"])
+def test_real_pictograms_keep_every_promise(split):
+    library = open_library(DATA, split)
+    styles = {s for _, s, _ in library.variants}
+    assert styles == ({"emojione"} if split == "style" else {"noto", "twemoji", "openmoji"})
+    assert len(library.nouns) > 180 and sum(map(bool, library.colours_of.values())) > 150
+    score = {language: Score() for language in LANGUAGES}
+    for scene in stream(library, split, 1, 0, WHOLE):
+        assert answer_of(scene) == scene.focus.answer
+        assert any(held_out(*c) for c in combinations(scene)) == (split == "combinations")
+        assert all(
+            100 * t.visible >= VISIBLE and min(t.box[2] - t.box[0], t.box[3] - t.box[1]) >= 3 for t in scene.things
+        )
+        assert all(t.painted in ("", t.colour) for t in scene.things)
+        truth = record(scene, 3)
+        for language in LANGUAGES:
+            for r in references(scene, language, 3):
+                assert parse(r.text, language).normal() == r.facts.normal(), r
+            score[language].add(truth, truth["captions"][language][0], language)
+    for language in LANGUAGES:
+        assert all(score[language].report()[k]["f1"] == 100 for k in ("nouns", "colours", "counts", "bindings"))
+
+
+@needs_sources
+def test_no_picture_of_the_test_style_is_in_training():
+    """Of the same noun, the nearest training drawing still differs from EmojiOne's in many pixels."""
+    train, test = open_library(DATA, "train"), open_library(DATA, "style")
+    assert set(train.nouns) == set(test.nouns)
+    for noun in test.nouns:
+        mine = test.rows[test.variants[noun, "emojione", ""]].astype(int)
+        for style in train.styles_of[noun]:
+            assert np.abs(mine - train.rows[train.variants[noun, style, ""]]).mean() > 2, (noun, style)
