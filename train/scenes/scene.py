@@ -30,6 +30,9 @@ BACKGROUNDS = (
 )
 
 
+Box = tuple[int, int, int, int]
+
+
 @dataclass
 class Thing:
     group: int
@@ -43,7 +46,7 @@ class Thing:
     colour: str = ""  # the word that was measured, or ""
     size: str = ""
     place: str = ""
-    box: tuple[int, int, int, int] = (0, 0, 0, 0)
+    box: Box = (0, 0, 0, 0)
     visible: float = 0.0
     area: int = 0
 
@@ -56,7 +59,7 @@ class Group:
     size: str
     place: str
     members: list[int]
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 @dataclass
@@ -98,7 +101,7 @@ def _cast(library, split: str, focus: Focus, draws: Draws, bystanders: int) -> l
     cast = list(focus.groups)
     names = {w.noun for w in cast} | set(focus.absent)
     more = draws.below(bystanders + 1) if cast else 1 + draws.below(max(1, bystanders))
-    for n in range(more):
+    for _ in range(more):
         noun = draws.pick(library.nouns)
         if noun in names or sum(w.count for w in cast) >= MOST_THINGS - 1:
             continue
@@ -140,52 +143,64 @@ def _area(place: str, width: int, height: int, size: int) -> tuple[int, int, int
 
 
 def _lay_out(library, wanted: list[Wanted], focus: Focus, draws: Draws, size: int) -> list[Thing] | None:
+    """Things from back to front, or None where one found no room."""
     total = sum(w.count for w in wanted)
     if not total:
         return None
     things: list[Thing] = []
-    taken: list[tuple[int, int, int, int]] = []
+    taken: list[Box] = []
     # Two single things may overlap, one in front of the other, where the question is of neither's place.
     overlap = draws.chance(25) and focus.template not in ("where", "which", "relation")
-    ordered = focus.relation
     for g, w in enumerate(wanted):
         styles = library.painted_styles[w.noun] if w.colour else library.styles_of[w.noun]
         style, side = draws.pick(styles), _sides(total, draws, size)
         row = library.variants[w.noun, style, w.colour]
         height, width = library.raster(row, side)[2].shape
+        over = overlap and g == 1 and w.count == wanted[0].count == 1
         for _ in range(w.count):
-            x0, x1, y0, y1 = _area(w.place, width, height, size)
-            if ordered and g in (ordered[0], ordered[2]):
-                half = (0, 45) if g == ordered[0] else (55, 100)
-                low, high = half[0] * size // 100, half[1] * size // 100
-                if ordered[1] == "left_of":
-                    x0, x1 = max(0, low if low else 0), min(size, high) - width
-                else:
-                    y0, y1 = max(0, low if low else 0), min(size, high) - height
-            if x1 < x0 or y1 < y0:
-                return None
-            for _ in range(24):
-                x, y = draws.between(x0, x1), draws.between(y0, y1)
-                if overlap and g == 1 and w.count == wanted[0].count == 1 and things:
-                    # Beside the first by about three quarters of its length.
-                    a = taken[0]
-                    x = a[0] + draws.pick((-1, 1)) * (a[2] - a[0]) * draws.between(60, 85) // 100
-                    y = a[1] + draws.between(-4, 4) * size // 96
-                    if not (0 <= x <= size - width and 0 <= y <= size - height):
-                        continue
-                    free = True
-                else:
-                    free = all(
-                        x >= t[2] + GAP or x + width + GAP <= t[0] or y >= t[3] + GAP or y + height + GAP <= t[1]
-                        for t in taken
-                    )
-                if free:
-                    break
+            area = _halved(_area(w.place, width, height, size), focus.relation, g, width, height, size)
+            if over:
+                at = _over(taken[0], width, height, draws, size)
             else:
+                at = _free(area, width, height, taken, draws)
+            if at is None:
                 return None
-            taken.append((x, y, x + width, y + height))
-            things.append(Thing(g, w.noun, style, w.colour, row, side, x, y))
+            taken.append((*at, at[0] + width, at[1] + height))
+            things.append(Thing(g, w.noun, style, w.colour, row, side, *at))
     return things
+
+
+def _halved(area, relation, group: int, width: int, height: int, size: int):
+    """The area cut to the first or last 45 per cent of the axis, for the two groups of the focus' relation."""
+    if not relation or group not in (relation[0], relation[2]):
+        return area
+    x0, x1, y0, y1 = area
+    low, high = (0, 45) if group == relation[0] else (55, 100)
+    low, high = low * size // 100, high * size // 100
+    return (low, high - width, y0, y1) if relation[1] == "left_of" else (x0, x1, low, high - height)
+
+
+def _free(area, width: int, height: int, taken: list[Box], draws: Draws) -> tuple[int, int] | None:
+    """A corner in the area where the thing comes near no other."""
+    x0, x1, y0, y1 = area
+    if x1 < x0 or y1 < y0:
+        return None
+    for _ in range(24):
+        x, y = draws.between(x0, x1), draws.between(y0, y1)
+        right, bottom = x + width + GAP, y + height + GAP
+        if all(x >= t[2] + GAP or right <= t[0] or y >= t[3] + GAP or bottom <= t[1] for t in taken):
+            return x, y
+    return None
+
+
+def _over(behind: Box, width: int, height: int, draws: Draws, size: int) -> tuple[int, int] | None:
+    """A corner beside another thing by about three quarters of its length, so that a part of it is hidden."""
+    for _ in range(24):
+        x = behind[0] + draws.pick((-1, 1)) * (behind[2] - behind[0]) * draws.between(60, 85) // 100
+        y = behind[1] + draws.between(-4, 4) * size // 96
+        if 0 <= x <= size - width and 0 <= y <= size - height:
+            return x, y
+    return None
 
 
 def _draw(library, things, background, size, focus, key) -> Scene:
