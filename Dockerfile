@@ -6,7 +6,8 @@ WORKDIR /src
 COPY scripts/lib.sh scripts/
 RUN bash -c 'set -euo pipefail && . scripts/lib.sh && need_packages "${build_packages[@]}"'
 COPY . .
-RUN scripts/build && strip build/limoe && deploy/docker/runtime-packages build/limoe >build/packages
+# libheif is not linked: decoders of pictures load it.
+RUN scripts/build && strip build/limoe && { deploy/docker/runtime-packages build/limoe && echo libheif1; } >build/packages
 
 FROM debian:12-slim
 COPY --from=build /src/build/packages /tmp/
@@ -20,6 +21,7 @@ COPY --from=build /src/build/limoe /usr/bin/
 COPY --from=build /src/deploy/docker/healthcheck /usr/bin/limoe-healthcheck
 COPY --from=build /src/models/pictograms /usr/share/limoe/models/pictograms
 COPY --from=build /src/LICENSE /usr/share/doc/limoe/
+COPY --from=build /usr/share/doc/libmicrohttpd-dev/copyright /usr/share/doc/limoe/libmicrohttpd.copyright
 ENV LIMOE_HOST=0.0.0.0 \
     LIMOE_PORT=8080 \
     LIMOE_MODEL=/usr/share/limoe/models/pictograms \

@@ -129,11 +129,16 @@ const struct limoe_info *limoe_processor_info(const struct limoe_processor *proc
  * digits: pictures and texts become the same items. Lives as long as the processor. */
 const char *limoe_processor_fingerprint(const struct limoe_processor *processor);
 
-/* Decodes one JPEG, PNG, WebP, GIF (first frame), BMP, PNM, TGA or PSD file, applies its EXIF orientation,
- * composites alpha on the model's background, resizes (antialiased bicubic) and writes RGB to
- * pixels[image_size, image_size, 3]. */
+/* Decodes one JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF (of several pictures the first), BMP, PNM, TGA or PSD
+ * file, turns it upright as it says, composites alpha on the model's background, resizes (antialiased
+ * bicubic) and writes RGB to pixels[image_size, image_size, 3]. */
 enum limoe_status limoe_process_image(const struct limoe_processor *processor, const uint8_t *bytes,
                                       size_t size, uint8_t *pixels, struct limoe_error *err);
+
+/* Brings what decodes pictures to where it opens no file and starts no thread, for a process that is about to
+ * shut itself in; else it happens with the first picture that needs it. Any number of times, from any thread.
+ */
+void limoe_image_prepare(void);
 
 /* What limoe_process_image does its work by: the limits are the processor's, defaults filled in. */
 struct limoe_image_settings limoe_processor_image_settings(const struct limoe_processor *processor);
@@ -141,6 +146,13 @@ struct limoe_image_settings limoe_processor_image_settings(const struct limoe_pr
 /* limoe_process_image without a processor: pixels[settings->size, settings->size, 3], the same bits. */
 enum limoe_status limoe_process_image_by(const struct limoe_image_settings *settings, const uint8_t *bytes,
                                          size_t size, uint8_t *pixels, struct limoe_error *err);
+
+/* A picture's size as its header has it (before EXIF turns it), for every format that limoe_process_image
+ * reads: no memory is allocated, and work is bounded by a few thousand steps whatever the bytes say. False:
+ * the header is missing, cut short or too long to tell. It is at least the size of what is decoded later;
+ * where a file announces several pictures it is that of the largest. Nothing else is checked: neither that
+ * the file is whole nor that its size keeps any limit. */
+bool limoe_image_measure(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height);
 
 /* Tokenises one UTF-8 text of `size` bytes (need not be NUL-terminated). Writes at most text_length ids to
  * tokens[] and their number, EOS (and with "pad": "attend" the padding) included, to *length. Invalid UTF-8

@@ -3,9 +3,10 @@
 # What a build needs, and what the tests need on top. Debian 12 names.
 build_packages=(build-essential meson ninja-build pkg-config ca-certificates curl
     libcmocka-dev libmicrohttpd-dev libgnutls28-dev libcjson-dev libsentencepiece-dev libjpeg62-turbo-dev libwebp-dev
-    libpng-dev libsqlite3-dev libxxhash-dev libseccomp-dev libcurl4-openssl-dev libopenmpi-dev openmpi-bin)
+    libpng-dev libtiff-dev libheif-dev libde265-dev libdav1d-dev libstb-dev zlib1g-dev
+    libsqlite3-dev libxxhash-dev libseccomp-dev libcurl4-openssl-dev libopenmpi-dev openmpi-bin)
 test_packages=(git clang clang-format clang-tidy libclang-rt-14-dev python3 python3-venv
-    libjpeg-turbo-progs libdnnl-dev procps openssl prometheus systemd iproute2)
+    libjpeg-turbo-progs libheif-examples libdnnl-dev procps openssl prometheus systemd iproute2)
 
 say() {
     printf '\033[1m==> %s\033[0m\n' "$*" >&2
@@ -43,14 +44,39 @@ need_packages() {
     rm -f "$log"
 }
 
-# build_in DIR TARGET [meson option ...]: configures DIR once, then builds it; prints only what goes wrong.
+# What decides which modules a build has: it is configured again when one has come or gone.
+tools() {
+    command -v nvcc mpicc mpirun || true
+    ls -d /usr/local/cuda/bin/nvcc /usr/local/cuda/include/nccl.h /usr/include/nccl.h 2>/dev/null || true
+}
+
+# build_in DIR TARGET [meson option ...]: configures DIR, then builds the target; prints only what goes wrong.
 build_in() {
-    local dir=$1 target=$2 log
+    local dir=$1 target=$2 log found again=()
     shift 2
     log=$(mktemp)
-    if [ ! -f "$dir/build.ninja" ]; then
-        meson setup "$dir" "$root" "$@" >"$log" 2>&1 || { cat "$log" >&2; die "meson setup $dir failed"; }
+    found=$(tools)
+    [ ! -f "$dir/build.ninja" ] || again=(--reconfigure)
+    if [ ${#again[@]} = 0 ] || [ "$found" != "$(cat "$dir/.tools" 2>/dev/null)" ]; then
+        meson setup "${again[@]}" "$dir" "$root" "$@" >"$log" 2>&1 || { cat "$log" >&2; die "meson setup $dir failed"; }
+        printf '%s\n' "$found" >"$dir/.tools"
     fi
     ninja -C "$dir" "$target" >"$log" 2>&1 || { cat "$log" >&2; die "the build in $dir failed"; }
     rm -f "$log"
+}
+
+# say_lacks DIR: what the product in DIR cannot do because of what this machine lacks; once, until that changes.
+say_lacks() {
+    local dir=$1 lacks=()
+    if [ ! -e "$dir/limoe-cuda.so" ]; then
+        lacks+=("no nvcc: built for CPUs only")
+    elif [ ! -e "$dir/limoe-nccl.so" ]; then
+        lacks+=("no nccl.h: built for one GPU, without --ranks on several")
+    fi
+    [ -e "$dir/limoe-mpi.so" ] || lacks+=("no MPI: built without --ranks on CPUs")
+    [ "${lacks[*]-}" != "$(cat "$dir/.lacks" 2>/dev/null)" ] || return 0
+    printf '%s\n' "${lacks[*]-}" >"$dir/.lacks"
+    for lack in "${lacks[@]}"; do
+        say "$lack"
+    done
 }

@@ -38,6 +38,7 @@ struct reload_waiter {
 
 struct auth;
 struct guard;
+struct hosts;
 struct tls;
 
 struct server {
@@ -47,6 +48,7 @@ struct server {
     struct classifiers *classifiers;
     struct workers *workers;
     struct auth *auth;
+    struct hosts *hosts;
     struct tls *tls; /* NULL: plain HTTP */
     struct guard *guard;
 

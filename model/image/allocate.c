@@ -43,6 +43,14 @@ enum limoe_status image_allocate(const char *format, const struct input *input, 
     return LIMOE_OK;
 }
 
+void *image_allocate_within(uint64_t *budget, size_t size) {
+    if (size > *budget) {
+        return NULL;
+    }
+    *budget -= size;
+    return calloc(1, size);
+}
+
 enum limoe_status image_truncated(const char *format, const struct input *input, struct limoe_error *err) {
     return limoe_fail(err, LIMOE_BAD_IMAGE, "%s: truncated after %zu bytes", format, input->size);
 }

@@ -1,12 +1,6 @@
 /* flatten.c - alpha over the background, in place. No state, no threads. */
 #include "formats.h"
 
-/* round(v / 255) for 0 <= v <= 255 * 255, exactly. */
-static inline uint8_t divide255(uint32_t v) {
-    v += 128;
-    return (uint8_t)((v + (v >> 8)) >> 8);
-}
-
 enum limoe_status image_flatten(struct image *image, const uint8_t background[3], struct limoe_error *err) {
     if (image->channels == 3) {
         return LIMOE_OK;

@@ -5,11 +5,9 @@
  * that ends early, names a colour it does not have or breaks its own format is refused, never patched up: a
  * half grey picture would be classified as if it were the user's.
  *
- * JPEG, PNG and WebP are compressed formats with libraries that get audited. The others are simple enough to
- * be read here, each in a page of bounds-checked C. stb_image, which reads them all, was tried and left: it
- * takes a truncated file's missing bytes for zeros (or leaves the pixels uninitialised), lets a BMP's pixels
- * index past its palette, checks no CRC in a PNG, ignores a PNM's maxval, and holds nine bytes a pixel for a
- * GIF. */
+ * Most readers are libraries that get audited, each behind what it needs to keep to this:
+ * docs/architecture.md says which formats are read by which, and why GIF, BMP and the plain text of PNM are
+ * read here. */
 #ifndef LIMOE_IMAGE_FORMATS_H
 #define LIMOE_IMAGE_FORMATS_H
 
@@ -34,7 +32,23 @@ struct input {
 typedef enum limoe_status image_reader(const struct input *input, struct image *out, unsigned *orientation,
                                        struct limoe_error *err);
 image_reader image_read_jpeg, image_read_png, image_read_webp, image_read_gif, image_read_bmp, image_read_pnm,
-    image_read_tga, image_read_psd;
+    image_read_tga, image_read_psd, image_read_tiff, image_read_heif;
+
+/* Reads a picture's size off its header: what image_measure says of one format. The bytes begin with the
+ * format's signature and may end anywhere. */
+typedef bool image_measurer(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height);
+image_measurer image_measure_jpeg, image_measure_png, image_measure_webp, image_measure_gif,
+    image_measure_bmp, image_measure_pnm, image_measure_tga, image_measure_psd, image_measure_tiff,
+    image_measure_heif;
+
+struct image_format {
+    const char *name;
+    image_reader *read;      /* NULL: known, so that the message can name it, but not read */
+    image_measurer *measure; /* NULL where read is */
+};
+
+/* The format of the bytes by their beginning; NULL: none that is known. */
+const struct image_format *image_find_format(const uint8_t *bytes, size_t size);
 
 /* TGA has no signature; this is as close as its header comes to one. */
 bool image_looks_like_tga(const uint8_t *bytes, size_t size);
@@ -47,6 +61,10 @@ enum limoe_status image_check(const char *format, const struct input *input, uin
 enum limoe_status image_allocate(const char *format, const struct input *input, uint64_t width,
                                  uint64_t height, uint32_t channels, struct image *out,
                                  struct limoe_error *err);
+
+/* Memory for a library, all zero, out of what is left of a budget in bytes; NULL: that is too little, or
+ * there is none. What is freed does not come back to the budget. */
+void *image_allocate_within(uint64_t *budget, size_t size);
 
 /* "<format>: truncated after <size> bytes". */
 enum limoe_status image_truncated(const char *format, const struct input *input, struct limoe_error *err);
@@ -80,6 +98,31 @@ static inline const uint8_t *cursor_take(struct cursor *cursor, size_t n) {
     cursor->at += n;
     return taken;
 }
+
+/* round(v / 255) for 0 <= v <= 255 * 255, exactly. */
+static inline uint8_t divide255(uint32_t v) {
+    v += 128;
+    return (uint8_t)((v + (v >> 8)) >> 8);
+}
+
+/* Divides a pixel's colours by its alpha, which they have been multiplied by, as Pillow does. */
+static inline void image_divide_alpha(uint8_t pixel[4]) {
+    for (int c = 0; c < 3; c++) {
+        const uint32_t value = pixel[3] ? pixel[c] * 255u / pixel[3] : 0;
+        pixel[c] = (uint8_t)(value > 255 ? 255 : value);
+    }
+}
+
+/* libheif and its decoders, brought to where they open no file; any number of times, from any thread. */
+void image_prepare_heif(void);
+
+/* Reads a TIFF, once: glibc's qsort, which libtiff sorts its fields by, asks for the size of memory on first
+ * use. */
+void image_prepare_tiff(void);
+
+/* Unpacks the runs of a bitmap of 8 or 4 bits to indices[n], all zero on entry; returns how many there were.
+ */
+size_t image_unpack_bmp(struct cursor *from, uint32_t bits, uint32_t width, uint8_t *indices, size_t n);
 
 static inline uint32_t le16(const uint8_t *p) {
     return (uint32_t)(p[0] | p[1] << 8);

@@ -195,7 +195,8 @@ static bool take_palette(struct cursor *cursor, uint32_t flags, struct frame *fr
     return true;
 }
 
-/* From the logical screen up to the first frame's data. */
+/* From the logical screen up to the first frame's data. Zero bytes between the blocks are passed: some
+ * writers end a chain of blocks twice. */
 static enum limoe_status find_frame(struct cursor *cursor, const struct input *input, struct frame *frame,
                                     struct limoe_error *err) {
     for (;;) {
@@ -225,9 +226,9 @@ static enum limoe_status find_frame(struct cursor *cursor, const struct input *i
             }
         } else if (kind && *kind == ';') {
             return limoe_fail(err, LIMOE_BAD_IMAGE, "GIF: no picture in it");
-        } else if (kind) {
+        } else if (kind && *kind != 0) {
             return limoe_fail(err, LIMOE_BAD_IMAGE, "GIF: byte %02x where a frame should begin", *kind);
-        } else {
+        } else if (!kind) {
             break;
         }
     }

@@ -1,12 +1,16 @@
 /* jpeg.c - JPEG by libjpeg-turbo, with its default arithmetic (accurate integer DCT, smooth chroma
  * upsampling).
  *
+ * What counts is that all pixels are there. A sequential file is read to its last row and no further; of a
+ * file without an end marker libjpeg gets one from here, and is held to needing no bit from behind it.
+ *
  * libjpeg reports an error by a callback that must not return: it jumps back here. Everything the jump
  * crosses lives in struct job, none of it in registers. No threads, no state outside the job. */
 #include "formats.h"
 
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <jerror.h>
 #include <jpeglib.h>
@@ -19,6 +23,10 @@ struct job {
     struct jpeg_decompress_struct jpeg;
     struct jpeg_error_mgr errors;
     struct jpeg_progress_mgr progress;
+    struct jpeg_source_mgr source;
+    bool ended;    /* the file is, and libjpeg goes on reading */
+    uint8_t *exif; /* Exif segments put together; NULL: none were, or one only */
+    uint8_t *cmyk; /* a row of print colours; NULL: the picture has none */
     jmp_buf escape;
     const struct input *input;
     struct limoe_error *err;
@@ -38,11 +46,9 @@ _Noreturn static void fail(j_common_ptr jpeg) {
     case JERR_CONVERSION_NOTIMPL:
         job->status = limoe_fail(job->err, LIMOE_UNSUPPORTED, "JPEG: %s", reason);
         break;
-    case JWRN_JPEG_EOF:
-        job->status = image_truncated("JPEG", job->input, job->err);
-        break;
     default:
-        job->status = limoe_fail(job->err, LIMOE_BAD_IMAGE, "JPEG: %s", reason);
+        job->status = job->ended ? image_truncated("JPEG", job->input, job->err)
+                                 : limoe_fail(job->err, LIMOE_BAD_IMAGE, "JPEG: %s", reason);
     }
     longjmp(job->escape, 1);
 }
@@ -66,49 +72,174 @@ static void on_progress(j_common_ptr jpeg) {
     }
 }
 
-static unsigned read_orientation(const struct jpeg_decompress_struct *jpeg) {
-    for (jpeg_saved_marker_ptr m = jpeg->marker_list; m; m = m->next) {
-        if (m->data_length >= 6 && memcmp(m->data, "Exif\0\0", 6) == 0) {
-            return exif_orientation(m->data, m->data_length);
-        }
-    }
-    return 1;
+/* ---- where libjpeg reads from: the file, then an end marker, for ever */
+
+static void begin(j_decompress_ptr jpeg) {
+    (void)jpeg;
 }
 
-static enum limoe_status decode(struct job *job, struct image *out, unsigned *orientation) {
+static boolean refill(j_decompress_ptr jpeg) {
+    static const JOCTET end[2] = {0xFF, JPEG_EOI};
+    struct job *job = jpeg->client_data;
+    job->ended = true;
+    job->source.next_input_byte = end;
+    job->source.bytes_in_buffer = sizeof end;
+    return TRUE;
+}
+
+static void skip(j_decompress_ptr jpeg, long n) {
+    struct jpeg_source_mgr *source = jpeg->src;
+    if (n <= 0) {
+        return;
+    }
+    if ((size_t)n > source->bytes_in_buffer) {
+        refill(jpeg);
+        return;
+    }
+    source->next_input_byte += n;
+    source->bytes_in_buffer -= (size_t)n;
+}
+
+static void finish(j_decompress_ptr jpeg) {
+    (void)jpeg;
+}
+
+static void read_from(struct job *job) {
+    job->source = (struct jpeg_source_mgr){
+        .next_input_byte = job->input->bytes,
+        .bytes_in_buffer = job->input->size,
+        .init_source = begin,
+        .fill_input_buffer = refill,
+        .skip_input_data = skip,
+        .resync_to_restart = jpeg_resync_to_restart,
+        .term_source = finish,
+    };
+    job->jpeg.src = &job->source;
+}
+
+/* ---- EXIF */
+
+/* The next Exif segment from `m` on; NULL: none. */
+static jpeg_saved_marker_ptr exif_segment(jpeg_saved_marker_ptr m) {
+    while (m && (m->data_length < 6 || memcmp(m->data, "Exif\0\0", 6) != 0)) {
+        m = m->next;
+    }
+    return m;
+}
+
+/* A block of more than 64 KiB comes in several segments, to be put together; some writers leave an empty one
+ * before their own. */
+static enum limoe_status read_orientation(struct job *job, unsigned *orientation) {
+    jpeg_saved_marker_ptr first = exif_segment(job->jpeg.marker_list);
+    if (!first) {
+        return LIMOE_OK;
+    }
+    if (!exif_segment(first->next)) {
+        *orientation = exif_orientation(first->data, first->data_length);
+        return LIMOE_OK;
+    }
+    size_t size = 0;
+    job->exif = malloc(job->input->size); /* the segments are a part of the file */
+    if (!job->exif) {
+        return limoe_fail(job->err, LIMOE_NO_MEMORY, "JPEG: no memory for its EXIF block");
+    }
+    for (jpeg_saved_marker_ptr m = first; m; m = exif_segment(m->next)) {
+        memcpy(job->exif + size, m->data + 6, m->data_length - 6);
+        size += m->data_length - 6;
+    }
+    *orientation = exif_orientation(job->exif, size);
+    return LIMOE_OK;
+}
+
+/* ---- colours */
+
+/* What libjpeg is asked for; it makes YCCK to CMYK, but not CMYK to RGB. */
+static enum limoe_status choose_colours(struct job *job) {
     struct jpeg_decompress_struct *jpeg = &job->jpeg;
-    jpeg_mem_src(jpeg, job->input->bytes, (unsigned long)job->input->size);
-    jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xFFFF);
-    jpeg_read_header(jpeg, TRUE);
     switch (jpeg->jpeg_color_space) {
     case JCS_GRAYSCALE:
     case JCS_YCbCr:
     case JCS_RGB:
-        break;
+        jpeg->out_color_space = JCS_RGB;
+        return LIMOE_OK;
     case JCS_CMYK:
     case JCS_YCCK:
-        return limoe_fail(job->err, LIMOE_UNSUPPORTED, "JPEG: a CMYK picture (for print); convert it to RGB");
+        jpeg->out_color_space = JCS_CMYK;
+        job->cmyk = malloc((size_t)jpeg->image_width * 4);
+        return job->cmyk ? LIMOE_OK
+                         : limoe_fail(job->err, LIMOE_NO_MEMORY, "JPEG: no memory for a row of %u pixels",
+                                      jpeg->image_width);
     default:
         return limoe_fail(job->err, LIMOE_UNSUPPORTED,
-                          "JPEG: %d colour components; accepted are 1 (grey) and 3 (RGB)",
+                          "JPEG: %d colour components; accepted are 1 (grey), 3 (RGB) and 4 (CMYK)",
                           jpeg->num_components);
     }
-    *orientation = read_orientation(jpeg);
+}
+
+/* A row of inks, stored as Adobe does, inverted (255: none), to RGB as Pillow makes it of them. Files without
+ * Adobe's marker are taken for the same: what wrote them was Adobe's, or followed it. */
+static void inks_to_rgb(const uint8_t *inks, uint8_t *rgb, uint32_t width) {
+    for (uint32_t x = 0; x < width; x++, inks += 4, rgb += 3) {
+        const uint32_t white = inks[3];
+        for (int c = 0; c < 3; c++) {
+            const uint32_t ink = 255u - inks[c];
+            rgb[c] = (uint8_t)(white - divide255(ink * white));
+        }
+    }
+}
+
+/* ---- the picture */
+
+/* Of a file without an end, scans may be missing as a whole, which libjpeg takes for a picture of less
+ * detail: each component needs a scan, and of a progressive file every coefficient its last bit. */
+static bool is_whole(const struct jpeg_decompress_struct *jpeg) {
+    for (int c = 0; c < jpeg->num_components; c++) {
+        if (!jpeg->comp_info[c].quant_table) {
+            return false;
+        }
+        for (int k = 0; jpeg->progressive_mode && k < DCTSIZE2; k++) {
+            if (jpeg->coef_bits[c][k] != 0) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static enum limoe_status decode(struct job *job, struct image *out, unsigned *orientation) {
+    struct jpeg_decompress_struct *jpeg = &job->jpeg;
+    read_from(job);
+    jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xFFFF);
+    jpeg_read_header(jpeg, TRUE);
     enum limoe_status status =
-        image_allocate("JPEG", job->input, jpeg->image_width, jpeg->image_height, 3, out, job->err);
+        image_check("JPEG", job->input, jpeg->image_width, jpeg->image_height, job->err);
+    if (status == LIMOE_OK) {
+        status = choose_colours(job);
+    }
+    if (status == LIMOE_OK) {
+        status = read_orientation(job, orientation);
+    }
+    if (status == LIMOE_OK) {
+        status = image_allocate("JPEG", job->input, jpeg->image_width, jpeg->image_height, 3, out, job->err);
+    }
     if (status != LIMOE_OK) {
         return status;
     }
-    jpeg->out_color_space = JCS_RGB;
     jpeg->dct_method = JDCT_ISLOW;
     jpeg->do_fancy_upsampling = TRUE;
-    jpeg_start_decompress(jpeg);
-    while (jpeg->output_scanline < jpeg->output_height) {
-        JSAMPROW row = out->pixels + (size_t)jpeg->output_scanline * out->width * 3;
-        jpeg_read_scanlines(jpeg, &row, 1);
+    jpeg_start_decompress(jpeg); /* a file of several scans is read here, to its end */
+    if (job->ended && jpeg_has_multiple_scans(jpeg) && !is_whole(jpeg)) {
+        return image_truncated("JPEG", job->input, job->err);
     }
-    jpeg_finish_decompress(jpeg);
-    return LIMOE_OK;
+    while (jpeg->output_scanline < jpeg->output_height) {
+        uint8_t *rgb = out->pixels + (size_t)jpeg->output_scanline * out->width * 3;
+        JSAMPROW row = job->cmyk ? job->cmyk : rgb;
+        jpeg_read_scanlines(jpeg, &row, 1);
+        if (job->cmyk) {
+            inks_to_rgb(job->cmyk, rgb, out->width);
+        }
+    }
+    return LIMOE_OK; /* jpeg_finish_decompress would read on to an end marker that nobody needs */
 }
 
 enum limoe_status image_read_jpeg(const struct input *input, struct image *out, unsigned *orientation,
@@ -125,5 +256,7 @@ enum limoe_status image_read_jpeg(const struct input *input, struct image *out, 
         job.status = decode(&job, out, orientation);
     }
     jpeg_destroy_decompress(&job.jpeg);
+    free(job.exif);
+    free(job.cmyk);
     return job.status;
 }

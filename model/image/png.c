@@ -1,8 +1,14 @@
 /* png.c - PNG by libpng: CRCs checked, interlacing, palettes, tRNS, 16 bits to the high 8.
  *
- * The chunks are walked here first: it finds a file that ends early and the eXIf chunk wherever it is. libpng
- * is then told to skip every chunk that does not change the pixels, so that nothing inflates but the picture
- * itself, a row at a time, and no colour profile can break a picture.
+ * What counts is that all pixels are there: what lies behind the last one is neither inflated nor held
+ * against the file, be it the end of a zlib stream that is missing, more of it, or no IEND.
+ *
+ * The chunks are walked here first. That finds the eXIf chunk wherever it is, and checks the CRCs (libpng
+ * checks that of the last IDAT only after it has inflated all that is in it, however much). libpng is then
+ * told to skip every chunk that does not change the pixels, so that nothing inflates but the picture itself,
+ * a row at a time, and no colour profile can break a picture. Of a palette, indices past its end are black,
+ * alpha past its end is nobody's, and tRNS may come before it, as Pillow has it; libpng would leave out such
+ * a tRNS, so it is given the file with that chunk where it belongs.
  *
  * libpng's error callback must not return: it jumps back here; what the jump crosses lives in struct job. No
  * threads. */
@@ -11,19 +17,168 @@
 #include <setjmp.h>
 
 #include <png.h>
+#include <zlib.h>
+
+#include "source.h"
 
 struct job {
     png_structp png;
     png_infop info;
     jmp_buf escape;
-    struct cursor cursor;
+    struct source source;
+    const struct input *input;
     struct limoe_error *err;
     enum limoe_status status;
 };
 
+/* A chunk as it lies in the file: length 4, type 4, data, CRC 4. */
+struct chunk {
+    const uint8_t *head, *data, *end; /* head = NULL: there is none */
+    uint32_t length;
+};
+
+/* What the walk finds. */
+struct found {
+    struct chunk palette, transparency;
+    const uint8_t *cut; /* an IDAT in which the file ends; NULL: there is none */
+    bool indexed;       /* the colours are the palette's */
+    unsigned orientation;
+};
+
+/* ---- the walk */
+
+/* The next chunk; false where the file ends first. */
+static bool take_chunk(struct cursor *cursor, struct chunk *chunk) {
+    chunk->head = cursor_take(cursor, 8);
+    chunk->length = chunk->head ? be32(chunk->head) : 0;
+    chunk->data = chunk->head ? cursor_take(cursor, chunk->length) : NULL;
+    const uint8_t *crc = chunk->data ? cursor_take(cursor, 4) : NULL;
+    chunk->end = cursor->at;
+    return crc != NULL;
+}
+
+static bool is(const struct chunk *chunk, const char *type) {
+    return memcmp(chunk->head + 4, type, 4) == 0;
+}
+
+static bool has_crc(const struct chunk *chunk) {
+    return crc32(0, chunk->head + 4, chunk->length + 4) == be32(chunk->data + chunk->length);
+}
+
+static enum limoe_status walk(const struct input *input, struct found *found, struct limoe_error *err) {
+    struct cursor cursor = cursor_over(input);
+    struct chunk chunk;
+    bool pixels = false; /* an IDAT has come */
+    cursor_take(&cursor, 8);
+    for (;;) {
+        bool whole = take_chunk(&cursor, &chunk);
+        if (chunk.data && is(&chunk, "IHDR") && chunk.length == 13) { /* too large is said before truncated */
+            enum limoe_status status = image_check("PNG", input, be32(chunk.data), be32(chunk.data + 4), err);
+            if (status != LIMOE_OK) {
+                return status;
+            }
+            found->indexed = chunk.data[9] == PNG_COLOR_TYPE_PALETTE;
+        }
+        if (!whole && chunk.head && !chunk.data && is(&chunk, "IDAT")) {
+            found->cut = chunk.head;
+        }
+        if (!whole || is(&chunk, "IEND")) {
+            return LIMOE_OK; /* whether pixels are missing is seen when they are read */
+        }
+        if (!has_crc(&chunk)) {
+            if (pixels && !is(&chunk, "IDAT")) {
+                return LIMOE_OK; /* behind the pixels */
+            }
+            return limoe_fail(err, LIMOE_BAD_IMAGE,
+                              "PNG: the chunk at byte %zu does not have the CRC it states",
+                              (size_t)(chunk.head - input->bytes));
+        }
+        pixels = pixels || is(&chunk, "IDAT");
+        if (is(&chunk, "eXIf")) {
+            found->orientation = exif_orientation(chunk.data, chunk.length);
+        } else if (!pixels && is(&chunk, "PLTE")) {
+            found->palette = chunk;
+        } else if (!pixels && is(&chunk, "tRNS")) {
+            found->transparency = chunk;
+        }
+    }
+}
+
+static void add_between(struct source *source, const uint8_t *from, const uint8_t *to) {
+    source_add(source, from, (size_t)(to - from));
+}
+
+static void put_head(uint8_t head[8], size_t length, const char *type) {
+    for (int i = 0; i < 4; i++) {
+        head[i] = (uint8_t)(length >> (24 - 8 * i));
+        head[4 + i] = (uint8_t)type[i];
+    }
+}
+
+/* The file from `from` on; an IDAT in which it ends gets the length that it has. */
+static void add_rest(struct source *source, const uint8_t *from, const struct found *found,
+                     const uint8_t *end, uint8_t head[8]) {
+    if (!found->cut) {
+        add_between(source, from, end);
+        return;
+    }
+    const uint8_t *data = found->cut + 8;
+    put_head(head, (size_t)(end - data), "IDAT");
+    add_between(source, from, found->cut);
+    source_add(source, head, 8);
+    add_between(source, data, end);
+}
+
+/* The file as libpng is to see it: a tRNS that comes before the palette, or is longer, lies behind it, cut to
+ * its length. heads: of chunks that change; they outlive the source. */
+static struct source straighten(const struct input *input, const struct found *found, uint8_t heads[2][8]) {
+    static const uint8_t crc[4] = {0}; /* not checked again */
+    const struct chunk *palette = &found->palette, *alpha = &found->transparency;
+    const uint8_t *end = input->bytes + input->size;
+    const uint32_t colours = palette->length / 3;
+    struct source source = {0};
+    if (!found->indexed || !palette->head || !alpha->head ||
+        (alpha->head > palette->head && alpha->length <= colours)) {
+        add_rest(&source, input->bytes, found, end, heads[0]);
+        return source;
+    }
+    const bool early = alpha->head < palette->head;
+    const struct chunk *first = early ? alpha : palette, *second = early ? palette : alpha;
+    const uint32_t length = alpha->length < colours ? alpha->length : colours;
+    add_between(&source, input->bytes, early ? first->head : first->end);
+    if (early) {
+        add_between(&source, first->end, second->end);
+    }
+    put_head(heads[1], length, "tRNS");
+    source_add(&source, heads[1], 8);
+    source_add(&source, alpha->data, length);
+    source_add(&source, crc, sizeof crc);
+    if (!early) {
+        add_between(&source, first->end, second->head);
+    }
+    add_rest(&source, second->end, found, end, heads[0]);
+    return source;
+}
+
+/* ---- libpng's side */
+
+/* Whether the last row of the last pass has been put where it belongs. */
+static bool has_all_pixels(png_structp png, png_infop info) {
+    return info && (png_get_interlace_type(png, info) == PNG_INTERLACE_NONE
+                        ? png_get_image_height(png, info) > 0 &&
+                              png_get_current_row_number(png) >= png_get_image_height(png, info)
+                        : png_get_current_pass_number(png) >= PNG_INTERLACE_ADAM7_PASSES);
+}
+
 _Noreturn static void fail(png_structp png, png_const_charp reason) {
     struct job *job = png_get_error_ptr(png);
-    job->status = limoe_fail(job->err, LIMOE_BAD_IMAGE, "PNG: %s", reason);
+    if (has_all_pixels(png, job->info)) {
+        job->status = LIMOE_OK;
+    } else if (job->source.overrun) {
+        job->status = image_truncated("PNG", job->input, job->err);
+    } else {
+        job->status = limoe_fail(job->err, LIMOE_BAD_IMAGE, "PNG: %s", reason);
+    }
     longjmp(job->escape, 1);
 }
 
@@ -34,35 +189,11 @@ static void ignore(png_structp png, png_const_charp reason) {
 
 static void read_bytes(png_structp png, png_bytep to, size_t n) {
     struct job *job = png_get_io_ptr(png);
-    const uint8_t *from = cursor_take(&job->cursor, n);
-    if (!from) {
-        png_error(png, "truncated");
+    if (has_all_pixels(png, job->info)) {
+        png_error(png, "the rest is not needed");
     }
-    memcpy(to, from, n);
-}
-
-/* Walks the chunks to IEND. */
-static enum limoe_status walk(const struct input *input, unsigned *orientation, struct limoe_error *err) {
-    struct cursor cursor = cursor_over(input);
-    cursor_take(&cursor, 8);
-    for (;;) {
-        const uint8_t *head = cursor_take(&cursor, 8); /* length 4, type 4 */
-        const uint8_t *data = head ? cursor_take(&cursor, be32(head)) : NULL;
-        if (data && memcmp(head + 4, "IHDR", 4) == 0 &&
-            be32(head) == 13) { /* too large is said before truncated */
-            enum limoe_status status = image_check("PNG", input, be32(data), be32(data + 4), err);
-            if (status != LIMOE_OK) {
-                return status;
-            }
-        }
-        if (!data || !cursor_take(&cursor, 4)) { /* CRC 4 */
-            return image_truncated("PNG", input, err);
-        }
-        if (memcmp(head + 4, "eXIf", 4) == 0) {
-            *orientation = exif_orientation(data, be32(head));
-        } else if (memcmp(head + 4, "IEND", 4) == 0) {
-            return LIMOE_OK;
-        }
+    if (source_read(&job->source, to, n) != n) {
+        png_error(png, "truncated");
     }
 }
 
@@ -76,19 +207,18 @@ static void ask_for_rgb(png_structp png, png_infop info, bool *alpha) {
     png_set_gray_to_rgb(png);
 }
 
-static enum limoe_status decode(struct job *job, const struct input *input, struct image *out) {
+static enum limoe_status decode(struct job *job, struct image *out) {
     png_structp png = job->png;
     png_set_read_fn(png, job, read_bytes);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1); /* but IHDR, PLTE, tRNS, IDAT, IEND */
-    png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
-    png_set_benign_errors(png,
-                          0); /* a palette index without colour, a tRNS of the wrong length, data left over */
+    png_set_crc_action(png, PNG_CRC_QUIET_USE, PNG_CRC_QUIET_USE);      /* they have been checked */
+    png_set_benign_errors(png, 1);                              /* a tRNS that has no place is left out */
     png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* ours are checked below, from the header */
     png_read_info(png, job->info);
     bool alpha;
     ask_for_rgb(png, job->info, &alpha);
     enum limoe_status status =
-        image_allocate("PNG", input, png_get_image_width(png, job->info),
+        image_allocate("PNG", job->input, png_get_image_width(png, job->info),
                        png_get_image_height(png, job->info), alpha ? 4 : 3, out, job->err);
     if (status != LIMOE_OK) {
         return status;
@@ -105,17 +235,19 @@ static enum limoe_status decode(struct job *job, const struct input *input, stru
             png_read_row(png, out->pixels + y * stride, NULL);
         }
     }
-    png_read_end(png, NULL);
     return LIMOE_OK;
 }
 
 enum limoe_status image_read_png(const struct input *input, struct image *out, unsigned *orientation,
                                  struct limoe_error *err) {
-    enum limoe_status status = walk(input, orientation, err);
+    struct found found = {.orientation = 1};
+    uint8_t heads[2][8];
+    enum limoe_status status = walk(input, &found, err);
     if (status != LIMOE_OK) {
         return status;
     }
-    struct job job = {.cursor = cursor_over(input), .err = err, .status = LIMOE_OK};
+    *orientation = found.orientation;
+    struct job job = {.source = straighten(input, &found, heads), .input = input, .err = err};
     job.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &job, fail, ignore);
     if (!job.png) {
         return limoe_fail(err, LIMOE_NO_MEMORY, "PNG: no memory for the decoder");
@@ -125,7 +257,7 @@ enum limoe_status image_read_png(const struct input *input, struct image *out, u
         if (!job.info) {
             png_error(job.png, "no memory for the decoder");
         }
-        job.status = decode(&job, input, out);
+        job.status = decode(&job, out);
     }
     png_destroy_read_struct(&job.png, &job.info, NULL);
     return job.status;

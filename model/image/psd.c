@@ -1,6 +1,11 @@
 /* psd.c - the merged picture of a Photoshop file: grey, palette or RGB, of 8 or 16 bits, plain or PackBits.
- * A fourth channel beside RGB is alpha. Layers are not read. No state, no threads. */
-#include "formats.h"
+ * A fourth channel beside RGB is alpha. Layers are not read. No state, no threads.
+ *
+ * stb_image unpacks the channels. It reads RGB alone, packed samples of 8 bits alone, and takes alpha for a
+ * mix with white that it undoes. So it is shown, under a header of its own, the colours without alpha, then
+ * the alpha as a picture of one channel; and samples of 16 bits as two of 8, of which the first is the high
+ * byte. */
+#include "stb.h"
 
 #include <stdlib.h>
 
@@ -12,9 +17,15 @@
 #define RAW      0u
 #define PACKBITS 1u
 
+#define HEADER 40 /* bytes: of the file's 26, and of three lengths and the compression */
+
+#define BYTES(v) (uint8_t)((v) >> 24), (uint8_t)((v) >> 16), (uint8_t)((v) >> 8), (uint8_t)(v)
+
 struct header {
     uint32_t channels, width, height, depth, mode, compression;
     const uint8_t *palette; /* 256 reds, 256 greens, 256 blues */
+    const uint8_t *sizes;   /* PACKBITS: bytes of each row of each channel, 2 bytes each */
+    struct cursor data;     /* behind them: channel by channel, each from its first row */
 };
 
 /* Takes a block that its length precedes. NULL: the file ends first. */
@@ -73,47 +84,56 @@ static enum limoe_status read_header(struct cursor *cursor, const struct input *
     return LIMOE_OK;
 }
 
-/* PackBits: a count below 128 announces so many bytes and one, above 128 one byte 257 - count times. */
-static bool unpack(const uint8_t *from, size_t size, uint8_t *to, size_t n) {
-    struct cursor cursor = {from, from + size};
-    size_t done = 0;
-    while (done < n) {
-        const uint8_t *count = cursor_take(&cursor, 1);
-        if (!count) {
-            return false;
-        }
-        if (*count == 128) {
-            continue;
-        }
-        size_t run = *count < 128 ? *count + 1u : 257u - *count;
-        const uint8_t *bytes = cursor_take(&cursor, *count < 128 ? run : 1);
-        if (!bytes || run > n - done) {
-            return false;
-        }
-        if (*count < 128) {
-            memcpy(to + done, bytes, run);
-        } else {
-            memset(to + done, *bytes, run);
-        }
-        done += run;
+/* The bytes of the first n channels; false: the file ends before. */
+static bool skip_channels(const struct header *header, uint32_t n, struct cursor *cursor) {
+    size_t rows = (size_t)header->height * n;
+    if (header->compression == RAW) {
+        return cursor_take(cursor, rows * header->width * (header->depth / 8)) != NULL;
     }
-    return true;
+    size_t size = 0;
+    for (size_t i = 0; i < rows; i++) {
+        size += be16(header->sizes + 2 * i);
+    }
+    return cursor_take(cursor, size) != NULL;
 }
 
-static void put_row(const struct header *header, uint32_t channel, const uint8_t *row, uint8_t *to,
-                    uint32_t channels) {
-    uint32_t step = header->depth / 8; /* 16 bits: the high byte, which comes first */
-    for (uint32_t x = 0; x < header->width; x++, to += channels) {
-        uint8_t value = row[(size_t)x * step];
-        if (header->mode == RGB) {
-            to[channel] = value;
-        } else if (header->mode == PALETTE) {
-            for (int c = 0; c < 3; c++) {
-                to[c] = header->palette[256 * c + value];
-            }
-        } else {
-            memset(to, value, 3);
+/* Decodes `count` channels from `first` on to *pixels, four bytes for each, or for each two where samples
+ * have 16 bits: as many channels, and what is of no use. */
+static enum limoe_status read_channels(const struct header *header, const struct input *input, uint32_t first,
+                                       uint32_t count, uint8_t **pixels, struct limoe_error *err) {
+    struct cursor data = header->data;
+    *pixels = NULL;
+    if (!skip_channels(header, first, &data)) {
+        return image_truncated("PSD", input, err);
+    }
+    uint32_t width = header->width * (header->depth / 8), height = header->height;
+    const uint8_t fields[] = {0, (uint8_t)count, BYTES(height), BYTES(width), 0, 8, 0, RGB};
+    uint8_t head[HEADER] = "8BPS\0\1"; /* then no palette, resources and layers */
+    memcpy(head + 12, fields, sizeof fields);
+    head[HEADER - 1] = (uint8_t)header->compression;
+    struct source source = {0};
+    source_add(&source, head, sizeof head);
+    source_add(&source, NULL, header->compression == PACKBITS ? (size_t)height * count * 2 : 0);
+    source_add(&source, data.at, cursor_left(&data));
+    return image_read_stb("PSD", input, &source, width, height, 4, pixels, err);
+}
+
+static void put_colours(const struct header *header, const uint8_t *from, struct image *out) {
+    size_t n = (size_t)out->width * out->height, step = header->depth / 2; /* 4 bytes, or twice as many */
+    uint8_t *to = out->pixels;
+    for (size_t i = 0; i < n; i++, from += step, to += out->channels) {
+        for (uint32_t c = 0; c < 3; c++) {
+            to[c] = header->mode == RGB       ? from[c]
+                    : header->mode == PALETTE ? header->palette[256 * c + from[0]]
+                                              : from[0];
         }
+    }
+}
+
+static void put_alpha(const struct header *header, const uint8_t *from, struct image *out) {
+    size_t n = (size_t)out->width * out->height, step = header->depth / 2;
+    for (size_t i = 0; i < n; i++) {
+        out->pixels[4 * i + 3] = from[step * i];
     }
 }
 
@@ -122,43 +142,33 @@ enum limoe_status image_read_psd(const struct input *input, struct image *out, u
     (void)orientation;
     struct cursor cursor = cursor_over(input);
     struct header header = {0};
+    uint8_t *channels;
     enum limoe_status status = read_header(&cursor, input, &header, err);
-    uint32_t wanted = header.mode != RGB ? 1 : header.channels == 4 ? 4 : 3;
+    bool alpha = header.mode == RGB && header.channels == 4;
     if (status == LIMOE_OK) {
-        status = image_allocate("PSD", input, header.width, header.height, wanted == 4 ? 4 : 3, out, err);
+        status = image_check("PSD", input, header.width, header.height, err);
     }
     if (status != LIMOE_OK) {
         return status;
     }
-    size_t row_size = (size_t)header.width * (header.depth / 8);
     size_t rows = (size_t)header.height * header.channels;
-    const uint8_t *sizes = cursor_take(&cursor, header.compression == PACKBITS ? 2 * rows : 0);
-    if (!sizes) {
+    header.sizes = cursor_take(&cursor, header.compression == PACKBITS ? 2 * rows : 0);
+    if (!header.sizes) {
         return image_truncated("PSD", input, err);
     }
-    uint8_t *unpacked = malloc((size_t)2 * IMAGE_MAX_SIDE); /* the longest row there is */
-    if (!unpacked) {
-        return limoe_fail(err, LIMOE_NO_MEMORY, "PSD: no memory for a row of %zu bytes", row_size);
+    header.data = cursor;
+    status = image_allocate("PSD", input, header.width, header.height, alpha ? 4 : 3, out, err);
+    if (status == LIMOE_OK) {
+        status = read_channels(&header, input, 0, header.mode == RGB ? 3 : 1, &channels, err);
     }
-    /* Channel by channel, each from its first row; channels past `wanted` are not read. */
-    for (size_t i = 0; i < (size_t)header.height * wanted; i++) {
-        size_t size = header.compression == PACKBITS ? be16(sizes + 2 * i) : row_size;
-        const uint8_t *row = cursor_take(&cursor, size);
-        if (!row) {
-            status = image_truncated("PSD", input, err);
-            break;
+    if (status == LIMOE_OK) {
+        put_colours(&header, channels, out);
+        free(channels);
+        status = alpha ? read_channels(&header, input, 3, 1, &channels, err) : LIMOE_OK;
+        if (status == LIMOE_OK && alpha) {
+            put_alpha(&header, channels, out);
+            free(channels);
         }
-        if (header.compression == PACKBITS) {
-            if (!unpack(row, size, unpacked, row_size)) {
-                status = limoe_fail(err, LIMOE_BAD_IMAGE, "PSD: row %zu does not unpack to %zu bytes", i,
-                                    row_size);
-                break;
-            }
-            row = unpacked;
-        }
-        uint32_t channel = (uint32_t)(i / header.height), y = (uint32_t)(i % header.height);
-        put_row(&header, channel, row, out->pixels + (size_t)y * out->width * out->channels, out->channels);
     }
-    free(unpacked);
     return status;
 }

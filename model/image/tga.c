@@ -1,9 +1,13 @@
 /* tga.c - Truevision TGA: true colour, grey and palette, plain or run-length coded, in all four directions.
  *
+ * stb_image unpacks the pixels. It turns rows from bottom to top, but not from right to left, and lets
+ * indices run past the palette; so a picture with a palette is shown to it as a grey one, whose greys are the
+ * indices.
+ *
  * TGA has no signature, so its header is held to everything the format says before a file is taken for one.
  * Alpha is that of 32-bit pixels and of grey with alpha, unless a version 2 file says that it means nothing;
  * the single attribute bit of 16-bit pixels is ignored. No state, no threads. */
-#include "formats.h"
+#include "stb.h"
 
 #include <stdlib.h>
 
@@ -13,6 +17,8 @@
 #define RUN_LENGTH     8u
 #define RIGHT_TO_LEFT  0x10u
 #define TOP_TO_BOTTOM  0x20u
+#define HEADER         18u
+#define MIRRORED       2u  /* of EXIF's orientations */
 #define FOOTER         26u /* "TRUEVISION-XFILE.\0" after two offsets */
 #define ATTRIBUTE_TYPE 494u
 
@@ -98,39 +104,52 @@ static void put_colour(const uint8_t *from, uint32_t bits, uint8_t *to, uint32_t
     }
 }
 
-/* false: an index without colour. */
-static bool put_pixel(const struct header *header, const uint8_t *from, uint8_t *to, uint32_t channels) {
-    if (header->kind == TRUE_COLOUR) {
-        put_colour(from, header->bits, to, channels);
-    } else if (header->kind == GREY) {
-        memset(to, from[0], 3);
-        if (channels == 4) {
-            to[3] = from[1];
-        }
-    } else {
-        uint32_t index = from[0] - header->map_first;
-        if (index >= header->map_length) { /* also below the first */
-            return false;
-        }
-        put_colour(header->map + (size_t)index * ((header->map_bits + 7) / 8), header->map_bits, to,
-                   channels);
+/* The indices to colours. */
+static enum limoe_status apply_map(const struct header *header, const uint8_t *indices, struct image *out,
+                                   struct limoe_error *err) {
+    const size_t n = (size_t)out->width * out->height, entry = (header->map_bits + 7) / 8;
+    uint8_t colours[256][4] = {0};
+    for (uint32_t i = 0; i < header->map_length && header->map_first + i < 256; i++) {
+        put_colour(header->map + i * entry, header->map_bits, colours[header->map_first + i], out->channels);
     }
-    return true;
+    uint8_t *to = out->pixels;
+    for (size_t i = 0; i < n; i++, to += out->channels) {
+        if (indices[i] - header->map_first >= header->map_length) { /* also below the first */
+            return limoe_fail(err, LIMOE_BAD_IMAGE, "TGA: a pixel of colour %u; the palette has %u to %u",
+                              indices[i], header->map_first, header->map_first + header->map_length - 1);
+        }
+        memcpy(to, colours[indices[i]], 3);
+        if (out->channels == 4) {
+            to[3] = colours[indices[i]][3];
+        }
+    }
+    return LIMOE_OK;
 }
 
-/* Where the file's i-th pixel goes. */
-static size_t place(const struct header *header, size_t i) {
-    size_t x = i % header->width, y = i / header->width;
-    x = header->direction & RIGHT_TO_LEFT ? header->width - 1 - x : x;
-    y = header->direction & TOP_TO_BOTTOM ? y : header->height - 1 - y;
-    return y * header->width + x;
+static enum limoe_status read_mapped(const struct header *header, const struct cursor *pixels,
+                                     const struct input *input, struct image *out, struct limoe_error *err) {
+    uint8_t head[HEADER] = {0}, *indices;
+    memcpy(head + 12, input->bytes + 12, HEADER - 12);
+    head[2] = (uint8_t)(GREY | (header->run_length ? RUN_LENGTH : 0));
+    struct source source = {0};
+    source_add(&source, head, sizeof head);
+    source_add(&source, pixels->at, cursor_left(pixels));
+    enum limoe_status status =
+        image_read_stb("TGA", input, &source, header->width, header->height, 1, &indices, err);
+    if (status == LIMOE_OK) {
+        status = image_allocate("TGA", input, header->width, header->height, out->channels, out, err);
+    }
+    if (status == LIMOE_OK) {
+        status = apply_map(header, indices, out, err);
+    }
+    free(indices);
+    return status;
 }
 
 enum limoe_status image_read_tga(const struct input *input, struct image *out, unsigned *orientation,
                                  struct limoe_error *err) {
-    (void)orientation;
     struct cursor cursor = cursor_over(input);
-    const uint8_t *head = cursor_take(&cursor, 18);
+    const uint8_t *head = cursor_take(&cursor, HEADER);
     struct header header;
     if (!head || !parse_header(head, &header)) {
         return limoe_fail(err, LIMOE_BAD_IMAGE, "TGA: the header contradicts itself");
@@ -139,43 +158,18 @@ enum limoe_status image_read_tga(const struct input *input, struct image *out, u
         !(header.map = cursor_take(&cursor, (size_t)header.map_length * ((header.map_bits + 7) / 8)))) {
         return image_truncated("TGA", input, err);
     }
-    uint32_t bits = header.kind == PALETTE ? header.map_bits : header.bits;
-    bool alpha = (header.kind == GREY ? bits == 16 : bits == 32) && alpha_is_meant(input);
-    enum limoe_status status =
-        image_allocate("TGA", input, header.width, header.height, alpha ? 4 : 3, out, err);
+    enum limoe_status status = image_check("TGA", input, header.width, header.height, err);
     if (status != LIMOE_OK) {
         return status;
     }
-    size_t bytes = (header.bits + 7) / 8, n = (size_t)header.width * header.height;
-    const uint8_t *pixel = NULL;
-    uint32_t repeats = 0,
-             fresh = header.run_length ? 0 : UINT32_MAX; /* of the packet: pixels left to copy, to read */
-    for (size_t i = 0; i < n; i++) {
-        if (header.run_length && repeats == 0 && fresh == 0) {
-            const uint8_t *packet = cursor_take(&cursor, 1);
-            if (!packet) {
-                return image_truncated("TGA", input, err);
-            }
-            if (*packet & 0x80) {
-                pixel = cursor_take(&cursor, bytes);
-                repeats = (*packet & 0x7Fu) + 1;
-            } else {
-                fresh = *packet + 1u;
-            }
-        }
-        if (repeats > 0) {
-            repeats--;
-        } else {
-            pixel = cursor_take(&cursor, bytes);
-            fresh -= header.run_length;
-        }
-        if (!pixel) {
-            return image_truncated("TGA", input, err);
-        }
-        if (!put_pixel(&header, pixel, out->pixels + place(&header, i) * out->channels, out->channels)) {
-            return limoe_fail(err, LIMOE_BAD_IMAGE, "TGA: a pixel of colour %u; the palette has %u to %u",
-                              pixel[0], header.map_first, header.map_first + header.map_length - 1);
-        }
+    uint32_t bits = header.kind == PALETTE ? header.map_bits : header.bits;
+    bool alpha = (header.kind == GREY ? bits == 16 : bits == 32) && alpha_is_meant(input);
+    *out = (struct image){.width = header.width, .height = header.height, .channels = alpha ? 4 : 3};
+    *orientation = header.direction & RIGHT_TO_LEFT ? MIRRORED : 1;
+    if (header.kind == PALETTE) {
+        return read_mapped(&header, &cursor, input, out, err);
     }
-    return LIMOE_OK;
+    struct source source = {0};
+    source_add(&source, input->bytes, input->size);
+    return image_read_stb("TGA", input, &source, out->width, out->height, out->channels, &out->pixels, err);
 }

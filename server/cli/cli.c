@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "cli/model_dir.h"
-#include "options/suggest.h"
+#include "codec/suggest.h"
 
 /* A picture larger than this is refused before the rest of it is read. */
 #define MAX_IMAGE_BYTES ((size_t)32 << 20)

@@ -60,7 +60,7 @@ static bool parse(struct task *task, int argc, char **argv, int *status) {
         return false;
     for (size_t i = 0; i < task->asked.n; i++) {
         const char *value = task->asked.values[i].value;
-        if (is_text(task, i) && text_blank(text_of(value))) {
+        if (is_text(task, i) && !*value) {
             *status = cli_usage("embed", "--text is empty");
             return false;
         }

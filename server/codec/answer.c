@@ -33,6 +33,16 @@ static void member_string(struct buffer *out, const char *name, const char *valu
 
 /* ---- classify ---- */
 
+size_t answer_classify_size(const struct classify_request *request) {
+    size_t all = 0, longest = 0;
+    for (size_t i = 0; i < request->n_labels; i++) {
+        all += request->labels[i].size;
+        longest = request->labels[i].size > longest ? request->labels[i].size : longest;
+    }
+    const size_t most = request->top_k * longest;
+    return request->n_images * (64 + request->top_k * 64 + (most < all ? most : all));
+}
+
 void answer_classify(struct buffer *out, const char *model, const struct text *labels,
                      const struct classification *rows, size_t n, const struct usage *usage) {
     buffer_string(out, "{\"object\":\"list\",\"model\":");
@@ -63,10 +73,14 @@ void answer_classify(struct buffer *out, const char *model, const struct text *l
 
 /* ---- embeddings ---- */
 
+/* 13 characters a float and its comma, or 4 base64 characters for 3 bytes. */
+size_t answer_embeddings_size(size_t n, size_t embed, enum request_encoding encoding) {
+    return n * (64 + embed * (encoding == REQUEST_BASE64 ? 6 : 13));
+}
+
 void answer_embeddings(struct buffer *out, const char *model, const float *embeddings, const size_t *index,
                        size_t n, size_t embed, enum request_encoding encoding, const struct usage *usage) {
-    /* About what it will take: 13 characters a float and its comma, or 4 base64 characters for 3 bytes. */
-    buffer_reserve(out, n * (64 + embed * (encoding == REQUEST_BASE64 ? 6 : 13)));
+    buffer_reserve(out, answer_embeddings_size(n, embed, encoding));
     buffer_string(out, "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < n; i++) {
         const float *row = embeddings + i * embed;
@@ -143,12 +157,17 @@ static void routing_tokens(struct buffer *out, const struct limoe_info *model,
     buffer_string(out, "]");
 }
 
+size_t answer_routing_size(const struct limoe_info *model, size_t n, size_t rows) {
+    const size_t a_row = 8 + model->moe_layers * (4 + (size_t)model->top_k * 16);
+    return n * (128 + (size_t)model->moe_layers * 40) + rows * a_row;
+}
+
 void answer_routing(struct buffer *out, const struct limoe_info *model, const struct limoe_item *items,
                     size_t n, const struct limoe_routing *routing, const struct usage *usage) {
     size_t rows = 0;
     for (size_t i = 0; i < n; i++)
         rows += items[i].length;
-    buffer_reserve(out, rows * model->moe_layers * model->top_k * 16);
+    buffer_reserve(out, answer_routing_size(model, n, rows));
 
     buffer_string(out, "{\"object\":\"list\",\"model\":");
     buffer_json_string(out, model->name);
@@ -224,11 +243,22 @@ static void rank_list(struct buffer *out, const struct limoe_rank *rank, uint32_
     buffer_string(out, "]");
 }
 
+static void member_aliases(struct buffer *out, const char *list) {
+    struct model_alias entry;
+    buffer_string(out, ",\"aliases\":[");
+    for (size_t i = 0; model_names_next(&list, &entry); i++) {
+        separate(out, i);
+        buffer_json_text(out, entry.alias);
+    }
+    buffer_string(out, "]");
+}
+
 void answer_model(struct buffer *out, const struct answer_model *model) {
     buffer_string(out, "{\"id\":");
     buffer_json_string(out, model->info->name);
     buffer_print(out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"limoe\"",
                  (long long)model->created);
+    member_aliases(out, model->aliases);
     member_string(out, "dtype", model->dtype);
     member_string(out, "backend", model->backend);
     member_string(out, "fingerprint", model->fingerprint);

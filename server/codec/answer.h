@@ -13,6 +13,12 @@
 #include "codec/request.h"
 #include "limoe.h"
 
+/* About how many bytes the functions below append, for who sets them aside: `rows` are the tokens of all
+ * items. */
+size_t answer_classify_size(const struct classify_request *request);
+size_t answer_embeddings_size(size_t n, size_t embed, enum request_encoding encoding);
+size_t answer_routing_size(const struct limoe_info *model, size_t n, size_t rows);
+
 void answer_classify(struct buffer *out, const char *model, const struct text *labels,
                      const struct classification *rows, size_t n, const struct usage *usage);
 
@@ -28,6 +34,7 @@ void answer_routing(struct buffer *out, const struct limoe_info *model, const st
 /* What /v1/models says of a running model. */
 struct answer_model {
     const struct limoe_info *info;
+    const char *aliases;         /* --model-alias, or NULL */
     const char *dtype, *backend; /* "bfloat16", "cpu-amx" */
     const char *fingerprint;     /* limoe_model_fingerprint: equal ones give equal vectors */
     uint32_t threads, ranks;

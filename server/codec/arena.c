@@ -15,6 +15,7 @@
 
 struct chunk {
     struct chunk *next;
+    size_t number;         /* counted from 1 in the order in which they were taken */
     size_t capacity, used; /* of bytes[] */
     alignas(max_align_t) unsigned char bytes[];
 };
@@ -23,6 +24,9 @@ struct arena {
     struct chunk *chunks; /* the one being filled comes first */
     size_t next_capacity;
     size_t size;
+    size_t taken; /* chunks, in all */
+    arena_meter *meter;
+    void *context; /* the meter's */
 };
 
 struct arena *arena_new(void) {
@@ -42,13 +46,40 @@ void arena_free(struct arena *arena) {
     free(arena);
 }
 
+void arena_set_meter(struct arena *arena, arena_meter *meter, void *context) {
+    arena->meter = meter;
+    arena->context = context;
+}
+
 static struct chunk *chunk_new(struct arena *arena, size_t capacity) {
-    struct chunk *chunk = malloc(sizeof *chunk + capacity);
+    const size_t size = sizeof(struct chunk) + capacity;
+    if (arena->meter && !arena->meter(arena->context, size))
+        return NULL;
+    struct chunk *chunk = malloc(size);
     if (!chunk)
         return NULL;
-    *chunk = (struct chunk){.capacity = capacity};
-    arena->size += sizeof *chunk + capacity;
+    *chunk = (struct chunk){.number = ++arena->taken, .capacity = capacity};
+    arena->size += size;
     return chunk;
+}
+
+size_t arena_mark(const struct arena *arena) {
+    return arena->taken;
+}
+
+/* Large chunks stand behind the one being filled, so the newer ones may be anywhere in the list. */
+void arena_rewind(struct arena *arena, size_t mark) {
+    struct chunk **link = &arena->chunks;
+    while (*link) {
+        struct chunk *chunk = *link;
+        if (chunk->number <= mark) {
+            link = &chunk->next;
+            continue;
+        }
+        *link = chunk->next;
+        arena->size -= sizeof *chunk + chunk->capacity;
+        free(chunk);
+    }
 }
 
 void *arena_alloc(struct arena *arena, size_t size) {

@@ -7,12 +7,25 @@
 #ifndef LIMOE_ARENA_H
 #define LIMOE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct arena;
 
 struct arena *arena_new(void);        /* NULL: no memory */
 void arena_free(struct arena *arena); /* NULL is fine; frees every allocation */
+
+/* Is asked before the arena takes `bytes` more from the system, which is for many allocations at once or for
+ * a large one. False: the arena does not get them, and the allocation gives NULL. */
+typedef bool arena_meter(void *context, size_t bytes);
+/* From here on `meter` is asked; NULL: nobody is. */
+void arena_set_meter(struct arena *arena, arena_meter *meter, void *context);
+
+/* A moment in the arena's life, for arena_rewind. */
+size_t arena_mark(const struct arena *arena);
+/* Gives back to the system what the arena has taken since `mark`. What was allocated before stays valid; of
+ * what was allocated later nothing may be used. */
+void arena_rewind(struct arena *arena, size_t mark);
 
 /* `size` bytes aligned for any type, not zeroed; a size of 0 gives a valid pointer. NULL: no memory. */
 void *arena_alloc(struct arena *arena, size_t size);

@@ -20,14 +20,31 @@ size_t base64_decoded_room(size_t size) {
     return size / 4 * 3 + 3;
 }
 
+static bool is_space(uint8_t c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* The place behind the white space at in[i], if a line break is in it: encoders for mail break their lines.
+ */
+static size_t skip_break(const uint8_t *in, size_t i, size_t end) {
+    bool broken = false;
+    size_t after = i;
+    for (; after < end && is_space(in[after]); after++)
+        broken = broken || in[after] == '\n' || in[after] == '\r';
+    return broken ? after : i;
+}
+
 /* The message for a character that is not in the alphabet; `i` counts from 0. */
 static enum limoe_status refuse(const char *text, size_t i, struct limoe_error *err) {
     const unsigned char c = (unsigned char)text[i];
     if (c == '=')
         return limoe_fail(err, LIMOE_INVALID, "not base64: \"=\" at character %zu, before the end", i + 1);
-    if (c == '\n' || c == '\r' || c == ' ' || c == '\t')
-        return limoe_fail(err, LIMOE_INVALID,
-                          "not base64: white space at character %zu; send it unbroken (base64 -w0)", i + 1);
+    if (is_space(c))
+        return limoe_fail(
+            err, LIMOE_INVALID,
+            "not base64: white space without a line break at character %zu; was it a \"+\" that "
+            "something decoded as a form's?",
+            i + 1);
     if (c == '-' || c == '_')
         return limoe_fail(
             err, LIMOE_INVALID,
@@ -39,18 +56,13 @@ static enum limoe_status refuse(const char *text, size_t i, struct limoe_error *
     return limoe_fail(err, LIMOE_INVALID, "not base64: byte 0x%02x at character %zu", c, i + 1);
 }
 
-enum limoe_status base64_decode(const char *text, size_t size, uint8_t *out, size_t *decoded,
-                                struct limoe_error *err) {
-    const uint8_t *in = (const uint8_t *)text;
-    size_t padding = 0;
-    while (padding < 2 && padding < size && text[size - 1 - padding] == '=')
-        padding++;
-    const size_t digits = size - padding;
-
-    size_t i = 0, n = 0;
-    for (; i + 4 <= digits; i += 4) {
-        const uint32_t a = value_plus_one[in[i]], b = value_plus_one[in[i + 1]];
-        const uint32_t c = value_plus_one[in[i + 2]], d = value_plus_one[in[i + 3]];
+/* Whole groups of four that stand unbroken from in[*i] on; *i moves behind them. Returns the bytes written.
+ */
+static size_t decode_groups(const uint8_t *in, size_t *i, size_t end, uint8_t *out) {
+    size_t at = *i, n = 0; /* not *i itself: what is written to out might be it, for all a compiler knows */
+    for (; at + 4 <= end; at += 4) {
+        const uint32_t a = value_plus_one[in[at]], b = value_plus_one[in[at + 1]];
+        const uint32_t c = value_plus_one[in[at + 2]], d = value_plus_one[in[at + 3]];
         if (!a || !b || !c || !d)
             break;
         const uint32_t word = (a - 1) << 18 | (b - 1) << 12 | (c - 1) << 6 | (d - 1);
@@ -59,29 +71,73 @@ enum limoe_status base64_decode(const char *text, size_t size, uint8_t *out, siz
         out[n + 2] = (uint8_t)word;
         n += 3;
     }
-    for (size_t k = i; k < digits && k < i + 4; k++)
-        if (!value_plus_one[in[k]])
-            return refuse(text, k, err);
+    *i = at;
+    return n;
+}
 
-    if (size % 4)
+/* Up to four digits from in[*i] on, line breaks between them skipped, as one number in *word; *i moves behind
+ * them. Returns how many: fewer than four where the text ends, or stands still at what is no digit. */
+static size_t read_group(const uint8_t *in, size_t *i, size_t end, uint32_t *word) {
+    size_t digits = 0;
+    *word = 0;
+    for (; digits < 4; digits++, ++*i) {
+        *i = skip_break(in, *i, end);
+        if (*i == end || !value_plus_one[in[*i]])
+            break;
+        *word = *word << 6 | (value_plus_one[in[*i]] - 1u);
+    }
+    return digits;
+}
+
+/* The last two or three digits, whose padding was counted: one byte or two. */
+static enum limoe_status decode_rest(uint32_t word, size_t digits, uint8_t *out, size_t *n,
+                                     struct limoe_error *err) {
+    const uint32_t spare_bits = digits == 2 ? 4 : 2;
+    if (word & ((1u << spare_bits) - 1))
+        return limoe_fail(err, LIMOE_INVALID,
+                          "not base64: the last character carries bits that its padding denies");
+    word >>= spare_bits;
+    if (digits == 3)
+        out[(*n)++] = (uint8_t)(word >> 8);
+    out[(*n)++] = (uint8_t)word;
+    return LIMOE_OK;
+}
+
+enum limoe_status base64_decode(const char *text, size_t size, uint8_t *out, size_t *decoded,
+                                struct limoe_error *err) {
+    const uint8_t *in = (const uint8_t *)text;
+    size_t i = 0, end = size, padding = 0, n = 0, characters = 0, digits;
+    uint32_t word;
+    while (i < end && is_space(in[i]))
+        i++;
+    while (end > i && is_space(in[end - 1]))
+        end--;
+    for (; padding < 2 && end > i && in[end - 1] == '='; padding++)
+        end--;
+
+    do {
+        const size_t whole = decode_groups(in, &i, end, out + n);
+        n += whole;
+        characters += whole / 3 * 4;
+        digits = read_group(in, &i, end, &word);
+        characters += digits;
+        if (digits == 4) {
+            out[n++] = (uint8_t)(word >> 16);
+            out[n++] = (uint8_t)(word >> 8);
+            out[n++] = (uint8_t)word;
+        }
+    } while (digits == 4);
+    if (i < end)
+        return refuse(text, i, err);
+    characters += padding;
+    if (characters % 4)
         return limoe_fail(err, LIMOE_INVALID,
                           "not base64: %zu characters, which is not a multiple of 4: it is cut short, or its "
                           "padding (\"=\") is missing",
-                          size);
-    const size_t rest = digits - i; /* 0, 2 or 3: 1 would take a third "=", which is no digit */
-    if (rest) {
-        uint32_t word = 0;
-        for (size_t k = 0; k < rest; k++)
-            word = word << 6 | (value_plus_one[in[i + k]] - 1u);
-        const uint32_t spare_bits = rest == 2 ? 4 : 2;
-        if (word & ((1u << spare_bits) - 1))
-            return limoe_fail(err, LIMOE_INVALID,
-                              "not base64: the last character carries bits that its padding denies");
-        word >>= spare_bits;
-        if (rest == 3)
-            out[n++] = (uint8_t)(word >> 8);
-        out[n++] = (uint8_t)word;
-    }
+                          characters);
+    /* 0, 2 or 3 digits are left: 1 would take a third "=", which is no digit. */
+    if (digits && decode_rest(word, digits, out, &n, err) != LIMOE_OK)
+        return LIMOE_INVALID;
     *decoded = n;
     return LIMOE_OK;
 }

@@ -28,6 +28,16 @@ char *buffer_take(struct buffer *buffer, size_t *size) {
     return data;
 }
 
+static bool grow(struct buffer *buffer, size_t capacity) {
+    char *data = capacity <= PTRDIFF_MAX ? realloc(buffer->data, capacity) : NULL;
+    buffer->failed = !data;
+    if (data) {
+        buffer->data = data;
+        buffer->capacity = capacity;
+    }
+    return data != NULL;
+}
+
 /* Makes room for `size` more bytes and returns where they go, or NULL. */
 static char *room(struct buffer *buffer, size_t size) {
     if (buffer->failed)
@@ -36,19 +46,27 @@ static char *room(struct buffer *buffer, size_t size) {
         size_t capacity = buffer->capacity ? buffer->capacity : 512;
         while (capacity - buffer->size < size && capacity <= SIZE_MAX / 2)
             capacity *= 2;
-        char *data = capacity - buffer->size >= size ? realloc(buffer->data, capacity) : NULL;
-        if (!data) {
-            buffer->failed = true;
+        buffer->failed = capacity - buffer->size < size;
+        if (buffer->failed || !grow(buffer, capacity))
             return NULL;
-        }
-        buffer->data = data;
-        buffer->capacity = capacity;
     }
     return buffer->data + buffer->size;
 }
 
+void buffer_fit(struct buffer *buffer) {
+    char *data = buffer->size < buffer->capacity ? realloc(buffer->data, buffer->size + 1) : NULL;
+    if (data) { /* else it is as it was: too large is not wrong */
+        buffer->data = data;
+        buffer->capacity = buffer->size + 1;
+    }
+}
+
 void buffer_reserve(struct buffer *buffer, size_t size) {
-    (void)room(buffer, size);
+    if (buffer->failed || buffer->capacity - buffer->size >= size)
+        return;
+    buffer->failed = size > SIZE_MAX - buffer->size;
+    if (!buffer->failed)
+        grow(buffer, buffer->size + size);
 }
 
 void buffer_bytes(struct buffer *buffer, const void *bytes, size_t size) {

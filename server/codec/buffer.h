@@ -22,7 +22,10 @@ void buffer_free(struct buffer *buffer); /* also makes it empty and usable again
 /* Hands the bytes over (malloc'ed, *size of them) and leaves the buffer empty. NULL: it had failed. */
 char *buffer_take(struct buffer *buffer, size_t *size);
 
-/* Room for `size` more bytes that are known to come: saves copies on the way. */
+/* Gives back the room that has not been used. */
+void buffer_fit(struct buffer *buffer);
+
+/* Room for `size` more bytes that are known to come, and not for more: saves copies on the way. */
 void buffer_reserve(struct buffer *buffer, size_t size);
 void buffer_bytes(struct buffer *buffer, const void *bytes, size_t size);
 void buffer_string(struct buffer *buffer, const char *string); /* a C string as it is */

@@ -12,12 +12,70 @@ static bool begins_with(struct text text, const char *prefix) {
     return text.size >= size && strncasecmp(text.data, prefix, size) == 0;
 }
 
-bool data_uri_is_image(struct text text) {
-    return begins_with(text, "data:image/");
-}
-
 static struct text skip(struct text text, size_t n) {
     return (struct text){.data = text.data + n, .size = text.size - n};
+}
+
+static bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static struct text trim(struct text text) {
+    while (text.size && is_space(text.data[0]))
+        text = skip(text, 1);
+    while (text.size && is_space(text.data[text.size - 1]))
+        text.size--;
+    return text;
+}
+
+/* ---- the head: what stands between "data:" and the comma */
+
+struct head {
+    struct text media; /* "image/png"; empty: none is given */
+    bool base64;
+};
+
+/* "image/png;name=a.png; base64". White space around the media type and before "base64" is skipped, as
+ * browsers do (WHATWG Fetch, "data: URL processor"). */
+static struct head read_head(struct text text) {
+    text = trim(text);
+    const char *semicolon = memrchr(text.data, ';', text.size);
+    const char *first = memchr(text.data, ';', text.size);
+    struct head head = {.media = text};
+    if (semicolon) {
+        const struct text last = trim(skip(text, (size_t)(semicolon + 1 - text.data)));
+        head.base64 = last.size == strlen("base64") && begins_with(last, "base64");
+        head.media.size = (size_t)(first - text.data);
+        head.media = trim(head.media);
+    }
+    return head;
+}
+
+/* "image/png", "application/x-y+z": two names and a slash. */
+static bool is_media_type(struct text text) {
+    size_t slashes = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        const char c = text.data[i];
+        const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!letter && (c == '\0' || !strchr("/!#$&-^_.+", c)))
+            return false;
+        slashes += c == '/';
+    }
+    return slashes == 1 && text.data[0] != '/' && text.data[text.size - 1] != '/';
+}
+
+bool data_uri_is_meant(struct text text) {
+    text = trim(text);
+    if (!begins_with(text, "data:"))
+        return false;
+    if (begins_with(text, "data:image/"))
+        return true;
+    text = skip(text, strlen("data:"));
+    const char *comma = memchr(text.data, ',', text.size);
+    if (!comma)
+        return false;
+    const struct head head = read_head((struct text){.data = text.data, .size = (size_t)(comma - text.data)});
+    return head.base64 && (!head.media.size || is_media_type(head.media));
 }
 
 static int hex(char c) {
@@ -66,6 +124,7 @@ static enum limoe_status decode_base64(struct text text, struct arena *arena, co
 enum limoe_status data_uri_decode(struct text text, struct arena *arena, const uint8_t **bytes, size_t *size,
                                   struct limoe_error *err) {
     char quoted[48];
+    text = trim(text);
     if (text.size == 0)
         return limoe_fail(err, LIMOE_INVALID, "empty; a picture as a data URI or base64 is accepted");
     if (begins_with(text, "http:") || begins_with(text, "https:"))
@@ -82,29 +141,23 @@ enum limoe_status data_uri_decode(struct text text, struct arena *arena, const u
     if (!comma)
         return limoe_fail(err, LIMOE_INVALID,
                           "not a data URI: no \",\" before the data; accepted: data:image/png;base64,…");
-    struct text head = {.data = text.data, .size = (size_t)(comma - text.data)};
-    struct text data = skip(text, head.size + 1);
-
-    const char *suffix = ";base64";
-    const bool is_base64 =
-        head.size >= strlen(suffix) && begins_with(skip(head, head.size - strlen(suffix)), suffix);
-    const char *semicolon = memchr(head.data, ';', head.size);
-    const struct text media = {.data = head.data,
-                               .size = semicolon ? (size_t)(semicolon - head.data) : head.size};
+    const struct head head = read_head((struct text){.data = text.data, .size = (size_t)(comma - text.data)});
+    const struct text media = head.media;
+    struct text data = skip(text, (size_t)(comma + 1 - text.data));
     const bool octets =
         media.size == strlen("application/octet-stream") && begins_with(media, "application/octet-stream");
     if (media.size && !octets && !begins_with(media, "image/"))
         return limoe_fail(err, LIMOE_INVALID, "a data URI of type \"%s\"; image/… is accepted",
                           text_quote(media, quoted, sizeof quoted));
 
-    if (!is_base64 || memchr(data.data, '%', data.size)) {
+    if (!head.base64 || memchr(data.data, '%', data.size)) {
         const enum limoe_status status = percent_decode(data, arena, &data, err);
         if (status != LIMOE_OK)
             return status;
     }
     if (data.size == 0)
         return limoe_fail(err, LIMOE_INVALID, "a data URI without data");
-    if (is_base64)
+    if (head.base64)
         return decode_base64(data, arena, bytes, size, err);
     *bytes = (const uint8_t *)data.data;
     *size = data.size;

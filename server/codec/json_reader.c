@@ -389,10 +389,54 @@ static bool read_value(struct reader *r, struct text name, struct json_value **o
     }
 }
 
+/* ---- byte order marks ---- */
+
+static bool begins_with(const char *bytes, size_t size, const char *mark, size_t mark_size) {
+    return size >= mark_size && memcmp(bytes, mark, mark_size) == 0;
+}
+
+/* Length of a UTF-8 byte order mark, or 0. */
+static size_t utf8_mark(const char *bytes, size_t size) {
+    return begins_with(bytes, size, "\xEF\xBB\xBF", 3) ? 3 : 0;
+}
+
+/* The encoding that the bytes are in, if it is none of JSON's, or NULL: by its byte order mark, or by the
+ * zero bytes that "{" has in it. The longer marks stand first, for the shorter ones begin them. */
+static const char *foreign_encoding(const char *bytes, size_t size) {
+    static const struct {
+        const char *mark;
+        size_t size;
+        const char *name;
+    } marks[] = {
+        {"\xFF\xFE\0\0", 4, "UTF-32"}, {"\0\0\xFE\xFF", 4, "UTF-32"}, {"\xFF\xFE", 2, "UTF-16"},
+        {"\xFE\xFF", 2, "UTF-16"},     {"{\0\0\0", 4, "UTF-32"},      {"\0\0\0{", 4, "UTF-32"},
+        {"{\0", 2, "UTF-16"},          {"\0{", 2, "UTF-16"},
+    };
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (begins_with(bytes, size, marks[i].mark, marks[i].size))
+            return marks[i].name;
+    return NULL;
+}
+
+bool json_begins(const char *bytes, size_t size) {
+    if (foreign_encoding(bytes, size))
+        return true; /* json_read says which */
+    const size_t mark = utf8_mark(bytes, size);
+    struct reader r = {.at = bytes + mark, .end = bytes + size};
+    skip_space(&r);
+    return r.at < r.end && (*r.at == '{' || *r.at == '[');
+}
+
+/* ---- */
+
 bool json_read(const char *bytes, size_t size, struct arena *arena, struct json_value **out,
                struct json_error *error) {
-    struct reader r = {.start = bytes, .at = bytes, .end = bytes + size, .arena = arena, .error = error};
+    const char *start = bytes + utf8_mark(bytes, size);
+    struct reader r = {.start = start, .at = start, .end = bytes + size, .arena = arena, .error = error};
     char seen[16];
+    const char *encoding = foreign_encoding(bytes, size);
+    if (encoding)
+        return fail_at(&r, r.at, "this is %s; UTF-8 is accepted", encoding);
     if (!read_value(&r, (struct text){0}, out))
         return false;
     skip_space(&r);

@@ -103,6 +103,21 @@ static const char *header_value(const char *lines, const char *end, const char *
     return NULL;
 }
 
+/* Names are C strings from here on: one with a NUL in it would pass for a shorter one. */
+static bool check_nul(struct reader *reader, size_t index, const char *lines, const char *end) {
+    const char *nul = memchr(lines, '\0', (size_t)(end - lines)), *line = nul;
+    if (!nul)
+        return true;
+    while (line > lines && line[-1] != '\n')
+        line--;
+    const char *line_end = memmem(nul, (size_t)(end - nul), "\r\n", 2);
+    char quoted[96];
+    text_quote((struct text){.data = line, .size = (size_t)((line_end ? line_end : end) - line)}, quoted,
+               sizeof quoted);
+    return api_fail(reader->error, 400, "malformed_multipart", NULL,
+                    "part %zu of the multipart body has a NUL byte in its header: \"%s\"", index, quoted);
+}
+
 static bool read_headers(struct reader *reader, size_t index, struct request_field *part) {
     const char *lines = reader->c;
     size_t left = (size_t)(reader->end - lines);
@@ -117,6 +132,8 @@ static bool read_headers(struct reader *reader, size_t index, struct request_fie
             "%d bytes)",
             index, PART_HEADERS_MOST);
     const char *end = blank + 2, *value_end;
+    if (end > lines && !check_nul(reader, index, lines, end))
+        return false;
     reader->c = blank + 4;
 
     const char *disposition = header_value(lines, end, "Content-Disposition", &value_end);
@@ -185,11 +202,47 @@ static bool read_content(struct reader *reader, size_t index, struct request_fie
     return true;
 }
 
-static size_t count_delimiters(const char *body, size_t size, const char *delimiter, size_t length) {
-    size_t n = 1; /* the first, which needs no line break before it */
-    for (const char *c = body; (c = memmem(c, size - (size_t)(c - body), delimiter, length)); c += length)
-        n++;
-    return n;
+/* The parts read so far. Grown by doubling: what the arena keeps of outgrown arrays is less than the last. */
+struct parts {
+    struct request_field *fields; /* [capacity], n of them read */
+    size_t n, capacity;
+};
+
+/* A place for one more part, zeroed; NULL: no memory. */
+static struct request_field *place_part(struct reader *reader, struct parts *parts) {
+    if (parts->n == parts->capacity) {
+        const size_t capacity = parts->capacity ? 2 * parts->capacity : 16;
+        struct request_field *fields = arena_array(reader->arena, capacity, sizeof *fields);
+        if (!fields)
+            return NULL;
+        if (parts->n)
+            memcpy(fields, parts->fields, parts->n * sizeof *fields);
+        parts->fields = fields;
+        parts->capacity = capacity;
+    }
+    return &parts->fields[parts->n];
+}
+
+/* From behind the first delimiter to the closing one. What comes after that is an epilogue, which says
+ * nothing (RFC 2046, section 5.1.1), and is not looked at. */
+static bool read_parts(struct reader *reader, struct parts *parts) {
+    bool malformed;
+    while (next_part(reader, &malformed)) {
+        if (parts->n == MULTIPART_MOST_PARTS)
+            return api_fail(reader->error, 400, "too_many_parts", NULL,
+                            "the multipart body has more than %u parts", MULTIPART_MOST_PARTS);
+        struct request_field *part = place_part(reader, parts);
+        if (!part)
+            return api_fail_memory(reader->error);
+        if (!read_headers(reader, parts->n, part) || !read_content(reader, parts->n, part))
+            return false;
+        parts->n++;
+    }
+    return !malformed ||
+           api_fail(reader->error, 400, "malformed_multipart", NULL,
+                    "the boundary before part %zu of the multipart body is followed neither by a line break "
+                    "nor by \"--\"",
+                    parts->n);
 }
 
 bool multipart_parse(const char *content_type, const char *body, size_t size, struct arena *arena,
@@ -213,11 +266,6 @@ bool multipart_parse(const char *content_type, const char *body, size_t size, st
                             .length = strlen(delimiter),
                             .arena = arena,
                             .error = error};
-    struct request_field *fields =
-        arena_array(arena, count_delimiters(body, size, delimiter, reader.length), sizeof *fields);
-    if (!fields)
-        return api_fail_memory(error);
-
     bool at_start = size >= reader.length - 2 && memcmp(body, delimiter + 2, reader.length - 2) == 0;
     const char *first = at_start ? NULL : memmem(body, size, delimiter, reader.length);
     if (!at_start && !first)
@@ -225,20 +273,10 @@ bool multipart_parse(const char *content_type, const char *body, size_t size, st
                         "the multipart body (%zu bytes) does not hold its boundary \"%s\"", size, boundary);
     reader.c = at_start ? body + reader.length - 2 : first + reader.length;
 
-    size_t count = 0;
-    bool malformed;
-    while (next_part(&reader, &malformed)) {
-        if (!read_headers(&reader, count, &fields[count]) || !read_content(&reader, count, &fields[count]))
-            return false;
-        count++;
-    }
-    if (malformed)
-        return api_fail(
-            error, 400, "malformed_multipart", NULL,
-            "the boundary before part %zu of the multipart body is followed neither by a line break nor by "
-            "\"--\"",
-            count);
-    *parts = fields;
-    *n = count;
+    struct parts all = {0};
+    if (!read_parts(&reader, &all))
+        return false;
+    *parts = all.fields;
+    *n = all.n;
     return true;
 }

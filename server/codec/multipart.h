@@ -15,9 +15,13 @@
 #include "codec/arena.h"
 #include "codec/request.h"
 
+/* More than any route takes: every picture, label and template in a part of its own. */
+#define MULTIPART_MOST_PARTS 16384u
+
 /* `content_type` is the request's header ("multipart/form-data; boundary=…"). Fills *parts [n] in the arena;
- * their bytes lie in the body, which must outlive them. False: *error says what is malformed, and in which
- * part. */
+ * their bytes lie in the body, which must outlive them. Reading stops at the closing delimiter, and takes
+ * memory for the parts that there are, at most MULTIPART_MOST_PARTS. False: *error says what is malformed,
+ * and in which part. */
 bool multipart_parse(const char *content_type, const char *body, size_t size, struct arena *arena,
                      struct request_field **parts, size_t *n, struct api_error *error);
 

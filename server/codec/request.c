@@ -24,6 +24,8 @@ static bool is_type(struct text type, const char *name) {
 
 enum request_body request_body_of(const char *content_type) {
     const struct text type = media_type(content_type);
+    if (!type.size)
+        return REQUEST_BODY_UNTYPED;
     if (is_type(type, "application/json"))
         return REQUEST_BODY_JSON;
     if (is_type(type, "multipart/form-data"))
@@ -33,15 +35,19 @@ enum request_body request_body_of(const char *content_type) {
     return REQUEST_BODY_OTHER;
 }
 
+enum request_body request_body_look(const char *body, size_t size) {
+    return size == 0 || json_begins(body, size) ? REQUEST_BODY_JSON : REQUEST_BODY_IMAGE;
+}
+
 bool request_refuse_body(const char *content_type, const char *accepted, struct api_error *error) {
     char quoted[64];
     const struct text type = media_type(content_type);
-    if (!type.size)
-        return api_fail(error, 415, "unsupported_media_type", NULL,
-                        "the request has no Content-Type; accepted: %s", accepted);
+    /* What curl -d says its data are, unless it is told. */
+    const bool form = is_type(type, "application/x-www-form-urlencoded");
     return api_fail(error, 415, "unsupported_media_type", NULL,
-                    "a body of Content-Type \"%s\" is not read here; accepted: %s",
-                    text_quote(type, quoted, sizeof quoted), accepted);
+                    "a body of Content-Type \"%s\" is not read here; accepted: %s%s",
+                    text_quote(type, quoted, sizeof quoted), accepted,
+                    form ? " (with curl -d, add -H \"Content-Type: application/json\")" : "");
 }
 
 /* ---- fields ---- */
@@ -78,20 +84,22 @@ bool request_refuse_type(const char *param, const char *accepted, enum json_type
                     accepted);
 }
 
-bool request_check_model(const struct limoe_info *model, const struct json_value *value,
+bool request_check_model(const struct request_model *model, const struct json_value *value,
                          struct api_error *error) {
     if (value->type != JSON_STRING)
         return request_refuse_type("model", "a string", value->type, error);
     return request_check_model_name(model, value->string, error);
 }
 
-bool request_check_model_name(const struct limoe_info *model, struct text name, struct api_error *error) {
+bool request_check_model_name(const struct request_model *model, struct text name, struct api_error *error) {
     char quoted[64];
-    if (text_is(name, model->name))
+    if (model_names_take(model, name))
         return true;
-    return api_fail(error, 404, "model_not_found", "model",
-                    "there is no model \"%s\" here; available: \"%s\"",
-                    text_quote(name, quoted, sizeof quoted), model->name);
+    return api_fail(
+        error, 404, "model_not_found", "model",
+        "there is no model \"%s\" here; available: \"%s\" (the server's option --model-alias gives it "
+        "more names)",
+        text_quote(name, quoted, sizeof quoted), model->info->name);
 }
 
 bool request_read_image(struct text text, const char *param, struct arena *arena, struct request_item *out,
@@ -109,6 +117,7 @@ bool request_read_image(struct text text, const char *param, struct arena *arena
 
 struct request_list request_labels(struct classify_request *request) {
     return (struct request_list){.name = "labels",
+                                 .commas = true,
                                  .most = REQUEST_MAX_LABELS,
                                  .too_many = "too_many_labels",
                                  .texts = &request->labels,
@@ -127,8 +136,9 @@ static bool check_text(struct text text, const char *list, size_t i, const char 
                        struct api_error *error) {
     char param[32];
     snprintf(param, sizeof param, "%s[%zu]", list, i);
-    if (text_blank(text))
-        return api_fail(error, 400, empty_code, param, "%s is empty", param);
+    if (text_blank(text)) /* answers are told apart by their labels: one that nobody sees is a slip */
+        return api_fail(error, 400, empty_code, param,
+                        text.size ? "%s is nothing but white space" : "%s is empty", param);
     if (text.size > REQUEST_MAX_LABEL_BYTES)
         return api_fail(error, 400, "too_long", param, "%s has %zu bytes; up to %u are accepted", param,
                         text.size, REQUEST_MAX_LABEL_BYTES);

@@ -19,6 +19,7 @@
 
 #include "codec/api_error.h"
 #include "codec/arena.h"
+#include "codec/model_names.h"
 #include "codec/text.h"
 #include "limoe.h"
 
@@ -77,28 +78,37 @@ struct request_field {
     size_t size;
 };
 
-/* What a Content-Type header says the body is; NULL (no header) is REQUEST_BODY_OTHER. */
-enum request_body { REQUEST_BODY_JSON, REQUEST_BODY_MULTIPART, REQUEST_BODY_IMAGE, REQUEST_BODY_OTHER };
+/* What a Content-Type header says the body is; NULL or blank (no header) is REQUEST_BODY_UNTYPED. */
+enum request_body {
+    REQUEST_BODY_JSON,
+    REQUEST_BODY_MULTIPART,
+    REQUEST_BODY_IMAGE,
+    REQUEST_BODY_OTHER,
+    REQUEST_BODY_UNTYPED,
+};
 enum request_body request_body_of(const char *content_type);
+/* What an untyped body is by its bytes: JSON where it begins as JSON does, or is empty; else a picture. */
+enum request_body request_body_look(const char *body, size_t size);
 /* The 415 for a body a route does not read; `accepted` is part of the message ("application/json"). False. */
 bool request_refuse_body(const char *content_type, const char *accepted, struct api_error *error);
 
-/* `model` is the hosted model: its name answers "model" (404 otherwise), its embed size "dimensions". */
-bool request_classify_json(const struct limoe_info *model, const char *body, size_t size, struct arena *arena,
-                           struct classify_request *out, struct api_error *error);
+/* `model` is the hosted model: its names answer "model" (404 otherwise), its embed size "dimensions". */
+bool request_classify_json(const struct request_model *model, const char *body, size_t size,
+                           struct arena *arena, struct classify_request *out, struct api_error *error);
 /* Parts: image (a file, repeated for several), labels, templates (repeated, or one JSON array), top_k, model.
  */
-bool request_classify_multipart(const struct limoe_info *model, const struct request_field *parts, size_t n,
-                                struct arena *arena, struct classify_request *out, struct api_error *error);
+bool request_classify_multipart(const struct request_model *model, const struct request_field *parts,
+                                size_t n, struct arena *arena, struct classify_request *out,
+                                struct api_error *error);
 /* The body is the picture; labels, templates, top_k and model are the query's arguments, percent-decoded. */
-bool request_classify_raw(const struct limoe_info *model, const uint8_t *body, size_t size,
+bool request_classify_raw(const struct request_model *model, const uint8_t *body, size_t size,
                           const struct request_field *args, size_t n, struct arena *arena,
                           struct classify_request *out, struct api_error *error);
 
-bool request_embeddings_json(const struct limoe_info *model, const char *body, size_t size,
+bool request_embeddings_json(const struct request_model *model, const char *body, size_t size,
                              struct arena *arena, struct embed_request *out, struct api_error *error);
-bool request_routing_json(const struct limoe_info *model, const char *body, size_t size, struct arena *arena,
-                          struct embed_request *out, struct api_error *error);
+bool request_routing_json(const struct request_model *model, const char *body, size_t size,
+                          struct arena *arena, struct embed_request *out, struct api_error *error);
 
 /* Puts in the labels and templates of the classifier that the request names, which stay the caller's. */
 void request_use_classifier(struct classify_request *request, const struct text *labels, size_t n_labels,
@@ -106,5 +116,8 @@ void request_use_classifier(struct classify_request *request, const struct text 
 
 /* The checks on labels and templates that every form shares; the command line's too. `top_k` 0: all. */
 bool request_check_labels(struct classify_request *request, struct api_error *error);
+
+/* The 404 for a model that is not here, unless `name` is one of the model's. */
+bool request_check_model_name(const struct request_model *model, struct text name, struct api_error *error);
 
 #endif

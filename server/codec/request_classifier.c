@@ -42,8 +42,9 @@ bool request_classifier_name(struct text name, struct classifier_request *out, s
     return classifier_check_name(name, "name", error);
 }
 
-bool request_classifier_json(const struct limoe_info *model, struct text name, const char *body, size_t size,
-                             struct arena *arena, struct classifier_request *out, struct api_error *error) {
+bool request_classifier_json(const struct request_model *model, struct text name, const char *body,
+                             size_t size, struct arena *arena, struct classifier_request *out,
+                             struct api_error *error) {
     const struct json_value *object;
     if (!request_classifier_name(name, out, error) || !request_read_object(body, size, arena, &object, error))
         return false;

@@ -77,8 +77,8 @@ static bool read_classifier(const struct json_value *name, struct classify_reque
     return true;
 }
 
-bool request_classify_json(const struct limoe_info *model, const char *body, size_t size, struct arena *arena,
-                           struct classify_request *out, struct api_error *error) {
+bool request_classify_json(const struct request_model *model, const char *body, size_t size,
+                           struct arena *arena, struct classify_request *out, struct api_error *error) {
     const struct json_value *object, *image = NULL, *images = NULL;
     *out = (struct classify_request){0};
     const struct request_list labels = request_labels(out), templates = request_templates(out);

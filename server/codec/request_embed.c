@@ -4,6 +4,7 @@
 
 #include "codec/data_uri.h"
 #include "codec/request_parts.h"
+#include "codec/request_peers.h"
 
 #define EMBEDDINGS_FIELDS "input, model, encoding_format, dimensions, modality, user"
 #define ROUTING_FIELDS    "input, model, modality"
@@ -19,7 +20,8 @@ struct input_reader {
 };
 
 static bool read_text(struct input_reader *r, struct text text, const char *param, struct request_item *out) {
-    if (text_blank(text))
+    /* White space is a text: its embedding is that of the tokens it has, perhaps of the end token alone. */
+    if (!text.size)
         return api_fail(r->error, 400, "empty_input", param, "%s is empty", param);
     if (text.size > REQUEST_MAX_TEXT_BYTES)
         return api_fail(r->error, 400, "too_long", param, "%s has %zu bytes of text; up to %u are accepted",
@@ -66,7 +68,7 @@ static bool read_item(struct input_reader *r, const struct json_value *value, co
     switch (value->type) {
     case JSON_STRING: {
         const bool image = r->strings == STRINGS_ARE_IMAGES ||
-                           (r->strings == STRINGS_BY_LOOK && data_uri_is_image(value->string));
+                           (r->strings == STRINGS_BY_LOOK && data_uri_is_meant(value->string));
         return image ? request_read_image(value->string, param, r->arena, out, r->error)
                      : read_text(r, value->string, param, out);
     }
@@ -143,20 +145,20 @@ static bool read_encoding(const struct json_value *value, enum request_encoding 
     return true;
 }
 
-static bool check_dimensions(const struct limoe_info *model, const struct json_value *value,
+static bool check_dimensions(const struct request_model *model, const struct json_value *value,
                              struct api_error *error) {
     if (value->type != JSON_NUMBER)
         return request_refuse_type("dimensions", "a number", value->type, error);
-    if (value->number != (double)model->embed)
+    if (value->number != (double)model->info->embed)
         return api_fail(error, 400, "unsupported_dimensions", "dimensions",
                         "dimensions is %g; this model's embeddings have %u, and it was not trained to be cut "
                         "shorter",
-                        value->number, model->embed);
+                        value->number, model->info->embed);
     return true;
 }
 
 /* `routing` has no embeddings to encode, and so fewer fields. */
-static bool read_request(const struct limoe_info *model, const char *body, size_t size, bool routing,
+static bool read_request(const struct request_model *model, const char *body, size_t size, bool routing,
                          struct arena *arena, struct embed_request *out, struct api_error *error) {
     const struct json_value *object, *input = NULL;
     struct input_reader reader = {.arena = arena, .strings = STRINGS_BY_LOOK, .error = error};
@@ -165,6 +167,7 @@ static bool read_request(const struct limoe_info *model, const char *body, size_
         return false;
 
     for (const struct json_value *field = object->child; field; field = field->next) {
+        const struct request_peer_field *peer;
         bool ok = true;
         if (field->type == JSON_NULL)
             continue;
@@ -180,6 +183,8 @@ static bool read_request(const struct limoe_info *model, const char *body, size_
             ok = check_dimensions(model, field, error);
         else if (!routing && text_is(field->name, "user")) /* whose request it is: of no use here */
             ok = field->type == JSON_STRING || request_refuse_type("user", "a string", field->type, error);
+        else if (!routing && (peer = request_peer_find(field->name)))
+            ok = request_peer_check(peer, model->info, field, error);
         else
             ok = request_refuse_field(field->name.data, field->name.size,
                                       routing ? ROUTING_FIELDS : EMBEDDINGS_FIELDS, error);
@@ -189,12 +194,12 @@ static bool read_request(const struct limoe_info *model, const char *body, size_
     return read_input(&reader, input, out);
 }
 
-bool request_embeddings_json(const struct limoe_info *model, const char *body, size_t size,
+bool request_embeddings_json(const struct request_model *model, const char *body, size_t size,
                              struct arena *arena, struct embed_request *out, struct api_error *error) {
     return read_request(model, body, size, false, arena, out, error);
 }
 
-bool request_routing_json(const struct limoe_info *model, const char *body, size_t size, struct arena *arena,
-                          struct embed_request *out, struct api_error *error) {
+bool request_routing_json(const struct request_model *model, const char *body, size_t size,
+                          struct arena *arena, struct embed_request *out, struct api_error *error) {
     return read_request(model, body, size, true, arena, out, error);
 }

@@ -15,6 +15,14 @@ struct form {
     size_t n;
 };
 
+static struct text trimmed(struct text text) {
+    while (text.size && (text.data[0] == ' ' || text.data[0] == '\t'))
+        text = (struct text){.data = text.data + 1, .size = text.size - 1};
+    while (text.size && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t'))
+        text.size--;
+    return text;
+}
+
 static struct text text_in(const struct request_field *field) {
     return (struct text){.data = (const char *)field->bytes, .size = field->size};
 }
@@ -34,6 +42,9 @@ static size_t find(struct form form, const char *name, const struct request_fiel
 /* What the JSON reader does for its strings. */
 static bool check_text(struct text text, const char *param, struct api_error *error) {
     const size_t at = text_check(text.data, text.size);
+    if (at < text.size && !text.data[at])
+        return api_fail(error, 400, "invalid_utf8", param, "%s has a NUL byte at %zu, which no text may have",
+                        param, at);
     if (at < text.size)
         return api_fail(error, 400, "invalid_utf8", param, "%s is not UTF-8 text: byte 0x%02x at %zu", param,
                         (unsigned char)text.data[at], at);
@@ -53,7 +64,44 @@ static bool read_json_list(struct text text, const struct request_list *list, st
                     at.line, at.column, at.message);
 }
 
-/* A list is its field repeated, or one field with a JSON array. */
+/* Room for n texts of a list. NULL: *error says why. */
+static struct text *make_room(const struct request_list *list, size_t n, struct arena *arena,
+                              struct api_error *error) {
+    if (n > list->most) {
+        api_fail(error, 400, list->too_many, list->name, "%zu %s; up to %zu are accepted", n, list->name,
+                 list->most);
+        return NULL;
+    }
+    struct text *texts = arena_array(arena, n, sizeof *texts);
+    if (!texts)
+        api_fail_memory(error);
+    return texts;
+}
+
+/* "cat, dog" → two texts, as `limoe classify --labels` has it. */
+static bool read_commas(struct text text, const struct request_list *list, struct arena *arena,
+                        struct api_error *error) {
+    size_t n = 1;
+    for (size_t i = 0; i < text.size; i++)
+        n += text.data[i] == ',';
+    if (!check_text(text, list->name, error))
+        return false;
+    struct text *texts = make_room(list, n, arena, error);
+    if (!texts)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const char *comma = i + 1 < n ? memchr(text.data, ',', text.size) : text.data + text.size;
+        const size_t size = (size_t)(comma - text.data);
+        texts[i] = trimmed((struct text){.data = text.data, .size = size});
+        if (i + 1 < n)
+            text = (struct text){.data = comma + 1, .size = text.size - size - 1};
+    }
+    *list->texts = texts;
+    *list->count = n;
+    return true;
+}
+
+/* A list is its field repeated, or one field with a JSON array or with commas. */
 static bool read_list(struct form form, const struct request_list *list, struct arena *arena,
                       struct api_error *error) {
     const struct request_field *last;
@@ -62,13 +110,12 @@ static bool read_list(struct form form, const struct request_list *list, struct 
         return true;
     if (found == 1 && last->size && last->bytes[0] == '[')
         return read_json_list(text_in(last), list, arena, error);
-    if (found > list->most)
-        return api_fail(error, 400, list->too_many, list->name, "%zu %s; up to %zu are accepted", found,
-                        list->name, list->most);
+    if (found == 1 && list->commas && last->size && memchr(last->bytes, ',', last->size))
+        return read_commas(text_in(last), list, arena, error);
 
-    struct text *texts = arena_array(arena, found, sizeof *texts);
+    struct text *texts = make_room(list, found, arena, error);
     if (!texts)
-        return api_fail_memory(error);
+        return false;
     size_t n = 0;
     for (size_t i = 0; i < form.n; i++) {
         if (strcmp(form.fields[i].name, list->name) != 0)
@@ -108,7 +155,7 @@ static bool read_top_k(struct text text, size_t *top_k, struct api_error *error)
 }
 
 /* Everything but the pictures. */
-static bool read_fields(const struct limoe_info *model, struct form form, struct arena *arena,
+static bool read_fields(const struct request_model *model, struct form form, struct arena *arena,
                         struct classify_request *out, struct api_error *error) {
     const struct request_list labels = request_labels(out), templates = request_templates(out);
     const struct request_field *name, *classifier, *top_k;
@@ -125,14 +172,40 @@ static bool read_fields(const struct limoe_info *model, struct form form, struct
            request_check_choice(out, error);
 }
 
+/* What other servers call a field, and people who write a form by heart. */
+static const struct {
+    const char *given, *meant;
+} misnamed[] = {
+    {"file", "image"},         {"files", "image"},       {"images", "image"},
+    {"image[]", "image"},      {"images[]", "image"},    {"picture", "image"},
+    {"photo", "image"},        {"upload", "image"},      {"label", "labels"},
+    {"labels[]", "labels"},    {"classes", "labels"},    {"candidate_labels", "labels"},
+    {"template", "templates"}, {"prompts", "templates"},
+};
+
+static bool is_one_of(const char *name, const char *const *known) {
+    while (*known && strcmp(name, *known) != 0)
+        known++;
+    return *known != NULL;
+}
+
+static bool refuse_misnamed(const char *given, const char *meant, struct api_error *error) {
+    return api_fail(
+        error, 400, "unknown_field", given, "there is no field \"%s\" here; it is called \"%s\"%s", given,
+        meant,
+        strcmp(meant, "image") == 0 ? ", and repeated for several pictures (curl -F image=@cat.png)" : "");
+}
+
 static bool refuse_unknown(struct form form, const char *const *known, const char *accepted,
                            struct api_error *error) {
     for (size_t i = 0; i < form.n; i++) {
-        size_t k = 0;
-        while (known[k] && strcmp(form.fields[i].name, known[k]) != 0)
-            k++;
-        if (!known[k])
-            return request_refuse_field(form.fields[i].name, strlen(form.fields[i].name), accepted, error);
+        const char *name = form.fields[i].name;
+        if (is_one_of(name, known))
+            continue;
+        for (size_t k = 0; k < sizeof misnamed / sizeof *misnamed; k++)
+            if (strcmp(name, misnamed[k].given) == 0 && is_one_of(misnamed[k].meant, known))
+                return refuse_misnamed(name, misnamed[k].meant, error);
+        return request_refuse_field(name, strlen(name), accepted, error);
     }
     return true;
 }
@@ -168,8 +241,9 @@ static bool read_image_parts(struct form form, struct arena *arena, struct class
     return true;
 }
 
-bool request_classify_multipart(const struct limoe_info *model, const struct request_field *parts, size_t n,
-                                struct arena *arena, struct classify_request *out, struct api_error *error) {
+bool request_classify_multipart(const struct request_model *model, const struct request_field *parts,
+                                size_t n, struct arena *arena, struct classify_request *out,
+                                struct api_error *error) {
     static const char *const known[] = {"image", "labels", "templates", "top_k", "classifier", "model", NULL};
     const struct form form = {.fields = parts, .n = n};
     *out = (struct classify_request){0};
@@ -177,7 +251,7 @@ bool request_classify_multipart(const struct limoe_info *model, const struct req
            read_image_parts(form, arena, out, error);
 }
 
-bool request_classify_raw(const struct limoe_info *model, const uint8_t *body, size_t size,
+bool request_classify_raw(const struct request_model *model, const uint8_t *body, size_t size,
                           const struct request_field *args, size_t n, struct arena *arena,
                           struct classify_request *out, struct api_error *error) {
     static const char *const known[] = {"labels", "templates", "top_k", "classifier", "model", NULL};

@@ -16,14 +16,14 @@ bool request_refuse_field(const char *name, size_t size, const char *accepted, s
 bool request_refuse_type(const char *param, const char *accepted, enum json_type found,
                          struct api_error *error);
 
-/* "model": must be the hosted one. */
-bool request_check_model(const struct limoe_info *model, const struct json_value *value,
+/* "model": must be a name of the hosted one. */
+bool request_check_model(const struct request_model *model, const struct json_value *value,
                          struct api_error *error);
-bool request_check_model_name(const struct limoe_info *model, struct text name, struct api_error *error);
 
 /* A field that is a list of texts, and where it goes. */
 struct request_list {
     const char *name;
+    bool commas;          /* as plain text, given once, it is divided at commas: "cat, dog" */
     size_t most;          /* checked before memory is spent on it */
     const char *too_many; /* error code */
     const struct text **texts;

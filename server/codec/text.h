@@ -22,7 +22,7 @@ size_t text_sequence(const char *text, size_t size);
 /* Byte offset of the first NUL or ill-formed sequence, or `size` when there is none. */
 size_t text_check(const char *text, size_t size);
 
-/* True when nothing but white space (ASCII, U+00A0, U+3000) is there: a tokenizer would see no piece. */
+/* True when nothing but white space (ASCII, U+00A0, U+3000) is there: nobody would see a label in it. */
 bool text_blank(struct text text);
 
 /* Copies `text` for use inside a message: at most `limit` - 1 bytes, cut between characters and ended with

@@ -110,6 +110,20 @@ static void decode_all(const struct decoder *decoder) {
     }
 }
 
+static ssize_t drop(void *cookie, const char *bytes, size_t size) {
+    (void)cookie;
+    (void)bytes;
+    return (ssize_t)size;
+}
+
+/* Some libraries print what they find wrong with a picture, which is the answer's to say. What ends the
+ * process still reaches the log: it is written without stdio. */
+static void silence_libraries(void) {
+    FILE *nowhere = fopencookie(NULL, "w", (cookie_io_functions_t){.write = drop});
+    if (nowhere)
+        stderr = nowhere;
+}
+
 int cli_decoder(int argc, char **argv) {
     struct decoder decoder = {0};
     struct wire_hello hello = {.magic = WIRE_HELLO};
@@ -127,6 +141,8 @@ int cli_decoder(int argc, char **argv) {
     mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
     if (!allocate(&decoder))
         return complain(CLI_INPUT, strerror(errno));
+    limoe_image_prepare(); /* libraries look for files now or never */
+    silence_libraries();
     sandbox_enter(PROCESS_FD, working_memory(&decoder.settings.limits), hello.unprotected,
                   sizeof hello.unprotected);
     if (wire_write(PROCESS_FD, &greeting, 1))

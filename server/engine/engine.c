@@ -71,6 +71,7 @@ uint32_t engine_ranks(struct engine *engine, struct engine_rank *ranks, uint32_t
 /* ---- life */
 
 static void engine_free(struct engine *engine) {
+    metrics_close_model(engine->options.metrics, engine->counters);
     replay_free(&engine->replay);
     transfer_free(&engine->transfer);
     meeting_close(&engine->meeting);

@@ -83,7 +83,10 @@ static void *read_frames(void *argument) {
 
 int inbox_start(struct inbox *inbox) {
     pthread_t reader;
-    return pthread_create(&reader, NULL, read_frames, inbox);
+    const int code = pthread_create(&reader, NULL, read_frames, inbox);
+    if (!code)
+        pthread_detach(reader); /* it ends with the front's connections, or with the process */
+    return code;
 }
 
 /* ---- the thread that computes */

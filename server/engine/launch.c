@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
 #include <signal.h>
@@ -11,9 +12,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "engine/hush.h"
 #include "error.h"
 
 #define HWLOC     "HWLOC_COMPONENTS" /* how the machine's shape is found out */
@@ -155,13 +158,28 @@ void launch_fault(const struct process *process, char *why, size_t size) {
 
 /* ---- the process that becomes mpirun */
 
+static const struct {
+    const char *name, *value;
+} quiet[] = {
+    {"OMPI_MCA_btl_base_warn_component_unused", "0"}, /* a transport without its network */
+    {"OMPI_MCA_btl_openib_warn_no_device_params_found", "0"},
+    {"OMPI_MCA_mca_base_component_show_load_errors", "0"}, /* a component whose library is not installed */
+    {"PMIX_MCA_mca_base_component_show_load_errors", "0"},
+    {"OMPI_MCA_opal_warn_on_missing_libcuda", "0"},
+    {"OMPI_MCA_shmem_mmap_enable_nfs_warning", "0"},
+    {"UCX_LOG_LEVEL", "error"},
+    {"HWLOC_HIDE_ERRORS", "1"}, /* of what firmware says of the machine's shape */
+};
+
 /* What the operator has set stays. Root: who runs limoe as root has answered mpirun's question. Yielding:
  * ranks wait for each other on the cores that the front and its decoders need. Single copy: containers forbid
  * it, and Open MPI then fails. The second before SIGKILL: ranks end when the front lets go of them, and have
  * nothing to do for SIGTERM. hwloc: it would go and ask each processor in turn, and wait for its turn on
  * those that are busy; the system tells as much. Sessions: mpirun sees the end of a daemon that it could not
  * hear of otherwise, one on another host that could not connect back, and ends too; a session for each host
- * there may be. Keepalive: daemons on a host that was cut off, and their ranks, end in half a minute. */
+ * there may be. Keepalive: daemons on a host that was cut off, and their ranks, end in half a minute. Quiet:
+ * what Open MPI and its libraries say of networks, graphics and libraries that this host does not have and
+ * nobody has asked for stays out of the log; errors are said as ever. */
 static void set_environment(const char *token) {
     setenv(MEETING_TOKEN, token, 1);
     if (geteuid() == 0) {
@@ -180,7 +198,35 @@ static void set_environment(const char *token) {
     setenv("OMPI_MCA_oob_tcp_keepalive_time", "10", 0);
     setenv("OMPI_MCA_oob_tcp_keepalive_intvl", "5", 0);
     setenv("OMPI_MCA_oob_tcp_keepalive_probes", "3", 0);
-    setenv(HWLOC, "-x86", 0);
+    setenv(HWLOC, "-x86,-gl,-opencl,-cuda,-nvml", 0);
+    for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++)
+        setenv(quiet[i].name, quiet[i].value, 0);
+}
+
+/* From here on standard error goes through a process that keeps mpirun's announcements back. It is nobody's
+ * child, since mpirun waits for its own, and ends when all who write to it have. Without it, everything is
+ * let through. */
+static void hush(void) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return;
+    const pid_t child = fork();
+    if (child == 0) {
+        if (fork() != 0)
+            _exit(0);
+        close(ends[1]);
+        close(PROCESS_FD);
+        close(STDIN_FILENO);
+        close(STDOUT_FILENO);
+        hush_copy(ends[0], STDERR_FILENO);
+        _exit(0);
+    }
+    if (child > 0) {
+        waitpid(child, NULL, 0);
+        dup2(ends[1], STDERR_FILENO);
+    }
+    close(ends[0]);
+    close(ends[1]);
 }
 
 int cli_launch(int argc, char **argv) {
@@ -193,6 +239,7 @@ int cli_launch(int argc, char **argv) {
     if (recv(PROCESS_FD, token, FRAME_JOIN_BYTES, MSG_WAITALL) != FRAME_JOIN_BYTES)
         return CLI_INPUT; /* the front is gone */
     set_environment(token);
+    hush();
     execvp(argv[1], argv + 1);
     int n = snprintf(fault, sizeof fault, "cannot start \"%.60s\": %s", argv[1], strerror(errno));
     ssize_t sent = send(PROCESS_FD, fault, (size_t)n, MSG_NOSIGNAL);

@@ -469,7 +469,7 @@ static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
     if (!transfer_init(&engine->transfer, &shape, engine->crew.n))
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
                           (unsigned long long)hello->step_tokens);
-    engine->counters = metrics_set_model(engine->options.metrics, &hello->model);
+    engine->counters = metrics_open_model(engine->options.metrics, &hello->model);
     return LIMOE_OK;
 }
 

@@ -59,6 +59,10 @@ static enum limoe_status build(const struct generation_options *options, struct 
     if (status != LIMOE_OK)
         return status;
     generation->model = limoe_processor_info(generation->processor);
+    generation->asked = (struct request_model){.info = generation->model, .aliases = serve->model_aliases};
+    status = model_names_check(&generation->asked, err);
+    if (status != LIMOE_OK)
+        return status;
     generation->queue = queue_new(&serve->queue);
     if (!generation->queue)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the queue");

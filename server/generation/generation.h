@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "codec/model_names.h"
 #include "decode/decoders.h"
 #include "engine/engine.h"
 #include "engine/health.h"
@@ -28,6 +29,7 @@ struct generation {
     uint64_t number; /* 1 for the first */
     struct limoe_processor *processor;
     const struct limoe_info *model; /* the processor's: shapes and name, known before the weights are */
+    struct request_model asked;     /* the same, with the aliases under which requests may ask for it */
     struct text_cache *cache;       /* NULL: none */
     struct decoders *decoders;
     struct queue *queue;

@@ -14,9 +14,12 @@
 
 #include "codec/answer.h"
 #include "http/auth.h"
+#include "http/guard.h"
+#include "http/hosts.h"
 #include "observe/clock.h"
 
 #define SMALLEST_BODY_BUFFER   4096u
+#define GREATEST_GROWTH        (1u << 20)                  /* bytes of a body's buffer at once */
 #define LONGEST_DEADLINE       (INT64_C(24) * 3600 * 1000) /* milliseconds */
 #define STARTING_RETRY_SECONDS 1u
 #define DRAINING_RETRY_SECONDS 5u
@@ -140,7 +143,7 @@ static bool read_deadline(struct call *call, struct api_error *error) {
     return true;
 }
 
-/* MHD has checked both headers' syntax already. */
+/* Both headers' syntax has been checked (head.h). */
 static void read_length(struct call *call) {
     const char *length = header(call, "Content-Length");
     if (!length || !parse_digits(length, UINT64_MAX - 1, &call->content_length))
@@ -151,7 +154,7 @@ struct arguments {
     struct call *call;
     struct request_field *fields;
     size_t n;
-    bool failed;
+    struct api_error *error; /* its status is 0 as long as nothing has failed */
 };
 
 static enum MHD_Result keep_argument(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_size,
@@ -160,17 +163,25 @@ static enum MHD_Result keep_argument(void *cls, enum MHD_ValueKind kind, const c
     struct arguments *arguments = cls;
     struct arena *arena = arguments->call->arena;
     struct request_field *field = &arguments->fields[arguments->n++];
+    /* Names are C strings from here on: one with a NUL in it would pass for a shorter one. */
+    if (memchr(key, '\0', key_size)) {
+        char quoted[64];
+        text_quote((struct text){.data = key, .size = key_size}, quoted, sizeof quoted);
+        api_fail(arguments->error, 400, "unknown_field", quoted,
+                 "there is no argument \"%s\": its name has a NUL byte (%%00) in it", quoted);
+        return MHD_NO;
+    }
     field->name = arena_copy(arena, key, key_size);
     field->bytes = (const uint8_t *)arena_copy(arena, value ? value : "", value_size);
     field->size = value_size;
-    arguments->failed = !field->name || !field->bytes;
-    return arguments->failed ? MHD_NO : MHD_YES;
+    return (field->name && field->bytes) || api_fail_memory(arguments->error) ? MHD_YES : MHD_NO;
 }
 
 /* Copies the query's arguments (percent-decoded), which the connection's memory holds, to the arena. */
 static bool read_arguments(struct call *call, struct api_error *error) {
     int n = MHD_get_connection_values_n(call->connection, MHD_GET_ARGUMENT_KIND, NULL, NULL);
-    struct arguments arguments = {.call = call};
+    struct arguments arguments = {.call = call, .error = error};
+    error->status = 0;
     if (n <= 0)
         return true;
     arguments.fields = arena_array(call->arena, (size_t)n, sizeof *arguments.fields);
@@ -179,7 +190,7 @@ static bool read_arguments(struct call *call, struct api_error *error) {
     MHD_get_connection_values_n(call->connection, MHD_GET_ARGUMENT_KIND, keep_argument, &arguments);
     call->args = arguments.fields;
     call->n_args = arguments.n;
-    return !arguments.failed || api_fail_memory(error);
+    return error->status == 0;
 }
 
 static bool authorised(struct call *call, struct api_error *error) {
@@ -188,16 +199,22 @@ static bool authorised(struct call *call, struct api_error *error) {
     return auth_allow(call->server->auth, needed, header(call, "Authorization"), error);
 }
 
+static bool meant_for_us(struct call *call, struct api_error *error) {
+    const struct hosts_request request = {.method = call->method,
+                                          .host = header(call, "Host"),
+                                          .origin = header(call, "Origin"),
+                                          .fetch_site = header(call, "Sec-Fetch-Site")};
+    return hosts_allow(call->server->hosts, &request, error);
+}
+
 static bool known_path(struct call *call, struct api_error *error) {
     if (call->route->path)
         return true;
-    struct buffer list = {0};
+    const struct route *nearest = route_nearest(call->route_path);
     char path[128];
-    route_list(&list);
-    api_fail(error, 404, "unknown_path", NULL, "there is nothing at %s; the paths are %.*s",
-             text_quote(text_of(call->path), path, sizeof path), (int)list.size, list.data ? list.data : "");
-    buffer_free(&list);
-    return false;
+    return api_fail(error, 404, "unknown_path", NULL, "there is nothing at %s; the nearest is %s %s",
+                    text_quote(text_of(call->path), path, sizeof path), nearest->method,
+                    route_series_names[nearest->series]);
 }
 
 static bool allowed_method(struct call *call, struct api_error *error) {
@@ -215,7 +232,8 @@ static bool accepted_body(struct call *call, struct api_error *error) {
     call->form = request_body_of(call->content_type);
     if (!call->route->bodies)
         return true; /* whatever comes is not looked at */
-    if (!(call->route->bodies & 1u << call->form))
+    /* Without a type the body itself tells, once it is there. */
+    if (call->form != REQUEST_BODY_UNTYPED && !(call->route->bodies & 1u << call->form))
         return request_refuse_body(call->content_type, call->route->accepted, error);
     const char *coding = header(call, "Content-Encoding");
     if (coding && *coding && strcasecmp(coding, "identity") != 0) {
@@ -227,19 +245,29 @@ static bool accepted_body(struct call *call, struct api_error *error) {
     return true;
 }
 
+bool call_settle_form(struct call *call, struct api_error *error) {
+    if (!call->route->bodies || call->form != REQUEST_BODY_UNTYPED)
+        return true;
+    call->form = request_body_look(call->body.data, call->body.size);
+    return call->route->bodies & 1u << call->form ||
+           api_fail(error, 415, "unsupported_media_type", NULL,
+                    "the request has no Content-Type, and its body does not begin as JSON does; accepted: %s",
+                    call->route->accepted);
+}
+
 static bool fail_too_large(const struct call *call, struct api_error *error) {
     return api_fail(error, 413, "body_too_large", NULL,
                     "the body is larger than the %zu bytes that are accepted",
                     call->server->options.max_body_bytes);
 }
 
-/* Everything the headers decide. A call that may go on is counted as one item, until its body says how many.
- */
+/* Everything the headers decide. A call that may go on is counted as one item, until its body says how many,
+ * and with the memory of its head. */
 static void check_headers(struct call *call) {
     struct server *server = call->server;
     struct api_error error;
-    if (!authorised(call, &error) || !known_path(call, &error) || !allowed_method(call, &error) ||
-        !read_deadline(call, &error)) {
+    if (!meant_for_us(call, &error) || !authorised(call, &error) || !known_path(call, &error) ||
+        !allowed_method(call, &error) || !read_deadline(call, &error)) {
         call_fail(call, &error);
         return;
     }
@@ -256,7 +284,7 @@ static void check_headers(struct call *call) {
         call_fail(call, &error);
         return;
     }
-    const struct queue_load one = {.items = 1};
+    const struct queue_load one = {.items = 1, .bytes = arena_size(call->arena)};
     if (!call->route->bodies)
         return; /* holds nothing that is worth counting */
     if (queue_admit(call->generation->queue, &one, &call->held))
@@ -268,7 +296,7 @@ static void check_headers(struct call *call) {
 /* ---- life */
 
 struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
-                        const char *method) {
+                        const char *method, const struct api_error *refusal) {
     struct call *call = calloc(1, sizeof *call);
     if (!call)
         return NULL;
@@ -280,12 +308,13 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     call->server = server;
     call->connection = connection;
     call->began = clock_now();
-    call->route = route_find(url, method);
+    call->route_path = route_path(url, call->arena);
+    call->route = call->route_path ? route_find(call->route_path, method) : NULL;
     call->path = arena_copy(call->arena, url, strlen(url));
     call->method = arena_copy(call->arena, method, strlen(method));
     const char *type = header(call, "Content-Type");
     call->content_type = type ? arena_copy(call->arena, type, strlen(type)) : NULL;
-    if (!call->path || !call->method || (type && !call->content_type)) {
+    if (!call->route || !call->path || !call->method || (type && !call->content_type)) {
         arena_free(call->arena);
         free(call);
         return NULL;
@@ -296,7 +325,11 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     set_client(call);
     trace_begin(header(call, "traceparent"), &call->trace);
     read_length(call);
-    check_headers(call);
+    if (refusal)
+        call_fail(call, refusal);
+    else
+        check_headers(call);
+    call->head_mark = arena_mark(call->arena);
     return call;
 }
 
@@ -331,6 +364,7 @@ void call_end(struct call *call, bool answered) {
     if (call->generation)
         queue_release(call->generation->queue, &call->held);
     classifier_release(call->classifier);
+    store_job_free(call->asked);
     buffer_free(&call->body);
     buffer_free(&call->answer);
     arena_free(call->arena);
@@ -339,43 +373,90 @@ void call_end(struct call *call, bool answered) {
     atomic_fetch_sub(&server->calls, 1); /* last: a stopping server waits for it */
 }
 
+/* ---- memory */
+
+/* Counts `bytes` more as held. False: others hold too much already. */
+static bool hold(struct call *call, size_t bytes) {
+    const struct queue_load more = {.bytes = bytes};
+    if (!queue_admit(call->generation->queue, &more, &call->held))
+        return false;
+    call->held.bytes += bytes;
+    return true;
+}
+
+static void let_go(struct call *call, size_t bytes) {
+    const struct queue_load less = {.bytes = bytes};
+    queue_release(call->generation->queue, &less);
+    call->held.bytes -= bytes;
+}
+
+static bool meter(void *context, size_t bytes) {
+    struct call *call = context;
+    call->over = !hold(call, bytes);
+    return !call->over;
+}
+
+void call_meter(struct call *call, bool on) {
+    arena_set_meter(call->arena, on ? meter : NULL, call);
+}
+
+void call_trim(struct call *call) {
+    store_job_free(call->asked);
+    call->asked = NULL;
+    buffer_free(&call->body);
+    buffer_fit(&call->answer);
+    arena_rewind(call->arena, call->head_mark);
+    const size_t left = arena_size(call->arena) + call->answer.capacity;
+    if (call->held.bytes >= left) {
+        let_go(call, call->held.bytes - left);
+        return;
+    }
+    const struct queue_load more = {.bytes = left - call->held.bytes};
+    queue_charge(call->generation->queue, &more);
+    call->held.bytes = left;
+}
+
 /* ---- body */
 
-/* Room in the body's buffer for `size` more bytes, counted as held. Grows by doubling, but never past what
- * the client announced. */
+/* Room in the body's buffer for `size` more bytes, counted as held. Memory grows with what has come, by half
+ * of it and no more than GREATEST_GROWTH, and never past what the client announced. */
 static bool make_room(struct call *call, size_t size) {
-    size_t needed = call->body.size + size;
-    if (needed <= call->body.capacity)
+    const size_t capacity = call->body.capacity, needed = call->body.size + size;
+    if (needed <= capacity)
         return true;
-    size_t wanted = 2 * call->body.capacity;
+    size_t wanted = capacity + (capacity / 2 < GREATEST_GROWTH ? capacity / 2 : GREATEST_GROWTH);
     if (wanted < SMALLEST_BODY_BUFFER)
         wanted = SMALLEST_BODY_BUFFER;
     if (wanted > call->content_length)
         wanted = (size_t)call->content_length;
     if (wanted < needed)
         wanted = needed;
-    const struct queue_load more = {.bytes = wanted - call->body.capacity};
-    if (!queue_admit(call->generation->queue, &more, &call->held))
+    if (!hold(call, wanted - capacity))
         return false;
-    call->held.bytes += more.bytes;
     buffer_reserve(&call->body, wanted - call->body.size);
     return true;
+}
+
+static void drop_body(struct call *call) {
+    let_go(call, call->body.capacity);
+    buffer_free(&call->body);
 }
 
 bool call_receive(struct call *call, const char *bytes, size_t size) {
     uint64_t most = call->server->options.max_body_bytes;
     struct api_error error;
     call->received += size;
+    guard_received(call->guarded, size);
     if (call->stage == CALL_ANSWERED ||
         !call->route->bodies) /* read for politeness only, and only so much of it */
         return call->received <= 2 * most;
     if (call->received > most) {
         fail_too_large(call, &error);
         call_fail(call, &error);
-        buffer_free(&call->body);
+        drop_body(call);
     } else if (!make_room(call, size)) {
         call_refuse_full(call);
-        buffer_free(&call->body);
+        drop_body(call);
     } else {
         buffer_bytes(&call->body, bytes, size);
         if (call->body.failed) {

@@ -44,14 +44,17 @@ struct call {
     struct MHD_Connection *connection;
     struct loop *loop; /* of the connection's HTTP thread */
     const struct route *route;
-    const char *method, *path, *content_type; /* in the arena; content_type may be NULL */
+    const char *method, *path, *content_type; /* in the arena, as they came; content_type may be NULL */
+    const char *route_path;                   /* the path as the routes have it (route_path) */
     char id[CALL_ID_SIZE];
     char client[INET6_ADDRSTRLEN]; /* numeric address; "": not known */
     struct trace trace;
     struct guarded *guarded; /* the connection's entry with server->guard */
     enum call_stage stage;
     struct arena *arena;
+    size_t head_mark;       /* the arena when the headers had been read: what call_end needs is older */
     struct queue_load held; /* of the generation's queue's limits; given back by call_end */
+    bool over;              /* parsing took more memory than there is for it */
 
     /* Times, as clock_now(). */
     int64_t began, body_complete;
@@ -75,7 +78,12 @@ struct call {
         struct embed_request embed;
     } request;
     const struct classifier *classifier; /* with a reference; NULL: none is used */
-    const struct request_item *inputs;   /* [n] */
+    struct store_job
+        *asked;     /* what the store was asked last; NULL: nothing, or it has not answered in time */
+    bool asking;    /* asked is to be handed to the store (stages_ask) */
+    bool answering; /* everything is embedded: the route has been asked for its answer */
+    struct store_waiter waiting;
+    const struct request_item *inputs; /* [n] */
     size_t n, prepared;
     float *embeddings;        /* [n, embed]: row i for inputs[i], computed or found in the cache */
     struct limoe_item *items; /* [job.n]: the inputs that the cache does not have */
@@ -94,15 +102,26 @@ struct call {
     uint64_t sent;        /* bytes of the answer */
 };
 
-/* A call for a request whose headers were just read; NULL: no memory. */
+/* A call for a request whose headers were just read, answered with `refusal` if that is not NULL. NULL: no
+ * memory. */
 struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
-                        const char *method);
+                        const char *method, const struct api_error *refusal);
 /* Counts, logs and frees. `answered`: the client got its answer whole. */
 void call_end(struct call *call, bool answered);
 
 /* Adds to the body. When that is not possible (too large, no room), answers the call with an error and drops
  * the body. False: the client sends far more than it may, close the connection. */
 bool call_receive(struct call *call, const char *bytes, size_t size);
+
+/* While it is on, what the arena takes is counted as held, and refused (call->over) where others hold too
+ * much: for parsing, whose memory nobody knows before. What later stages take is admitted before they do. */
+void call_meter(struct call *call, bool on);
+/* Gives back all that an answered call held but its head and its answer, which a slow reader holds for as
+ * long as it may. */
+void call_trim(struct call *call);
+/* The body is complete: where no Content-Type told its form, its bytes do. False: the route reads no such
+ * form. */
+bool call_settle_form(struct call *call, struct api_error *error);
 
 /* Answers with call->answer as it is. */
 void call_succeed(struct call *call, const char *content_type);

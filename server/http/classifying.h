@@ -3,12 +3,17 @@
 #define LIMOE_CLASSIFYING_H
 
 #include "http/call.h"
+#include "http/stages.h"
 
 /* Whose matrices the call uses. */
 struct classifier_model classifier_model_of(const struct call *call);
-/* Logs what the store said; the client gets 500. False. */
-bool classifier_fail(struct call *call, const struct limoe_error *cause, struct api_error *error);
-/* 404, with stored names that look like this one. False. */
-bool classifier_fail_unknown(struct call *call, struct text name, const char *param, struct api_error *error);
+/* call->classifier from memory, or stages_ask for it: then classifier_take has it. */
+bool classifier_look(struct call *call, struct text name, struct api_error *error);
+/* call->classifier from what the store has answered. False: 404, with stored names that look like this one,
+ * or as classifier_fail. */
+bool classifier_take(struct call *call, struct text name, const char *param, struct api_error *error);
+/* For an outcome that is not STORE_DONE: 503 when the store did not answer in time, 507 when it is full, else
+ * 500, and the log says why. False. */
+bool classifier_fail(struct call *call, struct api_error *error);
 
 #endif

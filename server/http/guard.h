@@ -16,9 +16,19 @@
 struct guard;
 struct guarded; /* one connection's entry */
 
+/* Bytes a second, at which a body is to be sent and an answer to be read. A pause of up to stall_seconds is
+ * nothing that counts; who has made up for one by being faster may pause again. */
+#define GUARD_LEAST_RATE (8u * 1024)
+/* While memory is short: what a client holds is to be sent or read at a rate that takes so many seconds for
+ * all of it, and pauses are to be a quarter as long. It concerns those of whom that asks for more than the
+ * least rate, so who hold more than 128 KiB. */
+#define GUARD_PRESSED_SECONDS 16
+#define GUARD_PRESSED_PAUSE   4
+
 struct guard_limits {
-    unsigned idle_seconds;    /* for a request's head, and for a client that does not read; 0: no limit */
+    unsigned idle_seconds;    /* for a request's head; 0: no limit */
     unsigned receive_seconds; /* for a request's body, from its head on; 0: no limit */
+    unsigned stall_seconds;   /* for being slower than GUARD_LEAST_RATE; 0: no limit */
 };
 
 /* Answers slow bodies (plain HTTP only) with 408 before it hangs up, unless `encrypted`. */
@@ -32,6 +42,9 @@ void guard_free(struct guard *guard); /* no entry is left; NULL is fine */
 struct guarded *guard_open(struct guard *guard, int fd, int64_t now);
 /* Before fd is closed. NULL is fine. */
 void guard_close(struct guard *guard, struct guarded *entry);
+
+/* So many bytes of its body have come. Without a lock. */
+void guard_received(struct guarded *entry, size_t bytes);
 
 /* What the connection is at. False: it was shut down for being slow, and what has come in late is not to be
  * answered. */
@@ -53,8 +66,8 @@ void guard_unwatch(struct guard *guard, struct guarded *entry);
 
 /* Readable while a watched client has gone and no sweep has seen it: for the sweeper's poll. */
 int guard_fd(const struct guard *guard);
-/* Calls back for those who have gone; at most once a second it also shuts down those who are too slow.
- * Returns how many of the latter. */
-size_t guard_sweep(struct guard *guard, int64_t now);
+/* Calls back for those who have gone; at most once a second it also shuts down those who are too slow, for
+ * which it matters whether memory is short (`pressed`). Returns how many of the latter. */
+size_t guard_sweep(struct guard *guard, int64_t now, bool pressed);
 
 #endif

@@ -7,6 +7,7 @@
  */
 #include "http/http.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <gnutls/abstract.h>
 #include <microhttpd.h>
@@ -22,6 +23,8 @@
 #include "http/call.h"
 #include "http/cors.h"
 #include "http/guard.h"
+#include "http/head.h"
+#include "http/intake.h"
 #include "http/loop.h"
 #include "http/stages.h"
 #include "http/tls.h"
@@ -29,14 +32,17 @@
 #include "observe/clock.h"
 
 #define LISTEN_BACKLOG 1024
-/* Per connection: the request line, headers and query, and the window through which a body is read. */
+/* Per connection: the request line, headers and query, and the window through which a body is read. What the
+ * screen lets through leaves room for the answer's head, so that the library never answers for want of it. */
 #define CONNECTION_MEMORY (64 * 1024)
-#define READ_INCREMENT    (16 * 1024)
+static_assert(CONNECTION_MEMORY - HEAD_MOST_MEMORY >= 4096, "a head leaves room for its answer's");
+#define READ_INCREMENT (16 * 1024)
 
 /* One of the HTTP threads: a connection stays with the one that accepted it. */
 struct http_thread {
     struct server *server;
     struct MHD_Daemon *daemon;
+    struct intakes *intakes;
     struct loop *loop;
 };
 
@@ -50,6 +56,9 @@ struct http {
 /* What we keep of a connection, from its start to its end; the library's "socket context". */
 struct connection {
     struct guarded *guarded;
+    struct intake *intake;
+    bool bounced; /* the request has been, see look_ahead */
+    bool last;    /* the client has closed its side: the answer is the connection's last */
     struct tls_credentials *credentials; /* NULL: plain HTTP */
 };
 
@@ -105,6 +114,14 @@ enum limoe_status http_listen(const char *host, const char *port, bool encrypted
     return LIMOE_OK;
 }
 
+static struct connection *context_of(struct MHD_Connection *connection) {
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
+static struct screen *screen_of(const struct connection *context) {
+    return intake_screen(context->intake);
+}
+
 /* ---- answers */
 
 static void add_header(struct MHD_Response *response, const char *name, const char *value) {
@@ -122,6 +139,13 @@ static void add_trace(struct MHD_Response *response, const struct trace *trace) 
     char value[TRACE_HEADER_SIZE];
     trace_print(trace, value);
     add_header(response, "traceresponse", value);
+}
+
+/* Whether no further request of the connection is read. */
+static bool is_last(const struct call *call) {
+    const struct connection *context = context_of(call->connection);
+    return context->last || screen_refusal(screen_of(context)) ||
+           atomic_load(&call->server->phase) >= SERVER_DRAINING;
 }
 
 static enum MHD_Result send_answer(struct call *call) {
@@ -168,7 +192,7 @@ static enum MHD_Result send_answer(struct call *call) {
         snprintf(seconds, sizeof seconds, "%u", call->retry_after);
         add_header(response, "Retry-After", seconds);
     }
-    if (atomic_load(&server->phase) >= SERVER_DRAINING)
+    if (is_last(call))
         add_header(response, "Connection", "close");
     enum MHD_Result queued = MHD_queue_response(call->connection, (unsigned)call->status, response);
     MHD_destroy_response(response);
@@ -187,21 +211,25 @@ static bool refuse_before_body(const struct call *call) {
              call->content_length > call->server->options.max_body_bytes));
 }
 
-/* True when the client has closed its side with the body not complete. MHD's edge-triggered epoll does not
- * see an end that has come in with the last bytes it read, and would keep the call until the connection's
- * timeout. (Of a chunked body one cannot tell here whether it is complete. Once a request is, its client's
- * end is the guard's to see.) */
-static bool left_halfway(const struct call *call) {
-    if (call->content_length == UINT64_MAX || call->received >= call->content_length)
+/* Before an answer to a call that was not suspended. A connection that is resumed is read from again, another
+ * only when something new comes in. So a request behind which more has come in already, which the screen
+ * keeps back or the library has not read, is suspended for one turn of the loop, once. True: it is, and is
+ * not to be answered now. */
+static bool look_ahead(const struct http_thread *thread, struct connection *context, struct call *call) {
+    const enum intake_ahead ahead = intake_ahead(context->intake);
+    context->last = ahead == INTAKE_ENDED;
+    if (ahead != INTAKE_MORE || context->bounced)
         return false;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    char byte;
-    return info && recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    context->bounced = true;
+    MHD_suspend_connection(call->connection);
+    loop_resume(thread->loop, call->connection);
+    return true;
 }
 
-static struct connection *context_of(struct MHD_Connection *connection) {
-    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+/* The request's own line in the log has neither its method nor its path: they may be what is not sound. */
+static void note_refusal(const struct call *call, const struct api_error *refusal) {
+    if (refusal)
+        log_print(call->server->log, LOG_DEBUG, call->id, "http: %s", refusal->message);
 }
 
 static void on_gone(void *call) {
@@ -215,26 +243,37 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     const struct http_thread *thread = cls;
     struct server *server = thread->server;
     struct call *call = *state;
+    struct connection *context = context_of(connection);
+    if (!context)
+        return MHD_NO; /* nothing was read from it */
+    const struct api_error *refusal = screen_refusal(screen_of(context));
     if (!call) {
-        const struct connection *context = context_of(connection);
-        if (!context || !guard_receiving(server->guard, context->guarded, clock_now()))
+        if (!guard_receiving(server->guard, context->guarded, clock_now()))
             return MHD_NO;
         if (cors_preflight(server->options.cors_origin, connection, method))
             return cors_answer(server->options.cors_origin, connection);
-        *state = call = call_begin(server, connection, url, method);
+        *state = call = call_begin(server, connection, url, method, refusal);
         if (!call)
             return MHD_NO;
         call->guarded = context->guarded;
         call->loop = thread->loop;
+        note_refusal(call, refusal);
         if (refuse_before_body(call))
             return send_answer(call);
-        return left_halfway(call) ? MHD_NO : MHD_YES;
+        return screen_cut_off(screen_of(context)) ? MHD_NO : MHD_YES;
     }
     if (*upload_size > 0) {
         bool go_on = call_receive(call, upload, *upload_size);
         *upload_size = 0;
-        return go_on && !left_halfway(call) ? MHD_YES : MHD_NO;
+        return go_on && !screen_cut_off(screen_of(context)) ? MHD_YES : MHD_NO;
     }
+    if (refusal && call->stage == CALL_RECEIVING) { /* its body is not sound */
+        call_fail(call, refusal);
+        note_refusal(call, refusal);
+    }
+    const bool at_once = call->route->get || (call->stage == CALL_ANSWERED && !call->body_complete);
+    if (at_once && !refusal && look_ahead(thread, context, call))
+        return MHD_YES;
     if (call->stage == CALL_RECEIVING && call->route->get)
         call->route->get(call);
     if (call->stage == CALL_RECEIVING) {
@@ -264,50 +303,67 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
     if (*state)
         call_end(*state, how == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     *state = NULL;
-    if (context_of(connection))
-        guard_waiting(server->guard, context_of(connection)->guarded, clock_now());
+    struct connection *context = context_of(connection);
+    if (!context)
+        return;
+    context->bounced = context->last = false;
+    screen_next(screen_of(context));
+    guard_waiting(server->guard, context->guarded, clock_now());
 }
 
-/* NULL: no memory, or a session that takes no certificate. */
-static struct connection *connection_begin(struct server *server, struct MHD_Connection *mhd, int fd) {
-    struct connection *connection = calloc(1, sizeof *connection);
-    if (!connection)
-        return NULL;
-    bool equipped = true;
-    if (server->tls) {
-        const union MHD_ConnectionInfo *session =
-            MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
-        connection->credentials = session ? tls_equip(server->tls, session->tls_session) : NULL;
-        equipped = connection->credentials != NULL;
-    }
-    connection->guarded = equipped ? guard_open(server->guard, fd, clock_now()) : NULL;
-    if (connection->guarded)
-        return connection;
-    if (equipped && server->tls)
-        tls_give_back(server->tls, connection->credentials);
-    free(connection);
-    return NULL;
-}
-
-static void connection_end(struct server *server, struct connection *connection) {
+static void connection_end(struct http_thread *thread, struct connection *connection) {
+    struct server *server = thread->server;
     guard_close(server->guard, connection->guarded);
+    intake_close(thread->intakes, connection->intake);
     if (server->tls)
         tls_give_back(server->tls, connection->credentials);
     free(connection);
 }
 
+/* NULL: no memory, or a session that takes no certificate. */
+static struct connection *connection_begin(struct http_thread *thread, struct MHD_Connection *mhd, int fd) {
+    struct server *server = thread->server;
+    const union MHD_ConnectionInfo *info =
+        server->tls ? MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION) : NULL;
+    gnutls_session_t session = info ? info->tls_session : NULL;
+    struct intake *intake = intake_open(thread->intakes, fd, session); /* first: it decides what is read */
+    struct connection *connection = intake ? calloc(1, sizeof *connection) : NULL;
+    if (!connection) {
+        intake_close(thread->intakes, intake);
+        return NULL;
+    }
+    connection->intake = intake;
+    connection->credentials = session ? tls_equip(server->tls, session) : NULL;
+    if (!server->tls || connection->credentials)
+        connection->guarded = guard_open(server->guard, fd, clock_now());
+    if (connection->guarded)
+        return connection;
+    connection_end(thread, connection);
+    return NULL;
+}
+
+/* Part of a head that the client did not complete in time. The library knows nothing of it: to it the
+ * connection was silent. */
+static void count_slow_head(struct server *server, const struct connection *connection) {
+    if (screen_in_head(screen_of(connection)) && atomic_load(&server->phase) < SERVER_DRAINING)
+        metrics_count(server->metrics, METRICS_SLOW_CLIENTS, 1);
+}
+
 static void on_connection(void *cls, struct MHD_Connection *connection, void **state,
                           enum MHD_ConnectionNotificationCode what) {
-    struct server *server = cls;
+    struct http_thread *thread = cls;
+    struct server *server = thread->server;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         atomic_fetch_add(&server->connections, 1);
-        *state = connection_begin(server, connection, fd);
+        *state = connection_begin(thread, connection, fd);
         if (!*state)
             shutdown(fd, SHUT_RDWR); /* it cannot be refused here, but it can be useless */
     } else {
-        if (*state)
-            connection_end(server, *state);
+        if (*state) {
+            count_slow_head(server, *state);
+            connection_end(thread, *state);
+        }
         *state = NULL;
         atomic_fetch_sub(&server->connections, 1);
     }
@@ -350,7 +406,7 @@ static struct MHD_Daemon *start_daemon(struct http_thread *thread, int fd) {
     };
     return MHD_start_daemon(flags | (server->tls ? MHD_USE_TLS : 0), 0, NULL, NULL, on_request, thread,
                             MHD_OPTION_EXTERNAL_LOGGER, on_message, server, MHD_OPTION_NOTIFY_COMPLETED,
-                            on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+                            on_completed, server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, thread,
                             MHD_OPTION_ARRAY, items,
                             server->tls ? MHD_OPTION_HTTPS_PRIORITIES : MHD_OPTION_END, TLS_PRIORITIES,
                             MHD_OPTION_HTTPS_CERT_CALLBACK2, no_certificate, MHD_OPTION_END);
@@ -359,10 +415,13 @@ static struct MHD_Daemon *start_daemon(struct http_thread *thread, int fd) {
 static enum limoe_status start_thread(struct server *server, int fd, struct http_thread *thread,
                                       struct limoe_error *err) {
     thread->server = server;
+    thread->intakes = intakes_new();
+    if (!thread->intakes)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an HTTP thread");
     thread->daemon = start_daemon(thread, fd);
     if (!thread->daemon)
         return limoe_fail(err, LIMOE_INTERNAL, "cannot start HTTP: %s", strerror(errno));
-    return loop_start(thread->daemon, &thread->loop, err);
+    return loop_start(thread->daemon, thread->intakes, &thread->loop, err);
 }
 
 enum limoe_status http_start(struct server *server, int fd, struct http **out, struct limoe_error *err) {
@@ -407,6 +466,7 @@ void http_stop(struct http *http) {
             MHD_quiesce_daemon(http->threads[i].daemon); /* its thread did not start */
         if (http->threads[i].daemon)
             MHD_stop_daemon(http->threads[i].daemon);
+        intakes_free(http->threads[i].intakes);
     }
     free(http);
 }

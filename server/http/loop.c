@@ -22,11 +22,15 @@
 #include "event.h"
 
 #define LONGEST_SLEEP_MS 1000 /* should the library ever forget to wake: a second late is not stuck */
+/* The library takes a connection whose client is slow to shake hands for one that has more to read, and would
+ * be run without a pause for as long as that lasts. What comes in wakes the thread at once all the same. */
+#define HANDSHAKE_SLEEP_MS 1
 
 enum command { COMMAND_NONE, COMMAND_QUIESCE, COMMAND_STOP };
 
 struct loop {
     struct MHD_Daemon *daemon;
+    struct intakes *intakes;
     int epoll, event;
     atomic_bool woken; /* the event is written, or is about to be */
     _Atomic(enum command) command;
@@ -34,20 +38,22 @@ struct loop {
     pthread_t thread;
 };
 
-static int sleep_ms(struct MHD_Daemon *daemon) {
+static int sleep_ms(const struct loop *loop) {
     MHD_UNSIGNED_LONG_LONG wanted;
-    if (MHD_get_timeout(daemon, &wanted) != MHD_YES || wanted > LONGEST_SLEEP_MS)
+    const bool handshook = intakes_handshook(loop->intakes);
+    if (MHD_get_timeout(loop->daemon, &wanted) != MHD_YES || wanted > LONGEST_SLEEP_MS)
         return LONGEST_SLEEP_MS;
-    return (int)wanted;
+    return wanted == 0 && handshook ? HANDSHAKE_SLEEP_MS : (int)wanted;
 }
 
 static void *loop_main(void *argument) {
     struct loop *loop = argument;
     pthread_setname_np(pthread_self(), "limoe-http");
+    intakes_enter(loop->intakes);
     for (enum command command = COMMAND_NONE; command != COMMAND_STOP;) {
         struct pollfd polled[] = {{.fd = loop->epoll, .events = POLLIN},
                                   {.fd = loop->event, .events = POLLIN}};
-        poll(polled, 2, sleep_ms(loop->daemon)); /* whatever it says: running the daemon is never wrong */
+        poll(polled, 2, sleep_ms(loop)); /* whatever it says: running the daemon is never wrong */
         command = COMMAND_NONE;
         if (polled[1].revents && event_take(loop->event)) {
             atomic_store(&loop->woken, false); /* what is wished from here on needs another wake */
@@ -80,12 +86,14 @@ static void order(struct loop *loop, enum command command) {
         ; /* a signal */
 }
 
-enum limoe_status loop_start(struct MHD_Daemon *daemon, struct loop **out, struct limoe_error *err) {
+enum limoe_status loop_start(struct MHD_Daemon *daemon, struct intakes *intakes, struct loop **out,
+                             struct limoe_error *err) {
     const union MHD_DaemonInfo *info = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD);
     struct loop *loop = info ? calloc(1, sizeof *loop) : NULL;
     if (!loop)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an HTTP thread");
     loop->daemon = daemon;
+    loop->intakes = intakes;
     loop->epoll = info->epoll_fd;
     sem_init(&loop->done, 0, 0);
     loop->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -10,12 +10,15 @@
 
 #include <microhttpd.h>
 
+#include "http/intake.h"
 #include "limoe.h"
 
 struct loop;
 
-/* Runs the daemon, which was started without threads and with MHD_USE_EPOLL. */
-enum limoe_status loop_start(struct MHD_Daemon *daemon, struct loop **out, struct limoe_error *err);
+/* Runs the daemon, which was started without threads and with MHD_USE_EPOLL, and whose connections read
+ * through `intakes`. */
+enum limoe_status loop_start(struct MHD_Daemon *daemon, struct intakes *intakes, struct loop **out,
+                             struct limoe_error *err);
 /* Gives a suspended connection of the daemon back to it. Any thread. */
 void loop_resume(struct loop *loop, struct MHD_Connection *connection);
 /* Takes the listening socket out of the daemon: it accepts no more. Returns when that is done. */

@@ -1,10 +1,14 @@
 /* route.c - the table of routes. Read-only, any thread. */
 #include "http/route.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "codec/request.h"
+#include "codec/suggest.h"
+
+#define VERSION "/v1"
 
 #define JSON      (1u << REQUEST_BODY_JSON)
 #define MULTIPART (1u << REQUEST_BODY_MULTIPART)
@@ -30,11 +34,13 @@ static const struct route routes[] = {
      .path = "/v1/classify",
      .method = "POST",
      .parse = route_classify_parse,
+     .stored = route_classify_stored,
      .answer = route_classify_answer,
      .bodies = JSON | MULTIPART | IMAGE,
      .accepted = "application/json, multipart/form-data and image/*"},
     {.series = ROUTE_EMBEDDINGS,
      .path = "/v1/embeddings",
+     .bare = true,
      .method = "POST",
      .parse = route_embeddings_parse,
      .answer = route_embeddings_answer,
@@ -52,18 +58,21 @@ static const struct route routes[] = {
      .path = "/v1/classifiers",
      .method = "GET",
      .parse = route_classifiers_parse,
+     .stored = route_classifiers_stored,
      .answer = route_classifiers_answer},
     {.series = ROUTE_CLASSIFIER,
      .path = "/v1/classifiers/",
      .below = true,
      .method = "GET",
      .parse = route_classifier_get_parse,
+     .stored = route_classifier_get_stored,
      .answer = route_classifier_get_answer},
     {.series = ROUTE_CLASSIFIER,
      .path = "/v1/classifiers/",
      .below = true,
      .method = "PUT",
      .parse = route_classifier_put_parse,
+     .stored = route_classifier_put_stored,
      .answer = route_classifier_put_answer,
      .bodies = JSON,
      .accepted = "application/json"},
@@ -72,14 +81,20 @@ static const struct route routes[] = {
      .below = true,
      .method = "DELETE",
      .parse = route_classifier_delete_parse,
+     .stored = route_classifier_delete_stored,
      .answer = route_classifier_delete_answer},
-    {.series = ROUTE_MODELS, .path = "/v1/models", .method = "GET", .get = route_models},
+    {.series = ROUTE_MODELS, .path = "/v1/models", .bare = true, .method = "GET", .get = route_models},
     {.series = ROUTE_RELOAD,
      .path = "/v1/models/reload",
      .method = "POST",
      .begin = route_reload,
      .admin = true},
-    {.series = ROUTE_MODEL, .path = "/v1/models/", .below = true, .method = "GET", .get = route_model},
+    {.series = ROUTE_MODEL,
+     .path = "/v1/models/",
+     .bare = true,
+     .below = true,
+     .method = "GET",
+     .get = route_model},
     {.series = ROUTE_HEALTH, .path = "/health", .method = "GET", .get = route_health, .open = true},
     {.series = ROUTE_METRICS, .path = "/metrics", .method = "GET", .get = route_metrics, .open = true},
     {.series = ROUTE_UNKNOWN, .path = NULL, .method = "GET"},
@@ -102,10 +117,16 @@ bool route_takes(const struct route *route, const char *method) {
            (strcmp(route->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
 }
 
+/* What answers the path, by whatever method; the last entry where nothing does. */
+static const struct route *first_at(const char *path) {
+    const struct route *route = routes;
+    while (route->path && !answers_path(route, path))
+        route++;
+    return route;
+}
+
 const struct route *route_find(const char *path, const char *method) {
-    const struct route *first = routes;
-    while (first->path && !answers_path(first, path))
-        first++;
+    const struct route *first = first_at(path);
     for (const struct route *route = first; route->path; route++)
         if (same_paths(route, first) && route_takes(route, method))
             return route;
@@ -122,7 +143,33 @@ char *route_methods(const struct route *route, char *out, size_t size) {
     return out;
 }
 
-void route_list(struct buffer *out) {
-    for (size_t i = 0; routes[i].path; i++)
-        buffer_print(out, "%s%s %s", i ? ", " : "", routes[i].method, route_series_names[routes[i].series]);
+const struct route *route_nearest(const char *path) {
+    const struct route *best = routes;
+    size_t least = SIZE_MAX;
+    for (const struct route *route = routes; route->path; route++) {
+        const size_t distance = suggest_distance(path, route_series_names[route->series]);
+        if (distance < least) {
+            least = distance;
+            best = route;
+        }
+    }
+    return best;
+}
+
+char *route_path(const char *url, struct arena *arena) {
+    char *whole = arena_print(arena, VERSION "%s", url);
+    if (!whole)
+        return NULL;
+    char *path = whole + strlen(VERSION), *end = path;
+    for (const char *c = url; *c; c++)
+        if (*c != '/' || end == path || end[-1] != '/')
+            *end++ = *c;
+    if (end > path + 1 && end[-1] == '/')
+        end--;
+    *end = '\0';
+    if (first_at(whole)->bare)
+        return whole;
+    /* A proxy may keep these from others by their path, to the letter. */
+    const struct route *found = first_at(path);
+    return found->open || found->admin ? arena_copy(arena, url, strlen(url)) : path;
 }

@@ -16,7 +16,7 @@
 #define MOST_PREDICTIONS 200000u
 
 static bool parse_form(struct call *call, struct classify_request *request, struct api_error *error) {
-    const struct limoe_info *model = call->generation->model;
+    const struct request_model *model = &call->generation->asked;
     const char *body = call->body.data ? call->body.data : "";
     if (call->form == REQUEST_BODY_IMAGE)
         return request_classify_raw(model, (const uint8_t *)body, call->body.size, call->args, call->n_args,
@@ -43,28 +43,17 @@ static bool check_scale(const struct classify_request *request, struct api_error
     return true;
 }
 
-/* Takes the named classifier, and its labels for the request's. */
-static bool use_classifier(struct call *call, struct classify_request *request, struct api_error *error) {
-    const struct classifier_model model = classifier_model_of(call);
-    struct limoe_error cause;
-    if (classifiers_get(call->server->classifiers, request->classifier, &model, &call->classifier, &cause) !=
-        LIMOE_OK)
-        return classifier_fail(call, &cause, error);
-    const struct classifier *found = call->classifier;
-    if (!found)
-        return classifier_fail_unknown(call, request->classifier, "classifier", error);
-    request_use_classifier(request, found->labels, found->n_labels, found->templates, found->n_templates);
-    return true;
-}
-
 static bool has_matrix(const struct call *call) {
     return call->classifier && call->classifier->matrix;
 }
 
-bool route_classify_parse(struct call *call, struct api_error *error) {
+/* Once labels are known, the request's or the classifier's. */
+static bool list_inputs(struct call *call, struct api_error *error) {
     struct classify_request *request = &call->request.classify;
-    if (!parse_form(call, request, error) ||
-        (request->classifier.data && !use_classifier(call, request, error)) || !check_scale(request, error))
+    const struct classifier *found = call->classifier;
+    if (found)
+        request_use_classifier(request, found->labels, found->n_labels, found->templates, found->n_templates);
+    if (!check_scale(request, error))
         return false;
     call->n = request->n_images + (has_matrix(call) ? 0 : classify_prompt_count(request));
     struct request_item *inputs = arena_array(call->arena, call->n, sizeof *inputs);
@@ -73,38 +62,24 @@ bool route_classify_parse(struct call *call, struct api_error *error) {
     memcpy(inputs, request->images, request->n_images * sizeof *inputs);
     call->inputs = inputs;
     call->scratch = request->n_images * request->top_k * sizeof(struct prediction) +
-                    classify_rank_bytes(request->n_labels);
+                    classify_rank_bytes(request->n_labels) + answer_classify_size(request);
     return true;
 }
 
-/* One vector a label: the classifier's, or what its prompts' embeddings make. */
-static const float *label_vectors(struct call *call, size_t embed) {
-    const struct classify_request *request = &call->request.classify;
-    if (has_matrix(call)) {
-        /* Prompts count as if they had been embedded: the answer is the same as with the labels. */
-        call->usage.prompt_tokens = call->classifier->prompt_tokens;
-        return call->classifier->matrix;
-    }
-    float *labels = call->embeddings + request->n_images * embed;
-    classify_labels(labels, request->n_labels, request->n_templates, embed, labels);
-    if (!call->classifier)
-        return labels;
-
-    const struct classifier_model model = classifier_model_of(call);
-    struct limoe_error cause;
-    if (classifiers_put_matrix(call->server->classifiers, call->classifier, &model, labels,
-                               call->usage.prompt_tokens, &cause) != LIMOE_OK)
-        log_print(call->server->log, LOG_WARNING, call->id, "classifiers: %s", cause.message);
-    return labels;
+bool route_classify_parse(struct call *call, struct api_error *error) {
+    struct classify_request *request = &call->request.classify;
+    if (!parse_form(call, request, error) ||
+        (request->classifier.data && !classifier_look(call, request->classifier, error)))
+        return false;
+    return call->asking || list_inputs(call, error);
 }
 
-bool route_classify_answer(struct call *call, struct api_error *error) {
+/* What is scored against is the classifier's, or what the prompts' embeddings make. */
+static bool rank(struct call *call, const float *labels, struct api_error *error) {
     const struct classify_request *request = &call->request.classify;
     const struct limoe_info *model =
         &engine_info(call->generation->engine)->model; /* with the weights' logit scale */
-    size_t embed = model->embed;
-    const float *labels = label_vectors(call, embed);
-
+    const size_t embed = model->embed;
     struct classification *rows = arena_array(call->arena, request->n_images, sizeof *rows);
     if (!rows)
         return api_fail_memory(error);
@@ -116,4 +91,41 @@ bool route_classify_answer(struct call *call, struct api_error *error) {
     }
     answer_classify(&call->answer, model->name, request->labels, rows, request->n_images, &call->usage);
     return true;
+}
+
+static float *prompt_vectors(const struct call *call, size_t embed) {
+    return call->embeddings + call->request.classify.n_images * embed;
+}
+
+bool route_classify_answer(struct call *call, struct api_error *error) {
+    const struct classify_request *request = &call->request.classify;
+    if (has_matrix(call)) {
+        /* Prompts count as if they had been embedded: the answer is the same as with the labels. */
+        call->usage.prompt_tokens = call->classifier->prompt_tokens;
+        return rank(call, call->classifier->matrix, error);
+    }
+    const struct classifier_model model = classifier_model_of(call);
+    float *labels = prompt_vectors(call, model.embed);
+    classify_labels(labels, request->n_labels, request->n_templates, model.embed, labels);
+    if (!call->classifier)
+        return rank(call, labels, error);
+    return stages_ask(call, store_job_put_matrix(call->classifier, &model, labels, call->usage.prompt_tokens),
+                      error);
+}
+
+/* Without the matrix on disk the answer is as good: the next request makes it again. */
+static void report_matrix(struct call *call) {
+    const struct store_job *job = call->asked;
+    if (!job)
+        log_print(call->server->log, LOG_WARNING, call->id, "classifiers: the disk has not answered");
+    else if (job->outcome != STORE_DONE)
+        log_print(call->server->log, LOG_WARNING, call->id, "classifiers: %s", job->error.message);
+}
+
+bool route_classify_stored(struct call *call, struct api_error *error) {
+    if (!call->answering)
+        return classifier_take(call, call->request.classify.classifier, "classifier", error) &&
+               list_inputs(call, error);
+    report_matrix(call);
+    return rank(call, prompt_vectors(call, classifier_model_of(call).embed), error);
 }

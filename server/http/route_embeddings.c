@@ -4,11 +4,13 @@
 
 bool route_embeddings_parse(struct call *call, struct api_error *error) {
     struct embed_request *request = &call->request.embed;
-    if (!request_embeddings_json(call->generation->model, call->body.data, call->body.size, call->arena,
+    if (!request_embeddings_json(&call->generation->asked, call->body.data, call->body.size, call->arena,
                                  request, error))
         return false;
     call->inputs = request->items;
     call->n = request->n_items;
+    call->scratch =
+        answer_embeddings_size(call->n, call->generation->model->embed, call->request.embed.encoding);
     return true;
 }
 

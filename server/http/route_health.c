@@ -1,4 +1,7 @@
-/* route_health.c - GET /health: 200 only while the engine answers its probe. */
+/* route_health.c - GET /health: 200 only while the engine answers its probe.
+ *
+ * Classifiers that cannot be read or changed make it "degraded", and no failure: all else is served, and
+ * another process in this one's place would find the same disk. */
 #include <stdio.h>
 
 #include "http/call.h"
@@ -14,11 +17,17 @@ void route_health(struct call *call) {
     else if (phase >= SERVER_DRAINING)
         snprintf(why, sizeof why, "the server is stopping");
 
+    struct classifiers_state store;
+    classifiers_state(server->classifiers, &store);
+    const bool whole = store.reading && store.writing;
+    if (good && !whole)
+        snprintf(why, sizeof why, "%s", store.why);
+
     const char *state = phase == SERVER_STARTING   ? "starting"
                         : phase >= SERVER_DRAINING ? "draining"
                                                    : "failing";
-    buffer_print(&call->answer, "{\"status\":\"%s\"", good ? "ok" : state);
-    if (!good) {
+    buffer_print(&call->answer, "{\"status\":\"%s\"", good ? whole ? "ok" : "degraded" : state);
+    if (*why) {
         buffer_string(&call->answer, ",\"reason\":");
         buffer_json_string(&call->answer, why);
     }

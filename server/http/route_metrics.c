@@ -72,6 +72,11 @@ void route_metrics(struct call *call) {
         describe_model(call->generation, &gauges);
         describe_load(call->generation, &gauges);
     }
+    struct classifiers_state store;
+    classifiers_state(server->classifiers, &store);
+    gauges.store_ready = store.reading && store.writing;
+    gauges.store_bytes = store.bytes;
+    gauges.store_limit_bytes = store.limit_bytes;
     gauges.ready = gauges.ready && atomic_load(&server->phase) == SERVER_READY;
     metrics_write(server->metrics, &gauges, &call->answer);
     call_succeed(call, "text/plain; version=0.0.4; charset=utf-8");

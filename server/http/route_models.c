@@ -6,6 +6,8 @@
 #include "codec/answer.h"
 #include "http/call.h"
 
+#define LOAD "/load"
+
 /* What each rank of the engine holds, to be freed. NULL: no memory. */
 static struct limoe_rank *list_ranks(struct engine *engine, uint32_t n) {
     struct engine_rank *ranks = calloc(n, sizeof *ranks);
@@ -43,6 +45,7 @@ static bool describe(struct call *call, struct answer_model *out, struct limoe_r
     }
     *out = (struct answer_model){
         .info = &engine->model,
+        .aliases = call->generation->asked.aliases,
         .dtype = limoe_dtype_name(engine->dtype),
         .backend = engine->backend,
         .fingerprint = engine->fingerprint,
@@ -70,22 +73,21 @@ void route_model(struct call *call) {
     struct limoe_rank *ranks;
     if (!describe(call, &model, &ranks))
         return;
-    const char *asked = call->path + strlen(call->route->path);
-    const size_t size = strlen(model.info->name);
-    const bool named = strncmp(asked, model.info->name, size) == 0;
-    if (named && !asked[size]) {
-        answer_model(&call->answer, &model);
-    } else if (named && strcmp(asked + size, "/load") == 0) {
-        metrics_write_load(call->server->metrics, model.info->name, &call->answer);
-    } else {
-        struct api_error error;
-        char quoted[128];
-        api_fail(&error, 404, "model_not_found", "model", "there is no model \"%s\"; this server has \"%s\"",
-                 text_quote(text_of(asked), quoted, sizeof quoted), model.info->name);
+    struct text asked = text_of(call->route_path + strlen(call->route->path));
+    struct api_error error;
+    const size_t suffix = strlen(LOAD);
+    const bool load = asked.size > suffix &&
+                      text_is((struct text){.data = asked.data + asked.size - suffix, .size = suffix}, LOAD);
+    asked.size -= load ? suffix : 0;
+    if (!request_check_model_name(&call->generation->asked, asked, &error)) {
         free(ranks);
         call_fail(call, &error);
         return;
     }
+    if (load)
+        metrics_write_load(call->server->metrics, model.info->name, &call->answer);
+    else
+        answer_model(&call->answer, &model);
     buffer_string(&call->answer, "\n");
     free(ranks);
     call_succeed(call, "application/json");

@@ -19,6 +19,7 @@
 
 static void prepare(struct task *task);
 static void write_answer(struct task *task);
+static void stored(struct task *task);
 
 static struct call *call_of_task(struct task *task) {
     return (struct call *)((char *)task - offsetof(struct call, task));
@@ -31,15 +32,18 @@ static struct call *call_of_job(struct job *job) {
 void stages_finish(struct call *call) {
     struct server *server = call->server;
     guard_unwatch(server->guard, call->guarded);
-    const struct queue_load answer = {.bytes = call->answer.capacity};
-    queue_charge(call->generation->queue, &answer); /* a slow reader holds it for as long as it likes */
-    call->held.bytes += answer.bytes;
+    call_trim(call);
     loop_resume(call->loop, call->connection);
     atomic_fetch_sub(&server->handed, 1);
 }
 
 static void finish_failed(struct call *call, const struct api_error *error) {
     call_fail(call, error);
+    stages_finish(call);
+}
+
+static void finish_full(struct call *call) {
+    call_refuse_full(call);
     stages_finish(call);
 }
 
@@ -62,6 +66,29 @@ static bool wanted(struct call *call, struct api_error *error) {
 void stages_gone(struct call *call) {
     atomic_store(&call->gone, true);
     queue_cancel(call->generation->queue, &call->job);
+}
+
+/* ---- the store, which has threads of its own: no worker waits for a disk */
+
+bool stages_ask(struct call *call, struct store_job *job, struct api_error *error) {
+    store_job_free(call->asked);
+    call->asked = job;
+    call->asking = job != NULL;
+    return job || api_fail_memory(error);
+}
+
+static void store_answered(struct store_waiter *waiter, struct store_job *job) {
+    struct call *call = (struct call *)((char *)waiter - offsetof(struct call, waiting));
+    call->asked = job;
+    call->task.run = stored;
+    workers_push_early(call->server->workers, &call->task);
+}
+
+static void ask(struct call *call) {
+    call->asking = false;
+    call->paused = clock_now();
+    call->waiting.done = store_answered;
+    classifiers_ask(call->server->classifiers, call->asked, &call->waiting);
 }
 
 /* ---- answer */
@@ -99,6 +126,22 @@ static void collect(struct call *call) {
     }
 }
 
+/* The route has written its answer, unless it asks the store first. */
+static void answered(struct call *call, bool good, struct api_error *error) {
+    if (good && call->asking) {
+        ask(call);
+        return;
+    }
+    buffer_string(&call->answer, "\n");
+    if (good && call->answer.failed)
+        good = api_fail_memory(error);
+    if (good)
+        call_succeed(call, "application/json");
+    else
+        call_fail(call, error);
+    stages_finish(call);
+}
+
 static void write_answer(struct task *task) {
     struct call *call = call_of_task(task);
     const struct job *job = &call->job;
@@ -107,19 +150,13 @@ static void write_answer(struct task *task) {
         call->queue_ns += job->started - job->pushed;
         call->inference_ns = job->ended - job->started;
     }
+    call->answering = true;
     bool good = job->n == 0 || check_outcome(call, &error);
     if (good) {
         collect(call);
         good = call->route->answer(call, &error);
     }
-    buffer_string(&call->answer, "\n");
-    if (good && call->answer.failed)
-        good = api_fail_memory(&error);
-    if (good)
-        call_succeed(call, "application/json");
-    else
-        call_fail(call, &error);
-    stages_finish(call);
+    answered(call, good, &error);
 }
 
 /* ---- embed */
@@ -283,8 +320,7 @@ static void admit(struct call *call) {
     const struct queue_load load = measure(call);
     struct api_error error;
     if (!queue_admit(call->generation->queue, &load, &call->held)) {
-        call_refuse_full(call);
-        stages_finish(call);
+        finish_full(call);
         return;
     }
     call->held.items += load.items;
@@ -300,6 +336,22 @@ static void admit(struct call *call) {
 
 /* ---- parse */
 
+/* The route has read the body, unless it asks the store first. */
+static void parsed(struct call *call, bool good, struct api_error *error) {
+    call->task.run = prepare; /* should it be pushed again */
+    call_meter(call, false);
+    if (!good && call->over)
+        finish_full(call);
+    else if (!good)
+        finish_failed(call, error);
+    else if (call->asking)
+        ask(call);
+    else if (call->n == 0)
+        write_answer(&call->task);
+    else
+        admit(call);
+}
+
 static void parse(struct task *task) {
     struct call *call = call_of_task(task);
     struct api_error error;
@@ -309,15 +361,24 @@ static void parse(struct task *task) {
         call->route->begin(call);
         return;
     }
-    call->task.run = prepare; /* should it be pushed again */
-    bool good = wanted(call, &error) && call->route->parse(call, &error);
+    call_meter(call, true);
+    bool good = wanted(call, &error) && call_settle_form(call, &error) && call->route->parse(call, &error);
     call->preprocess_ns += clock_now() - began;
-    if (!good)
-        finish_failed(call, &error);
-    else if (call->n == 0)
-        write_answer(task);
+    parsed(call, good, &error);
+}
+
+/* The call goes on where it has asked the store: in its parsing, or in its answer. */
+static void stored(struct task *task) {
+    struct call *call = call_of_task(task);
+    struct api_error error;
+    call->queue_ns += clock_now() - call->paused;
+    call->paused = 0;
+    call_meter(call, !call->answering);
+    bool good = (call->answering || wanted(call, &error)) && call->route->stored(call, &error);
+    if (call->answering)
+        answered(call, good, &error);
     else
-        admit(call);
+        parsed(call, good, &error);
 }
 
 void stages_begin(struct call *call) {

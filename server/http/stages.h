@@ -8,6 +8,10 @@
  * connection. The caller must not touch the call again. */
 void stages_begin(struct call *call);
 
+/* For a route's parse, answer and stored, as their last act: asks the store (store/job.h), and has the
+ * route's `stored` go on from there. False, with *error: job is NULL, there was no memory for it. */
+bool stages_ask(struct call *call, struct store_job *job, struct api_error *error);
+
 /* For routes that see to a call by themselves: gives the answered call back to its HTTP thread. The caller
  * must not touch the call again. Any thread. */
 void stages_finish(struct call *call);

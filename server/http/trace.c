@@ -55,28 +55,30 @@ bool trace_parse(const char *header, struct trace *trace) {
 
 /* Without entropy (only in a system's first moments) the time must do: ids have to differ, not to
  * be secret. */
-static void random_digits(char *out, size_t digits) {
-    uint8_t bytes[TRACE_DIGITS / 2];
-    if (getrandom(bytes, digits / 2, GRND_NONBLOCK) != (ssize_t)(digits / 2)) {
-        uint64_t seed = (uint64_t)clock_now() | 1;
-        for (size_t i = 0; i < digits / 2; i++)
-            bytes[i] = (uint8_t)((seed *= UINT64_C(6364136223846793005)) >> 56);
-        bytes[0] |= 1;
-    }
-    for (size_t i = 0; i < digits / 2; i++)
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+static void random_bytes(uint8_t *bytes, size_t n) {
+    if (getrandom(bytes, n, GRND_NONBLOCK) == (ssize_t)n)
+        return;
+    uint64_t seed = (uint64_t)clock_now() | 1;
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = (uint8_t)((seed *= UINT64_C(6364136223846793005)) >> 56);
+}
+
+static void print_digits(const uint8_t *bytes, size_t digits, char *out) {
+    for (size_t i = 0; i < digits; i++)
+        out[i] = HEX[bytes[i / 2] >> (i % 2 ? 0 : 4) & 15];
+    out[digits] = '\0';
 }
 
 void trace_begin(const char *header, struct trace *trace) {
+    uint8_t bytes[(TRACE_DIGITS + SPAN_DIGITS) / 2];
     *trace = (struct trace){0};
-    if (!header || !trace_parse(header, trace)) {
-        do
-            random_digits(trace->trace_id, TRACE_DIGITS);
-        while (!nonzero(trace->trace_id, TRACE_DIGITS));
-    }
-    do
-        random_digits(trace->span_id, SPAN_DIGITS);
-    while (!nonzero(trace->span_id, SPAN_DIGITS));
+    const bool given = header && trace_parse(header, trace);
+    do {
+        random_bytes(bytes, sizeof bytes);
+        if (!given)
+            print_digits(bytes, TRACE_DIGITS, trace->trace_id);
+        print_digits(bytes + TRACE_DIGITS / 2, SPAN_DIGITS, trace->span_id);
+    } while (!nonzero(trace->trace_id, TRACE_DIGITS) || !nonzero(trace->span_id, SPAN_DIGITS));
 }
 
 void trace_print(const struct trace *trace, char out[TRACE_HEADER_SIZE]) {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "codec/buffer.h"
+#include "observe/escape.h"
 
 struct log {
     int fd;
@@ -32,16 +33,6 @@ void log_free(struct log *log) {
     free(log);
 }
 
-/* A path may hold anything; a line of text must stay one line. */
-static void put_plain(struct buffer *line, const char *text) {
-    for (const char *c = text; *c; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            buffer_print(line, "\\x%02x", (unsigned)(unsigned char)*c);
-        else
-            buffer_bytes(line, c, 1);
-    }
-}
-
 static void begin(const struct log *log, struct buffer *line, enum log_level level) {
     struct timespec now;
     struct tm utc;
@@ -57,10 +48,10 @@ static void begin(const struct log *log, struct buffer *line, enum log_level lev
 static void put_string(const struct log *log, struct buffer *line, const char *key, const char *value) {
     if (log->format == LOG_JSON) {
         buffer_print(line, ",\"%s\":", key);
-        buffer_json_string(line, value);
+        escape_json(line, value);
     } else {
         buffer_print(line, " %s=", key);
-        put_plain(line, value);
+        escape_value(line, value);
     }
 }
 
@@ -102,7 +93,7 @@ void log_print(struct log *log, enum log_level level, const char *request_id, co
         put_string(log, &line, "message", message);
     } else {
         buffer_string(&line, " ");
-        put_plain(&line, message);
+        escape_message(&line, message);
     }
     if (request_id)
         put_string(log, &line, "request_id", request_id);
@@ -120,8 +111,10 @@ void log_request(struct log *log, const struct log_request *request) {
         put_string(log, &line, "path", request->path);
         put_number(log, &line, "status", (uint64_t)request->status);
     } else {
-        buffer_print(&line, " %s ", request->method);
-        put_plain(&line, request->path);
+        buffer_string(&line, " ");
+        escape_value(&line, request->method);
+        buffer_string(&line, " ");
+        escape_value(&line, request->path);
         buffer_print(&line, " %d", request->status);
     }
     put_number(log, &line, "items", request->items);

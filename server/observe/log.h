@@ -1,5 +1,8 @@
 /* log.h - one line per event, as text for people or JSON for collectors.
  *
+ * A line of text is time, level, a message, then fields " key=value"; a message has no = outside quotes, and
+ * a value no blank outside quotes (escape.h), whatever they are made of: so every line parses.
+ *
  * Each line is one write(2), so lines of several threads never mix. Any thread may call any function.
  */
 #ifndef LIMOE_LOG_H

@@ -32,7 +32,7 @@ struct metrics *metrics_new(const char *const *routes, size_t n) {
 void metrics_free(struct metrics *metrics) {
     if (!metrics)
         return;
-    metrics_models_free(atomic_load(&metrics->models));
+    metrics_models_free(metrics->models);
     pthread_mutex_destroy(&metrics->models_lock);
     free(metrics->routes);
     free(metrics);

@@ -56,6 +56,7 @@ enum metrics_event {
     METRICS_RELOADS,   /* models swapped in under load */
     METRICS_FAILED_RELOADS,
     METRICS_SLOW_CLIENTS, /* connections closed because a request did not arrive in time */
+    METRICS_STORE_BUSY,   /* requests answered 503 because the classifiers' disk did not answer in time */
     METRICS_EVENTS,
 };
 void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n);
@@ -70,14 +71,17 @@ struct metrics_step {
 };
 void metrics_count_step(struct metrics *metrics, const struct metrics_step *step);
 
-/* The counters of one model's experts; they live as long as the metrics. */
+/* The counters of one model's experts. */
 struct metrics_model;
 
 /* The counters for a model that is going to be served; *info is copied from. They are named by the model: one
- * of the same name and shape goes on counting where the last one stopped (an engine restarted, a reload of
- * new weights); one of the same name and another shape starts from 0 and takes the last one's place on the
- * page. Two models may count at once. NULL: no memory. */
-struct metrics_model *metrics_set_model(struct metrics *metrics, const struct limoe_info *info);
+ * of the same name and shape goes on counting with those that are open (an engine restarted, a reload of new
+ * weights); one of the same name and another shape starts from 0 and takes their place on the page. Two
+ * models may count at once. NULL: no memory. Close it when nothing more is to be counted. */
+struct metrics_model *metrics_open_model(struct metrics *metrics, const struct limoe_info *info);
+/* The last of those who opened it frees it, and it leaves the page; if it stood in an older one's place, that
+ * one is back. NULL is fine. */
+void metrics_close_model(struct metrics *metrics, struct metrics_model *model);
 
 /* What one step made of its tokens, model by model. */
 struct metrics_routing {
@@ -90,12 +94,12 @@ struct metrics_routing {
     const uint64_t *rank_tokens; /* [ranks]: each one's part; may be NULL */
     uint32_t ranks;
 };
-/* The routing is of the model that was given to metrics_set_model. model may be NULL: nothing is counted. */
+/* The routing is of the model that was given to metrics_open_model. model may be NULL: nothing is counted. */
 void metrics_count_routing(struct metrics_model *model, const struct metrics_routing *routing);
 
-/* What the experts of a model have been given since the metrics began, as a file of measured load, by which
- * they can be placed on ranks: {"format": "limoe-load-1", "load": [[assignments of each expert] of each
- * layer]}. No layers for a model that is not known. Appended to *out. */
+/* What the experts of a model have been given since its counters were opened, as a file of measured load, by
+ * which they can be placed on ranks: {"format": "limoe-load-1", "load": [[assignments of each expert] of each
+ * layer]}. No layers for a model that is not open. Appended to *out. */
 void metrics_write_load(struct metrics *metrics, const char *model, struct buffer *out);
 
 /* ---- the page */
@@ -119,11 +123,14 @@ struct metrics_gauges {
     uint64_t step_tokens;                                   /* a step's budget */
     uint64_t connections, requests;                         /* open now; being served now */
     uint64_t cache_entries, cache_bytes, cache_limit_bytes; /* of text embeddings */
+    bool store_ready;                                       /* classifiers can be read and changed */
+    uint64_t store_bytes, store_limit_bytes;                /* of their file in use */
     double certificate_expiry;                              /* Unix seconds; 0: none, and no such metric */
     const struct metrics_process *processes;                /* [n_processes]; the front is one of them */
     size_t n_processes;
 };
-/* Takes no lock; reads a few short files of /proc, two for each process. */
+/* Reads a few short files of /proc, two for each process. A model that is opened or closed meanwhile waits
+ * for it. */
 void metrics_write(struct metrics *metrics, const struct metrics_gauges *gauges, struct buffer *out);
 
 #endif

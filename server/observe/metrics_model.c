@@ -1,9 +1,9 @@
 /* metrics_model.c - the experts' counters, and their part of the page.
  *
  * A reload serves another model while requests of the last one still run, so each model has counters of its
- * own. They form a list that only grows, at its head: who counts keeps a pointer to his model, who scrapes
- * walks the list, neither with a lock, and nothing is freed before the metrics are. A reload of the same
- * model adds nothing, so the list is as long as the different models that were served.
+ * own, from when it is first opened until it is closed as often. They form a list, the newest first, which
+ * the lock guards: it is taken to open, to close and to write the page. Who counts holds what was opened for
+ * it, and takes no lock.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -75,23 +75,43 @@ static bool same_shape(const struct metrics_model *model, const struct limoe_inf
             memcmp(model->blocks, info->moe_blocks, model->layers * sizeof *model->blocks) == 0);
 }
 
-struct metrics_model *metrics_set_model(struct metrics *metrics, const struct limoe_info *info) {
+/* The newest of a name, from `model` on. */
+static struct metrics_model *named(struct metrics_model *model, const char *name) {
+    while (model && strcmp(model->name, name) != 0)
+        model = model->older;
+    return model;
+}
+
+struct metrics_model *metrics_open_model(struct metrics *metrics, const struct limoe_info *info) {
     pthread_mutex_lock(&metrics->models_lock);
-    struct metrics_model *newest = atomic_load(&metrics->models), *last = newest;
-    while (last && (strcmp(last->name, info->name) != 0 || atomic_load(&last->superseded)))
-        last = last->older;
-    struct metrics_model *model = last;
-    if (!last || !same_shape(last, info)) {
+    struct metrics_model *model = named(metrics->models, info->name);
+    if (!model || !same_shape(model, info)) {
         model = model_new(info);
         if (model) {
-            model->older = newest;
-            atomic_store(&metrics->models, model);
-            if (last)
-                atomic_store(&last->superseded, true);
+            model->older = metrics->models;
+            metrics->models = model;
         }
     }
+    if (model)
+        model->opened++;
     pthread_mutex_unlock(&metrics->models_lock);
     return model;
+}
+
+void metrics_close_model(struct metrics *metrics, struct metrics_model *model) {
+    if (!model)
+        return;
+    pthread_mutex_lock(&metrics->models_lock);
+    const bool last = --model->opened == 0;
+    if (last) {
+        struct metrics_model **at = &metrics->models;
+        while (*at != model)
+            at = &(*at)->older;
+        *at = model->older;
+    }
+    pthread_mutex_unlock(&metrics->models_lock);
+    if (last)
+        model_free(model);
 }
 
 /* ---- counting */
@@ -175,11 +195,11 @@ static void write_load(struct metrics_model *model, struct buffer *out) {
 
 void metrics_write_load(struct metrics *metrics, const char *model, struct buffer *out) {
     buffer_string(out, "{\"format\":\"limoe-load-1\",\"load\":[");
-    for (struct metrics_model *at = atomic_load(&metrics->models); at; at = at->older)
-        if (!atomic_load(&at->superseded) && strcmp(at->name, model) == 0) {
-            write_load(at, out);
-            break;
-        }
+    pthread_mutex_lock(&metrics->models_lock);
+    struct metrics_model *found = named(metrics->models, model);
+    if (found)
+        write_load(found, out);
+    pthread_mutex_unlock(&metrics->models_lock);
     buffer_string(out, "]}");
 }
 
@@ -272,15 +292,17 @@ static void write_rank_imbalance(struct metrics_model *model, struct buffer *out
     buffer_free(&labels);
 }
 
+/* Of models that share a name the newest is on the page: a scraper takes no sample twice. */
 static void write_each(struct metrics_model *newest, void (*write)(struct metrics_model *, struct buffer *),
                        struct buffer *out) {
     for (struct metrics_model *model = newest; model; model = model->older)
-        if (!atomic_load(&model->superseded))
+        if (named(newest, model->name) == model)
             write(model, out);
 }
 
 void metrics_write_models(struct metrics *metrics, struct buffer *out) {
-    struct metrics_model *newest = atomic_load(&metrics->models);
+    pthread_mutex_lock(&metrics->models_lock);
+    struct metrics_model *newest = metrics->models;
     metrics_head(out, "limoe_expert_tokens_total", "counter",
                  "Tokens that the router assigned to an expert; layer is the transformer block.");
     write_each(newest, write_tokens, out);
@@ -302,4 +324,5 @@ void metrics_write_models(struct metrics *metrics, struct buffer *out) {
     metrics_head(out, "limoe_rank_imbalance_ratio", "histogram",
                  "Most tokens of a rank over the mean of all ranks, step by step; 1 is even.");
     write_each(newest, write_rank_imbalance, out);
+    pthread_mutex_unlock(&metrics->models_lock);
 }

@@ -31,10 +31,10 @@ struct metrics_route {
 /* What ranks exchange. */
 enum { METRICS_EXCHANGE_ROWS, METRICS_EXCHANGE_BYTES, METRICS_EXCHANGE_NS, METRICS_EXCHANGES };
 
-/* Published by metrics.models and not changed afterwards but for its counters. */
+/* Not changed but for its counters, and what is said to be guarded by models_lock. */
 struct metrics_model {
-    struct metrics_model *older; /* NULL: the first */
-    _Atomic bool superseded;     /* a newer one has its name */
+    struct metrics_model *older; /* NULL: the oldest; guarded */
+    unsigned opened;             /* as often as it is still to be closed; guarded */
     char *name;
     uint32_t layers, experts;
     uint32_t *blocks;                     /* [layers] */
@@ -58,9 +58,9 @@ struct metrics {
     struct histogram stages[METRICS_STAGES];
     counter items[LIMOE_MODALITIES], tokens[LIMOE_MODALITIES];
     struct histogram step_items, step_tokens, step_budget, step_duration, compute;
-    pthread_mutex_t models_lock;            /* who adds a model holds it */
-    _Atomic(struct metrics_model *) models; /* the newest first */
-    double started;                         /* Unix seconds */
+    pthread_mutex_t models_lock;
+    struct metrics_model *models; /* the newest first; guarded by models_lock */
+    double started;               /* Unix seconds */
 };
 
 void metrics_models_free(struct metrics_model *newest);

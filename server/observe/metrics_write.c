@@ -30,6 +30,8 @@ static const struct {
      "Requests dropped while they waited because their client was gone."},
     {METRICS_SLOW_CLIENTS, "limoe_slow_clients_total", "",
      "Connections closed because a request did not arrive in time."},
+    {METRICS_STORE_BUSY, "limoe_classifier_store_busy_total", "",
+     "Requests answered 503 because the classifiers' disk did not answer in time."},
     {METRICS_ENGINE_RESTARTS, "limoe_engine_restarts_total", "",
      "Engines that were lost and another started in their place."},
     {METRICS_REPLAYED_STEPS, "limoe_steps_replayed_total", "",
@@ -172,6 +174,11 @@ static void write_load(const struct metrics_gauges *gauges, struct buffer *out) 
     gauge(out, "limoe_text_cache_bytes", "Memory of the cache of text embeddings.", gauges->cache_bytes);
     gauge(out, "limoe_text_cache_limit_bytes", "Memory that the cache of text embeddings may take.",
           gauges->cache_limit_bytes);
+    gauge(out, "limoe_classifier_store_ready", "1 while classifiers can be read from the disk and changed.",
+          gauges->store_ready);
+    gauge(out, "limoe_classifier_store_bytes", "Bytes of the classifiers' file in use.", gauges->store_bytes);
+    gauge(out, "limoe_classifier_store_limit_bytes", "Bytes of it at which a PUT is refused.",
+          gauges->store_limit_bytes);
 }
 
 /* ---- steps */

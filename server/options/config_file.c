@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "codec/suggest.h"
 #include "codec/text.h"
 #include "error.h"
-#include "options/suggest.h"
 #include "options/value.h"
 
 /* A line being read. */

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/suggest.h"
 #include "codec/text.h"
 #include "error.h"
 #include "options/config_file.h"
-#include "options/suggest.h"
 #include "options/value.h"
 
 /* What the command line holds, before any of it is applied: a file, which is weaker, must come first. */

@@ -24,9 +24,11 @@
 #include "limoe.h"
 
 enum option_kind {
-    OPTION_STRING,   /* const char *: not empty, no control characters */
-    OPTION_NUMERAL,  /* const char *: a whole number from least to most, kept as it was written */
-    OPTION_DEVICE,   /* const char *: as limoe_options.device */
+    OPTION_STRING,  /* const char *: not empty, no control characters */
+    OPTION_NAMES,   /* const char *: names divided by commas; given again on the command line, it adds to them
+                     */
+    OPTION_NUMERAL, /* const char *: a whole number from least to most, kept as it was written */
+    OPTION_DEVICE,  /* const char *: as limoe_options.device */
     OPTION_UNSIGNED, /* unsigned, from least to most */
     OPTION_SECONDS,  /* the same, of seconds */
     OPTION_U64,      /* uint64_t (or a size_t), from least to most */
@@ -56,8 +58,8 @@ struct option_row {
     const struct option_choice *choices; /* ends with a NULL name */
     const char *metavar;                 /* "DIR"; NULL where there is no value */
     const char *help;                    /* one sentence's worth; lines are broken for it */
-    /* What the default amounts to where the field says too little (NULL, 0). Once the field holds something
-     * else, that is what --print-config shows. */
+    /* What the default amounts to where the field says too little (NULL, a number out of bounds). Once the
+     * field holds something else, that is what --print-config shows. */
     const char *fallback;
     const char *group; /* heading over this row and those below it; NULL: as above */
 };

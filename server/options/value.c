@@ -95,6 +95,20 @@ static bool is_string(const char *value) {
     return *value != '\0';
 }
 
+/* "a,b": no name is empty, none has blanks at its ends. */
+static bool is_names(const char *value) {
+    if (!is_string(value))
+        return false;
+    for (const char *name = value;; name++) {
+        const size_t size = strcspn(name, ",");
+        if (!size || name[0] == ' ' || name[size - 1] == ' ')
+            return false;
+        name += size;
+        if (!*name)
+            return true;
+    }
+}
+
 /* Writes the field, or leaves it as it is and returns false. */
 static bool set(const struct option_row *option, const char *value, void *field) {
     uint64_t number = 0;
@@ -110,6 +124,11 @@ static bool set(const struct option_row *option, const char *value, void *field)
         return true;
     case OPTION_STRING:
         if (!is_string(value))
+            return false;
+        *(const char **)field = value;
+        return true;
+    case OPTION_NAMES:
+        if (!is_names(value))
             return false;
         *(const char **)field = value;
         return true;
@@ -194,6 +213,9 @@ static void show_accepted(const struct option_row *option, struct buffer *out) {
     case OPTION_SWITCH:
         buffer_string(out, "true, false");
         break;
+    case OPTION_NAMES:
+        buffer_string(out, "names divided by commas, none empty, without blanks around them");
+        break;
     default:
         buffer_string(out, "a text that is not empty and has no control characters");
         break;
@@ -201,9 +223,22 @@ static void show_accepted(const struct option_row *option, struct buffer *out) {
     buffer_bytes(out, "", 1);
 }
 
+/* What the field holds once `value` is added to names that the same command line gave before; else `value`.
+ * NULL: no memory. */
+static const char *add_names(struct options *options, const struct option_row *option, const char *value) {
+    const char *before = *(const char *const *)((const char *)options->target + option->offset);
+    const bool again = options->origins[option - options->command->table].from == ORIGIN_FLAG;
+    return again ? arena_print(options->arena, "%s,%s", before, value) : value;
+}
+
 enum limoe_status option_set(struct options *options, const struct option_row *option,
                              struct option_origin origin, const char *value, struct limoe_error *err) {
-    if (set(option, value, (char *)options->target + option->offset)) {
+    const char *whole = value;
+    if (option->kind == OPTION_NAMES && origin.from == ORIGIN_FLAG && is_names(value))
+        whole = add_names(options, option, value);
+    if (!whole)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the options");
+    if (set(option, whole, (char *)options->target + option->offset)) {
         options->origins[option - options->command->table] = origin;
         return LIMOE_OK;
     }
@@ -234,7 +269,7 @@ static void show_string(const char *value, bool quoted, struct buffer *out) {
 }
 
 static bool show_number(const struct option_row *option, uint64_t value, struct buffer *out) {
-    if (value == 0 && option->least > 0)
+    if (value < option->least || value > option->most)
         return false;
     if (option->kind == OPTION_BYTES)
         show_bytes(value, out);
@@ -259,11 +294,13 @@ bool option_show(const struct option_row *option, const void *target, bool quote
     const void *field = (const char *)target + option->offset;
     switch (option->kind) {
     case OPTION_STRING:
+    case OPTION_NAMES:
     case OPTION_NUMERAL:
     case OPTION_DEVICE:
         if (!*(const char *const *)field)
             return false;
-        show_string(*(const char *const *)field, quoted && option->kind == OPTION_STRING, out);
+        show_string(*(const char *const *)field,
+                    quoted && (option->kind == OPTION_STRING || option->kind == OPTION_NAMES), out);
         return true;
     case OPTION_UNSIGNED:
     case OPTION_SECONDS:

@@ -193,11 +193,18 @@ void queue_free(struct queue *queue) {
 
 /* ---- admission */
 
+/* What is kept free of a request that would hold so many bytes, for those that hold less. */
+static uint64_t reserve(const struct queue *queue, uint64_t bytes) {
+    const uint64_t half = queue->limits.bytes / 2;
+    return bytes < half / QUEUE_RESERVE ? bytes * QUEUE_RESERVE : half;
+}
+
 bool queue_admit(struct queue *queue, const struct queue_load *more, const struct queue_load *held) {
     pthread_mutex_lock(&queue->lock);
     const struct queue_load *load = &queue->load, *limits = &queue->limits;
+    const uint64_t most_bytes = limits->bytes - reserve(queue, held->bytes + more->bytes);
     bool room = load->items - held->items < limits->items && load->tokens - held->tokens < limits->tokens &&
-                load->bytes - held->bytes < limits->bytes;
+                load->bytes - held->bytes < most_bytes;
     if (room)
         add_load(queue, more);
     pthread_mutex_unlock(&queue->lock);
@@ -221,6 +228,13 @@ struct queue_load queue_depth(struct queue *queue) {
     struct queue_load load = queue->load;
     pthread_mutex_unlock(&queue->lock);
     return load;
+}
+
+bool queue_pressed(struct queue *queue) {
+    pthread_mutex_lock(&queue->lock);
+    bool pressed = queue->load.bytes >= queue->limits.bytes / 2;
+    pthread_mutex_unlock(&queue->lock);
+    return pressed;
 }
 
 unsigned queue_drain_seconds(struct queue *queue) {

@@ -5,6 +5,10 @@
  * crosses a limit is let in whole: so any request that is itself acceptable can be served, and what waits is
  * at most the limit and one request more.
  *
+ * Of the bytes, large requests may take less than small ones: eight times what a request would hold must be
+ * free, or half of all. So whatever a few large requests hold, and for however long, there is room for small
+ * ones; and a request of any size is let in while the others hold less than half.
+ *
  * The engine takes items from the waiting jobs in turns, a quantum of tokens a turn, so a job of 2,048 items
  * delays a job of one item by a step, not by its whole length.
  *
@@ -19,6 +23,8 @@
 
 #include "schedule/job.h"
 #include "schedule/step.h"
+
+#define QUEUE_RESERVE 8u /* times the bytes that a request would hold must be free, or half of all */
 
 struct queue;
 
@@ -44,6 +50,8 @@ void queue_charge(struct queue *queue, const struct queue_load *more);
 void queue_release(struct queue *queue, const struct queue_load *less);
 /* What is let in now. */
 struct queue_load queue_depth(struct queue *queue);
+/* Requests hold half of the bytes or more: large ones are being refused. */
+bool queue_pressed(struct queue *queue);
 /* Seconds until what waits now is computed, at the pace measured while there was work: 1 … 3600. */
 unsigned queue_drain_seconds(struct queue *queue);
 

@@ -22,10 +22,12 @@
 #include "cli/model_dir.h"
 #include "http/auth.h"
 #include "http/guard.h"
+#include "http/hosts.h"
 #include "http/http.h"
 #include "http/route.h"
 #include "http/tls.h"
 #include "observe/clock.h"
+#include "observe/escape.h"
 #include "serve/loading.h"
 #include "serve/system.h"
 #include "server.h"
@@ -50,8 +52,11 @@ struct watch {
 static void print_ready(const struct watch *watch) {
     const struct engine_info *engine = engine_info(watch->server->generation->engine);
     const struct limoe_info *model = &engine->model;
-    printf("model      %s: %.1f M parameters, %.1f M active", model->name,
+    struct buffer name = {0};
+    escape_message(&name, model->name);
+    printf("model      %.*s: %.1f M parameters, %.1f M active", (int)name.size, name.data ? name.data : "",
            (double)model->total_parameters / 1e6, (double)model->active_parameters / 1e6);
+    buffer_free(&name);
     if (model->moe_layers > 0)
         printf(", %u experts in %u of %u blocks", model->experts, model->moe_layers, model->blocks);
     printf("\ncompute    %s on %s, %u thread%s\n", limoe_dtype_name(engine->dtype), engine->backend,
@@ -76,6 +81,14 @@ static void reload_access(struct server *server) {
         log_print(server->log, LOG_WARNING, NULL, "the certificate stays as it was: %s", err.message);
 }
 
+/* Memory is short: those who hold some of it and do nothing are to let go. */
+static bool is_pressed(struct server *server) {
+    struct generation *generation = server_generation(server);
+    bool pressed = generation && queue_pressed(generation->queue);
+    generation_release(generation);
+    return pressed;
+}
+
 /* Sleeps until something happens, at most `timeout` ms, and sees to it. False: the server cannot go on.
  * *signal_number is 0 or the signal that asks it to stop. */
 static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
@@ -91,7 +104,8 @@ static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
         reload_access(server);
         server_reload(server, NULL);
     }
-    metrics_count(server->metrics, METRICS_SLOW_CLIENTS, guard_sweep(server->guard, clock_now()));
+    metrics_count(server->metrics, METRICS_SLOW_CLIENTS,
+                  guard_sweep(server->guard, clock_now(), is_pressed(server)));
     struct limoe_error err;
     enum loading_outcome outcome = loading_tend(&watch->loading, &err);
     bool starting = atomic_load(&server->phase) == SERVER_STARTING;
@@ -156,15 +170,23 @@ static bool fail(const struct limoe_error *err) {
     return false;
 }
 
-/* Who may connect, with which key, and how long they may take. */
-static enum limoe_status open_access(struct server *server, struct limoe_error *err) {
+/* Who may connect, by which name and with which key, and how long they may take. */
+static enum limoe_status open_access(struct server *server, int listening, struct limoe_error *err) {
     const struct serve_options *options = &server->options;
     const struct guard_limits limits = {.idle_seconds = options->idle_seconds,
-                                        .receive_seconds = options->receive_seconds};
+                                        .receive_seconds = options->receive_seconds,
+                                        .stall_seconds = options->stall_seconds};
     enum limoe_status status =
         auth_new(options->api_keys, options->admin_keys, server->log, &server->auth, err);
     if (status == LIMOE_OK && options->tls_certificate)
         status = tls_new(options->tls_certificate, options->tls_key, server->log, &server->tls, err);
+    if (status == LIMOE_OK)
+        status = hosts_new(&(struct hosts_options){.host = options->host,
+                                                   .allowed = options->allowed_hosts,
+                                                   .cors = options->cors_origin,
+                                                   .keys = options->api_keys != NULL,
+                                                   .listening = listening},
+                           &server->hosts, err);
     if (status == LIMOE_OK)
         status = guard_new(&limits, server->tls != NULL, &server->guard, err);
     return status;
@@ -190,10 +212,14 @@ static bool build(struct watch *watch, int *listening) {
         return false;
     }
     options->connections = system_connections(options->connections, server->log);
-    const struct classifiers_options classifiers = {.dir = options->state_dir};
+    if (options->connections_per_address == SERVE_HALF)
+        options->connections_per_address =
+            options->connections / 2 > SERVE_LEAST_HALF ? options->connections / 2 : SERVE_LEAST_HALF;
+    const struct classifiers_options classifiers = {
+        .dir = options->state_dir, .disk_bytes = options->classifier_bytes, .log = server->log};
     const bool encrypted = options->tls_certificate != NULL;
     if (http_listen(options->host, options->port, encrypted, listening, watch->address, &err) != LIMOE_OK ||
-        open_access(server, &err) != LIMOE_OK ||
+        open_access(server, *listening, &err) != LIMOE_OK ||
         classifiers_open(&classifiers, &server->classifiers, &err) != LIMOE_OK ||
         workers_start(options->workers, &server->workers, &err) != LIMOE_OK ||
         http_start(server, *listening, &watch->http, &err) != LIMOE_OK)
@@ -210,6 +236,7 @@ static void take_down(struct watch *watch, int listening) {
     workers_stop(server->workers);
     classifiers_close(server->classifiers);
     guard_free(server->guard);
+    hosts_free(server->hosts);
     tls_free(server->tls);
     auth_free(server->auth);
     if (listening >= 0)

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "codec/model_names.h"
 #include "device.h"
+#include "store/classifiers.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
@@ -38,6 +40,12 @@ static const struct option_choice log_levels[] = {
 
 static const struct option_row table[] = {
     CLI_MODEL_ROW(AT(model)),
+    {.name = "model-alias",
+     .kind = OPTION_NAMES,
+     .offset = AT(model_aliases),
+     .metavar = "ALIAS,...",
+     .help = "more names for the model in requests: ALIAS or ALIAS=NAME; * is any name",
+     .fallback = "none"},
     STRING("host", host, "HOST", .help = "address to listen on"),
     {.name = "port",
      .kind = OPTION_NUMERAL,
@@ -71,15 +79,20 @@ static const struct option_row table[] = {
            .help = "milliseconds that a step which is not full waits for more; 0: not at all"),
     NUMBER("connections", OPTION_UNSIGNED, connections, 1, 1000000, .help = "open connections"),
     NUMBER("connections-per-address", OPTION_UNSIGNED, connections_per_address, 0, 1000000,
-           .help = "the same for one client address; 0: no limit of its own"),
+           .help = "the same for one client address; 0: no limit of its own",
+           .fallback = "half of --connections, at least 64"),
     NUMBER("engine-memory", OPTION_BYTES, engine_bytes, 0, 1024 * GIB,
            .help = "resident memory past which an engine is replaced; 0: no limit"),
     NUMBER("cache-bytes", OPTION_BYTES, cache_bytes, 0, 1024 * GIB,
            .help = "memory for embeddings of texts seen before; 0: no cache"),
+    NUMBER("classifier-bytes", OPTION_BYTES, classifier_bytes, MIB, 1024 * GIB,
+           .help = "disk that stored classifiers may take, past which a PUT gets 507"),
 
     SECONDS("idle-timeout", idle_seconds, .group = "time limits, in seconds",
             .help = "after which a connection that has sent no complete request head is closed"),
     SECONDS("receive-timeout", receive_seconds, .help = "for a request's body to come in"),
+    SECONDS("stall-timeout", stall_seconds,
+            .help = "for which a client may send its body or read its answer at less than 8 KiB/s"),
     SECONDS("step-timeout", step_seconds,
             .help = "after which an engine that has not answered a step is replaced"),
     SECONDS("decode-timeout", decode_seconds,
@@ -112,6 +125,9 @@ static const struct option_row table[] = {
     STRING("tls-certificate", tls_certificate, "FILE", .help = "certificate chain (PEM); with --tls-key",
            .fallback = "none: plain HTTP"),
     STRING("tls-key", tls_key, "FILE", .help = "the certificate's private key (PEM)", .fallback = "none"),
+    STRING("allowed-hosts", allowed_hosts, "LIST",
+           .help = "names of this server, with commas; requests for others are refused; *: none is",
+           .fallback = "without keys on a loopback address its own names, else *"),
     STRING("cors-origin", cors_origin, "ORIGIN", .help = "web origin whose pages may read answers",
            .fallback = "none"),
 
@@ -180,6 +196,11 @@ static bool is_consistent(const struct serve_options *options, const struct opti
         cli_usage("serve", "unexpected argument \"%s\"", read->operands[0]);
         return false;
     }
+    struct limoe_error err;
+    if (model_names_check_list(options->model_aliases, &err) != LIMOE_OK) {
+        cli_usage("serve", "%s", err.message);
+        return false;
+    }
     const struct launch_options *launch = &options->launch;
     enum device_kind device;
     uint32_t index;
@@ -216,8 +237,8 @@ static bool is_consistent(const struct serve_options *options, const struct opti
 static bool keep_strings(struct serve_options *options) {
     size_t used = 0;
     for (size_t i = 0; i < command.n; i++) {
-        if (table[i].kind != OPTION_STRING && table[i].kind != OPTION_NUMERAL &&
-            table[i].kind != OPTION_DEVICE)
+        if (table[i].kind != OPTION_STRING && table[i].kind != OPTION_NAMES &&
+            table[i].kind != OPTION_NUMERAL && table[i].kind != OPTION_DEVICE)
             continue;
         const char **field = (const char **)((char *)options + table[i].offset);
         const size_t size = *field ? strlen(*field) + 1 : 0;
@@ -254,12 +275,15 @@ enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *optio
         .launch = {.ranks = 1, .mpirun = "mpirun"},
         .http_threads = 1,
         .connections = 16384,
+        .connections_per_address = SERVE_HALF,
         .idle_seconds = 60,
         .receive_seconds = 60,
+        .stall_seconds = 10,
         .drain_seconds = 30,
         .step_seconds = 30,
         .decode_seconds = 10,
         .cache_bytes = 64 * MIB,
+        .classifier_bytes = CLASSIFIERS_DISK_BYTES,
         .log_format = LOG_TEXT,
         .log_level = LOG_INFO,
     };

@@ -2,6 +2,7 @@
 #ifndef LIMOE_SERVE_OPTIONS_H
 #define LIMOE_SERVE_OPTIONS_H
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,10 +12,13 @@
 #include "schedule/queue.h"
 
 #define SERVE_STRINGS_SIZE 16384
+#define SERVE_HALF         UINT_MAX /* of the connections that the server turns out to have room for, */
+#define SERVE_LEAST_HALF   64u      /* or so many, if that is more: one address may be a proxy's */
 
 /* Its strings lie in it: it is not to be moved while they are used. */
 struct serve_options {
     const char *host, *port, *model;
+    const char *model_aliases; /* as model_names.h has them, or NULL */
     struct limoe_options compute;
     struct launch_options launch; /* of an engine of several ranks */
     struct limoe_image_limits image;
@@ -23,17 +27,21 @@ struct serve_options {
     uint64_t step_tokens;
     unsigned batch_delay_ms; /* how long a step that is not full waits for more; 0: not at all */
     unsigned http_threads, workers;
-    unsigned connections, connections_per_address; /* the second 0: no limit of its own */
-    unsigned idle_seconds;    /* after which a connection that has sent no complete request head is closed */
-    unsigned receive_seconds; /* for a request's body */
-    unsigned drain_seconds;   /* after which a stopping server gives up what is in flight */
-    unsigned step_seconds;    /* after which an engine that has not answered a step is replaced */
-    unsigned decode_seconds;  /* after which a decoder that has not answered is replaced */
-    uint64_t engine_bytes;    /* resident memory past which an engine is replaced; 0: no limit */
-    uint64_t cache_bytes;     /* of text embeddings; 0: no cache */
-    const char *state_dir;    /* where classifiers are kept */
+    unsigned connections;
+    unsigned connections_per_address; /* 0: no limit of its own; or SERVE_HALF */
+    unsigned idle_seconds;     /* after which a connection that has sent no complete request head is closed */
+    unsigned receive_seconds;  /* for a request's body */
+    unsigned stall_seconds;    /* for which a client may send or read too slowly */
+    unsigned drain_seconds;    /* after which a stopping server gives up what is in flight */
+    unsigned step_seconds;     /* after which an engine that has not answered a step is replaced */
+    unsigned decode_seconds;   /* after which a decoder that has not answered is replaced */
+    uint64_t engine_bytes;     /* resident memory past which an engine is replaced; 0: no limit */
+    uint64_t cache_bytes;      /* of text embeddings; 0: no cache */
+    const char *state_dir;     /* where classifiers are kept */
+    uint64_t classifier_bytes; /* of disk that they may take */
     const char *api_keys, *admin_keys;     /* files, a key a line; NULL: no keys */
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
+    const char *allowed_hosts;             /* names, with commas; "*": any; NULL: what hosts.h says */
     const char *cors_origin;               /* NULL: no cross-origin answers */
     enum log_format log_format;
     enum log_level log_level;

@@ -114,7 +114,10 @@ static enum limoe_status warm(struct warming *warming, const struct classifier *
                             embeddings + first * model->embed, &tokens, err);
     if (status == LIMOE_OK) {
         classify_labels(embeddings, request.n_labels, request.n_templates, model->embed, embeddings);
-        status = classifiers_put_matrix(warming->store, classifier, model, embeddings, tokens, err);
+        struct store_job *job = store_job_put_matrix(classifier, model, embeddings, tokens);
+        if (classifiers_wait(warming->store, &job, err) != STORE_DONE)
+            status = err->status;
+        store_job_free(job);
     }
     free(embeddings);
     arena_free(arena);
@@ -129,14 +132,16 @@ static void *warming_main(void *argument) {
     size_t made = 0;
     pthread_setname_np(pthread_self(), "limoe-warming");
     while (!stopped(warming)) {
-        const struct classifier *classifier = NULL;
         struct limoe_error err;
-        if (classifiers_next_without(warming->store, text_of(after), &model, &classifier, &err) != LIMOE_OK) {
-            log_print(warming->log, LOG_WARNING, NULL, "classifiers: %s", err.message);
+        struct store_job *job = store_job_next_without(text_of(after), &model);
+        if (classifiers_wait(warming->store, &job, &err) != STORE_DONE)
+            log_print(warming->log, LOG_WARNING, NULL,
+                      "classifiers: none is made ready, all will be on demand: %s", err.message);
+        const struct classifier *classifier = job ? job->classifier : NULL;
+        if (!classifier) {
+            store_job_free(job);
             break;
         }
-        if (!classifier)
-            break;
         memcpy(after, classifier->name.data, classifier->name.size);
         after[classifier->name.size] = '\0';
         if (warm(warming, classifier, &model, &err) == LIMOE_OK)
@@ -145,7 +150,7 @@ static void *warming_main(void *argument) {
             log_print(warming->log, LOG_WARNING, NULL,
                       "classifiers: %s is not made ready for the model, it will be on demand: %s", after,
                       err.message);
-        classifier_release(classifier);
+        store_job_free(job);
     }
     if (made > 0)
         log_print(warming->log, LOG_INFO, NULL, "classifiers: %zu made ready for %s %s", made,

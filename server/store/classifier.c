@@ -117,18 +117,18 @@ const struct classifier *classifier_hold(struct classifier_entry *entry) {
     return &entry->classifier;
 }
 
-static struct classifier_entry *entry_of(const struct classifier *classifier) {
+struct classifier_entry *classifier_entry_of(const struct classifier *classifier) {
     return (struct classifier_entry *)((char *)classifier - offsetof(struct classifier_entry, classifier));
 }
 
 int64_t classifier_revision(const struct classifier *classifier) {
-    return entry_of(classifier)->id;
+    return classifier_entry_of(classifier)->id;
 }
 
 void classifier_release(const struct classifier *classifier) {
     if (!classifier)
         return;
-    struct classifier_entry *entry = entry_of(classifier);
+    struct classifier_entry *entry = classifier_entry_of(classifier);
     /* What the other holders read happened before the last of them frees it. */
     if (atomic_fetch_sub_explicit(&entry->references, 1, memory_order_acq_rel) == 1)
         free(entry);

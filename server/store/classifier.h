@@ -34,7 +34,7 @@ struct classifier_entry {
     struct lru_node node;
     atomic_uint references;
     int64_t id;              /* of its row */
-    int64_t seen;            /* the database's version in which the row was found as it is here */
+    int64_t seen;            /* the shelf's: the file's version in which the row was found as it is here */
     const char *fingerprint; /* whose matrix it has, or lacks */
     size_t bytes;            /* of the allocation */
     struct classifier classifier;
@@ -55,6 +55,7 @@ struct classifier_row {
 enum limoe_status classifier_entry_new(const struct classifier_row *row, struct classifier_entry **out,
                                        struct limoe_error *err);
 const struct classifier *classifier_hold(struct classifier_entry *entry);
+struct classifier_entry *classifier_entry_of(const struct classifier *classifier);
 int64_t classifier_revision(const struct classifier *classifier); /* the id of the row it was read from */
 
 #endif

@@ -4,9 +4,12 @@
  * label. What a change has answered is on the disk, and is never half there. The file may be shared by
  * several servers: each sees the others' changes with its next request.
  *
- * Any thread may call any function but the first and the last. Reading and writing have a connection and a
- * lock each: a classification never waits for a write that waits for the disk. What was read is kept in
- * memory, bounded in bytes.
+ * Only the store's own threads touch the disk: one reads, one writes. Who asks is told within
+ * STORE_PATIENCE_MS, whatever the disk does. What was read or put is kept in memory, bounded in bytes, and
+ * serves without the disk for as long as the file's header says that nobody has changed it; or, while the
+ * store is in trouble, as it was last seen.
+ *
+ * Any thread may call any function but the first and the last.
  */
 #ifndef LIMOE_CLASSIFIERS_H
 #define LIMOE_CLASSIFIERS_H
@@ -15,88 +18,50 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "codec/arena.h"
 #include "limoe.h"
+#include "observe/log.h"
 #include "store/classifier.h"
+#include "store/job.h"
 
 #define CLASSIFIERS_MOST        10000               /* in one file */
 #define CLASSIFIERS_CACHE_BYTES ((size_t)256 << 20) /* 300 of 1,000 labels by 192 floats */
+#define CLASSIFIERS_DISK_BYTES  (UINT64_C(1) << 30)
 
 struct classifiers;
 
 struct classifiers_options {
-    const char *dir;    /* made (mode 0700) where it is missing */
-    size_t most;        /* classifiers that are accepted; 0: CLASSIFIERS_MOST */
-    size_t cache_bytes; /* of classifiers in memory; 0: CLASSIFIERS_CACHE_BYTES */
+    const char *dir;     /* made (mode 0700) where it is missing; outlives the store */
+    size_t most;         /* classifiers that are accepted; 0: CLASSIFIERS_MOST */
+    size_t cache_bytes;  /* of classifiers in memory; 0: CLASSIFIERS_CACHE_BYTES */
+    uint64_t disk_bytes; /* of the file; 0: CLASSIFIERS_DISK_BYTES */
+    struct log *log;     /* told when trouble begins and ends; NULL: nobody is */
 };
 
-/* Errors name the file: it cannot be made, is damaged, or is not a limoe's. */
+/* Errors name the file: it cannot be made, is damaged, or is not a limoe's. One that another process has
+ * locked is no error: it is opened as soon as that lets go, and the store is in trouble until then. One store
+ * of a directory in a process (database.h, on locks). */
 enum limoe_status classifiers_open(const struct classifiers_options *options, struct classifiers **out,
                                    struct limoe_error *err);
-/* What classifiers_get gave may be released later. NULL is fine. */
+/* What jobs gave may be released later. NULL is fine. */
 void classifiers_close(struct classifiers *store);
 
-/* Whose matrix: limoe's fingerprint of a model, its dtype and backend, and the width of its embeddings. */
-struct classifier_model {
-    const char *fingerprint;
-    uint32_t embed;
+/* The classifier where it needs no disk, with a reference for the caller; NULL: ask. With `stale` also one
+ * that may have been changed since by another server: for who has asked, and got no answer. */
+const struct classifier *classifiers_recall(struct classifiers *store, struct text name,
+                                            const struct classifier_model *model, bool stale);
+
+/* Takes the job; waiter->done is told. */
+void classifiers_ask(struct classifiers *store, struct store_job *job, struct store_waiter *waiter);
+/* The same for who may wait: *job is the caller's again, or NULL after STORE_BUSY. job may be NULL: there was
+ * no memory for it. *err unless the outcome is STORE_DONE. */
+enum store_outcome classifiers_wait(struct classifiers *store, struct store_job **job,
+                                    struct limoe_error *err);
+
+struct classifiers_state {
+    bool reading, writing;       /* are possible */
+    char why[400];               /* unless both are */
+    uint64_t bytes, limit_bytes; /* of the file in use */
 };
-
-/* A classifier to be stored; its texts have passed the checks of codec/classifier.h. */
-struct classifier_draft {
-    struct text name;
-    const struct text *labels; /* [n_labels], 1 or more */
-    size_t n_labels;
-    const struct text *templates; /* [n_templates], 1 or more */
-    size_t n_templates;
-    const float *matrix; /* [n_labels, model's embed] */
-    uint64_t prompt_tokens;
-    int64_t created, updated; /* out */
-};
-
-/* Stores it in place of one of that name. LIMOE_TOO_LARGE: there are `most` already. */
-enum limoe_status classifiers_put(struct classifiers *store, const struct classifier_model *model,
-                                  struct classifier_draft *draft, struct limoe_error *err);
-/* Adds the matrix [n_labels, embed] of another model to a classifier that classifiers_get gave. Nothing
- * happens when the classifier has been changed or deleted since. */
-enum limoe_status classifiers_put_matrix(struct classifiers *store, const struct classifier *classifier,
-                                         const struct classifier_model *model, const float *matrix,
-                                         uint64_t prompt_tokens, struct limoe_error *err);
-/* *deleted: it was there. */
-enum limoe_status classifiers_delete(struct classifiers *store, struct text name, bool *deleted,
-                                     struct limoe_error *err);
-
-/* *out is the caller's to release; NULL: there is none of that name. Its matrix is NULL where this model's is
- * not stored yet. */
-enum limoe_status classifiers_get(struct classifiers *store, struct text name,
-                                  const struct classifier_model *model, const struct classifier **out,
-                                  struct limoe_error *err);
-/* The first classifier after the name `after` (empty: from the start) that has no matrix of this model; NULL:
- * no more. For a reload to make them all before it serves. */
-enum limoe_status classifiers_next_without(struct classifiers *store, struct text after,
-                                           const struct classifier_model *model,
-                                           const struct classifier **out, struct limoe_error *err);
-
-struct classifier_summary {
-    struct text name;
-    uint64_t label_count, template_count;
-    int64_t created, updated;
-};
-
-/* A page of the list, by name in the order of bytes. */
-struct classifier_page {
-    const struct classifier_summary *summaries; /* [n], in the arena */
-    size_t n;
-    bool more;
-};
-
-/* At most `limit` of those after the name `after` (empty: from the start). */
-enum limoe_status classifiers_list(struct classifiers *store, struct text after, size_t limit,
-                                   struct arena *arena, struct classifier_page *out, struct limoe_error *err);
-
-/* Stored names that look like `name`, the most alike first: [*n], at most `most`, in the arena. */
-enum limoe_status classifiers_nearest(struct classifiers *store, struct text name, size_t most,
-                                      struct arena *arena, struct text *out, size_t *n,
-                                      struct limoe_error *err);
+void classifiers_state(struct classifiers *store, struct classifiers_state *out);
 
 #endif

@@ -19,9 +19,11 @@ pytestmark = pytest.mark.skipif(
 )
 ENV = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 MIX = "classify=1,image=1,text=2"
-NET = "10.77.31"
-BRIDGE = "limoe-br"
-HOSTS = {f"limoe-h{i}": f"{NET}.{10 + i}" for i in (1, 2)}
+# Of this process: another that tests on the same machine has its own. Names of links have 15 characters at most.
+OWN = os.getpid() % 100000
+NET = f"10.77.{1 + OWN % 250}"
+BRIDGE = f"limoe-br{OWN}"
+HOSTS = {f"limoe-h{i}-{OWN}": f"{NET}.{10 + i}" for i in (1, 2)}
 AGENT = """#!/bin/sh
 # Stands for ssh: runs the command on the host of that address, where it outlives a caller that is killed.
 while case "$1" in -*) true ;; *) false ;; esac; do shift; done

@@ -39,11 +39,10 @@ def embeddings(client, inputs, **more):
 # ---- routes and methods
 
 
-def test_an_unknown_path_names_the_paths_there_are(client):
-    for path in ["/", "/v1", "/v1/classify/", "/v1/embeddings/x", "/healthz", "/v1/models/"]:
+def test_an_unknown_path_names_the_nearest_there_is(client):
+    for path in ["/", "/v1", "/v1/embeddings/x", "/healthz", "/v1/model/"]:
         error = assert_error(client.get(path), 404, "unknown_path")
-        for route in ROUTES:
-            assert route in error["message"]
+        assert sum(route in error["message"] for route in ROUTES) >= 1 and "the nearest is" in error["message"]
 
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/embeddings", "/v1/routing"])
@@ -95,10 +94,10 @@ def test_health(client):
 
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/embeddings", "/v1/routing"])
-@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/xml", "json", ""])
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"])
 def test_a_media_type_that_no_one_reads(client, path, kind):
-    headers = {} if kind is None else {"Content-Type": kind}
-    assert_error(client.post(path, content=b'{"input":"x"}', headers=headers), 415, contains="application/json")
+    response = client.post(path, content=b'{"input":"x"}', headers={"Content-Type": kind})
+    assert_error(response, 415, contains="application/json")
 
 
 def test_json_routes_do_not_take_pictures(client):
@@ -303,7 +302,7 @@ def test_bodies_are_bounded_together(start):
             b"Content-Length: 90000\r\n\r\n" + b" " * 60000
         )
         connections.append(connection)
-    wait_until(lambda: running.metric("limoe_queue_bytes") >= 100000)
+    wait_until(lambda: running.metric("limoe_queue_bytes") >= 50000)  # from half on, there is room for small ones alone
     for connection in connections:
         connection.sendall(b" " * 30000)
     answers = [connection.recv(65536) for connection in connections]

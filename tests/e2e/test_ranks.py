@@ -119,16 +119,25 @@ def test_ranks_end_with_the_server(start_ranks):
     wait_until(lambda: not any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids.values()))
 
 
-def test_a_stop_leaves_nothing(start_ranks):
-    before = set(pathlib.Path("/tmp").glob("limoe-??????")) | set(pathlib.Path("/tmp").glob("ompi.*/*"))
-    server = start_ranks(2)
+def test_a_stop_leaves_nothing(start, tmp_path):
+    server = start("--cache-bytes", 0, "--ranks", 2, env={**ENV, "TMPDIR": str(tmp_path)})
     pids = ranks_of(server)
+    assert list(tmp_path.iterdir())  # mpirun's, and the socket: they are here
     assert server.terminate() == 0
     server.assert_clean()
-    assert not any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids.values())
-    after = set(pathlib.Path("/tmp").glob("limoe-??????")) | set(pathlib.Path("/tmp").glob("ompi.*/*"))
-    assert after <= before
+    wait_until(lambda: not any(pathlib.Path(f"/proc/{pid}").exists() for pid in pids.values()))  # init reaps them
+    assert not list(tmp_path.iterdir())
     assert not [line for line in server.log if "mpirun" in line], server.log  # it saw no failure
+
+
+def test_mpirun_keeps_out_of_the_log(start_ranks):
+    """Also where it has something to say: a rank is lost. What there is to say the front says, in a line of its own."""
+    server = start_ranks(2)
+    os.kill(ranks_of(server)[1], signal.SIGKILL)
+    wait_until(lambda: server.metric("limoe_engine_restarts_total") == 1 and len(ranks_of(server)) == 2)
+    stop_cleanly(server)
+    assert [line for line in server.log if "warning engine: process" in line and "was lost: rank 1" in line], server.log
+    assert not [line for line in server.log if not re.match(r"\d{4}-\d\d-\d\dT\S+Z (info|warning) ", line)], server.log
 
 
 def placement(n, *options):

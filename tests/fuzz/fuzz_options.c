@@ -4,10 +4,11 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "codec/model_names.h"
 #include "options/config_file.h"
 
 struct target {
-    const char *text, *port;
+    const char *text, *port, *names;
     unsigned count;
     uint64_t bytes;
     int color;
@@ -21,6 +22,7 @@ static const struct option_choice colors[] = {{"red", 0}, {"green", 1}, {NULL, 0
 
 static const struct option_row table[] = {
     {.name = "text", .kind = OPTION_STRING, .offset = AT(text), .metavar = "T", .help = "text"},
+    {.name = "names", .kind = OPTION_NAMES, .offset = AT(names), .metavar = "A,...", .help = "names"},
     {.name = "port",
      .kind = OPTION_NUMERAL,
      .offset = AT(port),
@@ -63,6 +65,19 @@ static bool same_text(const char *a, const char *b) {
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+/* A list that was accepted, as one of aliases: each name is there, and takes itself. */
+static bool names_hold(const char *names) {
+    static const struct limoe_info info = {.name = "m"};
+    const struct request_model model = {.info = &info, .aliases = names};
+    struct limoe_error err;
+    struct model_alias entry;
+    const bool aliases = model_names_check_list(names, &err) == LIMOE_OK;
+    for (const char *list = names; model_names_next(&list, &entry);)
+        if (aliases && (!entry.alias.size || !model_names_take(&model, entry.alias)))
+            return false;
+    return true;
+}
+
 static enum limoe_status parse(struct arena *arena, const char *text, size_t size, struct target *target,
                                struct options *options, struct limoe_error *err) {
     *target = (struct target){0};
@@ -94,8 +109,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         options_print(&options, &out);
         if (parse(arena, out.data, out.size, &again, &twice, &err) != LIMOE_OK ||
             !same_text(read.text, again.text) || !same_text(read.port, again.port) ||
-            read.count != again.count || read.bytes != again.bytes || read.color != again.color ||
-            read.loud != again.loud || memcmp(&read.rate, &again.rate, sizeof read.rate) != 0)
+            !same_text(read.names, again.names) || !names_hold(read.names) || read.count != again.count ||
+            read.bytes != again.bytes || read.color != again.color || read.loud != again.loud ||
+            memcmp(&read.rate, &again.rate, sizeof read.rate) != 0)
             __builtin_trap();
         buffer_free(&out);
     }

@@ -54,7 +54,7 @@ static void check_error(const struct api_error *error, struct arena *arena) {
 static void check_item(const struct request_item *item) {
     require(item->param && item->bytes && item->size > 0);
     if (item->modality == LIMOE_TEXT)
-        require_text(item->bytes, item->size);
+        require(text_check((const char *)item->bytes, item->size) == item->size);
 }
 
 static void check_embed(const struct embed_request *request) {
@@ -80,8 +80,10 @@ static void check_labels(const struct classify_request *request, struct arena *a
     require(request->top_k >= 1 && request->top_k <= request->n_labels);
     struct request_item *items = arena_array(arena, prompts, sizeof *items);
     require(items && classify_prompts(request, arena, items));
-    for (size_t i = 0; i < prompts; i++)
+    for (size_t i = 0; i < prompts; i++) {
         check_item(&items[i]);
+        require_text(items[i].bytes, items[i].size);
+    }
 }
 
 /* Prompts are made and an answer written, as if every label had won. */
@@ -189,7 +191,7 @@ static size_t read_args(const uint8_t *data, const uint8_t *end, struct arena *a
 }
 
 /* The query, "|", the picture. */
-static bool read_raw(const struct limoe_info *model, const uint8_t *data, size_t size, struct arena *arena,
+static bool read_raw(const struct request_model *model, const uint8_t *data, size_t size, struct arena *arena,
                      struct classify_request *out, struct api_error *error) {
     const uint8_t *all = data + size, *bar = size ? memchr(data, '|', size) : NULL;
     const uint8_t *end = bar ? bar : all, *body = bar ? bar + 1 : all;
@@ -198,15 +200,15 @@ static bool read_raw(const struct limoe_info *model, const uint8_t *data, size_t
     return request_classify_raw(model, body, (size_t)(all - body), args, n, arena, out, error);
 }
 
-static bool read_multipart(const struct limoe_info *model, const char *body, size_t size, struct arena *arena,
-                           struct classify_request *out, struct api_error *error) {
+static bool read_multipart(const struct request_model *model, const char *body, size_t size,
+                           struct arena *arena, struct classify_request *out, struct api_error *error) {
     struct request_field *parts;
     size_t n;
     return multipart_parse("multipart/form-data; boundary=x", body, size, arena, &parts, &n, error) &&
            request_classify_multipart(model, parts, n, arena, out, error);
 }
 
-static bool read_put(const struct limoe_info *model, const char *data, size_t size, struct arena *arena,
+static bool read_put(const struct request_model *model, const char *data, size_t size, struct arena *arena,
                      struct classifier_request *out, struct api_error *error) {
     const char *bar = size ? memchr(data, '|', size) : NULL;
     const size_t name = bar ? (size_t)(bar - data) : size, rest = bar ? name + 1 : size;
@@ -215,7 +217,8 @@ static bool read_put(const struct limoe_info *model, const char *data, size_t si
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const struct limoe_info model = {.name = "m", .embed = 8};
+    static const struct limoe_info info = {.name = "m", .embed = 8, .text_length = 4};
+    static const struct request_model model = {.info = &info, .aliases = "a,b=m"};
     if (size == 0)
         return 0;
     struct arena *arena = arena_new();

@@ -14,7 +14,7 @@ BICUBIC = Image.Resampling.BICUBIC
 def decode(data: bytes) -> Image.Image:
     """The first frame, upright, as RGB, or as RGBA where the file has transparency."""
     picture = Image.open(io.BytesIO(data))
-    if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16"):
+    if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "CMYK"):
         raise ValueError(f"{picture.mode} pictures are refused")
     picture = ImageOps.exif_transpose(picture)
     # Pillow clips 16-bit grey at 255 where it halves the depth of 16-bit colour: PNG keeps the high byte here too.

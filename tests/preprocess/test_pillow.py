@@ -83,7 +83,7 @@ def test_the_reference_scales_as_pillow_does(size):
         assert_same(np.asarray(found), np.asarray(picture.resize(target, Image.Resampling.BICUBIC, box=box)))
 
 
-@pytest.mark.parametrize("name", [name for name in PICTURES if name.startswith("jpeg")])
+@pytest.mark.parametrize("name", [name for name in PICTURES if name.startswith("jpeg") and "cmyk" not in name])
 def test_jpeg_is_as_djpeg_decodes_it(name, tmp_path):
     path = tmp_path / "picture"
     path.write_bytes(PICTURES[name])
@@ -113,10 +113,13 @@ def test_a_jpeg_of_too_many_scans_is_refused_soon(tmp_path):
     assert "JPEG: more than 64 scans" in refusal(tmp_path / "bomb", bomb)
 
 
-def test_a_png_that_inflates_past_its_header_is_refused(tmp_path):
-    bomb = png(np.zeros((10, 10, 3), np.uint8), 2, more=bytes(200 << 20))
-    assert len(bomb) < 1 << 20
-    assert "bad_image: PNG:" in refusal(tmp_path / "bomb", bomb)
+def test_what_a_png_holds_behind_its_last_pixel_is_not_inflated(tmp_path):
+    path = tmp_path / "bomb"
+    path.write_bytes(png(np.zeros((10, 10, 3), np.uint8), 2, more=bytes(4 << 30)))
+    assert path.stat().st_size < 8 << 20
+    began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    assert_same(decode(path), np.zeros((10, 10, 3), np.uint8))
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began < 1  # all of it would take ten
 
 
 def test_inflating_text_and_profiles_are_skipped(tmp_path):
@@ -141,19 +144,14 @@ def test_half_a_file_is_refused(format, tmp_path):
     assert "truncated after" in refusal(tmp_path / "picture", data[: len(data) // 2])
 
 
-def test_cmyk_is_refused(tmp_path):
-    said = refusal(tmp_path / "picture", save(photo(9, 9).convert("CMYK"), "JPEG"))
-    assert said.startswith("unsupported: JPEG: a CMYK picture")
-
-
-@pytest.mark.parametrize("format", ["TIFF", "ICO", "JPEG2000", "PDF"])
+@pytest.mark.parametrize("format", ["ICO", "JPEG2000", "PDF"])
 def test_other_types_are_refused_by_name(format, tmp_path):
     try:
         data = save(photo(32, 32), format)
     except OSError:
         pytest.skip(f"this Pillow does not write {format}")
     said = refusal(tmp_path / "picture", data)
-    assert "accepted are JPEG, PNG, WebP, GIF, BMP, PNM, TGA and PSD" in said
+    assert "accepted are JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF, BMP, PNM, TGA and PSD" in said
     assert said.startswith("unsupported: ")
 
 

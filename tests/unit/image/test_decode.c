@@ -101,6 +101,10 @@ static void every_format_gives_its_pixels(void **state) {
         {"colours.tga", "colours.ppm"},
         {"photo.jpg", "photo.ppm"},
         {"photo-progressive.jpg", "photo.ppm"},
+        {"cmyk.jpg", "cmyk.ppm"},
+        {"picture.tif", "picture.ppm"},
+        {"photo.heic", "photo-heic.ppm"},
+        {"photo.avif", "photo-avif.ppm"},
         {"alpha.webp", "alpha.png"},
         {"alpha.tga", "alpha.png"},
         {"alpha.psd", "alpha.png"},
@@ -176,16 +180,13 @@ static void unknown_bytes_are_refused_with_what_is_accepted(void **state) {
     assert_refused("", 0, LIMOE_BAD_IMAGE, "0 bytes");
     assert_refused(BYTES("hello, I am no picture"), LIMOE_BAD_IMAGE, "68 65 6c 6c 6f");
     assert_refused(BYTES("hello"), LIMOE_BAD_IMAGE,
-                   "accepted are JPEG, PNG, WebP, GIF, BMP, PNM, TGA and PSD");
-    assert_refused(BYTES("II*\0\10\0\0\0"), LIMOE_UNSUPPORTED,
-                   "TIFF pictures are not supported; accepted are");
+                   "accepted are JPEG, PNG, WebP, HEIC, AVIF, GIF, TIFF, BMP, PNM, TGA and PSD");
+    assert_refused(BYTES("\xFF\x0A abc"), LIMOE_UNSUPPORTED,
+                   "JPEG XL pictures are not supported; accepted are");
     assert_refused(BYTES("\0\0\0\x20"
-                         "ftypavif"),
-                   LIMOE_UNSUPPORTED, "AVIF");
+                         "ftypisom"),
+                   LIMOE_UNSUPPORTED, "ISO media");
     assert_refused(BYTES("<svg xmlns='http://www.w3.org/2000/svg'/>"), LIMOE_UNSUPPORTED, "SVG");
-    struct file cmyk = load("cmyk.jpg");
-    assert_refused(cmyk.bytes, cmyk.size, LIMOE_UNSUPPORTED, "CMYK");
-    free(cmyk.bytes);
 }
 
 static void limits_are_checked_from_the_header(void **state) {
@@ -219,6 +220,7 @@ static void broken_files_say_why(void **state) {
     struct file file = load("picture.png");
     file.bytes[25] ^= 2; /* the colour type */
     assert_refused(file.bytes, file.size, LIMOE_BAD_IMAGE, "CRC");
+    file.bytes[25] ^= 2;
     assert_refused(file.bytes, 100, LIMOE_BAD_IMAGE, "PNG: truncated after 100 bytes");
     free(file.bytes);
 
@@ -238,10 +240,18 @@ static void broken_files_say_why(void **state) {
 }
 
 /* How many bytes a file of the format may lose at its end and still hold the whole picture: terminators,
- * padding. */
+ * checksums, padding. */
 static size_t spare(const char *name) {
-    const char *dot = strrchr(name, '.');
-    return strcmp(dot, ".gif") == 0 ? 5 : strcmp(dot, ".bmp") == 0 ? 3 : strcmp(dot, ".tga") == 0 ? 26 : 0;
+    static const struct {
+        const char *suffix;
+        size_t size;
+    } ends[] = {{".gif", 5}, {".bmp", 3}, {".tga", 26}, {".jpg", 2}, {".png", 22}};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        if (strcmp(strrchr(name, '.'), ends[i].suffix) == 0) {
+            return ends[i].size;
+        }
+    }
+    return 0;
 }
 
 static const char *const all[] = {
@@ -250,7 +260,7 @@ static const char *const all[] = {
     "photo.jpg",           "photo.ppm",          "picture.bmp",      "picture.png", "photo-progressive.jpg",
     "picture-16.png",      "picture-adam7.png",  "picture.psd",      "picture.tga", "picture-packed.psd",
     "picture.webp",        "picture-turned.png", "picture.ppm",      "colours.ppm", "colours-interlaced.gif",
-    "picture-turned.webp", "picture-rle.tga",    "photo-turned.jpg",
+    "picture-turned.webp", "picture-rle.tga",    "photo-turned.jpg", "photo.heic",  "photo.avif",
 };
 
 static void no_truncated_file_is_a_picture(void **state) {
@@ -265,12 +275,18 @@ static void no_truncated_file_is_a_picture(void **state) {
     }
 }
 
-/* Whatever the bytes say, the answer is a picture or a reason; and a PNG, which sums its bytes, is never a
- * picture. */
+static bool is_same(const struct image *a, const struct image *b) {
+    return a->width == b->width && a->height == b->height && a->channels == b->channels &&
+           memcmp(a->pixels, b->pixels, (size_t)a->width * a->height * a->channels) == 0;
+}
+
+/* Whatever the bytes say, the answer is a picture or a reason; and a PNG, which sums its bytes, is never
+ * another picture. */
 static void no_flipped_byte_does_harm(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         struct file file = load(all[i]);
+        struct image whole = decode(all[i]);
         bool summed = strstr(all[i], ".png") != NULL;
         for (size_t at = 0; at < file.size; at++) {
             static const uint8_t masks[] = {0x01, 0x80, 0xFF};
@@ -280,13 +296,14 @@ static void no_flipped_byte_does_harm(void **state) {
                 struct limoe_error err = {0};
                 struct limoe_image_limits limits = {.max_pixels = 1 << 16};
                 enum limoe_status status = image_decode(file.bytes, file.size, &limits, &image, &err);
-                assert_true(status != LIMOE_OK || !summed);
+                assert_true(status != LIMOE_OK || !summed || is_same(&image, &whole));
                 assert_true(status == LIMOE_OK ? image.pixels != NULL
                                                : image.pixels == NULL && err.message[0]);
                 image_free(&image);
                 file.bytes[at] ^= masks[m];
             }
         }
+        image_free(&whole);
         free(file.bytes);
     }
 }

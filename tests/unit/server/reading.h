@@ -15,7 +15,8 @@
 
 #include "codec/request.h"
 
-static const struct limoe_info model = {.name = "pictograms", .embed = 192};
+static const struct limoe_info info = {.name = "pictograms", .embed = 192, .text_length = 16};
+static const struct request_model model = {.info = &info};
 static struct arena *arena;
 static struct api_error error;
 static void *copies[256]; /* of exactly() */

@@ -127,6 +127,7 @@ static void models(void **state) {
     const struct limoe_rank ranks[] = {{.experts = 3, .dense_bytes = 1, .expert_bytes = 2},
                                        {.experts = 4, .dense_bytes = 1, .expert_bytes = 5}};
     const struct answer_model model = {.info = &info,
+                                       .aliases = "clip,text-embedding-3-small=tiny",
                                        .dtype = "bfloat16",
                                        .backend = "cpu-amx",
                                        .fingerprint = "0123456789abcdef",
@@ -138,7 +139,8 @@ static void models(void **state) {
     assert_answer(
         &out,
         "{\"object\":\"list\",\"data\":[{\"id\":\"tiny\",\"object\":\"model\","
-        "\"created\":1700000000,\"owned_by\":\"limoe\",\"dtype\":\"bfloat16\","
+        "\"created\":1700000000,\"owned_by\":\"limoe\",\"aliases\":[\"clip\",\"text-embedding-3-small\"],"
+        "\"dtype\":\"bfloat16\","
         "\"backend\":\"cpu-amx\",\"fingerprint\":\"0123456789abcdef\",\"threads\":2,\"ranks\":2,\"by_rank\":["
         "{\"rank\":0,\"experts\":3,\"dense_bytes\":1,\"expert_bytes\":2},"
         "{\"rank\":1,\"experts\":4,\"dense_bytes\":1,\"expert_bytes\":5}]," SHAPE "}]}");

@@ -42,6 +42,24 @@ static void bytes_are_appended(void **state) {
     assert_content(&buffer, "18446744073709551615");
 }
 
+static void room_is_made_and_given_back(void **state) {
+    (void)state;
+    struct buffer buffer = {0};
+    buffer_reserve(&buffer, 1000);
+    assert_int_equal(buffer.capacity, 1000);
+    buffer_string(&buffer, "123");
+    buffer_reserve(&buffer, 997);
+    assert_int_equal(buffer.capacity, 1000);
+    buffer_reserve(&buffer, 2000);
+    assert_int_equal(buffer.capacity, 2003);
+    buffer_fit(&buffer);
+    assert_in_range(buffer.capacity, 3, 4);
+    assert_content(&buffer, "123");
+    buffer_fit(&buffer); /* empty */
+    assert_false(buffer.failed);
+    buffer_free(&buffer);
+}
+
 static void a_failure_is_kept_to_the_end(void **state) {
     (void)state;
     struct buffer buffer = {0};
@@ -178,6 +196,7 @@ static void base64_has_its_quotes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_are_appended),
+        cmocka_unit_test(room_is_made_and_given_back),
         cmocka_unit_test(a_failure_is_kept_to_the_end),
         cmocka_unit_test(strings_are_escaped),
         cmocka_unit_test(floats_are_printed_as_expected),

@@ -2,10 +2,12 @@
  * that shares the file; and an answer never comes from an old matrix. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -14,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store/classifiers.h"
@@ -70,8 +73,12 @@ static float vector_at(unsigned number, size_t i) {
     return (float)number + (float)i / 4;
 }
 
-static enum limoe_status try_put(struct classifiers *into, const char *name, unsigned number,
-                                 struct classifier_draft *draft) {
+struct times {
+    int64_t created, updated;
+};
+
+static enum store_outcome try_put(struct classifiers *into, const char *name, unsigned number,
+                                  struct times *times) {
     static _Thread_local char texts[MOST_LABELS][64];
     static _Thread_local struct text labels[MOST_LABELS];
     static _Thread_local float matrix[MOST_LABELS * EMBED];
@@ -83,7 +90,7 @@ static enum limoe_status try_put(struct classifiers *into, const char *name, uns
     for (size_t i = 0; i < n * EMBED; i++)
         matrix[i] = vector_at(number, i);
     const struct text templates[2] = {text_of("a {}"), text_of("{}\n")};
-    *draft = (struct classifier_draft){
+    const struct classifier_draft draft = {
         .name = text_of(name),
         .labels = labels,
         .n_labels = n,
@@ -92,20 +99,76 @@ static enum limoe_status try_put(struct classifiers *into, const char *name, uns
         .matrix = matrix,
         .prompt_tokens = number,
     };
-    return classifiers_put(into, &model, draft, &err);
+    struct store_job *job = store_job_put(&draft, &model);
+    const enum store_outcome outcome = classifiers_wait(into, &job, &err);
+    if (times && outcome == STORE_DONE)
+        *times = (struct times){.created = job->created, .updated = job->updated};
+    store_job_free(job);
+    return outcome;
 }
 
-static struct classifier_draft put(struct classifiers *into, const char *name, unsigned number) {
-    struct classifier_draft draft;
-    if (try_put(into, name, number, &draft) != LIMOE_OK)
+static struct times put(struct classifiers *into, const char *name, unsigned number) {
+    struct times times;
+    if (try_put(into, name, number, &times) != STORE_DONE)
         fail_msg("%s: %s", name, err.message);
-    return draft;
+    return times;
+}
+
+static enum store_outcome try_get(struct classifiers *from, const char *name,
+                                  const struct classifier_model *whose, const struct classifier **found) {
+    *found = classifiers_recall(from, text_of(name), whose, false);
+    if (*found)
+        return STORE_DONE;
+    struct store_job *job = store_job_get(text_of(name), whose);
+    const enum store_outcome outcome = classifiers_wait(from, &job, &err);
+    if (outcome == STORE_DONE) {
+        *found = job->classifier;
+        job->classifier = NULL;
+    }
+    store_job_free(job);
+    return outcome;
+}
+
+/* Whether it was there. */
+static bool delete (struct classifiers *from, const char *name) {
+    struct store_job *job = store_job_delete(text_of(name));
+    if (classifiers_wait(from, &job, &err) != STORE_DONE)
+        fail_msg("%s: %s", name, err.message);
+    const bool found = job->found;
+    store_job_free(job);
+    return found;
+}
+
+static void put_matrix(const struct classifier *of, const struct classifier_model *whose, const float *matrix,
+                       uint64_t tokens) {
+    struct store_job *job = store_job_put_matrix(of, whose, matrix, tokens);
+    if (classifiers_wait(store, &job, &err) != STORE_DONE)
+        fail_msg("%s", err.message);
+    store_job_free(job);
+}
+
+static const struct classifier *next_without(const char *after, const struct classifier_model *whose) {
+    struct store_job *job = store_job_next_without(text_of(after), whose);
+    if (classifiers_wait(store, &job, &err) != STORE_DONE)
+        fail_msg("%s", err.message);
+    const struct classifier *found = job->classifier;
+    job->classifier = NULL;
+    store_job_free(job);
+    return found;
+}
+
+/* The caller frees the job with the page in it. */
+static struct store_job *list(struct text after, size_t limit) {
+    struct store_job *job = store_job_list(after, limit);
+    if (classifiers_wait(store, &job, &err) != STORE_DONE)
+        fail_msg("%s", err.message);
+    return job;
 }
 
 static const struct classifier *get_for(struct classifiers *from, const char *name,
                                         const struct classifier_model *whose) {
     const struct classifier *found = NULL;
-    if (classifiers_get(from, text_of(name), whose, &found, &err) != LIMOE_OK)
+    if (try_get(from, name, whose, &found) != STORE_DONE)
         fail_msg("%s: %s", name, err.message);
     return found;
 }
@@ -144,8 +207,8 @@ static void assert_absent(struct classifiers *from, const char *name) {
 static void what_was_put_is_there_and_stays(void **state) {
     (void)state;
     assert_absent(store, "a");
-    const struct classifier_draft draft = put(store, "a", 41);
-    assert_true(draft.created > 1700000000 && draft.updated == draft.created);
+    const struct times times = put(store, "a", 41);
+    assert_true(times.created > 1700000000 && times.updated == times.created);
     assert_stored(store, "a", 41);
     assert_stored(store, "a", 41); /* from memory */
     put(store, "a", 42);
@@ -156,15 +219,12 @@ static void what_was_put_is_there_and_stays(void **state) {
     store = open_with(0, 0);
     assert_stored(store, "a", 42);
     const struct classifier *found = get_for(store, "a", &model);
-    assert_int_equal(found->created, draft.created);
+    assert_int_equal(found->created, times.created);
     classifier_release(found);
 
-    bool deleted;
-    assert_int_equal(classifiers_delete(store, text_of("a"), &deleted, &err), LIMOE_OK);
-    assert_true(deleted);
+    assert_true(delete (store, "a"));
     assert_absent(store, "a");
-    assert_int_equal(classifiers_delete(store, text_of("a"), &deleted, &err), LIMOE_OK);
-    assert_false(deleted);
+    assert_false(delete (store, "a"));
 }
 
 static void the_directory_is_its_owners_alone(void **state) {
@@ -187,8 +247,7 @@ static void a_change_is_seen_by_all_servers_and_holders_keep_theirs(void **state
     assert_true(is_whole(held, 1));
     put(second, "b", 4);
     assert_stored(store, "b", 4);
-    bool deleted;
-    assert_int_equal(classifiers_delete(store, text_of("a"), &deleted, &err), LIMOE_OK);
+    assert_true(delete (store, "a"));
     assert_absent(second, "a");
     put(store, "a", 1); /* the same again, but another one */
     assert_stored(second, "a", 1);
@@ -215,7 +274,7 @@ static void a_matrix_is_its_models_alone(void **state) {
     assert_null(wide->matrix);
     classifier_release(wide);
 
-    assert_int_equal(classifiers_put_matrix(store, bare, &other, matrix, 77, &err), LIMOE_OK);
+    put_matrix(bare, &other, matrix, 77);
     const struct classifier *found = get_for(store, "a", &other);
     assert_non_null(found->matrix);
     assert_memory_equal(found->matrix, matrix, labels_of(6) * EMBED * sizeof(float));
@@ -225,7 +284,7 @@ static void a_matrix_is_its_models_alone(void **state) {
 
     /* A third model's pushes out the oldest. */
     const struct classifier_model third = {.fingerprint = "model-3", .embed = EMBED};
-    assert_int_equal(classifiers_put_matrix(store, bare, &third, matrix, 1, &err), LIMOE_OK);
+    put_matrix(bare, &third, matrix, 1);
     classifiers_close(store);
     store = open_with(0, 0);
     const struct classifier *first = get_for(store, "a", &model);
@@ -243,14 +302,13 @@ static void a_matrix_of_old_labels_is_not_stored(void **state) {
     put(store, "a", 6);
     const struct classifier *old = get_for(store, "a", &other);
     put(store, "a", 6 + MOST_LABELS); /* as many labels, others */
-    assert_int_equal(classifiers_put_matrix(store, old, &other, matrix, 1, &err), LIMOE_OK);
+    put_matrix(old, &other, matrix, 1);
     const struct classifier *found = get_for(store, "a", &other);
     assert_null(found->matrix);
     classifier_release(found);
 
-    bool deleted;
-    assert_int_equal(classifiers_delete(store, text_of("a"), &deleted, &err), LIMOE_OK);
-    assert_int_equal(classifiers_put_matrix(store, old, &other, matrix, 1, &err), LIMOE_OK);
+    assert_true(delete (store, "a"));
+    put_matrix(old, &other, matrix, 1);
     assert_absent(store, "a");
     classifier_release(old);
 }
@@ -263,35 +321,33 @@ static void those_without_a_matrix_are_found_in_turn(void **state) {
     for (unsigned i = 0; i < 3; i++)
         put(store, names[i], i);
     const struct classifier *b = get_for(store, "b", &other), *next;
-    assert_int_equal(classifiers_put_matrix(store, b, &other, matrix, 1, &err), LIMOE_OK);
+    put_matrix(b, &other, matrix, 1);
     classifier_release(b);
     for (unsigned i = 0; i < 3; i += 2) {
-        assert_int_equal(classifiers_next_without(store, text_of(after), &other, &next, &err), LIMOE_OK);
+        next = next_without(after, &other);
         assert_non_null(next);
         assert_true(text_is(next->name, names[i]));
         strcpy(after, names[i]);
         classifier_release(next);
     }
-    assert_int_equal(classifiers_next_without(store, text_of(after), &other, &next, &err), LIMOE_OK);
+    next = next_without(after, &other);
     assert_null(next);
-    assert_int_equal(classifiers_next_without(store, text_of(""), &model, &next, &err), LIMOE_OK);
+    next = next_without("", &model);
     assert_null(next);
 }
 
 static void their_number_is_bounded(void **state) {
     (void)state;
-    struct classifier_draft draft;
     classifiers_close(store);
     store = open_with(3, 0);
     put(store, "a", 1);
     put(store, "b", 2);
     put(store, "c", 3);
-    assert_int_equal(try_put(store, "d", 4, &draft), LIMOE_TOO_LARGE);
+    assert_int_equal(try_put(store, "d", 4, NULL), STORE_TOO_MANY);
     assert_non_null(strstr(err.message, "3 classifiers are stored"));
     put(store, "c", 5); /* in place of another */
     assert_absent(store, "d");
-    bool deleted;
-    assert_int_equal(classifiers_delete(store, text_of("a"), &deleted, &err), LIMOE_OK);
+    assert_true(delete (store, "a"));
     put(store, "d", 4);
     assert_stored(store, "d", 4);
 }
@@ -316,48 +372,58 @@ static void memory_is_bounded(void **state) {
 static void they_are_listed_in_pages(void **state) {
     (void)state;
     static const char *const names[] = {"A", "a", "a.b", "b", "c-1", "c_1"};
-    struct arena *arena = arena_new();
-    struct classifier_page page;
-    assert_int_equal(classifiers_list(store, text_of(""), 10, arena, &page, &err), LIMOE_OK);
-    assert_int_equal(page.n, 0);
-    assert_false(page.more);
+    struct store_job *job = list(text_of(""), 10);
+    assert_int_equal(job->page.n, 0);
+    assert_false(job->page.more);
+    store_job_free(job);
     for (unsigned i = 6; i-- > 0;)
         put(store, names[i], i);
 
-    struct text after = text_of("");
+    char after[8] = "";
     for (unsigned at = 0; at < 6; at += 2) {
-        assert_int_equal(classifiers_list(store, after, 2, arena, &page, &err), LIMOE_OK);
-        assert_int_equal(page.n, 2);
-        assert_int_equal(page.more, at < 4);
+        job = list(text_of(after), 2);
+        assert_int_equal(job->page.n, 2);
+        assert_int_equal(job->page.more, at < 4);
         for (unsigned i = 0; i < 2; i++) {
-            assert_true(text_is(page.summaries[i].name, names[at + i]));
-            assert_int_equal(page.summaries[i].label_count, labels_of(at + i));
-            assert_int_equal(page.summaries[i].template_count, 1 + (at + i) % 2);
-            assert_true(page.summaries[i].created > 1700000000);
+            const struct classifier_summary *summary = &job->page.summaries[i];
+            assert_true(text_is(summary->name, names[at + i]));
+            assert_int_equal(summary->label_count, labels_of(at + i));
+            assert_int_equal(summary->template_count, 1 + (at + i) % 2);
+            assert_true(summary->created > 1700000000);
         }
-        after = page.summaries[1].name;
+        strcpy(after, names[at + 1]);
+        store_job_free(job);
     }
-    assert_int_equal(classifiers_list(store, after, 2, arena, &page, &err), LIMOE_OK);
-    assert_int_equal(page.n, 0);
-    arena_free(arena);
+    job = list(text_of(after), 2);
+    assert_int_equal(job->page.n, 0);
+    store_job_free(job);
+}
+
+static struct store_job *missed(const char *name) {
+    struct store_job *job = store_job_get(text_of(name), &model);
+    assert_int_equal(classifiers_wait(store, &job, &err), STORE_DONE);
+    assert_false(job->found);
+    assert_null(job->classifier);
+    return job;
 }
 
 static void names_alike_are_found(void **state) {
     (void)state;
-    struct arena *arena = arena_new();
-    struct text found[2];
-    size_t n;
     put(store, "animals", 1);
     put(store, "animal", 1);
     put(store, "anomalies", 1);
     put(store, "x", 1);
-    assert_int_equal(classifiers_nearest(store, text_of("anmals"), 2, arena, found, &n, &err), LIMOE_OK);
-    assert_int_equal(n, 2);
-    assert_true(text_is(found[0], "animals"));
-    assert_true(text_is(found[1], "animal"));
-    assert_int_equal(classifiers_nearest(store, text_of("vehicles"), 2, arena, found, &n, &err), LIMOE_OK);
-    assert_int_equal(n, 0);
-    arena_free(arena);
+    put(store, "animalss", 1);
+    put(store, "animalx", 1);
+    struct store_job *job = missed("anmals");
+    assert_int_equal(job->n_nearest, 3);
+    assert_true(text_is(job->nearest[0], "animals"));
+    assert_true(text_is(job->nearest[1], "animal"));
+    assert_true(text_is(job->nearest[2], "animalss"));
+    store_job_free(job);
+    job = missed("vehicles");
+    assert_int_equal(job->n_nearest, 0);
+    store_job_free(job);
 }
 
 static void distance(const char *a, const char *b, unsigned expected) {
@@ -463,12 +529,16 @@ static void a_damaged_row_is_an_error_not_an_answer(void **state) {
     (void)state;
     const struct classifier *found = NULL;
     put(store, "b", 5);
-    sql("UPDATE classifier SET labels = '[1]' WHERE name = 'b'");
-    assert_int_equal(classifiers_get(store, text_of("b"), &model, &found, &err), LIMOE_CORRUPT);
-    assert_null(found);
     put(store, "c", 5);
+    sql("UPDATE classifier SET labels = '[1]' WHERE name = 'b'");
     sql("UPDATE matrix SET vectors = x'00000000'");
-    assert_int_equal(classifiers_get(store, text_of("c"), &model, &found, &err), LIMOE_CORRUPT);
+    classifiers_close(store); /* and what was put is not in memory any more */
+    store = open_with(0, 0);
+    assert_int_equal(try_get(store, "b", &model, &found), STORE_FAILED);
+    assert_int_equal(err.status, LIMOE_CORRUPT);
+    assert_null(found);
+    assert_int_equal(try_get(store, "c", &model, &found), STORE_FAILED);
+    assert_int_equal(err.status, LIMOE_CORRUPT);
     assert_non_null(strstr(err.message, "\"c\""));
     assert_null(found);
     put(store, "c", 5);
@@ -483,6 +553,342 @@ static void a_directory_that_cannot_be_made_is_named(void **state) {
     const struct classifiers_options options = {.dir = below};
     assert_int_equal(classifiers_open(&options, &opened, &err), LIMOE_IO);
     assert_non_null(strstr(err.message, below));
+}
+
+/* ---- a disk in trouble */
+
+static double seconds_since(const struct timespec *began) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - began->tv_sec) + (double)(now.tv_nsec - began->tv_nsec) / 1e9;
+}
+
+static struct timespec now(void) {
+    struct timespec began;
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    return began;
+}
+
+static void wait_until_good(void) {
+    const struct timespec began = now();
+    struct classifiers_state found;
+    do {
+        usleep(20000);
+        classifiers_state(store, &found);
+    } while (!(found.reading && found.writing) && seconds_since(&began) < 30);
+    assert_true(found.reading && found.writing);
+}
+
+/* Another process that has the file for itself until release_file. The child of a program with threads, it
+ * keeps to system calls: these are the bytes that SQLite locks. */
+struct holder {
+    pid_t pid;
+    int let_go;
+};
+
+static struct holder hold_file(void) {
+    const struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0x40000000, .l_len = 512};
+    int ready[2], let_go[2];
+    char byte;
+    assert_int_equal(pipe(ready), 0);
+    assert_int_equal(pipe(let_go), 0);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(let_go[1]);
+        const int fd = open(file, O_RDWR);
+        if (fd >= 0 && fcntl(fd, F_SETLKW, &lock) == 0 && write(ready[1], "!", 1) == 1)
+            _exit(read(let_go[0], &byte, 1) != 0);
+        _exit(1);
+    }
+    close(ready[1]);
+    close(let_go[0]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    return (struct holder){.pid = child, .let_go = let_go[1]};
+}
+
+static void release_file(const struct holder *holder) {
+    close(holder->let_go);
+    assert_int_equal(waitpid(holder->pid, NULL, 0), holder->pid);
+}
+
+static void w6_a_locked_file_is_waited_for_a_second_and_memory_serves(void **state) {
+    (void)state;
+    const struct classifier *found;
+    struct classifiers_state health;
+    put(store, "kept", 7);
+    const struct holder holder = hold_file();
+
+    struct timespec began = now();
+    for (unsigned i = 0; i < 1000; i++)
+        assert_stored(store, "kept", 7);
+    assert_true(seconds_since(&began) < 0.9);
+
+    began = now();
+    assert_int_equal(try_get(store, "other", &model, &found), STORE_BUSY);
+    assert_true(seconds_since(&began) < 10);
+    assert_int_equal(try_put(store, "kept", 8, NULL), STORE_BUSY);
+    classifiers_state(store, &health);
+    assert_false(health.reading);
+    assert_false(health.writing);
+    assert_non_null(strstr(health.why, "locked by another process"));
+    assert_stored(store, "kept", 7);
+
+    release_file(&holder);
+    wait_until_good();
+    assert_absent(store, "other");
+    assert_stored(store, "kept", 7);
+    put(store, "kept", 8);
+    assert_stored(store, "kept", 8);
+}
+
+static void w6_a_file_locked_at_the_start_is_opened_later(void **state) {
+    (void)state;
+    struct classifiers_state health;
+    const struct classifier *found;
+    put(store, "a", 3);
+    classifiers_close(store);
+    const struct holder holder = hold_file();
+    store = open_with(0, 0);
+    classifiers_state(store, &health);
+    assert_int_equal(try_get(store, "a", &model, &found), STORE_BUSY);
+    release_file(&holder);
+    wait_until_good();
+    assert_stored(store, "a", 3);
+}
+
+static bool is_there(const char *suffix) {
+    char path[128];
+    snprintf(path, sizeof path, "%s%s", file, suffix);
+    return access(path, F_OK) == 0;
+}
+
+static void w12_nothing_of_the_file_is_shared_in_memory(void **state) {
+    (void)state;
+    put(store, "a", 1);
+    assert_stored(store, "a", 1);
+    assert_false(is_there("-shm"));
+    assert_false(is_there("-wal"));
+    assert_true(is_there("-journal"));
+}
+
+static void w12_a_file_with_a_write_ahead_log_is_taken_over(void **state) {
+    (void)state;
+    put(store, "a", 1);
+    classifiers_close(store);
+    sql("PRAGMA journal_mode = WAL; UPDATE classifier SET created = 12345");
+    store = open_with(0, 0);
+    const struct classifier *found = get_for(store, "a", &model);
+    assert_non_null(found);
+    assert_int_equal(found->created, 12345);
+    classifier_release(found);
+    assert_false(is_there("-shm"));
+    assert_false(is_there("-wal"));
+    put(store, "b", 2);
+    assert_stored(store, "b", 2);
+}
+
+/* Somebody cuts the file short: an error, and what memory has is served on. */
+static void w12_a_file_cut_short_is_an_error(void **state) {
+    (void)state;
+    const struct classifier *found;
+    put(store, "a", 1);
+    assert_int_equal(truncate(file, 0), 0);
+    assert_int_equal(try_get(store, "a", &model, &found), STORE_FAILED);
+    found = classifiers_recall(store, text_of("a"), &model, true);
+    assert_non_null(found);
+    classifier_release(found);
+    assert_int_equal(try_put(store, "b", 2, NULL), STORE_FAILED);
+}
+
+static void w14_their_bytes_are_bounded(void **state) {
+    (void)state;
+    char name[16];
+    unsigned n = 0;
+    const uint64_t limit = UINT64_C(1) << 20;
+    const struct classifiers_options options = {.dir = dir, .disk_bytes = limit};
+    struct classifiers_state found;
+    struct stat size;
+    classifiers_close(store);
+    assert_int_equal(classifiers_open(&options, &store, &err), LIMOE_OK);
+    for (; n < 1000; n++) {
+        snprintf(name, sizeof name, "c%u", n);
+        const enum store_outcome outcome = try_put(store, name, MOST_LABELS - 1, NULL);
+        if (outcome == STORE_FULL)
+            break;
+        assert_int_equal(outcome, STORE_DONE);
+    }
+    assert_in_range(n, 10, 999);
+    assert_int_equal(err.status, LIMOE_TOO_LARGE);
+    assert_non_null(strstr(err.message, "--classifier-bytes"));
+    assert_int_equal(stat(file, &size), 0);
+    assert_true((uint64_t)size.st_size <= limit);
+    classifiers_state(store, &found);
+    assert_int_equal(found.limit_bytes, limit);
+    assert_in_range(found.bytes, limit / 2, limit);
+
+    put(store, "c0", 0); /* a smaller one in place of another has room, and so has one after a DELETE */
+    assert_true(delete (store, "c1"));
+    put(store, "again", MOST_LABELS - 1);
+    assert_stored(store, "again", MOST_LABELS - 1);
+    assert_stored(store, "c2", MOST_LABELS - 1);
+}
+
+/* ---- a full disk, and one that hangs: SQLite's default VFS, with files that cannot grow while `full` is
+ * set, and whose locks are not even answered while `hangs` is */
+
+static atomic_bool full, hangs;
+
+struct tight_file {
+    sqlite3_file base;
+    sqlite3_file *real;
+};
+
+static sqlite3_io_methods tight_methods;
+static sqlite3_vfs tight_vfs;
+
+static sqlite3_file *real_of(sqlite3_file *of) {
+    return ((struct tight_file *)of)->real;
+}
+
+static int tight_close(sqlite3_file *of) {
+    return real_of(of)->pMethods->xClose(real_of(of));
+}
+static int tight_read(sqlite3_file *of, void *out, int n, sqlite3_int64 at) {
+    return real_of(of)->pMethods->xRead(real_of(of), out, n, at);
+}
+static int tight_write(sqlite3_file *of, const void *bytes, int n, sqlite3_int64 at) {
+    sqlite3_int64 size = 0;
+    real_of(of)->pMethods->xFileSize(real_of(of), &size);
+    if (full && at + n > size)
+        return SQLITE_FULL;
+    return real_of(of)->pMethods->xWrite(real_of(of), bytes, n, at);
+}
+static int tight_truncate(sqlite3_file *of, sqlite3_int64 size) {
+    return real_of(of)->pMethods->xTruncate(real_of(of), size);
+}
+static int tight_sync(sqlite3_file *of, int flags) {
+    return real_of(of)->pMethods->xSync(real_of(of), flags);
+}
+static int tight_size(sqlite3_file *of, sqlite3_int64 *size) {
+    return real_of(of)->pMethods->xFileSize(real_of(of), size);
+}
+static int tight_lock(sqlite3_file *of, int level) {
+    while (atomic_load(&hangs))
+        usleep(10000);
+    return real_of(of)->pMethods->xLock(real_of(of), level);
+}
+static int tight_unlock(sqlite3_file *of, int level) {
+    return real_of(of)->pMethods->xUnlock(real_of(of), level);
+}
+static int tight_reserved(sqlite3_file *of, int *out) {
+    return real_of(of)->pMethods->xCheckReservedLock(real_of(of), out);
+}
+static int tight_control(sqlite3_file *of, int operation, void *argument) {
+    return real_of(of)->pMethods->xFileControl(real_of(of), operation, argument);
+}
+static int tight_sector(sqlite3_file *of) {
+    return real_of(of)->pMethods->xSectorSize(real_of(of));
+}
+static int tight_traits(sqlite3_file *of) {
+    return real_of(of)->pMethods->xDeviceCharacteristics(real_of(of));
+}
+
+static int tight_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *of, int flags, int *out) {
+    struct tight_file *opened = (struct tight_file *)of;
+    sqlite3_vfs *real = vfs->pAppData;
+    opened->real = (sqlite3_file *)(opened + 1);
+    const int code = real->xOpen(real, name, opened->real, flags, out);
+    opened->base.pMethods = opened->real->pMethods ? &tight_methods : NULL;
+    return code;
+}
+
+static void use_tight_vfs(bool use) {
+    sqlite3_vfs *real = sqlite3_vfs_find("unix");
+    if (!use) {
+        sqlite3_vfs_unregister(&tight_vfs);
+        sqlite3_vfs_register(real, 1);
+        return;
+    }
+    tight_vfs = *real;
+    tight_vfs.pNext = NULL;
+    tight_vfs.zName = "tight";
+    tight_vfs.szOsFile = (int)sizeof(struct tight_file) + real->szOsFile;
+    tight_vfs.pAppData = real;
+    tight_vfs.xOpen = tight_open;
+    tight_methods = (sqlite3_io_methods){
+        .iVersion = 1,
+        .xClose = tight_close,
+        .xRead = tight_read,
+        .xWrite = tight_write,
+        .xTruncate = tight_truncate,
+        .xSync = tight_sync,
+        .xFileSize = tight_size,
+        .xLock = tight_lock,
+        .xUnlock = tight_unlock,
+        .xCheckReservedLock = tight_reserved,
+        .xFileControl = tight_control,
+        .xSectorSize = tight_sector,
+        .xDeviceCharacteristics = tight_traits,
+    };
+    sqlite3_vfs_register(&tight_vfs, 1);
+}
+
+static void w6_a_disk_that_hangs_holds_up_nobody(void **state) {
+    (void)state;
+    const struct classifier *found;
+    struct classifiers_state health;
+    classifiers_close(store);
+    use_tight_vfs(true);
+    store = open_with(0, 0);
+    put(store, "a", 1);
+    atomic_store(&hangs, true);
+    const struct timespec began = now();
+    assert_int_equal(try_put(store, "b", 2, NULL), STORE_BUSY);
+    assert_int_equal(try_get(store, "c", &model, &found), STORE_BUSY);
+    assert_true(seconds_since(&began) < 10);
+    classifiers_state(store, &health);
+    assert_false(health.writing);
+    assert_stored(store, "a", 1);
+    atomic_store(&hangs, false);
+    wait_until_good();
+    assert_absent(store, "c");
+    put(store, "b", 3);
+    assert_stored(store, "b", 3);
+    classifiers_close(store);
+    use_tight_vfs(false);
+    store = open_with(0, 0);
+    assert_stored(store, "b", 3);
+}
+
+static void w14_a_full_disk_takes_a_delete(void **state) {
+    (void)state;
+    char name[16];
+    classifiers_close(store);
+    use_tight_vfs(true);
+    store = open_with(0, 0);
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "c%u", i);
+        put(store, name, MOST_LABELS - 1 - i);
+    }
+    full = true;
+    assert_int_equal(try_put(store, "more", MOST_LABELS - 1, NULL), STORE_FULL);
+    assert_stored(store, "c7", MOST_LABELS - 1 - 7); /* nothing is lost by it */
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(name, sizeof name, "c%u", i);
+        assert_true(delete (store, name));
+        assert_absent(store, name);
+    }
+    put(store, "more", 3); /* what was deleted has made room */
+    assert_stored(store, "more", 3);
+    full = false;
+    classifiers_close(store);
+    use_tight_vfs(false);
+    store = open_with(0, 0);
+    assert_absent(store, "c7");
+    assert_stored(store, "c20", MOST_LABELS - 1 - 20);
+    assert_stored(store, "more", 3);
 }
 
 /* ---- kill -9 */
@@ -507,10 +913,9 @@ static void no_kill_loses_or_halves_what_was_acknowledged(void **state) {
             if (classifiers_open(&options, &mine, &err) != LIMOE_OK)
                 _exit(1);
             for (unsigned i = acknowledged + 1; i <= WRITES; i++) {
-                struct classifier_draft draft;
                 char name[16];
                 snprintf(name, sizeof name, "c%u", i % NAMES);
-                if (try_put(mine, name, i, &draft) != LIMOE_OK ||
+                if (try_put(mine, name, i, NULL) != STORE_DONE ||
                     write(pipe_ends[1], &i, sizeof i) != sizeof i)
                     _exit(1);
             }
@@ -551,9 +956,8 @@ static void no_kill_loses_or_halves_what_was_acknowledged(void **state) {
 
 static void *write_often(void *argument) {
     (void)argument;
-    struct classifier_draft draft;
     for (unsigned i = 0; i < TURNS; i++)
-        if (try_put(store, i % 2 ? "x" : "y", i, &draft) != LIMOE_OK)
+        if (try_put(store, i % 2 ? "x" : "y", i, NULL) != STORE_DONE)
             abort();
     return NULL;
 }
@@ -562,8 +966,7 @@ static void *read_often(void *argument) {
     unsigned *wrong = argument;
     for (unsigned i = 0; i < TURNS * 20; i++) {
         const struct classifier *found;
-        struct limoe_error mine;
-        if (classifiers_get(store, text_of(i % 2 ? "x" : "y"), &model, &found, &mine) != LIMOE_OK || !found)
+        if (try_get(store, i % 2 ? "x" : "y", &model, &found) != STORE_DONE || !found)
             abort();
         *wrong += !is_whole(found, (unsigned)found->prompt_tokens);
         classifier_release(found);
@@ -608,6 +1011,14 @@ int main(void) {
         TEST(a_later_version_is_refused),
         TEST(a_damaged_row_is_an_error_not_an_answer),
         TEST(a_directory_that_cannot_be_made_is_named),
+        TEST(w6_a_locked_file_is_waited_for_a_second_and_memory_serves),
+        TEST(w6_a_file_locked_at_the_start_is_opened_later),
+        TEST(w12_nothing_of_the_file_is_shared_in_memory),
+        TEST(w12_a_file_with_a_write_ahead_log_is_taken_over),
+        TEST(w12_a_file_cut_short_is_an_error),
+        TEST(w14_their_bytes_are_bounded),
+        TEST(w6_a_disk_that_hangs_holds_up_nobody),
+        TEST(w14_a_full_disk_takes_a_delete),
         TEST(no_kill_loses_or_halves_what_was_acknowledged),
         TEST(threads_read_while_others_write),
     };

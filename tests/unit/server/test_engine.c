@@ -851,12 +851,19 @@ static void test_a_liar_is_replaced(void **state) {
 
 /* ---- several ranks */
 
-static struct fixture start_ranks(uint64_t step_tokens, const char *arguments) {
+/* Where a step's time is not the matter it is long: on a busy machine a sound one may take seconds. */
+enum { IMPATIENT = 4 };
+
+static struct fixture start_ranks_with(uint64_t step_tokens, const char *arguments, unsigned step_seconds) {
     return start_with((struct engine_options){
         .step_tokens = step_tokens,
-        .step_seconds = 2,
+        .step_seconds = step_seconds,
         .launch = {.ranks = RANKS, .mpirun = "/proc/self/exe", .arguments = arguments},
     });
+}
+
+static struct fixture start_ranks(uint64_t step_tokens, const char *arguments) {
+    return start_ranks_with(step_tokens, arguments, 0);
 }
 
 static void lose_rank(uint32_t rank, int signal_number) {
@@ -920,7 +927,7 @@ static void test_ranks_share_steps(void **state) {
 
 static void test_a_lost_rank_is_a_lost_job(void **state) {
     (void)state;
-    struct fixture fixture = start_ranks(64, NULL);
+    struct fixture fixture = start_ranks_with(64, NULL, IMPATIENT);
     const int signals[RANKS] = {SIGKILL, SIGSTOP, SIGABRT}; /* a stopped one is found by its step's time */
     for (uint32_t victim = 0; victim < RANKS; victim++) {
         struct text_job *jobs[4];
@@ -1070,13 +1077,17 @@ static void test_a_job_that_cannot_start_says_why(void **state) {
 
 /* ---- a group */
 
-static struct fixture start_group(uint64_t step_tokens) {
+static struct fixture start_group_with(uint64_t step_tokens, unsigned step_seconds) {
     return start_with((struct engine_options){
         .step_tokens = step_tokens,
-        .step_seconds = 2,
+        .step_seconds = step_seconds,
         .compute = {.device = "cuda"},
         .launch = {.ranks = RANKS},
     });
+}
+
+static struct fixture start_group(uint64_t step_tokens) {
+    return start_group_with(step_tokens, 0);
 }
 
 static void get_pids(struct fixture *fixture, pid_t pids[RANKS]) {
@@ -1187,7 +1198,7 @@ static void test_an_idle_rank_of_a_group_is_replaced(void **state) {
 /* Whose fault it is, nobody knows. */
 static void test_a_group_that_stands_still_is_replaced(void **state) {
     (void)state;
-    struct fixture fixture = start_group(64);
+    struct fixture fixture = start_group_with(64, IMPATIENT);
     struct text_job *text = make(100, 1000);
     lose_rank(1, SIGSTOP);
     push(&fixture, text);

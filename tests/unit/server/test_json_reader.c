@@ -193,8 +193,52 @@ static void structure_is_checked(void **state) {
     refused("{\"a\":1,\"b\":2,\"\\u0061\":3}", 14, "\"a\" is given twice");
     refused("tru", 1, "neither a value nor true, false or null");
     refused("nulL", 1, "neither a value nor true, false or null");
-    refused("\xEF\xBB\xBF{}", 1, "byte 0xef");
+    refused("\xEF\xBB{}", 1, "byte 0xef");
+    refused("\xEF\xBB\xBF\xEF\xBB\xBF{}", 1, "byte 0xef"); /* one mark is enough */
+    refused("{\"a\":\xEF\xBB\xBF"
+            "1}",
+            6, "byte 0xef");
     refused_size("{}\0", 3, 3, "found byte 0x00");
+}
+
+static void f17_a_byte_order_mark_is_skipped(void **state) {
+    (void)state;
+    const struct json_value *object = parse("\xEF\xBB\xBF \n{\"a\":\"\xEF\xBB\xBFx\"}");
+    assert_int_equal(object->type, JSON_OBJECT);
+    assert_text(object->child->string, "\xEF\xBB\xBFx"); /* within a string it is a letter */
+    refused("\xEF\xBB\xBF{?}", 2, "found \"?\""); /* as an editor counts, which does not show the mark */
+    refused("\xEF\xBB\xBF", 1, "found the end");
+}
+
+static void f17_other_encodings_are_named(void **state) {
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *name;
+    } cases[] = {
+        {"\xFF\xFE{\0}\0", 6, "this is UTF-16; UTF-8 is accepted"},
+        {"\xFE\xFF\0{\0}", 6, "this is UTF-16; UTF-8 is accepted"},
+        {"\xFF\xFE\0\0{\0\0\0", 8, "this is UTF-32; UTF-8 is accepted"},
+        {"\0\0\xFE\xFF\0\0\0{", 8, "this is UTF-32; UTF-8 is accepted"},
+        {"{\0}\0", 4, "this is UTF-16"},
+        {"\0{\0}", 4, "this is UTF-16"},
+        {"{\0\0\0}\0\0\0", 8, "this is UTF-32"},
+        {"\0\0\0{\0\0\0}", 8, "this is UTF-32"},
+        {"\xFF\xFE", 2, "this is UTF-16"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused_size(cases[i].bytes, cases[i].size, 1, cases[i].name);
+    refused_size("\0\0\0\0", 4, 1, "found byte 0x00");
+    refused_size("\xFF", 1, 1, "found byte 0xff");
+}
+
+static void w15_a_nul_is_refused_wherever_it_stands(void **state) {
+    (void)state;
+    refused_size("{\"a\0b\":1}", 9, 4, "control character 0x00");
+    refused_size("{\"a\":\"b\0\"}", 11, 8, "control character 0x00");
+    refused("{\"a\\u0000b\":1}", 4, "\\u0000 is not accepted");
+    refused("{\"a\":\"\\u0000\"}", 7, "\\u0000 is not accepted");
 }
 
 static void lines_are_counted(void **state) {
@@ -265,6 +309,9 @@ int main(void) {
         TEST(strings_that_other_readers_take_are_refused),
         TEST(numbers_follow_the_grammar),
         TEST(structure_is_checked),
+        TEST(f17_a_byte_order_mark_is_skipped),
+        TEST(f17_other_encodings_are_named),
+        TEST(w15_a_nul_is_refused_wherever_it_stands),
         TEST(lines_are_counted),
         TEST(depth_and_numbers_are_bounded),
     };

@@ -129,6 +129,85 @@ static void test_every_truncation_is_refused(void **state) {
     }
 }
 
+/* W5: what stands behind the closing delimiter is no part of the form, and costs nothing. */
+static void test_w5_a_form_ends_at_its_closing_delimiter(void **state) {
+    (void)state;
+    enum { REPEATED = 1000000 };
+    static const char form[] = "--xyz\r\n" HEAD "\"labels\"\r\n\r\ncat\r\n--xyz--\r\n", again[] = "--xyz\r\n";
+    const size_t size = sizeof form - 1 + REPEATED * (sizeof again - 1);
+    char *body = test_malloc(size);
+    memcpy(body, form, sizeof form - 1);
+    for (size_t i = 0; i < REPEATED; i++)
+        memcpy(body + sizeof form - 1 + i * (sizeof again - 1), again, sizeof again - 1);
+    struct parsed parsed = parse_bytes(TYPE, body, size);
+    assert_true(parsed.good);
+    assert_int_equal(parsed.n, 1);
+    assert_true(arena_size(parsed.arena) < 16 * 1024);
+    arena_free(parsed.arena);
+    test_free(body);
+}
+
+/* Parts cost memory as they come, no more than a few times their bytes, and their number has a bound. */
+static void test_w5_parts_are_bounded(void **state) {
+    (void)state;
+    static const char part[] = "--xyz\r\n" HEAD "a\r\n\r\n\r\n", end[] = "--xyz--";
+    const size_t most = MULTIPART_MOST_PARTS;
+    char *body = test_malloc((most + 1) * (sizeof part - 1) + sizeof end);
+    for (size_t n = most; n <= most + 1; n++) {
+        for (size_t i = 0; i < n; i++)
+            memcpy(body + i * (sizeof part - 1), part, sizeof part - 1);
+        memcpy(body + n * (sizeof part - 1), end, sizeof end);
+        const size_t size = n * (sizeof part - 1) + sizeof end - 1;
+        struct parsed parsed = parse_bytes(TYPE, body, size);
+        assert_int_equal(parsed.good, n == most);
+        if (n == most)
+            assert_int_equal(parsed.n, n);
+        else
+            assert_string_equal(parsed.error.code, "too_many_parts");
+        assert_true(arena_size(parsed.arena) < 4 * size);
+        arena_free(parsed.arena);
+    }
+    test_free(body);
+}
+
+/* A name that a NUL cuts would pass for another. */
+static void w15_a_nul_in_a_header_is_refused_with_the_header(void **state) {
+    (void)state;
+    static const struct {
+        const char *header;
+        size_t size;
+        const char *shown;
+    } cases[] = {
+#define HEADER(text, shown) {text, sizeof text - 1, shown}
+        HEADER(HEAD "\"labels\0evil\"", "name=\"labels?evil\""),
+        HEADER(HEAD "labels\0", "name=labels?"),
+        HEADER(HEAD "\"image\"; filename=\"a.png\0.exe\"", "filename=\"a.png?.exe\""),
+        HEADER(HEAD "\"image\"\r\nContent-Type: image/\0png", "\"Content-Type: image/?png\""),
+        HEADER("\0" HEAD "\"image\"", "?Content-Disposition"),
+#undef HEADER
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char body[256];
+        size_t n = 0;
+        memcpy(body, "--xyz\r\n", 7), n = 7;
+        memcpy(body + n, cases[i].header, cases[i].size), n += cases[i].size;
+        static const char rest[] = "\r\n\r\ncat\0\r\n--xyz--";
+        memcpy(body + n, rest, sizeof rest - 1), n += sizeof rest - 1;
+        struct parsed parsed = parse_bytes(TYPE, body, n);
+        assert_false(parsed.good);
+        assert_int_equal(parsed.error.status, 400);
+        if (!strstr(parsed.error.message, "part 0") || !strstr(parsed.error.message, cases[i].shown))
+            fail_msg("\"%s\" lacks %s", parsed.error.message, cases[i].shown);
+        arena_free(parsed.arena);
+    }
+    /* A content may hold what it likes. */
+    static const char good[] = "--xyz\r\n" HEAD "\"image\"\r\n\r\na\0b\r\n--xyz--";
+    struct parsed parsed = parse_bytes(TYPE, good, sizeof good - 1);
+    assert_true(parsed.good);
+    assert_part(&parsed.parts[0], "image", "a\0b", 3);
+    arena_free(parsed.arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fields_and_files),
@@ -136,7 +215,10 @@ int main(void) {
         cmocka_unit_test(test_preamble_epilogue_and_parameters),
         cmocka_unit_test(test_no_parts),
         cmocka_unit_test(test_malformed),
+        cmocka_unit_test(w15_a_nul_in_a_header_is_refused_with_the_header),
         cmocka_unit_test(test_every_truncation_is_refused),
+        cmocka_unit_test(test_w5_a_form_ends_at_its_closing_delimiter),
+        cmocka_unit_test(test_w5_parts_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

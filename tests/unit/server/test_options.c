@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
+#include "codec/suggest.h"
 #include "options/config_file.h"
 #include "options/options.h"
-#include "options/suggest.h"
 
 enum color { RED, GREEN = 7 };
 
@@ -463,6 +463,61 @@ static void help_fits_its_columns(void **state) {
     buffer_free(&out);
 }
 
+/* ---- lists of names */
+
+struct named {
+    const char *names;
+};
+static const struct option_row named_table[] = {
+    {.name = "test-names", .kind = OPTION_NAMES, .metavar = "A,...", .help = "names"},
+    {.name = "test-config", .kind = OPTION_CONFIG, .metavar = "FILE", .help = "a file"},
+};
+static const struct option_command named_command = {
+    .name = "try", .usage = "", .about = "", .table = named_table, .n = 2};
+
+/* What the names are after a file's text, the environment and these arguments; or NULL, and *err says why. */
+static const char *read_names(struct arena *arena, const char *file, const char *environment, int argc,
+                              const char *const *argv, struct limoe_error *err) {
+    struct named target = {0};
+    char path[] = "/tmp/limoe-names-XXXXXX";
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, file, strlen(file)), strlen(file));
+    close(fd);
+    setenv("LIMOE_TEST_NAMES", environment, 1);
+    setenv("LIMOE_TEST_CONFIG", path, 1);
+    struct options options;
+    const enum limoe_status status =
+        options_read(&named_command, argc, (char *const *)argv, &target, arena, &options, err);
+    unsetenv("LIMOE_TEST_NAMES");
+    unsetenv("LIMOE_TEST_CONFIG");
+    unlink(path);
+    return status == LIMOE_OK ? target.names : NULL;
+}
+
+static void names_are_a_list_that_flags_add_to(void **state) {
+    (void)state;
+    struct arena *arena = arena_new();
+    struct limoe_error err;
+    const char *const twice[] = {"try", "--test-names", "a", "--test-names=b,c=d"};
+    const char *const bad[] = {"try", "--test-names", "a", "--test-names=b,,c"};
+    assert_string_equal(
+        read_names(arena, "test-names = \"f, x\" # no\n", "", 1, twice, &err) ? "?" : "refused", "refused");
+    assert_non_null(strstr(err.message, "names divided by commas"));
+    assert_string_equal(read_names(arena, "test-names = f,g\n", "", 1, twice, &err), "f,g");
+    assert_string_equal(read_names(arena, "test-names = f,g\n", "e", 1, twice, &err), "e");
+    /* Flags add to each other, and stand in place of what is weaker. */
+    assert_string_equal(read_names(arena, "test-names = f,g\n", "e", 3, twice, &err), "a");
+    assert_string_equal(read_names(arena, "test-names = f,g\n", "e", 4, twice, &err), "a,b,c=d");
+    assert_null(read_names(arena, "", "", 4, bad, &err));
+    assert_non_null(strstr(err.message, "--test-names is \"b,,c\"; accepted: names divided by commas"));
+    static const char *const wrong[] = {",", "a,", ",a", " a", "a ", "a, b", "a\tb"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_null(read_names(arena, "", wrong[i], 1, twice, &err));
+    assert_string_equal(read_names(arena, "", "a b", 1, twice, &err), "a b");
+    arena_free(arena);
+}
+
 static void names_are_suggested_within_two_edits(void **state) {
     (void)state;
     static const char *const names[] = {"serve", "classify", "of"};
@@ -488,6 +543,7 @@ int main(void) {
         CASE(long_lines_and_files_are_bounded),
         CASE(what_is_printed_reads_back),
         CASE(help_fits_its_columns),
+        cmocka_unit_test(names_are_a_list_that_flags_add_to),
         CASE(names_are_suggested_within_two_edits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,7 +70,8 @@ static void a_definition_is_checked(void **state) {
     put_refused("a", "[]", 400, "invalid_json", "", "the body is an array");
     put_refused("a", "{}", 400, "empty_labels", "labels", "there are no labels; 1 to 10000 are accepted");
     put_refused("a", "{\"labels\":[]}", 400, "empty_labels", "labels", "there are no labels");
-    put_refused("a", "{\"labels\":[\"cat\",\" \"]}", 400, "empty_labels", "labels[1]", "labels[1] is empty");
+    put_refused("a", "{\"labels\":[\"cat\",\" \"]}", 400, "empty_labels", "labels[1]",
+                "labels[1] is nothing but white space");
     put_refused("a", "{\"labels\":\"cat\"}", 400, "invalid_type", "labels", "a list of strings");
     put_refused("a", "{\"labels\":[\"cat\"],\"templates\":[\"a\"]}", 400, "invalid_template", "templates[0]",
                 "exactly one is accepted");

@@ -73,7 +73,7 @@ static void labels_are_checked(void **state) {
     refused("{" IMAGE ",\"labels\":[]}", 400, "empty_labels", "labels", "there are no labels");
     refused("{" IMAGE ",\"labels\":[\"cat\",\"\"]}", 400, "empty_labels", "labels[1]", "labels[1] is empty");
     refused("{" IMAGE ",\"labels\":[\"cat\",\" \\t\"]}", 400, "empty_labels", "labels[1]",
-            "labels[1] is empty");
+            "labels[1] is nothing but white space");
     refused("{" IMAGE ",\"labels\":\"cat,dog\"}", 400, "invalid_type", "labels",
             "accepted: a list of strings");
     refused("{" IMAGE ",\"labels\":[\"cat\",null]}", 400, "invalid_type", "labels[1]", "labels[1] is null");
@@ -202,7 +202,8 @@ static void forms_are_checked(void **state) {
                  "labels[1]", "labels[1] is not UTF-8 text: byte 0xe9 at 3");
     struct request_field nul = cat;
     nul.bytes = (const uint8_t *)"c\0t";
-    form_refused((struct request_field[]){image, nul}, 2, 400, "invalid_utf8", "labels[0]", "byte 0x00 at 1");
+    form_refused((struct request_field[]){image, nul}, 2, 400, "invalid_utf8", "labels[0]",
+                 "labels[0] has a NUL byte at 1");
     form_refused((struct request_field[]){image, cat, field("lables", "dog")}, 3, 400, "unknown_field",
                  "lables", "there is no field \"lables\" here");
     form_refused((struct request_field[]){image, cat, field("model", "clip")}, 3, 404, "model_not_found",
@@ -234,6 +235,62 @@ static void a_raw_picture_is_read(void **state) {
     assert_error(400, "unknown_field", "image", "accepted: labels, templates, top_k");
 }
 
+/* Labels in a form or a query, as plain text and once, are divided as the command line divides them. */
+static void f18_labels_are_divided_at_commas(void **state) {
+    (void)state;
+    struct classify_request request;
+    const struct request_field image = field("image", "foo");
+    const char *const two[] = {"cat", "a dog", NULL}, *const whole[] = {"cat, dog", NULL};
+    const struct request_field once = field("labels", " cat,\ta dog "),
+                               array = field("labels", "[\"cat, dog\"]");
+    assert_true(request_classify_multipart(&model, (struct request_field[]){image, once}, 2, arena, &request,
+                                           &error));
+    assert_texts(request.labels, request.n_labels, two);
+    assert_true(request_classify_raw(&model, (const uint8_t *)"foo", 3, &once, 1, arena, &request, &error));
+    assert_texts(request.labels, request.n_labels, two);
+    assert_int_equal(request.top_k, 2);
+    /* A label that has a comma: in an array. */
+    assert_true(request_classify_raw(&model, (const uint8_t *)"foo", 3, &array, 1, arena, &request, &error));
+    assert_texts(request.labels, request.n_labels, whole);
+    /* Given more than once, each is a label as it stands; and templates are sentences, which have commas. */
+    const struct request_field more[] = {image, field("labels", "cat, dog"), field("labels", "bird"),
+                                         field("templates", "a photo, blurred, of a {}")};
+    assert_true(request_classify_multipart(&model, more, 4, arena, &request, &error));
+    assert_texts(request.labels, request.n_labels, (const char *[]){"cat, dog", "bird", NULL});
+    assert_texts(request.templates, request.n_templates, (const char *[]){"a photo, blurred, of a {}", NULL});
+}
+
+static void f18_what_is_divided_is_checked(void **state) {
+    (void)state;
+    const struct request_field image = field("image", "foo");
+    form_refused((struct request_field[]){image, field("labels", "cat,")}, 2, 400, "empty_labels",
+                 "labels[1]", "labels[1] is empty");
+    form_refused((struct request_field[]){image, field("labels", "cat,caf\xE9")}, 2, 400, "invalid_utf8",
+                 "labels", "labels is not UTF-8 text: byte 0xe9 at 7");
+    char many[REQUEST_MAX_LABELS + 1];
+    memset(many, ',', sizeof many);
+    struct request_field labels = field("labels", "");
+    labels.bytes = (const uint8_t *)many;
+    labels.size = sizeof many;
+    form_refused((struct request_field[]){image, labels}, 2, 400, "too_many_labels", "labels",
+                 "10002 labels; up to 10000 are accepted");
+}
+
+static void f18_other_names_of_fields_are_recognised(void **state) {
+    (void)state;
+    const struct request_field cat = field("labels", "cat"), image = field("image", "foo");
+    for (size_t i = 0; i < 2; i++)
+        form_refused((struct request_field[]){cat, field(i ? "file" : "images", "foo")}, 2, 400,
+                     "unknown_field", i ? "file" : "images",
+                     "it is called \"image\", and repeated for several pictures (curl -F image=@cat.png)");
+    form_refused((struct request_field[]){image, field("candidate_labels", "cat")}, 2, 400, "unknown_field",
+                 "candidate_labels", "it is called \"labels\"");
+    struct classify_request request;
+    const struct request_field file = field("file", "foo"); /* no hint at what a query does not take */
+    assert_false(request_classify_raw(&model, (const uint8_t *)"foo", 3, &file, 1, arena, &request, &error));
+    assert_error(400, "unknown_field", "file", "accepted: labels, templates, top_k");
+}
+
 static void media_types_are_told_apart(void **state) {
     (void)state;
     assert_int_equal(request_body_of("application/json"), REQUEST_BODY_JSON);
@@ -244,22 +301,47 @@ static void media_types_are_told_apart(void **state) {
     assert_int_equal(request_body_of("image/"), REQUEST_BODY_OTHER);
     assert_int_equal(request_body_of("application/jsonlines"), REQUEST_BODY_OTHER);
     assert_int_equal(request_body_of("application/x-www-form-urlencoded"), REQUEST_BODY_OTHER);
-    assert_int_equal(request_body_of(""), REQUEST_BODY_OTHER);
-    assert_int_equal(request_body_of(NULL), REQUEST_BODY_OTHER);
-    assert_false(request_refuse_body(NULL, "application/json", &error));
-    assert_error(415, "unsupported_media_type", "",
-                 "the request has no Content-Type; accepted: application/json");
+    assert_int_equal(request_body_of(""), REQUEST_BODY_UNTYPED);
+    assert_int_equal(request_body_of(" "), REQUEST_BODY_UNTYPED);
+    assert_int_equal(request_body_of(NULL), REQUEST_BODY_UNTYPED);
     assert_false(request_refuse_body("text/css; x", "application/json", &error));
     assert_error(415, "unsupported_media_type", "", "\"text/css\" is not read here");
+    assert_null(strstr(error.message, "curl"));
+}
+
+static void f19_a_body_without_a_type_is_told_by_its_bytes(void **state) {
+    (void)state;
+    static const char *const json[] = {"", "{", "[", " \r\n\t{\"a\":1}", "\xEF\xBB\xBF {}", "\xFF\xFE{"};
+    static const char *const others[] = {
+        " ", "x", "\"a\"", "1", "input=a", "\x89PNG", "\xFF\xD8\xFF\xE0", "\xEF\xBB"};
+    for (size_t i = 0; i < sizeof json / sizeof *json; i++)
+        assert_int_equal(request_body_look(exactly(json[i], strlen(json[i])), strlen(json[i])),
+                         REQUEST_BODY_JSON);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_int_equal(request_body_look(exactly(others[i], strlen(others[i])), strlen(others[i])),
+                         REQUEST_BODY_IMAGE);
+    assert_int_equal(request_body_look("{\0\"\0", 4), REQUEST_BODY_JSON);
+    assert_int_equal(request_body_look(NULL, 0), REQUEST_BODY_JSON);
+    assert_false(request_refuse_body("application/x-www-form-urlencoded", "application/json", &error));
+    assert_error(415, "unsupported_media_type", "", "add -H \"Content-Type: application/json\"");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(a_json_body_is_read),   TEST(images_are_checked),
-        TEST(labels_are_checked),    TEST(the_number_of_prompts_is_bounded),
-        TEST(templates_are_checked), TEST(the_other_fields_are_checked),
-        TEST(a_form_is_read),        TEST(forms_are_checked),
-        TEST(a_raw_picture_is_read), TEST(media_types_are_told_apart),
+        TEST(a_json_body_is_read),
+        TEST(images_are_checked),
+        TEST(labels_are_checked),
+        TEST(the_number_of_prompts_is_bounded),
+        TEST(f18_labels_are_divided_at_commas),
+        TEST(f18_what_is_divided_is_checked),
+        TEST(f18_other_names_of_fields_are_recognised),
+        TEST(templates_are_checked),
+        TEST(the_other_fields_are_checked),
+        TEST(a_form_is_read),
+        TEST(forms_are_checked),
+        TEST(a_raw_picture_is_read),
+        TEST(media_types_are_told_apart),
+        TEST(f19_a_body_without_a_type_is_told_by_its_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

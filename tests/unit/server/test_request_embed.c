@@ -96,7 +96,7 @@ static void input_is_checked(void **state) {
     refused("{\"input\":{\"text\":\"x\"}}", 400, "invalid_type", "input", "input is an object");
     refused("{\"input\":[]}", 400, "empty_input", "input", "1 to 2048 items are accepted");
     refused("{\"input\":\"\"}", 400, "empty_input", "input", "input is empty");
-    refused("{\"input\":[\"x\",\" \\u3000\"]}", 400, "empty_input", "input[1]", "input[1] is empty");
+    refused("{\"input\":[\"x\",\"\"]}", 400, "empty_input", "input[1]", "input[1] is empty");
     refused("{\"input\":[\"x\",{\"text\":\"\"}]}", 400, "empty_input", "input[1].text",
             "input[1].text is empty");
     refused("{\"input\":[\"x\",null]}", 400, "invalid_type", "input[1]", "input[1] is null");
@@ -112,6 +112,104 @@ static void input_is_checked(void **state) {
             "input[0].image: not base64: 3 characters");
     refused("{\"input\":[\"x\",\"data:image/png;base64,Zm9v!\"]}", 400, "invalid_image", "input[1]",
             "input[1]: not base64: \"!\" at character 5");
+}
+
+static void f4_white_space_is_a_text(void **state) {
+    (void)state;
+    struct embed_request request =
+        read_body("{\"input\":[\"x\",\" \",\"\\n\\n\",{\"text\":\"\\t\"},\"\\u00a0\",\"\\u3000\"]}");
+    assert_int_equal(request.n_items, 6);
+    assert_item(&request.items[1], LIMOE_TEXT, " ", "input[1]");
+    assert_item(&request.items[2], LIMOE_TEXT, "\n\n", "input[2]");
+    assert_item(&request.items[3], LIMOE_TEXT, "\t", "input[3].text");
+    assert_item(&request.items[4], LIMOE_TEXT, "\xC2\xA0", "input[4]");
+    assert_item(&request.items[5], LIMOE_TEXT, "\xE3\x80\x80", "input[5]");
+}
+
+static void f13_strings_meant_for_pictures_are_pictures(void **state) {
+    (void)state;
+    struct embed_request request = read_body(
+        "{\"input\":[\"data:application/octet-stream;base64,Zm9v\",\"data:;base64,Zm9v\","
+        "\" data:image/png;base64,Zm9v\",\"DATA:IMAGE/PNG;base64,Zm9v\",\"data:text/plain,Zm9v\"]}");
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(request.items[i].modality, LIMOE_IMAGE);
+        assert_bytes(request.items[i].bytes, request.items[i].size, "foo");
+    }
+    assert_item(&request.items[4], LIMOE_TEXT, "data:text/plain,Zm9v", "input[4]");
+    refused("{\"input\":\"data:text/plain;base64,Zm9v\"}", 400, "invalid_image", "input",
+            "a data URI of type \"text/plain\"; image/… is accepted");
+}
+
+static void f21_an_alias_or_no_name_is_the_model(void **state) {
+    (void)state;
+    static const struct request_model aliased = {.info = &info,
+                                                 .aliases = "text-embedding-3-small,openai/clip=pictograms"};
+    static const struct request_model any = {.info = &info, .aliases = "clip,*"};
+    static const struct {
+        const struct request_model *model;
+        const char *name;
+        bool here;
+    } cases[] = {
+        {&model, "pictograms", true},
+        {&model, "", true},
+        {&model, "clip", false},
+        {&aliased, "text-embedding-3-small", true},
+        {&aliased, "openai/clip", true},
+        {&aliased, "pictograms", true},
+        {&aliased, "", true},
+        {&aliased, "clip", false},
+        {&aliased, "openai/clip=pictograms", false},
+        {&aliased, "text-embedding-3-smal", false},
+        {&any, "whatever", true},
+        {&model, "*", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct embed_request request;
+        const char *body = arena_print(arena, "{\"input\":\"x\",\"model\":\"%s\"}", cases[i].name);
+        const bool here =
+            request_embeddings_json(cases[i].model, body, strlen(body), arena, &request, &error);
+        if (here != cases[i].here)
+            fail_msg("\"%s\" is %s", cases[i].name, here ? "here" : "not here");
+        if (!here)
+            assert_error(404, "model_not_found", "model", "--model-alias");
+    }
+}
+
+static void f21_a_list_of_aliases_is_checked(void **state) {
+    (void)state;
+    static const char *const good[] = {"clip", "a,b=pictograms", "*", "*=pictograms", NULL};
+    static const char *const bad[] = {"=pictograms", "clip=", "a,=b", "="};
+    struct limoe_error err;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        const struct request_model asked = {.info = &info, .aliases = good[i]};
+        assert_int_equal(model_names_check_list(good[i], &err), LIMOE_OK);
+        assert_int_equal(model_names_check(&asked, &err), LIMOE_OK);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(model_names_check_list(bad[i], &err), LIMOE_INVALID);
+    char *longest = room(MODEL_ALIAS_BYTES + 2);
+    memset(longest, 'a', MODEL_ALIAS_BYTES + 1);
+    longest[MODEL_ALIAS_BYTES + 1] = '\0';
+    assert_int_equal(model_names_check_list(longest, &err), LIMOE_INVALID);
+    assert_int_equal(model_names_check_list(longest + 1, &err), LIMOE_OK);
+    const struct request_model other = {.info = &info, .aliases = "a=pictograms,b=photographs"};
+    assert_int_equal(model_names_check(&other, &err), LIMOE_INVALID);
+    assert_non_null(strstr(err.message, "\"photographs\"; there is \"pictograms\""));
+}
+
+static void w15_a_nul_in_a_name_or_a_value_is_refused(void **state) {
+    (void)state;
+    static const char name[] = "{\"input\0evil\":\"x\"}", value[] = "{\"input\":\"a\0b\"}";
+    struct embed_request request;
+    assert_false(request_embeddings_json(&model, exactly(name, sizeof name - 1), sizeof name - 1, arena,
+                                         &request, &error));
+    assert_error(400, "invalid_json", "", "control character 0x00");
+    assert_false(request_embeddings_json(&model, exactly(value, sizeof value - 1), sizeof value - 1, arena,
+                                         &request, &error));
+    assert_error(400, "invalid_json", "", "control character 0x00");
+    refused("{\"input\\u0000evil\":\"x\"}", 400, "invalid_json", "", "\\u0000 is not accepted");
+    refused("{\"input\":\"x\",\"model\":\"pictograms\\u0000evil\"}", 400, "invalid_json", "",
+            "\\u0000 is not accepted");
 }
 
 static void the_number_and_size_of_items_are_bounded(void **state) {
@@ -156,8 +254,8 @@ static void routing_has_no_encoding(void **state) {
     assert_true(request_routing_json(&model, body, strlen(body), arena, &request, &error));
     assert_int_equal(request.n_items, 2);
     assert_item(&request.items[1], LIMOE_IMAGE, "foo", "input[1].image");
-    static const char *const others[] = {"encoding_format", "dimensions", "user"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const others[] = {"encoding_format", "dimensions", "user", "input_type"};
+    for (size_t i = 0; i < 4; i++) {
         body = arena_print(arena, "{\"input\":\"x\",\"%s\":\"float\"}", others[i]);
         assert_false(request_routing_json(&model, body, strlen(body), arena, &request, &error));
         assert_error(400, "unknown_field", others[i], "accepted: input, model, modality");
@@ -172,6 +270,11 @@ int main(void) {
         TEST(what_openai_clients_add_is_accepted),
         TEST(fields_are_checked),
         TEST(input_is_checked),
+        TEST(f4_white_space_is_a_text),
+        TEST(f13_strings_meant_for_pictures_are_pictures),
+        TEST(f21_an_alias_or_no_name_is_the_model),
+        TEST(f21_a_list_of_aliases_is_checked),
+        TEST(w15_a_nul_in_a_name_or_a_value_is_refused),
         TEST(the_number_and_size_of_items_are_bounded),
         TEST(a_body_that_is_no_json_object_says_where),
         TEST(routing_has_no_encoding),

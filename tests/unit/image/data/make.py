@@ -1,10 +1,12 @@
-"""Makes the pictures of this folder: python3 make.py (Pillow, NumPy). They are committed, so the unit tests need neither.
+"""Makes the pictures of this folder: python3 make.py (Pillow, NumPy, libheif-examples). They are committed, so the unit
+tests need none of these.
 
 Files of one stem hold the same pixels in every format; the .ppm is what they must decode to.
 """
 
 import io
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -111,6 +113,15 @@ def main() -> None:
     image.save(HERE / "photo-progressive.jpg", quality=90, progressive=True)
     Image.open(HERE / "photo.jpg").convert("RGB").save(HERE / "photo.ppm")
     image.convert("CMYK").save(HERE / "cmyk.jpg")
+
+    Image.open(HERE / "cmyk.jpg").convert("RGB").save(HERE / "cmyk.ppm")
+    image.save(HERE / "picture.tif", compression="tiff_lzw")
+    for name, options in (("photo.heic", ["-q", "90"]), ("photo.avif", ["-A", "-q", "90"])):
+        truth = HERE / (name.replace(".", "-") + ".png")
+        subprocess.run(["heif-enc", *options, HERE / "picture.png", "-o", HERE / name], check=True)
+        subprocess.run(["heif-convert", HERE / name, truth], check=True)
+        Image.open(truth).convert("RGB").save(truth.with_suffix(".ppm"))
+        truth.unlink()
 
     alpha = np.dstack([rgb, np.flipud(rgb[..., 0])])
     for name, options in (("alpha.png", {}), ("alpha.webp", {"lossless": True, "exact": True}), ("alpha.tga", {})):

@@ -1,15 +1,11 @@
 /* suggest.c - edit distance. */
-#include "options/suggest.h"
+#include "codec/suggest.h"
 
 #include <string.h>
 
-/* Edits (insert, delete, replace a letter, swap neighbours) from a to b; names are short. */
-static size_t edit_distance(const char *a, const char *b) {
-    enum { LONGEST = 32 };
-    const size_t n = strlen(a), m = strlen(b);
-    size_t cost[LONGEST + 1][LONGEST + 1];
-    if (n > LONGEST || m > LONGEST)
-        return LONGEST;
+size_t suggest_distance(const char *a, const char *b) {
+    const size_t n = strnlen(a, SUGGEST_LONGEST), m = strnlen(b, SUGGEST_LONGEST);
+    size_t cost[SUGGEST_LONGEST + 1][SUGGEST_LONGEST + 1];
     for (size_t i = 0; i <= n; i++)
         cost[i][0] = i;
     for (size_t j = 0; j <= m; j++)
@@ -34,7 +30,7 @@ const char *suggest(const char *wrong, const char *const *names, size_t n, size_
     size_t least = 3; /* more edits than two are another word */
     for (size_t i = 0; i < n; i++) {
         const char *name = *(const char *const *)((const char *)names + i * stride);
-        const size_t distance = edit_distance(wrong, name);
+        const size_t distance = suggest_distance(wrong, name);
         if (distance < least && distance < strlen(name)) {
             least = distance;
             best = name;

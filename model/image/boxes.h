@@ -1,0 +1,22 @@
+/* boxes.h - the boxes of ISO media files (ISO 14496-12), in which HEIC and AVIF lie. Internal to
+ * model/image/. */
+#ifndef LIMOE_IMAGE_BOXES_H
+#define LIMOE_IMAGE_BOXES_H
+
+#include "formats.h"
+
+#define BOX(a, b, c, d) ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
+
+struct box {
+    uint32_t type; /* BOX(…) */
+    struct cursor inside;
+};
+
+/* The next box, cut where its surroundings end, which the cursor passes. false: there is none. */
+bool box_take(struct cursor *cursor, struct box *box);
+
+/* Whether no picture of the file is made of itself, or of others in many levels, by its derivations and
+ * alphas. */
+bool heif_references_end(const uint8_t *bytes, size_t size);
+
+#endif

@@ -1,0 +1,89 @@
+"""Protects the README's two commands: what scripts/build makes is all of the product that this machine can build, and what
+scripts/serve starts computes on several ranks what one computes. On a fresh clone this runs before anything else is built.
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+
+import httpx
+import pytest
+from harness import ROOT, b64, picture, stop_cleanly
+
+BUILD = ROOT / "build"
+MODULES = {"limoe-mpi.so", "limoe-cuda.so", "limoe-nccl.so"}
+
+
+def output(*command, **options):
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=600, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+def test_the_product_has_each_module_that_can_be_built():
+    targets = output("ninja", "-C", BUILD, "-t", "targets", "all")[0]
+    buildable = {name for name in MODULES if f"\n{name}: " in targets}
+    product = set(re.findall(r"^    \| (\S+)$", output("ninja", "-C", BUILD, "-t", "query", "product")[0], re.M))
+    assert product == {"limoe"} | buildable
+    assert all((BUILD / name).is_file() for name in product)
+    assert ("limoe-mpi.so" in buildable) == bool(shutil.which("mpicc"))
+    nvcc = shutil.which("nvcc") or pathlib.Path("/usr/local/cuda/bin/nvcc").exists()
+    assert ("limoe-cuda.so" in buildable) == bool(nvcc)
+
+
+@pytest.mark.parametrize(
+    "modules, said",
+    [
+        (["limoe-mpi.so"], ["no nvcc: built for CPUs only"]),
+        (["limoe-mpi.so", "limoe-cuda.so"], ["no nccl.h: built for one GPU, without --ranks on several"]),
+        (["limoe-mpi.so", "limoe-cuda.so", "limoe-nccl.so"], []),
+        ([], ["no nvcc: built for CPUs only", "no MPI: built without --ranks on CPUs"]),
+    ],
+)
+def test_a_lack_is_said_once(tmp_path, modules, said):
+    for name in modules:
+        (tmp_path / name).touch()
+    script = f'set -euo pipefail; root={ROOT}; . "$root/scripts/lib.sh"; say_lacks {tmp_path}'
+    lines = re.findall(r"==> (.*?)\x1b", output("bash", "-c", script)[1])
+    assert lines == said
+    assert output("bash", "-c", script)[1] == ""
+    for name in MODULES:
+        (tmp_path / name).touch()
+    assert output("bash", "-c", script)[1] == ""  # there is nothing any more that it lacks
+
+
+def test_a_build_says_its_version_and_nothing_of_lacks_again():
+    output(ROOT / "scripts/build")
+    out, error = output(ROOT / "scripts/build")
+    assert out.startswith("limoe ") and "built for" not in error and "built without" not in error
+
+
+def test_gpu_checks_bundle_needs_nvcc(tmp_path):
+    """What it says where there is none; where there is, it makes one, which takes minutes: not here."""
+    if (BUILD / "limoe-cuda.so").exists():
+        pytest.skip("there is nvcc")
+    done = subprocess.run([ROOT / "scripts/gpu-check", "--bundle"], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1 and "this build has no limoe-cuda.so: there is no nvcc" in done.stderr
+
+
+def answers(server):
+    items = [{"image": b64(picture(i))} if i % 3 == 0 else {"text": f"text {i}"} for i in range(20)]
+    asked = {"input": items, "encoding_format": "base64"}
+    response = httpx.post(server.url + "/v1/embeddings", json=asked, timeout=60)
+    assert response.status_code == 200, response.text
+    return response.content
+
+
+@pytest.mark.skipif(not shutil.which("mpirun"), reason="needs mpirun")
+def test_serve_on_two_ranks_answers_with_the_bits_of_one(start):
+    one = answers(start("--cache-bytes", 0, "--device", "cpu"))
+    server = start("--cache-bytes", 0, "--ranks", 2, "--device", "cpu", command=[ROOT / "scripts/serve"])
+    assert answers(server) == one
+    model = httpx.get(server.url + "/v1/models", timeout=60).json()["data"][0]
+    assert model["ranks"] == 2
+    stop_cleanly(server)
+    # Nothing but the script's own words and lines of the log: mpirun has nothing to say of its own.
+    said = [line for line in server.log if line and not re.match(r"\d{4}-\d\d-\d\dT\S+ (info|warning) ", line)]
+    others = [line for line in said if not re.search(r"==> |^limoe \d|Once it says|curl -s", line)]
+    assert not others, server.log

@@ -1,0 +1,76 @@
+/* test_hush.c - protects the log from mpirun's announcements, and everything else that it says from being
+ * lost. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine/hush.h"
+
+#define RULE "--------------------------------------------------------------------------\n"
+
+static void expect(const char *said, const char *heard) {
+    char found[16384];
+    const int in = memfd_create("in", 0), out = memfd_create("out", 0);
+    assert_int_equal(write(in, said, strlen(said)), strlen(said));
+    lseek(in, 0, SEEK_SET);
+    hush_copy(in, out);
+    const ssize_t n = pread(out, found, sizeof found - 1, 0);
+    assert_true(n >= 0);
+    found[n] = '\0';
+    assert_string_equal(found, heard);
+    close(out);
+}
+
+static void test_announcements_are_kept_back(void **state) {
+    (void)state;
+    expect("before\n" RULE
+           "Primary job  terminated normally, but 1 process returned\na non-zero exit code.\n" RULE RULE
+           "mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 (Killed).\n" RULE
+           "after\n",
+           "before\nafter\n");
+    expect(RULE "mpirun detected that one or more processes exited with non-zero status, thus causing\n\n  "
+                "[[1,1],1]\n" RULE,
+           "");
+}
+
+static void test_everything_else_is_let_through(void **state) {
+    (void)state;
+    static const char *const said[] = {
+        "",
+        "a line\n",
+        "no end of a line",
+        "----\n",
+        RULE,
+        RULE RULE "within nothing\n",
+        RULE "There are not enough slots available in the system to satisfy the 2\n" RULE,
+        RULE "one\nPrimary job \n" RULE "mpirun noticed that process rank 1\n",
+        RULE "cut off\n",
+    };
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++)
+        expect(said[i], said[i]);
+}
+
+static void test_long_lines(void **state) {
+    (void)state;
+    static char said[10000];
+    memset(said, '-', sizeof said - 2);
+    expect(said, said);
+    memset(said, 'x', sizeof said - 2);
+    expect(said, said);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_announcements_are_kept_back),
+        cmocka_unit_test(test_everything_else_is_let_through),
+        cmocka_unit_test(test_long_lines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
