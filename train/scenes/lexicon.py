@@ -1,7 +1,8 @@
 """The words of scenes: nouns with their emoji, plurals and Japanese counters, colours, sizes, places, relations.
 
 A noun's first word in each language is CLDR's short name, except where that is no name of one thing ("red apple", "cat
-face", "hot beverage"): such emoji are left out or named plainly here. Further words, after a slash, are synonyms.
+face", "hot beverage"): such emoji are left out or named plainly here. Further words, after a slash, are synonyms. Left out
+too are emoji that the styles draw as different things.
 """
 
 import re

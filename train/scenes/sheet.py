@@ -24,7 +24,8 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def _wrapped(text: str, font, width: int) -> list[str]:
     lines = [""]
-    for part in [p + " " for p in text.split(" ")] if " " in text else list(text):
+    # Japanese has no spaces between words and may be cut anywhere.
+    for part in [p + " " for p in text.split(" ")] if text.isascii() else list(text):
         if font.getlength(lines[-1] + part) > width and lines[-1]:
             lines.append("")
         lines[-1] += part
