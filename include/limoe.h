@@ -93,14 +93,18 @@ struct limoe_info {
 
 struct limoe_processor;
 
-/* Limits on one encoded picture; a zero field takes the default. Both are checked before anything is decoded.
+/* Limits on one encoded picture; a zero field takes the default. All are checked before anything is decoded.
  */
 struct limoe_image_limits {
-    size_t max_bytes;    /* default LIMOE_MAX_BYTES */
-    uint64_t max_pixels; /* width * height from the header; default LIMOE_MAX_PIXELS */
+    size_t max_bytes; /* default LIMOE_MAX_BYTES */
+    /* width * height from the header; default LIMOE_MAX_PIXELS. A JPEG may have LIMOE_JPEG_FACTOR times as
+     * many: one above the limit is decoded at 1/2, 1/4 or 1/8 of its size, the largest that keeps it. */
+    uint64_t max_pixels;
+    uint64_t found_pixels; /* what limoe_image_measure found: one with more is refused; 0: it was not asked */
 };
-#define LIMOE_MAX_BYTES  ((size_t)32 << 20)
-#define LIMOE_MAX_PIXELS ((uint64_t)64 << 20)
+#define LIMOE_MAX_BYTES   ((size_t)32 << 20)
+#define LIMOE_MAX_PIXELS  UINT64_C(12500000) /* a phone's 4032 x 3024 */
+#define LIMOE_JPEG_FACTOR 5u                 /* a phone's 8192 x 6144 */
 
 enum limoe_resize {
     LIMOE_PAD,    /* fit, centred on the background */

@@ -89,8 +89,9 @@ struct limoe_image_settings limoe_processor_image_settings(const struct limoe_pr
     struct limoe_image_settings settings = {
         .size = config->image.size,
         .resize = (enum limoe_resize)config->image.resize,
-        .limits = {limits->max_bytes ? limits->max_bytes : LIMOE_MAX_BYTES,
-                   limits->max_pixels ? limits->max_pixels : LIMOE_MAX_PIXELS},
+        .limits = {.max_bytes = limits->max_bytes ? limits->max_bytes : LIMOE_MAX_BYTES,
+                   .max_pixels = limits->max_pixels ? limits->max_pixels : LIMOE_MAX_PIXELS,
+                   .found_pixels = limits->found_pixels},
     };
     memcpy(settings.background, config->image.background, sizeof settings.background);
     return settings;

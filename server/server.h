@@ -46,7 +46,8 @@ struct server {
     struct log *log;
     struct metrics *metrics;
     struct classifiers *classifiers;
-    struct workers *workers;
+    struct workers *workers;  /* for all that waits for nobody */
+    struct workers *decoding; /* for pictures: they sleep while decoders compute */
     struct auth *auth;
     struct hosts *hosts;
     struct tls *tls; /* NULL: plain HTTP */

@@ -22,6 +22,12 @@ enum limoe_status image_check(const char *format, const struct input *input, uin
                           " are accepted",
                           format, width, height, width * height, input->max_pixels);
     }
+    if (width * height > input->found_pixels) {
+        return limoe_fail(err, LIMOE_BAD_IMAGE,
+                          "%s: %" PRIu64 " x %" PRIu64 " pixels, where its first header says at most %" PRIu64
+                          " in all",
+                          format, width, height, input->found_pixels);
+    }
     return LIMOE_OK;
 }
 

@@ -27,6 +27,7 @@ enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct l
         .bytes = bytes,
         .size = size,
         .max_pixels = limits && limits->max_pixels ? limits->max_pixels : LIMOE_MAX_PIXELS,
+        .found_pixels = limits && limits->found_pixels ? limits->found_pixels : UINT64_MAX,
     };
     if (size == 0) {
         return limoe_fail(err, LIMOE_BAD_IMAGE, "the picture is empty (0 bytes); " ACCEPTED);

@@ -25,6 +25,7 @@ struct input {
     const uint8_t *bytes;
     size_t size;
     uint64_t max_pixels;
+    uint64_t found_pixels; /* the most that its header was found to have; UINT64_MAX: nobody has looked */
 };
 
 /* Decodes one picture into *out, which is empty on entry; on failure the caller frees what is in it.

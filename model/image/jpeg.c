@@ -19,6 +19,9 @@
  * over all coefficients. Encoders use about ten. */
 #define MAX_SCANS 64
 
+/* Less than the other formats take for a pixel at most: the coefficients cost time, too. */
+#define MOST_BYTES_PER_PIXEL 7u
+
 struct job {
     struct jpeg_decompress_struct jpeg;
     struct jpeg_error_mgr errors;
@@ -188,6 +191,50 @@ static void inks_to_rgb(const uint8_t *inks, uint8_t *rgb, uint32_t width) {
     }
 }
 
+/* ---- a picture that is larger than the limit */
+
+/* Bytes of the coefficients that are held until the last scan is read; 0: there is one scan, and they are
+ * not.
+ */
+static uint64_t coefficient_bytes(struct jpeg_decompress_struct *jpeg) {
+    uint64_t blocks = 0;
+    for (int i = 0; i < jpeg->num_components; i++) {
+        const jpeg_component_info *component = &jpeg->comp_info[i];
+        blocks += (uint64_t)component->width_in_blocks * component->height_in_blocks;
+    }
+    return jpeg_has_multiple_scans(jpeg) ? blocks * DCTSIZE2 * sizeof(JCOEF) : 0;
+}
+
+/* Has libjpeg decode a picture above the limit at the largest of 1/2, 1/4 and 1/8 that keeps it, which costs
+ * a fraction of its pixels' time and memory. What one picture may hold is MOST_BYTES_PER_PIXEL for each pixel
+ * of the limit: a picture in many scans may have to be made smaller for that, too. */
+static enum limoe_status fit(struct job *job) {
+    struct jpeg_decompress_struct *jpeg = &job->jpeg;
+    struct input wide = *job->input;
+    const uint64_t most = wide.max_pixels;
+    wide.max_pixels = most > UINT64_MAX / LIMOE_JPEG_FACTOR ? UINT64_MAX : most * LIMOE_JPEG_FACTOR;
+    enum limoe_status status = image_check("JPEG", &wide, jpeg->image_width, jpeg->image_height, job->err);
+    if (status != LIMOE_OK) {
+        return status;
+    }
+    const uint64_t held = coefficient_bytes(jpeg);
+    for (unsigned eighths = 8; eighths > 0; eighths /= 2) {
+        jpeg->scale_num = eighths;
+        jpeg->scale_denom = 8;
+        jpeg_calc_output_dimensions(jpeg);
+        const uint64_t pixels = (uint64_t)jpeg->output_width * jpeg->output_height;
+        if (pixels <= most && (held == 0 || (held + 3 * pixels) / MOST_BYTES_PER_PIXEL <= most)) {
+            return LIMOE_OK;
+        }
+    }
+    return limoe_fail(
+        job->err, LIMOE_TOO_LARGE,
+        "JPEG: %u x %u pixels in several scans, which take %llu bytes to collect; at most %llu are "
+        "accepted",
+        jpeg->image_width, jpeg->image_height, (unsigned long long)held,
+        (unsigned long long)most * MOST_BYTES_PER_PIXEL);
+}
+
 /* ---- the picture */
 
 /* Of a file without an end, scans may be missing as a whole, which libjpeg takes for a picture of less
@@ -211,8 +258,7 @@ static enum limoe_status decode(struct job *job, struct image *out, unsigned *or
     read_from(job);
     jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xFFFF);
     jpeg_read_header(jpeg, TRUE);
-    enum limoe_status status =
-        image_check("JPEG", job->input, jpeg->image_width, jpeg->image_height, job->err);
+    enum limoe_status status = fit(job);
     if (status == LIMOE_OK) {
         status = choose_colours(job);
     }
@@ -220,7 +266,8 @@ static enum limoe_status decode(struct job *job, struct image *out, unsigned *or
         status = read_orientation(job, orientation);
     }
     if (status == LIMOE_OK) {
-        status = image_allocate("JPEG", job->input, jpeg->image_width, jpeg->image_height, 3, out, job->err);
+        status =
+            image_allocate("JPEG", job->input, jpeg->output_width, jpeg->output_height, 3, out, job->err);
     }
     if (status != LIMOE_OK) {
         return status;

@@ -20,6 +20,9 @@
 /* Of a pixel in a part that is decoded: RGBA of 16 bits. */
 #define MOST_BYTES 8u
 
+/* Of the largest picture that is accepted: see check_memory. */
+#define MOST_BYTES_PER_PIXEL 7u
+
 struct job {
     const struct input *input;
     size_t at; /* where libtiff reads next */
@@ -316,11 +319,29 @@ static enum limoe_status read_plane(struct job *job, const struct grid *grid, ui
     return job->status;
 }
 
+/* What is held at one time beside the samples: a part of the file, or the colours. One picture's two may be
+ * as many bytes as most formats take for the largest; deep ones in one strip and those with alpha are more.
+ */
+static enum limoe_status check_memory(const struct job *job, uint64_t beside) {
+    const uint64_t bytes = (uint64_t)job->width * job->height * job->samples + beside;
+    const uint64_t most = job->input->max_pixels * MOST_BYTES_PER_PIXEL;
+    if (bytes / MOST_BYTES_PER_PIXEL <= job->input->max_pixels) {
+        return LIMOE_OK;
+    }
+    return limoe_fail(
+        job->err, LIMOE_TOO_LARGE,
+        "TIFF: %u x %u pixels of %u samples take %llu bytes to unpack; at most %llu are accepted", job->width,
+        job->height, job->samples, (unsigned long long)bytes, (unsigned long long)most);
+}
+
 /* Every sample that is wanted. */
 static enum limoe_status read_samples(struct job *job) {
     const uint16_t planes = job->planes == PLANARCONFIG_CONTIG ? 1 : job->samples;
     struct grid grid = {0};
     enum limoe_status status = read_grid(job, &grid);
+    if (status == LIMOE_OK) {
+        status = check_memory(job, grid.size);
+    }
     if (status != LIMOE_OK) {
         return status;
     }
@@ -409,6 +430,11 @@ static enum limoe_status decode(struct job *job, struct image *out) {
     } else if (job->photometric == PHOTOMETRIC_YCBCR) {
         TIFFSetField(job->tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
     }
+    const uint32_t channels = job->alpha == EXTRASAMPLE_UNSPECIFIED ? 3 : 4;
+    job->status = check_memory(job, (uint64_t)job->width * job->height * (by_libtiff ? 4 : channels));
+    if (job->status != LIMOE_OK) {
+        return job->status;
+    }
     job->pixels = calloc((size_t)job->width * job->height, job->samples);
     if (!job->pixels) {
         return limoe_fail(job->err, LIMOE_NO_MEMORY, "TIFF: no memory for %u x %u pixels", job->width,
@@ -417,8 +443,7 @@ static enum limoe_status decode(struct job *job, struct image *out) {
     job->strict = true;
     job->status = by_libtiff ? read_as_rgb(job) : read_samples(job);
     if (job->status == LIMOE_OK) {
-        job->status = image_allocate("TIFF", job->input, job->width, job->height,
-                                     job->alpha == EXTRASAMPLE_UNSPECIFIED ? 3 : 4, out, job->err);
+        job->status = image_allocate("TIFF", job->input, job->width, job->height, channels, out, job->err);
     }
     return job->status == LIMOE_OK ? put_colours(job, out) : job->status;
 }

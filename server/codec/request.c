@@ -157,6 +157,28 @@ static void bound_top_k(struct classify_request *request) {
         request->top_k = request->n_labels;
 }
 
+/* What the prompts have together: labels and templates may be few bytes, and their products many, each of
+ * which is tokenised. */
+static bool check_prompts(const struct classify_request *request, struct api_error *error) {
+    const size_t prompts = request->n_labels * request->n_templates;
+    uint64_t labels = 0, templates = 0;
+    if (prompts > REQUEST_MAX_PROMPTS)
+        return api_fail(error, 400, "too_many_prompts", "templates",
+                        "%zu labels in %zu templates are %zu prompts; up to %u are accepted",
+                        request->n_labels, request->n_templates, prompts, REQUEST_MAX_PROMPTS);
+    for (size_t i = 0; i < request->n_labels; i++)
+        labels += request->labels[i].size;
+    for (size_t i = 0; i < request->n_templates; i++)
+        templates += request->templates[i].size - 2; /* without the place of the label */
+    const uint64_t bytes = labels * request->n_templates + templates * request->n_labels;
+    if (bytes > REQUEST_MAX_PROMPT_BYTES)
+        return api_fail(error, 400, "too_many_prompts", "templates",
+                        "%zu labels in %zu templates are prompts of %llu bytes in all; up to %u are accepted",
+                        request->n_labels, request->n_templates, (unsigned long long)bytes,
+                        REQUEST_MAX_PROMPT_BYTES);
+    return true;
+}
+
 bool request_check_labels(struct classify_request *request, struct api_error *error) {
     static const struct text bare = {.data = "{}", .size = 2};
 
@@ -188,12 +210,8 @@ bool request_check_labels(struct classify_request *request, struct api_error *er
                             "%s (\"%s\") has %zu \"{}\"; exactly one is accepted, where the label goes",
                             param, text_quote(request->templates[i], quoted, sizeof quoted), n);
     }
-    if (request->n_labels * request->n_templates > REQUEST_MAX_PROMPTS)
-        return api_fail(error, 400, "too_many_prompts", "templates",
-                        "%zu labels in %zu templates are %zu prompts; up to %u are accepted",
-                        request->n_labels, request->n_templates, request->n_labels * request->n_templates,
-                        REQUEST_MAX_PROMPTS);
-
+    if (!check_prompts(request, error))
+        return false;
     bound_top_k(request);
     return true;
 }

@@ -23,12 +23,13 @@
 #include "codec/text.h"
 #include "limoe.h"
 
-#define REQUEST_MAX_ITEMS       2048u /* inputs of one embeddings or routing request, images of one classify */
-#define REQUEST_MAX_LABELS      10000u /* labels of one classify request */
-#define REQUEST_MAX_TEMPLATES   100u
-#define REQUEST_MAX_PROMPTS     20000u /* labels × templates */
-#define REQUEST_MAX_LABEL_BYTES 1024u  /* also of a template */
-#define REQUEST_MAX_TEXT_BYTES  65536u /* one text to embed; the model keeps its first text_length tokens */
+#define REQUEST_MAX_ITEMS        2048u /* inputs of one embeddings or routing request, images of one classify */
+#define REQUEST_MAX_LABELS       10000u /* labels of one classify request */
+#define REQUEST_MAX_TEMPLATES    100u
+#define REQUEST_MAX_PROMPTS      20000u   /* labels × templates */
+#define REQUEST_MAX_PROMPT_BYTES 2097152u /* of all prompts: 20,000 of 100 bytes */
+#define REQUEST_MAX_LABEL_BYTES  1024u    /* also of a template */
+#define REQUEST_MAX_TEXT_BYTES   65536u /* one text to embed; the model keeps its first text_length tokens */
 
 /* One thing to embed, as it came. */
 struct request_item {

@@ -27,11 +27,12 @@
  * a large picture leaves nothing behind, and small ones find their memory mapped. */
 #define KEPT_MEMORY (4 * (int)MIB)
 
-/* The most that a decoded pixel costs at any time: a progressive JPEG's coefficients (6) and its RGB (3), or
- * a WebP's ARGB (4) and RGBA (4) and its alpha (1), or RGBA (4) and its turned copy (4). */
-#define BYTES_PER_PIXEL 12u
+/* The most that a decoded pixel costs at any time: RGBA (4) and its turned copy (4), or a WebP's ARGB (4) and
+ * RGBA (4) and its alpha (1); model/image/jpeg.c sees to it that a JPEG's coefficients and RGB are no more.
+ */
+#define BYTES_PER_PIXEL 9u
 #define MOST_SIDE       UINT64_C(65535) /* no reader takes more, whatever max_pixels says */
-#define SPARE_MEMORY    (64 * MIB)      /* tables, windows, rows */
+#define SPARE_MEMORY    (32 * MIB)      /* tables, windows, rows */
 
 struct decoder {
     struct limoe_image_settings settings;
@@ -89,7 +90,7 @@ static bool answer(const struct decoder *decoder, enum limoe_status status, cons
 static void decode_all(const struct decoder *decoder) {
     struct wire_request request;
     while (wire_read(PROCESS_FD, &request, sizeof request)) {
-        if (request.magic != WIRE_REQUEST || request.size == 0 ||
+        if (request.magic != WIRE_REQUEST || request.size == 0 || request.pixels == 0 ||
             request.size > decoder->settings.limits.max_bytes) {
             complain(CLI_INPUT, "the front does not speak this decoder's language");
             return;
@@ -101,8 +102,10 @@ static void decode_all(const struct decoder *decoder) {
 #ifdef LIMOE_TEST_HOOKS
         decoder_test_hook(bytes, request.size);
 #endif
+        struct limoe_image_settings settings = decoder->settings;
+        settings.limits.found_pixels = request.pixels;
         const enum limoe_status status =
-            limoe_process_image_by(&decoder->settings, bytes, request.size, decoder->pixels, &err);
+            limoe_process_image_by(&settings, bytes, request.size, decoder->pixels, &err);
         if (request.size > KEPT_MEMORY)
             madvise(decoder->room, decoder->room_size, MADV_DONTNEED);
         if (!answer(decoder, status, &err))

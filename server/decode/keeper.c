@@ -48,35 +48,54 @@ static void start(struct decoders *decoders, struct slot *slot) {
     struct limoe_error err;
     struct process process;
     struct iovec settings = {&decoders->settings, sizeof decoders->settings};
-    if (process_spawn(argv, &process, &err) != LIMOE_OK) {
+    const struct wire_patience patience = {.until = clock_now() + HELLO_LIMIT};
+    if (process_spawn(argv, decoders->keep, &process, &err) != LIMOE_OK) {
         failed(decoders, &err);
         return;
     }
     slot->process = process;
-    slot->deadline = clock_now() + HELLO_LIMIT;
-    wire_send(process.fd, &settings, 1, slot->deadline); /* one that is gone already is found by its hello */
+    slot->deadline = patience.until;
+    slot->pictures = slot->bytes = 0;
+    wire_send(process.fd, &settings, 1, &patience); /* one that is gone already is found by its hello */
     set_state(decoders, slot, SLOT_STARTING);
+}
+
+static void refuse(struct decoders *decoders, struct slot *slot, const struct limoe_error *err) {
+    process_kill(&slot->process, NULL);
+    set_state(decoders, slot, SLOT_EMPTY);
+    failed(decoders, err);
+}
+
+/* Why a decoder that said this is not to be used, in *err; LIMOE_OK: it is. */
+static enum limoe_status judge(struct decoders *decoders, struct slot *slot, enum wire_end end,
+                               struct wire_hello *hello, struct limoe_error *err) {
+    char why[PROCESS_WHY_SIZE] = "it says something else than that it is ready";
+    if (end == WIRE_DONE && hello->magic == WIRE_HELLO) {
+        hello->unprotected[sizeof hello->unprotected - 1] = '\0';
+        if (!hello->unprotected[0] || decoders->unconfined)
+            return LIMOE_OK;
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "picture decoders cannot be confined here (%s); --allow-unsandboxed-decoders takes "
+                          "them as they are",
+                          hello->unprotected);
+    }
+    if (clock_now() >= slot->deadline)
+        snprintf(why, sizeof why, "it does not say that it is ready");
+    else if (end == WIRE_CLOSED || end == WIRE_UNREAD)
+        process_kill(&slot->process, why);
+    return limoe_fail(err, LIMOE_INTERNAL, "a picture decoder does not start: %s", why);
 }
 
 /* Its hello has come, or never will. */
 static void greet(struct decoders *decoders, struct slot *slot) {
+    const struct wire_patience now = {.until = clock_now()};
     struct wire_hello hello;
-    char why[PROCESS_WHY_SIZE];
-    const enum wire_end end = wire_receive(slot->process.fd, &hello, sizeof hello, clock_now());
-    if (end != WIRE_DONE || hello.magic != WIRE_HELLO) {
-        struct limoe_error err;
-        const bool late = clock_now() >= slot->deadline;
-        process_kill(&slot->process, why);
-        limoe_fail(&err, LIMOE_INTERNAL, "a picture decoder does not start: %s",
-                   late ? "it does not say that it is ready"
-                   : end == WIRE_CLOSED || end == WIRE_UNREAD
-                       ? why
-                       : "it says something else than that it is ready");
-        set_state(decoders, slot, SLOT_EMPTY);
-        failed(decoders, &err);
+    struct limoe_error err;
+    const enum wire_end end = wire_receive(slot->process.fd, &hello, sizeof hello, &now);
+    if (judge(decoders, slot, end, &hello, &err) != LIMOE_OK) {
+        refuse(decoders, slot, &err);
         return;
     }
-    hello.unprotected[sizeof hello.unprotected - 1] = '\0';
     if (hello.unprotected[0] && !decoders->warned)
         log_print(decoders->log, LOG_WARNING, NULL, "pictures are decoded without a sandbox (%s)",
                   hello.unprotected);
@@ -91,16 +110,20 @@ static void greet(struct decoders *decoders, struct slot *slot) {
 
 /* ---- watching */
 
-/* Replaces an idle decoder that has ended. */
+/* Replaces an idle decoder that has ended, or had its share while another was missing. */
 static void replace_idle(struct decoders *decoders, struct slot *slot) {
-    struct process lost = {.pid = -1};
+    struct process lost = {.pid = -1}, spent = {.pid = -1};
     char why[PROCESS_WHY_SIZE];
     pthread_mutex_lock(&decoders->lock);
     if (slot->state == SLOT_IDLE && process_ended(&slot->process))
         lost = pool_lose(decoders, slot);
+    else if (slot->state == SLOT_IDLE && pool_is_spent(decoders, slot))
+        spent = pool_lose(decoders, slot);
     pthread_mutex_unlock(&decoders->lock);
     if (lost.pid > 0)
         pool_bury(decoders, &lost, NULL, "idle", why);
+    if (spent.pid > 0)
+        pool_dismiss(decoders, &spent);
 }
 
 static int64_t earlier(int64_t a, int64_t b) {

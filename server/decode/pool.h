@@ -23,15 +23,20 @@ enum slot_state {
 
 struct slot {
     enum slot_state state;
-    struct process process; /* unless empty */
-    int64_t deadline;       /* starting: for its hello */
-    struct slot *next;      /* idle: under it on the stack */
+    struct process process;   /* unless empty */
+    int64_t deadline;         /* starting: for its hello */
+    uint64_t pictures, bytes; /* that it was given */
+    struct slot *next;        /* idle: under it on the stack */
 };
 
 struct decoders {
     struct limoe_image_settings settings;
-    int64_t limit;    /* for one picture, ns */
-    int64_t patience; /* without any decoder, ns */
+    int64_t spend;     /* the most processor time of one picture, ns */
+    int64_t limit;     /* the most time of one picture by the clock, ns */
+    int64_t patience;  /* without any decoder, ns */
+    uint64_t pictures; /* after which a decoder is replaced; 0: never */
+    bool unconfined;   /* one without a sandbox is taken */
+    const char **keep; /* of the environment, for process_spawn */
     struct metrics *metrics;
     struct log *log;
     int wake; /* eventfd: a slot is empty, or the keeper shall stop */
@@ -62,6 +67,13 @@ void *keeper_main(void *decoders);
 /* To the stack, or from it to an empty slot, whose process is the caller's to kill. With the lock held. */
 void pool_put(struct decoders *decoders, struct slot *slot);
 struct process pool_lose(struct decoders *decoders, struct slot *slot);
+
+/* Has it had its share of pictures? Not while another is missing: one at a time is replaced, and none is
+ * waited for. With the lock held. */
+bool pool_is_spent(const struct decoders *decoders, const struct slot *slot);
+
+/* Ends a decoder that has done nothing wrong, and has its place taken. Without the lock. */
+void pool_dismiss(struct decoders *decoders, struct process *process);
 
 /* Kills what is left of a lost decoder, logs and counts it. `fault`: what it did wrong, or NULL when that is
  * how it ended. `doing`: "idle", "over a picture of 5 bytes". why: for messages. Returns as process_kill. */

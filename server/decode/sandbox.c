@@ -109,9 +109,15 @@ static int install_filter(int fd) {
     return code;
 }
 
-static void limit(__rlimit_resource_t resource, uint64_t most) {
-    const struct rlimit value = {most, most};
-    setrlimit(resource, &value);
+/* A limit that is lower already stays. */
+static bool limit(__rlimit_resource_t resource, uint64_t most) {
+    struct rlimit value;
+    if (getrlimit(resource, &value) != 0)
+        return false;
+    if (value.rlim_max > most)
+        value.rlim_max = most;
+    value.rlim_cur = value.rlim_max;
+    return setrlimit(resource, &value) == 0;
 }
 
 static uint64_t mapped_now(void) {
@@ -125,18 +131,30 @@ static uint64_t mapped_now(void) {
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+/* False: *why says what could not be limited. */
+static bool set_limits(uint64_t memory, char *why, size_t size) {
+    bool limited = limit(RLIMIT_CORE, 0);
+    if (!SANITIZED) {
+        const uint64_t mapped = mapped_now();
+        if (mapped == 0) {
+            snprintf(why, size, "/proc/self/statm does not read: memory cannot be limited");
+            return false;
+        }
+        limited = limited && limit(RLIMIT_AS, mapped + memory);
+        limited = limited && limit(RLIMIT_NOFILE, 0); /* what is open stays so */
+    }
+    if (!limited)
+        snprintf(why, size, "setrlimit: %s", strerror(errno));
+    return limited;
+}
+
 bool sandbox_enter(int fd, uint64_t memory, char *why, size_t size) {
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    limit(RLIMIT_CORE, 0);
-    if (!SANITIZED) {
+    if (!SANITIZED)
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* none of the same user looks in, or traces it */
-        const uint64_t mapped = mapped_now();
-        if (mapped) /* else there is no /proc, and no telling how much is too much */
-            limit(RLIMIT_AS, mapped + memory);
-        limit(RLIMIT_NOFILE, 0); /* what is open stays so */
-    }
+    const bool limited = set_limits(memory, why, size);
     const int code = install_filter(fd);
     if (code)
         snprintf(why, size, "seccomp: %s", strerror(-code));
-    return code == 0;
+    return limited && code == 0;
 }

@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 /* fd: the descriptor that stays usable. memory: bytes that may be allocated besides what is mapped now.
- * False: the system does not let the filter be installed; why[size] says what it lacks, and all else (limits,
- * no new privileges) is in force nevertheless. For a process of one thread; there is no way back. */
+ * False: the system does not let the filter be installed, or something be limited; why[size] says what it
+ * lacks, and all else is in force nevertheless. For a process of one thread; there is no way back. */
 bool sandbox_enter(int fd, uint64_t memory, char *why, size_t size);
 
 #endif

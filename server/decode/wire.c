@@ -26,22 +26,26 @@ static int advance(struct iovec *parts, int n, size_t done) {
     return i;
 }
 
-static enum wire_end wait_for(int fd, short events, int64_t deadline) {
+static enum wire_end wait_for(int fd, short events, const struct wire_patience *patience) {
     for (;;) {
-        const int64_t left = deadline - clock_now();
+        const int64_t left = patience->until - clock_now();
         if (left <= 0)
             return WIRE_LATE;
-        const struct timespec timeout = {left / CLOCK_SECOND, left % CLOCK_SECOND};
+        const int64_t pause = patience->ask && left > WIRE_TICK ? WIRE_TICK : left;
+        const struct timespec timeout = {pause / CLOCK_SECOND, pause % CLOCK_SECOND};
         struct pollfd polled = {.fd = fd, .events = events};
         const int ready = ppoll(&polled, 1, &timeout, NULL);
         if (ready > 0)
             return WIRE_DONE; /* or hung up, which the transfer itself tells apart */
         if (ready < 0 && errno != EINTR)
             return WIRE_CLOSED;
+        const enum wire_end end = patience->ask ? patience->ask(patience->arg) : WIRE_DONE;
+        if (end != WIRE_DONE)
+            return end;
     }
 }
 
-enum wire_end wire_send(int fd, struct iovec *parts, int n, int64_t deadline) {
+enum wire_end wire_send(int fd, struct iovec *parts, int n, const struct wire_patience *patience) {
     while (n > 0) {
         const struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)n};
         const ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -50,7 +54,7 @@ enum wire_end wire_send(int fd, struct iovec *parts, int n, int64_t deadline) {
             parts += used;
             n -= used;
         } else if (errno == EAGAIN) {
-            const enum wire_end end = wait_for(fd, POLLOUT, deadline);
+            const enum wire_end end = wait_for(fd, POLLOUT, patience);
             if (end != WIRE_DONE)
                 return end;
         } else if (errno != EINTR) {
@@ -60,7 +64,7 @@ enum wire_end wire_send(int fd, struct iovec *parts, int n, int64_t deadline) {
     return WIRE_DONE;
 }
 
-enum wire_end wire_receive(int fd, void *bytes, size_t size, int64_t deadline) {
+enum wire_end wire_receive(int fd, void *bytes, size_t size, const struct wire_patience *patience) {
     char *to = bytes;
     while (size > 0) {
         const ssize_t got = recv(fd, to, size, MSG_DONTWAIT);
@@ -70,7 +74,7 @@ enum wire_end wire_receive(int fd, void *bytes, size_t size, int64_t deadline) {
         } else if (got == 0) {
             return WIRE_CLOSED;
         } else if (errno == EAGAIN) {
-            const enum wire_end end = wait_for(fd, POLLIN, deadline);
+            const enum wire_end end = wait_for(fd, POLLIN, patience);
             if (end != WIRE_DONE)
                 return end;
         } else if (errno == ECONNRESET) {

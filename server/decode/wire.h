@@ -18,9 +18,10 @@
 #include <sys/uio.h>
 
 #include "limoe.h"
+#include "observe/clock.h"
 
 #define WIRE_HELLO   UINT32_C(0x6c6d6431)
-#define WIRE_REQUEST UINT32_C(0x6c6d6432)
+#define WIRE_REQUEST UINT32_C(0x6c6d6434)
 #define WIRE_ANSWER  UINT32_C(0x6c6d6433)
 
 /* The decoder is ready for pictures. */
@@ -32,7 +33,8 @@ struct wire_hello {
 struct wire_request {
     uint32_t magic;
     uint32_t zero;
-    uint64_t size; /* bytes of the picture, at least 1, at most the settings' max_bytes */
+    uint64_t size;   /* bytes of the picture, at least 1, at most the settings' max_bytes */
+    uint64_t pixels; /* that it was taken to have, at least 1: one with more is refused */
 };
 
 struct wire_answer {
@@ -44,16 +46,27 @@ struct wire_answer {
 /* How a transfer ended. */
 enum wire_end {
     WIRE_DONE,
-    WIRE_CLOSED, /* the other end is gone, and had read all that was sent to it */
-    WIRE_UNREAD, /* the other end is gone, and had not */
-    WIRE_LATE,   /* the deadline passed */
-    WIRE_BROKEN, /* what came is no answer */
+    WIRE_CLOSED,   /* the other end is gone, and had read all that was sent to it */
+    WIRE_UNREAD,   /* the other end is gone, and had not */
+    WIRE_LATE,     /* the patience's end passed */
+    WIRE_UNWANTED, /* who waited does so no longer */
+    WIRE_SPENT,    /* the other end has used up its processor time */
+    WIRE_BROKEN,   /* what came is no answer */
 };
 
-/* The front's transfers: all of the bytes, or not WIRE_DONE (and never WIRE_BROKEN). deadline: on
- * observe/clock.h's clock. wire_send changes parts[n]. */
-enum wire_end wire_send(int fd, struct iovec *parts, int n, int64_t deadline);
-enum wire_end wire_receive(int fd, void *bytes, size_t size, int64_t deadline);
+/* For how long the front waits. */
+struct wire_patience {
+    int64_t until; /* on observe/clock.h's clock */
+    /* Asked each WIRE_TICK of waiting: WIRE_DONE, or how the transfer ends. NULL: nobody is asked. */
+    enum wire_end (*ask)(void *arg);
+    void *arg;
+};
+#define WIRE_TICK (10 * CLOCK_MILLISECOND)
+
+/* The front's transfers: all of the bytes, or not WIRE_DONE (and never WIRE_BROKEN). wire_send changes
+ * parts[n]. */
+enum wire_end wire_send(int fd, struct iovec *parts, int n, const struct wire_patience *patience);
+enum wire_end wire_receive(int fd, void *bytes, size_t size, const struct wire_patience *patience);
 
 /* Puts a decoder's message[size] in *err: one line of UTF-8, cut where it is too long, whatever it was. */
 enum limoe_status wire_message(struct limoe_error *err, enum limoe_status status, const char *message,

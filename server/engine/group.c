@@ -42,7 +42,7 @@ static enum limoe_status start(struct group *group, uint32_t rank, const char *c
         list[n++] = engine[i];
     for (size_t i = 0; i < sizeof own / sizeof *own && n < MOST_ARGUMENTS; i++)
         list[n++] = own[i];
-    return process_spawn(list, &group->process[rank], err);
+    return process_spawn(list, process_engine_variables, &group->process[rank], err);
 }
 
 enum limoe_status group_start(struct group *group, struct crew *crew, const char *const engine[],

@@ -141,7 +141,7 @@ enum limoe_status launch_start(const struct launch_options *options, const struc
     if (arguments.full)
         status = limoe_fail(err, LIMOE_INVALID, "more than %d arguments for mpirun", MOST_ARGUMENTS);
     else
-        status = process_spawn(arguments.list, out, err);
+        status = process_spawn(arguments.list, NULL, out, err); /* all: mpirun and ssh need much */
     free(more);
     if (status == LIMOE_OK &&
         send(out->fd, meeting->token, FRAME_JOIN_BYTES, MSG_NOSIGNAL) != FRAME_JOIN_BYTES) {

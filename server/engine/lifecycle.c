@@ -108,7 +108,7 @@ static enum limoe_status start_one(struct engine *engine, const struct arguments
                                    struct limoe_error *err) {
     const char *list[sizeof arguments->list / sizeof *arguments->list + 1] = {"engine"};
     memcpy(list + 1, arguments->list, arguments->n * sizeof *list);
-    enum limoe_status status = process_spawn(list, &engine->process, err);
+    enum limoe_status status = process_spawn(list, process_engine_variables, &engine->process, err);
     if (status != LIMOE_OK)
         return status;
     int fd = engine->process.fd;

@@ -20,6 +20,8 @@ static enum limoe_status start_decoders(const struct generation_options *options
         .processor = generation->processor,
         .processes = serve->workers,
         .seconds = serve->decode_seconds,
+        .pictures = serve->decoder_pictures,
+        .unconfined = serve->unconfined_decoders,
         .metrics = options->metrics,
         .log = options->log,
     };

@@ -84,11 +84,12 @@ struct call {
     bool answering; /* everything is embedded: the route has been asked for its answer */
     struct store_waiter waiting;
     const struct request_item *inputs; /* [n] */
-    size_t n, prepared;
-    float *embeddings;        /* [n, embed]: row i for inputs[i], computed or found in the cache */
-    struct limoe_item *items; /* [job.n]: the inputs that the cache does not have */
-    size_t *input_of;         /* [job.n]: which */
-    size_t scratch;           /* bytes that writing the answer will take besides, where they matter */
+    size_t n, pictures;                /* pictures: of the n */
+    size_t prepared;                   /* inputs looked at: for texts, then again for pictures */
+    float *embeddings;                 /* [n, embed]: row i for inputs[i], computed or found in the cache */
+    struct limoe_item *items;          /* [job.n]: the inputs that the cache does not have */
+    size_t *input_of;                  /* [job.n]: which */
+    size_t scratch; /* bytes that writing the answer will take besides, where they matter */
     struct usage usage;
     struct job job;
     atomic_bool gone; /* the client has hung up: what waits need not be computed */

@@ -10,6 +10,7 @@
 #include "codec/classify.h"
 #include "codec/multipart.h"
 #include "http/classifying.h"
+#include "http/stages.h"
 
 /* Bounds on one request's scoring and answer: they grow with images × labels, which its items do not. */
 #define MOST_SCORES      1000000u
@@ -84,6 +85,8 @@ static bool rank(struct call *call, const float *labels, struct api_error *error
     if (!rows)
         return api_fail_memory(error);
     for (size_t i = 0; i < request->n_images; i++) {
+        if (stages_reader_left(call, error))
+            return false;
         rows[i].index = i;
         if (!classify_rank(call->embeddings + i * embed, labels, request->n_labels, embed, model->logit_scale,
                            request->top_k, call->arena, &rows[i]))

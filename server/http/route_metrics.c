@@ -4,8 +4,8 @@
 #include "http/call.h"
 #include "http/tls.h"
 
-#define MOST_DECODERS 256 /* as many as --workers may be */
-#define MOST_RANKS    256 /* of one host; ranks beyond are not shown */
+#define MOST_DECODERS (256 + DECODERS_SPARE) /* as --workers may be, and what stands by */
+#define MOST_RANKS    256                    /* of one host; ranks beyond are not shown */
 
 /* A decoder or engine that is being replaced just now is left out, and so is a rank on another host. */
 static size_t list_processes(const struct generation *generation, unsigned workers,
@@ -21,7 +21,7 @@ static size_t list_processes(const struct generation *generation, unsigned worke
         if (ranks[r].pid > 0)
             out[n++] = (struct metrics_process){.role = "engine", .index = r, .pid = ranks[r].pid};
     decoders_processes(generation->decoders, decoders);
-    for (unsigned i = 0; i < workers; i++)
+    for (unsigned i = 0; i < workers + DECODERS_SPARE; i++)
         if (decoders[i] > 0)
             out[n++] = (struct metrics_process){.role = "decoder", .index = i, .pid = decoders[i]};
     return n;
@@ -45,6 +45,7 @@ static void describe_load(struct generation *generation, struct metrics_gauges *
     gauges->queue_items = depth.items;
     gauges->queue_tokens = depth.tokens;
     gauges->queue_bytes = depth.bytes;
+    gauges->queue_pixels = depth.pixels;
     gauges->drain_seconds = queue_drain_seconds(generation->queue);
     if (generation->cache) {
         const struct text_cache_stats cache = text_cache_stats(generation->cache);
@@ -61,6 +62,7 @@ void route_metrics(struct call *call) {
         .limit_items = options->queue.items,
         .limit_tokens = options->queue.tokens,
         .limit_bytes = options->queue.bytes,
+        .limit_pixels = options->queue.pixels,
         .cache_limit_bytes = options->cache_bytes,
         .certificate_expiry = server->tls ? (double)tls_expiry(server->tls) : 0,
         .connections = atomic_load(&server->connections),

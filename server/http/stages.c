@@ -1,8 +1,13 @@
-/* stages.c - parse, admit, prepare, embed, answer.
+/* stages.c - parse, admit, prepare texts, prepare pictures, embed, answer.
  *
- * Each stage has the call to itself and hands it to the next as its last act. Preparing many items is cut
- * into slices of a few milliseconds, between which the call goes behind the other calls that wait for a
- * worker: a request of 2,048 pictures delays another's single picture by a slice.
+ * Each stage has the call to itself and hands it to the next as its last act. Pictures are prepared on
+ * workers of their own, which sleep while a decoder computes; all else on workers that wait for nobody, so
+ * that no number of pictures holds a text up. Preparing many items is cut into slices of a few milliseconds,
+ * between which the call goes behind the others that wait for such a worker: a request of 2,048 pictures
+ * delays another's single picture by a slice.
+ *
+ * Before each item, and every few milliseconds of a picture's decoding, a call is asked whether it is still
+ * wanted: its client is there, its deadline has not passed, the server has not given up what it has.
  *
  * Texts that the cache knows are not prepared: their rows of call->embeddings are filled at once, and the job
  * is made of the rest.
@@ -17,7 +22,6 @@
 
 #define SLICE_NS (4 * CLOCK_MILLISECOND)
 
-static void prepare(struct task *task);
 static void write_answer(struct task *task);
 static void stored(struct task *task);
 
@@ -47,20 +51,56 @@ static void finish_full(struct call *call) {
     stages_finish(call);
 }
 
-static bool fail_cancelled(struct api_error *error) {
+/* Is a call worth going on with? */
+enum want {
+    WANTED,
+    WANT_GONE,    /* nobody is there to read the answer */
+    WANT_LATE,    /* it would come after its deadline */
+    WANT_STOPPED, /* the server has given up what it did not finish */
+};
+
+static enum want want(struct call *call) {
+    if (atomic_load(&call->gone))
+        return WANT_GONE;
+    if (atomic_load(&call->server->phase) == SERVER_STOPPED)
+        return WANT_STOPPED;
+    return call->deadline && clock_now() >= call->deadline ? WANT_LATE : WANTED;
+}
+
+static bool fail_expired(struct api_error *error) {
+    return api_fail(error, 504, "deadline_exceeded", "X-Request-Timeout-Ms",
+                    "the request's deadline passed before it was computed");
+}
+
+static bool fail_stopped(struct api_error *error) {
+    return api_fail(error, 503, "draining", NULL, "the server stopped before the request was computed");
+}
+
+static bool fail_gone(struct call *call, struct api_error *error) {
+    metrics_count(call->server->metrics, METRICS_CANCELLED, 1);
     return api_fail(error, 499, "client_gone", NULL, "the client hung up before its request was computed");
 }
 
-/* Worth going on with: somebody still waits for the answer, and may get it in time. */
 static bool wanted(struct call *call, struct api_error *error) {
-    if (atomic_load(&call->gone)) {
-        metrics_count(call->server->metrics, METRICS_CANCELLED, 1);
-        return fail_cancelled(error);
-    }
-    if (!call->deadline || clock_now() < call->deadline)
+    switch (want(call)) {
+    case WANT_GONE:
+        return fail_gone(call, error);
+    case WANT_LATE:
+        return fail_expired(error);
+    case WANT_STOPPED:
+        return fail_stopped(error);
+    default:
         return true;
-    return api_fail(error, 504, "deadline_exceeded", "X-Request-Timeout-Ms",
-                    "the request's deadline passed before it was computed");
+    }
+}
+
+/* For decoders. */
+static bool is_wanted(void *call) {
+    return want(call) == WANTED;
+}
+
+bool stages_reader_left(struct call *call, struct api_error *error) {
+    return atomic_load(&call->gone) && !fail_gone(call, error);
 }
 
 void stages_gone(struct call *call) {
@@ -93,19 +133,18 @@ static void ask(struct call *call) {
 
 /* ---- answer */
 
+/* An answer that is computed is given also after the deadline; but not to nobody. */
 static bool check_outcome(struct call *call, struct api_error *error) {
     const struct job *job = &call->job;
     switch (job->outcome) {
     case JOB_DONE:
         return true;
     case JOB_EXPIRED:
-        return api_fail(error, 504, "deadline_exceeded", "X-Request-Timeout-Ms",
-                        "the request's deadline passed before it was computed");
+        return fail_expired(error);
     case JOB_CANCELLED:
-        metrics_count(call->server->metrics, METRICS_CANCELLED, 1);
-        return fail_cancelled(error);
+        return fail_gone(call, error);
     case JOB_ABANDONED:
-        return api_fail(error, 503, "draining", NULL, "the server stopped before the request was computed");
+        return fail_stopped(error);
     default:
         return api_fail(error, 500, "engine_error", NULL, "the engine could not compute this request: %s",
                         job->error.message);
@@ -151,7 +190,7 @@ static void write_answer(struct task *task) {
         call->inference_ns = job->ended - job->started;
     }
     call->answering = true;
-    bool good = job->n == 0 || check_outcome(call, &error);
+    bool good = (job->n == 0 || check_outcome(call, &error)) && !stages_reader_left(call, &error);
     if (good) {
         collect(call);
         good = call->route->answer(call, &error);
@@ -181,52 +220,15 @@ static void embed(struct call *call) {
     }
 }
 
-/* ---- prepare */
+/* ---- prepared: what is to be computed is known */
 
-/* The cache's embedding of inputs[i], if it is a text that the cache has. */
-static bool recall(struct call *call, size_t i) {
-    const struct request_item *input = &call->inputs[i];
-    struct text_cache *cache = call->generation->cache;
-    uint32_t tokens;
-    if (!cache || call->route->routing || input->modality != LIMOE_TEXT)
-        return false;
-    bool found = text_cache_get(cache, (const char *)input->bytes, input->size,
-                                call->embeddings + i * call->generation->model->embed, &tokens);
-    metrics_count(call->server->metrics, found ? METRICS_CACHE_HITS : METRICS_CACHE_MISSES, 1);
-    if (found)
-        call->usage.prompt_tokens += tokens;
-    return found;
-}
-
-/* Decodes a picture in a process of its own kind: pictures come from anyone. */
-static bool decode(struct call *call, const struct request_item *input, struct limoe_item *out,
-                   struct api_error *error) {
-    const struct limoe_info *model = call->generation->model;
-    uint8_t *pixels = arena_array(call->arena, (size_t)model->image_size * model->image_size, 3);
-    struct limoe_error cause;
-    if (!pixels)
-        return api_fail_memory(error);
-    if (decoders_decode(call->generation->decoders, input->bytes, input->size, pixels, &cause) != LIMOE_OK)
-        return api_fail_from(error, input->param, &cause);
-    *out = (struct limoe_item){.modality = LIMOE_IMAGE, .length = model->image_tokens, .pixels = pixels};
-    call->usage.image_tokens += model->image_tokens;
-    return true;
-}
-
-static bool prepare_next(struct call *call, struct api_error *error) {
-    size_t i = call->prepared;
-    const struct request_item *input = &call->inputs[i];
-    if (!recall(call, i)) {
-        struct limoe_item *item = &call->items[call->job.n];
-        bool good = input->modality == LIMOE_IMAGE ? decode(call, input, item, error)
-                                                   : prepare_item(call->generation->processor, input,
-                                                                  call->arena, item, &call->usage, error);
-        if (!good)
-            return false;
-        call->input_of[call->job.n++] = i;
-    }
-    call->prepared++;
-    return true;
+/* Items lie where their inputs do until all are prepared; those that the cache had are left out now. */
+static void close_ranks(struct call *call) {
+    for (size_t i = 0; i < call->n; i++)
+        if (call->items[i].length > 0) {
+            call->items[call->job.n] = call->items[i];
+            call->input_of[call->job.n++] = i;
+        }
 }
 
 /* Admission took every input for work, and each text at its longest; what is to be computed in truth is known
@@ -251,46 +253,152 @@ static bool place_results(struct call *call) {
     return call->job.embeddings != NULL;
 }
 
-static void prepare(struct task *task) {
-    struct call *call = call_of_task(task);
-    struct server *server = call->server;
+static void end_preparing(struct call *call) {
+    struct api_error error;
+    close_ranks(call);
+    release_surplus(call);
+    if (call->job.n == 0) {
+        write_answer(&call->task);
+    } else if (place_results(call)) {
+        embed(call);
+    } else {
+        api_fail_memory(&error);
+        finish_failed(call, &error);
+    }
+}
+
+/* ---- prepare */
+
+/* The cache's embedding of inputs[i], if it is a text that the cache has. */
+static bool recall(struct call *call, size_t i) {
+    const struct request_item *input = &call->inputs[i];
+    struct text_cache *cache = call->generation->cache;
+    uint32_t tokens;
+    if (!cache || call->route->routing)
+        return false;
+    bool found = text_cache_get(cache, (const char *)input->bytes, input->size,
+                                call->embeddings + i * call->generation->model->embed, &tokens);
+    metrics_count(call->server->metrics, found ? METRICS_CACHE_HITS : METRICS_CACHE_MISSES, 1);
+    if (found)
+        call->usage.prompt_tokens += tokens;
+    return found;
+}
+
+static bool tokenise(struct call *call, size_t i, struct api_error *error) {
+    return recall(call, i) || prepare_item(call->generation->processor, &call->inputs[i], call->arena,
+                                           &call->items[i], &call->usage, error);
+}
+
+/* What a picture is counted as: the pixels in its header. One that does not say, or says more than any may
+ * have, is as large as it may be. */
+static uint64_t pixels_of(const struct call *call, const struct request_item *input) {
+    const uint64_t most = call->server->options.image.max_pixels;
+    uint32_t width, height;
+    if (!limoe_image_measure(input->bytes, input->size, &width, &height))
+        return most;
+    const uint64_t pixels = (uint64_t)width * height;
+    return pixels == 0 ? 1 : pixels / LIMOE_JPEG_FACTOR > most ? most : pixels;
+}
+
+/* Decodes a picture in a process of its own kind: pictures come from anyone. */
+static bool decode(struct call *call, size_t i, struct api_error *error) {
+    const struct limoe_info *model = call->generation->model;
+    const struct request_item *input = &call->inputs[i];
+    uint8_t *pixels = arena_array(call->arena, (size_t)model->image_size * model->image_size, 3);
+    const struct decoders_picture picture = {
+        .bytes = input->bytes,
+        .size = input->size,
+        .most_pixels = pixels_of(call, input),
+        .wanted = is_wanted,
+        .arg = call,
+    };
+    struct limoe_error cause;
+    if (!pixels)
+        return api_fail_memory(error);
+    const enum limoe_status status = decoders_decode(call->generation->decoders, &picture, pixels, &cause);
+    if (status == LIMOE_LOST && !wanted(call, error))
+        return false;
+    if (status != LIMOE_OK)
+        return api_fail_from(error, input->param, &cause);
+    queue_decoded(call->generation->queue, picture.most_pixels);
+    call->held.pixels -= picture.most_pixels;
+    call->items[i] =
+        (struct limoe_item){.modality = LIMOE_IMAGE, .length = model->image_tokens, .pixels = pixels};
+    call->usage.image_tokens += model->image_tokens;
+    return true;
+}
+
+/* The way that inputs of one modality are prepared. */
+struct preparing {
+    enum limoe_modality modality;
+    struct workers *workers;
+    bool (*one)(struct call *call, size_t i, struct api_error *error);
+    void (*done)(struct call *call);
+};
+
+/* Hands the call over: to others' slices before its next, or to other workers. */
+static void pause_for(struct call *call, struct workers *workers) {
+    call->paused = clock_now();
+    workers_push(workers, &call->task);
+}
+
+/* A slice. The call is not to be touched afterwards. */
+static void prepare(struct call *call, const struct preparing *way) {
     struct api_error error;
     int64_t began = clock_now(), now = began;
     if (call->paused)
         call->queue_ns += began - call->paused;
+    call->paused = 0;
     bool good = wanted(call, &error);
-    while (good && call->prepared < call->n) {
-        good = prepare_next(call, &error);
-        now = clock_now();
-        if (good && now - began > SLICE_NS && call->prepared < call->n && workers_wanted(server->workers)) {
+    for (; good && call->prepared < call->n; call->prepared++) {
+        if (call->inputs[call->prepared].modality != way->modality)
+            continue;
+        if (now - began > SLICE_NS && workers_wanted(way->workers)) {
             call->preprocess_ns += now - began;
-            call->paused = now;
-            workers_push(server->workers, task);
+            pause_for(call, way->workers);
             return;
         }
+        good = wanted(call, &error) && way->one(call, call->prepared, &error);
+        now = clock_now();
     }
     call->preprocess_ns += now - began;
-    if (good) {
-        release_surplus(call);
-        good = call->job.n == 0 || place_results(call) || api_fail_memory(&error);
-    }
-    if (!good)
-        finish_failed(call, &error);
-    else if (call->job.n == 0)
-        write_answer(task);
+    if (good)
+        way->done(call);
     else
-        embed(call);
+        finish_failed(call, &error);
+}
+
+static void prepare_pictures(struct task *task) {
+    struct call *call = call_of_task(task);
+    prepare(call, &(const struct preparing){LIMOE_IMAGE, call->server->decoding, decode, end_preparing});
+}
+
+static void end_texts(struct call *call) {
+    if (call->pictures == 0) {
+        end_preparing(call);
+        return;
+    }
+    call->prepared = 0;
+    call->task.run = prepare_pictures;
+    pause_for(call, call->server->decoding);
+}
+
+static void prepare_texts(struct task *task) {
+    struct call *call = call_of_task(task);
+    prepare(call, &(const struct preparing){LIMOE_TEXT, call->server->workers, tokenise, end_texts});
 }
 
 /* ---- admit */
 
 /* What the call will hold, from what its body asks for. One item of it is counted since its headers came. */
-static struct queue_load measure(const struct call *call) {
+static struct queue_load measure(struct call *call) {
     const struct limoe_info *model = call->generation->model;
     struct queue_load load = {.items = call->n - 1};
     bool cached = call->generation->cache && !call->route->routing;
     for (size_t i = 0; i < call->n; i++) {
         bool image = call->inputs[i].modality == LIMOE_IMAGE;
+        call->pictures += image;
+        load.pixels += image ? pixels_of(call, &call->inputs[i]) : 0;
         load.tokens += image ? model->image_tokens : model->text_length;
         load.bytes += image ? (uint64_t)model->image_size * model->image_size * 3
                             : model->text_length * sizeof(int32_t);
@@ -300,6 +408,16 @@ static struct queue_load measure(const struct call *call) {
     if (call->route->routing)
         load.bytes += load.tokens * model->moe_layers * model->top_k * (sizeof(int32_t) + sizeof(float));
     return load;
+}
+
+/* One picture by itself is for its decoder to refuse, which says why. */
+static bool check_pixels(const struct call *call, const struct queue_load *load, struct api_error *error) {
+    const uint64_t most = call->server->options.max_request_pixels;
+    if (call->pictures <= 1 || load->pixels <= most)
+        return true;
+    return api_fail(error, 413, "too_many_pixels", NULL,
+                    "the request's %zu pictures have %llu pixels; up to %llu are accepted in one request",
+                    call->pictures, (unsigned long long)load->pixels, (unsigned long long)most);
 }
 
 static bool allocate(struct call *call, const struct queue_load *load) {
@@ -319,6 +437,10 @@ static bool allocate(struct call *call, const struct queue_load *load) {
 static void admit(struct call *call) {
     const struct queue_load load = measure(call);
     struct api_error error;
+    if (!check_pixels(call, &load, &error)) {
+        finish_failed(call, &error);
+        return;
+    }
     if (!queue_admit(call->generation->queue, &load, &call->held)) {
         finish_full(call);
         return;
@@ -326,19 +448,20 @@ static void admit(struct call *call) {
     call->held.items += load.items;
     call->held.tokens += load.tokens;
     call->held.bytes += load.bytes;
+    call->held.pixels += load.pixels;
     if (!allocate(call, &load)) {
         api_fail_memory(&error);
         finish_failed(call, &error);
         return;
     }
-    prepare(&call->task);
+    prepare_texts(&call->task);
 }
 
 /* ---- parse */
 
 /* The route has read the body, unless it asks the store first. */
 static void parsed(struct call *call, bool good, struct api_error *error) {
-    call->task.run = prepare; /* should it be pushed again */
+    call->task.run = prepare_texts; /* should it be pushed again */
     call_meter(call, false);
     if (!good && call->over)
         finish_full(call);

@@ -20,4 +20,7 @@ void stages_finish(struct call *call);
  * the call has not been given back. Any thread; may be said again. */
 void stages_gone(struct call *call);
 
+/* For a long answer's writer: true, with *error, when the call's client has hung up meanwhile. */
+bool stages_reader_left(struct call *call, struct api_error *error);
+
 #endif

@@ -16,6 +16,7 @@ struct workers {
     pthread_cond_t arrival;
     struct tasks early, ordinary;
     bool stopping;
+    const char *name;
     unsigned n;
     pthread_t threads[]; /* [n] */
 };
@@ -43,7 +44,7 @@ static struct task *tasks_take(struct tasks *tasks) {
 
 static void *work(void *argument) {
     struct workers *workers = argument;
-    pthread_setname_np(pthread_self(), "limoe-worker");
+    pthread_setname_np(pthread_self(), workers->name);
     pthread_mutex_lock(&workers->lock);
     for (;;) {
         struct task *task = tasks_take(&workers->early);
@@ -63,12 +64,14 @@ static void *work(void *argument) {
     return NULL;
 }
 
-enum limoe_status workers_start(unsigned threads, struct workers **out, struct limoe_error *err) {
+enum limoe_status workers_start(unsigned threads, const char *name, struct workers **out,
+                                struct limoe_error *err) {
     struct workers *workers = calloc(1, sizeof *workers + threads * sizeof *workers->threads);
     if (!workers)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %u workers", threads);
     pthread_mutex_init(&workers->lock, NULL);
     pthread_cond_init(&workers->arrival, NULL);
+    workers->name = name;
     tasks_init(&workers->early);
     tasks_init(&workers->ordinary);
     for (; workers->n < threads; workers->n++) {

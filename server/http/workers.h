@@ -18,8 +18,9 @@ struct task {
     struct task *next;
 };
 
-/* `threads` at least 1. */
-enum limoe_status workers_start(unsigned threads, struct workers **out, struct limoe_error *err);
+/* `threads` at least 1. `name`: theirs, of up to 15 characters; a static string. */
+enum limoe_status workers_start(unsigned threads, const char *name, struct workers **out,
+                                struct limoe_error *err);
 /* Runs what was pushed, then joins the threads. Nobody pushes any more. NULL is fine. */
 void workers_stop(struct workers *workers);
 

@@ -45,12 +45,13 @@ void metrics_count_stage(struct metrics *metrics, enum metrics_stage stage, int6
 
 /* Things that happen, counted each on its own. */
 enum metrics_event {
-    METRICS_ENGINE_RESTARTS,  /* an engine was lost and another started in its place */
-    METRICS_REPLAYED_STEPS,   /* steps sent again because their engine was lost */
-    METRICS_GUILTY_ITEMS,     /* items that broke their engine twice, alone: answered 500 */
-    METRICS_DECODER_RESTARTS, /* a picture decoder was lost and another started in its place */
-    METRICS_GUILTY_PICTURES,  /* pictures that lost their decoder each time they were tried */
-    METRICS_CACHE_HITS,       /* texts whose embedding the cache had */
+    METRICS_ENGINE_RESTARTS,   /* an engine was lost and another started in its place */
+    METRICS_REPLAYED_STEPS,    /* steps sent again because their engine was lost */
+    METRICS_GUILTY_ITEMS,      /* items that broke their engine twice, alone: answered 500 */
+    METRICS_DECODER_RESTARTS,  /* a picture decoder was lost and another started in its place */
+    METRICS_GUILTY_PICTURES,   /* pictures that lost their decoder each time they were tried */
+    METRICS_GIVEN_UP_PICTURES, /* pictures whose decoding was stopped because nobody waited for them */
+    METRICS_CACHE_HITS,        /* texts whose embedding the cache had */
     METRICS_CACHE_MISSES,
     METRICS_CANCELLED, /* requests dropped while they waited, because their client was gone */
     METRICS_RELOADS,   /* models swapped in under load */
@@ -117,16 +118,16 @@ struct metrics_gauges {
     struct {
         const char *name, *fingerprint, *dtype, *backend; /* the others are "" where NULL */
     } model;
-    uint64_t queue_items, queue_tokens, queue_bytes;        /* let in now */
-    uint64_t limit_items, limit_tokens, limit_bytes;        /* of the queue */
-    unsigned drain_seconds;                                 /* until what waits is computed */
-    uint64_t step_tokens;                                   /* a step's budget */
-    uint64_t connections, requests;                         /* open now; being served now */
-    uint64_t cache_entries, cache_bytes, cache_limit_bytes; /* of text embeddings */
-    bool store_ready;                                       /* classifiers can be read and changed */
-    uint64_t store_bytes, store_limit_bytes;                /* of their file in use */
-    double certificate_expiry;                              /* Unix seconds; 0: none, and no such metric */
-    const struct metrics_process *processes;                /* [n_processes]; the front is one of them */
+    uint64_t queue_items, queue_tokens, queue_bytes, queue_pixels; /* let in now */
+    uint64_t limit_items, limit_tokens, limit_bytes, limit_pixels; /* of the queue */
+    unsigned drain_seconds;                                        /* until what waits is computed */
+    uint64_t step_tokens;                                          /* a step's budget */
+    uint64_t connections, requests;                                /* open now; being served now */
+    uint64_t cache_entries, cache_bytes, cache_limit_bytes;        /* of text embeddings */
+    bool store_ready;                                              /* classifiers can be read and changed */
+    uint64_t store_bytes, store_limit_bytes;                       /* of their file in use */
+    double certificate_expiry;               /* Unix seconds; 0: none, and no such metric */
+    const struct metrics_process *processes; /* [n_processes]; the front is one of them */
     size_t n_processes;
 };
 /* Reads a few short files of /proc, two for each process. A model that is opened or closed meanwhile waits

@@ -41,6 +41,8 @@ static const struct {
     {METRICS_GUILTY_PICTURES, "limoe_items_failed_total", "{reason=\"decoder_lost\"}", NULL},
     {METRICS_DECODER_RESTARTS, "limoe_decoder_restarts_total", "",
      "Picture decoders that were lost and another started in their place."},
+    {METRICS_GIVEN_UP_PICTURES, "limoe_pictures_given_up_total", "",
+     "Pictures whose decoding was stopped because nobody waited for them."},
     {METRICS_CACHE_HITS, "limoe_text_cache_hits_total", "", "Texts whose embedding was in the cache."},
     {METRICS_CACHE_MISSES, "limoe_text_cache_misses_total", "",
      "Texts whose embedding was not in the cache."},
@@ -164,10 +166,13 @@ static void write_load(const struct metrics_gauges *gauges, struct buffer *out) 
     gauge(out, "limoe_queue_depth", "Items let in and not computed yet.", gauges->queue_items);
     gauge(out, "limoe_queue_depth_tokens", "Tokens let in and not computed yet.", gauges->queue_tokens);
     gauge(out, "limoe_queue_bytes", "Memory held by requests being served.", gauges->queue_bytes);
+    gauge(out, "limoe_queue_pixels", "Pixels of pictures let in and not decoded yet.", gauges->queue_pixels);
     gauge(out, "limoe_queue_limit", "Items let in at which requests are refused.", gauges->limit_items);
     gauge(out, "limoe_queue_limit_tokens", "Tokens let in at which requests are refused.",
           gauges->limit_tokens);
     gauge(out, "limoe_queue_limit_bytes", "Bytes held at which requests are refused.", gauges->limit_bytes);
+    gauge(out, "limoe_queue_limit_pixels", "Pixels let in at which requests are refused.",
+          gauges->limit_pixels);
     gauge(out, "limoe_queue_drain_seconds", "Time until what waits is computed, at the pace measured.",
           gauges->drain_seconds);
     gauge(out, "limoe_text_cache_entries", "Texts in the cache of embeddings.", gauges->cache_entries);

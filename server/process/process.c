@@ -63,8 +63,42 @@ static int set_signals(posix_spawnattr_t *attributes) {
     return code;
 }
 
+/* ---- the child's environment: a password or a token that the front was given is none of its business */
+
+const char *const process_engine_variables[] = {
+    "LIMOE_ISA", "LIMOE_MODULES", "LIMOE_TEST_*", "LIMOE_EMULATED_*", "CUDA_*", "NVIDIA_*",
+    "NCCL_*",    "PATH",          "HOME",         "TMPDIR",           "LANG",   "LD_LIBRARY_PATH",
+    "MALLOC_*",  "GLIBC_*",       "ASAN_*",       "UBSAN_*",          "LSAN_*", "TSAN_*",
+    NULL};
+
+static bool is_named(const char *variable, const char *name) {
+    const size_t length = strlen(name);
+    if (length > 0 && name[length - 1] == '*')
+        return strncmp(variable, name, length - 1) == 0;
+    return strncmp(variable, name, length) == 0 && variable[length] == '=';
+}
+
+static bool is_kept(const char *variable, const char *const *keep) {
+    for (size_t i = 0; keep[i]; i++)
+        if (is_named(variable, keep[i]))
+            return true;
+    return false;
+}
+
+/* The variables that are kept, to be freed; the strings stay the front's. NULL: no memory. */
+static char **keep_variables(const char *const *keep) {
+    size_t n = 0, kept = 0;
+    while (environ && environ[n])
+        n++;
+    char **variables = calloc(n + 1, sizeof *variables);
+    for (size_t i = 0; variables && i < n; i++)
+        if (is_kept(environ[i], keep))
+            variables[kept++] = environ[i];
+    return variables;
+}
+
 /* 0, or the errno of what failed. */
-static int spawn(const char *const argv[], int end, pid_t *pid) {
+static int spawn(const char *const argv[], char **variables, int end, pid_t *pid) {
     char *arguments[MOST_ARGUMENTS + 2] = {(char *)"limoe"};
     for (size_t i = 0; argv[i]; i++) {
         if (i == MOST_ARGUMENTS)
@@ -83,21 +117,22 @@ static int spawn(const char *const argv[], int end, pid_t *pid) {
     if (!code)
         code = set_signals(&attributes);
     if (!code)
-        code = posix_spawn(pid, "/proc/self/exe", &actions, &attributes, arguments, environ);
+        code = posix_spawn(pid, "/proc/self/exe", &actions, &attributes, arguments, variables);
     posix_spawnattr_destroy(&attributes);
 actions:
     posix_spawn_file_actions_destroy(&actions);
     return code;
 }
 
-enum limoe_status process_spawn(const char *const argv[], struct process *out, struct limoe_error *err) {
+static enum limoe_status start(const char *const argv[], char **variables, struct process *out,
+                               struct limoe_error *err) {
     int ends[2];
     *out = (struct process){.pid = -1, .pidfd = -1, .fd = -1};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         return limoe_fail(err, LIMOE_INTERNAL, "cannot make a socket for a child process: %s",
                           strerror(errno));
     out->fd = ends[0];
-    int code = spawn(argv, ends[1], &out->pid);
+    int code = spawn(argv, variables, ends[1], &out->pid);
     close(ends[1]);
     if (code) {
         close(out->fd);
@@ -111,6 +146,19 @@ enum limoe_status process_spawn(const char *const argv[], struct process *out, s
         return limoe_fail(err, LIMOE_INTERNAL, "cannot watch \"limoe %s\": %s", argv[0], strerror(code));
     }
     return LIMOE_OK;
+}
+
+enum limoe_status process_spawn(const char *const argv[], const char *const *keep, struct process *out,
+                                struct limoe_error *err) {
+    *out = (struct process){.pid = -1, .pidfd = -1, .fd = -1};
+    if (!keep)
+        return start(argv, environ, out, err);
+    char **variables = keep_variables(keep);
+    if (!variables)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to start \"limoe %s\"", argv[0]);
+    const enum limoe_status status = start(argv, variables, out, err);
+    free(variables);
+    return status;
 }
 
 static void describe(const siginfo_t *info, char why[PROCESS_WHY_SIZE]) {

@@ -24,10 +24,17 @@ struct process {
 
 /* ---- the parent's side */
 
+/* For process_spawn's `keep`: what an engine is told by its environment. The devices' and MPI's libraries,
+ * the loader, the allocator and sanitizers have their settings there; keys and passwords stay out. */
+extern const char *const process_engine_variables[];
+
 /* Starts `limoe argv[0] argv[1] … NULL`; argv[0] is the subcommand. The child has standard input from
- * /dev/null, both outputs on standard error, PROCESS_FD, and no other descriptor. Any thread may call it, but
- * the child dies with the thread that did: call it from one that outlives the child. */
-enum limoe_status process_spawn(const char *const argv[], struct process *out, struct limoe_error *err);
+ * /dev/null, both outputs on standard error, PROCESS_FD, and no other descriptor. Of the environment it gets
+ * the variables that `keep` names, up to NULL; a name that ends with "*" stands for all that begin so; NULL
+ * in its place: all there are. Any thread may call it, but the child dies with the thread that did: call it
+ * from one that outlives the child. */
+enum limoe_status process_spawn(const char *const argv[], const char *const *keep, struct process *out,
+                                struct limoe_error *err);
 
 /* Kills the child if it is still alive, waits for its end, closes what *process holds. why (may be NULL) is
  * how it ended: "killed by SIGKILL", "exited with status 1". One whose pid is not above 0 is none: fine.

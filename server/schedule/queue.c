@@ -70,6 +70,12 @@ static void ended_deliver(struct ended *ended) {
     }
 }
 
+/* How fast work of one kind is done. */
+struct pace {
+    double drained, busy; /* what was done, seconds in which there was work: both decay alike */
+    int64_t mark;         /* until when `busy` has been counted */
+};
+
 struct queue {
     pthread_mutex_t lock;
     struct queue_load limits, load; /* load: let in, and not computed or released yet */
@@ -83,8 +89,7 @@ struct queue {
     uint64_t wanted; /* waiting tokens that the taker sleeps for; NOTHING: it does not sleep */
     bool signalled;
 
-    double drained, busy; /* tokens computed, seconds in which there was work: both decay alike */
-    int64_t mark;         /* until when `busy` has been counted */
+    struct pace computing, decoding; /* of tokens; of pixels */
 };
 
 /* ---- the list of waiting jobs; the lock is held */
@@ -130,24 +135,35 @@ static void quiet_taker(struct queue *queue) {
 
 static void add_load(struct queue *queue, const struct queue_load *more) {
     if (queue->load.tokens == 0 && more->tokens > 0)
-        queue->mark = clock_now(); /* idle time is no part of the drain rate */
+        queue->computing.mark = clock_now(); /* idle time is no part of the drain rate */
+    if (queue->load.pixels == 0 && more->pixels > 0)
+        queue->decoding.mark = clock_now();
     queue->load.items += more->items;
     queue->load.tokens += more->tokens;
     queue->load.bytes += more->bytes;
+    queue->load.pixels += more->pixels;
 }
 
 static void subtract_load(struct queue *queue, const struct queue_load *less) {
     queue->load.items -= less->items;
     queue->load.tokens -= less->tokens;
     queue->load.bytes -= less->bytes;
+    queue->load.pixels -= less->pixels;
 }
 
-static void measure_drain(struct queue *queue, uint64_t tokens, int64_t now) {
-    double elapsed = (double)(now - queue->mark) / (double)CLOCK_SECOND;
+static void measure_drain(struct pace *pace, uint64_t done, int64_t now) {
+    double elapsed = (double)(now - pace->mark) / (double)CLOCK_SECOND;
     double decay = exp(-elapsed / DRAIN_MEMORY_SECONDS);
-    queue->drained = queue->drained * decay + (double)tokens;
-    queue->busy = queue->busy * decay + elapsed;
-    queue->mark = now;
+    pace->drained = pace->drained * decay + (double)done;
+    pace->busy = pace->busy * decay + elapsed;
+    pace->mark = now;
+}
+
+/* Seconds that `waiting` will take. Counting the time since something was done last too, what stands still is
+ * soon seen to be slow. */
+static double drain_seconds(const struct pace *pace, uint64_t waiting, int64_t now) {
+    double idle = waiting > 0 ? (double)(now - pace->mark) / (double)CLOCK_SECOND : 0;
+    return pace->drained > 0 ? (double)waiting * (pace->busy + idle) / pace->drained : 1;
 }
 
 /* Takes the job out of the list; its items that no step holds leave the load. It ends now, or with the step.
@@ -157,7 +173,8 @@ static void give_up(struct queue *queue, struct job *job, enum job_outcome outco
     if (job->waiting)
         unlink_job(queue, job);
     if (!job->probe) {
-        subtract_load(queue, &(struct queue_load){job->n - job->taken, job->rows - job->taken_rows, 0});
+        subtract_load(
+            queue, &(struct queue_load){.items = job->n - job->taken, .tokens = job->rows - job->taken_rows});
         queue->waiting -= job->rows - job->taken_rows;
     }
     if (job->taken == job->finished)
@@ -204,7 +221,8 @@ bool queue_admit(struct queue *queue, const struct queue_load *more, const struc
     const struct queue_load *load = &queue->load, *limits = &queue->limits;
     const uint64_t most_bytes = limits->bytes - reserve(queue, held->bytes + more->bytes);
     bool room = load->items - held->items < limits->items && load->tokens - held->tokens < limits->tokens &&
-                load->bytes - held->bytes < most_bytes;
+                load->bytes - held->bytes < most_bytes &&
+                (more->pixels == 0 || load->pixels - held->pixels < limits->pixels);
     if (room)
         add_load(queue, more);
     pthread_mutex_unlock(&queue->lock);
@@ -220,6 +238,13 @@ void queue_charge(struct queue *queue, const struct queue_load *more) {
 void queue_release(struct queue *queue, const struct queue_load *less) {
     pthread_mutex_lock(&queue->lock);
     subtract_load(queue, less);
+    pthread_mutex_unlock(&queue->lock);
+}
+
+void queue_decoded(struct queue *queue, uint64_t pixels) {
+    pthread_mutex_lock(&queue->lock);
+    measure_drain(&queue->decoding, pixels, clock_now());
+    queue->load.pixels -= pixels;
     pthread_mutex_unlock(&queue->lock);
 }
 
@@ -239,10 +264,9 @@ bool queue_pressed(struct queue *queue) {
 
 unsigned queue_drain_seconds(struct queue *queue) {
     pthread_mutex_lock(&queue->lock);
-    /* Counting the time since the last step too, an engine that stands still is soon seen to be slow. */
-    double idle = queue->load.tokens > 0 ? (double)(clock_now() - queue->mark) / (double)CLOCK_SECOND : 0;
-    double seconds =
-        queue->drained > 0 ? (double)queue->load.tokens * (queue->busy + idle) / queue->drained : 1;
+    const int64_t now = clock_now();
+    const double seconds = fmax(drain_seconds(&queue->computing, queue->load.tokens, now),
+                                drain_seconds(&queue->decoding, queue->load.pixels, now));
     pthread_mutex_unlock(&queue->lock);
     return (unsigned)ceil(fmin(fmax(seconds, 1), DRAIN_LONGEST_ANSWER));
 }
@@ -443,7 +467,7 @@ void queue_give_back(struct queue *queue, struct queue_step *step) {
         }
     }
     if (computed.tokens > 0) {
-        measure_drain(queue, computed.tokens, now);
+        measure_drain(&queue->computing, computed.tokens, now);
         subtract_load(queue, &computed);
     }
     pthread_mutex_unlock(&queue->lock);

@@ -1,9 +1,9 @@
 /* queue.h - the bounded queue between the front and its engine: admission, fairness, steps.
  *
- * Bounded by what was let in and is not computed yet, in items and tokens, and by the bytes that requests
- * hold until they are answered. A request is refused while any of the three is at its limit. The one that
- * crosses a limit is let in whole: so any request that is itself acceptable can be served, and what waits is
- * at most the limit and one request more.
+ * Bounded by what was let in and is not computed yet, in items and tokens; by the pixels of pictures that are
+ * not decoded yet; and by the bytes that requests hold until they are answered. A request is refused while
+ * any of the four is at its limit. The one that crosses a limit is let in whole: so any request that is
+ * itself acceptable can be served, and what waits is at most the limit and one request more.
  *
  * Of the bytes, large requests may take less than small ones: eight times what a request would hold must be
  * free, or half of all. So whatever a few large requests hold, and for however long, there is room for small
@@ -31,7 +31,8 @@ struct queue;
 /* An amount of work, or a limit on it. */
 struct queue_load {
     uint64_t items, tokens;
-    uint64_t bytes; /* memory that requests hold: bodies, pixels, embeddings, answers */
+    uint64_t bytes;  /* memory that requests hold: bodies, pixels, embeddings, answers */
+    uint64_t pixels; /* of pictures, as their headers have it, until they are decoded */
 };
 
 struct queue *queue_new(const struct queue_load *limits); /* NULL: no memory */
@@ -45,14 +46,17 @@ void queue_free(struct queue *queue);                     /* every job has been 
 bool queue_admit(struct queue *queue, const struct queue_load *more, const struct queue_load *held);
 /* Counts `more` in whatever the limits say: for what a request that is in already turns out to need. */
 void queue_charge(struct queue *queue, const struct queue_load *more);
-/* Takes back what was admitted or charged and will not be computed (items, tokens) or is held no longer
- * (bytes). */
+/* Takes back what was admitted or charged and will not be computed or decoded (items, tokens, pixels) or is
+ * held no longer (bytes). */
 void queue_release(struct queue *queue, const struct queue_load *less);
+/* Takes back pixels that have been decoded, which tells how long the others will take. */
+void queue_decoded(struct queue *queue, uint64_t pixels);
 /* What is let in now. */
 struct queue_load queue_depth(struct queue *queue);
 /* Requests hold half of the bytes or more: large ones are being refused. */
 bool queue_pressed(struct queue *queue);
-/* Seconds until what waits now is computed, at the pace measured while there was work: 1 … 3600. */
+/* Seconds until what waits now is decoded and computed, each at the pace measured while there was such work,
+ * whichever takes longer: 1 … 3600. */
 unsigned queue_drain_seconds(struct queue *queue);
 
 /* ---- jobs */

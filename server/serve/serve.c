@@ -34,7 +34,8 @@
 
 #define TICK_MS       100
 #define DRAIN_TICK_MS 10
-#define ABANDON_GRACE CLOCK_SECOND
+#define ANSWER_GRACE  CLOCK_SECOND
+#define ABANDON_GRACE (3 * CLOCK_SECOND) /* on a busy machine; else it takes milliseconds */
 #define MOST_WORKERS  16u
 
 /* serve.c's own, beside the server. */
@@ -120,21 +121,28 @@ static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
     return true;
 }
 
-/* Lets what is in flight finish. False: the engine did not finish its part within the time given. Requests
- * whose bodies are still coming in by then are cut off: they were never the engine's. */
-static bool drain(struct watch *watch, int signal_number) {
+/* Whether nothing is left to wait for. Once the server has given up (stopped_at), bodies that are still
+ * coming in are cut off, and answers that say so, if any were made (late), get a moment to be sent. */
+static bool is_drained(struct server *server, bool late, int64_t stopped_at) {
+    if (atomic_load(&server->handed) > 0)
+        return false;
+    if (atomic_load(&server->calls) == 0)
+        return true;
+    return stopped_at && (!late || clock_now() > stopped_at + ANSWER_GRACE);
+}
+
+/* Lets what is in flight finish. What has not by the end of the time given is given up: waiting items and
+ * pictures are answered 503. */
+static void drain(struct watch *watch, int signal_number) {
     struct server *server = watch->server;
     log_print(server->log, LOG_INFO, NULL, "%s: stopping; %llu requests in flight", strsignal(signal_number),
               (unsigned long long)atomic_load(&server->calls));
     atomic_store(&server->phase, SERVER_DRAINING);
     http_stop_accepting(watch->http);
     loading_stop(&watch->loading);
-    int64_t limit = clock_now() + (int64_t)server->options.drain_seconds * CLOCK_SECOND;
+    int64_t limit = clock_now() + (int64_t)server->options.drain_seconds * CLOCK_SECOND, stopped_at = 0;
     bool late = false;
-    for (;;) {
-        bool stopped = atomic_load(&server->phase) == SERVER_STOPPED;
-        if (atomic_load(&server->handed) == 0 && (stopped || atomic_load(&server->calls) == 0))
-            return !late;
+    while (!is_drained(server, late, stopped_at)) {
         watch_once(watch, DRAIN_TICK_MS, &signal_number);
         if (signal_number) {
             log_print(server->log, LOG_WARNING, NULL, "stopped at once");
@@ -142,15 +150,18 @@ static bool drain(struct watch *watch, int signal_number) {
         }
         if (clock_now() < limit)
             continue;
-        if (stopped) {
+        if (stopped_at && atomic_load(&server->handed) > 0) {
             log_print(server->log, LOG_ERROR, NULL,
                       "the engine does not finish what it computes; stopped without it");
             _exit(CLI_INPUT);
         }
+        if (stopped_at)
+            continue;
         atomic_store(&server->phase, SERVER_STOPPED); /* from here on no call is handed over */
         late = atomic_load(&server->handed) > 0;
         loading_abandon(&watch->loading); /* who waits is told so, which takes a moment */
-        limit = clock_now() + ABANDON_GRACE;
+        stopped_at = clock_now();
+        limit = stopped_at + ABANDON_GRACE;
     }
 }
 
@@ -160,7 +171,8 @@ static int run(struct watch *watch) {
     while (!signal_number)
         if (!watch_once(watch, TICK_MS, &signal_number))
             return CLI_INPUT;
-    return drain(watch, signal_number) ? CLI_OK : CLI_INPUT;
+    drain(watch, signal_number);
+    return CLI_OK;
 }
 
 /* ---- life */
@@ -221,7 +233,8 @@ static bool build(struct watch *watch, int *listening) {
     if (http_listen(options->host, options->port, encrypted, listening, watch->address, &err) != LIMOE_OK ||
         open_access(server, *listening, &err) != LIMOE_OK ||
         classifiers_open(&classifiers, &server->classifiers, &err) != LIMOE_OK ||
-        workers_start(options->workers, &server->workers, &err) != LIMOE_OK ||
+        workers_start(options->workers, "limoe-worker", &server->workers, &err) != LIMOE_OK ||
+        workers_start(options->workers, "limoe-pictures", &server->decoding, &err) != LIMOE_OK ||
         http_start(server, *listening, &watch->http, &err) != LIMOE_OK)
         return fail(&err);
     return true;
@@ -233,6 +246,7 @@ static void take_down(struct watch *watch, int listening) {
     loading_stop(&watch->loading);
     http_stop(watch->http);
     loading_close(&watch->loading); /* after the last call, before the workers that its jobs go to */
+    workers_stop(server->decoding);
     workers_stop(server->workers);
     classifiers_close(server->classifiers);
     guard_free(server->guard);

@@ -23,7 +23,8 @@ struct serve_options {
     struct launch_options launch; /* of an engine of several ranks */
     struct limoe_image_limits image;
     size_t max_body_bytes;
-    struct queue_load queue; /* limits */
+    struct queue_load queue;     /* limits */
+    uint64_t max_request_pixels; /* of all pictures of one request */
     uint64_t step_tokens;
     unsigned batch_delay_ms; /* how long a step that is not full waits for more; 0: not at all */
     unsigned http_threads, workers;
@@ -34,7 +35,9 @@ struct serve_options {
     unsigned stall_seconds;    /* for which a client may send or read too slowly */
     unsigned drain_seconds;    /* after which a stopping server gives up what is in flight */
     unsigned step_seconds;     /* after which an engine that has not answered a step is replaced */
-    unsigned decode_seconds;   /* after which a decoder that has not answered is replaced */
+    unsigned decode_seconds;   /* of processor time that one picture may take */
+    uint64_t decoder_pictures; /* after which a decoder is replaced; 0: never */
+    bool unconfined_decoders;  /* where the system has no sandbox for them */
     uint64_t engine_bytes;     /* resident memory past which an engine is replaced; 0: no limit */
     uint64_t cache_bytes;      /* of text embeddings; 0: no cache */
     const char *state_dir;     /* where classifiers are kept */

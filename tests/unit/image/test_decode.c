@@ -196,7 +196,7 @@ static void limits_are_checked_from_the_header(void **state) {
         "\x89PNG\r\n\x1A\n\0\0\0\15IHDR\0\0\x75\x30\0\0\x75\x30\x8\x2\0\0\0\xE9\x45\x6F\xED"
         "\0\0\0\0IDAT\x35\xAF\x06\x1E\0\0\0\0IEND\xAE\x42\x60\x82";
     assert_refused(png, sizeof png - 1, LIMOE_TOO_LARGE,
-                   "30000 x 30000 is 900000000 pixels; at most 67108864");
+                   "30000 x 30000 is 900000000 pixels; at most 12500000");
     assert_refused(png, 40, LIMOE_TOO_LARGE, "30000 x 30000"); /* and cut */
     static const char gif[] = "GIF89a\xFF\xFF\xFF\xFF\0\0\0,\0\0\0\0\1\0\1\0\0\2\2\x44\1\0;";
     assert_refused(gif, sizeof gif - 1, LIMOE_TOO_LARGE, "65535 x 65535");

@@ -43,7 +43,7 @@
 #define SANITIZED 0
 #endif
 
-enum { PROCESSES = 2, MOST_PIXELS = 256 * 256 * 3, MOST_BYTES = 1 << 20 };
+enum { WORKING = 2, PROCESSES = WORKING + DECODERS_SPARE, MOST_PIXELS = 256 * 256 * 3, MOST_BYTES = 1 << 20 };
 
 /* ---- a decoder that misbehaves */
 
@@ -84,7 +84,9 @@ static void misbehave(const char *how, const struct limoe_image_settings *settin
         abort_once();
         limoe_process_image_by(settings, bytes, size, pixels, NULL);
         say(WIRE_ANSWER, LIMOE_OK, whole, pixels, whole);
-    }
+    } else if (strcmp(how, "burn") == 0)
+        for (volatile unsigned turns = 0;; turns++)
+            ;
     free(pixels); /* "silent": no answer at all */
 }
 
@@ -110,6 +112,11 @@ static int fake_decoder(const char *how) {
 
 /* ---- the pool under test */
 
+/* Options that most tests leave as they are. */
+static uint64_t the_pictures = 0;
+static unsigned the_wall = 0;      /* 0: as the processor time */
+static bool the_unconfined = true; /* fakes have no sandbox, and say so */
+
 struct fixture {
     struct limoe_processor *processor;
     struct metrics *metrics;
@@ -126,7 +133,18 @@ static enum limoe_status start(struct fixture *f, const struct limoe_image_limit
     assert_int_equal(limoe_processor_open(MODEL, limits, &f->processor, err), LIMOE_OK);
     f->metrics = metrics_new(routes, 1);
     f->log = log_new(f->log_fd, LOG_TEXT, LOG_DEBUG);
-    const struct decoders_options options = {f->processor, PROCESSES, seconds, f->metrics, f->log};
+    static const char *const keep[] = {"TEST_*", NULL};
+    const struct decoders_options options = {
+        .processor = f->processor,
+        .processes = WORKING,
+        .seconds = seconds,
+        .wall_seconds = the_wall ? the_wall : seconds,
+        .pictures = the_pictures,
+        .unconfined = the_unconfined,
+        .keep = keep,
+        .metrics = f->metrics,
+        .log = f->log,
+    };
     return decoders_start(&options, &f->decoders, err);
 }
 
@@ -173,6 +191,13 @@ static size_t pixels_size(const struct fixture *f) {
     return side * side * 3;
 }
 
+/* As limoe_process_image. */
+static enum limoe_status decode(const struct fixture *f, const void *bytes, size_t size, uint8_t *pixels,
+                                struct limoe_error *err) {
+    const struct decoders_picture picture = {.bytes = bytes, .size = size};
+    return decoders_decode(f->decoders, &picture, pixels, err);
+}
+
 static void sleep_ms(long ms) {
     nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
@@ -205,8 +230,8 @@ static void compare(const struct fixture *f, const char *name, const uint8_t *by
     static uint8_t wanted[MOST_PIXELS], found[MOST_PIXELS];
     struct limoe_error expected = {0}, err = {0};
     const enum limoe_status status = limoe_process_image(f->processor, bytes, size, wanted, &expected);
-    assert_int_equal(decoders_decode(f->decoders, bytes, size, found, &err), status);
-    if (strcmp(err.message, expected.message) != 0)
+    assert_int_equal(decode(f, bytes, size, found, &err), status);
+    if (status != LIMOE_OK && strcmp(err.message, expected.message) != 0)
         fail_msg("%s: \"%s\" in the decoder, \"%s\" here", name, err.message, expected.message);
     if (status == LIMOE_OK && memcmp(wanted, found, pixels_size(f)) != 0)
         fail_msg("%s: other pixels", name);
@@ -266,7 +291,7 @@ static void expect(const char *how, enum limoe_status status, const char *messag
     uint8_t pixels[MOST_PIXELS];
     setenv("TEST_DECODER", how, 1);
     start_well(&f, NULL, 2);
-    const enum limoe_status found = decoders_decode(f.decoders, (const uint8_t *)"P6", 2, pixels, &err);
+    const enum limoe_status found = decode(&f, "P6", 2, pixels, &err);
     if (found != status || !strstr(err.message, message))
         fail_msg("%s: status %d, \"%s\"", how, (int)found, err.message);
     assert_int_equal(restarts(&f), lost);
@@ -289,6 +314,168 @@ static void test_answers_that_are_none(void **state) {
     expect("more", LIMOE_INTERNAL, "twice: an answer that is none", 2);
     expect("huge", LIMOE_INTERNAL, "twice: an answer that is none", 2);
     expect("half", LIMOE_INTERNAL, "twice: no answer for 2 s", 2);
+}
+
+/* A fake that does this to each picture. */
+static void start_fake(struct fixture *f, const char *how, unsigned seconds) {
+    setenv("TEST_DECODER", how, 1);
+    start_well(f, NULL, seconds);
+}
+
+/* One that computes for ever is told by its processor time, tried once, and no fault of the server's. */
+static void test_w11_too_much_processor_time_is_the_pictures_fault(void **state) {
+    (void)state;
+    struct fixture f;
+    struct limoe_error err = {0};
+    uint8_t pixels[MOST_PIXELS];
+    the_wall = 600;
+    start_fake(&f, "burn", 1);
+    assert_int_equal(decode(&f, "P6", 2, pixels, &err), LIMOE_TOO_LARGE);
+    assert_non_null(strstr(err.message, "more than the 1 s of processor time"));
+    assert_int_equal(restarts(&f), 1);
+    stop(&f);
+    the_wall = 0;
+    unsetenv("TEST_DECODER");
+}
+
+/* One that waits for longer than a picture may compute has not used its time up: as on a machine without any
+ * to give. Here it is stopped and started again by signals. */
+static void test_w11_a_decoder_without_a_processor_is_waited_for(void **state) {
+    (void)state;
+    struct fixture f;
+    pid_t pids[PROCESSES];
+    uint8_t *bytes = malloc(MOST_BYTES);
+    const size_t size = load(ROOT "/examples/cat.png", bytes);
+    the_wall = 600;
+    start_well(&f, NULL, 1);
+    await_processes(&f, 0, pids);
+    for (int i = 0; i < PROCESSES; i++)
+        kill(pids[i], SIGSTOP);
+    const pid_t helper = fork();
+    if (helper == 0) {
+        sleep_ms(2500);
+        for (int i = 0; i < PROCESSES; i++)
+            kill(pids[i], SIGCONT);
+        _exit(0);
+    }
+    compare(&f, "cat.png", bytes, size);
+    assert_int_equal(restarts(&f), 0);
+    waitpid(helper, NULL, 0);
+    stop(&f);
+    the_wall = 0;
+    free(bytes);
+}
+
+static bool wanted_for_a_while(void *arg) {
+    return --*(int *)arg > 0;
+}
+
+/* The decoder goes with its picture; the next one finds another, and nothing counts as lost. */
+static void test_w1_a_picture_that_nobody_wants_is_given_up(void **state) {
+    (void)state;
+    struct fixture f;
+    struct limoe_error err = {0};
+    uint8_t pixels[MOST_PIXELS];
+    the_wall = 600;
+    start_fake(&f, "burn", 600);
+    for (int i = 0; i < 4; i++) {
+        int asked = 5;
+        const struct decoders_picture picture = {
+            .bytes = (const uint8_t *)"P6", .size = 2, .wanted = wanted_for_a_while, .arg = &asked};
+        assert_int_equal(decoders_decode(f.decoders, &picture, pixels, &err), LIMOE_LOST);
+    }
+    int never = 0;
+    const struct decoders_picture unwanted = {
+        .bytes = (const uint8_t *)"P6", .size = 2, .wanted = wanted_for_a_while, .arg = &never};
+    assert_int_equal(decoders_decode(f.decoders, &unwanted, pixels, &err), LIMOE_LOST);
+    assert_int_equal(restarts(&f), 0);
+    assert_int_equal(logged(&f, "lost"), 0);
+    stop(&f);
+    the_wall = 0;
+    unsetenv("TEST_DECODER");
+}
+
+/* A header that says little does not get much decoded. */
+static void test_w2_a_picture_is_no_larger_than_it_was_taken_for(void **state) {
+    (void)state;
+    struct fixture f;
+    struct limoe_error err = {0};
+    uint8_t pixels[MOST_PIXELS], *bytes = malloc(MOST_BYTES);
+    const size_t size = load(ROOT "/examples/cat.png", bytes);
+    uint32_t width, height;
+    assert_true(limoe_image_measure(bytes, size, &width, &height));
+    struct decoders_picture picture = {.bytes = bytes, .size = size, .most_pixels = (uint64_t)width * height};
+    start_well(&f, NULL, 60);
+    assert_int_equal(decoders_decode(f.decoders, &picture, pixels, &err), LIMOE_OK);
+    picture.most_pixels--;
+    assert_int_equal(decoders_decode(f.decoders, &picture, pixels, &err), LIMOE_BAD_IMAGE);
+    assert_non_null(strstr(err.message, "where its first header says"));
+    stop(&f);
+    free(bytes);
+}
+
+/* Each ends after its share, without a loss, and none is waited for. */
+static void test_w13_decoders_are_replaced_after_their_share(void **state) {
+    (void)state;
+    struct fixture f;
+    pid_t before[PROCESSES], after[PROCESSES];
+    uint8_t *bytes = malloc(MOST_BYTES);
+    const size_t size = load(ROOT "/examples/cat.png", bytes);
+    the_pictures = 3;
+    start_well(&f, NULL, 60);
+    await_processes(&f, 0, before);
+    int kept = PROCESSES;
+    for (int tries = 0; tries < 200 && kept == PROCESSES; tries++) {
+        compare(&f, "cat.png", bytes, size);
+        decoders_processes(f.decoders, after);
+        kept = 0;
+        for (int i = 0; i < PROCESSES; i++)
+            kept += after[i] == before[i];
+    }
+    assert_in_range(kept, PROCESSES - 1, PROCESSES - 1); /* one at a time */
+    for (int i = 0; i < 50; i++)
+        compare(&f, "cat.png", bytes, size);
+    await_processes(&f, 0, after);
+    assert_int_equal(restarts(&f), 0);
+    assert_int_equal(logged(&f, "lost"), 0);
+    stop(&f);
+    the_pictures = 0;
+    free(bytes);
+}
+
+static void test_w13_decoders_know_nothing_of_the_environment(void **state) {
+    (void)state;
+    struct fixture f;
+    pid_t pids[PROCESSES];
+    setenv("SECRET_OF_THE_FRONT", "swordfish", 1);
+    start_well(&f, NULL, 60);
+    await_processes(&f, 0, pids);
+    for (int i = 0; i < PROCESSES; i++) {
+        char path[64], text[1 << 16];
+        snprintf(path, sizeof path, "/proc/%ld/environ", (long)pids[i]);
+        FILE *stream = fopen(path, "r"); /* none of the same user may look in, unless it is the superuser */
+        const size_t size = stream ? fread(text, 1, sizeof text, stream) : 0;
+        assert_null(memmem(text, size, "swordfish", 9));
+        assert_null(memmem(text, size, "PATH=/", 6));
+        if (stream)
+            fclose(stream);
+    }
+    unsetenv("SECRET_OF_THE_FRONT");
+    stop(&f);
+}
+
+static void test_w13_a_decoder_without_a_sandbox_is_refused(void **state) {
+    (void)state;
+    struct fixture f;
+    struct limoe_error err = {0};
+    the_unconfined = false;
+    setenv("TEST_DECODER", "silent", 1); /* whose hello says that it has none */
+    assert_int_equal(start(&f, NULL, 2, &err), LIMOE_UNSUPPORTED);
+    assert_non_null(
+        strstr(err.message, "cannot be confined here (it is a fake); --allow-unsandboxed-decoders"));
+    stop(&f);
+    the_unconfined = true;
+    unsetenv("TEST_DECODER");
 }
 
 static void test_messages_are_cleaned(void **state) {
@@ -350,11 +537,11 @@ static void test_no_decoder_at_all(void **state) {
     close(open(stillborn, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
     for (int i = 0; i < PROCESSES; i++)
         kill(pids[i], SIGKILL);
-    assert_int_equal(decoders_decode(f.decoders, (const uint8_t *)"P6", 2, pixels, &err), LIMOE_INTERNAL);
+    assert_int_equal(decode(&f, "P6", 2, pixels, &err), LIMOE_INTERNAL);
     if (!strstr(err.message, "no picture decoder") || !strstr(err.message, "status 7"))
         fail_msg("%s", err.message);
     unlink(stillborn);
-    assert_int_not_equal(decoders_decode(f.decoders, (const uint8_t *)"P6", 2, pixels, &err), LIMOE_OK);
+    assert_int_not_equal(decode(&f, "P6", 2, pixels, &err), LIMOE_OK);
     stop(&f);
     unsetenv("TEST_STILLBORN");
 }
@@ -387,7 +574,7 @@ static void *decode_many(void *argument) {
     const char *failure = NULL;
     for (int i = 0; i < 200 && !failure; i++) {
         memset(pixels, 0xAA, load->pixels_size);
-        if (decoders_decode(load->f->decoders, load->bytes, load->size, pixels, &err) != LIMOE_OK)
+        if (decode(load->f, load->bytes, load->size, pixels, &err) != LIMOE_OK)
             failure = strdup(err.message);
         else if (memcmp(pixels, load->wanted, load->pixels_size) != 0)
             failure = strdup("other pixels");
@@ -471,7 +658,7 @@ static void test_memory_of_a_large_picture_goes_back(void **state) {
     memcpy(bytes, head, sizeof head - 1);
     start_well(&f, NULL, 60);
     await_processes(&f, 0, pids);
-    assert_int_equal(decoders_decode(f.decoders, bytes, size, pixels, NULL), LIMOE_OK);
+    assert_int_equal(decode(&f, bytes, size, pixels, NULL), LIMOE_OK);
     for (int i = 0; i < PROCESSES; i++) {
         struct process_usage usage;
         assert_true(usage_read(pids[i], &usage));
@@ -563,6 +750,13 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_limits_are_the_processors),
         cmocka_unit_test(test_a_picture_that_breaks_its_decoder_twice_fails),
         cmocka_unit_test(test_answers_that_are_none),
+        cmocka_unit_test(test_w11_too_much_processor_time_is_the_pictures_fault),
+        cmocka_unit_test(test_w11_a_decoder_without_a_processor_is_waited_for),
+        cmocka_unit_test(test_w1_a_picture_that_nobody_wants_is_given_up),
+        cmocka_unit_test(test_w2_a_picture_is_no_larger_than_it_was_taken_for),
+        cmocka_unit_test(test_w13_decoders_are_replaced_after_their_share),
+        cmocka_unit_test(test_w13_decoders_know_nothing_of_the_environment),
+        cmocka_unit_test(test_w13_a_decoder_without_a_sandbox_is_refused),
         cmocka_unit_test(test_messages_are_cleaned),
         cmocka_unit_test(test_a_picture_whose_decoder_breaks_once_is_answered),
         cmocka_unit_test(test_a_decoder_that_does_not_start),

@@ -35,7 +35,7 @@ static void test_early_tasks_overtake(void **state) {
     (void)state;
     struct fixture fixture = {.n = 0};
     sem_init(&fixture.gate, 0, 0);
-    assert_int_equal(workers_start(1, &fixture.workers, NULL), LIMOE_OK);
+    assert_int_equal(workers_start(1, "test", &fixture.workers, NULL), LIMOE_OK);
     struct named tasks[] = {{{run, NULL}, &fixture, 'g'},
                             {{run, NULL}, &fixture, 'a'},
                             {{run, NULL}, &fixture, 'b'},
@@ -70,7 +70,7 @@ static void run_again(struct task *task) {
 static void test_a_task_may_push_itself(void **state) {
     (void)state;
     struct workers *workers;
-    assert_int_equal(workers_start(3, &workers, NULL), LIMOE_OK);
+    assert_int_equal(workers_start(3, "test", &workers, NULL), LIMOE_OK);
     struct again tasks[8];
     for (size_t i = 0; i < 8; i++) {
         tasks[i] = (struct again){{run_again, NULL}, workers, 1000};
