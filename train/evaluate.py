@@ -17,10 +17,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from names import SKIN_TONES, read_cldr, strip
+from names import read_cldr, strip
+from pictures import GEMOJIONE, emojione
 from tokenizer import Tokenizer
-
-GEMOJIONE = "usr/share/rubygems-integration/all/gems/gemojione-3.3.0"
 
 
 @torch.inference_mode()
@@ -79,16 +78,6 @@ def on_white(path: Path, size: int) -> np.ndarray:
     square = Image.new("RGB", (size, size), (255, 255, 255))
     square.paste(flat.resize((width, height), Image.Resampling.BICUBIC), ((size - width) // 2, (size - height) // 2))
     return np.asarray(square)
-
-
-def emojione(root: Path) -> list[tuple[str, Path]]:
-    """(emoji, picture) without skin tones."""
-    found = []
-    for path in sorted((root / GEMOJIONE / "assets/png").glob("*.png")):
-        emoji = strip("".join(chr(int(code, 16)) for code in path.stem.split("-")))
-        if not SKIN_TONES.search(emoji):
-            found.append((emoji, path))
-    return found
 
 
 def evaluate(model, tokenizer: Tokenizer, root: Path) -> dict:

