@@ -133,6 +133,26 @@ class Server:
         assert not [line for line in self.log if re.match(r"\S+Z error ", line)], "\n".join(self.log)
 
 
+class Memory(threading.Thread):
+    """The most memory that the front has while it runs."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server, self.most, self.stopped = server, 0, threading.Event()
+
+    def run(self):
+        while not self.stopped.wait(0.01):
+            self.most = max(self.most, self.server.resident_bytes())
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped.set()
+        self.join()
+
+
 def stop_cleanly(server):
     try:
         status = server.terminate()

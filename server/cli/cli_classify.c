@@ -66,32 +66,17 @@ static const struct option_command command = {
     .n = sizeof table / sizeof *table,
 };
 
-static struct text trimmed(struct text text) {
-    while (text.size && (text.data[0] == ' ' || text.data[0] == '\t'))
-        text = (struct text){.data = text.data + 1, .size = text.size - 1};
-    while (text.size && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t'))
-        text.size--;
-    return text;
-}
-
 /* "cat, dog" → two labels. */
 static void split_labels(struct task *task, const char *list) {
-    for (;;) {
-        const size_t size = strcspn(list, ",");
-        task->labels[task->request.n_labels++] = trimmed((struct text){.data = list, .size = size});
-        if (!list[size])
-            return;
-        list += size + 1;
-    }
+    struct text rest = text_of(list);
+    for (size_t n = text_comma_count(rest); n > 0; n--)
+        task->labels[task->request.n_labels++] = text_comma_next(&rest);
 }
 
 static bool make_room(struct task *task, int argc, char **argv) {
     size_t labels = 0;
-    for (int i = 0; i < argc; i++) {
-        labels++;
-        for (const char *c = argv[i]; *c; c++)
-            labels += *c == ',';
-    }
+    for (int i = 0; i < argc; i++)
+        labels += text_comma_count(text_of(argv[i]));
     task->labels = arena_array(task->arena, labels, sizeof *task->labels);
     task->templates = arena_array(task->arena, (size_t)argc, sizeof *task->templates);
     task->request.labels = task->labels;

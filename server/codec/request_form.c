@@ -15,14 +15,6 @@ struct form {
     size_t n;
 };
 
-static struct text trimmed(struct text text) {
-    while (text.size && (text.data[0] == ' ' || text.data[0] == '\t'))
-        text = (struct text){.data = text.data + 1, .size = text.size - 1};
-    while (text.size && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t'))
-        text.size--;
-    return text;
-}
-
 static struct text text_in(const struct request_field *field) {
     return (struct text){.data = (const char *)field->bytes, .size = field->size};
 }
@@ -81,21 +73,14 @@ static struct text *make_room(const struct request_list *list, size_t n, struct 
 /* "cat, dog" → two texts, as `limoe classify --labels` has it. */
 static bool read_commas(struct text text, const struct request_list *list, struct arena *arena,
                         struct api_error *error) {
-    size_t n = 1;
-    for (size_t i = 0; i < text.size; i++)
-        n += text.data[i] == ',';
+    const size_t n = text_comma_count(text);
     if (!check_text(text, list->name, error))
         return false;
     struct text *texts = make_room(list, n, arena, error);
     if (!texts)
         return false;
-    for (size_t i = 0; i < n; i++) {
-        const char *comma = i + 1 < n ? memchr(text.data, ',', text.size) : text.data + text.size;
-        const size_t size = (size_t)(comma - text.data);
-        texts[i] = trimmed((struct text){.data = text.data, .size = size});
-        if (i + 1 < n)
-            text = (struct text){.data = comma + 1, .size = text.size - size - 1};
-    }
+    for (size_t i = 0; i < n; i++)
+        texts[i] = text_comma_next(&text);
     *list->texts = texts;
     *list->count = n;
     return true;

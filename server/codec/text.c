@@ -77,6 +77,29 @@ bool text_blank(struct text text) {
     return true;
 }
 
+size_t text_comma_count(struct text list) {
+    size_t n = 1;
+    for (size_t i = 0; i < list.size; i++)
+        n += list.data[i] == ',';
+    return n;
+}
+
+static struct text trimmed(struct text text) {
+    while (text.size && (text.data[0] == ' ' || text.data[0] == '\t'))
+        text = (struct text){.data = text.data + 1, .size = text.size - 1};
+    while (text.size && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t'))
+        text.size--;
+    return text;
+}
+
+struct text text_comma_next(struct text *rest) {
+    const char *comma = rest->size ? memchr(rest->data, ',', rest->size) : NULL;
+    const struct text first = {.data = rest->data, .size = comma ? (size_t)(comma - rest->data) : rest->size};
+    const size_t used = first.size + (comma != NULL);
+    *rest = (struct text){.data = rest->data + used, .size = rest->size - used};
+    return trimmed(first);
+}
+
 char *text_quote(struct text text, char *out, size_t limit) {
     const char ellipsis[] = "…";
     size_t used = 0, keep = 0; /* keep: the longest prefix that leaves room for the ellipsis */

@@ -25,6 +25,11 @@ size_t text_check(const char *text, size_t size);
 /* True when nothing but white space (ASCII, U+00A0, U+3000) is there: nobody would see a label in it. */
 bool text_blank(struct text text);
 
+/* A list with commas between its members, "cat, dog": how many there are (at least one, if an empty one), and
+ * the first of them without the blanks around it; *rest becomes what follows its comma. */
+size_t text_comma_count(struct text list);
+struct text text_comma_next(struct text *rest);
+
 /* Copies `text` for use inside a message: at most `limit` - 1 bytes, cut between characters and ended with
  * "…" when it does not fit, control characters as "?". `limit` is at least 4. Returns `out`. */
 char *text_quote(struct text text, char *out, size_t limit);

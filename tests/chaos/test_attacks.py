@@ -16,7 +16,7 @@ import time
 
 import httpx
 import pytest
-from conftest import SECONDS, STRICT, Load, b64, capacity, picture
+from conftest import SECONDS, STRICT, Load, Memory, b64, capacity, picture
 from PIL import Image
 
 MIX = "classify=1,image=1,text=2"
@@ -187,26 +187,6 @@ ATTACKS = {
     "w6": locked_store,
     "w7": unread_answers,
 }
-
-
-class Memory(threading.Thread):
-    """The most memory that the front has while it runs."""
-
-    def __init__(self, server):
-        super().__init__(daemon=True)
-        self.server, self.most, self.stopped = server, 0, threading.Event()
-
-    def run(self):
-        while not self.stopped.wait(0.05):
-            self.most = max(self.most, self.server.resident_bytes())
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopped.set()
-        self.join()
 
 
 @pytest.mark.parametrize("name", ATTACKS)

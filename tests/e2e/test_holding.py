@@ -13,7 +13,7 @@ import time
 
 import httpx
 import pytest
-from conftest import SANITIZED, picture, wait_until
+from conftest import SANITIZED, Memory, picture, wait_until
 from test_tls import make_certificate, unchecked
 
 KIB, MIB = 2**10, 2**20
@@ -76,26 +76,6 @@ def closing(connections):
     finally:
         for connection in connections:
             connection.close()
-
-
-class Memory(threading.Thread):
-    """The most memory that the front has while it runs."""
-
-    def __init__(self, server):
-        super().__init__(daemon=True)
-        self.server, self.most, self.stopped = server, 0, threading.Event()
-
-    def run(self):
-        while not self.stopped.wait(0.01):
-            self.most = max(self.most, self.server.resident_bytes())
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopped.set()
-        self.join()
 
 
 # ---- bodies
