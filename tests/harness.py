@@ -32,7 +32,8 @@ START_SECONDS = 60  # sanitizers are slow; how fast a start really is, test_life
 class Server:
     """A running `limoe serve`, or what is given to start one by."""
 
-    def __init__(self, *options, wait=True, env=None, command=(BUILD / "limoe", "serve", "--model", MODEL)):
+    def __init__(self, *options, wait=True, env=None, command=None):
+        command = command or [BUILD / "limoe", "serve", "--model", MODEL]
         command = [*command, "--port", "0", *map(str, options)]
         self.log = []
         self.out = []
