@@ -38,12 +38,17 @@ def by_query(client, image, **fields):
 FORMS = [by_json, by_form, by_query]
 
 
-@pytest.fixture
-def clean(client):
-    """The shared server, left without classifiers."""
-    yield client
+def remove_all(client):
     for name in names(client):
         assert client.delete(f"/v1/classifiers/{name}").status_code == 200
+
+
+@pytest.fixture
+def clean(client):
+    """The shared server, found and left without classifiers, whichever files of tests ran before."""
+    remove_all(client)
+    yield client
+    remove_all(client)
     assert names(client) == []
 
 
