@@ -1,7 +1,9 @@
 /* hush.c - Open MPI frames its messages by rules of dashes; the first line within says which message it is.
+ * PMIx, which carries its ranks' words to it, says what befalls it in single lines.
  */
 #include "engine/hush.h"
 
+#include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +29,22 @@ static bool is_announcement(const char *line) {
     return false;
 }
 
+/* PMIx's way to say that the rank at the other end is gone: "[host:pid] PMIX ERROR: UNREACHABLE in file F at
+ * line N". Whether it says so hangs on the moment at which the rank ended. */
+static bool is_loss(const char *line) {
+    static const char *const losses[] = {"UNREACHABLE in file ", "LOST_CONNECTION in file "};
+    static const char error[] = " PMIX ERROR: ";
+    if (*line != '[')
+        return false;
+    line += strcspn(line, " \n");
+    if (line[-1] != ']' || !isdigit((unsigned char)line[-2]) || strncmp(line, error, sizeof error - 1) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof losses / sizeof *losses; i++)
+        if (strncmp(line + sizeof error - 1, losses[i], strlen(losses[i])) == 0)
+            return true;
+    return false;
+}
+
 /* Where a line is: outside of a message; its first, after the rule, which is held back; in one of either
  * kind. */
 enum place { OUTSIDE, FIRST, SAID, HUSHED };
@@ -37,6 +55,8 @@ void hush_copy(int in, int out) {
     enum place place = OUTSIDE;
     while (from && fgets(line, sizeof line, from)) {
         const bool ends = is_rule(line);
+        if (place == OUTSIDE && is_loss(line))
+            continue;
         if (place == OUTSIDE && ends) {
             memcpy(rule, line, sizeof rule);
             place = FIRST;

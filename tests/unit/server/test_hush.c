@@ -40,6 +40,14 @@ static void test_announcements_are_kept_back(void **state) {
            "");
 }
 
+static void test_a_lost_rank_is_kept_back(void **state) {
+    (void)state;
+    expect(
+        "before\n[vm:26175] PMIX ERROR: UNREACHABLE in file ../base/ptl_base_connection_hdlr.c at line 388\n"
+        "[a.b-c:1] PMIX ERROR: LOST_CONNECTION in file x.c at line 1\nafter\n",
+        "before\nafter\n");
+}
+
 static void test_everything_else_is_let_through(void **state) {
     (void)state;
     static const char *const said[] = {
@@ -52,6 +60,14 @@ static void test_everything_else_is_let_through(void **state) {
         RULE "There are not enough slots available in the system to satisfy the 2\n" RULE,
         RULE "one\nPrimary job \n" RULE "mpirun noticed that process rank 1\n",
         RULE "cut off\n",
+        "[",
+        "[]\n",
+        "[vm:1]\n",
+        "[vm:1] PMIX ERROR: \n",
+        "[vm:1] PMIX ERROR: NO-PERMISSIONS in file x.c at line 1\n",
+        "[vm] PMIX ERROR: UNREACHABLE in file x.c at line 1\n",
+        "vm:1] PMIX ERROR: UNREACHABLE in file x.c at line 1\n",
+        RULE "within a message\n[vm:1] PMIX ERROR: UNREACHABLE in file x.c at line 1\n" RULE,
     };
     for (size_t i = 0; i < sizeof said / sizeof *said; i++)
         expect(said[i], said[i]);
@@ -69,6 +85,7 @@ static void test_long_lines(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_announcements_are_kept_back),
+        cmocka_unit_test(test_a_lost_rank_is_kept_back),
         cmocka_unit_test(test_everything_else_is_let_through),
         cmocka_unit_test(test_long_lines),
     };
