@@ -4,6 +4,7 @@
 #include "engine/hush.h"
 
 #include <ctype.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,11 +30,14 @@ static bool is_announcement(const char *line) {
     return false;
 }
 
-/* PMIx's way to say that the rank at the other end is gone: "[host:pid] PMIX ERROR: UNREACHABLE in file F at
- * line N". Whether it says so hangs on the moment at which the rank ended. */
+/* What mpirun's libraries say of a connection to a rank that is gone: PMIx "[host:pid] PMIX ERROR:
+ * UNREACHABLE in file F at line N", libevent "[warn] Epoll MOD(1) on fd N failed. …". Whether they say so
+ * hangs on the moment at which the rank ended. */
 static bool is_loss(const char *line) {
     static const char *const losses[] = {"UNREACHABLE in file ", "LOST_CONNECTION in file "};
-    static const char error[] = " PMIX ERROR: ";
+    static const char error[] = " PMIX ERROR: ", event[] = "[warn] Epoll ";
+    if (strncmp(line, event, sizeof event - 1) == 0)
+        return true;
     if (*line != '[')
         return false;
     line += strcspn(line, " \n");
@@ -45,17 +49,22 @@ static bool is_loss(const char *line) {
     return false;
 }
 
+static bool is_over(int job) {
+    struct pollfd end = {.fd = job, .events = POLLRDHUP};
+    return job >= 0 && poll(&end, 1, 0) > 0;
+}
+
 /* Where a line is: outside of a message; its first, after the rule, which is held back; in one of either
  * kind. */
 enum place { OUTSIDE, FIRST, SAID, HUSHED };
 
-void hush_copy(int in, int out) {
+void hush_copy(int in, int out, int job) {
     FILE *from = fdopen(in, "r");
     char line[LONGEST_LINE] = "", rule[LONGEST_LINE];
     enum place place = OUTSIDE;
     while (from && fgets(line, sizeof line, from)) {
         const bool ends = is_rule(line);
-        if (place == OUTSIDE && is_loss(line))
+        if (is_over(job) || (place == OUTSIDE && is_loss(line)))
             continue;
         if (place == OUTSIDE && ends) {
             memcpy(rule, line, sizeof rule);
@@ -72,7 +81,7 @@ void hush_copy(int in, int out) {
         if (ends)
             place = OUTSIDE;
     }
-    if (place == FIRST)
+    if (place == FIRST && !is_over(job))
         dprintf(out, "%s", rule);
     if (from)
         fclose(from);

@@ -151,6 +151,11 @@ enum limoe_status launch_start(const struct launch_options *options, const struc
     return status;
 }
 
+void launch_let_go(const struct process *process) {
+    if (process->fd >= 0)
+        shutdown(process->fd, SHUT_WR);
+}
+
 void launch_fault(const struct process *process, char *why, size_t size) {
     ssize_t n = process->fd >= 0 ? recv(process->fd, why, size - 1, MSG_DONTWAIT) : 0;
     why[n > 0 ? n : 0] = '\0';
@@ -215,10 +220,9 @@ static void hush(void) {
         if (fork() != 0)
             _exit(0);
         close(ends[1]);
-        close(PROCESS_FD);
         close(STDIN_FILENO);
         close(STDOUT_FILENO);
-        hush_copy(ends[0], STDERR_FILENO);
+        hush_copy(ends[0], STDERR_FILENO, PROCESS_FD);
         _exit(0);
     }
     if (child > 0) {

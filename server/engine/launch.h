@@ -28,6 +28,8 @@ struct launch_options {
  * open. */
 enum limoe_status launch_start(const struct launch_options *options, const struct meeting *meeting,
                                const char *const engine[], struct process *out, struct limoe_error *err);
+/* Tells a job that it is wanted no more: from here on nothing that it says goes to the log. */
+void launch_let_go(const struct process *process);
 /* Kills what mpirun has started on this host: sessions with other hosts, which may outlive it for hours when
  * a host is away. Before it is killed. */
 void launch_kill_children(pid_t mpirun);

@@ -302,6 +302,8 @@ static void end_process(struct engine *engine, const struct crew_rank *alone, ch
 }
 
 void lifecycle_stop(struct engine *engine) {
+    if (engine->kind == ENGINE_JOB)
+        launch_let_go(&engine->process);
     end_process(engine, NULL, NULL);
 }
 

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "engine/hush.h"
@@ -20,7 +22,7 @@ static void expect(const char *said, const char *heard) {
     const int in = memfd_create("in", 0), out = memfd_create("out", 0);
     assert_int_equal(write(in, said, strlen(said)), strlen(said));
     lseek(in, 0, SEEK_SET);
-    hush_copy(in, out);
+    hush_copy(in, out, -1);
     const ssize_t n = pread(out, found, sizeof found - 1, 0);
     assert_true(n >= 0);
     found[n] = '\0';
@@ -44,7 +46,8 @@ static void test_a_lost_rank_is_kept_back(void **state) {
     (void)state;
     expect(
         "before\n[vm:26175] PMIX ERROR: UNREACHABLE in file ../base/ptl_base_connection_hdlr.c at line 388\n"
-        "[a.b-c:1] PMIX ERROR: LOST_CONNECTION in file x.c at line 1\nafter\n",
+        "[a.b-c:1] PMIX ERROR: LOST_CONNECTION in file x.c at line 1\n"
+        "[warn] Epoll MOD(1) on fd 23 failed. Old events were 6; read change was 0 (none)\nafter\n",
         "before\nafter\n");
 }
 
@@ -61,6 +64,7 @@ static void test_everything_else_is_let_through(void **state) {
         RULE "one\nPrimary job \n" RULE "mpirun noticed that process rank 1\n",
         RULE "cut off\n",
         "[",
+        "[warn] of something else\n",
         "[]\n",
         "[vm:1]\n",
         "[vm:1] PMIX ERROR: \n",
@@ -71,6 +75,34 @@ static void test_everything_else_is_let_through(void **state) {
     };
     for (size_t i = 0; i < sizeof said / sizeof *said; i++)
         expect(said[i], said[i]);
+}
+
+static void test_a_job_that_is_wanted_no_more_says_nothing(void **state) {
+    (void)state;
+    char found[64];
+    int in[2], out[2], job[2];
+    assert_int_equal(pipe(in), 0);
+    assert_int_equal(pipe(out), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, job), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        close(in[1]);
+        close(job[0]);
+        hush_copy(in[0], out[1], job[1]);
+        _exit(0);
+    }
+    close(out[1]);
+    assert_int_equal(write(in[1], "wanted\n", 7), 7);
+    assert_int_equal(read(out[0], found, sizeof found), 7);
+    assert_int_equal(shutdown(job[0], SHUT_WR), 0);
+    assert_int_equal(write(in[1], "limoe: engine: cannot connect\n" RULE, strlen(RULE) + 30),
+                     strlen(RULE) + 30);
+    close(in[1]);
+    assert_int_equal(read(out[0], found, sizeof found), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    const int ends[] = {in[0], out[0], job[0], job[1]};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        close(ends[i]);
 }
 
 static void test_long_lines(void **state) {
@@ -87,6 +119,7 @@ int main(void) {
         cmocka_unit_test(test_announcements_are_kept_back),
         cmocka_unit_test(test_a_lost_rank_is_kept_back),
         cmocka_unit_test(test_everything_else_is_let_through),
+        cmocka_unit_test(test_a_job_that_is_wanted_no_more_says_nothing),
         cmocka_unit_test(test_long_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
