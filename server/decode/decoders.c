@@ -337,6 +337,7 @@ static struct decoders *decoders_new(const struct decoders_options *options, str
     decoders->limit = (int64_t)wall * CLOCK_SECOND;
     decoders->patience = decoders->spend > LEAST_PATIENCE ? decoders->spend : LEAST_PATIENCE;
     decoders->pictures = options->pictures;
+    decoders->nice = options->nice;
     decoders->unconfined = options->unconfined;
     decoders->keep = join_kept(options->keep);
     decoders->metrics = options->metrics;

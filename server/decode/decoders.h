@@ -28,6 +28,7 @@ struct decoders_options {
     const struct limoe_processor
         *processor;          /* whose pictures, limits and all; read by decoders_start alone */
     unsigned processes;      /* at least 1: so many pictures at a time */
+    int nice;                /* 0 to 19: how far they stand back where others want the processor */
     unsigned seconds;        /* at least 1: the most processor time that one picture may take */
     unsigned wall_seconds;   /* the most by the clock, for one that hangs; 0: ten times as long */
     uint64_t pictures;       /* after so many a decoder is replaced, or after 4 GiB; 0: never */

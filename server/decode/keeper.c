@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,6 +54,8 @@ static void start(struct decoders *decoders, struct slot *slot) {
         failed(decoders, &err);
         return;
     }
+    /* Cannot fail: it is our child, and stands back. */
+    setpriority(PRIO_PROCESS, (id_t)process.pid, decoders->nice);
     slot->process = process;
     slot->deadline = patience.until;
     slot->pictures = slot->bytes = 0;

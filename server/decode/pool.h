@@ -35,6 +35,7 @@ struct decoders {
     int64_t limit;     /* the most time of one picture by the clock, ns */
     int64_t patience;  /* without any decoder, ns */
     uint64_t pictures; /* after which a decoder is replaced; 0: never */
+    int nice;          /* of the processes */
     bool unconfined;   /* one without a sandbox is taken */
     const char **keep; /* of the environment, for process_spawn */
     struct metrics *metrics;

@@ -11,12 +11,16 @@
 #include "event.h"
 #include "observe/clock.h"
 
+/* Of the long lane's decoders: a tenth of the processor where others want all of it, all where nobody does.
+ */
+#define LONG_NICE 10
+
 #define HEALTH_LIMIT (10 * CLOCK_SECOND) /* how old the engine's last answer to a probe may be */
 
 static enum limoe_status start_decoders(const struct generation_options *options,
                                         struct generation *generation, struct limoe_error *err) {
     const struct serve_options *serve = options->serve;
-    const struct decoders_options decoders = {
+    struct decoders_options decoders = {
         .processor = generation->processor,
         .processes = serve->workers,
         .seconds = serve->decode_seconds,
@@ -25,7 +29,11 @@ static enum limoe_status start_decoders(const struct generation_options *options
         .metrics = options->metrics,
         .log = options->log,
     };
-    return decoders_start(&decoders, &generation->decoders, err);
+    enum limoe_status status = decoders_start(&decoders, &generation->decoders[LANE_QUICK], err);
+    if (status != LIMOE_OK)
+        return status;
+    decoders.nice = LONG_NICE;
+    return decoders_start(&decoders, &generation->decoders[LANE_LONG], err);
 }
 
 static enum limoe_status start_engine(const struct generation_options *options, struct generation *generation,
@@ -115,7 +123,8 @@ void generation_close(struct generation *generation) {
         return;
     engine_stop(generation->engine); /* computes what is in the queue, a probe perhaps */
     health_free(generation->health);
-    decoders_stop(generation->decoders);
+    for (int lane = 0; lane < LANES; lane++)
+        decoders_stop(generation->decoders[lane]);
     text_cache_free(generation->cache);
     queue_free(generation->queue);
     limoe_processor_close(generation->processor);

@@ -85,6 +85,7 @@ struct call {
     struct store_waiter waiting;
     const struct request_item *inputs; /* [n] */
     size_t n, pictures;                /* pictures: of the n */
+    enum lane lane;                    /* that these are decoded in */
     size_t prepared;                   /* inputs looked at: for texts, then again for pictures */
     float *embeddings;                 /* [n, embed]: row i for inputs[i], computed or found in the cache */
     struct limoe_item *items;          /* [job.n]: the inputs that the cache does not have */

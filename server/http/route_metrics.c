@@ -4,13 +4,24 @@
 #include "http/call.h"
 #include "http/tls.h"
 
-#define MOST_DECODERS (256 + DECODERS_SPARE) /* as --workers may be, and what stands by */
+#define MOST_DECODERS (256 + DECODERS_SPARE) /* of a lane: as --workers may be, and what stands by */
 #define MOST_RANKS    256                    /* of one host; ranks beyond are not shown */
+
+/* The `count` of a lane, counted on from those of the lanes before it. */
+static size_t list_decoders(struct decoders *decoders, unsigned lane, unsigned count,
+                            struct metrics_process *out) {
+    pid_t pids[MOST_DECODERS];
+    size_t n = 0;
+    decoders_processes(decoders, pids);
+    for (unsigned i = 0; i < count; i++)
+        if (pids[i] > 0)
+            out[n++] = (struct metrics_process){.role = "decoder", .index = lane * count + i, .pid = pids[i]};
+    return n;
+}
 
 /* A decoder or engine that is being replaced just now is left out, and so is a rank on another host. */
 static size_t list_processes(const struct generation *generation, unsigned workers,
                              struct metrics_process *out) {
-    pid_t decoders[MOST_DECODERS];
     size_t n = 0;
     out[n++] = (struct metrics_process){.role = "front", .pid = getpid()};
     if (!generation)
@@ -20,10 +31,8 @@ static size_t list_processes(const struct generation *generation, unsigned worke
     for (uint32_t r = 0; r < n_ranks && r < MOST_RANKS; r++)
         if (ranks[r].pid > 0)
             out[n++] = (struct metrics_process){.role = "engine", .index = r, .pid = ranks[r].pid};
-    decoders_processes(generation->decoders, decoders);
-    for (unsigned i = 0; i < workers + DECODERS_SPARE; i++)
-        if (decoders[i] > 0)
-            out[n++] = (struct metrics_process){.role = "decoder", .index = i, .pid = decoders[i]};
+    for (unsigned lane = 0; lane < LANES; lane++)
+        n += list_decoders(generation->decoders[lane], lane, workers + DECODERS_SPARE, out + n);
     return n;
 }
 
@@ -57,7 +66,7 @@ static void describe_load(struct generation *generation, struct metrics_gauges *
 void route_metrics(struct call *call) {
     struct server *server = call->server;
     const struct serve_options *options = &server->options;
-    struct metrics_process processes[1 + MOST_RANKS + MOST_DECODERS];
+    struct metrics_process processes[1 + MOST_RANKS + LANES * MOST_DECODERS];
     struct metrics_gauges gauges = {
         .limit_items = options->queue.items,
         .limit_tokens = options->queue.tokens,

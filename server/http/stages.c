@@ -2,9 +2,10 @@
  *
  * Each stage has the call to itself and hands it to the next as its last act. Pictures are prepared on
  * workers of their own, which sleep while a decoder computes; all else on workers that wait for nobody, so
- * that no number of pictures holds a text up. Preparing many items is cut into slices of a few milliseconds,
- * between which the call goes behind the others that wait for such a worker: a request of 2,048 pictures
- * delays another's single picture by a slice.
+ * that no number of pictures holds a text up. A request whose pictures are many or large goes to a lane of
+ * its own kind, with workers and decoders that the others do not need. Preparing many items is cut into
+ * slices of a few milliseconds, between which the call goes behind the others that wait for such a worker: a
+ * request of 2,048 pictures delays another's single picture by a slice.
  *
  * Before each item, and every few milliseconds of a picture's decoding, a call is asked whether it is still
  * wanted: its client is there, its deadline has not passed, the server has not given up what it has.
@@ -21,6 +22,12 @@
 #include "observe/clock.h"
 
 #define SLICE_NS (4 * CLOCK_MILLISECOND)
+
+/* Bodies beyond it are parsed by workers of their own: a slice and more. */
+#define LARGE_BODY ((size_t)1 << 20)
+
+/* The most pixels of a request whose pictures are decoded in the quick lane: a photograph of 1920 × 1080. */
+#define QUICK_PIXELS (UINT64_C(2) << 20)
 
 static void write_answer(struct task *task);
 static void stored(struct task *task);
@@ -315,7 +322,8 @@ static bool decode(struct call *call, size_t i, struct api_error *error) {
     struct limoe_error cause;
     if (!pixels)
         return api_fail_memory(error);
-    const enum limoe_status status = decoders_decode(call->generation->decoders, &picture, pixels, &cause);
+    const enum limoe_status status =
+        decoders_decode(call->generation->decoders[call->lane], &picture, pixels, &cause);
     if (status == LIMOE_LOST && !wanted(call, error))
         return false;
     if (status != LIMOE_OK)
@@ -368,9 +376,13 @@ static void prepare(struct call *call, const struct preparing *way) {
         finish_failed(call, &error);
 }
 
+static struct workers *decoding_of(const struct call *call) {
+    return call->server->decoding[call->lane];
+}
+
 static void prepare_pictures(struct task *task) {
     struct call *call = call_of_task(task);
-    prepare(call, &(const struct preparing){LIMOE_IMAGE, call->server->decoding, decode, end_preparing});
+    prepare(call, &(const struct preparing){LIMOE_IMAGE, decoding_of(call), decode, end_preparing});
 }
 
 static void end_texts(struct call *call) {
@@ -380,7 +392,7 @@ static void end_texts(struct call *call) {
     }
     call->prepared = 0;
     call->task.run = prepare_pictures;
-    pause_for(call, call->server->decoding);
+    pause_for(call, decoding_of(call));
 }
 
 static void prepare_texts(struct task *task) {
@@ -403,6 +415,7 @@ static struct queue_load measure(struct call *call) {
         load.bytes += image ? (uint64_t)model->image_size * model->image_size * 3
                             : model->text_length * sizeof(int32_t);
     }
+    call->lane = load.pixels > QUICK_PIXELS ? LANE_LONG : LANE_QUICK;
     load.bytes += call->scratch + call->n * (sizeof *call->items + sizeof *call->input_of +
                                              (cached ? 2 : 1) * model->embed * sizeof(float));
     if (call->route->routing)
@@ -507,5 +520,5 @@ static void stored(struct task *task) {
 void stages_begin(struct call *call) {
     call->stage = CALL_WORKING;
     call->task.run = parse;
-    workers_push(call->server->workers, &call->task);
+    workers_push(call->body.size > LARGE_BODY ? call->server->parsing : call->server->workers, &call->task);
 }

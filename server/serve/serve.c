@@ -234,7 +234,9 @@ static bool build(struct watch *watch, int *listening) {
         open_access(server, *listening, &err) != LIMOE_OK ||
         classifiers_open(&classifiers, &server->classifiers, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-worker", &server->workers, &err) != LIMOE_OK ||
-        workers_start(options->workers, "limoe-pictures", &server->decoding, &err) != LIMOE_OK ||
+        workers_start(options->workers, "limoe-bodies", &server->parsing, &err) != LIMOE_OK ||
+        workers_start(options->workers, "limoe-pictures", &server->decoding[LANE_QUICK], &err) != LIMOE_OK ||
+        workers_start(options->workers, "limoe-albums", &server->decoding[LANE_LONG], &err) != LIMOE_OK ||
         http_start(server, *listening, &watch->http, &err) != LIMOE_OK)
         return fail(&err);
     return true;
@@ -246,7 +248,9 @@ static void take_down(struct watch *watch, int listening) {
     loading_stop(&watch->loading);
     http_stop(watch->http);
     loading_close(&watch->loading); /* after the last call, before the workers that its jobs go to */
-    workers_stop(server->decoding);
+    for (int lane = 0; lane < LANES; lane++)
+        workers_stop(server->decoding[lane]);
+    workers_stop(server->parsing);
     workers_stop(server->workers);
     classifiers_close(server->classifiers);
     guard_free(server->guard);

@@ -326,6 +326,30 @@ def test_w2_a_phones_jpeg_above_the_limit_is_decoded_smaller(server):
     assert found @ expected > 0.995
 
 
+def test_w1_large_pictures_are_decoded_apart(start):
+    """While nobody decodes large pictures, small ones are answered; and those who do stand back for the rest."""
+    server = start("--workers", 1)
+    wait_until(lambda: len(server.children("decoder")) == 4)
+    large = [pid for pid in server.children("decoder") if os.getpriority(os.PRIO_PROCESS, pid) == 10]
+    assert len(large) == 2
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in set(server.children("decoder")) - set(large)} == {0}
+    for pid in large:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with concurrent.futures.ThreadPoolExecutor() as others:
+            waiting = [others.submit(post, server, body([png(rows=0)])) for _ in range(4)]
+            wait_until(lambda: server.metric("limoe_queue_pixels") >= 4 * LARGE[0] * LARGE[1])
+            for _ in range(20):
+                assert post(server, body([picture()])).status_code == 200
+            assert not any(request.done() for request in waiting)
+            for pid in large:
+                os.kill(pid, signal.SIGCONT)
+            assert {request.result().status_code for request in waiting} == {400}  # cut short
+    finally:
+        for pid in large:
+            os.kill(pid, signal.SIGCONT)
+
+
 # ---- W11: processor time, not the clock
 
 
@@ -363,7 +387,7 @@ def test_w13_children_do_not_get_the_environment(start):
 
 def test_w13_decoders_are_replaced_after_their_share_of_pictures(start):
     server = start("--workers", 1, "--decoder-pictures", 5)
-    wait_until(lambda: len(server.children("decoder")) == 2)
+    wait_until(lambda: len(server.children("decoder")) == 4)  # two lanes of one, and one more, that stands by
     seen = set(server.children("decoder"))
     expected = post(server, body([picture()])).json()
     for _ in range(300):
