@@ -46,8 +46,8 @@ struct server {
     struct log *log;
     struct metrics *metrics;
     struct classifiers *classifiers;
-    struct workers *workers;         /* for all that waits for nobody and is done soon */
-    struct workers *parsing;         /* of large bodies, which cannot be cut into slices */
+    struct workers *workers;         /* for all that waits for nobody and is soon done */
+    struct workers *bulk;            /* for large bodies and answers, which are not cut into slices */
     struct workers *decoding[LANES]; /* for pictures: they sleep while decoders compute */
     struct auth *auth;
     struct hosts *hosts;

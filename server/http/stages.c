@@ -23,8 +23,10 @@
 
 #define SLICE_NS (4 * CLOCK_MILLISECOND)
 
-/* Bodies beyond it are parsed by workers of their own: a slice and more. */
-#define LARGE_BODY ((size_t)1 << 20)
+/* Bodies of more bytes are parsed, and answers from more numbers written, by workers of their own: either
+ * takes a slice and more. */
+#define LARGE_BODY   ((size_t)1 << 20)
+#define LARGE_ANSWER ((size_t)1 << 15)
 
 /* The most pixels of a request whose pictures are decoded in the quick lane: a photograph of 1920 × 1080. */
 #define QUICK_PIXELS (UINT64_C(2) << 20)
@@ -205,12 +207,16 @@ static void write_answer(struct task *task) {
     answered(call, good, &error);
 }
 
+static bool has_large_answer(const struct call *call) {
+    return call->n * call->generation->model->embed > LARGE_ANSWER;
+}
+
 /* ---- embed */
 
 static void embedded(struct job *job) {
     struct call *call = call_of_job(job);
     call->task.run = write_answer;
-    workers_push_early(call->server->workers, &call->task);
+    workers_push_early(has_large_answer(call) ? call->server->bulk : call->server->workers, &call->task);
 }
 
 static void embed(struct call *call) {
@@ -264,7 +270,9 @@ static void end_preparing(struct call *call) {
     struct api_error error;
     close_ranks(call);
     release_surplus(call);
-    if (call->job.n == 0) {
+    if (call->job.n == 0 && has_large_answer(call)) {
+        embedded(&call->job); /* the cache had all */
+    } else if (call->job.n == 0) {
         write_answer(&call->task);
     } else if (place_results(call)) {
         embed(call);
@@ -520,5 +528,5 @@ static void stored(struct task *task) {
 void stages_begin(struct call *call) {
     call->stage = CALL_WORKING;
     call->task.run = parse;
-    workers_push(call->body.size > LARGE_BODY ? call->server->parsing : call->server->workers, &call->task);
+    workers_push(call->body.size > LARGE_BODY ? call->server->bulk : call->server->workers, &call->task);
 }

@@ -234,7 +234,7 @@ static bool build(struct watch *watch, int *listening) {
         open_access(server, *listening, &err) != LIMOE_OK ||
         classifiers_open(&classifiers, &server->classifiers, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-worker", &server->workers, &err) != LIMOE_OK ||
-        workers_start(options->workers, "limoe-bodies", &server->parsing, &err) != LIMOE_OK ||
+        workers_start(options->workers, "limoe-bulk", &server->bulk, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-pictures", &server->decoding[LANE_QUICK], &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-albums", &server->decoding[LANE_LONG], &err) != LIMOE_OK ||
         http_start(server, *listening, &watch->http, &err) != LIMOE_OK)
@@ -250,7 +250,7 @@ static void take_down(struct watch *watch, int listening) {
     loading_close(&watch->loading); /* after the last call, before the workers that its jobs go to */
     for (int lane = 0; lane < LANES; lane++)
         workers_stop(server->decoding[lane]);
-    workers_stop(server->parsing);
+    workers_stop(server->bulk);
     workers_stop(server->workers);
     classifiers_close(server->classifiers);
     guard_free(server->guard);

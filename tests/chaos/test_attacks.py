@@ -205,8 +205,9 @@ ATTACKS = {
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_others_are_answered(start, report, name):
-    # Half a head each fills the connections in two seconds, where it holds a place.
-    server = start("--connections", 512, *(("--threads", 1) if STRICT else ()))
+    # Half a head each fills the connections in two seconds, where it holds a place. The load comes from the attacker's
+    # address.
+    server = start("--connections", 512, "--connections-per-address", 512, *(("--threads", 1) if STRICT else ()))
     if STRICT:
         keep_apart(server)
     rate = max(1, int(capacity(server, 3 if STRICT else 1, mix=MIX, apart=STRICT) * 0.5))
