@@ -36,7 +36,7 @@ def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(size=LARGE, kind=6, depth=8, predictor=4, rows=None):
+def png(size=LARGE, kind=2, depth=8, predictor=4, rows=None):
     """Zeros, each row by the same predictor; `rows`: so many of them are there."""
     width, height = size
     channels = {0: 1, 2: 3, 6: 4}[kind]
@@ -66,7 +66,8 @@ def scans(count, size=LARGE):
 
 LARGE_PICTURES = {
     "png": lambda: png(),
-    "png of 16 bits": lambda: png((2500, 2490), depth=16),
+    "png with alpha": lambda: png((3500, 2670), kind=6),
+    "png of 16 bits": lambda: png((2500, 1870), kind=6, depth=16),
     "webp": lambda: made(LARGE, "WEBP", lossless=True, method=0),
     "webp with alpha": lambda: made(LARGE, "WEBP", "RGBA", quality=1),
     "gif": lambda: made(LARGE, "GIF", "P", optimize=False, palette=bytes(768)),
@@ -81,6 +82,7 @@ LARGE_PICTURES = {
 BOMBS = {
     "png": lambda: png((65535, 65535), rows=1),
     "png of 1 bit": lambda: png((8000, 8000), kind=0, depth=1),
+    "png with alpha": lambda: png((4032, 3100), kind=6, rows=1),
     "png of 16 bits": lambda: png((4032, 3100), depth=16, rows=1),
     "webp": lambda: made((8191, 8191), "WEBP", lossless=True, method=0),
     "webp of 16k": lambda: made((16383, 16383), "WEBP", lossless=True, method=0),
