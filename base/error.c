@@ -1,5 +1,5 @@
 /* error.c - statuses and messages. No state, no threads. */
-#include "error.h"
+#include "base/error.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* error.h - how liblimoe says what went wrong. */
-#ifndef LIMOE_ERROR_H
-#define LIMOE_ERROR_H
+#ifndef LIMOE_BASE_ERROR_H
+#define LIMOE_BASE_ERROR_H
 
 #include "limoe.h"
 

@@ -1,5 +1,5 @@
 /* event.c - eight bytes written, eight bytes read. */
-#include "event.h"
+#include "base/event.h"
 
 #include <stdint.h>
 #include <unistd.h>

@@ -1,7 +1,7 @@
 /* event.h - an eventfd as a flag between threads: somebody signals it, somebody's poll sees it, and takes it.
  */
-#ifndef LIMOE_EVENT_H
-#define LIMOE_EVENT_H
+#ifndef LIMOE_BASE_EVENT_H
+#define LIMOE_BASE_EVENT_H
 
 #include <stdbool.h>
 

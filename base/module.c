@@ -1,5 +1,5 @@
 /* module.c - a path, dlopen, a version. No state. */
-#include "module.h"
+#include "base/module.h"
 
 #include <ctype.h>
 #include <dlfcn.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "error.h"
+#include "base/error.h"
 
 /* A kind becomes part of a file's name. */
 static bool is_word(const char *kind) {

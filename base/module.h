@@ -5,8 +5,8 @@
  * whose first field is a uint32_t: the version of the header that declares it. Once loaded, a module stays
  * until the process ends, for what it leaves behind (handlers, threads) must not lose its code.
  */
-#ifndef LIMOE_MODULE_H
-#define LIMOE_MODULE_H
+#ifndef LIMOE_BASE_MODULE_H
+#define LIMOE_BASE_MODULE_H
 
 #include <stdint.h>
 

@@ -1,5 +1,5 @@
 /* arguments.c - a command line to numbers; devices and models are judged by who opens them. No state. */
-#include "arguments.h"
+#include "bench/arguments.h"
 
 #include <errno.h>
 #include <getopt.h>

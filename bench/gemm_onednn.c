@@ -11,9 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kernels.h"
-#include "number.h"
-#include "timing.h"
+#include "bench/timing.h"
+#include "kernels/kernels.h"
+#include "kernels/number.h"
 
 enum { MOST_ROWS = 4096, SAMPLES = 21 };
 

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kernels.h"
-#include "number.h"
-#include "timing.h"
+#include "bench/timing.h"
+#include "kernels/kernels.h"
+#include "kernels/number.h"
 
 static void *act_noise(struct kernels *k, size_t n) {
     float *v = noise(n);

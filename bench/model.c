@@ -12,9 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "arguments.h"
+#include "bench/arguments.h"
+#include "bench/timing.h"
 #include "limoe.h"
-#include "timing.h"
 
 enum { MAX_CALLS = 1 << 20, WARM_UP = 20, SETS = 7 }; /* SETS is odd: each kind of call meets each set */
 

@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arguments.h"
-#include "exchange.h"
+#include "bench/arguments.h"
+#include "bench/timing.h"
+#include "experts/exchange.h"
 #include "limoe.h"
-#include "timing.h"
 
 enum { MAX_CALLS = 1 << 18, WARM_UP = 10 };
 

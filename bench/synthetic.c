@@ -14,9 +14,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "error.h"
-#include "layout.h"
-#include "synthetic.h"
+#include "base/error.h"
+#include "bench/synthetic.h"
+#include "model/checkpoint/layout.h"
 
 struct numbers {
     uint64_t width, blocks, heads, mlp, embed, image_size, patch, vocab, text_length, experts, top_k,

@@ -4,9 +4,9 @@
 
 #include <stdint.h>
 
-#include "config.h"
-#include "kernels.h"
+#include "kernels/kernels.h"
 #include "limoe.h"
+#include "model/checkpoint/config.h"
 
 /* Writes dir/name whole; says so in *err when that fails. */
 enum limoe_status synthetic_write(const char *dir, const char *name, const void *bytes, size_t size,

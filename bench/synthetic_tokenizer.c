@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
-#include "file.h"
-#include "synthetic.h"
+#include "base/error.h"
+#include "bench/synthetic.h"
+#include "model/checkpoint/file.h"
 
 #define MAX_FILE ((size_t)64 << 20)
 

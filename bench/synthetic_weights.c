@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
-#include "kernels.h"
-#include "layout.h"
-#include "number.h"
-#include "synthetic.h"
+#include "base/error.h"
+#include "bench/synthetic.h"
+#include "kernels/kernels.h"
+#include "kernels/number.h"
+#include "model/checkpoint/layout.h"
 
 enum { CHUNK = 1 << 16, MAX_SHARDS = 512 };
 

@@ -1,12 +1,12 @@
 /* exchange.c - one rank, and the module for more. A limoe_ranks owns its exchange. */
-#include "exchange.h"
+#include "experts/exchange.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "device.h"
-#include "error.h"
-#include "module.h"
+#include "base/device_name.h"
+#include "base/error.h"
+#include "base/module.h"
 
 struct limoe_ranks {
     const struct exchange *exchange;

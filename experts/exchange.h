@@ -13,8 +13,8 @@
  *
  * One thread at a time, but for interrupt.
  */
-#ifndef LIMOE_EXCHANGE_H
-#define LIMOE_EXCHANGE_H
+#ifndef LIMOE_EXPERTS_EXCHANGE_H
+#define LIMOE_EXPERTS_EXCHANGE_H
 
 #include <stdbool.h>
 #include <stddef.h>

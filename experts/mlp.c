@@ -2,7 +2,7 @@
  *
  * All experts are on this rank, so slots are already where their expert is; sharded.c is for the others.
  */
-#include "mlp.h"
+#include "experts/mlp.h"
 
 void experts_forward(struct kernels *k, const struct experts *experts, const void *h,
                      struct kernels_plan plan, const int32_t *expert, const float *gate, size_t rows,

@@ -3,13 +3,13 @@
  * dispatch (rows sorted by expert) -> grouped linear, activation -> grouped linear -> combine (weighted by
  * the gate, added to the residual). A row is computed once for each expert it was sent to.
  */
-#ifndef LIMOE_MLP_H
-#define LIMOE_MLP_H
+#ifndef LIMOE_EXPERTS_MLP_H
+#define LIMOE_EXPERTS_MLP_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 struct experts {
     struct kernels_matrix *fc1; /* count x [mlp, width] */

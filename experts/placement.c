@@ -7,12 +7,12 @@
  * and gain nothing. Where whole experts happen to lie evenly already, contiguous may be better: it is kept
  * then.
  */
-#include "placement.h"
+#include "experts/placement.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
+#include "base/error.h"
 
 /* One layer being placed. */
 struct draft {

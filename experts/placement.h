@@ -8,8 +8,8 @@
  * Pure functions of their arguments: every rank that makes a placement from the same numbers makes the same
  * one. No threads; a finished placement is read-only.
  */
-#ifndef LIMOE_PLACEMENT_H
-#define LIMOE_PLACEMENT_H
+#ifndef LIMOE_EXPERTS_PLACEMENT_H
+#define LIMOE_EXPERTS_PLACEMENT_H
 
 #include <stdbool.h>
 #include <stddef.h>

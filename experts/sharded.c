@@ -14,13 +14,13 @@
  * two ranks on one host took 3 % longer, for experts' weights are read twice, and while a rank computes MPI
  * moves nothing.
  */
-#include "sharded.h"
+#include "experts/sharded.h"
 
 #include <stdlib.h>
 #include <time.h>
 
-#include "error.h"
-#include "plan.h"
+#include "base/error.h"
+#include "router/plan.h"
 
 /* The places of one layer. */
 struct places {

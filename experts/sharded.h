@@ -14,16 +14,16 @@
  * No memory for rows that are on their way ends the process (exchange.h): the other ranks could not be told.
  * What fails otherwise is the exchange, for all ranks, and the next step begins anew.
  */
-#ifndef LIMOE_SHARDED_H
-#define LIMOE_SHARDED_H
+#ifndef LIMOE_EXPERTS_SHARDED_H
+#define LIMOE_EXPERTS_SHARDED_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "exchange.h"
-#include "kernels.h"
-#include "mlp.h"
-#include "placement.h"
+#include "experts/exchange.h"
+#include "experts/mlp.h"
+#include "experts/placement.h"
+#include "kernels/kernels.h"
 
 struct sharded;
 

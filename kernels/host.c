@@ -1,11 +1,11 @@
 /* host.c - memory that is the host's own: what would travel to a device is copied, or lies there already. */
-#include "host.h"
+#include "kernels/host.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
-#include "number.h"
+#include "base/error.h"
+#include "kernels/number.h"
 
 enum { ALIGNMENT = 64 };
 

@@ -4,7 +4,7 @@
 #ifndef LIMOE_KERNELS_HOST_H
 #define LIMOE_KERNELS_HOST_H
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 struct kernels_table {
     struct kernels_tensor tensor; /* [rows, width], a copy of its own, in the checkpoint's storage */

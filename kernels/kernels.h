@@ -1,6 +1,6 @@
 /* kernels.h - the operations the forward pass is made of.
  *
- * The forward pass (model/encoder.c, router/, experts/) is written once, over this table. A backend
+ * The forward pass (model/forward/encoder.c, router/, experts/) is written once, over this table. A backend
  * implements it: reference/  plain C, one thread, written to be read: the truth the others are tested against
  *   cpu/        packed weights, vector and matrix units, a pool of threads
  * Nothing above this header sees an intrinsic, a thread or a device type.
@@ -19,8 +19,8 @@
  * Errors. Creating, packing and allocating can fail and say so. Operations are queued in order and cannot be
  * refused; a device's failure shows at sync().
  */
-#ifndef LIMOE_KERNELS_H
-#define LIMOE_KERNELS_H
+#ifndef LIMOE_KERNELS_KERNELS_H
+#define LIMOE_KERNELS_KERNELS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -208,7 +208,7 @@ enum limoe_status kernels_cpu_dtype(enum limoe_dtype asked, enum limoe_dtype *ou
 /* The bytes of one matrix [out, in] once packed, without its bias; dtype not AUTO. */
 size_t kernels_cpu_packed_bytes(enum limoe_dtype dtype, uint32_t out, uint32_t in);
 
-/* ---- devices: kernels/device.c */
+/* ---- devices: kernels/backend.c */
 
 /* An instance on `device`, as limoe_options has it: NULL or "auto", "cpu", "cuda", "cuda:N". Threads are the
  * CPU's. LIMOE_UNSUPPORTED: a GPU is asked for by name, and there is none or no module for it. */

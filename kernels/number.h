@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 static inline uint32_t float_bits(float v) {
     uint32_t u;

@@ -1,13 +1,13 @@
 /* agree.c - each rank says how it went and on what terms; all read what all have said. No state, no threads.
  */
-#include "agree.h"
+#include "model/agree.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
-#include "error.h"
+#include "base/error.h"
 
 struct report {
     int32_t status;

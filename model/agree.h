@@ -1,13 +1,13 @@
 /* agree.h - ranks that open one model, or none of them does. */
-#ifndef LIMOE_AGREE_H
-#define LIMOE_AGREE_H
+#ifndef LIMOE_MODEL_AGREE_H
+#define LIMOE_MODEL_AGREE_H
 
 #include <stdint.h>
 
-#include "exchange.h"
-#include "fingerprint.h"
+#include "experts/exchange.h"
+#include "experts/placement.h"
 #include "limoe.h"
-#include "placement.h"
+#include "model/checkpoint/fingerprint.h"
 
 /* What must be the same on every rank, else their answers would differ or their exchanges not fit. */
 struct terms {

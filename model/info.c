@@ -1,11 +1,11 @@
 /* info.c - the public description of a model, from its config and its checkpoint's headers. */
-#include "info.h"
+#include "model/info.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "error.h"
-#include "layout.h"
+#include "base/error.h"
+#include "model/checkpoint/layout.h"
 
 void info_from_config(const struct config *config, struct limoe_info *info) {
     *info = (struct limoe_info){

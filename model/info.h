@@ -1,10 +1,10 @@
 /* info.h - fills struct limoe_info, the public description of a model. */
-#ifndef LIMOE_INFO_H
-#define LIMOE_INFO_H
+#ifndef LIMOE_MODEL_INFO_H
+#define LIMOE_MODEL_INFO_H
 
-#include "config.h"
 #include "limoe.h"
-#include "safetensors.h"
+#include "model/checkpoint/config.h"
+#include "model/checkpoint/safetensors.h"
 
 /* The shape half; the rest is 0. info->name and info->moe_blocks point into *config, which must outlive it.
  */

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
-#include "error.h"
-#include "info.h"
-#include "inspect.h"
-#include "layout.h"
+#include "base/error.h"
 #include "limoe.h"
-#include "safetensors.h"
+#include "model/checkpoint/config.h"
+#include "model/checkpoint/layout.h"
+#include "model/checkpoint/safetensors.h"
+#include "model/info.h"
+#include "model/inspect.h"
 
 /* Every tensor of a block counts under one heading: a norm goes with what it feeds. */
 static void count_block(const struct config *config, uint32_t block, struct limoe_block_info *info) {

@@ -1,9 +1,9 @@
 /* inspect.h - what stands behind a limoe_inspection. */
-#ifndef LIMOE_INSPECT_H
-#define LIMOE_INSPECT_H
+#ifndef LIMOE_MODEL_INSPECT_H
+#define LIMOE_MODEL_INSPECT_H
 
-#include "config.h"
 #include "limoe.h"
+#include "model/checkpoint/config.h"
 
 struct inspection {
     struct limoe_inspection public; /* first: who is handed its address gets this struct's */

@@ -3,25 +3,25 @@
  * A model owns its config, backend, packed weights, their digests and encoder, and frees them in reverse
  * order. Its files are read once, at opening, and may then change or go. One thread calls it at a time.
  */
-#include "model.h"
+#include "model/model.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agree.h"
-#include "config.h"
-#include "digests.h"
-#include "encoder.h"
-#include "error.h"
-#include "exchange.h"
-#include "fingerprint.h"
-#include "info.h"
-#include "layout.h"
-#include "place.h"
-#include "safetensors.h"
-#include "tokenizer.h"
-#include "weights.h"
+#include "base/error.h"
+#include "experts/exchange.h"
+#include "model/agree.h"
+#include "model/checkpoint/config.h"
+#include "model/checkpoint/digests.h"
+#include "model/checkpoint/fingerprint.h"
+#include "model/checkpoint/layout.h"
+#include "model/checkpoint/safetensors.h"
+#include "model/forward/encoder.h"
+#include "model/forward/weights.h"
+#include "model/info.h"
+#include "model/rank_sizes.h"
+#include "model/text/tokenizer.h"
 
 struct limoe_model {
     struct config config;

@@ -1,8 +1,8 @@
 /* model.h - opening a model on a given backend; what limoe_model_open does after choosing one. */
-#ifndef LIMOE_MODEL_H
-#define LIMOE_MODEL_H
+#ifndef LIMOE_MODEL_MODEL_H
+#define LIMOE_MODEL_MODEL_H
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 #include "limoe.h"
 
 /* The model owns k from here on, on failure too. Of the options, device, dtype and threads are k's. */

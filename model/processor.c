@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
-#include "error.h"
-#include "fingerprint.h"
-#include "image/image.h"
-#include "info.h"
+#include "base/error.h"
+#include "base/utf8.h"
 #include "limoe.h"
-#include "tokenizer.h"
-#include "utf8.h"
+#include "model/checkpoint/config.h"
+#include "model/checkpoint/fingerprint.h"
+#include "model/image/image.h"
+#include "model/info.h"
+#include "model/text/tokenizer.h"
 
 /* A model keeps some dozens of pieces of a text; the rest is read, to tokenise the beginning as the tokenizer
  * would the whole, then dropped. This bounds the reading. */

@@ -3,7 +3,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "dots.h"
+#include "kernels/dot.h"
 #include "limoe.h"
 
 enum { KEPT = 1024 };

@@ -1,11 +1,11 @@
 /* capacity.c - who gets a slot when an expert's buffer is full. Scratch is owned by one call. */
-#include "capacity.h"
+#include "router/capacity.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
+#include "base/error.h"
 
 /* A factor such as 1.1 is not exact in binary, and 160 rows of 4 experts must get 44 slots for it, not the 48
  * of 44.000001 rounded up: an excess below float32's precision is not one. */

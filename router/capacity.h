@@ -5,8 +5,8 @@
  * its neighbours: this is a parity mode for checks against V-MoE, never the way to serve. Host memory only,
  * no state, no threads.
  */
-#ifndef LIMOE_CAPACITY_H
-#define LIMOE_CAPACITY_H
+#ifndef LIMOE_ROUTER_CAPACITY_H
+#define LIMOE_ROUTER_CAPACITY_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* gate.c - the router's two operations in order. Owns nothing; runs on the caller's thread. */
-#include "gate.h"
+#include "router/gate.h"
 
 void gate_route(struct kernels *k, const struct gate *gate, const float *x, size_t rows, float *logits,
                 int32_t *expert, float *weight) {

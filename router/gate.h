@@ -4,14 +4,14 @@
  * section 2.1: softmax first, so that for k = 1 the gate still carries a gradient). float32 in every dtype: a
  * rounded logit sends tokens elsewhere.
  */
-#ifndef LIMOE_GATE_H
-#define LIMOE_GATE_H
+#ifndef LIMOE_ROUTER_GATE_H
+#define LIMOE_ROUTER_GATE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 struct gate {
     const float *weight; /* [experts, width] */

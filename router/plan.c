@@ -1,7 +1,7 @@
 /* plan.c - memory of a plan. The caller owns the plan; runs on the caller's thread. */
-#include "plan.h"
+#include "router/plan.h"
 
-#include "error.h"
+#include "base/error.h"
 
 enum limoe_status plan_alloc(struct kernels *k, size_t rows, uint32_t experts, uint32_t top_k,
                              struct kernels_plan *plan, struct limoe_error *err) {

@@ -3,13 +3,13 @@
  * The plan itself (struct kernels_plan: counts, prefix sums, a stable permutation, experts ascending) is made
  * by kernels.h's `plan`, where the activations are.
  */
-#ifndef LIMOE_PLAN_H
-#define LIMOE_PLAN_H
+#ifndef LIMOE_ROUTER_PLAN_H
+#define LIMOE_ROUTER_PLAN_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 /* Allocates a plan for up to `rows` rows; LIMOE_NO_MEMORY leaves *plan empty. */
 enum limoe_status plan_alloc(struct kernels *k, size_t rows, uint32_t experts, uint32_t top_k,

@@ -4,21 +4,26 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "server/commands/commands.h"
+#include "server/decoder/decoder.h"
+#include "server/engine/engine_process.h"
+#include "server/front/serve/serve.h"
+#include "server/front/supervisor/launch.h"
+#include "server/options/command.h"
 
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
     const char *summary; /* NULL: not for people, and not in the help */
 } commands[] = {
-    {"serve", cli_serve, "answer over HTTP"},
-    {"classify", cli_classify, "say which label fits a picture"},
-    {"embed", cli_embed, "map texts and pictures to vectors"},
-    {"inspect", cli_inspect, "show what a model directory holds"},
-    {"bench", cli_bench, "load a server and measure how it answers"},
-    {"decoder", cli_decoder, NULL}, /* started by serve */
-    {"engine", cli_engine, NULL},   /* likewise */
-    {"launch", cli_launch, NULL},   /* likewise: it becomes mpirun */
+    {"serve", serve_main, "answer over HTTP"},
+    {"classify", classify_main, "say which label fits a picture"},
+    {"embed", embed_main, "map texts and pictures to vectors"},
+    {"inspect", inspect_main, "show what a model directory holds"},
+    {"bench", bench_main, "load a server and measure how it answers"},
+    {"decoder", decoder_main, NULL}, /* started by serve */
+    {"engine", engine_main, NULL},   /* likewise */
+    {"launch", launch_main, NULL},   /* likewise: it becomes mpirun */
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -35,16 +40,16 @@ static void print_help(FILE *to) {
 static int run(int argc, char **argv) {
     if (argc < 2) {
         print_help(stderr);
-        return CLI_USAGE;
+        return COMMAND_USAGE;
     }
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_help(stdout);
-        return CLI_OK;
+        return COMMAND_OK;
     }
     if (strcmp(name, "--version") == 0) {
         printf("%s\n", limoe_version());
-        return CLI_OK;
+        return COMMAND_OK;
     }
     const char *names[COMMANDS];
     for (size_t i = 0; i < COMMANDS; i++) {
@@ -52,18 +57,18 @@ static int run(int argc, char **argv) {
             return commands[i].run(argc - 1, argv + 1);
         names[i] = commands[i].name;
     }
-    const char *meant = cli_suggest(name, names, COMMANDS);
+    const char *meant = command_suggest(name, names, COMMANDS);
     if (meant)
-        return cli_usage(NULL, "there is no command \"%s\"; did you mean \"%s\"?", name, meant);
-    return cli_usage(NULL, "there is no command \"%s\"", name);
+        return command_usage(NULL, "there is no command \"%s\"; did you mean \"%s\"?", name, meant);
+    return command_usage(NULL, "there is no command \"%s\"", name);
 }
 
 int main(int argc, char **argv) {
     setlocale(LC_CTYPE, "C.UTF-8"); /* widths of characters; numbers stay in the C locale */
     int status = run(argc, argv);
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        cli_complain("standard output: %s", strerror(errno));
-        status = status ? status : CLI_INPUT;
+        command_complain("standard output: %s", strerror(errno));
+        status = status ? status : COMMAND_INPUT;
     }
     return status;
 }

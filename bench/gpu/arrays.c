@@ -1,12 +1,12 @@
 /* arrays.c - random numbers by xorshift64 (Marsaglia), and the two ways between host and device. No state. */
-#include "arrays.h"
+#include "bench/gpu/arrays.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "number.h"
+#include "kernels/number.h"
 
 struct random random_seeded(uint64_t seed) {
     struct random r = {seed * 0x9e3779b97f4a7c15u ^ 88172645463325252u};

@@ -14,11 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arrays.h"
-#include "kernels.h"
-#include "report.h"
-#include "setting.h"
-#include "timing.h"
+#include "bench/gpu/arrays.h"
+#include "bench/gpu/report.h"
+#include "bench/gpu/setting.h"
+#include "bench/timing.h"
+#include "kernels/kernels.h"
 
 enum { SAMPLES = 15, SIDE = 8192 };
 #define COPY_BYTES ((size_t)1 << 30)

@@ -7,7 +7,7 @@
  * emulated, where a product of B/16's would take minutes. Exit status: 0, 1 (a check failed), 2 (usage, or
  * there is no GPU).
  */
-#include "check.h"
+#include "bench/gpu/check.h"
 
 #include <stdio.h>
 

@@ -2,10 +2,10 @@
 #ifndef LIMOE_BENCH_GPU_CHECK_H
 #define LIMOE_BENCH_GPU_CHECK_H
 
-#include "arrays.h"
-#include "kernels.h"
-#include "report.h"
-#include "setting.h"
+#include "bench/gpu/arrays.h"
+#include "bench/gpu/report.h"
+#include "bench/gpu/setting.h"
+#include "kernels/kernels.h"
 
 /* A model's shape: heads of 64, 64 and 80 are what B/16, L/16 and H/14 have. */
 struct size {

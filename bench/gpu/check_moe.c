@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
-#include "number.h"
-#include "truth.h"
+#include "bench/gpu/check.h"
+#include "bench/gpu/truth.h"
+#include "kernels/number.h"
 
 enum { TEXTS = 301, PICTURES = 3, TABLE = 5000 };
 

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "check.h"
-#include "truth.h"
+#include "bench/gpu/check.h"
+#include "bench/gpu/truth.h"
 
 enum { SEQUENCES = 9, SAMPLED_ROWS = 12 };
 

@@ -14,12 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arrays.h"
-#include "kernels.h"
+#include "bench/gpu/arrays.h"
+#include "bench/gpu/report.h"
+#include "bench/gpu/setting.h"
+#include "bench/timing.h"
+#include "kernels/kernels.h"
 #include "limoe.h"
-#include "report.h"
-#include "setting.h"
-#include "timing.h"
 
 /* The least cosine of an item: routed as on the CPU, and not. */
 #define LIMIT_F32      0.99999

@@ -1,7 +1,7 @@
 /* pace.c - samples of queued calls. No state. */
-#include "pace.h"
+#include "bench/gpu/pace.h"
 
-#include "timing.h"
+#include "bench/timing.h"
 
 enum { MOST_SAMPLES = 101, LEAST_SAMPLES = 5, MOST_CALLS = 20000 };
 

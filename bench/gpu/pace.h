@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 /* Seconds for one call of queue(context, turn), turns counting up: the median of samples taken within about
  * `budget` seconds after a warm-up. A sample is many calls, 2 ms and more, queued one behind the other and

@@ -1,5 +1,5 @@
 /* report.c - lines and records. Names and details are this folder's own words, without quotes in them. */
-#include "report.h"
+#include "bench/gpu/report.h"
 
 #include <errno.h>
 #include <math.h>

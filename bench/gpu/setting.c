@@ -1,5 +1,5 @@
 /* setting.c - options to numbers, and the device they name opened. No state. */
-#include "setting.h"
+#include "bench/gpu/setting.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "arguments.h"
-#include "kernels.h"
+#include "bench/arguments.h"
+#include "kernels/kernels.h"
 
 static const char usage[] =
     "  --device cuda|cuda:N|cpu   default cuda\n"

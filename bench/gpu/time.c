@@ -7,12 +7,12 @@
  * let a card run faster. Two targets: products of experts with 50,000 rows at 60 % of the measured rate, with
  * 256 rows at 70 % of the measured bandwidth.
  */
-#include "timer.h"
+#include "bench/gpu/timer.h"
 
 #include <math.h>
 #include <stdio.h>
 
-#include "pace.h"
+#include "bench/gpu/pace.h"
 
 size_t timer_sets(const struct timer *t, double bytes) {
     const double sets = ceil((double)CACHE_BYTES / bytes);

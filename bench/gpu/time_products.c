@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "timer.h"
+#include "bench/gpu/timer.h"
 
 struct products {
     struct kernels *k;

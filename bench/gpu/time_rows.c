@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "timer.h"
+#include "bench/gpu/timer.h"
 
 enum { SIDE = 224, PATCH = 16, PATCH_ELEMENTS = 3 * PATCH * PATCH, TOKENS = (SIDE / PATCH) * (SIDE / PATCH) };
 

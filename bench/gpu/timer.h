@@ -2,10 +2,10 @@
 #ifndef LIMOE_BENCH_GPU_TIMER_H
 #define LIMOE_BENCH_GPU_TIMER_H
 
-#include "arrays.h"
-#include "kernels.h"
-#include "report.h"
-#include "setting.h"
+#include "bench/gpu/arrays.h"
+#include "bench/gpu/report.h"
+#include "bench/gpu/setting.h"
+#include "kernels/kernels.h"
 
 /* Copies of an operation's arrays, taken in turns, so that the second-level cache of a card (50 MB) does not
  * hold what a model would have to fetch. */

@@ -1,11 +1,11 @@
 /* truth.c - plain loops in double precision: each formula as kernels.h states it. No state. */
-#include "truth.h"
+#include "bench/gpu/truth.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#include "arrays.h"
-#include "number.h"
+#include "bench/gpu/arrays.h"
+#include "kernels/number.h"
 
 void distance_add(struct distance *d, const float *out, const double *want, size_t n) {
     for (size_t i = 0; i < n; i++) {

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 /* ||out - want|| / ||want||, gathered piece by piece. */
 struct distance {

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "error.h"
-#include "exchange.h"
+#include "base/error.h"
+#include "experts/exchange.h"
 
 struct mpi {
     struct exchange base; /* first: operations get its address */

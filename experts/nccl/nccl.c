@@ -21,8 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "error.h"
-#include "exchange.h"
+#include "base/error.h"
+#include "experts/exchange.h"
 
 _Static_assert(sizeof(ncclUniqueId) == LIMOE_RANKS_KEY_BYTES, "a key is NCCL's unique id");
 

@@ -10,8 +10,8 @@
  */
 #include <math.h>
 
-#include "cpu.h"
-#include "number.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/number.h"
 
 enum {
     BLOCK = 32,            /* queries at a time */

@@ -1,10 +1,10 @@
 /* cpu.c - the cpu instance: its scratch, its threads and its table of operations. */
-#include "cpu.h"
+#include "kernels/cpu/cpu.h"
 
 #include <stdlib.h>
 
-#include "cpuid.h"
-#include "error.h"
+#include "base/error.h"
+#include "kernels/cpu/cpuid.h"
 
 static void destroy(struct kernels *k) {
     if (!k)

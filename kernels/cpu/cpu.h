@@ -3,12 +3,12 @@
  * Ownership: struct cpu owns its threads and one scratch buffer per thread. Only the caller's thread
  * allocates, before a loop starts; chunks run on the pool's threads and never do.
  */
-#ifndef LIMOE_KERNELS_CPU_H
-#define LIMOE_KERNELS_CPU_H
+#ifndef LIMOE_KERNELS_CPU_CPU_H
+#define LIMOE_KERNELS_CPU_CPU_H
 
-#include "host.h"
-#include "isa/isa.h"
-#include "threads.h"
+#include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/threads.h"
+#include "kernels/host.h"
 
 struct cpu {
     struct kernels base;

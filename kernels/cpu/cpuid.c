@@ -3,13 +3,13 @@
  * A processor's word is not enough: the system must save the registers too (XGETBV), and Linux lends the AMX
  * tiles, 8 KiB a thread, only to processes that ask (arch_prctl, Documentation/arch/x86/xstate.rst).
  */
-#include "cpuid.h"
+#include "kernels/cpu/cpuid.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
+#include "base/error.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>

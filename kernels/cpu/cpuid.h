@@ -2,7 +2,7 @@
 #ifndef LIMOE_KERNELS_CPU_CPUID_H
 #define LIMOE_KERNELS_CPU_CPUID_H
 
-#include "isa/isa.h"
+#include "kernels/cpu/isa/isa.h"
 
 /* From least to best. isa_at(i) is NULL past the last; isa_present says whether this machine can run it (for
  * AMX it asks the system for leave to use the tiles, once granted for the process's life). */

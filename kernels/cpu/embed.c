@@ -2,8 +2,8 @@
  *
  * Memory-bound, a small part of a step: plain loops that the compiler vectorises.
  */
-#include "cpu.h"
-#include "number.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/number.h"
 
 enum { LEAST_SHARE = 1 << 14 };
 

@@ -8,7 +8,7 @@
  *
  * A unit's product goes to a small buffer in the nearest cache, from which the epilogue writes y.
  */
-#include "cpu.h"
+#include "kernels/cpu/cpu.h"
 
 enum {
     ROW_BLOCK = 256,       /* most rows of a unit: their input stays in the second-level cache */

@@ -1,6 +1,6 @@
 /* moe.c - the mixture of experts around its grouped linears: router, gate, plan, dispatch, combine. */
-#include "cpu.h"
-#include "number.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/number.h"
 
 enum { LEAST_SHARE = 1 << 14 };
 

@@ -1,7 +1,7 @@
 /* norm.c - operations on independent rows: LayerNorm, the mean over a sequence, unit vectors. */
 #include <math.h>
 
-#include "cpu.h"
+#include "kernels/cpu/cpu.h"
 
 enum { LEAST_SHARE = 1 << 14 }; /* elements, a few microseconds */
 

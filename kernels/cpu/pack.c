@@ -4,9 +4,9 @@
  */
 #include <stdlib.h>
 
-#include "cpu.h"
-#include "error.h"
-#include "number.h"
+#include "base/error.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/number.h"
 
 /* Rows of `in` floats, 16 of them, into one panel. */
 static void pack_f32(const float *rows, uint32_t in, float *panel) {

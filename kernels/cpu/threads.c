@@ -5,14 +5,14 @@
  * done, a claim that succeeds proves that the function and context read beforehand were that epoch's. A
  * late thread's claim fails against the new epoch and it looks again.
  */
-#include "threads.h"
+#include "kernels/cpu/threads.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "error.h"
+#include "base/error.h"
 
 enum {
     LOOKS_BEFORE_SLEEP = 1500, /* a pause takes some 40 ns: about 60 us */

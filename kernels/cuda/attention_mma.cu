@@ -9,9 +9,9 @@
  */
 #include <type_traits>
 
-#include "device.h"
-#include "launch.cuh"
-#include "number.cuh"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/number.cuh"
 
 namespace {
 
@@ -30,8 +30,7 @@ __device__ __forceinline__ void fetch(bf16 *to, const bf16 *qkv, uint32_t width,
     for (int i = threadIdx.x; i < KEYS * (D / 8); i += THREADS) {
         const uint32_t row = i / (D / 8), chunk = i % (D / 8);
         const bool valid = first + row < end;
-        const bf16 *from =
-            qkv + ((size_t)(first + row) * 3 + part) * width + (size_t)head * D + chunk * 8;
+        const bf16 *from = qkv + ((size_t)(first + row) * 3 + part) * width + (size_t)head * D + chunk * 8;
         cp_async_16(to + row * shape<D>::PITCH + chunk * 8, valid ? from : qkv, valid);
     }
 }
@@ -61,7 +60,8 @@ __device__ __forceinline__ void scores(const uint32_t (*q)[4], const bf16 *keys,
     const int lane = threadIdx.x % WARP;
 #pragma unroll
     for (int j = 0; j < KEYS / 16; j++) {
-        const bf16 *const row = keys + (j * 16 + lane / 16 * 8 + lane % 8) * shape<D>::PITCH + lane / 8 % 2 * 8;
+        const bf16 *const row =
+            keys + (j * 16 + lane / 16 * 8 + lane % 8) * shape<D>::PITCH + lane / 8 % 2 * 8;
 #pragma unroll
         for (int c = 0; c < D / 16; c++) {
             uint32_t k[4];
@@ -73,8 +73,7 @@ __device__ __forceinline__ void scores(const uint32_t (*q)[4], const bf16 *keys,
 }
 
 /* o[16 queries, D] += p[16, 64] v, p being the bfloat16 of s. */
-template <int D>
-__device__ __forceinline__ void values(const float (*s)[4], const bf16 *v, float (*o)[4]) {
+template <int D> __device__ __forceinline__ void values(const float (*s)[4], const bf16 *v, float (*o)[4]) {
     const int lane = threadIdx.x % WARP;
 #pragma unroll
     for (int j = 0; j < KEYS / 16; j++) {
@@ -106,8 +105,8 @@ __device__ __forceinline__ float row_sum(float v) {
 /* Scores to weights, of keys key … key + 63 of which `length` exist; what was summed before shrinks to the new
  * largest score. A lane has rows g and g + 8, i = 0 and 1. */
 template <int D>
-__device__ __forceinline__ void weigh(float (*s)[4], uint32_t key, uint32_t length, float scale, float most[2],
-                                      float sum[2], float (*o)[4]) {
+__device__ __forceinline__ void weigh(float (*s)[4], uint32_t key, uint32_t length, float scale,
+                                      float most[2], float sum[2], float (*o)[4]) {
     const uint32_t column = key + threadIdx.x % 4 * 2;
 #pragma unroll
     for (int i = 0; i < 2; i++) {
@@ -204,15 +203,15 @@ __global__ void __launch_bounds__(THREADS)
 }
 
 template <int D>
-void run(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles, uint32_t width,
-         uint32_t heads, struct kernels_qk_norm norm, void *out) {
+void run(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
+         uint32_t width, uint32_t heads, struct kernels_qk_norm norm, void *out) {
     launch(stream, attention_kernel<D>, dim3(tiles, heads), dim3(THREADS), shape<D>::BYTES, (const bf16 *)qkv,
            tile, width, norm, (bf16 *)out);
 }
 
 template <int D> cudaError_t prepare() {
-    return cudaFuncSetAttribute((const void *)attention_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                (int)shape<D>::BYTES);
+    return cudaFuncSetAttribute((const void *)attention_kernel<D>,
+                                cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shape<D>::BYTES);
 }
 
 /* f of the width, as a constant, if it is one of those that there are kernels for: 16 to 128, by 16. */
@@ -243,7 +242,6 @@ cudaError_t attention_mma_prepare() {
 void attention_mma(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
                    uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm, void *out) {
     const struct kernels_qk_norm n = norm ? *norm : kernels_qk_norm{};
-    with_width(width / heads, [&](auto d) {
-        run<decltype(d)::value>(stream, qkv, tile, tiles, width, heads, n, out);
-    });
+    with_width(width / heads,
+               [&](auto d) { run<decltype(d)::value>(stream, qkv, tile, tiles, width, heads, n, out); });
 }

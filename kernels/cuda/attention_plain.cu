@@ -3,9 +3,9 @@
  * Threads have a key each, THREADS of them at a time, then a column of the answer each. Twice over the keys: for
  * the largest score, then for the weights, as kernels.h defines them.
  */
-#include "device.h"
-#include "launch.cuh"
-#include "number.cuh"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/number.cuh"
 
 namespace {
 
@@ -86,7 +86,8 @@ __global__ void __launch_bounds__(THREADS)
 
     float sum = 0;
     for (uint32_t first = 0; first < length; first += THREADS) {
-        const uint32_t j = first + threadIdx.x, left = length - first, count = left < (uint32_t)THREADS ? left : (uint32_t)THREADS;
+        const uint32_t j = first + threadIdx.x, left = length - first,
+                       count = left < (uint32_t)THREADS ? left : (uint32_t)THREADS;
         __syncthreads(); /* the weights of the last keys have been used */
         if (j < length)
             weight[threadIdx.x] = expf(score(q, keys + j * pitch, d, norm, scale) - most);
@@ -108,8 +109,8 @@ cudaError_t run(cudaStream_t stream, const Act *qkv, const struct attention_tile
     cudaError_t error = cudaFuncSetAttribute((const void *)attention_kernel<Act>,
                                              cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
     if (!error)
-        launch(stream, attention_kernel<Act>, dim3(tiles, heads, ATTENTION_QUERIES), dim3(THREADS), shared, qkv,
-               tile, width, heads, norm, out);
+        launch(stream, attention_kernel<Act>, dim3(tiles, heads, ATTENTION_QUERIES), dim3(THREADS), shared,
+               qkv, tile, width, heads, norm, out);
     return error;
 }
 

@@ -1,7 +1,7 @@
 /* convert.cu - checkpoint elements to float32, and rows of a weight to their places in a packed matrix. */
-#include "device.h"
-#include "launch.cuh"
-#include "number.cuh"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/number.cuh"
 
 namespace {
 
@@ -47,8 +47,8 @@ void convert_rows(cudaStream_t stream, const void *from, enum kernels_storage st
     const bool ordered = m->way == CUDA_PLAIN;
     const dim3 grid((unsigned)rows);
     if (bfloat16)
-        launch(stream, rows_kernel<bf16>, grid, dim3(THREADS), 0, from, storage, first, m->out, m->in, m->padded,
-               m->pitch, ordered, (bf16 *)m->weight);
+        launch(stream, rows_kernel<bf16>, grid, dim3(THREADS), 0, from, storage, first, m->out, m->in,
+               m->padded, m->pitch, ordered, (bf16 *)m->weight);
     else
         launch(stream, rows_kernel<float>, grid, dim3(THREADS), 0, from, storage, first, m->out, m->in,
                m->padded, m->pitch, ordered, (float *)m->weight);

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "device.h"
-#include "error.h"
+#include "base/error.h"
+#include "kernels/cuda/device.h"
 
 enum { STEP_ROWS = 32768 }; /* fill the largest of today's cards many times over */
 

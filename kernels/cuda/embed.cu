@@ -1,7 +1,7 @@
 /* embed.cu - the input of the tower: patches of pictures, positions, token embeddings. A thread an element. */
-#include "device.h"
-#include "launch.cuh"
-#include "number.cuh"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/number.cuh"
 
 namespace {
 
@@ -24,7 +24,8 @@ __global__ void patches_kernel(const uint8_t *pixels, size_t elements, uint32_t 
                                struct norm norm, Act *out) {
     const uint32_t side = size / patch, patch_row = patch * 3, patch_elements = patch * patch_row;
     const size_t picture_elements = (size_t)side * side * patch_elements;
-    for (size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x; i < elements; i += (size_t)gridDim.x * THREADS) {
+    for (size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x; i < elements;
+         i += (size_t)gridDim.x * THREADS) {
         const size_t picture = i / picture_elements;
         const uint32_t within = (uint32_t)(i % picture_elements);
         const uint32_t which = within / patch_elements, element = within % patch_elements;
@@ -39,7 +40,8 @@ __global__ void patches_kernel(const uint8_t *pixels, size_t elements, uint32_t 
 }
 
 __global__ void tile_rows_kernel(const float *rows, size_t period_elements, size_t elements, float *x) {
-    for (size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x; i < elements; i += (size_t)gridDim.x * THREADS)
+    for (size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x; i < elements;
+         i += (size_t)gridDim.x * THREADS)
         x[i] = rows[i % period_elements];
 }
 
@@ -71,8 +73,8 @@ void patches_run(cudaStream_t stream, bool bfloat16, const uint8_t *pixels, size
 void tile_rows_run(cudaStream_t stream, const float *rows, uint32_t period, size_t n, uint32_t width,
                    float *x) {
     const size_t elements = n * period * width;
-    launch(stream, tile_rows_kernel, dim3(blocks_for(elements)), dim3(THREADS), 0, rows, (size_t)period * width,
-           elements, x);
+    launch(stream, tile_rows_kernel, dim3(blocks_for(elements)), dim3(THREADS), 0, rows,
+           (size_t)period * width, elements, x);
 }
 
 void embed_tokens_run(cudaStream_t stream, const struct kernels_table *table, const float *position,

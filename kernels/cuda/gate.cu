@@ -3,9 +3,9 @@
  *
  * Riquelme et al., "Scaling Vision with Sparse Mixture of Experts" (V-MoE), section 2.
  */
-#include "device.h"
-#include "launch.cuh"
-#include "number.cuh"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/number.cuh"
 
 namespace {
 
@@ -65,7 +65,8 @@ __global__ void __launch_bounds__(THREADS)
         }
         kept += best;
         if (lane == 0) {
-            expert[j] = which < 0 ? 0 : which; /* no gate at all is a number: the row is NaN, and so is its answer */
+            expert[j] =
+                which < 0 ? 0 : which; /* no gate at all is a number: the row is NaN, and so is its answer */
             gate[j] = which < 0 ? NAN : best;
             if (which >= 0)
                 p[which] = -1;
@@ -107,6 +108,6 @@ void gate_run(cudaStream_t stream, const float *logits, size_t rows, uint32_t ex
 
 void gate_entropy_run(cudaStream_t stream, const float *logits, size_t rows, uint32_t experts,
                       float *entropy) {
-    launch(stream, entropy_kernel, grid_for(rows), dim3(THREADS), WARPS * experts * sizeof(float), logits, rows,
-           experts, entropy);
+    launch(stream, entropy_kernel, grid_for(rows), dim3(THREADS), WARPS * experts * sizeof(float), logits,
+           rows, experts, entropy);
 }

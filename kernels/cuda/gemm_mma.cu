@@ -4,8 +4,8 @@
  * says both that it has come and that the one before it may be overwritten. Rows of 128 bytes are swizzled: the
  * 16-byte chunk c of row r lies at c xor r mod 8, so that neither the copies nor ldmatrix meet in a bank.
  */
-#include "launch.cuh"
-#include "product.cuh"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/product.cuh"
 
 namespace {
 
@@ -27,8 +27,8 @@ __device__ __forceinline__ bf16 *chunk_at(bf16 *tile, int row, int chunk) {
 /* `rows` rows of a stage: row i is row first + i of a matrix [.., pitch], zero from `end` on, as are elements
  * from `in` on. WIDE: rows begin at multiples of 16 bytes, else of 8. */
 template <int COUNT, bool WIDE>
-__device__ __forceinline__ void fetch(bf16 *tile, const bf16 *from, size_t pitch, uint32_t first, uint32_t end,
-                                      uint32_t in, uint32_t k) {
+__device__ __forceinline__ void fetch(bf16 *tile, const bf16 *from, size_t pitch, uint32_t first,
+                                      uint32_t end, uint32_t in, uint32_t k) {
     for (int i = threadIdx.x; i < COUNT * CHUNKS; i += THREADS) {
         const int row = i / CHUNKS, chunk = i % CHUNKS;
         const uint32_t column = k + chunk * CHUNK;
@@ -78,8 +78,7 @@ __device__ __forceinline__ void multiply(bf16 *stage, int feature, int row,
     }
 }
 
-template <int N, bool WIDE>
-__global__ void __launch_bounds__(THREADS) mma_kernel(const struct product p) {
+template <int N, bool WIDE> __global__ void __launch_bounds__(THREADS) mma_kernel(const struct product p) {
     using s = shape<N>;
     constexpr int FEATURES = s::FEATURES_OF_WARP / 16, COLUMNS = s::ROWS_OF_WARP / 8;
     bf16 *const shared = (bf16 *)dynamic_shared();
@@ -141,7 +140,8 @@ template <int N> cudaError_t prepare() {
 
 cudaError_t gemm_mma_prepare() {
     cudaError_t error;
-    (void)((error = prepare<16>()) || (error = prepare<32>()) || (error = prepare<64>()) || (error = prepare<128>()));
+    (void)((error = prepare<16>()) || (error = prepare<32>()) || (error = prepare<64>()) ||
+           (error = prepare<128>()));
     return error;
 }
 

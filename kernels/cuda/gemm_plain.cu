@@ -5,8 +5,8 @@
  * memory in pieces of DEPTH along k, from which a thread reads four values at a time. Each element is one chain of
  * fmaf in ascending k.
  */
-#include "launch.cuh"
-#include "product.cuh"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/product.cuh"
 
 namespace {
 
@@ -19,8 +19,7 @@ __device__ __forceinline__ void fetch(float (&piece)[DEPTH][COUNT + PAD], const 
 #pragma unroll
     for (int i = threadIdx.x; i < COUNT * DEPTH; i += THREADS) {
         const uint32_t row = first + i / DEPTH, column = k + i % DEPTH;
-        piece[i % DEPTH][i / DEPTH] =
-            row < end && column < in ? to_float(from[row * pitch + column]) : 0.0f;
+        piece[i % DEPTH][i / DEPTH] = row < end && column < in ? to_float(from[row * pitch + column]) : 0.0f;
     }
 }
 
@@ -36,7 +35,8 @@ template <int N> __device__ __forceinline__ void read(float (&to)[N], const floa
     }
 }
 
-template <typename Act> __device__ __forceinline__ void store_one(const struct product &p, size_t at, float v) {
+template <typename Act>
+__device__ __forceinline__ void store_one(const struct product &p, size_t at, float v) {
     if (p.epilogue == KERNELS_STORE_F32)
         ((float *)p.y)[at] = v;
     else if (p.epilogue == KERNELS_ADD_F32)
@@ -88,8 +88,8 @@ __global__ void __launch_bounds__(THREADS) plain_kernel(const struct product p) 
 
 template <typename Act, int ROWS, int FEATURES, int R, int F>
 void run(cudaStream_t stream, const struct product *p) {
-    launch(stream, plain_kernel<Act, ROWS, FEATURES, R, F>, grid_of(p, FEATURES, ROWS, 1u << 16), dim3(THREADS),
-           0, *p);
+    launch(stream, plain_kernel<Act, ROWS, FEATURES, R, F>, grid_of(p, FEATURES, ROWS, 1u << 16),
+           dim3(THREADS), 0, *p);
 }
 
 /* Narrow matrices, as a router's, have taller tiles; few rows have shorter ones. The shape changes no bit. */

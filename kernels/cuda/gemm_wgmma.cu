@@ -9,8 +9,8 @@
  * What lies beyond a matrix comes as zeros. Rows of a tile that belong to the next group come as they are:
  * they meet nothing but their own columns of the product, which are not stored.
  */
-#include "launch.cuh"
-#include "product.cuh"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/product.cuh"
 
 namespace {
 
@@ -93,7 +93,8 @@ __device__ __forceinline__ void consume(const struct product &p, unsigned char *
             wgmma_fence();
 #pragma unroll
             for (int i = 0; i < K / 16; i++)
-                wgmma_bf16<N>(acc, a + i * 2, b + i * 2); /* 32 bytes further, in the descriptor's units of 16 */
+                wgmma_bf16<N>(acc, a + i * 2,
+                              b + i * 2); /* 32 bytes further, in the descriptor's units of 16 */
             wgmma_commit();
             wgmma_wait<1>();
             if (before >= 0 && speaker)

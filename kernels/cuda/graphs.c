@@ -7,7 +7,7 @@
  */
 #include <string.h>
 
-#include "device.h"
+#include "kernels/cuda/device.h"
 
 static bool matches(const struct cuda *self, const struct graph *g, const struct kernels_shape *shape) {
     return g->last && g->sequences == self->sequences && g->tiles == self->tiles &&

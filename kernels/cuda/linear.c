@@ -1,5 +1,5 @@
 /* linear.c - which product a matrix has, in tiles of how many rows, and the maps that TMA reads by. */
-#include "device.h"
+#include "kernels/cuda/device.h"
 
 enum { MAP_COLUMNS = 64, MAP_WEIGHT_ROWS = 64 }; /* gemm_wgmma.cu: a stage's k, a consumer's features */
 

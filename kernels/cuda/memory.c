@@ -7,7 +7,7 @@
  */
 #include <string.h>
 
-#include "device.h"
+#include "kernels/cuda/device.h"
 
 bool staging_create(struct cuda *self) {
     struct staging *s = &self->staging;

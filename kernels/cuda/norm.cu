@@ -3,9 +3,9 @@
  * A warp has a row, and goes over it once for each moment: after the first time it lies in the first-level
  * cache. Sums have one shape for a width: a chain for each lane, then five halvings.
  */
-#include "device.h"
-#include "launch.cuh"
-#include "number.cuh"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/number.cuh"
 
 namespace {
 
@@ -110,8 +110,8 @@ template <typename Act>
 void layernorm_as(cudaStream_t stream, const float *x, const float *weight, const float *bias, float eps,
                   size_t rows, uint32_t width, Act *out_act, float *out_f32) {
     if (width % 4 == 0)
-        launch(stream, layernorm_kernel<Act, true>, dim3(warps_for(rows)), dim3(THREADS), 0, x, weight, bias, eps,
-               rows, width, out_act, out_f32);
+        launch(stream, layernorm_kernel<Act, true>, dim3(warps_for(rows)), dim3(THREADS), 0, x, weight, bias,
+               eps, rows, width, out_act, out_f32);
     else
         launch(stream, layernorm_kernel<Act, false>, dim3(warps_for(rows)), dim3(THREADS), 0, x, weight, bias,
                eps, rows, width, out_act, out_f32);

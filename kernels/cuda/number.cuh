@@ -1,9 +1,9 @@
 /* number.cuh - act and checkpoint elements on the device, as number.h has them on the host. */
-#ifndef LIMOE_NUMBER_CUH
-#define LIMOE_NUMBER_CUH
+#ifndef LIMOE_KERNELS_CUDA_NUMBER_CUH
+#define LIMOE_KERNELS_CUDA_NUMBER_CUH
 
-#include "kernels.h"
-#include "ptx.cuh"
+#include "kernels/cuda/device/ptx.cuh"
+#include "kernels/kernels.h"
 
 /* An act element: float32, or bfloat16 in 16 bits. */
 typedef uint16_t bf16;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "device.h"
+#include "kernels/cuda/device.h"
 
 /* ---- a step's sequences */
 

@@ -5,9 +5,9 @@
  * chunk the warp takes 32 assignments at a time in order, and an assignment's place among those of its expert
  * is how many lanes below have the same: a stable order without atomics.
  */
-#include "device.h"
-#include "launch.cuh"
-#include "number.cuh"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/number.cuh"
 
 namespace {
 

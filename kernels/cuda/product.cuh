@@ -9,11 +9,11 @@
  * features 2 (l / 4) and 2 (l / 4) + 1: neighbours in a row of y, which are stored together. Eight lanes fill
  * 32 bytes of one row of a bfloat16 y, a whole sector, without a detour through shared memory.
  */
-#ifndef LIMOE_PRODUCT_CUH
-#define LIMOE_PRODUCT_CUH
+#ifndef LIMOE_KERNELS_CUDA_PRODUCT_CUH
+#define LIMOE_KERNELS_CUDA_PRODUCT_CUH
 
-#include "device.h"
-#include "number.cuh"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/number.cuh"
 
 /* ---- tiles */
 
@@ -93,7 +93,8 @@ struct lane_output {
 /* y += v, for pieces in turns of TURN: all of a turn is read before any is written, or each element would wait
  * for memory by itself. */
 template <int COLUMNS>
-__device__ __forceinline__ void add(float *y, uint32_t out, const struct lane_output &to, const float (*d)[4]) {
+__device__ __forceinline__ void add(float *y, uint32_t out, const struct lane_output &to,
+                                    const float (*d)[4]) {
     constexpr int TURN = COLUMNS < 8 ? COLUMNS : 8;
 #pragma unroll
     for (int first = 0; first < COLUMNS; first += TURN) {
@@ -122,7 +123,8 @@ __device__ __forceinline__ void add(float *y, uint32_t out, const struct lane_ou
 }
 
 template <enum kernels_epilogue E, int COLUMNS>
-__device__ __forceinline__ void put(void *y, uint32_t out, const struct lane_output &to, const float (*d)[4]) {
+__device__ __forceinline__ void put(void *y, uint32_t out, const struct lane_output &to,
+                                    const float (*d)[4]) {
 #pragma unroll
     for (int j = 0; j < COLUMNS; j++) {
 #pragma unroll
@@ -179,7 +181,8 @@ static inline dim3 grid_of(const struct product *p, uint32_t m, uint32_t n, uint
 }
 
 template <typename Kernel> static cudaError_t allow_shared(Kernel kernel, size_t bytes) {
-    return cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+    return cudaFuncSetAttribute((const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                (int)bytes);
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* rows.cu - rows to their experts and back: a gather, and the weighted sum of what came of them. */
-#include "device.h"
-#include "launch.cuh"
-#include "number.cuh"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/number.cuh"
 
 namespace {
 
@@ -9,8 +9,8 @@ enum { THREADS = 256, WARPS = THREADS / WARP };
 
 /* A warp a slot, in words of 16 bytes, or of 2 where rows are not aligned to more. */
 template <typename Word>
-__global__ void __launch_bounds__(THREADS)
-    dispatch_kernel(const Word *in, const uint32_t *source, const uint32_t *slots, uint32_t words, Word *out) {
+__global__ void __launch_bounds__(THREADS) dispatch_kernel(const Word *in, const uint32_t *source,
+                                                           const uint32_t *slots, uint32_t words, Word *out) {
     const size_t s = blockIdx.x * (size_t)WARPS + threadIdx.x / WARP;
     if (s >= *slots)
         return;
@@ -90,11 +90,11 @@ template <typename Act>
 void combine_as(cudaStream_t stream, const Act *y, struct kernels_plan plan, const int32_t *expert,
                 const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x) {
     if (top_k == 1 && width % 4 == 0)
-        launch(stream, combine_one_kernel<Act>, grid_for(rows), dim3(THREADS), 0, y, plan.slot, gate, rows, width,
-               x);
+        launch(stream, combine_one_kernel<Act>, grid_for(rows), dim3(THREADS), 0, y, plan.slot, gate, rows,
+               width, x);
     else
-        launch(stream, combine_kernel<Act>, grid_for(rows), dim3(THREADS), 0, y, plan.slot, expert, gate, rows,
-               top_k, width, x);
+        launch(stream, combine_kernel<Act>, grid_for(rows), dim3(THREADS), 0, y, plan.slot, expert, gate,
+               rows, top_k, width, x);
 }
 
 } // namespace

@@ -5,9 +5,9 @@
  */
 #include <stdlib.h>
 
-#include "device.h"
-#include "error.h"
-#include "number.h"
+#include "base/error.h"
+#include "kernels/cuda/device.h"
+#include "kernels/number.h"
 
 static uint32_t round_up(uint32_t n, uint32_t to) {
     return (n + to - 1) / to * to;

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "reference.h"
+#include "kernels/reference/reference.h"
 
 /* out[head_width] = row `row` of q, k or v (part 0, 1, 2), of one head. */
 static void load_head(const struct kernels *k, const void *qkv, size_t row, uint32_t part, uint32_t head,

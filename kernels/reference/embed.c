@@ -1,5 +1,5 @@
 /* embed.c - the input of the tower: patches of pictures, positions, token embeddings. */
-#include "reference.h"
+#include "kernels/reference/reference.h"
 
 void reference_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size,
                        uint32_t patch, const float mean[3], const float std[3], void *out) {

@@ -1,7 +1,7 @@
 /* layernorm.c - Ba et al., "Layer Normalization", with the population variance. */
 #include <math.h>
 
-#include "reference.h"
+#include "kernels/reference/reference.h"
 
 struct moments {
     float mean, scale; /* scale = 1 / sqrt(var + eps) */

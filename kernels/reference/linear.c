@@ -1,7 +1,7 @@
 /* linear.c - y = epilogue(x W^T + b), one matrix or one matrix a group of rows. */
 #include <math.h>
 
-#include "reference.h"
+#include "kernels/reference/reference.h"
 
 /* Hendrycks & Gimpel, "Gaussian Error Linear Units", section 2: x Phi(x) and its two approximations. */
 static float activate(float v, enum kernels_epilogue epilogue) {

@@ -5,7 +5,7 @@
  */
 #include <math.h>
 
-#include "reference.h"
+#include "kernels/reference/reference.h"
 
 void reference_router_logits(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
                              uint32_t experts, float *logits) {

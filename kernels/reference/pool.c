@@ -1,7 +1,7 @@
 /* pool.c - reading the answer: the mean over a sequence's tokens, and the unit vector of an embedding. */
 #include <math.h>
 
-#include "reference.h"
+#include "kernels/reference/reference.h"
 
 void reference_pool_mean(struct kernels *k, const float *x, uint32_t width, void *out) {
     const struct host_sequences *sequences = &((struct reference *)k)->sequences;

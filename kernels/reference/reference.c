@@ -1,9 +1,9 @@
 /* reference.c - the reference instance: its weights and its table of operations. */
-#include "reference.h"
+#include "kernels/reference/reference.h"
 
 #include <stdlib.h>
 
-#include "error.h"
+#include "base/error.h"
 
 static void destroy(struct kernels *k) {
     free(k);

@@ -4,12 +4,12 @@
  * Matrices are held as float32 values, already rounded to bfloat16 where that is the dtype; act rows are
  * loaded and stored one element at a time. Nothing here is fast.
  */
-#ifndef LIMOE_KERNELS_REFERENCE_H
-#define LIMOE_KERNELS_REFERENCE_H
+#ifndef LIMOE_KERNELS_REFERENCE_REFERENCE_H
+#define LIMOE_KERNELS_REFERENCE_REFERENCE_H
 
-#include "host.h"
-#include "kernels.h"
-#include "number.h"
+#include "kernels/host.h"
+#include "kernels/kernels.h"
+#include "kernels/number.h"
 
 struct reference {
     struct kernels base;

@@ -1,6 +1,6 @@
 /* allocate.c - a picture's memory, given only to one that keeps the limits. The caller owns the image; no
  * threads. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* bmp.c - Windows and OS/2 bitmaps: 1, 4, 8, 16, 24 and 32 bits a pixel, bottom-up or top-down; of 4 and 8
  * bits also run-length coded. The fourth byte of a 32-bit pixel is alpha only where the header gives alpha a
  * mask. No state, no threads. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 #include <stdlib.h>
 

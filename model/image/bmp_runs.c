@@ -1,6 +1,6 @@
 /* bmp_runs.c - the run-length coding of bitmaps with 8 and 4 bits a pixel, read as Pillow reads it. No state,
  * no threads. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 #define END_OF_ROW    0u
 #define END_OF_BITMAP 1u

@@ -1,5 +1,5 @@
 /* boxes.c - one box after the other. No state, no threads. */
-#include "boxes.h"
+#include "model/image/boxes.h"
 
 bool box_take(struct cursor *cursor, struct box *box) {
     const uint8_t *head = cursor_take(cursor, 8);

@@ -1,9 +1,9 @@
 /* boxes.h - the boxes of ISO media files (ISO 14496-12), in which HEIC and AVIF lie. Internal to
  * model/image/. */
-#ifndef LIMOE_IMAGE_BOXES_H
-#define LIMOE_IMAGE_BOXES_H
+#ifndef LIMOE_MODEL_IMAGE_BOXES_H
+#define LIMOE_MODEL_IMAGE_BOXES_H
 
-#include "formats.h"
+#include "model/image/formats.h"
 
 #define BOX(a, b, c, d) ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 

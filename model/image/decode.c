@@ -1,5 +1,5 @@
 /* decode.c - a file's bytes to an upright picture, by the reader of its format. No state, no threads. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 #include <stdio.h>
 

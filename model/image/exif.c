@@ -1,6 +1,6 @@
 /* exif.c - the one EXIF field that changes what a picture shows. Hostile blocks in mind: every offset is
  * checked against the block before it is followed, and nothing is followed twice. No state, no threads. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 #define ORIENTATION_TAG 0x0112u
 

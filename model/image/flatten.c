@@ -1,5 +1,5 @@
 /* flatten.c - alpha over the background, in place. No state, no threads. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 enum limoe_status image_flatten(struct image *image, const uint8_t background[3], struct limoe_error *err) {
     if (image->channels == 3) {

@@ -2,7 +2,7 @@
  *
  * Formats are told apart by their first bytes alone: names and Content-Type headers lie. No state, no
  * threads. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 struct signature {
     size_t offset;

@@ -8,14 +8,14 @@
  * Most readers are libraries that get audited, each behind what it needs to keep to this:
  * docs/architecture.md says which formats are read by which, and why GIF, BMP and the plain text of PNM are
  * read here. */
-#ifndef LIMOE_IMAGE_FORMATS_H
-#define LIMOE_IMAGE_FORMATS_H
+#ifndef LIMOE_MODEL_IMAGE_FORMATS_H
+#define LIMOE_MODEL_IMAGE_FORMATS_H
 
 #include <stdbool.h>
 #include <string.h>
 
-#include "error.h"
-#include "image.h"
+#include "base/error.h"
+#include "model/image/image.h"
 
 /* The longest side of a picture. JPEG, WebP, GIF and TGA cannot say more; it bounds the resize tables of the
  * rest. */

@@ -2,7 +2,7 @@
  *
  * The canvas is the logical screen, grown where the frame reaches past it; what the frame does not cover is
  * transparent where the frame has a transparent colour, else colour 0. Both as Pillow has it. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 #include <stdlib.h>
 

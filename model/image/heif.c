@@ -1,11 +1,11 @@
 /* heif.c - HEIC and AVIF by libheif, with decoders of our own choice (heif.h): the primary picture, its grid
  * put together, turned, mirrored and cropped as the file says. That is all the orientation there is; EXIF's
  * says the same once more, and is left. No threads. */
-#include "boxes.h"
+#include "model/image/boxes.h"
 
 #include <stdlib.h>
 
-#include "heif.h"
+#include "model/image/heif.h"
 
 /* Pictures are decoded a second time for their alpha, in tiles that reach past the edge. */
 #define SPARE_PIXELS ((uint64_t)1 << 20)

@@ -1,7 +1,7 @@
 /* heif.h - the decoders that libheif is given in place of its own: of one thread, and with a bound on what a
  * file makes them do. Internal to model/image/. */
-#ifndef LIMOE_IMAGE_HEIF_H
-#define LIMOE_IMAGE_HEIF_H
+#ifndef LIMOE_MODEL_IMAGE_HEIF_H
+#define LIMOE_MODEL_IMAGE_HEIF_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* heif_av1.c - AV1 by dav1d, as a decoder of libheif's: in the calling thread, since the sandbox allows no
  * other, of few frames, and none of more pixels than the file announces. State lies in the decoder's context;
  * see heif.h for what is kept by thread. */
-#include "heif.h"
+#include "model/image/heif.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* heif_codecs.c - what the two decoders share: the bound on pixels, and the way of planes to libheif. The
  * bound is kept by thread, since libheif passes a decoder nothing but the stream. */
-#include "heif.h"
+#include "model/image/heif.h"
 
 #include <string.h>
 

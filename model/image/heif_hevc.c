@@ -1,7 +1,7 @@
 /* heif_hevc.c - HEVC by libde265, as a decoder of libheif's: without worker threads, which the sandbox would
  * not allow, and of one picture whose size is known before it is decoded. State lies in the decoder's
  * context; see heif.h for what is kept by thread. */
-#include "heif.h"
+#include "model/image/heif.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* heif_library.c - libheif, loaded when it is needed. It comes with the encoders of its formats, tens of
  * megabytes that every process of the program would otherwise map and relocate at its start, for what
  * decoders alone use. The one state is which functions were found; it is set once. */
-#include "heif.h"
+#include "model/image/heif.h"
 
 #include <dlfcn.h>
 #include <pthread.h>

@@ -3,7 +3,7 @@
  *
  * A picture's level is above those of the pictures it is made of. Levels are raised edge by edge, all edges
  * once a round; if they have not settled after MOST_LEVELS rounds, they never may. No state, no threads. */
-#include "boxes.h"
+#include "model/image/boxes.h"
 
 #include <stdlib.h>
 

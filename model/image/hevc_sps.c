@@ -1,6 +1,6 @@
 /* hevc_sps.c - the size that an HEVC stream announces, read before the decoder allocates for it
  * (H.265, 7.3.2.2). No state, no threads. */
-#include "heif.h"
+#include "model/image/heif.h"
 
 /* A cursor over bits; 3 after two zero bytes is passed, as the standard puts it in. Past the end there are
  * zeros. */

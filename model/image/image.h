@@ -1,14 +1,14 @@
 /* image.h - from a picture's bytes to the pixels the model sees.
  *
  * decode (one file per format family) → orient (EXIF) → composite on the background → resize. */
-#ifndef LIMOE_IMAGE_H
-#define LIMOE_IMAGE_H
+#ifndef LIMOE_MODEL_IMAGE_IMAGE_H
+#define LIMOE_MODEL_IMAGE_IMAGE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../config.h"
 #include "limoe.h"
+#include "model/checkpoint/config.h"
 
 /* A decoded picture, 8 bits a channel, rows top to bottom without gaps. Free with image_free. */
 struct image {

@@ -6,7 +6,7 @@
  *
  * libjpeg reports an error by a callback that must not return: it jumps back here. Everything the jump
  * crosses lives in struct job, none of it in registers. No threads, no state outside the job. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 #include <setjmp.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  * It runs in the front, on bytes that nobody has checked: it reads through a cursor that cannot leave them,
  * it allocates nothing, and a walk over segments, blocks or characters ends after MOST_STEPS. No state, no
  * threads. */
-#include "boxes.h"
+#include "model/image/boxes.h"
 
 #include <stdlib.h>
 

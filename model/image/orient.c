@@ -1,6 +1,6 @@
 /* orient.c - turns a picture upright, from the eight ways that EXIF says a camera was held. No state, no
  * threads. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 #include <stdlib.h>
 

@@ -12,14 +12,14 @@
  *
  * libpng's error callback must not return: it jumps back here; what the jump crosses lives in struct job. No
  * threads. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 #include <setjmp.h>
 
 #include <png.h>
 #include <zlib.h>
 
-#include "source.h"
+#include "model/image/source.h"
 
 /* Of the rows in the file: RGB of 8 bits. */
 #define MOST_BYTES_PER_PIXEL 3u

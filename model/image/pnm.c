@@ -2,7 +2,7 @@
  *
  * stb_image reads grey and colour in bytes; it ignores their maximum, so it is applied here. Text and bitmaps
  * it does not read. */
-#include "stb.h"
+#include "model/image/stb.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,12 +1,12 @@
 /* preprocess.c - a file's bytes to a square of pixels, as tests/preprocess/pillow_reference.py defines it.
  * No state, no threads. */
-#include "image.h"
+#include "model/image/image.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
+#include "base/error.h"
 
 /* One side of a picture fitted by `scale`: at least one pixel, halves to even. */
 static uint32_t fitted(uint32_t side, double scale) {

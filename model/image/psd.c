@@ -5,7 +5,7 @@
  * mix with white that it undoes. So it is shown, under a header of its own, the colours without alpha, then
  * the alpha as a picture of one channel; and samples of 16 bits as two of 8, of which the first is the high
  * byte. */
-#include "stb.h"
+#include "model/image/stb.h"
 
 #include <stdlib.h>
 

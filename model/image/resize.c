@@ -10,13 +10,13 @@
  * split in a high and a low part, each summed by itself. Compilers vectorise `dot` as it stands.
  *
  * No state, no threads. */
-#include "image.h"
+#include "model/image/image.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
+#include "base/error.h"
 
 #define PRECISION 22 /* fractional bits of a weight: 32 - 8 for the pixel - 2 for the sum's excess */
 #define SUPPORT   2.0

@@ -1,5 +1,5 @@
 /* source.c - a file in pieces, read from front to back. No memory of its own, no threads. */
-#include "source.h"
+#include "model/image/source.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* source.h - bytes for a library that reads through a callback: pieces of a file, with others between them or
  * in their place. Internal to model/image/. */
-#ifndef LIMOE_IMAGE_SOURCE_H
-#define LIMOE_IMAGE_SOURCE_H
+#ifndef LIMOE_MODEL_IMAGE_SOURCE_H
+#define LIMOE_MODEL_IMAGE_SOURCE_H
 
 #include <stdbool.h>
 #include <stddef.h>

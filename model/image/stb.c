@@ -1,7 +1,7 @@
 /* stb.c - stb_image behind its callbacks: three formats, no files, memory from allocate.c alone.
  *
  * How much one picture may allocate is kept by thread, since stb_image's allocator has no argument for it. */
-#include "stb.h"
+#include "model/image/stb.h"
 
 #include <stdlib.h>
 

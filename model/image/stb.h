@@ -3,11 +3,11 @@
  * It takes the missing end of a file for zeros and names no size before it allocates, so each reader checks
  * the header first, shows it a source (perhaps with a header of its own making), and gets pixels only if it
  * did not read past that source's end. */
-#ifndef LIMOE_IMAGE_STB_H
-#define LIMOE_IMAGE_STB_H
+#ifndef LIMOE_MODEL_IMAGE_STB_H
+#define LIMOE_MODEL_IMAGE_STB_H
 
-#include "formats.h"
-#include "source.h"
+#include "model/image/formats.h"
+#include "model/image/source.h"
 
 /* Decodes a source of width x height pixels, which keep the limits, to *pixels[height, width, channels]; the
  * caller frees them. `format` begins messages. */

@@ -7,7 +7,7 @@
  * TGA has no signature, so its header is held to everything the format says before a file is taken for one.
  * Alpha is that of 32-bit pixels and of grey with alpha, unless a version 2 file says that it means nothing;
  * the single attribute bit of 16-bit pixels is ignored. No state, no threads. */
-#include "stb.h"
+#include "model/image/stb.h"
 
 #include <stdlib.h>
 

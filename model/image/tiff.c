@@ -4,7 +4,7 @@
  * Samples are brought to 8 bits each (16 bits: the high byte), then to RGB or RGBA, as Pillow does it.
  * libtiff's errors become ours, and so do its warnings from the first pixel on: what it warns of then is data
  * that ends early or is corrupt, in place of which it makes up pixels. No threads. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* webp.c - WebP by libwebp: lossy, lossless, alpha; of an animation the first frame, on its canvas. No
  * threads. */
-#include "formats.h"
+#include "model/image/formats.h"
 
 #include <webp/decode.h>
 #include <webp/demux.h>

@@ -29,15 +29,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
-#include "device.h"
-#include "engine/inbox.h"
-#include "engine/link.h"
-#include "engine/meeting.h"
-#include "engine/test_hooks.h"
-#include "error.h"
-#include "observe/clock.h"
-#include "process/process.h"
+#include "base/clock.h"
+#include "base/device_name.h"
+#include "base/error.h"
+#include "base/process.h"
+#include "server/engine/engine_process.h"
+#include "server/engine/inbox.h"
+#include "server/engine/test_hooks.h"
+#include "server/options/command.h"
+#include "server/protocol/join.h"
+#include "server/protocol/link.h"
 
 #define PARTING_MS 2000 /* for ranks to take leave of each other */
 
@@ -80,7 +81,7 @@ static void *await_end(void *argument) {
         ;
     if (inbox_end(&engine->inbox))
         poll(NULL, 0, PARTING_MS);
-    _exit(CLI_INPUT);
+    _exit(COMMAND_INPUT);
 }
 
 /* ---- stepping */
@@ -126,7 +127,7 @@ static bool answer(struct engine_process *engine, const struct link *in) {
     uint64_t rows;
     if (frame_get_step(&engine->shape, in->payload, in->frame.length, engine->items, &n, &rows, &err) !=
         LIMOE_OK) {
-        cli_complain("engine: %s", err.message);
+        command_complain("engine: %s", err.message);
         return false;
     }
     bool routed = in->frame.flags & FRAME_ROUTED;
@@ -146,7 +147,7 @@ static bool answer(struct engine_process *engine, const struct link *in) {
     };
     result.compute_ns = (uint64_t)(clock_now() - began);
     if (result.status == LIMOE_BROKEN) { /* the front starts another, and sends the step again */
-        cli_complain("engine: %s", err.message);
+        command_complain("engine: %s", err.message);
         return false;
     }
     if (result.status != LIMOE_OK)
@@ -163,7 +164,7 @@ static bool answer(struct engine_process *engine, const struct link *in) {
     if (link_stage(&engine->out, &header, parts, FRAME_RESULT_PARTS) &&
         link_send(&engine->out, &err) == LINK_DONE)
         return true;
-    cli_complain("engine: %s", link_sending(&engine->out) ? err.message : "no memory for an answer");
+    command_complain("engine: %s", link_sending(&engine->out) ? err.message : "no memory for an answer");
     return false;
 }
 
@@ -263,7 +264,7 @@ static bool answer_step(struct engine_process *engine) {
 __attribute__((noreturn)) static void leave(struct engine_process *engine) {
     limoe_model_close(engine->model);
     limoe_ranks_close(engine->ranks);
-    _exit(CLI_OK);
+    _exit(COMMAND_OK);
 }
 
 /* One rank, or one of mpirun's: opens the model, and computes. */
@@ -281,16 +282,16 @@ static int run(struct engine_process *engine, const struct engine_flags *flags) 
         if (status == LIMOE_OK)
             status = open_model(engine, flags, &err);
         if (!say_hello(engine, flags, 0, status, &err) || status != LIMOE_OK)
-            return CLI_INPUT;
+            return COMMAND_INPUT;
         code = inbox_start(&engine->inbox);
     }
     if (code) {
-        cli_complain("engine: cannot start a thread: %s", strerror(code));
-        return CLI_INPUT;
+        command_complain("engine: cannot start a thread: %s", strerror(code));
+        return COMMAND_INPUT;
     }
     while (inbox_wait(&engine->inbox) == INBOX_STEP)
         if (!answer_step(engine))
-            return CLI_INPUT;
+            return COMMAND_INPUT;
     leave(engine);
 }
 
@@ -332,13 +333,13 @@ static int run_grouped(struct engine_process *engine, const struct engine_flags 
     enum limoe_status status = limoe_ranks_open_at("nccl", &place, &engine->ranks, &err);
     if (status != LIMOE_OK) {
         say_hello(engine, flags, 0, status, &err);
-        return CLI_INPUT;
+        return COMMAND_INPUT;
     }
     engine->inbox.ranks = engine->ranks;
     int code = inbox_start(&engine->inbox);
     if (code) {
-        cli_complain("engine: cannot start a thread: %s", strerror(code));
-        return CLI_INPUT;
+        command_complain("engine: cannot start a thread: %s", strerror(code));
+        return COMMAND_INPUT;
     }
     for (bool good = true; good;) {
         switch (inbox_wait(&engine->inbox)) {
@@ -355,7 +356,7 @@ static int run_grouped(struct engine_process *engine, const struct engine_flags 
             good = false;
         }
     }
-    return CLI_INPUT;
+    return COMMAND_INPUT;
 }
 
 /* ---- the command line */
@@ -379,7 +380,7 @@ static const struct option_row table[] = {
      .only_flag = true,
      .kind = OPTION_CHOICE,
      .offset = offsetof(struct engine_flags, compute.dtype),
-     .choices = cli_dtypes,
+     .choices = command_dtypes,
      .metavar = "TYPE",
      .help = "auto, float32 or bfloat16; auto is bfloat16 on GPUs, and where the processor has it"},
     {.name = "threads",
@@ -434,7 +435,7 @@ static const struct option_row table[] = {
      .most = 1024,
      .metavar = "N",
      .help = "how many ranks, each on a GPU, the front starts and brings together; 0: this is none of them"},
-    CLI_HELP_ROW,
+    COMMAND_HELP_ROW,
 };
 
 static const struct option_command command = {
@@ -451,17 +452,18 @@ static const struct option_command command = {
 /* False: exit with *status. */
 static bool parse(int argc, char **argv, struct arena *arena, struct engine_flags *flags, int *status) {
     struct options options;
-    if (!cli_options(&command, argc, argv, flags, arena, &options, status))
+    if (!command_options(&command, argc, argv, flags, arena, &options, status))
         return false;
-    *status = CLI_USAGE;
+    *status = COMMAND_USAGE;
     if (options.n_operands > 0)
-        cli_usage("engine", "unexpected argument \"%s\"", options.operands[0]);
+        command_usage("engine", "unexpected argument \"%s\"", options.operands[0]);
     else if (!flags->model)
-        cli_usage("engine", "--model is missing");
+        command_usage("engine", "--model is missing");
     else if (flags->ranks ? flags->connect || flags->rank >= flags->ranks : flags->rank > 0)
-        cli_usage("engine",
-                  "--rank is %u and --ranks is %u; accepted: a rank below their number, without --connect",
-                  flags->rank, flags->ranks);
+        command_usage(
+            "engine",
+            "--rank is %u and --ranks is %u; accepted: a rank below their number, without --connect",
+            flags->rank, flags->ranks);
     else
         return true;
     return false;
@@ -482,16 +484,16 @@ static int start(const struct engine_flags *flags) {
     int fd = PROCESS_FD;
     if (flags->connect) {
         block_stops();
-        fd = meeting_join(flags->connect, &err);
+        fd = join_front(flags->connect, &err);
     }
     if (fd < 0 || (!flags->connect && !process_child_setup(&err))) {
-        cli_complain("engine: %s", err.message);
-        return CLI_INPUT;
+        command_complain("engine: %s", err.message);
+        return COMMAND_INPUT;
     }
     struct engine_process *engine = calloc(1, sizeof *engine);
     if (!engine) {
-        cli_complain("engine: no memory");
-        return CLI_INPUT;
+        command_complain("engine: no memory");
+        return COMMAND_INPUT;
     }
     engine->fd = fd;
     inbox_init(&engine->inbox, fd);
@@ -500,12 +502,12 @@ static int start(const struct engine_flags *flags) {
                        : run(engine, flags)); /* other threads still use *engine */
 }
 
-int cli_engine(int argc, char **argv) {
+int engine_main(int argc, char **argv) {
     struct engine_flags flags = {0};
     struct arena *arena = arena_new();
     if (!arena) {
-        cli_complain("engine: no memory");
-        return CLI_INPUT;
+        command_complain("engine: no memory");
+        return COMMAND_INPUT;
     }
     int status;
     if (parse(argc, argv, arena, &flags, &status))

@@ -1,11 +1,11 @@
 /* inbox.c - the reader, and what it leaves for the thread that computes. */
-#include "engine/inbox.h"
+#include "server/engine/inbox.h"
 
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
+#include "server/options/command.h"
 
 void inbox_init(struct inbox *inbox, int fd) {
     *inbox = (struct inbox){.fd = fd, .most = FRAME_KEY_BYTES, .busy = true};
@@ -73,10 +73,10 @@ static void *read_frames(void *argument) {
         if (event == LINK_ENDED && inbox->ending)
             return NULL;
         if (event == LINK_ENDED)
-            _exit(CLI_OK); /* also in the midst of a step nobody waits for */
+            _exit(COMMAND_OK); /* also in the midst of a step nobody waits for */
         if (event != LINK_DONE || keep(inbox, link, &err) != LIMOE_OK) {
-            cli_complain("engine: %s", err.message);
-            _exit(CLI_INPUT);
+            command_complain("engine: %s", err.message);
+            _exit(COMMAND_INPUT);
         }
     }
 }

@@ -6,16 +6,16 @@
  * There is room for one frame more, so that the reader never has to wait: what a rank must hear while it
  * waits for others, in the midst of a step, comes behind the steps.
  */
-#ifndef LIMOE_INBOX_H
-#define LIMOE_INBOX_H
+#ifndef LIMOE_SERVER_ENGINE_INBOX_H
+#define LIMOE_SERVER_ENGINE_INBOX_H
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "engine/frame.h"
-#include "engine/link.h"
 #include "limoe.h"
+#include "server/protocol/frame.h"
+#include "server/protocol/link.h"
 
 enum { INBOX_ROOM = 3 };
 

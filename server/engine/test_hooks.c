@@ -1,5 +1,5 @@
 /* test_hooks.c - the environment, read at each step: this is no build for speed. */
-#include "engine/test_hooks.h"
+#include "server/engine/test_hooks.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -6,8 +6,8 @@
  *     LIMOE_TEST_HANG_TEXT="1,2,3"     … makes it sleep for ever
  *     LIMOE_TEST_CRASH_PIXEL="1,2,3"   an image whose first pixel has this colour aborts the process
  */
-#ifndef LIMOE_TEST_HOOKS_H
-#define LIMOE_TEST_HOOKS_H
+#ifndef LIMOE_SERVER_ENGINE_TEST_HOOKS_H
+#define LIMOE_SERVER_ENGINE_TEST_HOOKS_H
 
 #include <stddef.h>
 

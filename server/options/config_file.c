@@ -1,5 +1,5 @@
 /* config_file.c - "name = value" lines. */
-#include "options/config_file.h"
+#include "server/options/config_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,10 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "codec/suggest.h"
-#include "codec/text.h"
-#include "error.h"
-#include "options/value.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "server/options/suggest.h"
+#include "server/options/value.h"
 
 /* A line being read. */
 struct cursor {

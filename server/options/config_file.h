@@ -7,10 +7,10 @@
  * One option a line. A value without quotes ends before white space and "#", or with the line. At most
  * CONFIG_FILE_MOST bytes; no NUL or other control characters but tabs and line ends.
  */
-#ifndef LIMOE_OPTIONS_CONFIG_FILE_H
-#define LIMOE_OPTIONS_CONFIG_FILE_H
+#ifndef LIMOE_SERVER_OPTIONS_CONFIG_FILE_H
+#define LIMOE_SERVER_OPTIONS_CONFIG_FILE_H
 
-#include "options/options.h"
+#include "server/options/options.h"
 
 #define CONFIG_FILE_MOST ((size_t)64 << 10)
 

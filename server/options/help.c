@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "options/options.h"
-#include "options/value.h"
+#include "server/options/options.h"
+#include "server/options/value.h"
 
 #define COLUMNS 100
 #define INDENT  2

@@ -1,15 +1,15 @@
 /* options.c - the sources of a command's options, in the order of their strength. */
-#include "options/options.h"
+#include "server/options/options.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "codec/suggest.h"
-#include "codec/text.h"
-#include "error.h"
-#include "options/config_file.h"
-#include "options/value.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "server/options/config_file.h"
+#include "server/options/suggest.h"
+#include "server/options/value.h"
 
 /* What the command line holds, before any of it is applied: a file, which is weaker, must come first. */
 struct line {

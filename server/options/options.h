@@ -12,15 +12,15 @@
  * Every value is checked, also one that a stronger source replaces. Strings point into argv, the environment
  * or the arena, and live as long as the shortest-lived of them. One thread.
  */
-#ifndef LIMOE_OPTIONS_H
-#define LIMOE_OPTIONS_H
+#ifndef LIMOE_SERVER_OPTIONS_OPTIONS_H
+#define LIMOE_SERVER_OPTIONS_OPTIONS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "codec/arena.h"
-#include "codec/buffer.h"
+#include "base/arena.h"
+#include "base/buffer.h"
 #include "limoe.h"
 
 enum option_kind {

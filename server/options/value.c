@@ -1,14 +1,14 @@
 /* value.c - the kinds of value. */
-#include "options/value.h"
+#include "server/options/value.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "codec/text.h"
-#include "device.h"
-#include "error.h"
+#include "base/device_name.h"
+#include "base/error.h"
+#include "base/text.h"
 
 _Static_assert(sizeof(size_t) == sizeof(uint64_t), "size_t fields are written as uint64_t");
 _Static_assert(sizeof(enum option_kind) == sizeof(int), "enum fields are written as int");

@@ -1,8 +1,8 @@
 /* value.h - one option's value: text → field, field → text. */
-#ifndef LIMOE_OPTIONS_VALUE_H
-#define LIMOE_OPTIONS_VALUE_H
+#ifndef LIMOE_SERVER_OPTIONS_VALUE_H
+#define LIMOE_SERVER_OPTIONS_VALUE_H
 
-#include "options/options.h"
+#include "server/options/options.h"
 
 /* What messages and a file call a source's option: "--port", "LIMOE_PORT", "limoe.conf:3: port". */
 #define OPTION_LABEL_SIZE 256

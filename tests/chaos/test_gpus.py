@@ -1,7 +1,7 @@
 """Ranks on GPUs are killed under load: nobody gets an error, every answer keeps its bits, and the ranks that were not killed
 keep their processes, and so their weights.
 
-The GPUs and NCCL are emulated (tests/cuda): what is protected is the protocol between front and ranks, and what each does with
+The GPUs and NCCL are emulated (tests/emulator): what is protected is the protocol between front and ranks, and what each does with
 NCCL's interface, not NCCL. An emulated GPU is slow, and so the model is small.
 """
 
@@ -15,7 +15,7 @@ import httpx
 import pytest
 from conftest import BUILD, SECONDS, Load, wait_until, STRICT
 
-MODULES = BUILD / "tests" / "cuda"
+MODULES = BUILD / "tests" / "emulator"
 SYNTHETIC = BUILD / "bench" / "synthetic"
 RANKS = 3
 ENV = {"LIMOE_MODULES": str(MODULES), "LIMOE_EMULATED_DEVICES": str(RANKS)}

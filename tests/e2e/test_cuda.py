@@ -1,5 +1,5 @@
 """Protects the CUDA backend end to end, without a GPU: the module that is loaded is built of the same sources, and its
-kernels run on the CPU, thread by thread (tests/cuda). A picture takes a second that way, so there are few."""
+kernels run on the CPU, thread by thread (tests/emulator). A picture takes a second that way, so there are few."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ import numpy
 import pytest
 from conftest import BUILD, MODEL, ROOT, b64, picture, wait_until
 
-MODULES = BUILD / "tests" / "cuda"
+MODULES = BUILD / "tests" / "emulator"
 pytestmark = pytest.mark.skipif(not (MODULES / "limoe-cuda.so").exists(), reason=f"needs {MODULES}/limoe-cuda.so")
 ENV = {"LIMOE_MODULES": str(MODULES)}
 TEXTS = ["a cat", "a dog", "自転車"]

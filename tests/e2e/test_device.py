@@ -1,5 +1,5 @@
 """Protects --device: which backend it gets, what is said where there is no GPU or no module for GPUs, in which words, and
-that a server's log names what it fell back to. GPUs are made up (tests/unit/device/gpus_module.c)."""
+that a server's log names what it fell back to. GPUs are made up (tests/unit/kernels/gpus_module.c)."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from conftest import BUILD, MODEL
 
 OK, INPUT, USAGE = 0, 1, 2
-GPUS = BUILD / "tests" / "unit" / "device" / "libgpus.so"
+GPUS = BUILD / "tests" / "unit" / "kernels" / "libgpus.so"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from PIL import Image
 
 from conftest import ROOT, b64, picture
 
-DATA = ROOT / "tests" / "unit" / "image" / "data"
+DATA = ROOT / "tests" / "unit" / "model" / "image" / "data"
 
 
 def embed(client, *files):

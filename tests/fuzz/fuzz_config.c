@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "config.h"
-#include "layout.h"
+#include "model/checkpoint/config.h"
+#include "model/checkpoint/layout.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "codec/model_names.h"
-#include "options/config_file.h"
+#include "server/api/model_names.h"
+#include "server/options/config_file.h"
 
 struct target {
     const char *text, *port, *names;

@@ -14,13 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "codec/answer.h"
-#include "codec/classifier.h"
-#include "codec/classify.h"
-#include "codec/json_reader.h"
-#include "codec/multipart.h"
-#include "codec/request.h"
-#include "store/classifier.h"
+#include "server/api/answer.h"
+#include "server/api/classifier.h"
+#include "server/api/classify.h"
+#include "server/api/multipart.h"
+#include "server/api/request.h"
+#include "server/formats/json_reader.h"
+#include "server/front/store/classifier.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

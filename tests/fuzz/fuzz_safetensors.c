@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "safetensors.h"
+#include "model/checkpoint/safetensors.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "http/screen.h"
+#include "server/front/http/screen.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

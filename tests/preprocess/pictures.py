@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-FIXTURES = Path(__file__).parent.parent / "unit" / "image" / "data"
+FIXTURES = Path(__file__).parent.parent / "unit" / "model" / "image" / "data"
 SIZES = [(1, 1), (1, 9), (9, 1), (2, 3), (8, 8), (17, 31), (63, 65), (64, 64), (65, 63), (60, 500), (999, 30), (641, 479)]
 TWO = [(37, 53), (202, 115)]
 

@@ -15,7 +15,7 @@ from test_pillow import TOOL
 SIDE = 2048
 SIZE = (SIDE, SIDE)
 PIXELS = SIDE * SIDE
-BYTES_PER_PIXEL = 12  # server/decode/decoder.c
+BYTES_PER_PIXEL = 12  # server/decoder/decoder.c
 SPARE = 24 << 20  # tables, windows, the file itself
 CPU_SECONDS = 4  # a machine that does nothing else needs a twentieth
 

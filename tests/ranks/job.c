@@ -1,5 +1,5 @@
 /* job.c - joining an MPI job, and leaving it in failure. */
-#include "job.h"
+#include "tests/ranks/job.h"
 
 #include <stdarg.h>
 #include <stdio.h>

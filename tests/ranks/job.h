@@ -3,13 +3,13 @@
  * A rank that finds something wrong ends the job: the others would wait for it for ever. Rank 0 writes the
  * report, the others write to standard error.
  */
-#ifndef LIMOE_TEST_JOB_H
-#define LIMOE_TEST_JOB_H
+#ifndef LIMOE_TESTS_RANKS_JOB_H
+#define LIMOE_TESTS_RANKS_JOB_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "exchange.h"
+#include "experts/exchange.h"
 #include "limoe.h"
 
 struct job {

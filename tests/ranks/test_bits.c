@@ -16,9 +16,9 @@
 
 #include <cmocka.h>
 
-#include "config.h"
-#include "fixture.h"
-#include "job.h"
+#include "model/checkpoint/config.h"
+#include "tests/ranks/job.h"
+#include "tests/unit/model/fixture.h"
 
 #ifdef __SANITIZE_ADDRESS__
 enum { ITEMS = 100 }; /* a sanitizer looks at how it is computed, which a tenth of them show */

@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-#include "fixture.h"
-#include "job.h"
+#include "tests/ranks/job.h"
+#include "tests/unit/model/fixture.h"
 
 #define CONFIG(name)                                                                                         \
     "{\"format\":\"limoe-1\",\"name\":\"" name "\",\"width\":16,\"blocks\":2,\"heads\":2,\"mlp\":24,"        \

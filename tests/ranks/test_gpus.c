@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fixture.h"
+#include "tests/unit/model/fixture.h"
 
 enum { RANKS = 3, ITEMS = 20, EMBED = 44, ALL = RANKS };
 #define PATIENCE 60.0 /* s */

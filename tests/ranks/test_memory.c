@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "job.h"
+#include "tests/ranks/job.h"
 
 enum { ITEMS = 16 }; /* their activations are not what is measured */
 

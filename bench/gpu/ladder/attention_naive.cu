@@ -3,9 +3,9 @@
  * Twice over the keys, for the largest score and for the weights; the answer grows in the thread's own memory. All
  * threads of a block read the same keys at the same time, from caches.
  */
-#include "ladder.h"
-#include "launch.cuh"
-#include "number.cuh"
+#include "bench/gpu/ladder/ladder.h"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/number.cuh"
 
 namespace {
 
@@ -17,7 +17,8 @@ __device__ float score(const bf16 *q, const bf16 *key, uint32_t d, float scale) 
 }
 
 __global__ void __launch_bounds__(ATTENTION_QUERIES)
-    naive_kernel(const bf16 *qkv, const struct attention_tile *tiles, uint32_t width, uint32_t heads, bf16 *out) {
+    naive_kernel(const bf16 *qkv, const struct attention_tile *tiles, uint32_t width, uint32_t heads,
+                 bf16 *out) {
     const struct attention_tile tile = tiles[blockIdx.x];
     const uint32_t row = tile.first + threadIdx.x, d = width / heads, head = blockIdx.y;
     const size_t pitch = 3 * (size_t)width;
@@ -41,8 +42,8 @@ __global__ void __launch_bounds__(ATTENTION_QUERIES)
 
 } // namespace
 
-void ladder_attention_naive(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
-                            uint32_t width, uint32_t heads, void *out) {
-    launch(stream, naive_kernel, dim3(tiles, heads), dim3(ATTENTION_QUERIES), 0, (const bf16 *)qkv, tile, width, heads,
-           (bf16 *)out);
+void ladder_attention_naive(cudaStream_t stream, const void *qkv, const struct attention_tile *tile,
+                            uint32_t tiles, uint32_t width, uint32_t heads, void *out) {
+    launch(stream, naive_kernel, dim3(tiles, heads), dim3(ATTENTION_QUERIES), 0, (const bf16 *)qkv, tile,
+           width, heads, (bf16 *)out);
 }

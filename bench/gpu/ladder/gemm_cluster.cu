@@ -9,10 +9,10 @@
  * each block's own. Bytes of the other's copy may come before this block expects any: the count goes below zero and
  * comes back, and the phase cannot end before the producer's own arrival. No block leaves before the other is done.
  */
-#include "cluster.cuh"
-#include "ladder.h"
-#include "launch.cuh"
-#include "product.cuh"
+#include "bench/gpu/ladder/cluster.cuh"
+#include "bench/gpu/ladder/ladder.h"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/product.cuh"
 
 namespace {
 
@@ -36,8 +36,9 @@ __device__ __forceinline__ void advance(struct ring &r) {
     }
 }
 
-__device__ __forceinline__ void produce(const struct product &p, const CUtensorMap *weight, const CUtensorMap *rows,
-                                        unsigned char *shared, uint64_t *full, uint64_t *empty, uint32_t rank) {
+__device__ __forceinline__ void produce(const struct product &p, const CUtensorMap *weight,
+                                        const CUtensorMap *rows, unsigned char *shared, uint64_t *full,
+                                        uint64_t *empty, uint32_t rank) {
     struct ring r = {0, 1};
     struct tile_cursor cursor = {0, 0};
     struct tile t;
@@ -53,8 +54,8 @@ __device__ __forceinline__ void produce(const struct product &p, const CUtensorM
             for (int c = 0; c < CONSUMERS; c++)
                 tma_load_3d(stage + c * M * TILE_ROW, weight, &full[r.stage], (int32_t)k,
                             (int32_t)(t.feature + rank * FEATURES + c * M), (int32_t)t.group);
-            tma_load_2d_to((1 << BLOCKS) - 1, stage + (FEATURES + rank * HALF) * TILE_ROW, rows, &full[r.stage],
-                           (int32_t)k, (int32_t)(t.first + rank * HALF));
+            tma_load_2d_to((1 << BLOCKS) - 1, stage + (FEATURES + rank * HALF) * TILE_ROW, rows,
+                           &full[r.stage], (int32_t)k, (int32_t)(t.first + rank * HALF));
         }
     }
 }
@@ -131,8 +132,8 @@ cudaError_t ladder_gemm_cluster(cudaStream_t stream, const struct product *p, co
     cudaLaunchAttribute shape = {};
     cudaLaunchConfig_t config = {};
     int clusters = 0;
-    cudaError_t error = cudaFuncSetAttribute((const void *)cluster_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                             (int)BYTES);
+    cudaError_t error = cudaFuncSetAttribute((const void *)cluster_kernel,
+                                             cudaFuncAttributeMaxDynamicSharedMemorySize, (int)BYTES);
     shape.id = cudaLaunchAttributeClusterDimension;
     shape.val.clusterDim.x = BLOCKS;
     shape.val.clusterDim.y = shape.val.clusterDim.z = 1;
@@ -146,6 +147,7 @@ cudaError_t ladder_gemm_cluster(cudaStream_t stream, const struct product *p, co
     if (!error && clusters < 1)
         error = cudaErrorInvalidConfiguration;
     if (!error)
-        launch(stream, cluster_kernel, dim3((uint32_t)clusters * BLOCKS), dim3(THREADS), BYTES, *p, *weight, *rows);
+        launch(stream, cluster_kernel, dim3((uint32_t)clusters * BLOCKS), dim3(THREADS), BYTES, *p, *weight,
+               *rows);
     return error;
 }

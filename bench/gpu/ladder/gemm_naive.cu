@@ -3,9 +3,9 @@
  * Neighbouring threads have neighbouring features of one row: they read the same x, and 32 rows of W, each a
  * line of memory of its own. Every operand is fetched once for each element that it takes part in.
  */
-#include "ladder.h"
-#include "launch.cuh"
-#include "product.cuh"
+#include "bench/gpu/ladder/ladder.h"
+#include "kernels/cuda/device/launch.cuh"
+#include "kernels/cuda/product.cuh"
 
 namespace {
 

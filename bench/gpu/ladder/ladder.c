@@ -12,14 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "arrays.h"
-#include "device.h"
-#include "ladder.h"
-#include "number.h"
-#include "pace.h"
-#include "report.h"
-#include "setting.h"
-#include "truth.h"
+#include "bench/gpu/arrays.h"
+#include "bench/gpu/ladder/ladder.h"
+#include "bench/gpu/pace.h"
+#include "bench/gpu/report.h"
+#include "bench/gpu/setting.h"
+#include "bench/gpu/truth.h"
+#include "kernels/cuda/device.h"
+#include "kernels/number.h"
 
 /* bfloat16 results, as in check.h; weights of attention are rounded, too. */
 #define GEMM_LIMIT      3e-3

@@ -1,10 +1,10 @@
 /* ladder.h - the rungs that the product does not climb: kernels that are here to be compared with. Each
  * queues itself on the stream; what is wrong with a launch is returned or shows in cudaGetLastError().
  */
-#ifndef LIMOE_BENCH_LADDER_H
-#define LIMOE_BENCH_LADDER_H
+#ifndef LIMOE_BENCH_GPU_LADDER_LADDER_H
+#define LIMOE_BENCH_GPU_LADDER_LADDER_H
 
-#include "device.h"
+#include "kernels/cuda/device.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -5,8 +5,8 @@
  * output element is one chain, whatever tile it falls in. Tiles of fewer rows or panels are the same code
  * with smaller constants.
  */
-#include "isa.h"
-#include "vec.h"
+#include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/isa/vec.h"
 
 enum { V = PANEL / LANES }; /* vectors across a panel */
 

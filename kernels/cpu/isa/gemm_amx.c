@@ -18,8 +18,8 @@
  */
 #include <immintrin.h>
 
-#include "isa.h"
-#include "number.h"
+#include "kernels/cpu/isa/isa.h"
+#include "kernels/number.h"
 
 enum {
     TILE_ROWS = 16,

@@ -9,10 +9,10 @@
  *
  * These functions run on the calling thread and touch only what their arguments name.
  */
-#ifndef LIMOE_KERNELS_CPU_ISA_H
-#define LIMOE_KERNELS_CPU_ISA_H
+#ifndef LIMOE_KERNELS_CPU_ISA_ISA_H
+#define LIMOE_KERNELS_CPU_ISA_ISA_H
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 enum {
     PANEL = 16,   /* columns */

@@ -6,8 +6,8 @@
  */
 #include <math.h>
 
-#include "isa.h"
-#include "vec.h"
+#include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/isa/vec.h"
 
 #define LOG2_E 1.44269504f
 #define INLINE static inline __attribute__((always_inline))

@@ -7,10 +7,10 @@
  * GCC's and clang's vector extensions give the operators; what they lack (fused multiply-add, rounding,
  * masked access) is spelled per instruction set.
  */
-#ifndef LIMOE_KERNELS_CPU_VEC_H
-#define LIMOE_KERNELS_CPU_VEC_H
+#ifndef LIMOE_KERNELS_CPU_ISA_VEC_H
+#define LIMOE_KERNELS_CPU_ISA_VEC_H
 
-#include "number.h"
+#include "kernels/number.h"
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>

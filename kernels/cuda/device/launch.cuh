@@ -1,7 +1,7 @@
 /* launch.cuh - kernel<<<grid, block, shared, stream>>>(arguments) as a function, and a block's dynamic shared
  * memory: what needs nvcc's own syntax, so that tests can put another launch.cuh in this one's place. */
-#ifndef LIMOE_LAUNCH_CUH
-#define LIMOE_LAUNCH_CUH
+#ifndef LIMOE_KERNELS_CUDA_DEVICE_LAUNCH_CUH
+#define LIMOE_KERNELS_CUDA_DEVICE_LAUNCH_CUH
 
 #include <cuda_runtime.h>
 #include <stddef.h>
@@ -13,7 +13,8 @@ __device__ __forceinline__ unsigned char *dynamic_shared() {
 }
 
 template <typename... P>
-void launch_with(cudaStream_t stream, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, P... values) {
+void launch_with(cudaStream_t stream, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
+                 P... values) {
     void *arguments[] = {&values..., NULL};
     cudaLaunchKernel((const void *)kernel, grid, block, arguments, shared, stream);
 }

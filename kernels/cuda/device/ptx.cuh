@@ -6,8 +6,8 @@
  *
  * The functions below "Hopper" exist only where sm_90a is compiled for: LIMOE_HOPPER says so.
  */
-#ifndef LIMOE_PTX_CUH
-#define LIMOE_PTX_CUH
+#ifndef LIMOE_KERNELS_CUDA_DEVICE_PTX_CUH
+#define LIMOE_KERNELS_CUDA_DEVICE_PTX_CUH
 
 #include <cuda.h>
 #include <cuda_runtime.h>
@@ -99,7 +99,8 @@ PTX void barrier_arrive(uint64_t *bar) {
 
 /* Arrives, and the phase waits for so many bytes more. */
 PTX void barrier_arrive_expect(uint64_t *bar, uint32_t bytes) {
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(bar)), "r"(bytes)
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(bar)),
+                 "r"(bytes)
                  : "memory");
 }
 
@@ -119,18 +120,20 @@ PTX void barrier_wait(uint64_t *bar, uint32_t parity) {
 
 /* A box of the map at (c0, c1 …), the innermost coordinate first, to shared memory; its bytes count at bar. */
 PTX void tma_load_2d(void *shared, const CUtensorMap *map, uint64_t *bar, int32_t c0, int32_t c1) {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, "
-                 "%4}], [%2];" ::"r"(shared_address(shared)),
-                 "l"(map), "r"(shared_address(bar)), "r"(c0), "r"(c1)
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, "
+        "%4}], [%2];" ::"r"(shared_address(shared)),
+        "l"(map), "r"(shared_address(bar)), "r"(c0), "r"(c1)
+        : "memory");
 }
 
 PTX void tma_load_3d(void *shared, const CUtensorMap *map, uint64_t *bar, int32_t c0, int32_t c1,
                      int32_t c2) {
-    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, "
-                 "%4, %5}], [%2];" ::"r"(shared_address(shared)),
-                 "l"(map), "r"(shared_address(bar)), "r"(c0), "r"(c1), "r"(c2)
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, "
+        "%4, %5}], [%2];" ::"r"(shared_address(shared)),
+        "l"(map), "r"(shared_address(bar)), "r"(c0), "r"(c1), "r"(c2)
+        : "memory");
 }
 
 PTX void tma_prefetch(const CUtensorMap *map) {
@@ -188,8 +191,8 @@ template <int N> PTX void wgmma_bf16(float (&d)[N / 2], uint64_t a, uint64_t b);
 #define R0_31  R0_9 ", " R8(1) ", " R8(2) ", %30, %31"
 #define R0_63  R0_9 ", " R8(1) ", " R8(2) ", " R8(3) ", " R8(4) ", " R8(5) ", %60, %61, %62, %63"
 #define R0_127                                                                                               \
-    R0_9 ", " R8(1) ", " R8(2) ", " R8(3) ", " R8(4) ", " R8(5) ", " R8(6) ", " R8(7) ", " R8(8) ", " R8(9)  \
-    ", " R8(10) ", " R8(11) ", %120, %121, %122, %123, %124, %125, %126, %127"
+    R0_9 ", " R8(1) ", " R8(2) ", " R8(3) ", " R8(4) ", " R8(5) ", " R8(6) ", " R8(7) ", " R8(8) ", " R8(    \
+        9) ", " R8(10) ", " R8(11) ", %120, %121, %122, %123, %124, %125, %126, %127"
 
 WGMMA(16, R0_7, "%8", "%9", "%10", D8(0))
 WGMMA(32, R0_9 ", " R10_15, "%16", "%17", "%18", D16(0))

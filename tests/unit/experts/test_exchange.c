@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "exchange.h"
+#include "experts/exchange.h"
 
 static void one_rank(void **state) {
     (void)state;

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "placement.h"
+#include "experts/placement.h"
 
 /* splitmix64 */
 static uint64_t next(uint64_t *state) {

@@ -1,12 +1,12 @@
-#include "fixture.h"
+#include "tests/unit/kernels/fixture.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cpu/cpu.h"
-#include "cpu/cpuid.h"
-#include "number.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/cpuid.h"
+#include "kernels/number.h"
 
 const uint32_t one_thread[] = {1, 0}, few_threads[] = {1, 2, 3, 0};
 

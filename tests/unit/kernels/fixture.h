@@ -3,8 +3,8 @@
  * Each test runs on every instruction set this machine has, in float32 and bfloat16, against the reference.
  * With a device in the environment variable LIMOE_TEST_DEVICE ("cuda"), it runs on that instead.
  */
-#ifndef LIMOE_TESTS_KERNELS_FIXTURE_H
-#define LIMOE_TESTS_KERNELS_FIXTURE_H
+#ifndef LIMOE_TESTS_UNIT_KERNELS_FIXTURE_H
+#define LIMOE_TESTS_UNIT_KERNELS_FIXTURE_H
 
 /* cmocka.h wants these first. */
 #include <setjmp.h>
@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 /* The instance that is tested, beside the reference of the same dtype. */
 struct fixture {

@@ -1,9 +1,9 @@
-#include "host_ops.h"
+#include "tests/unit/kernels/host_ops.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#include "fixture.h"
+#include "tests/unit/kernels/fixture.h"
 
 /* ---- to the instance and back */
 

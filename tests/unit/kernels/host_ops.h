@@ -4,10 +4,10 @@
  * Where an operation writes, what was there before is NaN, so that what it leaves out shows; but for what it
  * adds to, which is the caller's.
  */
-#ifndef LIMOE_TESTS_KERNELS_HOST_OPS_H
-#define LIMOE_TESTS_KERNELS_HOST_OPS_H
+#ifndef LIMOE_TESTS_UNIT_KERNELS_HOST_OPS_H
+#define LIMOE_TESTS_UNIT_KERNELS_HOST_OPS_H
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 /* out_act and out_f32 [rows, width]; either may be NULL. */
 void host_layernorm(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,

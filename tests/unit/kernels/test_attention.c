@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "fixture.h"
-#include "host_ops.h"
+#include "tests/unit/kernels/fixture.h"
+#include "tests/unit/kernels/host_ops.h"
 
 /* Lengths on both sides of each block and padding boundary. */
 static const uint32_t lengths[] = {1, 2, 3, 15, 16, 17, 31, 33, 64, 100};

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fixture.h"
-#include "host_ops.h"
+#include "tests/unit/kernels/fixture.h"
+#include "tests/unit/kernels/host_ops.h"
 
 enum { ROWS = 100 };
 

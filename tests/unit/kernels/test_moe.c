@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fixture.h"
-#include "host_ops.h"
+#include "tests/unit/kernels/fixture.h"
+#include "tests/unit/kernels/host_ops.h"
 
 static const uint32_t expert_counts[] = {1, 2, 8, 16, 17, 33};
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fixture.h"
-#include "host_ops.h"
+#include "tests/unit/kernels/fixture.h"
+#include "tests/unit/kernels/host_ops.h"
 
 static const uint32_t row_counts[] = {0, 1, 2, 3, 15, 16, 17, 33, 100};
 static const uint32_t widths[] = {1, 3, 7, 16, 17, 31, 64, 65, 192, 200};

@@ -5,9 +5,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "cpu/cpuid.h"
-#include "cpu/threads.h"
-#include "fixture.h"
+#include "kernels/cpu/cpuid.h"
+#include "kernels/cpu/threads.h"
+#include "tests/unit/kernels/fixture.h"
 
 enum { CHUNKS = 97 };
 

@@ -1,0 +1,16 @@
+/* device_name.h - what may be said for where a model is computed. */
+#ifndef LIMOE_BASE_DEVICE_NAME_H
+#define LIMOE_BASE_DEVICE_NAME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DEVICE_ACCEPTED "auto, cpu, cuda, cuda:N"
+#define DEVICE_MOST     1023u /* the largest N */
+
+enum device_kind { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
+
+/* NULL is "auto", "cuda" is "cuda:0". False: it is none of those that are accepted. */
+bool device_parse(const char *device, enum device_kind *kind, uint32_t *index);
+
+#endif

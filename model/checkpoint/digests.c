@@ -1,0 +1,67 @@
+/* digests.c - a table of digests: tensors by id and block, then the experts' parts by id, block and expert.
+ * The caller owns it; no threads. */
+#include "model/checkpoint/digests.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/error.h"
+
+enum { STACKS = LAYOUT_MOE_FC2_BIAS - LAYOUT_MOE_FC1_WEIGHT + 1 };
+
+static bool is_stack(enum layout_id id) {
+    return id >= LAYOUT_MOE_FC1_WEIGHT && id <= LAYOUT_MOE_FC2_BIAS;
+}
+
+static size_t place(const struct config *c, enum layout_id id, uint32_t block, uint32_t expert) {
+    const size_t tensors = (size_t)LAYOUT_COUNT * c->blocks;
+    if (!is_stack(id))
+        return (size_t)id * c->blocks + block;
+    return tensors + ((size_t)(id - LAYOUT_MOE_FC1_WEIGHT) * c->blocks + block) * c->moe.experts + expert;
+}
+
+enum limoe_status digests_create(const struct config *config, struct digests *out, struct limoe_error *err) {
+    const size_t experts = config->moe.layers ? config->moe.experts : 0;
+    out->config = config;
+    out->count = (LAYOUT_COUNT + STACKS * experts) * config->blocks;
+    out->value = calloc(out->count, sizeof *out->value);
+    return out->value ? LIMOE_OK : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu digests", out->count);
+}
+
+void digests_free(struct digests *d) {
+    free(d->value);
+    *d = (struct digests){0};
+}
+
+/* The name and the dtype come first, each with its end; 0 is kept for what was not read. */
+void digests_note(struct digests *d, enum layout_id id, uint32_t block, uint32_t expert,
+                  const struct tensor *t, const void *bytes, size_t size) {
+    XXH64_hash_t seed = XXH3_64bits(t->name, strlen(t->name) + 1);
+    seed = XXH3_64bits_withSeed(t->dtype_name, strlen(t->dtype_name) + 1, seed);
+    const XXH64_hash_t digest = XXH3_64bits_withSeed(bytes, size, seed);
+    d->value[place(d->config, id, block, expert)] = digest ? digest : 1;
+}
+
+bool digests_differ(const struct digests *d, const uint64_t *all, char name[96]) {
+    for (int i = 0; i < LAYOUT_COUNT; i++) {
+        const enum layout_id id = (enum layout_id)i;
+        for (uint32_t block = 0; block < d->config->blocks; block++) {
+            struct layout_tensor t;
+            if (!layout_expected(d->config, id, block, &t))
+                continue;
+            for (uint32_t e = 0; e < (is_stack(id) ? d->config->moe.experts : 1); e++) {
+                const size_t at = place(d->config, id, block, e);
+                if (!d->value[at] || d->value[at] == all[at])
+                    continue;
+                if (is_stack(id))
+                    snprintf(name, 96, "expert %u of tensor \"%s\"", e, t.name);
+                else
+                    snprintf(name, 96, "tensor \"%s\"", t.name);
+                return true;
+            }
+        }
+    }
+    return false;
+}

@@ -1,0 +1,94 @@
+/* routing.c - reads what the gates decided, and adds it up. The workspace owns both copies; no threads. */
+#include "model/forward/routing.h"
+
+#include <string.h>
+
+#include "router/capacity.h"
+#include "router/plan.h"
+
+enum limoe_status routing_limit(const struct config *config, struct kernels *k, struct workspace *work,
+                                size_t layer, size_t rows, struct limoe_error *err) {
+    const struct kernels_ops *op = k->ops;
+    const size_t assignments = rows * config->moe.top_k, at = layer * assignments;
+    const struct capacity capacity = {.factor = config->moe.capacity,
+                                      .group = config->moe.group,
+                                      .priority = config->moe.priority,
+                                      .experts = config->moe.experts,
+                                      .top_k = config->moe.top_k,
+                                      .renormalize = config->moe.renormalize};
+    op->download(k, work->host_expert + at, work->expert + at, assignments * sizeof *work->expert);
+    op->download(k, work->host_gate + at, work->gate + at, assignments * sizeof *work->gate);
+    enum limoe_status status = capacity_apply(&capacity, rows, work->host_expert + at, work->host_gate + at,
+                                              work->host_kept + at, err);
+    if (status)
+        return status;
+    op->upload(k, work->expert + at, work->host_kept + at, assignments * sizeof *work->expert);
+    op->upload(k, work->gate + at, work->host_gate + at, assignments * sizeof *work->gate);
+    return LIMOE_OK;
+}
+
+/* Hands a layer's decisions to the caller: sequences go to their items' places. */
+static void report_choices(const struct config *config, const struct workspace *work, const struct step *s,
+                           size_t layer, const struct routing_sink *sink) {
+    const struct limoe_routing *to = sink->to;
+    const size_t top_k = config->moe.top_k, first = layer * step_rows(s) * top_k;
+    for (size_t i = 0; i < s->images + s->texts; i++) {
+        const size_t from = first + s->start[i] * top_k, count = (s->start[i + 1] - s->start[i]) * top_k;
+        const size_t at = (layer * sink->rows + s->item_row[i]) * top_k;
+        if (to->expert)
+            memcpy(to->expert + at, work->host_expert + from, count * sizeof *to->expert);
+        if (to->gate)
+            memcpy(to->gate + at, work->host_gate + from, count * sizeof *to->gate);
+    }
+}
+
+static void report_load(const struct config *config, const struct workspace *work, const struct step *s,
+                        size_t layer, uint64_t *load) {
+    const size_t top_k = config->moe.top_k, experts = config->moe.experts;
+    const int32_t *made = config->moe.capacity != 0 ? work->host_kept : work->host_expert;
+    made += layer * step_rows(s) * top_k;
+    load += layer * LIMOE_MODALITIES * experts;
+    plan_count(made, s->image_rows * top_k, load + LIMOE_IMAGE * experts);
+    plan_count(made + s->image_rows * top_k, s->text_rows * top_k, load + LIMOE_TEXT * experts);
+}
+
+static double sum_rows(const float *x, size_t rows) {
+    double sum = 0;
+    for (size_t r = 0; r < rows; r++)
+        sum += x[r];
+    return sum;
+}
+
+/* Adds how undecided the layer's gate was. Rows are summed in their order, so a step's sum has one value. */
+static void report_entropy(const struct workspace *work, const struct step *s, size_t layer,
+                           double *entropy) {
+    const float *rows = work->host_entropy + layer * step_rows(s);
+    entropy += layer * LIMOE_MODALITIES;
+    entropy[LIMOE_IMAGE] += sum_rows(rows, s->image_rows);
+    entropy[LIMOE_TEXT] += sum_rows(rows + s->image_rows, s->text_rows);
+}
+
+void routing_report(const struct config *config, struct kernels *k, struct workspace *work,
+                    const struct step *step, const struct routing_sink *sink) {
+    const struct kernels_ops *op = k->ops;
+    const size_t layers = config->moe.layers, rows = layers * step_rows(step),
+                 assignments = rows * config->moe.top_k;
+    const struct limoe_routing *to = sink->to;
+    const bool limited = config->moe.capacity != 0;
+    if (!to || !layers)
+        return;
+    if (!limited && (to->expert || to->load))
+        op->download(k, work->host_expert, work->expert, assignments * sizeof *work->expert);
+    if (!limited && to->gate)
+        op->download(k, work->host_gate, work->gate, assignments * sizeof *work->gate);
+    if (to->entropy)
+        op->download(k, work->host_entropy, work->entropy, rows * sizeof *work->entropy);
+    for (size_t layer = 0; layer < layers; layer++) {
+        if (to->expert || to->gate)
+            report_choices(config, work, step, layer, sink);
+        if (to->load)
+            report_load(config, work, step, layer, to->load);
+        if (to->entropy)
+            report_entropy(work, step, layer, to->entropy);
+    }
+}

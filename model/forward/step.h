@@ -1,0 +1,50 @@
+/* step.h - cuts a call's items into steps, and says which item's tokens lie in which rows of a step.
+ *
+ * A step packs sequences end to end, without padding: images first, then texts, each in item order, so that
+ * what differs by modality (embedding the input, the final projection) works on contiguous rows. Since an
+ * answer depends on its item alone, a call of any size can be cut into steps of a bounded size.
+ */
+#ifndef LIMOE_MODEL_FORWARD_STEP_H
+#define LIMOE_MODEL_FORWARD_STEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "limoe.h"
+
+struct step {
+    size_t images, texts;         /* sequences; images come first */
+    size_t image_rows, text_rows; /* their tokens */
+    uint32_t *start;        /* [images + texts + 1]: rows of sequence i are start[i] .. start[i+1] - 1 */
+    size_t *item;           /* [images + texts]: which of the call's items sequence i is */
+    size_t *item_row;       /* [images + texts]: its first row, were the call's rows in item order */
+    const uint8_t **pixels; /* [images] */
+    int32_t *token;         /* [text_rows] */
+    uint32_t *place;        /* [text_rows]: the token's position in its text */
+
+    size_t sequence_room, token_room; /* allocated lengths of the arrays above */
+};
+
+static inline size_t step_rows(const struct step *step) {
+    return step->image_rows + step->text_rows;
+}
+
+/* Where the next step begins. Starts as {0}. */
+struct step_cursor {
+    enum limoe_modality modality;
+    size_t item;     /* items before it were taken, or are of another modality */
+    size_t item_row; /* the rows of those items */
+};
+
+/* How many times step_next will find something. */
+uint64_t step_count(const struct limoe_item *items, size_t n, size_t max_rows);
+
+/* Packs what follows the cursor, up to max_rows rows but at least one sequence, and moves the cursor on.
+ * *more is false, and the step empty, at the end. Items must have been checked. */
+enum limoe_status step_next(struct step *step, struct step_cursor *cursor, const struct limoe_item *items,
+                            size_t n, size_t max_rows, bool *more, struct limoe_error *err);
+
+void step_free(struct step *step); /* an empty one is fine */
+
+#endif

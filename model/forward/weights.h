@@ -1,0 +1,58 @@
+/* weights.h - a checkpoint's tensors, packed for a backend and ready to compute with. */
+#ifndef LIMOE_MODEL_FORWARD_WEIGHTS_H
+#define LIMOE_MODEL_FORWARD_WEIGHTS_H
+
+#include <stdbool.h>
+
+#include "experts/mlp.h"
+#include "experts/placement.h"
+#include "kernels/kernels.h"
+#include "limoe.h"
+#include "model/checkpoint/config.h"
+#include "model/checkpoint/digests.h"
+#include "model/checkpoint/safetensors.h"
+#include "router/gate.h"
+
+struct weights_norm {
+    float *weight, *bias; /* [width] */
+};
+
+struct weights_block {
+    struct weights_norm ln1, ln2;
+    struct kernels_matrix *qkv;         /* [3 width, width] */
+    struct kernels_matrix *out;         /* [width, width] */
+    struct weights_norm q_norm, k_norm; /* [width / heads], with "qk_norm" */
+    /* A dense block's MLP is fc1 and fc2; a MoE block's are stacks of them, one to an expert that is held
+     * here, and a router. */
+    bool moe;
+    uint32_t held;              /* experts here; 0: there is no stack */
+    struct kernels_matrix *fc1; /* [mlp, width], or held of them */
+    struct kernels_matrix *fc2; /* [width, mlp], or held of them */
+    float *router;              /* [experts, width] */
+};
+
+struct weights {
+    struct {
+        struct kernels_matrix *patch; /* [width, patch patch 3] */
+        float *pos;                   /* [image tokens, width] */
+        struct kernels_matrix *proj;  /* [embed, width] */
+    } image;
+    struct {
+        struct kernels_table *token; /* [vocab, width] */
+        float *pos;                  /* [length, width] */
+        struct kernels_matrix *proj; /* [embed, width] */
+    } text;
+    struct weights_block *block; /* [blocks] */
+    uint32_t blocks;
+    struct weights_norm ln; /* the final one */
+};
+
+/* Packs what `rank` needs of a checkpoint that layout_check has passed: the dense part, and the experts that
+ * it holds; others are not read. Notes in `digests` what was. Nothing of st is needed afterwards. On failure
+ * *weights is freed and empty. */
+enum limoe_status weights_load(const struct config *config, const struct safetensors *st, struct kernels *k,
+                               const struct placement *placement, uint32_t rank, struct digests *digests,
+                               struct weights *weights, struct limoe_error *err);
+void weights_free(struct kernels *k, struct weights *weights); /* an empty one is fine */
+
+#endif

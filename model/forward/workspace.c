@@ -1,0 +1,101 @@
+/* workspace.c - memory for a step's activations. The encoder owns its workspace; no threads.
+ *
+ * Patches are dead once they are embedded, qkv once attention has read it, and hidden and slots when a block
+ * ends, so these share one arena. It is the largest part of the workspace by far.
+ */
+#include "model/forward/workspace.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "router/plan.h"
+
+static size_t largest(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* Multiples of 64 keep whatever follows as aligned as alloc() is. */
+static size_t aligned(size_t bytes) {
+    return (bytes + 63) & ~(size_t)63;
+}
+
+static bool reserve_rows(struct workspace *w, struct kernels *k, const struct config *c, size_t rows) {
+    const struct kernels_ops *op = k->ops;
+    const size_t d = c->width, act = k->act_size;
+    const size_t slots = rows * (c->moe.layers ? c->moe.top_k : 1);
+    const size_t hidden_bytes = aligned(slots * c->mlp * act);
+    const size_t slots_bytes = c->moe.layers ? slots * d * act : 0;
+    const size_t patch_elements = (size_t)c->image.patch * c->image.patch * 3;
+    const size_t arena = largest(hidden_bytes + slots_bytes, rows * largest(3 * d, patch_elements) * act);
+
+    w->x = op->alloc(k, rows * d * sizeof *w->x);
+    w->h = op->alloc(k, rows * d * act);
+    w->h32 = k->dtype == LIMOE_FLOAT32 ? w->h : op->alloc(k, rows * d * sizeof *w->h32);
+    w->arena = op->alloc(k, arena);
+    if (!w->x || !w->h || !w->h32 || !w->arena)
+        return false;
+    w->patches = w->qkv = w->hidden = w->arena;
+    w->slots = (char *)w->arena + hidden_bytes;
+    return true;
+}
+
+static bool reserve_routing(struct workspace *w, struct kernels *k, const struct config *c, size_t rows) {
+    const size_t decided = rows * c->moe.layers, assignments = decided * c->moe.top_k;
+    w->logits = k->ops->alloc(k, rows * c->moe.experts * sizeof *w->logits);
+    w->expert = k->ops->alloc(k, assignments * sizeof *w->expert);
+    w->gate = k->ops->alloc(k, assignments * sizeof *w->gate);
+    w->entropy = k->ops->alloc(k, decided * sizeof *w->entropy);
+    w->host_expert = malloc(assignments * sizeof *w->host_expert);
+    w->host_kept = malloc(assignments * sizeof *w->host_kept);
+    w->host_gate = malloc(assignments * sizeof *w->host_gate);
+    w->host_entropy = malloc(decided * sizeof *w->host_entropy);
+    return w->logits && w->expert && w->gate && w->entropy && w->host_expert && w->host_kept &&
+           w->host_gate && w->host_entropy &&
+           plan_alloc(k, rows, c->moe.experts, c->moe.top_k, &w->plan, NULL) == LIMOE_OK;
+}
+
+static bool reserve_sequences(struct workspace *w, struct kernels *k, const struct config *c,
+                              size_t sequences) {
+    w->pooled = k->ops->alloc(k, sequences * c->width * k->act_size);
+    w->z = k->ops->alloc(k, sequences * c->embed * sizeof *w->z);
+    w->host_z = malloc(sequences * c->embed * sizeof *w->host_z);
+    return w->pooled && w->z && w->host_z;
+}
+
+enum limoe_status workspace_reserve(struct workspace *w, struct kernels *k, const struct config *config,
+                                    size_t rows, size_t sequences, struct limoe_error *err) {
+    if (rows <= w->rows && sequences <= w->sequences)
+        return LIMOE_OK;
+    rows = largest(rows, w->rows);
+    sequences = largest(sequences, w->sequences);
+    workspace_release(w, k);
+    if (!reserve_rows(w, k, config, rows) || !reserve_sequences(w, k, config, sequences) ||
+        (config->moe.layers && !reserve_routing(w, k, config, rows))) {
+        workspace_release(w, k);
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a step of %zu tokens", rows);
+    }
+    w->rows = rows;
+    w->sequences = sequences;
+    return LIMOE_OK;
+}
+
+void workspace_release(struct workspace *w, struct kernels *k) {
+    plan_release(k, &w->plan);
+    free(w->host_entropy);
+    free(w->host_gate);
+    free(w->host_kept);
+    free(w->host_expert);
+    k->ops->release(k, w->entropy);
+    k->ops->release(k, w->gate);
+    k->ops->release(k, w->expert);
+    k->ops->release(k, w->logits);
+    free(w->host_z);
+    k->ops->release(k, w->z);
+    k->ops->release(k, w->pooled);
+    k->ops->release(k, w->arena);
+    if (w->h32 != w->h)
+        k->ops->release(k, w->h32);
+    k->ops->release(k, w->h);
+    k->ops->release(k, w->x);
+    *w = (struct workspace){0};
+}

@@ -1,0 +1,94 @@
+/* rank_sizes.c - sizes from the arithmetic that packs the weights, and a placement from those. No threads. */
+#include "model/rank_sizes.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "model/checkpoint/layout.h"
+#include "model/expert_load.h"
+
+/* The bytes of one packed or copied tensor; an expert stack's are those of one expert. */
+static uint64_t tensor_bytes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
+                             uint64_t token_bytes, enum layout_id id, const struct layout_tensor *t) {
+    switch (id) {
+    case LAYOUT_IMAGE_PATCH_WEIGHT:
+    case LAYOUT_IMAGE_PROJ_WEIGHT:
+    case LAYOUT_TEXT_PROJ_WEIGHT:
+    case LAYOUT_ATTN_QKV_WEIGHT:
+    case LAYOUT_ATTN_OUT_WEIGHT:
+    case LAYOUT_MLP_FC1_WEIGHT:
+    case LAYOUT_MLP_FC2_WEIGHT:
+    case LAYOUT_MOE_FC1_WEIGHT:
+    case LAYOUT_MOE_FC2_WEIGHT:
+        return kernels_packed_bytes(kind, dtype, (uint32_t)t->shape[t->rank - 2],
+                                    (uint32_t)t->shape[t->rank - 1]);
+    case LAYOUT_MOE_FC1_BIAS:
+    case LAYOUT_MOE_FC2_BIAS:
+        return t->elements / config->moe.experts * sizeof(float);
+    case LAYOUT_TEXT_TOKEN:
+        return token_bytes;
+    case LAYOUT_LOGIT_SCALE:
+        return 0;
+    default:
+        return t->elements * sizeof(float);
+    }
+}
+
+static bool of_one_expert(enum layout_id id) {
+    return id == LAYOUT_MOE_FC1_WEIGHT || id == LAYOUT_MOE_FC1_BIAS || id == LAYOUT_MOE_FC2_WEIGHT ||
+           id == LAYOUT_MOE_FC2_BIAS;
+}
+
+void place_sizes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
+                 uint64_t token_bytes, uint64_t *dense, uint64_t *expert) {
+    *dense = *expert = 0;
+    for (int i = 0; i < LAYOUT_COUNT; i++) {
+        const enum layout_id id = (enum layout_id)i;
+        const uint32_t blocks = layout_per_block(id) ? config->blocks : 1;
+        for (uint32_t block = 0; block < blocks; block++) {
+            struct layout_tensor t;
+            if (!layout_expected(config, id, block, &t))
+                continue;
+            if (!of_one_expert(id))
+                *dense += tensor_bytes(config, kind, dtype, token_bytes, id, &t);
+            else if (block == config->moe.block[0])
+                *expert += tensor_bytes(config, kind, dtype, token_bytes, id, &t);
+        }
+    }
+}
+
+static enum limoe_status place_by_load(const struct place_options *options,
+                                       const struct placement_shape *shape, uint64_t expert,
+                                       struct placement *out, double *imbalance, struct limoe_error *err) {
+    uint64_t *load = NULL;
+    const uint32_t even = (shape->experts + shape->ranks - 1) / shape->ranks;
+    const uint64_t slot_bytes = shape->layers * expert; /* one expert in every layer */
+    const uint64_t slots = options->expert_bytes ? options->expert_bytes / slot_bytes : even;
+    enum limoe_status status = load_read(options->load, shape->layers, shape->experts, &load, err);
+    if (status)
+        goto out;
+    if (slots < even) {
+        const uint64_t least = even * slot_bytes;
+        status =
+            limoe_fail(err, LIMOE_INVALID,
+                       "%llu bytes of experts on a rank; %u of %u experts in each of %u layers take %llu",
+                       (unsigned long long)options->expert_bytes, even, shape->experts, shape->layers,
+                       (unsigned long long)least);
+        goto out;
+    }
+    status = placement_from_load(shape, load, slots < UINT32_MAX ? (uint32_t)slots : UINT32_MAX, out, err);
+    for (uint32_t layer = 0; status == LIMOE_OK && imbalance && layer < shape->layers; layer++)
+        imbalance[layer] = placement_imbalance(out, layer, load + (size_t)layer * shape->experts);
+out:
+    free(load);
+    return status;
+}
+
+enum limoe_status place_experts(const struct config *config, const struct place_options *options,
+                                uint64_t expert, struct placement *out, double *imbalance,
+                                struct limoe_error *err) {
+    const struct placement_shape shape = {options->ranks, config->moe.layers, config->moe.experts};
+    if (!options->load || !shape.layers || !shape.ranks) /* which is refused */
+        return placement_contiguous(&shape, out, err);
+    return place_by_load(options, &shape, expert, out, imbalance, err);
+}

@@ -1,0 +1,31 @@
+/* rank_sizes.h - where a model's experts lie, and in how much memory. */
+#ifndef LIMOE_MODEL_RANK_SIZES_H
+#define LIMOE_MODEL_RANK_SIZES_H
+
+#include <stdint.h>
+
+#include "experts/placement.h"
+#include "kernels/kernels.h"
+#include "limoe.h"
+#include "model/checkpoint/config.h"
+
+/* Bytes of packed weights in the memory of such a backend. dtype not AUTO; token_bytes are those of
+ * text.token in the checkpoint, whose dtype it keeps. *dense: what every rank holds. *expert: one expert of
+ * one layer; layers are alike. */
+void place_sizes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
+                 uint64_t token_bytes, uint64_t *dense, uint64_t *expert);
+
+/* How a model is to be spread; the fields are those of struct limoe_rank_options. */
+struct place_options {
+    uint32_t ranks;
+    const char *load;
+    uint64_t expert_bytes;
+};
+
+/* Places the model's experts; `expert` is from place_sizes. imbalance [layers] is set with a load; NULL: not
+ * wanted. Free with placement_free. */
+enum limoe_status place_experts(const struct config *config, const struct place_options *options,
+                                uint64_t expert, struct placement *out, double *imbalance,
+                                struct limoe_error *err);
+
+#endif

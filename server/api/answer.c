@@ -1,0 +1,350 @@
+/* answer.c - the answers' JSON. Each function reads as the object it prints. */
+#include "server/api/answer.h"
+
+static void usage_object(struct buffer *out, const struct usage *usage) {
+    buffer_string(out, "{\"prompt_tokens\":");
+    buffer_json_unsigned(out, usage->prompt_tokens);
+    buffer_string(out, ",\"image_tokens\":");
+    buffer_json_unsigned(out, usage->image_tokens);
+    buffer_string(out, ",\"total_tokens\":");
+    buffer_json_unsigned(out, usage->prompt_tokens + usage->image_tokens);
+    buffer_string(out, "}");
+}
+
+/* The comma between elements. */
+static void separate(struct buffer *out, size_t i) {
+    if (i)
+        buffer_bytes(out, ",", 1);
+}
+
+static void member_unsigned(struct buffer *out, const char *name, uint64_t value) {
+    buffer_string(out, ",\"");
+    buffer_string(out, name);
+    buffer_string(out, "\":");
+    buffer_json_unsigned(out, value);
+}
+
+static void member_string(struct buffer *out, const char *name, const char *value) {
+    buffer_string(out, ",\"");
+    buffer_string(out, name);
+    buffer_string(out, "\":");
+    buffer_json_string(out, value);
+}
+
+/* ---- classify ---- */
+
+size_t answer_classify_size(const struct classify_request *request) {
+    size_t all = 0, longest = 0;
+    for (size_t i = 0; i < request->n_labels; i++) {
+        all += request->labels[i].size;
+        longest = request->labels[i].size > longest ? request->labels[i].size : longest;
+    }
+    const size_t most = request->top_k * longest;
+    return request->n_images * (64 + request->top_k * 64 + (most < all ? most : all));
+}
+
+void answer_classify(struct buffer *out, const char *model, const struct text *labels,
+                     const struct classification *rows, size_t n, const struct usage *usage) {
+    buffer_string(out, "{\"object\":\"list\",\"model\":");
+    buffer_json_string(out, model);
+    buffer_string(out, ",\"data\":[");
+    for (size_t i = 0; i < n; i++) {
+        separate(out, i);
+        buffer_string(out, "{\"object\":\"classification\",\"index\":");
+        buffer_json_unsigned(out, rows[i].index);
+        buffer_string(out, ",\"predictions\":[");
+        for (size_t k = 0; k < rows[i].count; k++) {
+            const struct prediction *prediction = &rows[i].predictions[k];
+            separate(out, k);
+            buffer_string(out, "{\"label\":");
+            buffer_json_text(out, labels[prediction->label]);
+            buffer_string(out, ",\"score\":");
+            buffer_json_float(out, prediction->score);
+            buffer_string(out, ",\"cosine\":");
+            buffer_json_float(out, prediction->cosine);
+            buffer_string(out, "}");
+        }
+        buffer_string(out, "]}");
+    }
+    buffer_string(out, "],\"usage\":");
+    usage_object(out, usage);
+    buffer_string(out, "}");
+}
+
+/* ---- embeddings ---- */
+
+/* 13 characters a float and its comma, or 4 base64 characters for 3 bytes. */
+size_t answer_embeddings_size(size_t n, size_t embed, enum request_encoding encoding) {
+    return n * (64 + embed * (encoding == REQUEST_BASE64 ? 6 : 13));
+}
+
+void answer_embeddings(struct buffer *out, const char *model, const float *embeddings, const size_t *index,
+                       size_t n, size_t embed, enum request_encoding encoding, const struct usage *usage) {
+    buffer_reserve(out, answer_embeddings_size(n, embed, encoding));
+    buffer_string(out, "{\"object\":\"list\",\"data\":[");
+    for (size_t i = 0; i < n; i++) {
+        const float *row = embeddings + i * embed;
+        separate(out, i);
+        buffer_string(out, "{\"object\":\"embedding\",\"index\":");
+        buffer_json_unsigned(out, index ? index[i] : i);
+        buffer_string(out, ",\"embedding\":");
+        if (encoding == REQUEST_BASE64) {
+            /* The contract's bytes are little-endian; so is every machine this builds for. */
+            _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "float32 is sent as it lies in memory");
+            buffer_json_base64(out, row, embed * sizeof *row);
+        } else {
+            buffer_string(out, "[");
+            for (size_t k = 0; k < embed; k++) {
+                separate(out, k);
+                buffer_json_float(out, row[k]);
+            }
+            buffer_string(out, "]");
+        }
+        buffer_string(out, "}");
+    }
+    buffer_string(out, "],\"model\":");
+    buffer_json_string(out, model);
+    buffer_string(out, ",\"usage\":");
+    usage_object(out, usage);
+    buffer_string(out, "}");
+}
+
+/* ---- routing ---- */
+
+/* One layer's share of one item: for each token its experts, by descending gate, and their gates. */
+static void routing_layer(struct buffer *out, uint32_t block, const int32_t *expert, const float *gate,
+                          size_t tokens, size_t top_k) {
+    buffer_string(out, "{\"block\":");
+    buffer_json_unsigned(out, block);
+    buffer_string(out, ",\"experts\":[");
+    for (size_t t = 0; t < tokens; t++) {
+        separate(out, t);
+        buffer_string(out, "[");
+        for (size_t k = 0; k < top_k; k++) {
+            separate(out, k);
+            buffer_json_unsigned(out, (uint64_t)expert[t * top_k + k]);
+        }
+        buffer_string(out, "]");
+    }
+    buffer_string(out, "],\"gates\":[");
+    for (size_t t = 0; t < tokens; t++) {
+        separate(out, t);
+        buffer_string(out, "[");
+        for (size_t k = 0; k < top_k; k++) {
+            separate(out, k);
+            buffer_json_float(out, gate[t * top_k + k]);
+        }
+        buffer_string(out, "]");
+    }
+    buffer_string(out, "]}");
+}
+
+/* What the tokens of one item are: the cells of a grid, row by row, or pieces of the vocabulary. */
+static void routing_tokens(struct buffer *out, const struct limoe_info *model,
+                           const struct limoe_item *item) {
+    member_string(out, "modality", item->modality == LIMOE_IMAGE ? "image" : "text");
+    member_unsigned(out, "tokens", item->length);
+    if (item->modality == LIMOE_IMAGE) {
+        const uint32_t side = model->image_size / model->patch;
+        buffer_print(out, ",\"grid\":{\"rows\":%u,\"columns\":%u}", side, side);
+        return;
+    }
+    buffer_string(out, ",\"token_ids\":[");
+    for (uint32_t t = 0; t < item->length; t++) {
+        separate(out, t);
+        buffer_json_unsigned(out, (uint64_t)item->tokens[t]);
+    }
+    buffer_string(out, "]");
+}
+
+size_t answer_routing_size(const struct limoe_info *model, size_t n, size_t rows) {
+    const size_t a_row = 8 + model->moe_layers * (4 + (size_t)model->top_k * 16);
+    return n * (128 + (size_t)model->moe_layers * 40) + rows * a_row;
+}
+
+void answer_routing(struct buffer *out, const struct limoe_info *model, const struct limoe_item *items,
+                    size_t n, const struct limoe_routing *routing, const struct usage *usage) {
+    size_t rows = 0;
+    for (size_t i = 0; i < n; i++)
+        rows += items[i].length;
+    buffer_reserve(out, answer_routing_size(model, n, rows));
+
+    buffer_string(out, "{\"object\":\"list\",\"model\":");
+    buffer_json_string(out, model->name);
+    member_unsigned(out, "experts", model->experts);
+    member_unsigned(out, "top_k", model->top_k);
+    buffer_string(out, ",\"data\":[");
+    size_t row = 0;
+    for (size_t i = 0; i < n; i++) {
+        separate(out, i);
+        buffer_string(out, "{\"object\":\"routing\",\"index\":");
+        buffer_json_unsigned(out, i);
+        routing_tokens(out, model, &items[i]);
+        buffer_string(out, ",\"layers\":[");
+        for (uint32_t layer = 0; layer < model->moe_layers; layer++) {
+            const size_t at = (layer * rows + row) * model->top_k;
+            separate(out, layer);
+            routing_layer(out, model->moe_blocks[layer], routing->expert + at, routing->gate + at,
+                          items[i].length, model->top_k);
+        }
+        buffer_string(out, "]}");
+        row += items[i].length;
+    }
+    buffer_string(out, "],\"usage\":");
+    usage_object(out, usage);
+    buffer_string(out, "}");
+}
+
+/* ---- models ---- */
+
+/* The members that a running model and a model directory have in common. */
+static void model_shape(struct buffer *out, const struct limoe_info *info) {
+    member_unsigned(out, "width", info->width);
+    member_unsigned(out, "blocks", info->blocks);
+    member_unsigned(out, "heads", info->heads);
+    member_unsigned(out, "mlp", info->mlp);
+    member_unsigned(out, "embed", info->embed);
+    buffer_string(out, ",\"image\":{");
+    buffer_print(out, "\"size\":%u,\"patch\":%u,\"tokens\":%u}", info->image_size, info->patch,
+                 info->image_tokens);
+    buffer_print(out, ",\"text\":{\"vocab\":%u,\"length\":%u}", info->vocab, info->text_length);
+    buffer_string(out, ",\"moe\":");
+    if (info->moe_layers) {
+        buffer_string(out, "{\"blocks\":[");
+        for (uint32_t i = 0; i < info->moe_layers; i++) {
+            separate(out, i);
+            buffer_json_unsigned(out, info->moe_blocks[i]);
+        }
+        buffer_print(out, "],\"experts\":%u,\"top_k\":%u}", info->experts, info->top_k);
+    } else
+        buffer_string(out, "null");
+    buffer_string(out, ",\"parameters\":{\"total\":");
+    buffer_json_unsigned(out, info->total_parameters);
+    buffer_string(out, ",\"active\":");
+    buffer_json_unsigned(out, info->active_parameters);
+    buffer_string(out, "}");
+    member_unsigned(out, "weight_bytes", info->weight_bytes);
+    buffer_string(out, ",\"logit_scale\":");
+    buffer_json_float(out, info->logit_scale);
+}
+
+/* What each of n ranks holds. */
+static void rank_list(struct buffer *out, const struct limoe_rank *rank, uint32_t n) {
+    buffer_string(out, "[");
+    for (uint32_t r = 0; r < n; r++) {
+        separate(out, r);
+        buffer_string(out, "{\"rank\":");
+        buffer_json_unsigned(out, r);
+        member_unsigned(out, "experts", rank[r].experts);
+        member_unsigned(out, "dense_bytes", rank[r].dense_bytes);
+        member_unsigned(out, "expert_bytes", rank[r].expert_bytes);
+        buffer_string(out, "}");
+    }
+    buffer_string(out, "]");
+}
+
+static void member_aliases(struct buffer *out, const char *list) {
+    struct model_alias entry;
+    buffer_string(out, ",\"aliases\":[");
+    for (size_t i = 0; model_names_next(&list, &entry); i++) {
+        separate(out, i);
+        buffer_json_text(out, entry.alias);
+    }
+    buffer_string(out, "]");
+}
+
+void answer_model(struct buffer *out, const struct answer_model *model) {
+    buffer_string(out, "{\"id\":");
+    buffer_json_string(out, model->info->name);
+    buffer_print(out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"limoe\"",
+                 (long long)model->created);
+    member_aliases(out, model->aliases);
+    member_string(out, "dtype", model->dtype);
+    member_string(out, "backend", model->backend);
+    member_string(out, "fingerprint", model->fingerprint);
+    member_unsigned(out, "threads", model->threads);
+    member_unsigned(out, "ranks", model->ranks);
+    buffer_string(out, ",\"by_rank\":");
+    rank_list(out, model->rank, model->ranks);
+    model_shape(out, model->info);
+    buffer_string(out, "}");
+}
+
+void answer_models(struct buffer *out, const struct answer_model *models, size_t n) {
+    buffer_string(out, "{\"object\":\"list\",\"data\":[");
+    for (size_t i = 0; i < n; i++) {
+        separate(out, i);
+        answer_model(out, &models[i]);
+    }
+    buffer_string(out, "]}");
+}
+
+/* "ranks": what each holds; "placement": by layer and expert, the ranks that hold it. */
+static void member_ranks(struct buffer *out, const struct limoe_placement *ranks) {
+    member_string(out, "dtype", limoe_dtype_name(ranks->dtype));
+    member_unsigned(out, "expert_bytes", ranks->expert_bytes);
+    buffer_string(out, ",\"ranks\":");
+    rank_list(out, ranks->rank, ranks->ranks);
+    buffer_string(out, ",\"placement\":[");
+    for (uint32_t layer = 0; layer < ranks->layers; layer++) {
+        const uint32_t *first = ranks->first + (size_t)layer * ranks->experts;
+        separate(out, layer);
+        buffer_string(out, "[");
+        for (uint32_t e = 0; e < ranks->experts; e++) {
+            separate(out, e);
+            buffer_string(out, "[");
+            for (uint32_t i = first[e]; i < first[e + 1]; i++) {
+                separate(out, i - first[e]);
+                buffer_json_unsigned(out, ranks->owner[i]);
+            }
+            buffer_string(out, "]");
+        }
+        buffer_string(out, "]");
+    }
+    buffer_string(out, "]");
+    if (!ranks->imbalance)
+        return;
+    buffer_string(out, ",\"imbalance\":[");
+    for (uint32_t layer = 0; layer < ranks->layers; layer++) {
+        separate(out, layer);
+        buffer_json_float(out, (float)ranks->imbalance[layer]);
+    }
+    buffer_string(out, "]");
+}
+
+void answer_inspection(struct buffer *out, const struct limoe_inspection *inspection,
+                       const struct limoe_placement *ranks) {
+    buffer_string(out, "{\"id\":");
+    buffer_json_string(out, inspection->info.name);
+    buffer_string(out, ",\"object\":\"model_directory\"");
+    member_string(out, "checkpoint_dtypes", inspection->checkpoint_dtypes);
+    model_shape(out, &inspection->info);
+    buffer_string(out, ",\"by_block\":[");
+    for (uint32_t i = 0; i < inspection->info.blocks; i++) {
+        const struct limoe_block_info *block = &inspection->block[i];
+        separate(out, i);
+        buffer_string(out, "{\"block\":");
+        buffer_json_unsigned(out, i);
+        member_string(out, "kind", block->moe ? "moe" : "dense");
+        member_unsigned(out, "attention_parameters", block->attention_parameters);
+        member_unsigned(out, "router_parameters", block->router_parameters);
+        member_unsigned(out, "mlp_parameters", block->mlp_parameters);
+        member_unsigned(out, "active_mlp_parameters", block->active_mlp_parameters);
+        buffer_string(out, "}");
+    }
+    buffer_string(out, "]");
+    if (ranks)
+        member_ranks(out, ranks);
+    buffer_string(out, "}");
+}
+
+/* ---- errors ---- */
+
+void answer_error(struct buffer *out, const struct api_error *error) {
+    buffer_string(out, "{\"error\":{\"message\":");
+    buffer_json_string(out, error->message);
+    member_string(out, "type", api_error_type(error->status));
+    member_string(out, "param", *error->param ? error->param : NULL);
+    member_string(out, "code", error->code);
+    buffer_string(out, "}}");
+}

@@ -1,0 +1,51 @@
+/* answer.h - results → JSON text, exactly as docs/api.md shows it.
+ *
+ * The server and the command line's --json print through these same functions. Each appends one complete JSON
+ * object (no newline); memory failure is in buffer->failed. No state, any thread.
+ */
+#ifndef LIMOE_SERVER_API_ANSWER_H
+#define LIMOE_SERVER_API_ANSWER_H
+
+#include "base/buffer.h"
+#include "limoe.h"
+#include "server/api/api_error.h"
+#include "server/api/classify.h"
+#include "server/api/prepare.h"
+#include "server/api/request.h"
+
+/* About how many bytes the functions below append, for who sets them aside: `rows` are the tokens of all
+ * items. */
+size_t answer_classify_size(const struct classify_request *request);
+size_t answer_embeddings_size(size_t n, size_t embed, enum request_encoding encoding);
+size_t answer_routing_size(const struct limoe_info *model, size_t n, size_t rows);
+
+void answer_classify(struct buffer *out, const char *model, const struct text *labels,
+                     const struct classification *rows, size_t n, const struct usage *usage);
+
+/* embeddings [n, embed]; row i answers item index[i], or item i where index is NULL. */
+void answer_embeddings(struct buffer *out, const char *model, const float *embeddings, const size_t *index,
+                       size_t n, size_t embed, enum request_encoding encoding, const struct usage *usage);
+
+/* items[n] as they were embedded in one step; routing->expert and ->gate [moe_layers, rows, top_k], rows
+ * being the items' tokens end to end. */
+void answer_routing(struct buffer *out, const struct limoe_info *model, const struct limoe_item *items,
+                    size_t n, const struct limoe_routing *routing, const struct usage *usage);
+
+/* What /v1/models says of a running model. */
+struct answer_model {
+    const struct limoe_info *info;
+    const char *aliases;         /* --model-alias, or NULL */
+    const char *dtype, *backend; /* "bfloat16", "cpu-amx" */
+    const char *fingerprint;     /* limoe_model_fingerprint: equal ones give equal vectors */
+    uint32_t threads, ranks;
+    const struct limoe_rank *rank; /* [ranks]: what each holds; zeros while it is being started again */
+    int64_t created;               /* Unix seconds; OpenAI clients insist on one: when the model was loaded */
+};
+void answer_model(struct buffer *out, const struct answer_model *model);             /* one model */
+void answer_models(struct buffer *out, const struct answer_model *models, size_t n); /* the list */
+void answer_inspection(struct buffer *out, const struct limoe_inspection *inspection,
+                       const struct limoe_placement *ranks); /* limoe inspect --json */
+
+void answer_error(struct buffer *out, const struct api_error *error);
+
+#endif

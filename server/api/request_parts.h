@@ -1,0 +1,47 @@
+/* request_parts.h - what the readers of the routes share. Private to request*.c. */
+#ifndef LIMOE_SERVER_API_REQUEST_PARTS_H
+#define LIMOE_SERVER_API_REQUEST_PARTS_H
+
+#include "server/api/request.h"
+#include "server/formats/json_reader.h"
+
+/* Parses a body that must be one JSON object. */
+bool request_read_object(const char *body, size_t size, struct arena *arena, const struct json_value **object,
+                         struct api_error *error);
+
+/* The 400 for a field no form of the route knows; `accepted` lists those it does. */
+bool request_refuse_field(const char *name, size_t size, const char *accepted, struct api_error *error);
+
+/* The 400 for a field that holds something else than it should. */
+bool request_refuse_type(const char *param, const char *accepted, enum json_type found,
+                         struct api_error *error);
+
+/* "model": must be a name of the hosted one. */
+bool request_check_model(const struct request_model *model, const struct json_value *value,
+                         struct api_error *error);
+
+/* A field that is a list of texts, and where it goes. */
+struct request_list {
+    const char *name;
+    bool commas;          /* as plain text, given once, it is divided at commas: "cat, dog" */
+    size_t most;          /* checked before memory is spent on it */
+    const char *too_many; /* error code */
+    const struct text **texts;
+    size_t *count;
+};
+struct request_list request_labels(struct classify_request *request);
+struct request_list request_templates(struct classify_request *request);
+
+/* A JSON array of strings → slices. The texts themselves are request_check_labels' to judge. */
+bool request_read_strings(const struct json_value *list, const struct request_list *field,
+                          struct arena *arena, struct api_error *error);
+
+/* Labels and templates, or a classifier's name: what a classification must have one of. */
+bool request_check_choice(struct classify_request *request, struct api_error *error);
+bool request_refuse_top_k(struct api_error *error);
+
+/* A JSON string → a picture. `param` must live as long as the item. */
+bool request_read_image(struct text text, const char *param, struct arena *arena, struct request_item *out,
+                        struct api_error *error);
+
+#endif

@@ -1,0 +1,202 @@
+/* inspect.c - limoe inspect: what a model directory holds, from its headers alone. One thread. */
+#include <math.h>
+#include <string.h>
+
+#include "server/api/answer.h"
+#include "server/commands/commands.h"
+#include "server/commands/inspect_ranks.h"
+#include "server/commands/session.h"
+#include "server/commands/table.h"
+#include "server/options/command.h"
+#include "server/options/model_dir.h"
+
+struct inspect_options {
+    const char *model;
+    bool json;
+    unsigned ranks; /* 0: not asked for */
+    struct limoe_rank_options place;
+};
+
+static const struct option_row table[] = {
+    COMMAND_MODEL_ROW(offsetof(struct inspect_options, model)),
+    COMMAND_JSON_ROW(offsetof(struct inspect_options, json), "print one JSON object"),
+    {.name = "ranks",
+     .only_flag = true,
+     .kind = OPTION_UNSIGNED,
+     .offset = offsetof(struct inspect_options, ranks),
+     .least = 1,
+     .most = 1024,
+     .metavar = "N",
+     .help = "also print how N ranks would share the experts, and the memory of each"},
+    {.name = "load",
+     .only_flag = true,
+     .kind = OPTION_STRING,
+     .offset = offsetof(struct inspect_options, place.load),
+     .metavar = "FILE",
+     .help = "with --ranks: a measured load; experts are spread so that ranks get equal rows"},
+    {.name = "expert-bytes",
+     .only_flag = true,
+     .kind = OPTION_BYTES,
+     .offset = offsetof(struct inspect_options, place.expert_bytes),
+     .least = 1,
+     .most = INT64_MAX,
+     .metavar = "N",
+     .help = "with --load: the most that a rank's experts may take; copies of the hottest fill it",
+     .fallback = "an even share"},
+    {.name = "device",
+     .kind = OPTION_DEVICE,
+     .offset = offsetof(struct inspect_options, place.device),
+     .metavar = "DEVICE",
+     .help = "with --ranks: auto, cpu or cuda, which need not be there; weights are packed for it",
+     .fallback = "auto: a GPU where there is one, else the CPU"},
+    COMMAND_DTYPE_ROW(offsetof(struct inspect_options, place.dtype)),
+    COMMAND_HELP_ROW,
+};
+
+static const struct option_command command = {
+    .name = "inspect",
+    .usage = "limoe inspect [DIR] [options]",
+    .about = "Prints the sizes, experts and parameters of a model directory, and a table by block. Reads no "
+             "weights. DIR goes before --model.",
+    .more = "Exit status: 0, or 1 when the model is not sound, or 2 for a wrong option.",
+    .table = table,
+    .n = sizeof table / sizeof *table,
+};
+
+static const char *number(struct arena *arena, uint64_t value) {
+    char digits[32];
+    table_number(digits, value);
+    return arena_copy(arena, digits, strlen(digits));
+}
+
+static bool print_facts(const struct limoe_inspection *model, const char *dir, struct arena *arena,
+                        struct buffer *out) {
+    static const bool right[] = {false, false};
+    const struct limoe_info *info = &model->info;
+    struct buffer blocks = {0};
+    for (uint32_t i = 0; i < info->moe_layers; i++)
+        buffer_print(&blocks, "%s%u", i ? ", " : "", info->moe_blocks[i]);
+    buffer_bytes(&blocks, "", 1);
+    const char *const cells[] = {
+        "name",
+        info->name,
+        "directory",
+        dir,
+        "parameters",
+        number(arena, info->total_parameters),
+        "active",
+        arena_print(arena, "%s for one token", number(arena, info->active_parameters)),
+        "weights",
+        arena_print(arena, "%.1f MB, %s", (double)info->weight_bytes / 1e6, model->checkpoint_dtypes),
+        "tower",
+        arena_print(arena, "%u blocks, width %u, %u heads, mlp %u", info->blocks, info->width, info->heads,
+                    info->mlp),
+        "experts",
+        info->moe_layers ? arena_print(arena, "%u in each of blocks %s, top-%u", info->experts,
+                                       blocks.failed ? "" : blocks.data, info->top_k)
+                         : "none: every block is dense",
+        "image",
+        arena_print(arena, "%u × %u pixels in patches of %u × %u: %u tokens", info->image_size,
+                    info->image_size, info->patch, info->patch, info->image_tokens),
+        "text",
+        arena_print(arena, "%u pieces, up to %u tokens", info->vocab, info->text_length),
+        "embedding",
+        arena_print(arena, "%u numbers", info->embed),
+        "logit scale",
+        arena_print(arena, "%.4f (cosines × %.1f)", (double)info->logit_scale,
+                    exp((double)info->logit_scale)),
+    };
+    const size_t n = sizeof cells / sizeof *cells;
+    bool ok = !blocks.failed;
+    for (size_t i = 0; i < n; i++)
+        ok = ok && cells[i];
+    if (ok)
+        table_append(out, 0, 2, right, cells, n / 2);
+    buffer_free(&blocks);
+    return ok;
+}
+
+static bool print_blocks(const struct limoe_inspection *model, struct arena *arena, struct buffer *out) {
+    enum { COLUMNS = 6 };
+    static const bool right[COLUMNS] = {true, false, true, true, true, true};
+    static const char *const heads[COLUMNS] = {"block", "kind", "attention", "router", "mlp", "active mlp"};
+    const size_t n = model->info.blocks;
+    const char **cells = arena_array(arena, COLUMNS * (n + 1), sizeof *cells);
+    if (!cells)
+        return false;
+    memcpy(cells, heads, sizeof heads);
+    for (size_t i = 0; i < n; i++) {
+        const struct limoe_block_info *block = &model->block[i];
+        const char **row = cells + COLUMNS * (i + 1);
+        row[0] = arena_print(arena, "%zu", i);
+        row[1] = block->moe ? arena_print(arena, "%u experts", model->info.experts) : "dense";
+        row[2] = number(arena, block->attention_parameters);
+        row[3] = block->moe ? number(arena, block->router_parameters) : "-";
+        row[4] = number(arena, block->mlp_parameters);
+        row[5] = number(arena, block->active_mlp_parameters);
+        for (size_t k = 0; k < COLUMNS; k++)
+            if (!row[k])
+                return false;
+    }
+    buffer_string(out, "\n");
+    table_append(out, 0, COLUMNS, right, cells, n + 1);
+    return true;
+}
+
+int inspect_main(int argc, char **argv) {
+    struct inspect_options asked = {0};
+    struct options options;
+    struct limoe_inspection *inspection = NULL;
+    struct limoe_placement *ranks = NULL;
+    struct arena *arena = arena_new();
+    struct buffer out = {0};
+    struct limoe_error err;
+    char room[PATH_MAX];
+    int status = COMMAND_INPUT;
+    if (!arena) {
+        command_complain("no memory");
+        goto out;
+    }
+    if (!command_options(&command, argc, argv, &asked, arena, &options, &status))
+        goto out;
+    if (options.n_operands > 1) {
+        status = command_usage("inspect", "one directory at a time; found \"%s\" after \"%s\"",
+                               options.operands[1], options.operands[0]);
+        goto out;
+    }
+    if ((asked.place.load && !asked.ranks) || (asked.place.expert_bytes && !asked.place.load)) {
+        status = command_usage("inspect",
+                               asked.ranks ? "--expert-bytes goes with --load" : "--load goes with --ranks");
+        goto out;
+    }
+    const char *dir = model_dir(options.n_operands ? options.operands[0] : asked.model, room);
+    if (!dir) {
+        status = command_usage("inspect", "no model: name a directory or set LIMOE_MODEL");
+        goto out;
+    }
+
+    status = COMMAND_INPUT;
+    if (limoe_inspect(dir, &inspection, &err) != LIMOE_OK) {
+        command_complain("%s", err.message);
+        goto out;
+    }
+    asked.place.ranks = asked.ranks;
+    if (asked.ranks && limoe_inspect_ranks(inspection, &asked.place, &ranks, &err) != LIMOE_OK) {
+        command_complain("%s", err.message);
+        goto out;
+    }
+    if (asked.json)
+        answer_inspection(&out, inspection, ranks);
+    else if (!print_facts(inspection, dir, arena, &out) || !print_blocks(inspection, arena, &out) ||
+             (ranks && !cli_print_ranks(ranks, arena, &out))) {
+        command_complain("no memory for the answer");
+        goto out;
+    }
+    status = command_print(&out, asked.json) ? COMMAND_OK : COMMAND_INPUT;
+out:
+    buffer_free(&out);
+    arena_free(arena);
+    limoe_placement_free(ranks);
+    limoe_inspection_free(inspection);
+    return status;
+}

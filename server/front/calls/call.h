@@ -1,0 +1,137 @@
+/* call.h - one HTTP request, from its headers to the end of its answer.
+ *
+ * A call has one owner at a time, who may touch it without a lock:
+ *     the connection's HTTP thread, from call_begin on, while headers and body come in;
+ *     a worker, once the body is complete (the connection is suspended meanwhile): parse, admit, decode,
+ * tokenise; the queue and the engine, through the call's job; a worker again, to write the answer; the HTTP
+ * thread, once the connection is resumed: it sends the answer and frees the call (call_end). A client that
+ * disconnects meanwhile is noticed when the connection is resumed, so nobody loses a call under his hands.
+ */
+#ifndef LIMOE_SERVER_FRONT_CALLS_CALL_H
+#define LIMOE_SERVER_FRONT_CALLS_CALL_H
+
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/workers.h"
+#include "server/api/api_error.h"
+#include "server/api/prepare.h"
+#include "server/api/request.h"
+#include "server/front/calls/route.h"
+#include "server/front/generation.h"
+#include "server/front/http/http.h"
+#include "server/front/http/loop.h"
+#include "server/front/http/trace.h"
+#include "server/front/schedule/job.h"
+#include "server/front/server.h"
+#include "server/front/store/classifiers.h"
+
+#define CALL_ID_SIZE 129 /* of a request id, with its NUL */
+
+enum call_stage {
+    CALL_RECEIVING, /* headers are read, the body is coming in */
+    CALL_WORKING,   /* handed over: not the HTTP thread's now */
+    CALL_ANSWERED,  /* status and answer are set */
+};
+
+struct call {
+    struct server *server;
+    struct generation *generation; /* with a reference; NULL: none is there yet, the server is starting */
+    struct MHD_Connection *connection;
+    const struct http_connection *from;
+    struct loop *loop; /* of the connection's HTTP thread */
+    const struct route *route;
+    const char *method, *path, *content_type; /* in the arena, as they came; content_type may be NULL */
+    const char *route_path;                   /* the path as the routes have it (route_path) */
+    char id[CALL_ID_SIZE];
+    char client[INET6_ADDRSTRLEN]; /* numeric address; "": not known */
+    struct trace trace;
+    struct guarded *guarded; /* the connection's entry with server->guard */
+    enum call_stage stage;
+    struct arena *arena;
+    size_t head_mark;       /* the arena when the headers had been read: what call_end needs is older */
+    struct queue_load held; /* of the generation's queue's limits; given back by call_end */
+    bool over;              /* parsing took more memory than there is for it */
+
+    /* Times, as clock_now(). */
+    int64_t began, body_complete;
+    int64_t deadline; /* 0: none */
+    int64_t paused;   /* since when preparing has waited for its next slice; 0: it does not */
+    int64_t queue_ns, preprocess_ns, inference_ns, total_ns;
+
+    /* What came in. */
+    enum request_body form;
+    uint64_t received;       /* bytes of the body, also those not kept */
+    uint64_t content_length; /* UINT64_MAX: chunked */
+    struct buffer body;
+    const struct request_field *args; /* [n_args] of the query */
+    size_t n_args;
+
+    /* What is to be embedded; a worker's. */
+    struct task task;
+    union {
+        struct classify_request classify;
+        struct classifier_request classifier;
+        struct embed_request embed;
+    } request;
+    const struct classifier *classifier; /* with a reference; NULL: none is used */
+    struct store_job
+        *asked;     /* what the store was asked last; NULL: nothing, or it has not answered in time */
+    bool asking;    /* asked is to be handed to the store (stages_ask) */
+    bool answering; /* everything is embedded: the route has been asked for its answer */
+    struct store_waiter waiting;
+    const struct request_item *inputs; /* [n] */
+    size_t n, pictures;                /* pictures: of the n */
+    enum lane lane;                    /* that these are decoded in */
+    size_t prepared;                   /* inputs looked at: for texts, then again for pictures */
+    float *embeddings;                 /* [n, embed]: row i for inputs[i], computed or found in the cache */
+    struct limoe_item *items;          /* [job.n]: the inputs that the cache does not have */
+    size_t *input_of;                  /* [job.n]: which */
+    size_t scratch; /* bytes that writing the answer will take besides, where they matter */
+    struct usage usage;
+    struct job job;
+    atomic_bool gone; /* the client has hung up: what waits need not be computed */
+
+    /* What goes out. */
+    int status;
+    struct buffer answer;
+    const char *answer_type;
+    const char *allow;    /* for Allow, or NULL; in the arena */
+    unsigned retry_after; /* seconds; 0: no such header */
+    uint64_t sent;        /* bytes of the answer */
+};
+
+/* A call for a request whose headers were just read, answered with `refusal` if that is not NULL. NULL: no
+ * memory. */
+struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
+                        const char *method, const struct api_error *refusal);
+/* Counts, logs and frees. `answered`: the client got its answer whole. */
+void call_end(struct call *call, bool answered);
+
+/* Adds to the body. When that is not possible (too large, no room), answers the call with an error and drops
+ * the body. False: the client sends far more than it may, close the connection. */
+bool call_receive(struct call *call, const char *bytes, size_t size);
+
+/* While it is on, what the arena takes is counted as held, and refused (call->over) where others hold too
+ * much: for parsing, whose memory nobody knows before. What later stages take is admitted before they do. */
+void call_meter(struct call *call, bool on);
+/* Gives back all that an answered call held but its head and its answer, which a slow reader holds for as
+ * long as it may. */
+void call_trim(struct call *call);
+/* The body is complete: where no Content-Type told its form, its bytes do. False: the route reads no such
+ * form. */
+bool call_settle_form(struct call *call, struct api_error *error);
+
+/* Answers with call->answer as it is. */
+void call_succeed(struct call *call, const char *content_type);
+/* Answers with the error object. */
+void call_fail(struct call *call, const struct api_error *error);
+/* Answers 429, or 503 when the server is not serving (*error says which), with Retry-After. */
+void call_refuse_full(struct call *call);
+
+#endif

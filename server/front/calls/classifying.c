@@ -1,0 +1,52 @@
+/* classifying.c - the store's answers in HTTP's terms. */
+#include "server/front/calls/classifying.h"
+
+#include "server/api/classifier.h"
+
+#define BUSY_RETRY_SECONDS 1u
+
+struct classifier_model classifier_model_of(const struct call *call) {
+    const struct engine_info *info = engine_info(call->generation->engine);
+    return (struct classifier_model){.fingerprint = info->fingerprint, .embed = info->model.embed};
+}
+
+bool classifier_look(struct call *call, struct text name, struct api_error *error) {
+    const struct classifier_model model = classifier_model_of(call);
+    call->classifier = classifiers_recall(call->server->classifiers, name, &model, false);
+    return call->classifier || stages_ask(call, store_job_get(name, &model), error);
+}
+
+bool classifier_take(struct call *call, struct text name, const char *param, struct api_error *error) {
+    struct store_job *job = call->asked;
+    if (!job || job->outcome != STORE_DONE) { /* as it was last seen is better than not at all */
+        const struct classifier_model model = classifier_model_of(call);
+        call->classifier = classifiers_recall(call->server->classifiers, name, &model, true);
+        return call->classifier || classifier_fail(call, error);
+    }
+    if (!job->found)
+        return classifier_refuse_unknown(name, param, job->nearest, job->n_nearest, error);
+    call->classifier = job->classifier;
+    job->classifier = NULL;
+    return true;
+}
+
+/* The store's trouble is the operator's to read; a client is told that there was some. */
+bool classifier_fail(struct call *call, struct api_error *error) {
+    const struct store_job *job = call->asked;
+    if (!job || job->outcome == STORE_BUSY) {
+        metrics_count(call->server->metrics, METRICS_STORE_BUSY, 1);
+        call->retry_after = BUSY_RETRY_SECONDS;
+        return api_fail(error, 503, "store_busy", NULL,
+                        "the classifiers on disk could not be %s in time; try again in %u s",
+                        job && job->operation < STORE_PUT ? "read" : "read or written", BUSY_RETRY_SECONDS);
+    }
+    if (job->error.status == LIMOE_NO_MEMORY)
+        return api_fail_memory(error);
+    log_print(call->server->log, LOG_ERROR, call->id, "classifiers: %s", job->error.message);
+    if (job->outcome == STORE_FULL && job->error.status == LIMOE_TOO_LARGE)
+        return api_fail(error, 507, "store_full", NULL, "%s", job->error.message);
+    if (job->outcome == STORE_FULL)
+        return api_fail(error, 507, "store_full", NULL, "the disk that the classifiers are kept on is full");
+    return api_fail(error, 500, "store_error", NULL,
+                    "the classifiers on disk could not be read or written; the server's log says why");
+}

@@ -1,0 +1,100 @@
+/* route.h - which code answers which path and method.
+ *
+ * Three kinds of route:
+ *     get            answers at once, on the HTTP thread
+ *     parse, answer  run on a worker, before and after what the request asks for is embedded. A parse that
+ *                    leaves call->n at 0 asks for nothing to be embedded, and answer follows at once. Either
+ *                    may end with stages_ask: then `stored` goes on where it left off, once the store has
+ *                    answered, and may ask again
+ *     begin          takes the call over on a worker, and sees to it that stages_finish is called for it
+ */
+#ifndef LIMOE_SERVER_FRONT_CALLS_ROUTE_H
+#define LIMOE_SERVER_FRONT_CALLS_ROUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "server/api/api_error.h"
+
+struct call;
+
+/* What routes are counted as: the values of the metrics' label "route", which are the paths. */
+enum route_series {
+    ROUTE_CLASSIFY,
+    ROUTE_EMBEDDINGS,
+    ROUTE_ROUTING,
+    ROUTE_CLASSIFIERS,
+    ROUTE_CLASSIFIER,
+    ROUTE_MODELS,
+    ROUTE_MODEL,
+    ROUTE_RELOAD,
+    ROUTE_HEALTH,
+    ROUTE_METRICS,
+    ROUTE_UNKNOWN,
+    ROUTE_SERIES,
+};
+extern const char *const route_series_names[ROUTE_SERIES];
+
+struct route {
+    enum route_series series;
+    const char *path;   /* "/v1/models"; NULL: the entry for paths that no route has */
+    bool bare;          /* also answers without the "/v1" before it, as some clients ask */
+    bool below;         /* answers what is below the path ("/v1/models/{id}"), not the path itself */
+    const char *method; /* "GET" answers HEAD, too */
+    void (*get)(struct call *call);
+    /* Reads the body into call->inputs and call->request. */
+    bool (*parse)(struct call *call, struct api_error *error);
+    /* Writes the answer from call->embeddings (or routing) to call->answer. */
+    bool (*answer)(struct call *call, struct api_error *error);
+    /* The store has answered: call->asked. */
+    bool (*stored)(struct call *call, struct api_error *error);
+    void (*begin)(struct call *call);
+    bool routing;         /* wants to know the routing of what it has embedded */
+    bool admin;           /* only for who administers the server */
+    bool open;            /* also for who has no key */
+    unsigned bodies;      /* accepted: 1 << enum request_body; 0: none is read */
+    const char *accepted; /* the same in words */
+};
+
+/* The path as the table has it: repeated slashes are one, one at the end is none, and "/v1" stands before
+ * what may be asked without it. Routes that need no key, or an administrator's, stand at their own path
+ * alone. In the arena; NULL: no memory. */
+char *route_path(const char *url, struct arena *arena);
+/* The route for this method, or the first with this path if it has another; never NULL. */
+const struct route *route_find(const char *path, const char *method);
+bool route_takes(const struct route *route, const char *method);
+/* The methods of all routes that answer the same paths, for Allow: "GET, HEAD, PUT". */
+char *route_methods(const struct route *route, char *out, size_t size);
+/* The route whose path is the least edits away from a path that is none. */
+const struct route *route_nearest(const char *path);
+
+/* The handlers, each in the file of its name. */
+void route_health(struct call *call);
+void route_metrics(struct call *call);
+void route_models(struct call *call);
+void route_model(struct call *call);
+void route_reload(struct call *call);
+bool route_classify_parse(struct call *call, struct api_error *error);
+bool route_classify_stored(struct call *call, struct api_error *error);
+bool route_classify_answer(struct call *call, struct api_error *error);
+bool route_embeddings_parse(struct call *call, struct api_error *error);
+bool route_embeddings_answer(struct call *call, struct api_error *error);
+bool route_routing_parse(struct call *call, struct api_error *error);
+bool route_routing_answer(struct call *call, struct api_error *error);
+
+/* route_classifiers.c */
+bool route_classifier_put_parse(struct call *call, struct api_error *error);
+bool route_classifier_put_stored(struct call *call, struct api_error *error);
+bool route_classifier_put_answer(struct call *call, struct api_error *error);
+bool route_classifier_get_parse(struct call *call, struct api_error *error);
+bool route_classifier_get_stored(struct call *call, struct api_error *error);
+bool route_classifier_get_answer(struct call *call, struct api_error *error);
+bool route_classifier_delete_parse(struct call *call, struct api_error *error);
+bool route_classifier_delete_stored(struct call *call, struct api_error *error);
+bool route_classifier_delete_answer(struct call *call, struct api_error *error);
+bool route_classifiers_parse(struct call *call, struct api_error *error);
+bool route_classifiers_stored(struct call *call, struct api_error *error);
+bool route_classifiers_answer(struct call *call, struct api_error *error);
+
+#endif

@@ -1,0 +1,134 @@
+/* route_classify.c - POST /v1/classify, in its three forms.
+ *
+ * What is embedded are the pictures first, then every label's prompts: one job, so that pictures and prompts
+ * share steps. With a classifier only the pictures are: its matrix stands for the prompts. Where the matrix
+ * is of another model (the model was reloaded), the prompts are embedded once more, and their matrix kept.
+ */
+#include <string.h>
+
+#include "server/api/answer.h"
+#include "server/api/classify.h"
+#include "server/api/multipart.h"
+#include "server/front/calls/classifying.h"
+#include "server/front/calls/stages.h"
+
+/* Bounds on one request's scoring and answer: they grow with images × labels, which its items do not. */
+#define MOST_SCORES      1000000u
+#define MOST_PREDICTIONS 200000u
+
+static bool parse_form(struct call *call, struct classify_request *request, struct api_error *error) {
+    const struct request_model *model = &call->generation->asked;
+    const char *body = call->body.data ? call->body.data : "";
+    if (call->form == REQUEST_BODY_IMAGE)
+        return request_classify_raw(model, (const uint8_t *)body, call->body.size, call->args, call->n_args,
+                                    call->arena, request, error);
+    if (call->form == REQUEST_BODY_MULTIPART) {
+        struct request_field *parts;
+        size_t n;
+        return multipart_parse(call->content_type, body, call->body.size, call->arena, &parts, &n, error) &&
+               request_classify_multipart(model, parts, n, call->arena, request, error);
+    }
+    return request_classify_json(model, body, call->body.size, call->arena, request, error);
+}
+
+static bool check_scale(const struct classify_request *request, struct api_error *error) {
+    if (request->n_images * request->n_labels > MOST_SCORES)
+        return api_fail(error, 400, "too_many_items", "labels",
+                        "%zu images × %zu labels are more than the %u scores of one request",
+                        request->n_images, request->n_labels, MOST_SCORES);
+    if (request->n_images * request->top_k > MOST_PREDICTIONS)
+        return api_fail(
+            error, 400, "too_many_items", "top_k",
+            "%zu images × %zu predictions are more than the %u of one answer; ask for a smaller top_k",
+            request->n_images, request->top_k, MOST_PREDICTIONS);
+    return true;
+}
+
+static bool has_matrix(const struct call *call) {
+    return call->classifier && call->classifier->matrix;
+}
+
+/* Once labels are known, the request's or the classifier's. */
+static bool list_inputs(struct call *call, struct api_error *error) {
+    struct classify_request *request = &call->request.classify;
+    const struct classifier *found = call->classifier;
+    if (found)
+        request_use_classifier(request, found->labels, found->n_labels, found->templates, found->n_templates);
+    if (!check_scale(request, error))
+        return false;
+    call->n = request->n_images + (has_matrix(call) ? 0 : classify_prompt_count(request));
+    struct request_item *inputs = arena_array(call->arena, call->n, sizeof *inputs);
+    if (!inputs || (!has_matrix(call) && !classify_prompts(request, call->arena, inputs + request->n_images)))
+        return api_fail_memory(error);
+    memcpy(inputs, request->images, request->n_images * sizeof *inputs);
+    call->inputs = inputs;
+    call->scratch = request->n_images * request->top_k * sizeof(struct prediction) +
+                    classify_rank_bytes(request->n_labels) + answer_classify_size(request);
+    return true;
+}
+
+bool route_classify_parse(struct call *call, struct api_error *error) {
+    struct classify_request *request = &call->request.classify;
+    if (!parse_form(call, request, error) ||
+        (request->classifier.data && !classifier_look(call, request->classifier, error)))
+        return false;
+    return call->asking || list_inputs(call, error);
+}
+
+/* What is scored against is the classifier's, or what the prompts' embeddings make. */
+static bool rank(struct call *call, const float *labels, struct api_error *error) {
+    const struct classify_request *request = &call->request.classify;
+    const struct limoe_info *model =
+        &engine_info(call->generation->engine)->model; /* with the weights' logit scale */
+    const size_t embed = model->embed;
+    struct classification *rows = arena_array(call->arena, request->n_images, sizeof *rows);
+    if (!rows)
+        return api_fail_memory(error);
+    for (size_t i = 0; i < request->n_images; i++) {
+        if (stages_reader_left(call, error))
+            return false;
+        rows[i].index = i;
+        if (!classify_rank(call->embeddings + i * embed, labels, request->n_labels, embed, model->logit_scale,
+                           request->top_k, call->arena, &rows[i]))
+            return api_fail_memory(error);
+    }
+    answer_classify(&call->answer, model->name, request->labels, rows, request->n_images, &call->usage);
+    return true;
+}
+
+static float *prompt_vectors(const struct call *call, size_t embed) {
+    return call->embeddings + call->request.classify.n_images * embed;
+}
+
+bool route_classify_answer(struct call *call, struct api_error *error) {
+    const struct classify_request *request = &call->request.classify;
+    if (has_matrix(call)) {
+        /* Prompts count as if they had been embedded: the answer is the same as with the labels. */
+        call->usage.prompt_tokens = call->classifier->prompt_tokens;
+        return rank(call, call->classifier->matrix, error);
+    }
+    const struct classifier_model model = classifier_model_of(call);
+    float *labels = prompt_vectors(call, model.embed);
+    classify_labels(labels, request->n_labels, request->n_templates, model.embed, labels);
+    if (!call->classifier)
+        return rank(call, labels, error);
+    return stages_ask(call, store_job_put_matrix(call->classifier, &model, labels, call->usage.prompt_tokens),
+                      error);
+}
+
+/* Without the matrix on disk the answer is as good: the next request makes it again. */
+static void report_matrix(struct call *call) {
+    const struct store_job *job = call->asked;
+    if (!job)
+        log_print(call->server->log, LOG_WARNING, call->id, "classifiers: the disk has not answered");
+    else if (job->outcome != STORE_DONE)
+        log_print(call->server->log, LOG_WARNING, call->id, "classifiers: %s", job->error.message);
+}
+
+bool route_classify_stored(struct call *call, struct api_error *error) {
+    if (!call->answering)
+        return classifier_take(call, call->request.classify.classifier, "classifier", error) &&
+               list_inputs(call, error);
+    report_matrix(call);
+    return rank(call, prompt_vectors(call, classifier_model_of(call).embed), error);
+}

@@ -1,0 +1,532 @@
+/* stages.c - parse, admit, prepare texts, prepare pictures, embed, answer.
+ *
+ * Each stage has the call to itself and hands it to the next as its last act. Pictures are prepared on
+ * workers of their own, which sleep while a decoder computes; all else on workers that wait for nobody, so
+ * that no number of pictures holds a text up. A request whose pictures are many or large goes to a lane of
+ * its own kind, with workers and decoders that the others do not need. Preparing many items is cut into
+ * slices of a few milliseconds, between which the call goes behind the others that wait for such a worker: a
+ * request of 2,048 pictures delays another's single picture by a slice.
+ *
+ * Before each item, and every few milliseconds of a picture's decoding, a call is asked whether it is still
+ * wanted: its client is there, its deadline has not passed, the server has not given up what it has.
+ *
+ * Texts that the cache knows are not prepared: their rows of call->embeddings are filled at once, and the job
+ * is made of the rest.
+ */
+#include "server/front/calls/stages.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "server/front/http/guard.h"
+
+#define SLICE_NS (4 * CLOCK_MILLISECOND)
+
+/* Bodies of more bytes are parsed, and answers from more numbers written, by workers of their own: either
+ * takes a slice and more. */
+#define LARGE_BODY   ((size_t)1 << 20)
+#define LARGE_ANSWER ((size_t)1 << 15)
+
+/* The most pixels of a request whose pictures are decoded in the quick lane: a photograph of 1920 × 1080. */
+#define QUICK_PIXELS (UINT64_C(2) << 20)
+
+static void write_answer(struct task *task);
+static void stored(struct task *task);
+
+static struct call *call_of_task(struct task *task) {
+    return (struct call *)((char *)task - offsetof(struct call, task));
+}
+
+static struct call *call_of_job(struct job *job) {
+    return (struct call *)((char *)job - offsetof(struct call, job));
+}
+
+void stages_finish(struct call *call) {
+    struct server *server = call->server;
+    guard_unwatch(server->guard, call->guarded);
+    call_trim(call);
+    loop_resume(call->loop, call->connection);
+    atomic_fetch_sub(&server->handed, 1);
+}
+
+static void finish_failed(struct call *call, const struct api_error *error) {
+    call_fail(call, error);
+    stages_finish(call);
+}
+
+static void finish_full(struct call *call) {
+    call_refuse_full(call);
+    stages_finish(call);
+}
+
+/* Is a call worth going on with? */
+enum want {
+    WANTED,
+    WANT_GONE,    /* nobody is there to read the answer */
+    WANT_LATE,    /* it would come after its deadline */
+    WANT_STOPPED, /* the server has given up what it did not finish */
+};
+
+static enum want want(struct call *call) {
+    if (atomic_load(&call->gone))
+        return WANT_GONE;
+    if (atomic_load(&call->server->phase) == SERVER_STOPPED)
+        return WANT_STOPPED;
+    return call->deadline && clock_now() >= call->deadline ? WANT_LATE : WANTED;
+}
+
+static bool fail_expired(struct api_error *error) {
+    return api_fail(error, 504, "deadline_exceeded", "X-Request-Timeout-Ms",
+                    "the request's deadline passed before it was computed");
+}
+
+static bool fail_stopped(struct api_error *error) {
+    return api_fail(error, 503, "draining", NULL, "the server stopped before the request was computed");
+}
+
+static bool fail_gone(struct call *call, struct api_error *error) {
+    metrics_count(call->server->metrics, METRICS_CANCELLED, 1);
+    return api_fail(error, 499, "client_gone", NULL, "the client hung up before its request was computed");
+}
+
+static bool wanted(struct call *call, struct api_error *error) {
+    switch (want(call)) {
+    case WANT_GONE:
+        return fail_gone(call, error);
+    case WANT_LATE:
+        return fail_expired(error);
+    case WANT_STOPPED:
+        return fail_stopped(error);
+    default:
+        return true;
+    }
+}
+
+/* For decoders. */
+static bool is_wanted(void *call) {
+    return want(call) == WANTED;
+}
+
+bool stages_reader_left(struct call *call, struct api_error *error) {
+    return atomic_load(&call->gone) && !fail_gone(call, error);
+}
+
+void stages_gone(struct call *call) {
+    atomic_store(&call->gone, true);
+    queue_cancel(call->generation->queue, &call->job);
+}
+
+/* ---- the store, which has threads of its own: no worker waits for a disk */
+
+bool stages_ask(struct call *call, struct store_job *job, struct api_error *error) {
+    store_job_free(call->asked);
+    call->asked = job;
+    call->asking = job != NULL;
+    return job || api_fail_memory(error);
+}
+
+static void store_answered(struct store_waiter *waiter, struct store_job *job) {
+    struct call *call = (struct call *)((char *)waiter - offsetof(struct call, waiting));
+    call->asked = job;
+    call->task.run = stored;
+    workers_push_early(call->server->workers, &call->task);
+}
+
+static void ask(struct call *call) {
+    call->asking = false;
+    call->paused = clock_now();
+    call->waiting.done = store_answered;
+    classifiers_ask(call->server->classifiers, call->asked, &call->waiting);
+}
+
+/* ---- answer */
+
+/* An answer that is computed is given also after the deadline; but not to nobody. */
+static bool check_outcome(struct call *call, struct api_error *error) {
+    const struct job *job = &call->job;
+    switch (job->outcome) {
+    case JOB_DONE:
+        return true;
+    case JOB_EXPIRED:
+        return fail_expired(error);
+    case JOB_CANCELLED:
+        return fail_gone(call, error);
+    case JOB_ABANDONED:
+        return fail_stopped(error);
+    default:
+        return api_fail(error, 500, "engine_error", NULL, "the engine could not compute this request: %s",
+                        job->error.message);
+    }
+}
+
+/* Puts the job's rows where they belong among the cached ones, and texts that are new into the cache. */
+static void collect(struct call *call) {
+    struct text_cache *cache = call->generation->cache;
+    size_t embed = call->generation->model->embed;
+    for (size_t i = 0; i < call->job.n; i++) {
+        const struct request_item *input = &call->inputs[call->input_of[i]];
+        const float *row = call->job.embeddings + i * embed;
+        if (call->job.embeddings != call->embeddings)
+            memcpy(call->embeddings + call->input_of[i] * embed, row, embed * sizeof *row);
+        if (cache && input->modality == LIMOE_TEXT)
+            text_cache_put(cache, (const char *)input->bytes, input->size, row, call->items[i].length);
+    }
+}
+
+/* The route has written its answer, unless it asks the store first. */
+static void answered(struct call *call, bool good, struct api_error *error) {
+    if (good && call->asking) {
+        ask(call);
+        return;
+    }
+    buffer_string(&call->answer, "\n");
+    if (good && call->answer.failed)
+        good = api_fail_memory(error);
+    if (good)
+        call_succeed(call, "application/json");
+    else
+        call_fail(call, error);
+    stages_finish(call);
+}
+
+static void write_answer(struct task *task) {
+    struct call *call = call_of_task(task);
+    const struct job *job = &call->job;
+    struct api_error error;
+    if (job->started) {
+        call->queue_ns += job->started - job->pushed;
+        call->inference_ns = job->ended - job->started;
+    }
+    call->answering = true;
+    bool good = (job->n == 0 || check_outcome(call, &error)) && !stages_reader_left(call, &error);
+    if (good) {
+        collect(call);
+        good = call->route->answer(call, &error);
+    }
+    answered(call, good, &error);
+}
+
+static bool has_large_answer(const struct call *call) {
+    return call->n * call->generation->model->embed > LARGE_ANSWER;
+}
+
+/* ---- embed */
+
+static void embedded(struct job *job) {
+    struct call *call = call_of_job(job);
+    call->task.run = write_answer;
+    workers_push_early(has_large_answer(call) ? call->server->bulk : call->server->workers, &call->task);
+}
+
+static void embed(struct call *call) {
+    call->job.items = call->items;
+    call->job.deadline = call->deadline;
+    call->job.done = embedded;
+    const struct queue_load load = call->held;
+    call->held.items = call->held.tokens = 0; /* the queue's to take back from here on */
+    if (!queue_push(call->generation->queue, &call->job)) {
+        struct api_error error;
+        call->held = load;
+        api_fail(&error, 503, "draining", NULL, "the server is stopping");
+        finish_failed(call, &error);
+    }
+}
+
+/* ---- prepared: what is to be computed is known */
+
+/* Items lie where their inputs do until all are prepared; those that the cache had are left out now. */
+static void close_ranks(struct call *call) {
+    for (size_t i = 0; i < call->n; i++)
+        if (call->items[i].length > 0) {
+            call->items[call->job.n] = call->items[i];
+            call->input_of[call->job.n++] = i;
+        }
+}
+
+/* Admission took every input for work, and each text at its longest; what is to be computed in truth is known
+ * now. */
+static void release_surplus(struct call *call) {
+    uint64_t tokens = 0;
+    for (size_t i = 0; i < call->job.n; i++)
+        tokens += call->items[i].length;
+    const struct queue_load surplus = {.items = call->held.items - call->job.n,
+                                       .tokens = call->held.tokens - tokens};
+    queue_release(call->generation->queue, &surplus);
+    call->held.items = call->job.n;
+    call->held.tokens = tokens;
+}
+
+/* Where the engine writes: straight into call->embeddings, unless cached rows stand between. */
+static bool place_results(struct call *call) {
+    call->job.embeddings = call->embeddings;
+    if (call->job.n < call->n)
+        call->job.embeddings =
+            arena_array(call->arena, call->job.n * call->generation->model->embed, sizeof(float));
+    return call->job.embeddings != NULL;
+}
+
+static void end_preparing(struct call *call) {
+    struct api_error error;
+    close_ranks(call);
+    release_surplus(call);
+    if (call->job.n == 0 && has_large_answer(call)) {
+        embedded(&call->job); /* the cache had all */
+    } else if (call->job.n == 0) {
+        write_answer(&call->task);
+    } else if (place_results(call)) {
+        embed(call);
+    } else {
+        api_fail_memory(&error);
+        finish_failed(call, &error);
+    }
+}
+
+/* ---- prepare */
+
+/* The cache's embedding of inputs[i], if it is a text that the cache has. */
+static bool recall(struct call *call, size_t i) {
+    const struct request_item *input = &call->inputs[i];
+    struct text_cache *cache = call->generation->cache;
+    uint32_t tokens;
+    if (!cache || call->route->routing)
+        return false;
+    bool found = text_cache_get(cache, (const char *)input->bytes, input->size,
+                                call->embeddings + i * call->generation->model->embed, &tokens);
+    metrics_count(call->server->metrics, found ? METRICS_CACHE_HITS : METRICS_CACHE_MISSES, 1);
+    if (found)
+        call->usage.prompt_tokens += tokens;
+    return found;
+}
+
+static bool tokenise(struct call *call, size_t i, struct api_error *error) {
+    return recall(call, i) || prepare_item(call->generation->processor, &call->inputs[i], call->arena,
+                                           &call->items[i], &call->usage, error);
+}
+
+/* What a picture is counted as: the pixels in its header. One that does not say, or says more than any may
+ * have, is as large as it may be. */
+static uint64_t pixels_of(const struct call *call, const struct request_item *input) {
+    const uint64_t most = call->server->options.image.max_pixels;
+    uint32_t width, height;
+    if (!limoe_image_measure(input->bytes, input->size, &width, &height))
+        return most;
+    const uint64_t pixels = (uint64_t)width * height;
+    return pixels == 0 ? 1 : pixels / LIMOE_JPEG_FACTOR > most ? most : pixels;
+}
+
+/* Decodes a picture in a process of its own kind: pictures come from anyone. */
+static bool decode(struct call *call, size_t i, struct api_error *error) {
+    const struct limoe_info *model = call->generation->model;
+    const struct request_item *input = &call->inputs[i];
+    uint8_t *pixels = arena_array(call->arena, (size_t)model->image_size * model->image_size, 3);
+    const struct decoders_picture picture = {
+        .bytes = input->bytes,
+        .size = input->size,
+        .most_pixels = pixels_of(call, input),
+        .wanted = is_wanted,
+        .arg = call,
+    };
+    struct limoe_error cause;
+    if (!pixels)
+        return api_fail_memory(error);
+    const enum limoe_status status =
+        decoders_decode(call->generation->decoders[call->lane], &picture, pixels, &cause);
+    if (status == LIMOE_LOST && !wanted(call, error))
+        return false;
+    if (status != LIMOE_OK)
+        return api_fail_from(error, input->param, &cause);
+    queue_decoded(call->generation->queue, picture.most_pixels);
+    call->held.pixels -= picture.most_pixels;
+    call->items[i] =
+        (struct limoe_item){.modality = LIMOE_IMAGE, .length = model->image_tokens, .pixels = pixels};
+    call->usage.image_tokens += model->image_tokens;
+    return true;
+}
+
+/* The way that inputs of one modality are prepared. */
+struct preparing {
+    enum limoe_modality modality;
+    struct workers *workers;
+    bool (*one)(struct call *call, size_t i, struct api_error *error);
+    void (*done)(struct call *call);
+};
+
+/* Hands the call over: to others' slices before its next, or to other workers. */
+static void pause_for(struct call *call, struct workers *workers) {
+    call->paused = clock_now();
+    workers_push(workers, &call->task);
+}
+
+/* A slice. The call is not to be touched afterwards. */
+static void prepare(struct call *call, const struct preparing *way) {
+    struct api_error error;
+    int64_t began = clock_now(), now = began;
+    if (call->paused)
+        call->queue_ns += began - call->paused;
+    call->paused = 0;
+    bool good = wanted(call, &error);
+    for (; good && call->prepared < call->n; call->prepared++) {
+        if (call->inputs[call->prepared].modality != way->modality)
+            continue;
+        if (now - began > SLICE_NS && workers_wanted(way->workers)) {
+            call->preprocess_ns += now - began;
+            pause_for(call, way->workers);
+            return;
+        }
+        good = wanted(call, &error) && way->one(call, call->prepared, &error);
+        now = clock_now();
+    }
+    call->preprocess_ns += now - began;
+    if (good)
+        way->done(call);
+    else
+        finish_failed(call, &error);
+}
+
+static struct workers *decoding_of(const struct call *call) {
+    return call->server->decoding[call->lane];
+}
+
+static void prepare_pictures(struct task *task) {
+    struct call *call = call_of_task(task);
+    prepare(call, &(const struct preparing){LIMOE_IMAGE, decoding_of(call), decode, end_preparing});
+}
+
+static void end_texts(struct call *call) {
+    if (call->pictures == 0) {
+        end_preparing(call);
+        return;
+    }
+    call->prepared = 0;
+    call->task.run = prepare_pictures;
+    pause_for(call, decoding_of(call));
+}
+
+static void prepare_texts(struct task *task) {
+    struct call *call = call_of_task(task);
+    prepare(call, &(const struct preparing){LIMOE_TEXT, call->server->workers, tokenise, end_texts});
+}
+
+/* ---- admit */
+
+/* What the call will hold, from what its body asks for. One item of it is counted since its headers came. */
+static struct queue_load measure(struct call *call) {
+    const struct limoe_info *model = call->generation->model;
+    struct queue_load load = {.items = call->n - 1};
+    bool cached = call->generation->cache && !call->route->routing;
+    for (size_t i = 0; i < call->n; i++) {
+        bool image = call->inputs[i].modality == LIMOE_IMAGE;
+        call->pictures += image;
+        load.pixels += image ? pixels_of(call, &call->inputs[i]) : 0;
+        load.tokens += image ? model->image_tokens : model->text_length;
+        load.bytes += image ? (uint64_t)model->image_size * model->image_size * 3
+                            : model->text_length * sizeof(int32_t);
+    }
+    call->lane = load.pixels > QUICK_PIXELS ? LANE_LONG : LANE_QUICK;
+    load.bytes += call->scratch + call->n * (sizeof *call->items + sizeof *call->input_of +
+                                             (cached ? 2 : 1) * model->embed * sizeof(float));
+    if (call->route->routing)
+        load.bytes += load.tokens * model->moe_layers * model->top_k * (sizeof(int32_t) + sizeof(float));
+    return load;
+}
+
+/* One picture by itself is for its decoder to refuse, which says why. */
+static bool check_pixels(const struct call *call, const struct queue_load *load, struct api_error *error) {
+    const uint64_t most = call->server->options.max_request_pixels;
+    if (call->pictures <= 1 || load->pixels <= most)
+        return true;
+    return api_fail(error, 413, "too_many_pixels", NULL,
+                    "the request's %zu pictures have %llu pixels; up to %llu are accepted in one request",
+                    call->pictures, (unsigned long long)load->pixels, (unsigned long long)most);
+}
+
+static bool allocate(struct call *call, const struct queue_load *load) {
+    const struct limoe_info *model = call->generation->model;
+    call->items = arena_array(call->arena, call->n, sizeof *call->items);
+    call->input_of = arena_array(call->arena, call->n, sizeof *call->input_of);
+    call->embeddings = arena_array(call->arena, call->n * model->embed, sizeof(float));
+    if (call->route->routing) {
+        size_t rows = load->tokens * model->moe_layers; /* an upper bound: texts may be shorter */
+        call->job.expert = arena_array(call->arena, rows * model->top_k + 1, sizeof *call->job.expert);
+        call->job.gate = arena_array(call->arena, rows * model->top_k + 1, sizeof *call->job.gate);
+    }
+    return call->items && call->input_of && call->embeddings &&
+           (!call->route->routing || (call->job.expert && call->job.gate));
+}
+
+static void admit(struct call *call) {
+    const struct queue_load load = measure(call);
+    struct api_error error;
+    if (!check_pixels(call, &load, &error)) {
+        finish_failed(call, &error);
+        return;
+    }
+    if (!queue_admit(call->generation->queue, &load, &call->held)) {
+        finish_full(call);
+        return;
+    }
+    call->held.items += load.items;
+    call->held.tokens += load.tokens;
+    call->held.bytes += load.bytes;
+    call->held.pixels += load.pixels;
+    if (!allocate(call, &load)) {
+        api_fail_memory(&error);
+        finish_failed(call, &error);
+        return;
+    }
+    prepare_texts(&call->task);
+}
+
+/* ---- parse */
+
+/* The route has read the body, unless it asks the store first. */
+static void parsed(struct call *call, bool good, struct api_error *error) {
+    call->task.run = prepare_texts; /* should it be pushed again */
+    call_meter(call, false);
+    if (!good && call->over)
+        finish_full(call);
+    else if (!good)
+        finish_failed(call, error);
+    else if (call->asking)
+        ask(call);
+    else if (call->n == 0)
+        write_answer(&call->task);
+    else
+        admit(call);
+}
+
+static void parse(struct task *task) {
+    struct call *call = call_of_task(task);
+    struct api_error error;
+    int64_t began = clock_now();
+    call->queue_ns += began - call->body_complete;
+    if (call->route->begin) {
+        call->route->begin(call);
+        return;
+    }
+    call_meter(call, true);
+    bool good = wanted(call, &error) && call_settle_form(call, &error) && call->route->parse(call, &error);
+    call->preprocess_ns += clock_now() - began;
+    parsed(call, good, &error);
+}
+
+/* The call goes on where it has asked the store: in its parsing, or in its answer. */
+static void stored(struct task *task) {
+    struct call *call = call_of_task(task);
+    struct api_error error;
+    call->queue_ns += clock_now() - call->paused;
+    call->paused = 0;
+    call_meter(call, !call->answering);
+    bool good = (call->answering || wanted(call, &error)) && call->route->stored(call, &error);
+    if (call->answering)
+        answered(call, good, &error);
+    else
+        parsed(call, good, &error);
+}
+
+void stages_begin(struct call *call) {
+    call->stage = CALL_WORKING;
+    call->task.run = parse;
+    workers_push(call->body.size > LARGE_BODY ? call->server->bulk : call->server->workers, &call->task);
+}

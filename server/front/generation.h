@@ -1,0 +1,70 @@
+/* generation.h - one loading of a model, and everything that is tied to it.
+ *
+ * A reload builds a new generation beside the running one and swaps them: requests that came before are
+ * prepared, computed and answered by the old one to their end, requests that come after by the new one; so no
+ * answer is a mix. A call keeps the generation it began with alive by a reference.
+ *
+ * Who owns what: serve.c opens generations and closes them, once nobody holds a reference any more. The
+ * pointers do not change in a generation's life; what they point to has rules of its own.
+ */
+#ifndef LIMOE_SERVER_FRONT_GENERATION_H
+#define LIMOE_SERVER_FRONT_GENERATION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "limoe.h"
+#include "server/api/model_names.h"
+#include "server/front/decoders/decoders.h"
+#include "server/front/observe/log.h"
+#include "server/front/observe/metrics.h"
+#include "server/front/options.h"
+#include "server/front/schedule/queue.h"
+#include "server/front/store/text_cache.h"
+#include "server/front/supervisor/engine.h"
+#include "server/front/supervisor/health.h"
+
+/* Pictures are decoded in two lanes, each with threads and processes of its own: a request that asks for
+ * little does not wait behind those that ask for much, and these stand back for all else on the machine. */
+enum lane { LANE_QUICK, LANE_LONG, LANES };
+
+struct generation {
+    uint64_t number; /* 1 for the first */
+    struct limoe_processor *processor;
+    const struct limoe_info *model; /* the processor's: shapes and name, known before the weights are */
+    struct request_model asked;     /* the same, with the aliases under which requests may ask for it */
+    struct text_cache *cache;       /* NULL: none */
+    struct decoders *decoders[LANES];
+    struct queue *queue;
+    struct health *health;
+    struct engine *engine;
+    int opened_event, answered_event; /* eventfds: the engine has opened the model (or cannot); a probe has
+                                         been answered */
+    int unused_event;                 /* eventfd, not its own: written when the last reference goes */
+    _Atomic uint64_t references;
+    /* loading.c's own. */
+    struct generation *next; /* in its list */
+    bool replaced;           /* its engine is superseded, and a reload was asked for */
+};
+
+struct generation_options {
+    const struct serve_options *serve; /* outlives the generation, as does all below */
+    struct metrics *metrics;
+    struct log *log;
+    uint64_t number;
+    int unused_event;
+};
+
+/* Opens the processor and starts all that works for the model; the engine opens the model meanwhile and
+ * writes opened_event. The caller has one reference. */
+enum limoe_status generation_open(const struct generation_options *options, struct generation **out,
+                                  struct limoe_error *err);
+/* The caller has a reference already, or holds the lock under which one may be had. */
+void generation_retain(struct generation *generation);
+void generation_release(struct generation *generation); /* any thread; NULL is fine */
+/* Nobody has a reference. Computes what is still in the queue; waits for threads and processes to end. NULL
+ * is fine. */
+void generation_close(struct generation *generation);
+
+#endif

@@ -1,0 +1,137 @@
+/* metrics.h - what the server counts, and its page in Prometheus' text format (version 0.0.4).
+ *
+ * Counters are atomic and only grow; any thread may call any function. Gauges that others own (the queue's
+ * depth, readiness) are passed in when the page is written. docs/metrics.md lists every metric.
+ */
+#ifndef LIMOE_SERVER_FRONT_OBSERVE_METRICS_H
+#define LIMOE_SERVER_FRONT_OBSERVE_METRICS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buffer.h"
+#include "limoe.h"
+
+struct metrics;
+
+/* routes [n]: the values of the label "route"; static strings. NULL: no memory. */
+struct metrics *metrics_new(const char *const *routes, size_t n);
+void metrics_free(struct metrics *metrics); /* NULL is fine */
+
+/* ---- requests */
+
+/* A request answered with the HTTP status `code` (100 … 599) after `ns` nanoseconds. */
+void metrics_count_request(struct metrics *metrics, size_t route, int code, int64_t ns);
+/* A client that went away before its answer was sent. */
+void metrics_count_disconnect(struct metrics *metrics);
+
+/* Why a request was answered without being computed. */
+enum metrics_refusal {
+    METRICS_QUEUE_FULL,   /* 429 */
+    METRICS_NOT_READY,    /* 503: starting, or no engine answers */
+    METRICS_DRAINING,     /* 503: stopping */
+    METRICS_DEADLINE,     /* 504: its time was up before its turn */
+    METRICS_UNAUTHORIZED, /* 401, 403 */
+    METRICS_TOO_LARGE,    /* 413 */
+    METRICS_REFUSALS,
+};
+void metrics_count_refusal(struct metrics *metrics, enum metrics_refusal reason);
+
+enum metrics_stage { METRICS_QUEUE, METRICS_PREPROCESS, METRICS_INFERENCE, METRICS_STAGES };
+/* What one request spent in a stage. */
+void metrics_count_stage(struct metrics *metrics, enum metrics_stage stage, int64_t ns);
+
+/* Things that happen, counted each on its own. */
+enum metrics_event {
+    METRICS_ENGINE_RESTARTS,   /* an engine was lost and another started in its place */
+    METRICS_REPLAYED_STEPS,    /* steps sent again because their engine was lost */
+    METRICS_GUILTY_ITEMS,      /* items that broke their engine twice, alone: answered 500 */
+    METRICS_DECODER_RESTARTS,  /* a picture decoder was lost and another started in its place */
+    METRICS_GUILTY_PICTURES,   /* pictures that lost their decoder each time they were tried */
+    METRICS_GIVEN_UP_PICTURES, /* pictures whose decoding was stopped because nobody waited for them */
+    METRICS_CACHE_HITS,        /* texts whose embedding the cache had */
+    METRICS_CACHE_MISSES,
+    METRICS_CANCELLED, /* requests dropped while they waited, because their client was gone */
+    METRICS_RELOADS,   /* models swapped in under load */
+    METRICS_FAILED_RELOADS,
+    METRICS_SLOW_CLIENTS, /* connections closed because a request did not arrive in time */
+    METRICS_STORE_BUSY,   /* requests answered 503 because the classifiers' disk did not answer in time */
+    METRICS_EVENTS,
+};
+void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n);
+
+/* ---- steps */
+
+struct metrics_step {
+    uint64_t items[LIMOE_MODALITIES], tokens[LIMOE_MODALITIES];
+    uint64_t budget;     /* the most tokens that the step could have had; 0: not counted */
+    int64_t duration_ns; /* as the front sees it, from the step's sending to its result */
+    int64_t compute_ns;  /* as the engine measured it; 0: not known, not counted */
+};
+void metrics_count_step(struct metrics *metrics, const struct metrics_step *step);
+
+/* The counters of one model's experts. */
+struct metrics_model;
+
+/* The counters for a model that is going to be served; *info is copied from. They are named by the model: one
+ * of the same name and shape goes on counting with those that are open (an engine restarted, a reload of new
+ * weights); one of the same name and another shape starts from 0 and takes their place on the page. Two
+ * models may count at once. NULL: no memory. Close it when nothing more is to be counted. */
+struct metrics_model *metrics_open_model(struct metrics *metrics, const struct limoe_info *info);
+/* The last of those who opened it frees it, and it leaves the page; if it stood in an older one's place, that
+ * one is back. NULL is fine. */
+void metrics_close_model(struct metrics *metrics, struct metrics_model *model);
+
+/* What one step made of its tokens, model by model. */
+struct metrics_routing {
+    const uint64_t *load;  /* [moe_layers, LIMOE_MODALITIES, experts]: assignments */
+    const double *entropy; /* [moe_layers, LIMOE_MODALITIES]: sums over the tokens, in nats; may be NULL */
+    uint64_t tokens[LIMOE_MODALITIES]; /* that the entropy sums over; 0 without them */
+    /* [moe_layers], of all ranks together: what they exchanged, and how long they took for it. May be NULL.
+     */
+    const uint64_t *rows_sent, *bytes_sent, *exchange_ns;
+    const uint64_t *rank_tokens; /* [ranks]: each one's part; may be NULL */
+    uint32_t ranks;
+};
+/* The routing is of the model that was given to metrics_open_model. model may be NULL: nothing is counted. */
+void metrics_count_routing(struct metrics_model *model, const struct metrics_routing *routing);
+
+/* What the experts of a model have been given since its counters were opened, as a file of measured load, by
+ * which they can be placed on ranks: {"format": "limoe-load-1", "load": [[assignments of each expert] of each
+ * layer]}. No layers for a model that is not open. Appended to *out. */
+void metrics_write_load(struct metrics *metrics, const char *model, struct buffer *out);
+
+/* ---- the page */
+
+/* One of the server's processes. One that has ended since is left out of the page. */
+struct metrics_process {
+    const char *role; /* "front", "engine", "decoder" */
+    unsigned index;   /* among those of its role, from 0: the same for one that was restarted */
+    pid_t pid;
+};
+
+struct metrics_gauges {
+    bool ready;
+    /* The model being served; name NULL: none yet. */
+    struct {
+        const char *name, *fingerprint, *dtype, *backend; /* the others are "" where NULL */
+    } model;
+    uint64_t queue_items, queue_tokens, queue_bytes, queue_pixels; /* let in now */
+    uint64_t limit_items, limit_tokens, limit_bytes, limit_pixels; /* of the queue */
+    unsigned drain_seconds;                                        /* until what waits is computed */
+    uint64_t step_tokens;                                          /* a step's budget */
+    uint64_t connections, requests;                                /* open now; being served now */
+    uint64_t cache_entries, cache_bytes, cache_limit_bytes;        /* of text embeddings */
+    bool store_ready;                                              /* classifiers can be read and changed */
+    uint64_t store_bytes, store_limit_bytes;                       /* of their file in use */
+    double certificate_expiry;               /* Unix seconds; 0: none, and no such metric */
+    const struct metrics_process *processes; /* [n_processes]; the front is one of them */
+    size_t n_processes;
+};
+/* Reads a few short files of /proc, two for each process. A model that is opened or closed meanwhile waits
+ * for it. */
+void metrics_write(struct metrics *metrics, const struct metrics_gauges *gauges, struct buffer *out);
+
+#endif

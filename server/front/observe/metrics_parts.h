@@ -1,0 +1,78 @@
+/* metrics_parts.h - what the files of metrics share: counting (metrics.c), the experts' counters
+ * (metrics_model.c) and the page (metrics_write.c). Nobody else includes it. */
+#ifndef LIMOE_SERVER_FRONT_OBSERVE_METRICS_PARTS_H
+#define LIMOE_SERVER_FRONT_OBSERVE_METRICS_PARTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "server/front/observe/histogram.h"
+#include "server/front/observe/metrics.h"
+
+#define METRICS_FIRST_CODE 100
+#define METRICS_CODES      500
+
+/* No counter says anything about another: relaxed order is enough. */
+typedef _Atomic uint64_t counter;
+
+static inline void counter_add(counter *count, uint64_t more) {
+    atomic_fetch_add_explicit(count, more, memory_order_relaxed);
+}
+
+static inline unsigned long long counter_get(counter *count) {
+    return atomic_load_explicit(count, memory_order_relaxed);
+}
+
+struct metrics_route {
+    counter codes[METRICS_CODES]; /* by status - METRICS_FIRST_CODE */
+    struct histogram duration;
+};
+
+/* What ranks exchange. */
+enum { METRICS_EXCHANGE_ROWS, METRICS_EXCHANGE_BYTES, METRICS_EXCHANGE_NS, METRICS_EXCHANGES };
+
+/* Not changed but for its counters, and what is said to be guarded by models_lock. */
+struct metrics_model {
+    struct metrics_model *older; /* NULL: the oldest; guarded */
+    unsigned opened;             /* as often as it is still to be closed; guarded */
+    char *name;
+    uint32_t layers, experts;
+    uint32_t *blocks;                     /* [layers] */
+    counter *tokens;                      /* [layers, LIMOE_MODALITIES, experts] */
+    struct histogram *imbalance;          /* [layers], in thousandths */
+    struct histogram rank_imbalance;      /* likewise */
+    counter *exchange[METRICS_EXCHANGES]; /* [layers] each */
+    struct metrics_entropy {
+        _Atomic double sum;
+        counter count;
+    } * entropy; /* [layers, LIMOE_MODALITIES] */
+};
+
+struct metrics {
+    const char *const *names; /* [n] */
+    size_t n;
+    struct metrics_route *routes; /* [n] */
+    counter disconnects;
+    counter refusals[METRICS_REFUSALS];
+    counter events[METRICS_EVENTS];
+    struct histogram stages[METRICS_STAGES];
+    counter items[LIMOE_MODALITIES], tokens[LIMOE_MODALITIES];
+    struct histogram step_items, step_tokens, step_budget, step_duration, compute;
+    pthread_mutex_t models_lock;
+    struct metrics_model *models; /* the newest first; guarded by models_lock */
+    double started;               /* Unix seconds */
+};
+
+void metrics_models_free(struct metrics_model *newest);
+
+/* The families of the models' experts, with their heads. */
+void metrics_write_models(struct metrics *metrics, struct buffer *out);
+
+/* "# HELP" and "# TYPE". */
+void metrics_head(struct buffer *out, const char *name, const char *type, const char *help);
+/* The value of a label, escaped as the text format asks: backslash, quote and line feed. */
+void metrics_label(struct buffer *out, const char *value);
+
+extern const char *const metrics_modalities[LIMOE_MODALITIES];
+
+#endif

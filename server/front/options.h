@@ -1,0 +1,61 @@
+/* options.h - the options of `limoe serve`; docs/configuration.md lists them. */
+#ifndef LIMOE_SERVER_FRONT_OPTIONS_H
+#define LIMOE_SERVER_FRONT_OPTIONS_H
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "limoe.h"
+#include "server/front/observe/log.h"
+#include "server/front/schedule/queue.h"
+#include "server/front/supervisor/launch.h"
+
+#define SERVE_STRINGS_SIZE 16384
+#define SERVE_HALF         UINT_MAX /* of the connections that the server turns out to have room for, */
+#define SERVE_LEAST_HALF   64u      /* or so many, if that is more: one address may be a proxy's */
+
+/* Its strings lie in it: it is not to be moved while they are used. */
+struct serve_options {
+    const char *host, *port, *model;
+    const char *model_aliases; /* as model_names.h has them, or NULL */
+    struct limoe_options compute;
+    struct launch_options launch; /* of an engine of several ranks */
+    struct limoe_image_limits image;
+    size_t max_body_bytes;
+    struct queue_load queue;     /* limits */
+    uint64_t max_request_pixels; /* of all pictures of one request */
+    uint64_t step_tokens;
+    unsigned batch_delay_ms; /* how long a step that is not full waits for more; 0: not at all */
+    unsigned http_threads, workers;
+    unsigned connections;
+    unsigned connections_per_address; /* 0: no limit of its own; or SERVE_HALF */
+    unsigned idle_seconds;     /* after which a connection that has sent no complete request head is closed */
+    unsigned receive_seconds;  /* for a request's body */
+    unsigned stall_seconds;    /* for which a client may send or read too slowly */
+    unsigned drain_seconds;    /* after which a stopping server gives up what is in flight */
+    unsigned step_seconds;     /* after which an engine that has not answered a step is replaced */
+    unsigned decode_seconds;   /* of processor time that one picture may take */
+    uint64_t decoder_pictures; /* after which a decoder is replaced; 0: never */
+    bool unconfined_decoders;  /* where the system has no sandbox for them */
+    uint64_t engine_bytes;     /* resident memory past which an engine is replaced; 0: no limit */
+    uint64_t cache_bytes;      /* of text embeddings; 0: no cache */
+    const char *state_dir;     /* where classifiers are kept */
+    uint64_t classifier_bytes; /* of disk that they may take */
+    const char *api_keys, *admin_keys;     /* files, a key a line; NULL: no keys */
+    const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
+    const char *allowed_hosts;             /* names, with commas; "*": any; NULL: what hosts.h says */
+    const char *cors_origin;               /* NULL: no cross-origin answers */
+    enum log_format log_format;
+    enum log_level log_level;
+    char strings[SERVE_STRINGS_SIZE]; /* what the strings above point to */
+};
+
+enum serve_parsed { SERVE_RUN, SERVE_EXIT_OK, SERVE_EXIT_USAGE };
+
+/* Fills *options with the defaults and, over them, what the configuration file, the environment and argv say.
+ * Prints help or the configuration (to stdout) or what was wrong (to stderr) when the answer is not
+ * SERVE_RUN. */
+enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *options);
+
+#endif

@@ -1,0 +1,118 @@
+/* queue.h - the bounded queue between the front and its engine: admission, fairness, steps.
+ *
+ * Bounded by what was let in and is not computed yet, in items and tokens; by the pixels of pictures that are
+ * not decoded yet; and by the bytes that requests hold until they are answered. A request is refused while
+ * any of the four is at its limit. The one that crosses a limit is let in whole: so any request that is
+ * itself acceptable can be served, and what waits is at most the limit and one request more.
+ *
+ * Of the bytes, large requests may take less than small ones: eight times what a request would hold must be
+ * free, or half of all. So whatever a few large requests hold, and for however long, there is room for small
+ * ones; and a request of any size is let in while the others hold less than half.
+ *
+ * The engine takes items from the waiting jobs in turns, a quantum of tokens a turn, so a job of 2,048 items
+ * delays a job of one item by a step, not by its whole length.
+ *
+ * Any thread may call any function; one mutex guards it all, held for no longer than it takes to link a list.
+ */
+#ifndef LIMOE_SERVER_FRONT_SCHEDULE_QUEUE_H
+#define LIMOE_SERVER_FRONT_SCHEDULE_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/front/schedule/job.h"
+#include "server/front/schedule/step.h"
+
+#define QUEUE_RESERVE 8u /* times the bytes that a request would hold must be free, or half of all */
+
+struct queue;
+
+/* An amount of work, or a limit on it. */
+struct queue_load {
+    uint64_t items, tokens;
+    uint64_t bytes;  /* memory that requests hold: bodies, pixels, embeddings, answers */
+    uint64_t pixels; /* of pictures, as their headers have it, until they are decoded */
+};
+
+struct queue *queue_new(const struct queue_load *limits); /* NULL: no memory */
+void queue_free(struct queue *queue);                     /* every job has been given back; NULL is fine */
+
+/* ---- admission */
+
+/* Counts `more` as let in, unless others have reached a limit already: then false, and nothing is counted.
+ * `held` is what the asking request has been counted with before, so that one that grows is not refused for
+ * its own sake. */
+bool queue_admit(struct queue *queue, const struct queue_load *more, const struct queue_load *held);
+/* Counts `more` in whatever the limits say: for what a request that is in already turns out to need. */
+void queue_charge(struct queue *queue, const struct queue_load *more);
+/* Takes back what was admitted or charged and will not be computed or decoded (items, tokens, pixels) or is
+ * held no longer (bytes). */
+void queue_release(struct queue *queue, const struct queue_load *less);
+/* Takes back pixels that have been decoded, which tells how long the others will take. */
+void queue_decoded(struct queue *queue, uint64_t pixels);
+/* What is let in now. */
+struct queue_load queue_depth(struct queue *queue);
+/* Requests hold half of the bytes or more: large ones are being refused. */
+bool queue_pressed(struct queue *queue);
+/* Seconds until what waits now is decoded and computed, each at the pace measured while there was such work,
+ * whichever takes longer: 1 … 3600. */
+unsigned queue_drain_seconds(struct queue *queue);
+
+/* ---- jobs */
+
+/* Hands over a job whose items and tokens are admitted. False: the queue is closed, and the job still the
+ * caller's. */
+bool queue_push(struct queue *queue, struct job *job);
+/* The same for the probe of the engine's health: it goes first, in a step of its own, whole, and counts
+ * towards no limit. */
+bool queue_push_first(struct queue *queue, struct job *job);
+
+/* Takes the job back before all of it is computed: it ends as JOB_CANCELLED, and its items that nobody has
+ * taken leave the queue now. Items in a step under way are computed all the same, and done() waits for them.
+ * False: too late, the job has ended (done() was called or is about to be), or too early, it was not
+ * pushed.
+ *
+ * The caller must know that the job is still there: that done() has not finished with it. A caller on another
+ * thread holds a lock that done() takes first, or a flag that done() waits for. That is safe because done()
+ * is never called from in here, but later, by whoever calls one of the next three functions. */
+bool queue_cancel(struct queue *queue, struct job *job);
+
+/* ---- the taker: one thread, which sleeps in poll until there is something to take */
+
+/* What makes a step worth taking. */
+struct queue_wish {
+    uint64_t budget; /* most tokens of a step */
+    uint64_t least;  /* tokens that must wait: 0 or 1, any; budget, a full step */
+    int64_t delay;   /* nanoseconds that the oldest job must have waited, unless the step is full */
+};
+
+/* Fills the step, if the wish can be met: at most `budget` tokens, or one item if that alone has more. Never
+ * blocks. False: not yet; queue_event becomes readable when it is worth asking again, and *wake_at is when to
+ * do so without (0: never). A closed queue makes no one wait for a fuller step. */
+bool queue_take(struct queue *queue, const struct queue_wish *wish, struct queue_step *step,
+                int64_t *wake_at);
+/* To be polled for reading only: queue_take empties it. */
+int queue_event(const struct queue *queue);
+/* The taker wants nothing now: empties the event, which tells it of the queue's end alone until it takes
+ * again. */
+void queue_rest(struct queue *queue);
+bool queue_closed(struct queue *queue);
+/* Closed, and nothing left to take. */
+bool queue_exhausted(struct queue *queue);
+/* Gives a step's items back as computed (or failed). Jobs that ended are delivered: done() is called, outside
+ * the lock. */
+void queue_give_back(struct queue *queue, struct queue_step *step);
+/* Delivers the waiting jobs whose deadline has passed and of which no item is being computed, and the
+ * cancelled ones. Any thread. */
+void queue_expire(struct queue *queue, int64_t now);
+
+/* ---- the end */
+
+/* No more jobs: queue_push fails, and what waits may still be taken. */
+void queue_close(struct queue *queue);
+/* Also gives up what waits: delivered as JOB_ABANDONED, but for jobs with items in the step under way. */
+void queue_abandon(struct queue *queue);
+bool queue_abandoned(struct queue *queue);
+
+#endif

@@ -1,0 +1,8 @@
+/* serve.h - `limoe serve`: the server, from its options to its end. */
+#ifndef LIMOE_SERVER_FRONT_SERVE_SERVE_H
+#define LIMOE_SERVER_FRONT_SERVE_SERVE_H
+
+/* Serves until it is told to stop. Returns the exit status. */
+int serve_main(int argc, char **argv);
+
+#endif

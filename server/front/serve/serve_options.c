@@ -1,0 +1,318 @@
+/* serve_options.c - the table of `limoe serve`, its defaults, and what must hold between options. */
+#include "server/front/options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/device_name.h"
+#include "server/api/model_names.h"
+#include "server/front/store/classifiers.h"
+#include "server/options/command.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define GIB (UINT64_C(1) << 30)
+#define DAY 86400
+
+#define AT(field) offsetof(struct serve_options, field)
+
+static const struct option_choice log_formats[] = {{"text", LOG_TEXT}, {"json", LOG_JSON}, {NULL, 0}};
+static const struct option_choice log_levels[] = {
+    {"error", LOG_ERROR}, {"warning", LOG_WARNING}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}, {NULL, 0}};
+
+#define STRING(flag, field, value, ...)                                                                      \
+    { .name = (flag), .kind = OPTION_STRING, .offset = AT(field), .metavar = (value), __VA_ARGS__ }
+#define NUMBER(flag, type, field, from, to, ...)                                                             \
+    {                                                                                                        \
+        .name = (flag), .kind = (type), .offset = AT(field), .least = (from), .most = (to), .metavar = "N",  \
+        __VA_ARGS__                                                                                          \
+    }
+#define SECONDS(flag, field, ...)                                                                            \
+    {                                                                                                        \
+        .name = (flag), .kind = OPTION_SECONDS, .offset = AT(field), .least = 1, .most = DAY,                \
+        .metavar = "S", __VA_ARGS__                                                                          \
+    }
+#define CHOICE(flag, field, names, value, ...)                                                               \
+    {                                                                                                        \
+        .name = (flag), .kind = OPTION_CHOICE, .offset = AT(field), .choices = (names), .metavar = (value),  \
+        __VA_ARGS__                                                                                          \
+    }
+
+static const struct option_row table[] = {
+    COMMAND_MODEL_ROW(AT(model)),
+    {.name = "model-alias",
+     .kind = OPTION_NAMES,
+     .offset = AT(model_aliases),
+     .metavar = "ALIAS,...",
+     .help = "more names for the model in requests: ALIAS or ALIAS=NAME; * is any name",
+     .fallback = "none"},
+    STRING("host", host, "HOST", .help = "address to listen on"),
+    {.name = "port",
+     .kind = OPTION_NUMERAL,
+     .offset = AT(port),
+     .most = 65535,
+     .metavar = "PORT",
+     .help = "port to listen on; 0 takes any that is free"},
+    STRING("state-dir", state_dir, "DIR", .help = "where classifiers are kept",
+           .fallback = "$STATE_DIRECTORY, else $XDG_STATE_HOME/limoe, else ~/.local/state/limoe"),
+
+    COMMAND_DEVICE_ROW(AT(compute.device)),
+    COMMAND_DTYPE_ROW(AT(compute.dtype)),
+    COMMAND_THREADS_ROW(AT(compute.threads)),
+    NUMBER("workers", OPTION_UNSIGNED, workers, 1, 256,
+           .help = "threads that decode pictures and write answers", .fallback = "as --threads, at most 16"),
+    NUMBER("http-threads", OPTION_UNSIGNED, http_threads, 1, 64,
+           .help = "threads that read and write sockets"),
+
+    NUMBER("max-body-bytes", OPTION_BYTES, max_body_bytes, 1, 4 * GIB, .group = "limits",
+           .help = "largest request body"),
+    NUMBER("max-pixels", OPTION_U64, image.max_pixels, 1, UINT64_C(1) << 32,
+           .help = "most pixels of one picture, from its header; of a JPEG 5 times as many"),
+    NUMBER("max-request-pixels", OPTION_U64, max_request_pixels, 1, UINT64_C(1) << 40,
+           .help = "most pixels of all pictures of one request"),
+    NUMBER("queue-items", OPTION_U64, queue.items, 1, UINT64_C(1) << 40,
+           .help = "items let in and not computed yet, past which requests get 429"),
+    NUMBER("queue-tokens", OPTION_U64, queue.tokens, 1, UINT64_C(1) << 40, .help = "the same in tokens"),
+    NUMBER("queue-bytes", OPTION_BYTES, queue.bytes, 1, 1024 * GIB,
+           .help = "the same in bytes of memory that requests hold"),
+    NUMBER("queue-pixels", OPTION_U64, queue.pixels, 1, UINT64_C(1) << 40,
+           .help = "the same in pixels of pictures let in and not decoded yet"),
+    NUMBER("step-tokens", OPTION_U64, step_tokens, 64, 1 << 20, .help = "most tokens computed in one step",
+           .fallback = "2048 on a CPU, 32768 on a GPU"),
+    NUMBER("max-batch-delay-ms", OPTION_UNSIGNED, batch_delay_ms, 0, 1000,
+           .help = "milliseconds that a step which is not full waits for more; 0: not at all"),
+    NUMBER("connections", OPTION_UNSIGNED, connections, 1, 1000000, .help = "open connections"),
+    NUMBER("connections-per-address", OPTION_UNSIGNED, connections_per_address, 0, 1000000,
+           .help = "the same for one client address; 0: no limit of its own",
+           .fallback = "half of --connections, at least 64"),
+    NUMBER("engine-memory", OPTION_BYTES, engine_bytes, 0, 1024 * GIB,
+           .help = "resident memory past which an engine is replaced; 0: no limit"),
+    NUMBER("decoder-pictures", OPTION_U64, decoder_pictures, 0, UINT64_C(1) << 40,
+           .help = "pictures after which a decoder is replaced by a fresh one; 0: never"),
+    NUMBER("cache-bytes", OPTION_BYTES, cache_bytes, 0, 1024 * GIB,
+           .help = "memory for embeddings of texts seen before; 0: no cache"),
+    NUMBER("classifier-bytes", OPTION_BYTES, classifier_bytes, MIB, 1024 * GIB,
+           .help = "disk that stored classifiers may take, past which a PUT gets 507"),
+
+    SECONDS("idle-timeout", idle_seconds, .group = "time limits, in seconds",
+            .help = "after which a connection that has sent no complete request head is closed"),
+    SECONDS("receive-timeout", receive_seconds, .help = "for a request's body to come in"),
+    SECONDS("stall-timeout", stall_seconds,
+            .help = "for which a client may send its body or read its answer at less than 8 KiB/s"),
+    SECONDS("step-timeout", step_seconds,
+            .help = "after which an engine that has not answered a step is replaced"),
+    SECONDS("decode-timeout", decode_seconds,
+            .help = "of processor time for one picture; by the clock ten times as long"),
+    SECONDS("drain-timeout", drain_seconds, .help = "that a stopping server gives requests to finish"),
+
+    NUMBER(
+        "ranks", OPTION_UNSIGNED, launch.ranks, 1, 1024, .group = "ranks: an engine of several processes",
+        .help =
+            "processes that the experts are spread over, started by mpirun; with --device cuda one to a GPU"),
+    STRING("hostfile", launch.hostfile, "FILE",
+           .help = "mpirun's: which hosts ranks run on; with --rank-address",
+           .fallback = "none: all on this host"),
+    STRING("rank-address", launch.address, "HOST",
+           .help = "this host's address for ranks to connect to, perhaps with a :PORT",
+           .fallback = "none: a Unix socket"),
+    STRING("mpirun", launch.mpirun, "PATH", .help = "what starts the ranks"),
+    STRING("mpi-arguments", launch.arguments, "TEXT", .help = "more arguments for mpirun, divided at blanks",
+           .fallback = "none"),
+    STRING("load", compute.load_file, "FILE",
+           .help = "measured load to place experts by: /v1/models/{id}/load",
+           .fallback = "none: placed in order, without copies"),
+    NUMBER("expert-bytes", OPTION_BYTES, compute.expert_bytes, 0, 1024 * GIB,
+           .help = "with --load: memory of a rank for experts and copies of the busiest; 0: no copies"),
+
+    STRING("api-keys-file", api_keys, "FILE", .group = "access",
+           .help = "keys that clients must show, one a line", .fallback = "none: no key is asked for"),
+    STRING("admin-keys-file", admin_keys, "FILE", .help = "keys for administration, one a line",
+           .fallback = "none: no administration over HTTP"),
+    STRING("tls-certificate", tls_certificate, "FILE", .help = "certificate chain (PEM); with --tls-key",
+           .fallback = "none: plain HTTP"),
+    STRING("tls-key", tls_key, "FILE", .help = "the certificate's private key (PEM)", .fallback = "none"),
+    STRING("allowed-hosts", allowed_hosts, "LIST",
+           .help = "names of this server, with commas; requests for others are refused; *: none is",
+           .fallback = "without keys on a loopback address its own names, else *"),
+    STRING("cors-origin", cors_origin, "ORIGIN", .help = "web origin whose pages may read answers",
+           .fallback = "none"),
+
+    {.name = "allow-unsandboxed-decoders",
+     .kind = OPTION_SWITCH,
+     .offset = AT(unconfined_decoders),
+     .help = "decode pictures also where the system has no sandbox (seccomp) for it"},
+
+    CHOICE("log-format", log_format, log_formats, "FORMAT", .group = "log, to standard error",
+           .help = "text or json"),
+    CHOICE("log-level", log_level, log_levels, "LEVEL",
+           .help = "error, warning, info (one line a request) or debug"),
+
+    {.name = "config",
+     .kind = OPTION_CONFIG,
+     .metavar = "FILE",
+     .group = "configuration",
+     .help = "file of \"name = value\" lines, weaker than the environment, which is weaker than flags",
+     .fallback = "none"},
+    {.name = "print-config",
+     .kind = OPTION_PRINT_CONFIG,
+     .help = "print what is in effect, and where it comes from, as such a file"},
+    COMMAND_HELP_ROW,
+};
+
+static const struct option_command command = {
+    .name = "serve",
+    .usage = "limoe serve [--model DIR] [options]",
+    .about = "Serves zero-shot classification and embeddings of pictures and texts over HTTP.",
+    .more = "SIGTERM and SIGINT finish what is in flight and exit with status 0; a second one exits at once.",
+    .table = table,
+    .n = sizeof table / sizeof *table,
+};
+
+/* systemd's, which may be several; else the user's, as the XDG base directories have it. */
+static const char *default_state_dir(struct arena *arena) {
+    const char *dir = getenv("STATE_DIRECTORY");
+    if (dir && *dir)
+        return arena_copy(arena, dir, strcspn(dir, ":"));
+    dir = getenv("XDG_STATE_HOME");
+    if (dir && *dir == '/')
+        return arena_print(arena, "%s/limoe", dir);
+    dir = getenv("HOME");
+    if (dir && *dir)
+        return arena_print(arena, "%s/.local/state/limoe", dir);
+    return "./limoe-state";
+}
+
+/* Ranks on GPUs are this host's, and no business of MPI's. */
+static bool is_group(const struct serve_options *options) {
+    const struct launch_options *launch = &options->launch;
+    const char *of_mpi = launch->hostfile    ? "hostfile"
+                         : launch->address   ? "rank-address"
+                         : launch->arguments ? "mpi-arguments"
+                                             : NULL;
+    if (strcmp(options->compute.device, "cuda") != 0) {
+        command_usage("serve", "device is %s and ranks is %u; accepted: cuda, of which each rank gets a GPU",
+                      options->compute.device, launch->ranks);
+        return false;
+    }
+    if (of_mpi)
+        command_usage(
+            "serve",
+            "%s is set and device is cuda; accepted: with device of cpu or auto, whose ranks MPI starts",
+            of_mpi);
+    return !of_mpi;
+}
+
+static bool is_consistent(const struct serve_options *options, const struct options *read) {
+    if (read->n_operands) {
+        command_usage("serve", "unexpected argument \"%s\"", read->operands[0]);
+        return false;
+    }
+    struct limoe_error err;
+    if (model_names_check_list(options->model_aliases, &err) != LIMOE_OK) {
+        command_usage("serve", "%s", err.message);
+        return false;
+    }
+    const struct launch_options *launch = &options->launch;
+    enum device_kind device;
+    uint32_t index;
+    const char *many = launch->hostfile             ? "hostfile"
+                       : launch->address            ? "rank-address"
+                       : options->compute.load_file ? "load"
+                                                    : NULL;
+    if (many && launch->ranks < 2) {
+        command_usage("serve", "%s is set and ranks is 1; accepted: with ranks of 2 or more", many);
+        return false;
+    }
+    if (launch->ranks > 1 && device_parse(options->compute.device, &device, &index) &&
+        device == DEVICE_CUDA && !is_group(options))
+        return false;
+    if (launch->hostfile && !launch->address) {
+        command_usage("serve",
+                      "hostfile is set and rank-address is not; accepted: with this host's address, which "
+                      "ranks on others connect to");
+        return false;
+    }
+    if (options->compute.expert_bytes && !options->compute.load_file) {
+        command_usage("serve", "expert-bytes is set and load is not; accepted: with a measured load");
+        return false;
+    }
+    const bool certificate = options->tls_certificate != NULL, key = options->tls_key != NULL;
+    if (certificate == key)
+        return true;
+    command_usage("serve", "tls-%s is set and tls-%s is not; accepted: both or neither",
+                  certificate ? "certificate" : "key", certificate ? "key" : "certificate");
+    return false;
+}
+
+/* Those of a file and some defaults live in the arena, which ends with the reading. */
+static bool keep_strings(struct serve_options *options) {
+    size_t used = 0;
+    for (size_t i = 0; i < command.n; i++) {
+        if (table[i].kind != OPTION_STRING && table[i].kind != OPTION_NAMES &&
+            table[i].kind != OPTION_NUMERAL && table[i].kind != OPTION_DEVICE)
+            continue;
+        const char **field = (const char **)((char *)options + table[i].offset);
+        const size_t size = *field ? strlen(*field) + 1 : 0;
+        if (size > sizeof options->strings - used) {
+            command_usage("serve", "texts of more than %zu bytes in all", sizeof options->strings);
+            return false;
+        }
+        if (size)
+            *field = memcpy(options->strings + used, *field, size);
+        used += size;
+    }
+    return true;
+}
+
+/* What is in effect, to standard output. */
+static bool print_config(const struct options *read) {
+    struct buffer out = {0};
+    options_print(read, &out);
+    const bool printed = command_print(&out, false);
+    buffer_free(&out);
+    return printed;
+}
+
+enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *options) {
+    enum serve_parsed parsed = SERVE_EXIT_USAGE;
+    struct options read;
+    int status;
+    *options = (struct serve_options){
+        .host = "127.0.0.1",
+        .port = "8080",
+        .image = {.max_pixels = LIMOE_MAX_PIXELS},
+        .max_request_pixels = 512 * MIB,
+        .max_body_bytes = 32 * MIB,
+        .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB, .pixels = 1024 * MIB},
+        .launch = {.ranks = 1, .mpirun = "mpirun"},
+        .http_threads = 1,
+        .connections = 16384,
+        .connections_per_address = SERVE_HALF,
+        .idle_seconds = 60,
+        .receive_seconds = 60,
+        .stall_seconds = 10,
+        .drain_seconds = 30,
+        .step_seconds = 30,
+        .decode_seconds = 5,
+        .decoder_pictures = 10000,
+        .cache_bytes = 64 * MIB,
+        .classifier_bytes = CLASSIFIERS_DISK_BYTES,
+        .log_format = LOG_TEXT,
+        .log_level = LOG_INFO,
+    };
+    struct arena *arena = arena_new();
+    options->state_dir = arena ? default_state_dir(arena) : NULL;
+    if (!options->state_dir)
+        command_complain("no memory");
+    else if (!command_options(&command, argc, argv, options, arena, &read, &status))
+        parsed = status == COMMAND_OK ? SERVE_EXIT_OK : SERVE_EXIT_USAGE;
+    else if (is_consistent(options, &read) && keep_strings(options)) {
+        if (read.asked == OPTIONS_RUN)
+            parsed = SERVE_RUN;
+        else
+            parsed = print_config(&read) ? SERVE_EXIT_OK : SERVE_EXIT_USAGE;
+    }
+    options->image.max_bytes = options->max_body_bytes;
+    arena_free(arena);
+    return parsed;
+}

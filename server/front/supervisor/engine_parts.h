@@ -1,0 +1,121 @@
+/* engine_parts.h - struct engine, for the files that implement engine.h. */
+#ifndef LIMOE_SERVER_FRONT_SUPERVISOR_ENGINE_PARTS_H
+#define LIMOE_SERVER_FRONT_SUPERVISOR_ENGINE_PARTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/process.h"
+#include "server/front/supervisor/crew.h"
+#include "server/front/supervisor/engine.h"
+#include "server/front/supervisor/group.h"
+#include "server/front/supervisor/launch.h"
+#include "server/front/supervisor/meeting.h"
+#include "server/front/supervisor/replay.h"
+#include "server/front/supervisor/transfer.h"
+
+/* Of the process, or of the job. Without one: waiting to start the next. */
+enum engine_phase { ENGINE_DOWN, ENGINE_OPENING, ENGINE_UP };
+
+/* How its ranks come to be. */
+enum engine_kind {
+    ENGINE_ONE,   /* there is one, a child of the front's */
+    ENGINE_JOB,   /* mpirun starts them, and they come to the front */
+    ENGINE_GROUP, /* each is a child of the front's, and it brings them together */
+};
+
+struct engine {
+    struct engine_options options;
+    enum engine_kind kind;
+    pthread_t thread;
+
+    /* Written once by the thread, before the atomic that says that they may be read. */
+    struct engine_info info;  /* ready */
+    struct frame_hello hello; /* ready: the first of rank 0, whose strings info has */
+    enum limoe_status opened; /* settled */
+    struct limoe_error error;
+    atomic_bool ready, settled, superseded;
+
+    pthread_mutex_t lock;
+    char fault[PROCESS_WHY_SIZE + sizeof(struct limoe_error)]; /* guarded by lock; "": it is running */
+    struct engine_rank *ranks;                                 /* [crew.n]; guarded by lock */
+    atomic_int pid;
+
+    /* The thread's own. Times are clock_now(); 0: never. */
+    enum engine_phase phase;
+    struct process process; /* the one rank, or mpirun */
+    struct group group;     /* of no ranks, unless that is its kind */
+    char adrift[256];       /* what a rank says of the others, which are all there; "": nothing */
+    struct crew crew;
+    struct meeting meeting; /* open while ranks are to come */
+    struct pollfd *polled;  /* as many as there may be: supervisor.c */
+    struct transfer transfer;
+    struct replay replay;
+    struct metrics_model *counters;
+    unsigned failures;  /* starts in a row that led to no answer */
+    bool answered;      /* by this process */
+    int64_t began;      /* the process was started */
+    int64_t met_after;  /* its start, at the quickest, the ranks of a job had found each other; 0: not yet */
+    int64_t start_at;   /* ENGINE_DOWN: when the next is */
+    int64_t oldest_at;  /* when the oldest step became the engine's to compute */
+    int64_t patience;   /* when the process is lost, unless it has answered by then */
+    int64_t measure_at; /* when its memory is looked at */
+    int64_t ask_at;     /* when the queue is to be asked again, whatever its event says */
+};
+
+/* ---- engine.c: what others may read */
+
+void engine_settle(struct engine *engine, enum limoe_status opened, const struct limoe_error *err);
+/* "": it is running. */
+void engine_set_fault(struct engine *engine, const char *fault);
+
+/* ---- lifecycle.c: the process, from its start to its loss */
+
+void lifecycle_start(struct engine *engine);
+/* Ranks may have come to the meeting. */
+void lifecycle_meet(struct engine *engine);
+/* A MET has been received. */
+void lifecycle_met(struct engine *engine, struct crew_rank *rank);
+/* A HELLO has been received. */
+void lifecycle_hello(struct engine *engine, struct crew_rank *rank);
+/* A KEY has been received. */
+void lifecycle_key(struct engine *engine, struct crew_rank *rank);
+/* The process has ended, or is ended now, because of `cause` (NULL: it ended by itself). */
+void lifecycle_lost(struct engine *engine, const char *cause);
+/* A rank is no more use, because of `cause`. In a group it is the only one. */
+void lifecycle_rank_lost(struct engine *engine, struct crew_rank *rank, const char *cause);
+/* A rank has lost the others. One of them has ended, and its end is about to show; or none has, and they are
+ * to be brought together anew. */
+void lifecycle_adrift(struct engine *engine, const char *message);
+/* No rank has ended, and it is time to do so. */
+void lifecycle_regroup(struct engine *engine);
+/* Ends what there is; the engine is not to be started again. */
+void lifecycle_stop(struct engine *engine);
+/* A rank's socket has ended or broken: the process's own end says more, if it comes. */
+void lifecycle_disconnected(struct engine *engine, struct crew_rank *rank, const char *cause);
+/* It has answered a step: it works. */
+void lifecycle_answered(struct engine *engine);
+
+/* ---- steps.c: steps out, results in */
+
+/* Sends what can be sent. */
+void steps_send(struct engine *engine);
+/* Receives what has come from a rank. */
+void steps_receive(struct engine *engine, struct crew_rank *rank);
+/* Is there anything that this rank may say now? */
+bool steps_listening(const struct engine *engine, const struct crew_rank *rank);
+/* And which frames: FRAME_IN. */
+unsigned steps_due(const struct engine *engine, const struct crew_rank *rank);
+/* Is there room for another step on the way to the engine? */
+bool steps_room(const struct engine *engine);
+/* Fails the first step's jobs with the message, and gives it back. */
+void steps_fail(struct engine *engine, enum limoe_status status, const char *message);
+void steps_fail_all(struct engine *engine, enum limoe_status status, const char *message);
+
+/* ---- supervisor.c: the thread */
+
+enum { SUPERVISOR_EVENTS = MEETING_EVENTS + 2 }; /* that it polls for beside the ranks */
+
+void *supervisor_main(void *engine);
+
+#endif

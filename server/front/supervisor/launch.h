@@ -1,0 +1,44 @@
+/* launch.h - starting the job of an engine of several ranks.
+ *
+ * The front starts `limoe launch mpirun …` as its child. That one asks to die with the front, takes the token
+ * from its socket, so that it is on no command line, and becomes mpirun, which starts the ranks on this host
+ * or on others. They come to the front by themselves: meeting.h.
+ */
+#ifndef LIMOE_SERVER_FRONT_SUPERVISOR_LAUNCH_H
+#define LIMOE_SERVER_FRONT_SUPERVISOR_LAUNCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/process.h"
+#include "limoe.h"
+#include "server/front/supervisor/meeting.h"
+
+/* Strings outlive whoever has them. */
+struct launch_options {
+    uint32_t ranks;        /* 0 and 1: one process, started without mpirun */
+    const char *mpirun;    /* a path, or a name to be looked for in PATH */
+    const char *arguments; /* more for mpirun, divided at blanks; NULL: none */
+    const char *hostfile;  /* as mpirun's; NULL: all on this host */
+    const char *address;   /* where the front listens for ranks; NULL: on a Unix socket */
+};
+
+/* Starts a job whose ranks run `limoe engine engine[0] engine[1] … NULL`, and come to the meeting, which is
+ * open. */
+enum limoe_status launch_start(const struct launch_options *options, const struct meeting *meeting,
+                               const char *const engine[], struct process *out, struct limoe_error *err);
+/* Tells a job that it is wanted no more: from here on nothing that it says goes to the log. */
+void launch_let_go(const struct process *process);
+/* Kills what mpirun has started on this host: sessions with other hosts, which may outlive it for hours when
+ * a host is away. Before it is killed. */
+void launch_kill_children(pid_t mpirun);
+/* Removes what mpirun kept in files on this host, which it does not when it is killed. Once it has ended. */
+void launch_clean(pid_t mpirun);
+/* What the job could not begin for: "" if it could. Once the process has ended, before it is reaped. */
+void launch_fault(const struct process *process, char *why, size_t size);
+
+/* `limoe launch`: becomes mpirun. Returns, with the exit status, only where it cannot. */
+int launch_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,559 @@
+/* lifecycle.c - an engine's process: started, greeted, lost, started again.
+ *
+ * A process that has answered a step works; if it is lost, another is started at once, and the step that it
+ * was computing is blamed. So is one that was lost with a step in hand before it answered any: that is what a
+ * step that breaks engines looks like. One that is lost with nothing in hand before it answered anything does
+ * not work: the next start waits, longer each time, and after MOST_FAILURES the engine is said not to run.
+ *
+ * An engine of several ranks on CPUs is a job: "the process" is mpirun, and a rank that is lost is the job
+ * lost. Hosts may be out of reach then, and a job that is started meanwhile may hang for ever: in mpirun,
+ * which does not hear of a host, or in MPI, which does not try twice to connect two ranks. So ranks have
+ * little time to come and to find each other, but for the first job, of which nobody knows how much it needs;
+ * and all the time that weights may take from then on.
+ *
+ * Of ranks on GPUs it is a group (group.h): only the rank that is lost is started again. The steps that all
+ * of them had are blamed and sent again as ever. Where it is not known who is at fault, as when a step takes
+ * too long, all are.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "server/front/supervisor/engine_parts.h"
+
+#define MOST_FAILURES   3
+#define SHORTEST_PAUSE  (100 * CLOCK_MILLISECOND)
+#define LONGEST_PAUSE   (10 * CLOCK_SECOND)
+#define JOB_PAUSE       (2 * CLOCK_SECOND) /* the longest of a job's: a host that is back should not wait */
+#define MEET_LEAST      (5 * CLOCK_SECOND) /* for a job's ranks to come, and again to find each other */
+#define MEET_MOST       (30 * CLOCK_SECOND)
+#define MEET_TIMES      5                         /* as long as it took at its quickest */
+#define MEET_MORE       CLOCK_SECOND              /* for each start in a row that has failed */
+#define OPEN_PATIENCE   (600 * CLOCK_SECOND)      /* weights may come over a network */
+#define END_PATIENCE    2000                      /* ms from a socket's end to its process's, or its job's */
+#define ADRIFT_PATIENCE (500 * CLOCK_MILLISECOND) /* for the end to show of whoever the others have lost */
+
+/* ---- failed starts */
+
+static int64_t pause_after(unsigned failures, int64_t longest) {
+    int64_t pause = SHORTEST_PAUSE;
+    for (unsigned i = 1; i < failures && pause < longest; i++)
+        pause *= 2;
+    return pause < longest ? pause : longest;
+}
+
+/* The process was of no use. At the very first start the model that cannot be opened is the operator's to
+ * see to, at once; what else may go wrong is tried again. */
+static void failed(struct engine *engine, const struct limoe_error *err, bool final) {
+    engine->failures++;
+    bool over = final || engine->failures >= MOST_FAILURES;
+    if (!atomic_load(&engine->settled) && over) {
+        engine_settle(engine, err->status, err);
+        return;
+    }
+    log_print(engine->options.log, over ? LOG_ERROR : LOG_WARNING, NULL,
+              "engine: start %u in a row has failed: %s", engine->failures, err->message);
+    if (over)
+        engine_set_fault(engine, err->message);
+    engine->start_at =
+        clock_now() + pause_after(engine->failures, engine->crew.n == 1 ? LONGEST_PAUSE : JOB_PAUSE);
+}
+
+/* ---- start */
+
+/* `limoe engine` with these, but for its first word. */
+struct arguments {
+    const char *list[16]; /* NULL behind the last */
+    size_t n;
+    char threads[16], step_tokens[24], expert_bytes[24];
+};
+
+static void add(struct arguments *arguments, const char *flag, const char *value) {
+    arguments->list[arguments->n++] = flag;
+    arguments->list[arguments->n++] = value;
+}
+
+/* Several ranks are the CPU's, unless GPUs are asked for; those of a group are told which one is whose. */
+static void set_arguments(const struct engine *engine, struct arguments *arguments) {
+    const struct engine_options *options = &engine->options;
+    const struct limoe_options *compute = &options->compute;
+    *arguments = (struct arguments){.n = 0};
+    snprintf(arguments->threads, sizeof arguments->threads, "%u", compute->threads);
+    snprintf(arguments->step_tokens, sizeof arguments->step_tokens, "%llu",
+             (unsigned long long)options->step_tokens);
+    snprintf(arguments->expert_bytes, sizeof arguments->expert_bytes, "%llu",
+             (unsigned long long)compute->expert_bytes);
+    add(arguments, "--model", options->model);
+    if (engine->kind == ENGINE_JOB)
+        add(arguments, "--device", "cpu");
+    else if (engine->kind == ENGINE_ONE && compute->device)
+        add(arguments, "--device", compute->device);
+    add(arguments, "--dtype", compute->dtype == LIMOE_DTYPE_AUTO ? "auto" : limoe_dtype_name(compute->dtype));
+    if (options->step_tokens)
+        add(arguments, "--step-tokens", arguments->step_tokens);
+    if (compute->threads)
+        add(arguments, "--threads", arguments->threads);
+    if (compute->load_file)
+        add(arguments, "--load", compute->load_file);
+    if (compute->load_file && compute->expert_bytes)
+        add(arguments, "--expert-bytes", arguments->expert_bytes);
+}
+
+/* The one rank: it has its socket already. */
+static enum limoe_status start_one(struct engine *engine, const struct arguments *arguments,
+                                   struct limoe_error *err) {
+    const char *list[sizeof arguments->list / sizeof *arguments->list + 1] = {"engine"};
+    memcpy(list + 1, arguments->list, arguments->n * sizeof *list);
+    enum limoe_status status = process_spawn(list, process_engine_variables, &engine->process, err);
+    if (status != LIMOE_OK)
+        return status;
+    int fd = engine->process.fd;
+    engine->process.fd = -1;
+    fcntl(fd, F_SETFL, O_NONBLOCK); /* an engine that hangs must not make the front hang */
+    crew_join(&engine->crew, fd, engine->process.pid);
+    return LIMOE_OK;
+}
+
+static enum limoe_status start_job(struct engine *engine, const struct arguments *arguments,
+                                   struct limoe_error *err) {
+    const struct launch_options *launch = &engine->options.launch;
+    enum limoe_status status = meeting_open(&engine->meeting, launch->address, err);
+    if (status == LIMOE_OK)
+        status = launch_start(launch, &engine->meeting, arguments->list, &engine->process, err);
+    if (status != LIMOE_OK)
+        meeting_close(&engine->meeting);
+    return status;
+}
+
+/* What others may know of the ranks now. */
+static void tell_ranks(struct engine *engine) {
+    pthread_mutex_lock(&engine->lock);
+    for (uint32_t r = 0; r < engine->crew.n; r++) {
+        const struct crew_rank *rank = &engine->crew.rank[r];
+        engine->ranks[r] = (struct engine_rank){.pid = rank->pid};
+        if (!rank->greeted)
+            continue;
+        engine->ranks[r].experts = rank->hello.experts;
+        engine->ranks[r].dense_bytes = rank->hello.dense_bytes;
+        engine->ranks[r].expert_bytes = rank->hello.expert_bytes;
+    }
+    pthread_mutex_unlock(&engine->lock);
+}
+
+/* Those that are not there; all of them begin a generation. */
+static enum limoe_status start_group(struct engine *engine, const struct arguments *arguments,
+                                     struct limoe_error *err) {
+    enum limoe_status status = group_start(&engine->group, &engine->crew, arguments->list, err);
+    if (status == LIMOE_OK)
+        group_begin(&engine->group);
+    return status;
+}
+
+static enum limoe_status start(struct engine *engine, const struct arguments *arguments,
+                               struct limoe_error *err) {
+    switch (engine->kind) {
+    case ENGINE_JOB:
+        return start_job(engine, arguments, err);
+    case ENGINE_GROUP:
+        return start_group(engine, arguments, err);
+    default:
+        return start_one(engine, arguments, err);
+    }
+}
+
+/* Are all processes there, as those of a group may be that has only drifted apart? */
+static bool is_whole(const struct engine *engine) {
+    uint32_t there = 0;
+    for (uint32_t r = 0; r < engine->group.n; r++)
+        there += engine->group.process[r].pid > 0;
+    return engine->group.n && there == engine->group.n;
+}
+
+static pid_t first_pid(const struct engine *engine) {
+    return engine->kind == ENGINE_GROUP ? engine->group.process[0].pid : engine->process.pid;
+}
+
+/* For a job's ranks to come, and again for them to find each other. It grows, so that a machine that has
+ * become slow is not given up for ever. */
+static int64_t meet_patience(const struct engine *engine) {
+    int64_t patience = MEET_TIMES * engine->met_after;
+    if (patience < MEET_LEAST)
+        patience = MEET_LEAST;
+    patience += engine->failures * MEET_MORE;
+    return engine->met_after && patience < MEET_MOST ? patience : MEET_MOST;
+}
+
+void lifecycle_start(struct engine *engine) {
+    const struct engine_options *options = &engine->options;
+    struct arguments arguments;
+    struct limoe_error err;
+    set_arguments(engine, &arguments);
+    engine->start_at = 0;
+    if (atomic_load(&engine->settled) && !is_whole(engine))
+        metrics_count(options->metrics, METRICS_ENGINE_RESTARTS, 1);
+    if (start(engine, &arguments, &err) != LIMOE_OK) {
+        failed(engine, &err, false);
+        return;
+    }
+    atomic_store(&engine->pid, first_pid(engine));
+    if (engine->kind != ENGINE_JOB)
+        tell_ranks(engine);
+    engine->phase = ENGINE_OPENING;
+    engine->answered = false;
+    engine->began = clock_now();
+    engine->patience = engine->began + (engine->kind == ENGINE_JOB ? meet_patience(engine) : OPEN_PATIENCE);
+}
+
+void lifecycle_meet(struct engine *engine) {
+    struct crew *crew = &engine->crew;
+    uint64_t refused = engine->meeting.refused;
+    int64_t now = clock_now();
+    pid_t pid;
+    int fd;
+    while (crew->joined < crew->n && meeting_next(&engine->meeting, now, &fd, &pid))
+        crew_join(crew, fd, pid);
+    if (engine->meeting.refused > refused)
+        log_print(engine->options.log, LOG_WARNING, NULL,
+                  "engine: turned away who came to the ranks' meeting and did not show the job's token");
+    if (crew->joined < crew->n)
+        return;
+    meeting_close(&engine->meeting);
+    engine->patience = now + meet_patience(engine);
+}
+
+void lifecycle_met(struct engine *engine, struct crew_rank *rank) {
+    if (!crew_met(&engine->crew, rank))
+        return;
+    int64_t now = clock_now();
+    const int64_t after = now - engine->began;
+    if (!engine->met_after || after < engine->met_after)
+        engine->met_after = after;
+    engine->patience = now + OPEN_PATIENCE;
+}
+
+/* ---- loss */
+
+/* Waits for the end of a job whose ranks have lost the front: they end, and then mpirun does, which leaves
+ * nothing lying about as it would when it is killed. What does not end is killed. */
+static void end_job(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
+    struct process *process = &engine->process;
+    struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
+    char fault[PROCESS_WHY_SIZE], why[PROCESS_WHY_SIZE - 16];
+    meeting_close(&engine->meeting);
+    crew_close(&engine->crew);
+    if (process->pid > 0)
+        poll(&end, 1, END_PATIENCE);
+    crew_kill(&engine->crew);
+    launch_fault(process, fault, sizeof fault);
+    const pid_t mpirun = process->pid;
+    if (mpirun > 0)
+        launch_kill_children(mpirun);
+    process_kill(process, ended);
+    if (mpirun > 0)
+        launch_clean(mpirun);
+    if (!ended)
+        return;
+    snprintf(why, sizeof why, "%s", ended);
+    snprintf(ended, PROCESS_WHY_SIZE, fault[0] ? "%s" : "mpirun %s", fault[0] ? fault : why);
+}
+
+/* What was begun with the ranks of a group is over. */
+static void dissolve(struct engine *engine) {
+    crew_forget(&engine->crew);
+    group_detach(&engine->group, &engine->crew);
+}
+
+static void go_down(struct engine *engine) {
+    engine->phase = ENGINE_DOWN;
+    engine->patience = engine->measure_at = engine->ask_at = 0;
+    engine->adrift[0] = '\0';
+}
+
+/* One rank of a group, or all: then `ended` is how the last one did. */
+static void end_group(struct engine *engine, const struct crew_rank *alone, char ended[PROCESS_WHY_SIZE]) {
+    for (uint32_t r = 0; r < engine->group.n; r++)
+        if (!alone || alone == &engine->crew.rank[r])
+            group_end(&engine->group, &engine->crew, r, ended);
+    dissolve(engine);
+}
+
+/* Kills and reaps; how it ended. `alone`: this rank of a group, and no other. */
+static void end_process(struct engine *engine, const struct crew_rank *alone, char ended[PROCESS_WHY_SIZE]) {
+    switch (engine->kind) {
+    case ENGINE_ONE:
+        process_kill(&engine->process, ended);
+        crew_close(&engine->crew);
+        break;
+    case ENGINE_JOB:
+        end_job(engine, ended);
+        break;
+    case ENGINE_GROUP:
+        end_group(engine, alone, ended);
+        break;
+    }
+    const pid_t pid = first_pid(engine);
+    atomic_store(&engine->pid, pid > 0 ? pid : 0);
+    tell_ranks(engine);
+    go_down(engine);
+}
+
+void lifecycle_stop(struct engine *engine) {
+    if (engine->kind == ENGINE_JOB)
+        launch_let_go(&engine->process);
+    end_process(engine, NULL, NULL);
+}
+
+/* The first of the steps that the engine had is blamed, or the one behind it, if whoever was lost had
+ * answered the first; all are sent again, but for a guilty item. */
+static void blame(struct engine *engine, bool answered, size_t in_hand, const char *cause) {
+    struct replay *replay = &engine->replay;
+    if (in_hand == 0 || (answered && in_hand == 1))
+        return;
+    if (answered)
+        replay_defer(replay);
+    const struct queue_slice *slice = &replay->first->step.slices[0];
+    char message[sizeof(struct limoe_error)];
+    switch (replay_blame(replay)) {
+    case REPLAY_AGAIN:
+        return;
+    case REPLAY_GUILTY:
+        snprintf(message, sizeof message,
+                 "the engine was lost twice while it computed item %zu, the last time alone: %.400s",
+                 slice->first, cause);
+        metrics_count(engine->options.metrics, METRICS_GUILTY_ITEMS, 1);
+        steps_fail(engine, LIMOE_INTERNAL, message);
+        return;
+    case REPLAY_NO_MEMORY:
+        steps_fail(engine, LIMOE_NO_MEMORY, "no memory to find the item that breaks the engine");
+        return;
+    }
+}
+
+/* What is to be done once something is lost. */
+struct loss {
+    const char *what; /* "process 7" */
+    const char *cause;
+    bool was_up;
+    bool answered; /* it had answered the oldest step */
+};
+
+static void replace(struct engine *engine, const struct loss *loss) {
+    struct limoe_error err;
+    size_t in_hand = replay_lost(&engine->replay);
+    if (!loss->was_up || (!engine->answered && in_hand == 0)) {
+        limoe_fail(&err, LIMOE_INTERNAL, "the engine (%s%s) was lost before it answered: %.400s",
+                   engine->kind == ENGINE_JOB ? "several ranks, " : "", loss->what, loss->cause);
+        failed(engine, &err, false);
+        return;
+    }
+    log_print(engine->options.log, LOG_WARNING, NULL,
+              "engine: %s was lost: %s; started again, with %zu steps", loss->what, loss->cause, in_hand);
+    metrics_count(engine->options.metrics, METRICS_REPLAYED_STEPS, in_hand);
+    blame(engine, loss->answered, in_hand, loss->cause);
+    engine->start_at = clock_now();
+}
+
+/* Everything is. */
+static void lose(struct engine *engine, const char *cause, bool answered) {
+    char ended[PROCESS_WHY_SIZE], both[sizeof engine->fault], what[64];
+    pid_t pid = first_pid(engine);
+    bool up = engine->phase == ENGINE_UP;
+    end_process(engine, NULL, ended);
+    if (cause && engine->kind == ENGINE_JOB)
+        snprintf(both, sizeof both, "%s; %s", cause, ended);
+    else
+        snprintf(both, sizeof both, "%s", cause ? cause : ended);
+    snprintf(what, sizeof what, "process %ld", (long)pid);
+    replace(engine, &(struct loss){.what = what, .cause = both, .was_up = up, .answered = answered});
+}
+
+void lifecycle_lost(struct engine *engine, const char *cause) {
+    lose(engine, cause, false);
+}
+
+void lifecycle_rank_lost(struct engine *engine, struct crew_rank *rank, const char *cause) {
+    char ended[PROCESS_WHY_SIZE], what[64];
+    const bool up = engine->phase == ENGINE_UP, down = engine->phase == ENGINE_DOWN,
+               answered = rank->answered;
+    if (engine->kind != ENGINE_GROUP) {
+        lifecycle_lost(engine, cause);
+        return;
+    }
+    snprintf(what, sizeof what, "rank %u, process %ld", (unsigned)(rank - engine->crew.rank),
+             (long)rank->pid);
+    end_process(engine, rank, ended);
+    if (!down) /* then a start is due already */
+        replace(
+            engine,
+            &(struct loss){.what = what, .cause = cause ? cause : ended, .was_up = up, .answered = answered});
+}
+
+void lifecycle_adrift(struct engine *engine, const char *message) {
+    const int64_t until = clock_now() + ADRIFT_PATIENCE;
+    if (engine->adrift[0])
+        return;
+    snprintf(engine->adrift, sizeof engine->adrift, "%.250s", message[0] ? message : "it does not say why");
+    if (!engine->patience || until < engine->patience)
+        engine->patience = until;
+}
+
+void lifecycle_regroup(struct engine *engine) {
+    char cause[sizeof engine->adrift];
+    const bool up = engine->phase == ENGINE_UP;
+    memcpy(cause, engine->adrift, sizeof cause);
+    dissolve(engine);
+    go_down(engine);
+    replace(engine, &(struct loss){.what = "its ranks' exchange", .cause = cause, .was_up = up});
+}
+
+/* What a rank has said before it ended: why it cannot open the model. True: that is seen to. */
+static bool last_words(struct engine *engine, struct crew_rank *rank) {
+    while (steps_listening(engine, rank) &&
+           link_receive_any(&rank->link, steps_due(engine, rank), FRAME_HELLO_BYTES, NULL) == LINK_DONE)
+        if (rank->link.frame.type == FRAME_HELLO)
+            lifecycle_hello(engine, rank);
+        else if (rank->link.frame.type == FRAME_MET)
+            lifecycle_met(engine, rank);
+    return engine->phase == ENGINE_DOWN;
+}
+
+/* Its end ends the job: others may be gone before what it has said is read. */
+static bool last_words_of_any(struct engine *engine) {
+    bool heard = false;
+    for (uint32_t r = 0; !heard && r < engine->crew.joined; r++)
+        heard = last_words(engine, &engine->crew.rank[r]);
+    return heard;
+}
+
+void lifecycle_disconnected(struct engine *engine, struct crew_rank *rank, const char *cause) {
+    const bool opening = engine->phase == ENGINE_OPENING, has_answered = rank->answered;
+    char whose[sizeof engine->fault];
+    if (engine->kind != ENGINE_JOB) {
+        const uint32_t r = (uint32_t)(rank - engine->crew.rank);
+        const struct process *process =
+            engine->kind == ENGINE_ONE ? &engine->process : &engine->group.process[r];
+        struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
+        if (!opening || !last_words(engine, rank))
+            lifecycle_rank_lost(engine, rank, poll(&end, 1, END_PATIENCE) == 1 ? NULL : cause);
+        return;
+    }
+    if (opening)
+        snprintf(whose, sizeof whose, "a rank: %s", cause);
+    else
+        snprintf(whose, sizeof whose, "rank %u: %s", (unsigned)(rank - engine->crew.rank), cause);
+    if (!opening || !last_words_of_any(engine))
+        lose(engine, whose, has_answered);
+}
+
+/* ---- greeting */
+
+/* The first HELLO: what is served from now on. */
+static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
+    const struct frame_hello *hello = &engine->hello;
+    engine->info = (struct engine_info){
+        .model = hello->model,
+        .dtype = hello->dtype,
+        .backend = hello->backend,
+        .fingerprint = hello->fingerprint,
+        .threads = hello->threads,
+        .step_tokens = hello->step_tokens,
+        .ranks = engine->crew.n,
+        .created = (int64_t)time(NULL),
+    };
+    /* Also where it was left open: those that are started from now on are told the same. */
+    engine->options.step_tokens = hello->step_tokens;
+    replay_init(&engine->replay, hello->step_tokens + 1); /* the probe has two items, whatever the budget */
+    const struct frame_shape shape = frame_shape(&hello->model, hello->step_tokens);
+    if (!transfer_init(&engine->transfer, &shape, engine->crew.n))
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
+                          (unsigned long long)hello->step_tokens);
+    engine->counters = metrics_open_model(engine->options.metrics, &hello->model);
+    return LIMOE_OK;
+}
+
+/* Are these ranks to send steps to? */
+static enum limoe_status greet(struct engine *engine, struct limoe_error *err) {
+    enum limoe_status status = crew_muster(&engine->crew, err);
+    if (status != LIMOE_OK)
+        return status;
+    const struct frame_hello *hello = &engine->crew.rank[0].hello;
+    if (!atomic_load(&engine->settled)) {
+        engine->hello = *hello;
+        engine->hello.model.name = engine->hello.name;
+        engine->hello.model.moe_blocks = engine->hello.moe_blocks;
+        return adopt(engine, err);
+    }
+    if (frame_hello_equal(hello, &engine->hello))
+        return LIMOE_OK;
+    atomic_store(&engine->superseded, true);
+    return limoe_fail(err, LIMOE_CORRUPT,
+                      "%s is not the model any more that it was at first: answers would change",
+                      engine->options.model);
+}
+
+void lifecycle_key(struct engine *engine, struct crew_rank *rank) {
+    struct limoe_error err;
+    if (rank != engine->crew.rank)
+        lifecycle_rank_lost(engine, rank, "it gave a key and is not rank 0");
+    else if (group_key(&engine->group, &engine->crew, &err) != LIMOE_OK)
+        lifecycle_rank_lost(engine, rank, err.message);
+}
+
+/* A HELLO of a generation that is over. One that has none is of a rank that cannot be in any. */
+static bool is_late(const struct engine *engine, const struct crew_rank *rank) {
+    const uint64_t generation = rank->link.frame.id;
+    return engine->kind == ENGINE_GROUP && generation && generation != engine->group.generation;
+}
+
+/* The rank's own HELLO. The ranks of a group have their places from the start. */
+static enum limoe_status hear(struct engine *engine, struct crew_rank *rank, struct limoe_error *err) {
+    const uint32_t place = (uint32_t)(rank - engine->crew.rank);
+    enum limoe_status status = crew_hello(&engine->crew, rank, err);
+    if (status == LIMOE_OK && engine->kind == ENGINE_GROUP && rank->hello.rank != place)
+        return limoe_fail(err, LIMOE_CORRUPT, "rank %u says that it is rank %u", place, rank->hello.rank);
+    return status;
+}
+
+void lifecycle_hello(struct engine *engine, struct crew_rank *rank) {
+    struct limoe_error err;
+    struct crew *crew = &engine->crew;
+    bool first = !atomic_load(&engine->settled);
+    if (is_late(engine, rank))
+        return;
+    enum limoe_status status = hear(engine, rank, &err);
+    if (status == LIMOE_LOST && engine->kind == ENGINE_GROUP) {
+        lifecycle_adrift(engine, err.message);
+        return;
+    }
+    if (status == LIMOE_OK && crew->greeted < crew->n)
+        return;
+    if (status != LIMOE_OK || greet(engine, &err) != LIMOE_OK) {
+        end_process(engine, NULL, NULL);
+        failed(engine, &err, first);
+        return;
+    }
+    int64_t now = clock_now();
+    engine->phase = ENGINE_UP;
+    engine->patience = 0;
+    engine->measure_at = engine->options.memory_bytes ? now : 0;
+    tell_ranks(engine);
+    log_print(engine->options.log, LOG_INFO, NULL, "engine: process %ld has %s open after %.0f ms, %u rank%s",
+              (long)first_pid(engine), engine->info.model.name,
+              (double)(now - engine->began) / (double)CLOCK_MILLISECOND, crew->n, crew->n == 1 ? "" : "s");
+    if (first && engine->hello.note[0])
+        log_print(engine->options.log, LOG_INFO, NULL, "engine: %s", engine->hello.note);
+    if (first)
+        engine_settle(engine, LIMOE_OK, NULL);
+}
+
+void lifecycle_answered(struct engine *engine) {
+    if (engine->answered)
+        return;
+    engine->answered = true;
+    engine->failures = 0;
+    engine_set_fault(engine, "");
+}

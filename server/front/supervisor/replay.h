@@ -1,0 +1,73 @@
+/* replay.h - the steps that an engine has not answered yet, and what becomes of them when it is lost.
+ *
+ * They are kept in the order in which they were taken; the first `sent` of them are with the engine, which
+ * answers in that order. When the engine is lost, all are to be sent again, and the first, which it was
+ * computing, is blamed. A step blamed twice is halved, and so are its halves from then on each time they are
+ * blamed, until the guilty item stands alone. An item that is no more than a neighbour of a guilty one is
+ * computed again with its half, and answered.
+ *
+ * Knows no process and no socket. One thread.
+ */
+#ifndef LIMOE_SERVER_FRONT_SUPERVISOR_REPLAY_H
+#define LIMOE_SERVER_FRONT_SUPERVISOR_REPLAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/front/schedule/step.h"
+
+/* One step on its way. */
+struct flight {
+    struct queue_step step;
+    uint64_t id;
+    unsigned blames; /* a part of a divided step comes with one */
+    uint32_t *rank;  /* [rank_room]: who was last sent each item; NULL: rank 0 all of them */
+    size_t rank_room;
+    struct flight *next;
+};
+
+struct replay {
+    struct flight *first, **last;
+    struct flight *spare; /* without a step; full capacity */
+    size_t capacity;      /* of a new flight's step, in slices */
+    size_t sent;          /* of the flights, from the first on */
+    uint64_t ids;         /* given so far */
+};
+
+void replay_init(struct replay *replay, size_t capacity);
+void replay_free(struct replay *replay); /* the steps have been given back */
+
+/* A flight whose step is empty, to be filled and added, or recycled. NULL: no memory. */
+struct flight *replay_new(struct replay *replay);
+void replay_recycle(struct replay *replay, struct flight *flight);
+/* Behind all others. */
+void replay_add(struct replay *replay, struct flight *flight);
+
+/* The first that is not with the engine, or NULL; and that it now is. */
+struct flight *replay_next(const struct replay *replay);
+void replay_sent(struct replay *replay);
+
+/* The one that the engine must answer next, or NULL. */
+struct flight *replay_oldest(const struct replay *replay);
+/* Takes the first out: the caller gives its step back, and recycles it. NULL: there is none. */
+struct flight *replay_remove(struct replay *replay);
+
+/* The engine is lost: none is with it any more. Returns how many were. */
+size_t replay_lost(struct replay *replay);
+
+enum replay_verdict {
+    REPLAY_AGAIN,     /* it is to be sent again, whole or in halves */
+    REPLAY_GUILTY,    /* it has one item, which was blamed before: the caller removes it */
+    REPLAY_NO_MEMORY, /* it cannot be halved: likewise */
+};
+/* It was the second that the engine was computing when it was lost: that one is sent first. There are two. */
+void replay_defer(struct replay *replay);
+/* Blames the first; none is with an engine. */
+enum replay_verdict replay_blame(struct replay *replay);
+
+/* Divides the oldest, which the engine refused, into a flight for each of its slices. They come next, after
+ * those that are with the engine. False: it has only one, or there is no memory; it stays as it is. */
+bool replay_divide(struct replay *replay);
+
+#endif

@@ -1,0 +1,240 @@
+/* steps.c - steps out, results in.
+ *
+ * At most two steps are with the engine. While it computes one, a second is sent ahead only if it is full:
+ * then nothing that comes later could join it, and the engine goes on without a pause. One that is not full
+ * stays in the queue, where more may join it.
+ *
+ * A step that the engine refuses as a whole is computed again job by job, so that a failure stays with the
+ * job that causes it and its neighbours get their answers.
+ */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "server/front/supervisor/engine_parts.h"
+
+#define MOST_IN_HAND 2
+
+bool steps_room(const struct engine *engine) {
+    return engine->phase == ENGINE_UP && engine->replay.sent < MOST_IN_HAND && !crew_sending(&engine->crew);
+}
+
+/* ---- giving back */
+
+static void give_back(struct engine *engine, struct flight *flight) {
+    queue_give_back(engine->options.queue, &flight->step);
+    replay_recycle(&engine->replay, flight);
+}
+
+void steps_fail(struct engine *engine, enum limoe_status status, const char *message) {
+    struct flight *flight = replay_remove(&engine->replay);
+    for (size_t i = 0; i < flight->step.n_slices; i++) {
+        struct queue_slice *slice = &flight->step.slices[i];
+        slice->failed = true;
+        limoe_fail(&slice->job->error, status, "%s", message);
+        log_print(engine->options.log, LOG_ERROR, NULL, "engine: items %zu to %zu of a request failed: %s",
+                  slice->first, slice->first + slice->count - 1, message);
+    }
+    give_back(engine, flight);
+}
+
+void steps_fail_all(struct engine *engine, enum limoe_status status, const char *message) {
+    while (engine->replay.first)
+        steps_fail(engine, status, message);
+}
+
+/* ---- out */
+
+/* The next step to send: one that was sent before, or a new one. NULL: none now. */
+static struct flight *next_flight(struct engine *engine) {
+    const struct engine_options *options = &engine->options;
+    struct flight *flight = replay_next(&engine->replay);
+    if (flight)
+        return flight;
+    flight = replay_new(&engine->replay);
+    if (!flight) {
+        engine->ask_at = clock_now() + CLOCK_SECOND; /* there may be memory by then */
+        return NULL;
+    }
+    const struct queue_wish wish = {
+        .budget = options->step_tokens,
+        .least = engine->replay.sent > 0 ? options->step_tokens : 0,
+        .delay = (int64_t)options->batch_delay_ms * CLOCK_MILLISECOND,
+    };
+    if (!queue_take(options->queue, &wish, &flight->step, &engine->ask_at)) {
+        replay_recycle(&engine->replay, flight);
+        return NULL;
+    }
+    replay_add(&engine->replay, flight);
+    return flight;
+}
+
+static void became_oldest(struct engine *engine) {
+    engine->oldest_at = clock_now();
+    engine->patience = engine->replay.sent > 0
+                           ? engine->oldest_at + (int64_t)engine->options.step_seconds * CLOCK_SECOND
+                           : 0;
+}
+
+static void send_staged(struct engine *engine) {
+    struct limoe_error err;
+    if (engine->kind == ENGINE_GROUP && engine->phase == ENGINE_OPENING)
+        group_stage(&engine->group, &engine->crew);
+    for (uint32_t r = 0; r < engine->crew.n && engine->phase != ENGINE_DOWN; r++) {
+        struct crew_rank *rank = &engine->crew.rank[r];
+        if (link_sending(&rank->link) && link_send(&rank->link, &err) == LINK_BROKEN)
+            lifecycle_disconnected(engine, rank, err.message);
+    }
+}
+
+void steps_send(struct engine *engine) {
+    engine->ask_at = 0;
+    for (;;) {
+        send_staged(engine);
+        if (!steps_room(engine))
+            return;
+        struct flight *flight = next_flight(engine);
+        if (!flight)
+            return;
+        if (!transfer_stage(&engine->transfer, flight, &engine->crew)) {
+            engine->ask_at = clock_now() + CLOCK_SECOND;
+            return;
+        }
+        replay_sent(&engine->replay);
+        if (engine->replay.sent == 1)
+            became_oldest(engine);
+    }
+}
+
+/* ---- in */
+
+static void count(struct engine *engine, const struct flight *flight, const struct transfer_sum *sum) {
+    const struct engine_options *options = &engine->options;
+    struct metrics_step step = {
+        .budget = options->step_tokens,
+        .duration_ns = clock_now() - engine->oldest_at,
+        .compute_ns = (int64_t)sum->compute_ns,
+    };
+    struct metrics_routing routing = {
+        .load = sum->load,
+        .entropy = sum->entropy,
+        .rows_sent = sum->rows_sent,
+        .bytes_sent = sum->bytes_sent,
+        .exchange_ns = sum->exchange_ns,
+        .rank_tokens = sum->tokens,
+        .ranks = engine->crew.n,
+    };
+    for (size_t i = 0; i < flight->step.n_slices; i++) {
+        const struct queue_slice *slice = &flight->step.slices[i];
+        for (size_t k = 0; k < slice->count; k++) {
+            const struct limoe_item *item = &slice->job->items[slice->first + k];
+            step.items[item->modality]++;
+            step.tokens[item->modality] += item->length;
+            routing.tokens[item->modality] += item->length;
+        }
+    }
+    metrics_count_step(options->metrics, &step);
+    metrics_count_routing(engine->counters, &routing);
+}
+
+/* The oldest step is computed, or refused. */
+static void finish(struct engine *engine, const struct transfer_sum *sum) {
+    struct flight *flight = replay_oldest(&engine->replay);
+    if (sum->status == LIMOE_OK) {
+        if (!flight->step.slices[0].job->probe)
+            count(engine, flight, sum);
+        replay_remove(&engine->replay);
+        became_oldest(engine);
+        give_back(engine, flight);
+        return;
+    }
+    if (!replay_divide(&engine->replay))
+        steps_fail(engine, sum->status, sum->message);
+    else
+        log_print(engine->options.log, LOG_WARNING, NULL,
+                  "engine: a step was refused, and is computed in parts: %s", sum->message);
+    became_oldest(engine);
+}
+
+/* A RESULT that says that the rank has lost the others answers nothing. */
+static bool is_adrift(struct engine *engine, const struct link *link) {
+    struct frame_result result;
+    if (engine->kind != ENGINE_GROUP ||
+        frame_get_result(&engine->transfer.shape, &link->frame, link->payload, &result, NULL) != LIMOE_OK ||
+        result.status != LIMOE_LOST)
+        return false;
+    lifecycle_adrift(engine, result.message);
+    return true;
+}
+
+/* The oldest step is answered when all ranks have answered it. */
+static void receive_result(struct engine *engine, struct crew_rank *rank) {
+    struct crew *crew = &engine->crew;
+    struct limoe_error err;
+    const struct flight *oldest = replay_oldest(&engine->replay);
+    if (is_adrift(engine, &rank->link))
+        return;
+    bool due = oldest && (engine->replay.sent > 1 || !link_sending(&rank->link));
+    if (due && crew->answered == 0)
+        transfer_begin(&engine->transfer);
+    if (!due) {
+        lifecycle_rank_lost(engine, rank, "it answered what it was not asked");
+    } else if (transfer_receive(&engine->transfer, (uint32_t)(rank - crew->rank), &rank->link, oldest,
+                                &err) != LIMOE_OK) {
+        lifecycle_rank_lost(engine, rank, err.message);
+    } else if (crew_answered(crew, rank)) {
+        lifecycle_answered(engine);
+        finish(engine, &engine->transfer.sum);
+    }
+}
+
+/* What this rank may send now. Of a group that comes together, the answers of before are still on their way.
+ */
+unsigned steps_due(const struct engine *engine, const struct crew_rank *rank) {
+    if (engine->phase == ENGINE_UP)
+        return FRAME_IN(FRAME_RESULT);
+    if (engine->kind == ENGINE_GROUP)
+        return FRAME_IN(FRAME_HELLO) | FRAME_IN(FRAME_KEY) | FRAME_IN(FRAME_RESULT);
+    return rank->met ? FRAME_IN(FRAME_HELLO) : FRAME_IN(FRAME_MET);
+}
+
+static uint64_t longest_due(const struct engine *engine) {
+    const uint64_t result = frame_longest_result(&engine->transfer.shape); /* small until a model is known */
+    return engine->phase == ENGINE_OPENING && result < FRAME_HELLO_BYTES ? FRAME_HELLO_BYTES : result;
+}
+
+/* A rank may have answered the second step before another has answered the first; and MET and HELLO come
+ * once. */
+bool steps_listening(const struct engine *engine, const struct crew_rank *rank) {
+    if (rank->link.fd < 0 || engine->phase == ENGINE_DOWN)
+        return false;
+    return engine->phase == ENGINE_OPENING ? !rank->greeted : !rank->answered;
+}
+
+void steps_receive(struct engine *engine, struct crew_rank *rank) {
+    while (steps_listening(engine, rank)) {
+        struct limoe_error err;
+        switch (link_receive_any(&rank->link, steps_due(engine, rank), longest_due(engine), &err)) {
+        case LINK_WAITS:
+            return;
+        case LINK_DONE:
+            if (rank->link.frame.type == FRAME_HELLO) {
+                lifecycle_hello(engine, rank);
+                return; /* it may be another's place now */
+            }
+            if (rank->link.frame.type == FRAME_KEY)
+                lifecycle_key(engine, rank);
+            else if (rank->link.frame.type == FRAME_MET)
+                lifecycle_met(engine, rank);
+            else if (engine->phase == ENGINE_UP)
+                receive_result(engine, rank);
+            break;
+        case LINK_ENDED:
+            lifecycle_disconnected(engine, rank, "it closed its connection");
+            return;
+        case LINK_BROKEN:
+            lifecycle_disconnected(engine, rank, err.message);
+            return;
+        }
+    }
+}

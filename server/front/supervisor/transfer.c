@@ -1,0 +1,279 @@
+/* transfer.c - gathers a step's items and divides them among ranks; scatters what the ranks answer. */
+#include "server/front/supervisor/transfer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "server/front/supervisor/share.h"
+
+static size_t load_size(const struct frame_shape *shape) {
+    return (size_t)shape->layers * LIMOE_MODALITIES * shape->experts;
+}
+
+bool transfer_init(struct transfer *transfer, const struct frame_shape *shape, uint32_t ranks) {
+    *transfer = (struct transfer){.shape = *shape, .ranks = ranks};
+    struct transfer_sum *sum = &transfer->sum;
+    transfer->items = calloc(shape->items, sizeof *transfer->items);
+    transfer->ordered = calloc(shape->items, sizeof *transfer->ordered);
+    transfer->keys = calloc(shape->items, sizeof *transfer->keys);
+    transfer->laden = calloc(ranks, sizeof *transfer->laden);
+    transfer->parts = calloc(shape->items + 1, sizeof *transfer->parts);
+    sum->load = calloc(load_size(shape) + 1, sizeof *sum->load); /* + 1: a dense model has no layers */
+    sum->rows_sent = calloc(shape->layers + 1, sizeof *sum->rows_sent);
+    sum->bytes_sent = calloc(shape->layers + 1, sizeof *sum->bytes_sent);
+    sum->exchange_ns = calloc(shape->layers + 1, sizeof *sum->exchange_ns);
+    sum->entropy = calloc((size_t)shape->layers * LIMOE_MODALITIES + 1, sizeof *sum->entropy);
+    sum->tokens = calloc(ranks, sizeof *sum->tokens);
+    return transfer->items && transfer->ordered && transfer->keys && transfer->laden && transfer->parts &&
+           sum->load && sum->rows_sent && sum->bytes_sent && sum->exchange_ns && sum->entropy && sum->tokens;
+}
+
+void transfer_free(struct transfer *transfer) {
+    struct transfer_sum *sum = &transfer->sum;
+    void *const all[] = {transfer->items, transfer->ordered, transfer->keys,   transfer->parts,
+                         transfer->head,  sum->load,         sum->rows_sent,   sum->bytes_sent,
+                         sum->entropy,    sum->tokens,       sum->exchange_ns, transfer->laden};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+    *transfer = (struct transfer){0};
+}
+
+/* ---- out */
+
+static bool wants_routing(const struct queue_step *step) {
+    for (size_t i = 0; i < step->n_slices; i++)
+        if (step->slices[i].job->expert)
+            return true;
+    return false;
+}
+
+/* transfer->items: the step's. */
+static void gather(struct transfer *transfer, const struct queue_step *step) {
+    size_t n = 0;
+    for (size_t i = 0; i < step->n_slices; i++) {
+        const struct queue_slice *slice = &step->slices[i];
+        memcpy(transfer->items + n, slice->job->items + slice->first, slice->count * sizeof *transfer->items);
+        n += slice->count;
+    }
+}
+
+/* flight->rank: who gets which item. */
+static bool divide(struct transfer *transfer, struct flight *flight) {
+    const size_t n = flight->step.items;
+    if (transfer->ranks == 1)
+        return true;
+    if (n > flight->rank_room) {
+        free(flight->rank);
+        flight->rank = malloc(n * sizeof *flight->rank);
+        flight->rank_room = flight->rank ? n : 0;
+        if (!flight->rank)
+            return false;
+    }
+    share_items(transfer->items, n, transfer->ranks, transfer->keys, flight->rank, transfer->laden);
+    return true;
+}
+
+static bool make_head_room(struct transfer *transfer, size_t size) {
+    if (size <= transfer->head_room)
+        return true;
+    free(transfer->head);
+    transfer->head = malloc(size);
+    transfer->head_room = transfer->head ? size : 0;
+    return transfer->head;
+}
+
+static bool is_for(const struct flight *flight, size_t item, uint32_t rank) {
+    return flight->rank ? flight->rank[item] == rank : rank == 0;
+}
+
+/* One rank's STEP: its items, of all n, to `items`; its head to `head`; its parts to `parts`. */
+struct portion {
+    struct limoe_item *items;
+    struct iovec *parts;
+    uint8_t *head;
+    size_t n_items, n_parts, head_bytes;
+};
+
+static void make_portion(const struct transfer *transfer, const struct flight *flight, uint32_t rank,
+                         struct portion *portion) {
+    for (size_t i = 0; i < flight->step.items; i++)
+        if (is_for(flight, i, rank))
+            portion->items[portion->n_items++] = transfer->items[i];
+    portion->head_bytes = frame_step_head_bytes(portion->items, portion->n_items);
+    frame_put_step(portion->items, portion->n_items, portion->head);
+    portion->parts[portion->n_parts++] = (struct iovec){portion->head, portion->head_bytes};
+    for (size_t i = 0; i < portion->n_items; i++)
+        if (portion->items[i].modality == LIMOE_IMAGE)
+            portion->parts[portion->n_parts++] =
+                (struct iovec){(void *)portion->items[i].pixels, transfer->shape.image_bytes};
+}
+
+bool transfer_stage(struct transfer *transfer, struct flight *flight, struct crew *crew) {
+    const struct queue_step *step = &flight->step;
+    gather(transfer, step);
+    size_t head_bytes = frame_step_head_bytes(transfer->items, step->items) +
+                        (transfer->ranks - 1) * frame_step_head_bytes(NULL, 0);
+    if (!divide(transfer, flight) || !make_head_room(transfer, head_bytes))
+        return false;
+    struct portion portion = {.items = transfer->ordered, .parts = transfer->parts, .head = transfer->head};
+    uint32_t staged = 0;
+    for (; staged < transfer->ranks; staged++) {
+        make_portion(transfer, flight, staged, &portion);
+        const struct frame_header header = {
+            .type = FRAME_STEP,
+            .flags = wants_routing(step) ? FRAME_ROUTED : 0,
+            .length = frame_step_bytes(&transfer->shape, portion.items, portion.n_items),
+            .id = flight->id,
+        };
+        if (!link_stage(&crew->rank[staged].link, &header, portion.parts, portion.n_parts))
+            break;
+        portion = (struct portion){.items = portion.items + portion.n_items,
+                                   .parts = portion.parts, /* the link has its own */
+                                   .head = portion.head + portion.head_bytes};
+    }
+    if (staged == transfer->ranks)
+        return true;
+    while (staged > 0)
+        link_unstage(&crew->rank[--staged].link);
+    return false;
+}
+
+/* ---- in */
+
+/* Items of one slice that one rank has, one after the other: `count` from the job's item `first`, their
+ * tokens from the job's row `row`. */
+struct run {
+    struct job *job;
+    size_t first, count;
+    uint64_t row, rows;
+};
+
+/* Copies the run's rows, which begin at `row` of the result's, into the job's own arrays. */
+static void copy_routing(const struct frame_shape *shape, const struct frame_result *result,
+                         const struct run *run, uint64_t row) {
+    size_t count = run->rows * shape->top_k;
+    for (uint32_t layer = 0; layer < shape->layers; layer++) {
+        size_t from = (layer * result->rows + row) * shape->top_k;
+        size_t to = (layer * run->job->rows + run->row) * shape->top_k;
+        memcpy(run->job->expert + to, result->expert + from, count * sizeof *run->job->expert);
+        memcpy(run->job->gate + to, result->gate + from, count * sizeof *run->job->gate);
+    }
+}
+
+/* Where the copying from a result is. */
+struct copying {
+    size_t item; /* of the result, as is row */
+    uint64_t row;
+};
+
+static void copy_run(const struct frame_shape *shape, const struct frame_result *result,
+                     const struct run *run, struct copying *at) {
+    memcpy(run->job->embeddings + run->first * shape->embed, result->embeddings + at->item * shape->embed,
+           run->count * shape->embed * sizeof *result->embeddings);
+    if (run->job->expert)
+        copy_routing(shape, result, run, at->row);
+    at->item += run->count;
+    at->row += run->rows;
+}
+
+static void copy_results(const struct frame_shape *shape, const struct frame_result *result, uint32_t rank,
+                         const struct flight *flight) {
+    struct copying at = {0};
+    size_t item = 0; /* of the step */
+    for (size_t i = 0; i < flight->step.n_slices; i++) {
+        const struct queue_slice *slice = &flight->step.slices[i];
+        struct run run = {.job = slice->job, .first = slice->first, .row = slice->first_row};
+        for (size_t k = 0; k < slice->count; k++, item++) {
+            const uint32_t length = slice->job->items[slice->first + k].length;
+            if (is_for(flight, item, rank)) {
+                run.count++;
+                run.rows += length;
+                continue;
+            }
+            copy_run(shape, result, &run, &at);
+            run.first += run.count + 1; /* behind this item, which is another's */
+            run.row += run.rows + length;
+            run.count = 0;
+            run.rows = 0;
+        }
+        copy_run(shape, result, &run, &at);
+    }
+}
+
+static void count_portion(const struct flight *flight, uint32_t rank, size_t *items, uint64_t *rows) {
+    size_t item = 0;
+    *items = 0;
+    *rows = 0;
+    for (size_t i = 0; i < flight->step.n_slices; i++) {
+        const struct queue_slice *slice = &flight->step.slices[i];
+        for (size_t k = 0; k < slice->count; k++, item++)
+            if (is_for(flight, item, rank)) {
+                ++*items;
+                *rows += slice->job->items[slice->first + k].length;
+            }
+    }
+}
+
+static void add(uint64_t *sum, const uint64_t *more, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        sum[i] += more[i];
+}
+
+static void add_result(struct transfer *transfer, uint32_t rank, const struct frame_result *result) {
+    const struct frame_shape *shape = &transfer->shape;
+    struct transfer_sum *sum = &transfer->sum;
+    if (result->compute_ns > sum->compute_ns)
+        sum->compute_ns = result->compute_ns;
+    if (result->status != LIMOE_OK) {
+        if (sum->status == LIMOE_OK)
+            memcpy(sum->message, result->message, sizeof sum->message);
+        sum->status = sum->status == LIMOE_OK ? result->status : sum->status;
+        return;
+    }
+    sum->tokens[rank] = result->rows;
+    add(sum->load, result->load, load_size(shape));
+    add(sum->rows_sent, result->rows_sent, shape->layers);
+    add(sum->bytes_sent, result->bytes_sent, shape->layers);
+    add(sum->exchange_ns, result->exchange_ns, shape->layers);
+    for (size_t i = 0; i < (size_t)shape->layers * LIMOE_MODALITIES; i++)
+        sum->entropy[i] += result->entropy[i];
+}
+
+void transfer_begin(struct transfer *transfer) {
+    const struct frame_shape *shape = &transfer->shape;
+    struct transfer_sum *sum = &transfer->sum;
+    sum->status = LIMOE_OK;
+    sum->message[0] = '\0';
+    sum->compute_ns = 0;
+    memset(sum->load, 0, load_size(shape) * sizeof *sum->load);
+    memset(sum->rows_sent, 0, shape->layers * sizeof *sum->rows_sent);
+    memset(sum->bytes_sent, 0, shape->layers * sizeof *sum->bytes_sent);
+    memset(sum->exchange_ns, 0, shape->layers * sizeof *sum->exchange_ns);
+    memset(sum->entropy, 0, (size_t)shape->layers * LIMOE_MODALITIES * sizeof *sum->entropy);
+    memset(sum->tokens, 0, transfer->ranks * sizeof *sum->tokens);
+}
+
+enum limoe_status transfer_receive(struct transfer *transfer, uint32_t rank, const struct link *link,
+                                   const struct flight *flight, struct limoe_error *err) {
+    struct frame_result result;
+    enum limoe_status status = frame_get_result(&transfer->shape, &link->frame, link->payload, &result, err);
+    if (status != LIMOE_OK)
+        return status;
+    if (link->frame.id != flight->id)
+        return limoe_fail(err, LIMOE_CORRUPT, "a RESULT of step %llu where that of step %llu was due",
+                          (unsigned long long)link->frame.id, (unsigned long long)flight->id);
+    if (result.status == LIMOE_OK) {
+        size_t items;
+        uint64_t rows;
+        count_portion(flight, rank, &items, &rows);
+        if (result.items != items || result.rows != rows || (wants_routing(&flight->step) && !result.expert))
+            return limoe_fail(err, LIMOE_CORRUPT,
+                              "a RESULT of %llu items and %llu tokens%s for a step of %zu and %llu",
+                              (unsigned long long)result.items, (unsigned long long)result.rows,
+                              result.expert ? "" : " without routing", items, (unsigned long long)rows);
+        copy_results(&transfer->shape, &result, rank, flight);
+    }
+    add_result(transfer, rank, &result);
+    return LIMOE_OK;
+}

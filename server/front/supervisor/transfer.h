@@ -1,0 +1,48 @@
+/* transfer.h - between the front's steps and its engine's frames: jobs' items out to the ranks, jobs' results
+ * in from them. */
+#ifndef LIMOE_SERVER_FRONT_SUPERVISOR_TRANSFER_H
+#define LIMOE_SERVER_FRONT_SUPERVISOR_TRANSFER_H
+
+#include "server/front/supervisor/crew.h"
+#include "server/front/supervisor/replay.h"
+#include "server/protocol/frame.h"
+
+/* What the ranks have said of one step so far, put together. */
+struct transfer_sum {
+    enum limoe_status status;          /* not LIMOE_OK: a rank has refused its part, and so the whole step */
+    char message[FRAME_MESSAGE_BYTES]; /* of the first that did */
+    uint64_t compute_ns;               /* of the slowest */
+    uint64_t *load;                    /* these as struct frame_result */
+    uint64_t *rows_sent, *bytes_sent, *exchange_ns;
+    double *entropy;
+    uint64_t *tokens; /* [ranks]: of its part */
+};
+
+/* What STEPs on their way out are made of, but for the pixels, which are sent from where the jobs have them.
+ * One step at a time, a STEP for each rank. */
+struct transfer {
+    struct frame_shape shape;
+    uint32_t ranks;
+    struct limoe_item *items, *ordered; /* [shape.items]: in the step's order; rank by rank */
+    uint64_t *keys, *laden;             /* [shape.items], [ranks]: scratch */
+    struct iovec *parts;                /* [shape.items + 1] */
+    uint8_t *head;                      /* of all STEPs, end to end */
+    size_t head_room;
+    struct transfer_sum sum; /* of the oldest step */
+};
+
+bool transfer_init(struct transfer *transfer, const struct frame_shape *shape, uint32_t ranks); /* false: no
+                                                                                                   memory */
+void transfer_free(struct transfer *transfer);
+
+/* Makes the flight's STEPs the next that the crew's links send. False: no memory. */
+bool transfer_stage(struct transfer *transfer, struct flight *flight, struct crew *crew);
+
+/* Before the first rank's answer to a step: the sum is of nothing. */
+void transfer_begin(struct transfer *transfer);
+/* Takes what this rank's link has received for its answer to the flight, copies what it says to the jobs, and
+ * adds it to the sum. Otherwise the frame is no answer to this step: LIMOE_CORRUPT. */
+enum limoe_status transfer_receive(struct transfer *transfer, uint32_t rank, const struct link *link,
+                                   const struct flight *flight, struct limoe_error *err);
+
+#endif

@@ -1,0 +1,474 @@
+/* frame.c - numbers in and out of frames, and what a receiver does not believe. */
+#include "server/protocol/frame.h"
+
+#include <string.h>
+
+#include "base/error.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames hold numbers as they lie in memory");
+
+#define MAGIC UINT32_C(0x656f6d6c) /* "lmoe" */
+
+/* No model is so large; and the products below stay within 64 bits. */
+#define MOST_EMBED       (UINT32_C(1) << 17)
+#define MOST_IMAGE_SIZE  (UINT32_C(1) << 14)
+#define MOST_TEXT_LENGTH (UINT32_C(1) << 20)
+#define MOST_EXPERTS     (UINT32_C(1) << 16)
+#define MOST_TOP_K       (UINT32_C(1) << 8)
+
+/* ---- a cursor over bytes whose number is known to suffice */
+
+static void put(uint8_t **at, const void *from, size_t size) {
+    memcpy(*at, from, size);
+    *at += size;
+}
+
+static void put_u32(uint8_t **at, uint32_t value) {
+    put(at, &value, sizeof value);
+}
+
+static void put_u64(uint8_t **at, uint64_t value) {
+    put(at, &value, sizeof value);
+}
+
+/* `size` bytes, the last of them 0. NULL is "". */
+static void put_string(uint8_t **at, const char *string, size_t size) {
+    memset(*at, 0, size);
+    if (string)
+        memcpy(*at, string, strnlen(string, size - 1));
+    *at += size;
+}
+
+static void get(const uint8_t **at, void *to, size_t size) {
+    memcpy(to, *at, size);
+    *at += size;
+}
+
+static uint32_t get_u32(const uint8_t **at) {
+    uint32_t value;
+    get(at, &value, sizeof value);
+    return value;
+}
+
+static uint64_t get_u64(const uint8_t **at) {
+    uint64_t value;
+    get(at, &value, sizeof value);
+    return value;
+}
+
+/* False: no end within `size` bytes. */
+static bool get_string(const uint8_t **at, char *to, size_t size) {
+    get(at, to, size);
+    return memchr(to, '\0', size) != NULL;
+}
+
+/* ---- header */
+
+static const char *type_name(uint32_t type) {
+    static const char *const names[] = {"unknown", "HELLO", "STEP", "RESULT", "JOIN",
+                                        "MET",     "ASK",   "KEY",  "GROUP"};
+    return type < sizeof names / sizeof *names ? names[type] : names[0];
+}
+
+void frame_put_header(const struct frame_header *header, uint8_t out[FRAME_HEADER_BYTES]) {
+    uint16_t words[2] = {FRAME_VERSION, (uint16_t)header->type};
+    uint8_t *at = out;
+    put_u32(&at, MAGIC);
+    put(&at, words, sizeof words);
+    put_u32(&at, header->flags);
+    put_u32(&at, 0);
+    put_u64(&at, header->length);
+    put_u64(&at, header->id);
+}
+
+/* Where one type alone is due, its name. */
+static const char *due_name(unsigned types) {
+    return types & (types - 1) ? "frame of another type" : type_name((unsigned)__builtin_ctz(types));
+}
+
+enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], unsigned types, uint64_t most,
+                                   struct frame_header *out, struct limoe_error *err) {
+    uint16_t words[2];
+    const uint8_t *at = bytes;
+    uint32_t magic = get_u32(&at);
+    get(&at, words, sizeof words);
+    uint32_t flags = get_u32(&at), reserved = get_u32(&at);
+    uint64_t length = get_u64(&at), id = get_u64(&at);
+    if (magic != MAGIC)
+        return limoe_fail(err, LIMOE_CORRUPT, "a frame begins with %08x, not %08x", magic, MAGIC);
+    if (words[0] != FRAME_VERSION)
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "a frame of protocol version %u; this limoe speaks %d",
+                          words[0], FRAME_VERSION);
+    if (words[1] > FRAME_GROUP || !(types & FRAME_IN(words[1])))
+        return limoe_fail(err, LIMOE_CORRUPT, "a frame of type %u (%s) where a %s was due", words[1],
+                          type_name(words[1]), due_name(types));
+    const char *name = type_name(words[1]);
+    if ((flags & ~(uint32_t)FRAME_ROUTED) != 0 || reserved != 0)
+        return limoe_fail(err, LIMOE_CORRUPT, "a %s with unknown flags %x, %x", name, flags, reserved);
+    if (length > most)
+        return limoe_fail(err, LIMOE_CORRUPT, "a %s of %llu bytes; at most %llu can be", name,
+                          (unsigned long long)length, (unsigned long long)most);
+    *out =
+        (struct frame_header){.type = (enum frame_type)words[1], .flags = flags, .length = length, .id = id};
+    return LIMOE_OK;
+}
+
+/* ---- HELLO */
+
+void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BYTES]) {
+    const struct limoe_info *model = &hello->model;
+    uint8_t *at = out;
+    put_u32(&at, hello->status);
+    put_string(&at, hello->message, FRAME_MESSAGE_BYTES);
+    const uint32_t numbers[] = {hello->dtype,      hello->threads,      model->width, model->blocks,
+                                model->heads,      model->mlp,          model->embed, model->image_size,
+                                model->patch,      model->image_tokens, model->vocab, model->text_length,
+                                model->moe_layers, model->experts,      model->top_k};
+    put(&at, numbers, sizeof numbers);
+    put_u64(&at, model->total_parameters);
+    put_u64(&at, model->active_parameters);
+    put_u64(&at, model->weight_bytes);
+    put_u64(&at, hello->dense_bytes);
+    put_u64(&at, hello->expert_bytes);
+    put_u64(&at, hello->step_tokens);
+    put_u32(&at, hello->rank);
+    put_u32(&at, hello->ranks);
+    put_u32(&at, hello->experts);
+    put(&at, &model->logit_scale, sizeof model->logit_scale);
+    put_string(&at, model->name, FRAME_NAME_BYTES);
+    put_string(&at, hello->backend, FRAME_WORD_BYTES);
+    put_string(&at, hello->fingerprint, FRAME_WORD_BYTES);
+    put_string(&at, hello->note, FRAME_NOTE_BYTES);
+    memset(at, 0, FRAME_MOST_BLOCKS * sizeof *model->moe_blocks);
+    uint32_t layers = model->moe_layers < FRAME_MOST_BLOCKS ? model->moe_layers : FRAME_MOST_BLOCKS;
+    if (model->moe_blocks)
+        memcpy(at, model->moe_blocks, layers * sizeof *model->moe_blocks);
+}
+
+static bool within(uint32_t value, uint32_t least, uint32_t most) {
+    return least <= value && value <= most;
+}
+
+/* NULL, or which number is out of range. */
+static const char *wrong_number(const struct frame_hello *hello) {
+    const struct limoe_info *model = &hello->model;
+    if (hello->dtype != LIMOE_FLOAT32 && hello->dtype != LIMOE_BFLOAT16)
+        return "dtype";
+    if (!within(model->embed, 1, MOST_EMBED))
+        return "embed";
+    if (!within(model->image_size, 1, MOST_IMAGE_SIZE))
+        return "image_size";
+    if (!within(model->image_tokens, 1, model->image_size * model->image_size))
+        return "image_tokens";
+    if (!within(model->text_length, 1, MOST_TEXT_LENGTH))
+        return "text_length";
+    if (!within(model->blocks, 1, FRAME_MOST_BLOCKS))
+        return "blocks";
+    if (!within(model->moe_layers, 0, model->blocks))
+        return "moe_layers";
+    if (!within(model->experts, model->moe_layers > 0, MOST_EXPERTS))
+        return "experts";
+    if (!within(model->top_k, model->moe_layers > 0, MOST_TOP_K) || model->top_k > model->experts)
+        return "top_k";
+    if (hello->step_tokens < 1 || hello->step_tokens > UINT32_MAX)
+        return "step_tokens";
+    if (hello->rank >= hello->ranks)
+        return "rank";
+    for (uint32_t i = 0; i < model->moe_layers; i++)
+        if (hello->moe_blocks[i] >= model->blocks ||
+            (i > 0 && hello->moe_blocks[i] <= hello->moe_blocks[i - 1]))
+            return "moe_blocks";
+    return NULL;
+}
+
+enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struct frame_hello *out,
+                                  struct limoe_error *err) {
+    if (length != FRAME_HELLO_BYTES)
+        return limoe_fail(err, LIMOE_CORRUPT, "a HELLO of %llu bytes, not %d", (unsigned long long)length,
+                          FRAME_HELLO_BYTES);
+    struct limoe_info *model = &out->model;
+    uint32_t status = get_u32(&payload);
+    bool ended = get_string(&payload, out->message, FRAME_MESSAGE_BYTES);
+    out->dtype = (enum limoe_dtype)get_u32(&payload);
+    out->threads = get_u32(&payload);
+    uint32_t *const numbers[] = {&model->width, &model->blocks,      &model->heads,      &model->mlp,
+                                 &model->embed, &model->image_size,  &model->patch,      &model->image_tokens,
+                                 &model->vocab, &model->text_length, &model->moe_layers, &model->experts,
+                                 &model->top_k};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        *numbers[i] = get_u32(&payload);
+    model->total_parameters = get_u64(&payload);
+    model->active_parameters = get_u64(&payload);
+    model->weight_bytes = get_u64(&payload);
+    out->dense_bytes = get_u64(&payload);
+    out->expert_bytes = get_u64(&payload);
+    out->step_tokens = get_u64(&payload);
+    out->rank = get_u32(&payload);
+    out->ranks = get_u32(&payload);
+    out->experts = get_u32(&payload);
+    get(&payload, &model->logit_scale, sizeof model->logit_scale);
+    ended = get_string(&payload, out->name, FRAME_NAME_BYTES) && ended;
+    ended = get_string(&payload, out->backend, FRAME_WORD_BYTES) && ended;
+    ended = get_string(&payload, out->fingerprint, FRAME_WORD_BYTES) && ended;
+    ended = get_string(&payload, out->note, FRAME_NOTE_BYTES) && ended;
+    get(&payload, out->moe_blocks, sizeof out->moe_blocks);
+    model->name = out->name;
+    model->moe_blocks = out->moe_blocks;
+
+    if (status > LIMOE_BROKEN || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
+        return limoe_fail(err, LIMOE_CORRUPT, "a HELLO with status %u and strings that do not fit it",
+                          status);
+    out->status = (enum limoe_status)status;
+    const char *wrong = status == LIMOE_OK ? wrong_number(out) : NULL;
+    if (wrong)
+        return limoe_fail(err, LIMOE_CORRUPT, "a HELLO whose %s cannot be", wrong);
+    return LIMOE_OK;
+}
+
+bool frame_hello_equal(const struct frame_hello *a, const struct frame_hello *b) {
+    uint8_t bytes[2][FRAME_HELLO_BYTES];
+    struct frame_hello plain = *a;
+    plain.threads = b->threads; /* these change no bit of an answer */
+    plain.rank = b->rank;
+    plain.experts = b->experts;
+    plain.dense_bytes = b->dense_bytes;
+    plain.expert_bytes = b->expert_bytes;
+    memcpy(plain.note, b->note, sizeof plain.note);
+    frame_put_hello(&plain, bytes[0]);
+    frame_put_hello(b, bytes[1]);
+    return memcmp(bytes[0], bytes[1], FRAME_HELLO_BYTES) == 0;
+}
+
+/* ---- KEY, GROUP, ASK */
+
+enum limoe_status frame_get_key(const struct frame_header *header, const uint8_t *payload,
+                                uint8_t key[FRAME_KEY_BYTES], struct limoe_error *err) {
+    const uint64_t bytes = key ? FRAME_KEY_BYTES : 0;
+    if (header->length != bytes || header->id == 0)
+        return limoe_fail(err, LIMOE_CORRUPT, "%s of generation %llu and %llu bytes, not %llu",
+                          type_name(header->type), (unsigned long long)header->id,
+                          (unsigned long long)header->length, (unsigned long long)bytes);
+    if (key)
+        memcpy(key, payload, FRAME_KEY_BYTES);
+    return LIMOE_OK;
+}
+
+/* ---- bounds */
+
+struct frame_shape frame_shape(const struct limoe_info *model, uint64_t step_tokens) {
+    return (struct frame_shape){
+        .embed = model->embed,
+        .layers = model->moe_layers,
+        .experts = model->experts,
+        .top_k = model->top_k,
+        .image_tokens = model->image_tokens,
+        .text_length = model->text_length,
+        .image_bytes = (uint64_t)model->image_size * model->image_size * 3,
+        /* An item has at least one token; the probe is one of each kind, whatever the budget. */
+        .items = step_tokens + 1,
+        .rows = step_tokens + model->image_tokens + model->text_length,
+    };
+}
+
+static uint64_t load_bytes(const struct frame_shape *shape) {
+    return (uint64_t)shape->layers * LIMOE_MODALITIES * shape->experts * sizeof(uint64_t);
+}
+
+/* Of rows_sent, bytes_sent or exchange_ns. */
+static uint64_t exchange_bytes(const struct frame_shape *shape) {
+    return (uint64_t)shape->layers * sizeof(uint64_t);
+}
+
+static uint64_t entropy_bytes(const struct frame_shape *shape) {
+    return (uint64_t)shape->layers * LIMOE_MODALITIES * sizeof(double);
+}
+
+static uint64_t embeddings_bytes(const struct frame_shape *shape, uint64_t items) {
+    return items * shape->embed * sizeof(float);
+}
+
+/* Of expert or gate: their elements have one size. */
+static uint64_t routing_bytes(const struct frame_shape *shape, uint64_t rows) {
+    _Static_assert(sizeof(int32_t) == sizeof(float), "expert and gate");
+    return shape->layers * rows * shape->top_k * sizeof(int32_t);
+}
+
+static uint64_t result_bytes(const struct frame_shape *shape, uint64_t items, uint64_t rows, bool routed) {
+    return FRAME_RESULT_HEAD_BYTES + load_bytes(shape) + 3 * exchange_bytes(shape) + entropy_bytes(shape) +
+           embeddings_bytes(shape, items) + (routed ? 2 * routing_bytes(shape, rows) : 0);
+}
+
+#define STEP_HEAD_BYTES 8
+#define ITEM_BYTES      8
+
+uint64_t frame_longest_step(const struct frame_shape *shape) {
+    return STEP_HEAD_BYTES + shape->items * ITEM_BYTES + shape->rows * sizeof(int32_t) +
+           shape->rows / shape->image_tokens * shape->image_bytes;
+}
+
+uint64_t frame_longest_result(const struct frame_shape *shape) {
+    return result_bytes(shape, shape->items, shape->rows, true);
+}
+
+/* ---- STEP */
+
+size_t frame_step_head_bytes(const struct limoe_item *items, size_t n) {
+    size_t bytes = STEP_HEAD_BYTES + n * ITEM_BYTES;
+    for (size_t i = 0; i < n; i++)
+        if (items[i].modality == LIMOE_TEXT)
+            bytes += items[i].length * sizeof(int32_t);
+    return bytes;
+}
+
+uint64_t frame_step_bytes(const struct frame_shape *shape, const struct limoe_item *items, size_t n) {
+    uint64_t bytes = frame_step_head_bytes(items, n);
+    for (size_t i = 0; i < n; i++)
+        if (items[i].modality == LIMOE_IMAGE)
+            bytes += shape->image_bytes;
+    return bytes;
+}
+
+void frame_put_step(const struct limoe_item *items, size_t n, uint8_t *head) {
+    put_u32(&head, (uint32_t)n);
+    put_u32(&head, 0);
+    for (size_t i = 0; i < n; i++) {
+        put_u32(&head, items[i].modality);
+        put_u32(&head, items[i].length);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (items[i].modality == LIMOE_TEXT)
+            put(&head, items[i].tokens, items[i].length * sizeof *items[i].tokens);
+}
+
+static enum limoe_status get_item(const struct frame_shape *shape, uint64_t index, uint32_t modality,
+                                  uint32_t length, struct limoe_error *err) {
+    if (modality >= LIMOE_MODALITIES)
+        return limoe_fail(err, LIMOE_CORRUPT, "item %llu of a STEP has the unknown modality %u",
+                          (unsigned long long)index, modality);
+    bool fits =
+        modality == LIMOE_IMAGE ? length == shape->image_tokens : within(length, 1, shape->text_length);
+    if (!fits)
+        return limoe_fail(err, LIMOE_CORRUPT, "item %llu of a STEP, %s, has %u tokens",
+                          (unsigned long long)index, modality == LIMOE_IMAGE ? "an image" : "a text", length);
+    return LIMOE_OK;
+}
+
+enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t *payload, uint64_t length,
+                                 struct limoe_item *items, size_t *n, uint64_t *rows,
+                                 struct limoe_error *err) {
+    if (length < STEP_HEAD_BYTES)
+        return limoe_fail(err, LIMOE_CORRUPT, "a STEP of %llu bytes", (unsigned long long)length);
+    const uint8_t *at = payload;
+    uint64_t count = get_u32(&at);
+    uint32_t reserved = get_u32(&at);
+    if (count > shape->items || reserved != 0 || (length - STEP_HEAD_BYTES) / ITEM_BYTES < count)
+        return limoe_fail(err, LIMOE_CORRUPT, "a STEP of %llu bytes with %llu items; at most %llu can be",
+                          (unsigned long long)length, (unsigned long long)count,
+                          (unsigned long long)shape->items);
+    uint64_t ids = 0, images = 0;
+    *rows = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t modality = get_u32(&at), tokens = get_u32(&at);
+        enum limoe_status status = get_item(shape, i, modality, tokens, err);
+        if (status != LIMOE_OK)
+            return status;
+        items[i] = (struct limoe_item){.modality = (enum limoe_modality)modality, .length = tokens};
+        *rows += tokens;
+        ids += modality == LIMOE_TEXT ? tokens : 0;
+        images += modality == LIMOE_IMAGE;
+    }
+    uint64_t expected =
+        STEP_HEAD_BYTES + count * ITEM_BYTES + ids * sizeof(int32_t) + images * shape->image_bytes;
+    if (*rows > shape->rows || length != expected)
+        return limoe_fail(
+            err, LIMOE_CORRUPT,
+            "a STEP of %llu bytes and %llu tokens whose items need %llu; at most %llu tokens can be",
+            (unsigned long long)length, (unsigned long long)*rows, (unsigned long long)expected,
+            (unsigned long long)shape->rows);
+    const uint8_t *pixels = at + ids * sizeof(int32_t);
+    for (uint64_t i = 0; i < count; i++) {
+        if (items[i].modality == LIMOE_TEXT) {
+            items[i].tokens = (const void *)at;
+            at += items[i].length * sizeof(int32_t);
+        } else {
+            items[i].pixels = pixels;
+            pixels += shape->image_bytes;
+        }
+    }
+    *n = count;
+    return LIMOE_OK;
+}
+
+/* ---- RESULT */
+
+uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_result *result,
+                          uint8_t head[FRAME_RESULT_HEAD_BYTES], struct iovec parts[FRAME_RESULT_PARTS]) {
+    bool good = result->status == LIMOE_OK, routed = good && result->expert;
+    uint8_t *at = head;
+    parts[0] = (struct iovec){head, FRAME_RESULT_HEAD_BYTES};
+    parts[1] = (struct iovec){(void *)result->load, good ? load_bytes(shape) : 0};
+    parts[2] = (struct iovec){(void *)result->rows_sent, good ? exchange_bytes(shape) : 0};
+    parts[3] = (struct iovec){(void *)result->bytes_sent, good ? exchange_bytes(shape) : 0};
+    parts[4] = (struct iovec){(void *)result->exchange_ns, good ? exchange_bytes(shape) : 0};
+    parts[5] = (struct iovec){(void *)result->entropy, good ? entropy_bytes(shape) : 0};
+    parts[6] = (struct iovec){(void *)result->embeddings, good ? embeddings_bytes(shape, result->items) : 0};
+    parts[7] = (struct iovec){(void *)result->expert, routed ? routing_bytes(shape, result->rows) : 0};
+    parts[8] = (struct iovec){(void *)result->gate, routed ? routing_bytes(shape, result->rows) : 0};
+    put_u32(&at, result->status);
+    put_u32(&at, good ? (uint32_t)result->items : 0);
+    put_u64(&at, good ? result->rows : 0);
+    put_u64(&at, result->compute_ns);
+    put_string(&at, good ? "" : result->message, FRAME_MESSAGE_BYTES);
+    uint64_t bytes = 0;
+    for (int i = 0; i < FRAME_RESULT_PARTS; i++)
+        bytes += parts[i].iov_len;
+    return bytes;
+}
+
+static const void *next_array(const uint8_t **at, uint64_t bytes) {
+    const void *array = *at;
+    *at += bytes;
+    return array;
+}
+
+enum limoe_status frame_get_result(const struct frame_shape *shape, const struct frame_header *header,
+                                   const uint8_t *payload, struct frame_result *out,
+                                   struct limoe_error *err) {
+    if (header->length < FRAME_RESULT_HEAD_BYTES)
+        return limoe_fail(err, LIMOE_CORRUPT, "a RESULT of %llu bytes", (unsigned long long)header->length);
+    bool routed = header->flags & FRAME_ROUTED;
+    uint32_t status = get_u32(&payload);
+    *out = (struct frame_result){.items = get_u32(&payload)};
+    out->rows = get_u64(&payload);
+    out->compute_ns = get_u64(&payload);
+    bool ended = get_string(&payload, out->message, FRAME_MESSAGE_BYTES);
+    if (status > LIMOE_BROKEN || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
+        return limoe_fail(err, LIMOE_CORRUPT, "a RESULT with status %u and a message that does not fit it",
+                          status);
+    out->status = (enum limoe_status)status;
+    if (out->items > shape->items || out->rows > shape->rows)
+        return limoe_fail(err, LIMOE_CORRUPT,
+                          "a RESULT of %llu items and %llu tokens; at most %llu and %llu can be",
+                          (unsigned long long)out->items, (unsigned long long)out->rows,
+                          (unsigned long long)shape->items, (unsigned long long)shape->rows);
+    uint64_t expected =
+        status == LIMOE_OK ? result_bytes(shape, out->items, out->rows, routed) : FRAME_RESULT_HEAD_BYTES;
+    if (header->length != expected || (status != LIMOE_OK && (out->items || out->rows)))
+        return limoe_fail(err, LIMOE_CORRUPT,
+                          "a RESULT of %llu bytes; status %u, %llu items and %llu tokens have %llu",
+                          (unsigned long long)header->length, status, (unsigned long long)out->items,
+                          (unsigned long long)out->rows, (unsigned long long)expected);
+    if (status != LIMOE_OK)
+        return LIMOE_OK;
+    out->load = next_array(&payload, load_bytes(shape));
+    out->rows_sent = next_array(&payload, exchange_bytes(shape));
+    out->bytes_sent = next_array(&payload, exchange_bytes(shape));
+    out->exchange_ns = next_array(&payload, exchange_bytes(shape));
+    out->entropy = next_array(&payload, entropy_bytes(shape));
+    out->embeddings = next_array(&payload, embeddings_bytes(shape, out->items));
+    if (routed) {
+        out->expert = next_array(&payload, routing_bytes(shape, out->rows));
+        out->gate = next_array(&payload, routing_bytes(shape, out->rows));
+    }
+    return LIMOE_OK;
+}

@@ -1,0 +1,162 @@
+/* frame.h - what the front and an engine say to each other, as bytes. Pure functions: no socket, no thread.
+ *
+ * A stream of frames each way, over any stream socket:
+ *     engine → front   JOIN once, if it came to the front and was not started by it: by whose leave
+ *     engine → front   MET once, after JOIN: it has looked for the other ranks. No payload
+ *     engine → front   HELLO once: what was opened, or why it could not be
+ *     front → engine   STEP: items to embed
+ *     engine → front   RESULT, one for each STEP, in their order
+ * Ranks that the front brings together, at first and after each loss, which begins a new generation of them:
+ *     front → engine   ASK, to rank 0: for a key
+ *     engine → front   KEY: that all of this generation join by
+ *     front → engine   GROUP, to each: the key. What was before is over: STEPs not answered yet never are
+ *     engine → front   HELLO, once it has joined and has the model open. What it sent before is over, too
+ *
+ * A frame is a header of FRAME_HEADER_BYTES and a payload, little-endian:
+ *     magic u32 | version u16 | type u16 | flags u32 | 0 u32 | payload bytes u64 | id u64
+ * Whoever receives knows the longest payload that may come, from the model's shape, before it makes room for
+ * one. Nothing in a frame is believed: each get function checks every count against the bytes that are there
+ * and against that shape, and answers LIMOE_CORRUPT with a message.
+ *
+ * Numbers are copied as they lie in memory, which is little-endian on every machine this builds for. Payloads
+ * are read where they lie, so a buffer for one must be aligned for uint64_t (malloc is).
+ */
+#ifndef LIMOE_SERVER_PROTOCOL_FRAME_H
+#define LIMOE_SERVER_PROTOCOL_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "limoe.h"
+
+enum {
+    FRAME_VERSION = 3,
+    FRAME_HEADER_BYTES = 32,
+    FRAME_MOST_BLOCKS = 1024, /* in a model; far above what its config may say */
+    FRAME_NAME_BYTES = 128,
+    FRAME_WORD_BYTES = 64,
+    FRAME_MESSAGE_BYTES = 512,
+    FRAME_NOTE_BYTES = 512,
+    FRAME_JOIN_BYTES = 64, /* the token, in hex digits */
+    FRAME_KEY_BYTES = LIMOE_RANKS_KEY_BYTES,
+};
+
+enum frame_type {
+    FRAME_HELLO = 1,
+    FRAME_STEP,
+    FRAME_RESULT,
+    FRAME_JOIN,
+    FRAME_MET,
+    FRAME_ASK,
+    FRAME_KEY,
+    FRAME_GROUP
+};
+/* Several of them: FRAME_IN(FRAME_STEP) | FRAME_IN(FRAME_ASK). */
+#define FRAME_IN(type) (1u << (type))
+
+enum { FRAME_ROUTED = 1 }; /* flag of a STEP: the routing is wanted; of a RESULT: it is there */
+
+struct frame_header {
+    enum frame_type type;
+    uint32_t flags;
+    uint64_t length, id; /* length: of the payload. id: of the step; in ASK, KEY, GROUP and the HELLO after it
+                            of the generation, from 1 on; else 0 */
+};
+
+void frame_put_header(const struct frame_header *header, uint8_t out[FRAME_HEADER_BYTES]);
+/* Accepts only a frame of one of the types, with a payload of at most `most` bytes. */
+enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], unsigned types, uint64_t most,
+                                   struct frame_header *out, struct limoe_error *err);
+
+/* ---- HELLO: a payload of one size */
+
+struct frame_hello {
+    enum limoe_status status;          /* not LIMOE_OK: only the message means something */
+    char message[FRAME_MESSAGE_BYTES]; /* "" after LIMOE_OK */
+    struct limoe_info model; /* its pointers lead to the arrays below: the struct stays where it is */
+    char name[FRAME_NAME_BYTES];
+    uint32_t moe_blocks[FRAME_MOST_BLOCKS];
+    enum limoe_dtype dtype;
+    uint32_t threads;
+    uint32_t rank, ranks;               /* 0 of 1, where there is one */
+    uint32_t experts;                   /* that this rank holds, over all layers */
+    uint64_t dense_bytes, expert_bytes; /* of packed weights that it holds */
+    uint64_t step_tokens;               /* that a step may have, and a few more (frame_shape) */
+    char backend[FRAME_WORD_BYTES], fingerprint[FRAME_WORD_BYTES];
+    char note[FRAME_NOTE_BYTES]; /* for the log; "": nothing */
+};
+
+enum {
+    FRAME_HELLO_BYTES = 20 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 2 * FRAME_WORD_BYTES +
+                        FRAME_NOTE_BYTES + FRAME_MESSAGE_BYTES,
+};
+
+/* The strings and moe_blocks of hello->model are taken, not the struct's own arrays; longer ones are cut. */
+void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BYTES]);
+enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struct frame_hello *out,
+                                  struct limoe_error *err);
+/* The same model, computed in the same way by as many ranks: an answer has the same bits. */
+bool frame_hello_equal(const struct frame_hello *a, const struct frame_hello *b);
+
+/* ---- ASK has no payload, KEY and GROUP have the key, whatever it says */
+
+/* key NULL: of an ASK. */
+enum limoe_status frame_get_key(const struct frame_header *header, const uint8_t *payload,
+                                uint8_t key[FRAME_KEY_BYTES], struct limoe_error *err);
+
+/* ---- what a model and a step's budget bound */
+
+struct frame_shape {
+    uint32_t embed, layers, experts, top_k;
+    uint32_t image_tokens, text_length; /* an image has so many tokens; a text at most */
+    uint64_t image_bytes;
+    uint64_t items, rows; /* most of one step */
+};
+
+/* step_tokens: at least 1, at most 2^32. */
+struct frame_shape frame_shape(const struct limoe_info *model, uint64_t step_tokens);
+uint64_t frame_longest_step(const struct frame_shape *shape); /* payload bytes */
+uint64_t frame_longest_result(const struct frame_shape *shape);
+
+/* ---- STEP: u32 items (0: other ranks have them all), 0 u32, then (u32 modality, u32 length) [items], the
+ * texts' ids, the images' pixels, each in the items' order. Pixels last, so that ids are aligned and pixels
+ * can be sent from where they are.
+ */
+
+/* Bytes of all but the pixels, and of all. */
+size_t frame_step_head_bytes(const struct limoe_item *items, size_t n);
+uint64_t frame_step_bytes(const struct frame_shape *shape, const struct limoe_item *items, size_t n);
+/* head [frame_step_head_bytes]; pixels are the caller's to send behind it. */
+void frame_put_step(const struct limoe_item *items, size_t n, uint8_t *head);
+/* items [shape->items], which point into the payload. */
+enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t *payload, uint64_t length,
+                                 struct limoe_item *items, size_t *n, uint64_t *rows,
+                                 struct limoe_error *err);
+
+/* ---- RESULT: u32 status, u32 items, u64 rows, u64 compute_ns, message, then after LIMOE_OK: load,
+ * rows_sent, bytes_sent, exchange_ns, entropy, embeddings, and when it is routed: expert, gate. */
+
+struct frame_result {
+    enum limoe_status status; /* not LIMOE_OK: the step could not be computed; only the message is there */
+    char message[FRAME_MESSAGE_BYTES];
+    uint64_t items, rows, compute_ns;
+    const uint64_t *load;                                 /* [layers, LIMOE_MODALITIES, experts] */
+    const uint64_t *rows_sent, *bytes_sent, *exchange_ns; /* [layers], as struct limoe_routing */
+    const double *entropy;                                /* [layers, LIMOE_MODALITIES] */
+    const float *embeddings;                              /* [items, embed] */
+    const int32_t *expert;                                /* [layers, rows, top_k]; NULL unless routed */
+    const float *gate;                                    /* as expert */
+};
+
+enum { FRAME_RESULT_HEAD_BYTES = 2 * 4 + 2 * 8 + FRAME_MESSAGE_BYTES, FRAME_RESULT_PARTS = 9 };
+
+/* The payload as parts to be sent in order: head and the result's arrays. Returns its bytes. */
+uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_result *result,
+                          uint8_t head[FRAME_RESULT_HEAD_BYTES], struct iovec parts[FRAME_RESULT_PARTS]);
+/* The arrays of *out point into the payload. */
+enum limoe_status frame_get_result(const struct frame_shape *shape, const struct frame_header *header,
+                                   const uint8_t *payload, struct frame_result *out, struct limoe_error *err);
+
+#endif

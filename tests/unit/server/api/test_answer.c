@@ -1,0 +1,255 @@
+/* test_answer.c - holds every answer to its JSON in docs/api.md, byte for byte, and the order of predictions.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "server/api/answer.h"
+
+static void assert_answer(struct buffer *out, const char *expected) {
+    size_t size;
+    char *data = buffer_take(out, &size);
+    assert_non_null(data);
+    if (size != strlen(expected) || memcmp(data, expected, size) != 0)
+        fail_msg("\n%.*s\nis not\n%s", (int)size, data, expected);
+    free(data);
+}
+
+static const struct usage usage = {.prompt_tokens = 8, .image_tokens = 64};
+#define USAGE "\"usage\":{\"prompt_tokens\":8,\"image_tokens\":64,\"total_tokens\":72}"
+
+static void classifications(void **state) {
+    (void)state;
+    struct buffer out = {0};
+    const struct text labels[] = {text_of("cat"), text_of("\"犬\"")};
+    const struct prediction first[] = {{.label = 1, .score = 0.75f, .cosine = 0.5f},
+                                       {.label = 0, .score = 0.25f, .cosine = -0.125f}};
+    const struct classification rows[] = {{.index = 0, .predictions = first, .count = 2},
+                                          {.index = 2, .predictions = first, .count = 1}};
+    answer_classify(&out, "pictograms", labels, rows, 2, &usage);
+    assert_answer(&out, "{\"object\":\"list\",\"model\":\"pictograms\",\"data\":["
+                        "{\"object\":\"classification\",\"index\":0,\"predictions\":["
+                        "{\"label\":\"\\\"犬\\\"\",\"score\":0.75,\"cosine\":0.5},"
+                        "{\"label\":\"cat\",\"score\":0.25,\"cosine\":-0.125}]},"
+                        "{\"object\":\"classification\",\"index\":2,\"predictions\":["
+                        "{\"label\":\"\\\"犬\\\"\",\"score\":0.75,\"cosine\":0.5}]}]," USAGE "}");
+}
+
+static void embeddings(void **state) {
+    (void)state;
+    struct buffer out = {0};
+    const float rows[] = {1.0f, -2.0f, 0.1f, 0.0f};
+    answer_embeddings(&out, "pictograms", rows, NULL, 2, 2, REQUEST_FLOAT, &usage);
+    assert_answer(&out, "{\"object\":\"list\",\"data\":["
+                        "{\"object\":\"embedding\",\"index\":0,\"embedding\":[1.0,-2.0]},"
+                        "{\"object\":\"embedding\",\"index\":1,\"embedding\":[0.1,0.0]}],"
+                        "\"model\":\"pictograms\"," USAGE "}");
+    const size_t index[] = {0, 5};
+    answer_embeddings(&out, "pictograms", rows, index, 2, 2, REQUEST_BASE64, &usage);
+    assert_answer(&out, "{\"object\":\"list\",\"data\":["
+                        "{\"object\":\"embedding\",\"index\":0,\"embedding\":\"AACAPwAAAMA=\"},"
+                        "{\"object\":\"embedding\",\"index\":5,\"embedding\":\"zczMPQAAAAA=\"}],"
+                        "\"model\":\"pictograms\"," USAGE "}");
+}
+
+static const uint32_t moe_blocks[] = {1, 3};
+static const struct limoe_info info = {.name = "tiny",
+                                       .width = 8,
+                                       .blocks = 4,
+                                       .heads = 2,
+                                       .mlp = 16,
+                                       .embed = 4,
+                                       .image_size = 16,
+                                       .patch = 8,
+                                       .image_tokens = 4,
+                                       .vocab = 100,
+                                       .text_length = 16,
+                                       .moe_layers = 2,
+                                       .experts = 4,
+                                       .top_k = 2,
+                                       .moe_blocks = moe_blocks,
+                                       .total_parameters = 5550000000,
+                                       .active_parameters = 675000000,
+                                       .weight_bytes = 11100000000,
+                                       .logit_scale = 4.5f};
+
+/* Expert and gate of layer l, row r, choice k are told apart by their numbers, so that a wrong stride shows.
+ */
+static void routing(void **state) {
+    (void)state;
+    enum { ROWS = 6, TOP_K = 2 };
+    const int32_t tokens[] = {42, 2};
+    const struct limoe_item items[] = {
+        {.modality = LIMOE_IMAGE, .length = 4},
+        {.modality = LIMOE_TEXT, .length = 2, .tokens = tokens},
+    };
+    int32_t expert[2 * ROWS * TOP_K];
+    float gate[2 * ROWS * TOP_K];
+    for (int i = 0; i < 2 * ROWS * TOP_K; i++) {
+        expert[i] = i;
+        gate[i] = (float)i / 32;
+    }
+    struct buffer out = {0};
+    const struct limoe_routing result = {.expert = expert, .gate = gate};
+    answer_routing(&out, &info, items, 2, &result, &usage);
+    assert_answer(
+        &out,
+        "{\"object\":\"list\",\"model\":\"tiny\",\"experts\":4,\"top_k\":2,\"data\":["
+        "{\"object\":\"routing\",\"index\":0,\"modality\":\"image\",\"tokens\":4,"
+        "\"grid\":{\"rows\":2,\"columns\":2},\"layers\":["
+        "{\"block\":1,\"experts\":[[0,1],[2,3],[4,5],[6,7]],"
+        "\"gates\":[[0.0,0.03125],[0.0625,0.09375],[0.125,0.15625],[0.1875,0.21875]]},"
+        "{\"block\":3,\"experts\":[[12,13],[14,15],[16,17],[18,19]],"
+        "\"gates\":[[0.375,0.40625],[0.4375,0.46875],[0.5,0.53125],[0.5625,0.59375]]}]},"
+        "{\"object\":\"routing\",\"index\":1,\"modality\":\"text\",\"tokens\":2,\"token_ids\":[42,2],"
+        "\"layers\":["
+        "{\"block\":1,\"experts\":[[8,9],[10,11]],\"gates\":[[0.25,0.28125],[0.3125,0.34375]]},"
+        "{\"block\":3,\"experts\":[[20,21],[22,23]],\"gates\":[[0.625,0.65625],[0.6875,0.71875]]}]}]," USAGE
+        "}");
+}
+
+#define SHAPE                                                                                                \
+    "\"width\":8,\"blocks\":4,\"heads\":2,\"mlp\":16,\"embed\":4,"                                           \
+    "\"image\":{\"size\":16,\"patch\":8,\"tokens\":4},\"text\":{\"vocab\":100,\"length\":16},"               \
+    "\"moe\":{\"blocks\":[1,3],\"experts\":4,\"top_k\":2},"                                                  \
+    "\"parameters\":{\"total\":5550000000,\"active\":675000000},\"weight_bytes\":11100000000,"               \
+    "\"logit_scale\":4.5"
+
+static void models(void **state) {
+    (void)state;
+    struct buffer out = {0};
+    const struct limoe_rank ranks[] = {{.experts = 3, .dense_bytes = 1, .expert_bytes = 2},
+                                       {.experts = 4, .dense_bytes = 1, .expert_bytes = 5}};
+    const struct answer_model model = {.info = &info,
+                                       .aliases = "clip,text-embedding-3-small=tiny",
+                                       .dtype = "bfloat16",
+                                       .backend = "cpu-amx",
+                                       .fingerprint = "0123456789abcdef",
+                                       .threads = 2,
+                                       .ranks = 2,
+                                       .rank = ranks,
+                                       .created = 1700000000};
+    answer_models(&out, &model, 1);
+    assert_answer(
+        &out,
+        "{\"object\":\"list\",\"data\":[{\"id\":\"tiny\",\"object\":\"model\","
+        "\"created\":1700000000,\"owned_by\":\"limoe\",\"aliases\":[\"clip\",\"text-embedding-3-small\"],"
+        "\"dtype\":\"bfloat16\","
+        "\"backend\":\"cpu-amx\",\"fingerprint\":\"0123456789abcdef\",\"threads\":2,\"ranks\":2,\"by_rank\":["
+        "{\"rank\":0,\"experts\":3,\"dense_bytes\":1,\"expert_bytes\":2},"
+        "{\"rank\":1,\"experts\":4,\"dense_bytes\":1,\"expert_bytes\":5}]," SHAPE "}]}");
+}
+
+static void inspections(void **state) {
+    (void)state;
+    struct buffer out = {0};
+    struct limoe_block_info block[] = {
+        {.attention_parameters = 1, .mlp_parameters = 2, .active_mlp_parameters = 2},
+        {.moe = true,
+         .attention_parameters = 1,
+         .router_parameters = 3,
+         .mlp_parameters = 8,
+         .active_mlp_parameters = 4},
+    };
+    struct limoe_inspection inspection = {.info = info, .checkpoint_dtypes = "bfloat16", .block = block};
+    inspection.info.blocks = 2;
+    inspection.info.moe_layers = 0;
+    answer_inspection(&out, &inspection, NULL);
+    assert_answer(&out,
+                  "{\"id\":\"tiny\",\"object\":\"model_directory\",\"checkpoint_dtypes\":\"bfloat16\","
+                  "\"width\":8,\"blocks\":2,\"heads\":2,\"mlp\":16,\"embed\":4,"
+                  "\"image\":{\"size\":16,\"patch\":8,\"tokens\":4},\"text\":{\"vocab\":100,\"length\":16},"
+                  "\"moe\":null,\"parameters\":{\"total\":5550000000,\"active\":675000000},"
+                  "\"weight_bytes\":11100000000,\"logit_scale\":4.5,\"by_block\":["
+                  "{\"block\":0,\"kind\":\"dense\",\"attention_parameters\":1,\"router_parameters\":0,"
+                  "\"mlp_parameters\":2,\"active_mlp_parameters\":2},"
+                  "{\"block\":1,\"kind\":\"moe\",\"attention_parameters\":1,\"router_parameters\":3,"
+                  "\"mlp_parameters\":8,\"active_mlp_parameters\":4}]}");
+}
+
+/* Behind what it says without ranks. */
+static void inspections_with_ranks(void **state) {
+    (void)state;
+    struct buffer out = {0};
+    struct limoe_inspection inspection = {.info = {.name = "tiny"}, .checkpoint_dtypes = "float32"};
+    const uint32_t first[] = {0, 1, 3, 4, 5}, owner[] = {0, 0, 1, 1, 0};
+    struct limoe_rank rank[] = {{10, 6, 3}, {10, 4, 2}};
+    double imbalance[] = {1, 1.25};
+    struct limoe_placement ranks = {.ranks = 2,
+                                    .layers = 2,
+                                    .experts = 2,
+                                    .dtype = LIMOE_BFLOAT16,
+                                    .expert_bytes = 2,
+                                    .rank = rank,
+                                    .first = first,
+                                    .owner = owner};
+    answer_inspection(&out, &inspection, &ranks);
+    buffer_bytes(&out, "", 1);
+    assert_non_null(strstr(out.data, ",\"by_block\":[],\"dtype\":\"bfloat16\",\"expert_bytes\":2,\"ranks\":["
+                                     "{\"rank\":0,\"experts\":3,\"dense_bytes\":10,\"expert_bytes\":6},"
+                                     "{\"rank\":1,\"experts\":2,\"dense_bytes\":10,\"expert_bytes\":4}],"
+                                     "\"placement\":[[[0],[0,1]],[[1],[0]]]}"));
+    buffer_free(&out);
+    ranks.imbalance = imbalance;
+    answer_inspection(&out, &inspection, &ranks);
+    buffer_bytes(&out, "", 1);
+    assert_non_null(strstr(out.data, ",\"placement\":[[[0],[0,1]],[[1],[0]]],\"imbalance\":[1.0,1.25]}"));
+    buffer_free(&out);
+}
+
+static void errors(void **state) {
+    (void)state;
+    struct buffer out = {0};
+    struct api_error error;
+    assert_false(api_fail(&error, 400, "empty_labels", "labels", "no \"labels\"\n"));
+    answer_error(&out, &error);
+    assert_answer(&out, "{\"error\":{\"message\":\"no \\\"labels\\\"?\",\"type\":\"invalid_request_error\","
+                        "\"param\":\"labels\",\"code\":\"empty_labels\"}}");
+    api_fail(&error, 429, NULL, NULL, "busy");
+    answer_error(&out, &error);
+    assert_answer(&out, "{\"error\":{\"message\":\"busy\",\"type\":\"rate_limit_error\",\"param\":null,"
+                        "\"code\":null}}");
+}
+
+static void causes_become_http_statuses(void **state) {
+    (void)state;
+    static const struct {
+        enum limoe_status cause;
+        int status;
+        const char *code, *type;
+    } cases[] = {
+        {LIMOE_BAD_IMAGE, 400, "bad_image", "invalid_request_error"},
+        {LIMOE_UNSUPPORTED, 400, "unsupported", "invalid_request_error"},
+        {LIMOE_INVALID, 400, "invalid", "invalid_request_error"},
+        {LIMOE_TOO_LARGE, 413, "too_large", "invalid_request_error"},
+        {LIMOE_NO_MEMORY, 503, "no_memory", "service_unavailable_error"},
+        {LIMOE_CORRUPT, 500, "corrupt", "server_error"},
+        {LIMOE_INTERNAL, 500, "internal", "server_error"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct api_error error;
+        const struct limoe_error cause = {.status = cases[i].cause, .message = "why"};
+        assert_false(api_fail_from(&error, "images[1]", &cause));
+        assert_int_equal(error.status, cases[i].status);
+        assert_string_equal(error.code, cases[i].code);
+        assert_string_equal(api_error_type(error.status), cases[i].type);
+        assert_string_equal(error.param, "images[1]");
+        assert_string_equal(error.message, "images[1]: why");
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(classifications), cmocka_unit_test(embeddings),
+        cmocka_unit_test(routing),         cmocka_unit_test(models),
+        cmocka_unit_test(inspections),     cmocka_unit_test(inspections_with_ranks),
+        cmocka_unit_test(errors),          cmocka_unit_test(causes_become_http_statuses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

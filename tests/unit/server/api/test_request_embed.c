@@ -1,0 +1,283 @@
+/* test_request_embed.c - protects every form of input that clients send to /v1/embeddings and /v1/routing,
+ * and what they are told when it is none of them. */
+#include "tests/unit/server/api/reading.h"
+
+static struct embed_request read_body(const char *body) {
+    struct embed_request request;
+    if (!request_embeddings_json(&model, exactly(body, strlen(body)), strlen(body), arena, &request, &error))
+        fail_msg("%s: %s", body, error.message);
+    return request;
+}
+
+static void refused(const char *body, int status, const char *code, const char *param, const char *message) {
+    struct embed_request request;
+    if (request_embeddings_json(&model, exactly(body, strlen(body)), strlen(body), arena, &request, &error))
+        fail_msg("accepted: %s", body);
+    assert_error(status, code, param, message);
+}
+
+static void assert_item(const struct request_item *item, enum limoe_modality modality, const char *bytes,
+                        const char *param) {
+    assert_int_equal(item->modality, modality);
+    assert_bytes(item->bytes, item->size, bytes);
+    assert_string_equal(item->param, param);
+}
+
+static void a_string_is_a_text(void **state) {
+    (void)state;
+    struct embed_request request = read_body("{\"input\":\"a caf\\u00e9\",\"model\":\"pictograms\"}");
+    assert_int_equal(request.n_items, 1);
+    assert_int_equal(request.encoding, REQUEST_FLOAT);
+    assert_item(&request.items[0], LIMOE_TEXT, "a café", "input");
+}
+
+static void lists_mix_strings_and_items(void **state) {
+    (void)state;
+    struct embed_request request =
+        read_body("{\"input\":[\"cat\",{\"text\":\"dog\"},{\"image\":\"Zm9vYg==\"},{\"image\":\"data:image/"
+                  "png;base64,Zm9v\",\"text\":null},\"data:image/jpeg;base64,YmFy\",\"data: a love story\"],"
+                  "\"encoding_format\":\"base64\"}");
+    assert_int_equal(request.n_items, 6);
+    assert_int_equal(request.encoding, REQUEST_BASE64);
+    assert_item(&request.items[0], LIMOE_TEXT, "cat", "input[0]");
+    assert_item(&request.items[1], LIMOE_TEXT, "dog", "input[1].text");
+    assert_item(&request.items[2], LIMOE_IMAGE, "foob", "input[2].image");
+    assert_item(&request.items[3], LIMOE_IMAGE, "foo", "input[3].image");
+    assert_item(&request.items[4], LIMOE_IMAGE, "bar", "input[4]");
+    assert_item(&request.items[5], LIMOE_TEXT, "data: a love story", "input[5]");
+}
+
+static void modality_says_what_strings_are(void **state) {
+    (void)state;
+    struct embed_request request =
+        read_body("{\"modality\":\"image\",\"input\":[\"Zm9v\",{\"text\":\"cat\"}]}");
+    assert_item(&request.items[0], LIMOE_IMAGE, "foo", "input[0]");
+    assert_item(&request.items[1], LIMOE_TEXT, "cat", "input[1].text");
+    request = read_body("{\"modality\":\"text\",\"input\":\"data:image/png;base64,Zm9v\"}");
+    assert_item(&request.items[0], LIMOE_TEXT, "data:image/png;base64,Zm9v", "input");
+    refused("{\"modality\":\"audio\",\"input\":\"x\"}", 400, "invalid_modality", "modality",
+            "must be \"text\" or \"image\"");
+    refused("{\"modality\":1,\"input\":\"x\"}", 400, "invalid_type", "modality", "modality is a number");
+}
+
+static void what_openai_clients_add_is_accepted(void **state) {
+    (void)state;
+    struct embed_request request =
+        read_body("{\"input\":[\"x\"],\"model\":\"pictograms\",\"encoding_format\":\"float\","
+                  "\"dimensions\":192,\"user\":\"someone\"}");
+    assert_int_equal(request.encoding, REQUEST_FLOAT);
+    request = read_body("{\"input\":\"x\",\"model\":null,\"encoding_format\":null,\"dimensions\":null,"
+                        "\"modality\":null,\"user\":null,\"anything\":null}");
+    assert_int_equal(request.n_items, 1);
+}
+
+static void fields_are_checked(void **state) {
+    (void)state;
+    refused("{\"input\":\"x\",\"model\":\"clip\"}", 404, "model_not_found", "model",
+            "there is no model \"clip\" here; available: \"pictograms\"");
+    refused("{\"input\":\"x\",\"model\":7}", 400, "invalid_type", "model",
+            "model is a number; accepted: a string");
+    refused("{\"input\":\"x\",\"dimensions\":64}", 400, "unsupported_dimensions", "dimensions",
+            "dimensions is 64; this model's embeddings have 192");
+    refused("{\"input\":\"x\",\"dimensions\":\"192\"}", 400, "invalid_type", "dimensions", "is a string");
+    refused("{\"input\":\"x\",\"encoding_format\":\"hex\"}", 400, "invalid_encoding_format",
+            "encoding_format", "must be \"float\" or \"base64\"");
+    refused("{\"input\":\"x\",\"encoding_format\":[]}", 400, "invalid_type", "encoding_format",
+            "is an array");
+    refused("{\"input\":\"x\",\"user\":1}", 400, "invalid_type", "user", "user is a number");
+    refused("{\"input\":\"x\",\"inputs\":\"y\"}", 400, "unknown_field", "inputs",
+            "there is no field \"inputs\" here; accepted: input, model,");
+}
+
+static void input_is_checked(void **state) {
+    (void)state;
+    refused("{}", 400, "missing_input", "input", "input is missing; accepted: a string, or a list");
+    refused("{\"input\":null}", 400, "missing_input", "input", "input is missing");
+    refused("{\"input\":{\"text\":\"x\"}}", 400, "invalid_type", "input", "input is an object");
+    refused("{\"input\":[]}", 400, "empty_input", "input", "1 to 2048 items are accepted");
+    refused("{\"input\":\"\"}", 400, "empty_input", "input", "input is empty");
+    refused("{\"input\":[\"x\",\"\"]}", 400, "empty_input", "input[1]", "input[1] is empty");
+    refused("{\"input\":[\"x\",{\"text\":\"\"}]}", 400, "empty_input", "input[1].text",
+            "input[1].text is empty");
+    refused("{\"input\":[\"x\",null]}", 400, "invalid_type", "input[1]", "input[1] is null");
+    refused("{\"input\":[1,2,3]}", 400, "invalid_type", "input[0]", "token ids are not accepted");
+    refused("{\"input\":[[1,2,3]]}", 400, "invalid_type", "input[0]", "check_embedding_ctx_length=False");
+    refused("{\"input\":[{}]}", 400, "invalid_item", "input[0]", "neither text nor image");
+    refused("{\"input\":[{\"text\":\"x\",\"image\":\"Zm9v\"}]}", 400, "invalid_item", "input[0]",
+            "both text and image");
+    refused("{\"input\":[{\"texts\":\"x\"}]}", 400, "unknown_field", "input[0]", "no field \"texts\"");
+    refused("{\"input\":[{\"image\":{\"url\":\"x\"}}]}", 400, "invalid_type", "input[0].image",
+            "is an object");
+    refused("{\"input\":[{\"image\":\"Zm9\"}]}", 400, "invalid_image", "input[0].image",
+            "input[0].image: not base64: 3 characters");
+    refused("{\"input\":[\"x\",\"data:image/png;base64,Zm9v!\"]}", 400, "invalid_image", "input[1]",
+            "input[1]: not base64: \"!\" at character 5");
+}
+
+static void f4_white_space_is_a_text(void **state) {
+    (void)state;
+    struct embed_request request =
+        read_body("{\"input\":[\"x\",\" \",\"\\n\\n\",{\"text\":\"\\t\"},\"\\u00a0\",\"\\u3000\"]}");
+    assert_int_equal(request.n_items, 6);
+    assert_item(&request.items[1], LIMOE_TEXT, " ", "input[1]");
+    assert_item(&request.items[2], LIMOE_TEXT, "\n\n", "input[2]");
+    assert_item(&request.items[3], LIMOE_TEXT, "\t", "input[3].text");
+    assert_item(&request.items[4], LIMOE_TEXT, "\xC2\xA0", "input[4]");
+    assert_item(&request.items[5], LIMOE_TEXT, "\xE3\x80\x80", "input[5]");
+}
+
+static void f13_strings_meant_for_pictures_are_pictures(void **state) {
+    (void)state;
+    struct embed_request request = read_body(
+        "{\"input\":[\"data:application/octet-stream;base64,Zm9v\",\"data:;base64,Zm9v\","
+        "\" data:image/png;base64,Zm9v\",\"DATA:IMAGE/PNG;base64,Zm9v\",\"data:text/plain,Zm9v\"]}");
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(request.items[i].modality, LIMOE_IMAGE);
+        assert_bytes(request.items[i].bytes, request.items[i].size, "foo");
+    }
+    assert_item(&request.items[4], LIMOE_TEXT, "data:text/plain,Zm9v", "input[4]");
+    refused("{\"input\":\"data:text/plain;base64,Zm9v\"}", 400, "invalid_image", "input",
+            "a data URI of type \"text/plain\"; image/… is accepted");
+}
+
+static void f21_an_alias_or_no_name_is_the_model(void **state) {
+    (void)state;
+    static const struct request_model aliased = {.info = &info,
+                                                 .aliases = "text-embedding-3-small,openai/clip=pictograms"};
+    static const struct request_model any = {.info = &info, .aliases = "clip,*"};
+    static const struct {
+        const struct request_model *model;
+        const char *name;
+        bool here;
+    } cases[] = {
+        {&model, "pictograms", true},
+        {&model, "", true},
+        {&model, "clip", false},
+        {&aliased, "text-embedding-3-small", true},
+        {&aliased, "openai/clip", true},
+        {&aliased, "pictograms", true},
+        {&aliased, "", true},
+        {&aliased, "clip", false},
+        {&aliased, "openai/clip=pictograms", false},
+        {&aliased, "text-embedding-3-smal", false},
+        {&any, "whatever", true},
+        {&model, "*", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct embed_request request;
+        const char *body = arena_print(arena, "{\"input\":\"x\",\"model\":\"%s\"}", cases[i].name);
+        const bool here =
+            request_embeddings_json(cases[i].model, body, strlen(body), arena, &request, &error);
+        if (here != cases[i].here)
+            fail_msg("\"%s\" is %s", cases[i].name, here ? "here" : "not here");
+        if (!here)
+            assert_error(404, "model_not_found", "model", "--model-alias");
+    }
+}
+
+static void f21_a_list_of_aliases_is_checked(void **state) {
+    (void)state;
+    static const char *const good[] = {"clip", "a,b=pictograms", "*", "*=pictograms", NULL};
+    static const char *const bad[] = {"=pictograms", "clip=", "a,=b", "="};
+    struct limoe_error err;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        const struct request_model asked = {.info = &info, .aliases = good[i]};
+        assert_int_equal(model_names_check_list(good[i], &err), LIMOE_OK);
+        assert_int_equal(model_names_check(&asked, &err), LIMOE_OK);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(model_names_check_list(bad[i], &err), LIMOE_INVALID);
+    char *longest = room(MODEL_ALIAS_BYTES + 2);
+    memset(longest, 'a', MODEL_ALIAS_BYTES + 1);
+    longest[MODEL_ALIAS_BYTES + 1] = '\0';
+    assert_int_equal(model_names_check_list(longest, &err), LIMOE_INVALID);
+    assert_int_equal(model_names_check_list(longest + 1, &err), LIMOE_OK);
+    const struct request_model other = {.info = &info, .aliases = "a=pictograms,b=photographs"};
+    assert_int_equal(model_names_check(&other, &err), LIMOE_INVALID);
+    assert_non_null(strstr(err.message, "\"photographs\"; there is \"pictograms\""));
+}
+
+static void w15_a_nul_in_a_name_or_a_value_is_refused(void **state) {
+    (void)state;
+    static const char name[] = "{\"input\0evil\":\"x\"}", value[] = "{\"input\":\"a\0b\"}";
+    struct embed_request request;
+    assert_false(request_embeddings_json(&model, exactly(name, sizeof name - 1), sizeof name - 1, arena,
+                                         &request, &error));
+    assert_error(400, "invalid_json", "", "control character 0x00");
+    assert_false(request_embeddings_json(&model, exactly(value, sizeof value - 1), sizeof value - 1, arena,
+                                         &request, &error));
+    assert_error(400, "invalid_json", "", "control character 0x00");
+    refused("{\"input\\u0000evil\":\"x\"}", 400, "invalid_json", "", "\\u0000 is not accepted");
+    refused("{\"input\":\"x\",\"model\":\"pictograms\\u0000evil\"}", 400, "invalid_json", "",
+            "\\u0000 is not accepted");
+}
+
+static void the_number_and_size_of_items_are_bounded(void **state) {
+    (void)state;
+    for (unsigned n = REQUEST_MAX_ITEMS; n <= REQUEST_MAX_ITEMS + 1; n++) {
+        char *body = room(64 + 4 * n), *end = body;
+        end += sprintf(end, "{\"input\":[\"0\"");
+        for (unsigned i = 1; i < n; i++)
+            end += sprintf(end, ",\"%u\"", i % 10);
+        strcpy(end, "]}");
+        if (n == REQUEST_MAX_ITEMS)
+            assert_int_equal(read_body(body).n_items, n);
+        else
+            refused(body, 400, "too_many_items", "input", "2049 items; up to 2048 are accepted");
+    }
+    for (unsigned n = REQUEST_MAX_TEXT_BYTES; n <= REQUEST_MAX_TEXT_BYTES + 1; n++) {
+        char *body = room(n + 64);
+        strcpy(body, "{\"input\":\"");
+        memset(body + 10, 'x', n);
+        strcpy(body + 10 + n, "\"}");
+        if (n == REQUEST_MAX_TEXT_BYTES)
+            assert_int_equal(read_body(body).items[0].size, n);
+        else
+            refused(body, 400, "too_long", "input", "65537 bytes of text; up to 65536");
+    }
+}
+
+static void a_body_that_is_no_json_object_says_where(void **state) {
+    (void)state;
+    refused("", 400, "invalid_json", "", "the body is empty");
+    refused("[]", 400, "invalid_json", "", "the body is an array; a JSON object is expected");
+    refused("{\"input\":\n \"x\",}", 400, "invalid_json", "", "line 2, column 6: expected a member's name");
+    refused("{\"input\":\"a\\u0000b\"}", 400, "invalid_json", "", "\\u0000 is not accepted");
+    refused("{\"input\":\"\xFF\"}", 400, "invalid_json", "", "byte 0xff is not UTF-8");
+    refused("{\"input\":\"x\",\"input\":\"y\"}", 400, "invalid_json", "", "\"input\" is given twice");
+}
+
+static void routing_has_no_encoding(void **state) {
+    (void)state;
+    struct embed_request request;
+    const char *body = "{\"model\":\"pictograms\",\"input\":[\"cat\",{\"image\":\"Zm9v\"}]}";
+    assert_true(request_routing_json(&model, body, strlen(body), arena, &request, &error));
+    assert_int_equal(request.n_items, 2);
+    assert_item(&request.items[1], LIMOE_IMAGE, "foo", "input[1].image");
+    static const char *const others[] = {"encoding_format", "dimensions", "user", "input_type"};
+    for (size_t i = 0; i < 4; i++) {
+        body = arena_print(arena, "{\"input\":\"x\",\"%s\":\"float\"}", others[i]);
+        assert_false(request_routing_json(&model, body, strlen(body), arena, &request, &error));
+        assert_error(400, "unknown_field", others[i], "accepted: input, model, modality");
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(a_string_is_a_text),
+        TEST(lists_mix_strings_and_items),
+        TEST(modality_says_what_strings_are),
+        TEST(what_openai_clients_add_is_accepted),
+        TEST(fields_are_checked),
+        TEST(input_is_checked),
+        TEST(f4_white_space_is_a_text),
+        TEST(f13_strings_meant_for_pictures_are_pictures),
+        TEST(f21_an_alias_or_no_name_is_the_model),
+        TEST(f21_a_list_of_aliases_is_checked),
+        TEST(w15_a_nul_in_a_name_or_a_value_is_refused),
+        TEST(the_number_and_size_of_items_are_bounded),
+        TEST(a_body_that_is_no_json_object_says_where),
+        TEST(routing_has_no_encoding),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
