@@ -24,8 +24,8 @@ static bool is_space(uint8_t c) {
     return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* The place behind the white space at in[i], if a line break is in it: encoders for mail break their lines.
- */
+/* The place behind the white space at in[i], if a line break is in it:
+ * encoders for mail break their lines. */
 static size_t skip_break(const uint8_t *in, size_t i, size_t end) {
     bool broken = false;
     size_t after = i;
@@ -56,8 +56,8 @@ static enum limoe_status refuse(const char *text, size_t i, struct limoe_error *
     return limoe_fail(err, LIMOE_INVALID, "not base64: byte 0x%02x at character %zu", c, i + 1);
 }
 
-/* Whole groups of four that stand unbroken from in[*i] on; *i moves behind them. Returns the bytes written.
- */
+/* Whole groups of four that stand unbroken from in[*i] on; *i moves behind them.
+ * Returns the bytes written. */
 static size_t decode_groups(const uint8_t *in, size_t *i, size_t end, uint8_t *out) {
     size_t at = *i, n = 0; /* not *i itself: what is written to out might be it, for all a compiler knows */
     for (; at + 4 <= end; at += 4) {

@@ -1,5 +1,5 @@
-/* event.h - an eventfd as a flag between threads: somebody signals it, somebody's poll sees it, and takes it.
- */
+/* event.h - an eventfd as a flag between threads: somebody signals it, somebody's poll sees it,
+ * and takes it. */
 #ifndef LIMOE_BASE_EVENT_H
 #define LIMOE_BASE_EVENT_H
 

@@ -11,8 +11,8 @@
 
 struct workers;
 
-/* Embedded in what it works on; one push at a time. The maker owns it until the push, run() from its start.
- */
+/* Embedded in what it works on; one push at a time. The maker owns it until the push,
+ * run() from its start. */
 struct task {
     void (*run)(struct task *task);
     struct task *next;

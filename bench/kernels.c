@@ -42,7 +42,7 @@ static struct kernels_matrix *pack_noise(struct kernels *k, uint32_t groups, uin
     return m;
 }
 
-/* ---- linear ---- */
+/* ---- linear */
 
 struct linear {
     struct kernels *k;
@@ -89,7 +89,7 @@ static void bench_linear(struct kernels *k) {
     printf("\n");
 }
 
-/* ---- attention ---- */
+/* ---- attention */
 
 struct attention {
     struct kernels *k;
@@ -124,7 +124,7 @@ static void bench_attention(struct kernels *k) {
     }
 }
 
-/* ---- a step: the tower of the bundled model's shape ---- */
+/* ---- a step: the tower of the bundled model's shape */
 
 enum { WIDTH = 192, MLP = 768, HEADS = 6, BLOCKS = 8, EXPERTS = 8, TOKENS = 64, MOST_IMAGES = 64 };
 
@@ -228,7 +228,7 @@ static void bench_step(struct kernels *k) {
     free(router);
 }
 
-/* ---- rows ---- */
+/* ---- rows */
 
 struct rows_bench {
     struct kernels *k;

@@ -25,7 +25,7 @@ struct shard_plan {
     uint32_t shards;
 };
 
-/* ---- every tensor in order ---- */
+/* ---- every tensor in order */
 
 struct walk {
     const struct config *config;
@@ -66,7 +66,7 @@ static void shard_name(const struct shard_plan *plan, uint32_t shard, char name[
         snprintf(name, 64, "model-%05u-of-%05u.safetensors", shard + 1, plan->shards);
 }
 
-/* ---- values ---- */
+/* ---- values */
 
 /* splitmix64 */
 static uint64_t next(uint64_t *state) {
@@ -137,7 +137,7 @@ static bool write_tensor(FILE *f, const struct shard_plan *plan, const struct la
     return true;
 }
 
-/* ---- files ---- */
+/* ---- files */
 
 static const char *dtype_name(enum kernels_storage dtype) {
     return dtype == KERNELS_F32 ? "F32" : dtype == KERNELS_BF16 ? "BF16" : "F16";

@@ -12,7 +12,7 @@ struct limoe_ranks {
     const struct exchange *exchange;
 };
 
-/* ---- one rank ---- */
+/* ---- one rank */
 
 static void local_close(const struct exchange *x) {
     (void)x;
@@ -46,7 +46,7 @@ const struct exchange *exchange_of(const struct limoe_ranks *ranks) {
     return ranks ? ranks->exchange : exchange_local();
 }
 
-/* ---- modules ---- */
+/* ---- modules */
 
 /* NULL: LIMOE_UNSUPPORTED, with a message. */
 static const struct exchange_module *load(const char *kind, struct limoe_error *err) {
@@ -61,7 +61,7 @@ static const struct exchange_module *load(const char *kind, struct limoe_error *
     return NULL;
 }
 
-/* ---- limoe.h ---- */
+/* ---- limoe.h */
 
 /* module NULL: local; place NULL: it knows its own. */
 static enum limoe_status open_ranks(const struct exchange_module *module, const struct exchange_place *place,

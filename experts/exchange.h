@@ -74,7 +74,7 @@ const struct exchange *exchange_local(void);
 /* What a handle of limoe.h stands for; NULL: one rank. */
 const struct exchange *exchange_of(const struct limoe_ranks *ranks);
 
-/* ---- modules ---- */
+/* ---- modules */
 
 /* Modules of another version are refused: change it with anything above. */
 #define EXCHANGE_VERSION 2u

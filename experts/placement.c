@@ -43,7 +43,7 @@ static bool draft_alloc(struct draft *d, const struct placement_shape *s) {
     return d->held && d->copies && d->room && d->busy && d->order;
 }
 
-/* ---- the finished form ---- */
+/* ---- the finished form */
 
 static enum limoe_status check(const struct placement_shape *s, struct limoe_error *err) {
     if (s->ranks < 1 || s->ranks > PLACEMENT_MAX_RANKS) {
@@ -97,7 +97,7 @@ void placement_free(struct placement *p) {
     *p = (struct placement){0};
 }
 
-/* ---- contiguous ---- */
+/* ---- contiguous */
 
 static void draft_contiguous(struct draft *d) {
     memset(d->held, 0, (size_t)d->ranks * d->experts * sizeof *d->held);
@@ -121,7 +121,7 @@ enum limoe_status placement_contiguous(const struct placement_shape *shape, stru
     return status;
 }
 
-/* ---- from a load ---- */
+/* ---- from a load */
 
 /* Copies the hottest expert until an even share is the most that any copy gets. With T rows on R ranks that
  * takes load / (T / R + 1) more copies of each expert, rounded down: less than R in all. */
@@ -246,7 +246,7 @@ out:
     return status;
 }
 
-/* ---- asking ---- */
+/* ---- asking */
 
 static const uint32_t *owners(const struct placement *p, uint32_t layer, uint32_t expert, uint32_t *n) {
     const uint32_t *first = p->first + (size_t)layer * p->shape.experts + expert;

@@ -54,7 +54,7 @@ struct sharded {
     struct kernels_plan here_plan; /* of here_room rows, by expert held here */
 };
 
-/* ---- places ---- */
+/* ---- places */
 
 static bool number_places(const struct sharded *s, uint32_t layer, struct places *l) {
     const struct placement *p = s->placement;
@@ -141,7 +141,7 @@ void sharded_destroy(struct sharded *s) {
     free(s);
 }
 
-/* ---- room; contents are not kept ---- */
+/* ---- room; contents are not kept */
 
 /* Some more than is asked for: how many rows come differs from layer to layer. */
 static size_t grown(size_t rows) {
@@ -187,7 +187,7 @@ static void reserve_here(struct sharded *s, size_t rows) {
         s->x->ops->end(s->x, "no memory for the rows that came to this rank's experts");
 }
 
-/* ---- one layer ---- */
+/* ---- one layer */
 
 /* Sends each assignment to a copy of its expert and sorts the rows by place: s->plan and s->offset. */
 static void plan_places(struct sharded *s, uint32_t layer, const struct sharded_rows *rows) {

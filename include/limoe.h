@@ -93,8 +93,8 @@ struct limoe_info {
 
 struct limoe_processor;
 
-/* Limits on one encoded picture; a zero field takes the default. All are checked before anything is decoded.
- */
+/* Limits on one encoded picture; a zero field takes the default.
+ * All are checked before anything is decoded. */
 struct limoe_image_limits {
     size_t max_bytes; /* default LIMOE_MAX_BYTES */
     /* width * height from the header; default LIMOE_MAX_PIXELS. A JPEG may have LIMOE_JPEG_FACTOR times as

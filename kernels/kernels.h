@@ -74,109 +74,147 @@ struct kernels_shape {
     uint64_t value[4];
 };
 
+/* ---- the operations. Each is a type, so that a backend declares its own of it in a line, and the compiler compares. */
+
+typedef void kernels_destroy_fn(struct kernels *k);
+
+/* ---- memory */
+
+/* At least `bytes`, aligned to 64, contents undefined. NULL when there is none left. */
+typedef void *kernels_alloc_fn(struct kernels *k, size_t bytes);
+typedef void kernels_release_fn(struct kernels *k, void *p); /* NULL is fine */
+typedef void kernels_upload_fn(struct kernels *k, void *to, const void *host, size_t bytes);
+typedef void kernels_download_fn(struct kernels *k, void *host, const void *from, size_t bytes); /* waits */
+
+/* ---- weights: what these are given is copied, and may go once they return */
+
+/* Packs `groups` matrices, each torch layout [out, in], stacked; bias [groups, out] or host NULL. */
+typedef enum limoe_status kernels_pack_fn(struct kernels *k, struct kernels_tensor weight,
+                                          struct kernels_tensor bias, uint32_t groups, uint32_t out,
+                                          uint32_t in, struct kernels_matrix **packed,
+                                          struct limoe_error *err);
+typedef void kernels_matrix_free_fn(struct kernels *k, struct kernels_matrix *m);
+/* float32 copy of n values (biases, LayerNorm, positions, the router). Freed with release(). */
+typedef float *kernels_upload_vector_fn(struct kernels *k, struct kernels_tensor t, size_t n);
+typedef enum limoe_status kernels_load_table_fn(struct kernels *k, struct kernels_tensor t, uint32_t rows,
+                                                uint32_t width, struct kernels_table **table,
+                                                struct limoe_error *err);
+typedef void kernels_table_free_fn(struct kernels *k, struct kernels_table *t);
+
+/* ---- a step */
+
+/* Says which rows are whose, for attention and pool_mean until it is called again: sequence i of n is
+ * rows host_start[i] .. host_start[i+1]-1. host_start [n + 1] stays as it is until then. */
+typedef void kernels_sequences_fn(struct kernels *k, const uint32_t *host_start, size_t n);
+/* Brackets operations that are the same, on the same memory, whenever `shape` and the number of sequences
+ * are: none between the two touches the host's memory. True: all of them have been queued, from a record
+ * made when they came before; the caller leaves them out, and end(), too. */
+typedef bool kernels_begin_fn(struct kernels *k, const struct kernels_shape *shape);
+typedef void kernels_end_fn(struct kernels *k);
+
+/* ---- embedding the input */
+
+/* Cuts n pictures into patches, row by row; inside a patch row, column, channel (so patch pixel (r, c)
+ * channel ch is element (r * patch + c) * 3 + ch). out[n * (size / patch)^2, patch * patch * 3] = (pixel
+ * / 255 - mean[ch]) / std[ch]. pixels: host array of n host pointers to [size, size, 3]. */
+typedef void kernels_patches_fn(struct kernels *k, const uint8_t *const *host_pixels, size_t n, uint32_t size,
+                                uint32_t patch, const float host_mean[3], const float host_std[3],
+                                void *out_act);
+/* x[n * period, width]: row i = rows[i % period]. */
+typedef void kernels_tile_rows_fn(struct kernels *k, const float *rows, uint32_t period, size_t n,
+                                  uint32_t width, float *x);
+/* x[i] = table[id[i]] + position[place[i]], for n tokens. */
+typedef void kernels_embed_tokens_fn(struct kernels *k, const struct kernels_table *table,
+                                     const float *position, const int32_t *host_id,
+                                     const uint32_t *host_place, size_t n, float *x);
+
+/* ---- the tower */
+
+/* y = epilogue(in W^T + b) over `rows` rows; in_act [rows, in], y [rows, out]. The matrix has one group. */
+typedef void kernels_linear_fn(struct kernels *k, const struct kernels_matrix *m, const void *in_act,
+                               size_t rows, enum kernels_epilogue epilogue, void *y);
+/* Rows offset[g] .. offset[g+1]-1 of in_act meet matrix g. offset[groups + 1] is read where it lies;
+ * `rows` bounds offset[groups] from above. Not with KERNELS_ADD_F32. */
+typedef void kernels_grouped_linear_fn(struct kernels *k, const struct kernels_matrix *m,
+                                       const uint32_t *offset, const void *in_act, size_t rows,
+                                       enum kernels_epilogue epilogue, void *y);
+/* Over x [rows, width]: out_act and out_f32 (either may be NULL) = (x - mean) / sqrt(var + eps) * weight
+ * + bias, population variance. */
+typedef void kernels_layernorm_fn(struct kernels *k, const float *x, const float *weight, const float *bias,
+                                  float eps, size_t rows, uint32_t width, void *out_act, float *out_f32);
+/* Bidirectional self-attention inside each sequence. qkv_act [rows, 3 width] (q, k, v; heads contiguous).
+ * Scale 1/sqrt(width / heads). norm may be NULL. out_act [rows, width]. out = (sum of e_j v_j) / (sum of
+ * e_j) with e_j = exp(score_j - max score) in float32; as operands of a product, normalised q and k and
+ * the e_j that meet v are act. */
+typedef void kernels_attention_fn(struct kernels *k, const void *qkv_act, uint32_t width, uint32_t heads,
+                                  const struct kernels_qk_norm *norm, void *out_act);
+
+/* ---- mixture of experts */
+
+/* logits[rows, experts] = x W^T in float32; x [rows, width], w [experts, width]. */
+typedef void kernels_router_logits_fn(struct kernels *k, const float *x, const float *w, size_t rows,
+                                      uint32_t width, uint32_t experts, float *logits);
+/* Softmax over all experts, then the top_k by descending gate, ties to the lower index; renormalize
+ * divides the kept gates by their sum. expert, gate [rows, top_k]. */
+typedef void kernels_gate_fn(struct kernels *k, const float *logits, size_t rows, uint32_t experts,
+                             uint32_t top_k, bool renormalize, int32_t *expert, float *gate);
+/* entropy[rows] = -sum over e of p_e ln p_e, p = softmax of a row of logits[rows, experts]; 0 <= entropy
+ * <= ln experts but for rounding. */
+typedef void kernels_gate_entropy_fn(struct kernels *k, const float *logits, size_t rows, uint32_t experts,
+                                     float *entropy);
+/* Fills the plan's arrays. expert [rows, top_k], negative where dropped. */
+typedef void kernels_plan_fn(struct kernels *k, const int32_t *expert, size_t rows, uint32_t experts,
+                             uint32_t top_k, struct kernels_plan plan);
+/* out_act[s] = in_act[source[s]] for each slot s < offset[experts]; rows of `width`. */
+typedef void kernels_dispatch_fn(struct kernels *k, const void *in_act, struct kernels_plan plan,
+                                 uint32_t experts, size_t max_slots, uint32_t width, void *out_act);
+/* x[r] += sum over r's assignments, in ascending expert, of gate * y_act[slot]; the sum is made first,
+ * then added to x. expert, gate [rows, top_k]; the slots may be in another order than the experts. */
+typedef void kernels_combine_fn(struct kernels *k, const void *y_act, struct kernels_plan plan,
+                                const int32_t *expert, const float *gate, size_t rows, uint32_t top_k,
+                                uint32_t width, float *x);
+
+/* ---- reading the answer */
+
+/* out_act[i] = mean of sequence i's rows of x [rows, width], added in row order. */
+typedef void kernels_pool_mean_fn(struct kernels *k, const float *x, uint32_t width, void *out_act);
+/* Each row of z [n, width] divided by its Euclidean norm (a zero row stays zero), in place. */
+typedef void kernels_normalize_fn(struct kernels *k, float *z, size_t n, uint32_t width);
+
+/* Waits for all that was queued; reports a device's failure. */
+typedef enum limoe_status kernels_sync_fn(struct kernels *k, struct limoe_error *err);
+
+/* A backend's. Order and number are the module's version (KERNELS_MODULE_VERSION). */
 struct kernels_ops {
-    void (*destroy)(struct kernels *k);
-
-    /* ---- memory ---- */
-
-    /* At least `bytes`, aligned to 64, contents undefined. NULL when there is none left. */
-    void *(*alloc)(struct kernels *k, size_t bytes);
-    void (*release)(struct kernels *k, void *p); /* NULL is fine */
-    void (*upload)(struct kernels *k, void *to, const void *host, size_t bytes);
-    void (*download)(struct kernels *k, void *host, const void *from, size_t bytes); /* waits */
-
-    /* ---- weights: what these are given is copied, and may go once they return ---- */
-
-    /* Packs `groups` matrices, each torch layout [out, in], stacked; bias [groups, out] or host NULL. */
-    enum limoe_status (*pack)(struct kernels *k, struct kernels_tensor weight, struct kernels_tensor bias,
-                              uint32_t groups, uint32_t out, uint32_t in, struct kernels_matrix **packed,
-                              struct limoe_error *err);
-    void (*matrix_free)(struct kernels *k, struct kernels_matrix *m);
-    /* float32 copy of n values (biases, LayerNorm, positions, the router). Freed with release(). */
-    float *(*upload_vector)(struct kernels *k, struct kernels_tensor t, size_t n);
-    enum limoe_status (*load_table)(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
-                                    struct kernels_table **table, struct limoe_error *err);
-    void (*table_free)(struct kernels *k, struct kernels_table *t);
-
-    /* ---- a step ---- */
-
-    /* Says which rows are whose, for attention and pool_mean until it is called again: sequence i of n is
-     * rows host_start[i] .. host_start[i+1]-1. host_start [n + 1] stays as it is until then. */
-    void (*sequences)(struct kernels *k, const uint32_t *host_start, size_t n);
-    /* Brackets operations that are the same, on the same memory, whenever `shape` and the number of sequences
-     * are: none between the two touches the host's memory. True: all of them have been queued, from a record
-     * made when they came before; the caller leaves them out, and end(), too. */
-    bool (*begin)(struct kernels *k, const struct kernels_shape *shape);
-    void (*end)(struct kernels *k);
-
-    /* ---- embedding the input ---- */
-
-    /* Cuts n pictures into patches, row by row; inside a patch row, column, channel (so patch pixel (r, c)
-     * channel ch is element (r * patch + c) * 3 + ch). out[n * (size / patch)^2, patch * patch * 3] = (pixel
-     * / 255 - mean[ch]) / std[ch]. pixels: host array of n host pointers to [size, size, 3]. */
-    void (*patches)(struct kernels *k, const uint8_t *const *host_pixels, size_t n, uint32_t size,
-                    uint32_t patch, const float host_mean[3], const float host_std[3], void *out_act);
-    /* x[n * period, width]: row i = rows[i % period]. */
-    void (*tile_rows)(struct kernels *k, const float *rows, uint32_t period, size_t n, uint32_t width,
-                      float *x);
-    /* x[i] = table[id[i]] + position[place[i]], for n tokens. */
-    void (*embed_tokens)(struct kernels *k, const struct kernels_table *table, const float *position,
-                         const int32_t *host_id, const uint32_t *host_place, size_t n, float *x);
-
-    /* ---- the tower ---- */
-
-    /* y = epilogue(in W^T + b) over `rows` rows; in_act [rows, in], y [rows, out]. The matrix has one group.
-     */
-    void (*linear)(struct kernels *k, const struct kernels_matrix *m, const void *in_act, size_t rows,
-                   enum kernels_epilogue epilogue, void *y);
-    /* Rows offset[g] .. offset[g+1]-1 of in_act meet matrix g. offset[groups + 1] is read where it lies;
-     * `rows` bounds offset[groups] from above. Not with KERNELS_ADD_F32. */
-    void (*grouped_linear)(struct kernels *k, const struct kernels_matrix *m, const uint32_t *offset,
-                           const void *in_act, size_t rows, enum kernels_epilogue epilogue, void *y);
-    /* Over x [rows, width]: out_act and out_f32 (either may be NULL) = (x - mean) / sqrt(var + eps) * weight
-     * + bias, population variance. */
-    void (*layernorm)(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
-                      size_t rows, uint32_t width, void *out_act, float *out_f32);
-    /* Bidirectional self-attention inside each sequence. qkv_act [rows, 3 width] (q, k, v; heads contiguous).
-     * Scale 1/sqrt(width / heads). norm may be NULL. out_act [rows, width]. out = (sum of e_j v_j) / (sum of
-     * e_j) with e_j = exp(score_j - max score) in float32; as operands of a product, normalised q and k and
-     * the e_j that meet v are act. */
-    void (*attention)(struct kernels *k, const void *qkv_act, uint32_t width, uint32_t heads,
-                      const struct kernels_qk_norm *norm, void *out_act);
-
-    /* ---- mixture of experts ---- */
-
-    /* logits[rows, experts] = x W^T in float32; x [rows, width], w [experts, width]. */
-    void (*router_logits)(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
-                          uint32_t experts, float *logits);
-    /* Softmax over all experts, then the top_k by descending gate, ties to the lower index; renormalize
-     * divides the kept gates by their sum. expert, gate [rows, top_k]. */
-    void (*gate)(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
-                 bool renormalize, int32_t *expert, float *gate);
-    /* entropy[rows] = -sum over e of p_e ln p_e, p = softmax of a row of logits[rows, experts]; 0 <= entropy
-     * <= ln experts but for rounding. */
-    void (*gate_entropy)(struct kernels *k, const float *logits, size_t rows, uint32_t experts,
-                         float *entropy);
-    /* Fills the plan's arrays. expert [rows, top_k], negative where dropped. */
-    void (*plan)(struct kernels *k, const int32_t *expert, size_t rows, uint32_t experts, uint32_t top_k,
-                 struct kernels_plan plan);
-    /* out_act[s] = in_act[source[s]] for each slot s < offset[experts]; rows of `width`. */
-    void (*dispatch)(struct kernels *k, const void *in_act, struct kernels_plan plan, uint32_t experts,
-                     size_t max_slots, uint32_t width, void *out_act);
-    /* x[r] += sum over r's assignments, in ascending expert, of gate * y_act[slot]; the sum is made first,
-     * then added to x. expert, gate [rows, top_k]; the slots may be in another order than the experts. */
-    void (*combine)(struct kernels *k, const void *y_act, struct kernels_plan plan, const int32_t *expert,
-                    const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x);
-
-    /* ---- reading the answer ---- */
-
-    /* out_act[i] = mean of sequence i's rows of x [rows, width], added in row order. */
-    void (*pool_mean)(struct kernels *k, const float *x, uint32_t width, void *out_act);
-    /* Each row of z [n, width] divided by its Euclidean norm (a zero row stays zero), in place. */
-    void (*normalize)(struct kernels *k, float *z, size_t n, uint32_t width);
-
-    /* Waits for all that was queued; reports a device's failure. */
-    enum limoe_status (*sync)(struct kernels *k, struct limoe_error *err);
+    kernels_destroy_fn *destroy;
+    kernels_alloc_fn *alloc;
+    kernels_release_fn *release;
+    kernels_upload_fn *upload;
+    kernels_download_fn *download;
+    kernels_pack_fn *pack;
+    kernels_matrix_free_fn *matrix_free;
+    kernels_upload_vector_fn *upload_vector;
+    kernels_load_table_fn *load_table;
+    kernels_table_free_fn *table_free;
+    kernels_sequences_fn *sequences;
+    kernels_begin_fn *begin;
+    kernels_end_fn *end;
+    kernels_patches_fn *patches;
+    kernels_tile_rows_fn *tile_rows;
+    kernels_embed_tokens_fn *embed_tokens;
+    kernels_linear_fn *linear;
+    kernels_grouped_linear_fn *grouped_linear;
+    kernels_layernorm_fn *layernorm;
+    kernels_attention_fn *attention;
+    kernels_router_logits_fn *router_logits;
+    kernels_gate_fn *gate;
+    kernels_gate_entropy_fn *gate_entropy;
+    kernels_plan_fn *plan;
+    kernels_dispatch_fn *dispatch;
+    kernels_combine_fn *combine;
+    kernels_pool_mean_fn *pool_mean;
+    kernels_normalize_fn *normalize;
+    kernels_sync_fn *sync;
 };
 
 /* Where weights and activations lie, and in which layout weights are packed. */

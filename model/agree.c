@@ -1,5 +1,5 @@
-/* agree.c - each rank says how it went and on what terms; all read what all have said. No state, no threads.
- */
+/* agree.c - each rank says how it went and on what terms; all read what all have said. No
+ * state, no threads. */
 #include "model/agree.h"
 
 #include <stdio.h>

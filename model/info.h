@@ -6,8 +6,8 @@
 #include "model/checkpoint/config.h"
 #include "model/checkpoint/safetensors.h"
 
-/* The shape half; the rest is 0. info->name and info->moe_blocks point into *config, which must outlive it.
- */
+/* The shape half; the rest is 0. info->name and info->moe_blocks point into *config,
+ * which must outlive it. */
 void info_from_config(const struct config *config, struct limoe_info *info);
 
 /* The other half: total_parameters, active_parameters, weight_bytes and logit_scale, the last read from the

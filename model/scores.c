@@ -1,5 +1,5 @@
-/* scores.c - from embeddings to zero-shot scores. Pure functions; sums are made in double, in a fixed order.
- */
+/* scores.c - from embeddings to zero-shot scores. Pure functions; sums are made in double,
+ * in a fixed order. */
 #include <float.h>
 #include <math.h>
 
@@ -8,8 +8,8 @@
 
 enum { KEPT = 1024 };
 
-/* The mean's length does not matter, so the sum is normalised. Opposite prompts may cancel: zero stays zero.
- */
+/* The mean's length does not matter, so the sum is normalised. Opposite prompts may cancel:
+ * zero stays zero. */
 void limoe_ensemble(const float *prompts, size_t n, size_t embed, float *out) {
     double squares = 0;
     for (size_t j = 0; j < embed; j++) {

@@ -19,8 +19,8 @@ struct setting {
     double rate;        /* operations/s of its dense bfloat16 products, measured; 0: not known */
 };
 
-/* 0: read. Else the exit status, after a message, of a command line that is wrong. --help ends the program.
- */
+/* 0: read. Else the exit status, after a message, of a command line that is wrong.
+ * --help ends the program. */
 int setting_read(int argc, char **argv, struct setting *s);
 
 /* An instance on the setting's device, or NULL after a message and *exit_status: 2, "no GPU was found", where

@@ -87,8 +87,8 @@ static void pause_after(unsigned looks) {
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
 }
 
-/* What is under way is not to be waited for any longer: LIMOE_LOST. *busy: the communicator is not done yet.
- */
+/* What is under way is not to be waited for any longer: LIMOE_LOST. *busy:
+ * the communicator is not done yet. */
 static enum limoe_status look(struct nccl *n, bool *busy, struct limoe_error *err) {
     ncclResult_t state = ncclSuccess;
     if (atomic_load(&n->interrupted))

@@ -64,45 +64,32 @@ static inline void chunk_range(size_t units, uint32_t chunk, uint32_t chunks, si
 }
 
 /* pack.c */
-enum limoe_status cpu_pack(struct kernels *k, struct kernels_tensor weight, struct kernels_tensor bias,
-                           uint32_t groups, uint32_t out, uint32_t in, struct kernels_matrix **packed,
-                           struct limoe_error *err);
-void cpu_matrix_free(struct kernels *k, struct kernels_matrix *m);
+kernels_pack_fn cpu_pack;
+kernels_matrix_free_fn cpu_matrix_free;
 
 /* embed.c */
-void cpu_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size, uint32_t patch,
-                 const float mean[3], const float std[3], void *out);
-void cpu_tile_rows(struct kernels *k, const float *rows, uint32_t period, size_t n, uint32_t width, float *x);
-void cpu_embed_tokens(struct kernels *k, const struct kernels_table *table, const float *position,
-                      const int32_t *id, const uint32_t *place, size_t n, float *x);
+kernels_patches_fn cpu_patches;
+kernels_tile_rows_fn cpu_tile_rows;
+kernels_embed_tokens_fn cpu_embed_tokens;
 
 /* linear.c */
-void cpu_linear(struct kernels *k, const struct kernels_matrix *m, const void *in, size_t rows,
-                enum kernels_epilogue epilogue, void *y);
-void cpu_grouped_linear(struct kernels *k, const struct kernels_matrix *m, const uint32_t *offset,
-                        const void *in, size_t rows, enum kernels_epilogue epilogue, void *y);
+kernels_linear_fn cpu_linear;
+kernels_grouped_linear_fn cpu_grouped_linear;
 
 /* attention.c */
-void cpu_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
-                   const struct kernels_qk_norm *norm, void *out);
+kernels_attention_fn cpu_attention;
 
 /* moe.c */
-void cpu_router_logits(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
-                       uint32_t experts, float *logits);
-void cpu_gate(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
-              bool renormalize, int32_t *expert, float *gate);
-void cpu_gate_entropy(struct kernels *k, const float *logits, size_t rows, uint32_t experts, float *entropy);
-void cpu_plan(struct kernels *k, const int32_t *expert, size_t rows, uint32_t experts, uint32_t top_k,
-              struct kernels_plan plan);
-void cpu_dispatch(struct kernels *k, const void *in, struct kernels_plan plan, uint32_t experts,
-                  size_t max_slots, uint32_t width, void *out);
-void cpu_combine(struct kernels *k, const void *y, struct kernels_plan plan, const int32_t *expert,
-                 const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x);
+kernels_router_logits_fn cpu_router_logits;
+kernels_gate_fn cpu_gate;
+kernels_gate_entropy_fn cpu_gate_entropy;
+kernels_plan_fn cpu_plan;
+kernels_dispatch_fn cpu_dispatch;
+kernels_combine_fn cpu_combine;
 
 /* norm.c */
-void cpu_layernorm(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
-                   size_t rows, uint32_t width, void *out_act, float *out_f32);
-void cpu_pool_mean(struct kernels *k, const float *x, uint32_t width, void *out);
-void cpu_normalize(struct kernels *k, float *z, size_t n, uint32_t width);
+kernels_layernorm_fn cpu_layernorm;
+kernels_pool_mean_fn cpu_pool_mean;
+kernels_normalize_fn cpu_normalize;
 
 #endif

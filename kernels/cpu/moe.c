@@ -4,7 +4,7 @@
 
 enum { LEAST_SHARE = 1 << 14 };
 
-/* ---- router ---- */
+/* ---- router */
 
 struct router_job {
     const struct cpu *self;
@@ -63,7 +63,7 @@ void cpu_router_logits(struct kernels *k, const float *x, const float *w, size_t
     threads_run(self->threads, job.chunks, router_chunk, &job);
 }
 
-/* ---- gate ---- */
+/* ---- gate */
 
 struct gate_job {
     const struct cpu *self;
@@ -154,7 +154,7 @@ void cpu_gate_entropy(struct kernels *k, const float *logits, size_t rows, uint3
     threads_run(self->threads, job.chunks, entropy_chunk, &job);
 }
 
-/* ---- plan, dispatch, combine ---- */
+/* ---- plan, dispatch, combine */
 
 /* A counting sort: counts, prefix sums, then each assignment to its expert's next slot, in order. offset[e]
  * serves as expert e - 1's next slot while assignments are placed, and ends where that expert's slots end. */

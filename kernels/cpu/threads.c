@@ -66,8 +66,8 @@ uint32_t threads_count(const struct threads *t) {
     return t->count;
 }
 
-/* Claims and runs chunks of the present loop until none is left. Returns the epoch of the last ticket seen.
- */
+/* Claims and runs chunks of the present loop until none is left.
+ * Returns the epoch of the last ticket seen. */
 static uint32_t work(struct threads *t, uint32_t thread) {
     uint64_t ticket = atomic_load_explicit(&t->ticket, memory_order_acquire);
     for (;;) {

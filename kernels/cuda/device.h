@@ -84,8 +84,8 @@ struct cuda {
     struct graph *recording; /* NULL: not between begin() and end() of a recording */
 };
 
-/* How a matrix is multiplied: by its shape, dtype and device alone, since ways may differ in the last bits.
- */
+/* How a matrix is multiplied: by its shape, dtype and device alone,
+ * since ways may differ in the last bits. */
 enum cuda_way {
     CUDA_PLAIN, /* any shape, float32 or bfloat16: fused multiply-adds */
     CUDA_MMA,   /* bfloat16, in a multiple of 4, out even: mma.sync, sm_80 and later */
@@ -132,33 +132,27 @@ void staging_done(struct cuda *self);
 /* The same for host memory that lies in one piece; bytes fit a slot. */
 const void *staging_put(struct cuda *self, const void *host, size_t bytes);
 
-void *cuda_alloc(struct kernels *k, size_t bytes);
+kernels_alloc_fn cuda_alloc;
 /* p, or in its place, contents lost, room for n elements and some more, *room of them. NULL, and *room 0:
  * there is none. */
 void *cuda_grow(struct cuda *self, void *p, size_t *room, size_t n, size_t size);
-void cuda_release(struct kernels *k, void *p);
-void cuda_upload(struct kernels *k, void *to, const void *host, size_t bytes);
-void cuda_download(struct kernels *k, void *host, const void *from, size_t bytes);
+kernels_release_fn cuda_release;
+kernels_upload_fn cuda_upload;
+kernels_download_fn cuda_download;
 
 /* ---- weights.c */
 
-enum limoe_status cuda_pack(struct kernels *k, struct kernels_tensor weight, struct kernels_tensor bias,
-                            uint32_t groups, uint32_t out, uint32_t in, struct kernels_matrix **packed,
-                            struct limoe_error *err);
-void cuda_matrix_free(struct kernels *k, struct kernels_matrix *m);
-float *cuda_upload_vector(struct kernels *k, struct kernels_tensor t, size_t n);
-enum limoe_status cuda_load_table(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
-                                  struct kernels_table **table, struct limoe_error *err);
-void cuda_table_free(struct kernels *k, struct kernels_table *t);
+kernels_pack_fn cuda_pack;
+kernels_matrix_free_fn cuda_matrix_free;
+kernels_upload_vector_fn cuda_upload_vector;
+kernels_load_table_fn cuda_load_table;
+kernels_table_free_fn cuda_table_free;
 
 /* ---- linear.c */
 
-void cuda_linear(struct kernels *k, const struct kernels_matrix *m, const void *in, size_t rows,
-                 enum kernels_epilogue epilogue, void *y);
-void cuda_grouped_linear(struct kernels *k, const struct kernels_matrix *m, const uint32_t *offset,
-                         const void *in, size_t rows, enum kernels_epilogue epilogue, void *y);
-void cuda_router_logits(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
-                        uint32_t experts, float *logits);
+kernels_linear_fn cuda_linear;
+kernels_grouped_linear_fn cuda_grouped_linear;
+kernels_router_logits_fn cuda_router_logits;
 /* A map of x, act [rows, columns], in boxes of box_rows by 64 columns, swizzled by 128 bytes. */
 bool cuda_map_rows(struct cuda *self, const void *x, uint64_t rows, uint64_t columns, uint32_t box_rows,
                    CUtensorMap *map);
@@ -166,33 +160,24 @@ bool cuda_map_weight(struct cuda *self, struct kernels_matrix *m);
 
 /* ---- operations.c: the others of kernels.h */
 
-void cuda_sequences(struct kernels *k, const uint32_t *start, size_t n);
-void cuda_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size, uint32_t patch,
-                  const float mean[3], const float std[3], void *out);
-void cuda_tile_rows(struct kernels *k, const float *rows, uint32_t period, size_t n, uint32_t width,
-                    float *x);
-void cuda_embed_tokens(struct kernels *k, const struct kernels_table *table, const float *position,
-                       const int32_t *id, const uint32_t *place, size_t n, float *x);
-void cuda_layernorm(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
-                    size_t rows, uint32_t width, void *out_act, float *out_f32);
-void cuda_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
-                    const struct kernels_qk_norm *norm, void *out);
-void cuda_gate(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
-               bool renormalize, int32_t *expert, float *gate);
-void cuda_gate_entropy(struct kernels *k, const float *logits, size_t rows, uint32_t experts, float *entropy);
-void cuda_plan(struct kernels *k, const int32_t *expert, size_t rows, uint32_t experts, uint32_t top_k,
-               struct kernels_plan plan);
-void cuda_dispatch(struct kernels *k, const void *in, struct kernels_plan plan, uint32_t experts,
-                   size_t max_slots, uint32_t width, void *out);
-void cuda_combine(struct kernels *k, const void *y, struct kernels_plan plan, const int32_t *expert,
-                  const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x);
-void cuda_pool_mean(struct kernels *k, const float *x, uint32_t width, void *out);
-void cuda_normalize(struct kernels *k, float *z, size_t n, uint32_t width);
+kernels_sequences_fn cuda_sequences;
+kernels_patches_fn cuda_patches;
+kernels_tile_rows_fn cuda_tile_rows;
+kernels_embed_tokens_fn cuda_embed_tokens;
+kernels_layernorm_fn cuda_layernorm;
+kernels_attention_fn cuda_attention;
+kernels_gate_fn cuda_gate;
+kernels_gate_entropy_fn cuda_gate_entropy;
+kernels_plan_fn cuda_plan;
+kernels_dispatch_fn cuda_dispatch;
+kernels_combine_fn cuda_combine;
+kernels_pool_mean_fn cuda_pool_mean;
+kernels_normalize_fn cuda_normalize;
 
 /* ---- graphs.c */
 
-bool cuda_begin(struct kernels *k, const struct kernels_shape *shape);
-void cuda_end(struct kernels *k);
+kernels_begin_fn cuda_begin;
+kernels_end_fn cuda_end;
 /* Memory that they were recorded with is about to go. */
 void graphs_forget(struct cuda *self);
 

@@ -17,8 +17,8 @@ struct norm {
     float mean[3], std[3];
 };
 
-/* Threads follow the output, so that it is written in order; a patch row of the picture is read in order, too.
- */
+/* Threads follow the output, so that it is written in order;
+ * a patch row of the picture is read in order, too. */
 template <typename Act>
 __global__ void patches_kernel(const uint8_t *pixels, size_t elements, uint32_t size, uint32_t patch,
                                struct norm norm, Act *out) {

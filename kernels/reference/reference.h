@@ -44,33 +44,20 @@ void reference_layernorm_row(const float *x, const float *weight, const float *b
                              uint32_t width, float *out);
 
 /* The operations of struct kernels_ops; their contracts are in kernels.h. */
-void reference_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size,
-                       uint32_t patch, const float mean[3], const float std[3], void *out);
-void reference_tile_rows(struct kernels *k, const float *rows, uint32_t period, size_t n, uint32_t width,
-                         float *x);
-void reference_embed_tokens(struct kernels *k, const struct kernels_table *table, const float *position,
-                            const int32_t *id, const uint32_t *place, size_t n, float *x);
-void reference_linear(struct kernels *k, const struct kernels_matrix *m, const void *in, size_t rows,
-                      enum kernels_epilogue epilogue, void *y);
-void reference_grouped_linear(struct kernels *k, const struct kernels_matrix *m, const uint32_t *offset,
-                              const void *in, size_t rows, enum kernels_epilogue epilogue, void *y);
-void reference_layernorm(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
-                         size_t rows, uint32_t width, void *out_act, float *out_f32);
-void reference_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
-                         const struct kernels_qk_norm *norm, void *out);
-void reference_router_logits(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
-                             uint32_t experts, float *logits);
-void reference_gate(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
-                    bool renormalize, int32_t *expert, float *gate);
-void reference_gate_entropy(struct kernels *k, const float *logits, size_t rows, uint32_t experts,
-                            float *entropy);
-void reference_plan(struct kernels *k, const int32_t *expert, size_t rows, uint32_t experts, uint32_t top_k,
-                    struct kernels_plan plan);
-void reference_dispatch(struct kernels *k, const void *in, struct kernels_plan plan, uint32_t experts,
-                        size_t max_slots, uint32_t width, void *out);
-void reference_combine(struct kernels *k, const void *y, struct kernels_plan plan, const int32_t *expert,
-                       const float *gate, size_t rows, uint32_t top_k, uint32_t width, float *x);
-void reference_pool_mean(struct kernels *k, const float *x, uint32_t width, void *out);
-void reference_normalize(struct kernels *k, float *z, size_t n, uint32_t width);
+kernels_patches_fn reference_patches;
+kernels_tile_rows_fn reference_tile_rows;
+kernels_embed_tokens_fn reference_embed_tokens;
+kernels_linear_fn reference_linear;
+kernels_grouped_linear_fn reference_grouped_linear;
+kernels_layernorm_fn reference_layernorm;
+kernels_attention_fn reference_attention;
+kernels_router_logits_fn reference_router_logits;
+kernels_gate_fn reference_gate;
+kernels_gate_entropy_fn reference_gate_entropy;
+kernels_plan_fn reference_plan;
+kernels_dispatch_fn reference_dispatch;
+kernels_combine_fn reference_combine;
+kernels_pool_mean_fn reference_pool_mean;
+kernels_normalize_fn reference_normalize;
 
 #endif

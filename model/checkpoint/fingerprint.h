@@ -25,8 +25,8 @@ struct fingerprint;
 enum limoe_status fingerprint_create(struct fingerprint **out, struct limoe_error *err);
 void fingerprint_free(struct fingerprint *f); /* NULL is fine */
 
-/* Adds one part. Its name and size are added too, so that no bytes can pass from a part to the next unseen.
- */
+/* Adds one part. Its name and size are added too, so that no bytes can pass from a part to
+ * the next unseen. */
 void fingerprint_add(struct fingerprint *f, const char *name, const void *bytes, size_t size);
 
 /* The digits of all parts so far, and a NUL. */

@@ -108,7 +108,7 @@ static enum limoe_status open_single(const char *dir, struct safetensors **out, 
     return LIMOE_OK;
 }
 
-/* ---- shards ---- */
+/* ---- shards */
 
 /* One line of the index's weight_map; the strings are the JSON tree's. */
 struct entry {
@@ -163,8 +163,8 @@ static enum limoe_status check_shard(const struct tensor_list *list, size_t firs
     return LIMOE_OK;
 }
 
-/* Every shard holds what the map says, so a tensor that the map names and no shard holds shows in the counts.
- */
+/* Every shard holds what the map says, so a tensor that the map names and no shard holds shows
+ * in the counts. */
 static enum limoe_status check_complete(const struct safetensors *st, const struct entry *entry, size_t n,
                                         struct limoe_error *err) {
     for (size_t i = 0; i < n; i++) {
@@ -264,7 +264,7 @@ out:
     return status;
 }
 
-/* ---- the interface ---- */
+/* ---- the interface */
 
 enum limoe_status safetensors_open(const char *dir, struct safetensors **out, struct limoe_error *err) {
     bool single = file_exists(dir, SINGLE), shards = file_exists(dir, INDEX);

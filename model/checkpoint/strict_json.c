@@ -14,8 +14,8 @@
 #include "base/error.h"
 #include "base/utf8.h"
 
-/* From the byte after an opening quote to the byte after the closing one; NULL with `*err` filled on failure.
- */
+/* From the byte after an opening quote to the byte after the closing one;
+ * NULL with `*err` filled on failure. */
 static const char *scan_string(const char *text, const char *s, const char *end, const char *where,
                                struct limoe_error *err) {
     while (s < end && *s != '"') {

@@ -10,8 +10,8 @@ static void advance(struct step_cursor *c, const struct limoe_item *item) {
     c->item++;
 }
 
-/* Moves the cursor to the next item of its modality, past the last image to the first text. NULL at the end.
- */
+/* Moves the cursor to the next item of its modality, past the last image to the first text.
+ * NULL at the end. */
 static const struct limoe_item *peek(struct step_cursor *c, const struct limoe_item *items, size_t n) {
     while (c->item < n || c->modality == LIMOE_IMAGE) {
         if (c->item == n) {

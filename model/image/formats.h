@@ -121,8 +121,8 @@ void image_prepare_heif(void);
  * use. */
 void image_prepare_tiff(void);
 
-/* Unpacks the runs of a bitmap of 8 or 4 bits to indices[n], all zero on entry; returns how many there were.
- */
+/* Unpacks the runs of a bitmap of 8 or 4 bits to indices[n], all zero on entry;
+ * returns how many there were. */
 size_t image_unpack_bmp(struct cursor *from, uint32_t bits, uint32_t width, uint8_t *indices, size_t n);
 
 static inline uint32_t le16(const uint8_t *p) {

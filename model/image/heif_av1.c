@@ -136,8 +136,8 @@ static struct heif_error open_decoder(struct av1 *av1) {
                                                                       : "no memory for the AV1 decoder");
 }
 
-/* Sends all data; the first picture that comes out is the picture. dav1d's codes are negative errno values.
- */
+/* Sends all data; the first picture that comes out is the picture.
+ * dav1d's codes are negative errno values. */
 static struct heif_error decode_stream(struct av1 *av1, struct heif_image **out) {
     Dav1dData data = {0};
     Dav1dPicture picture = {0};

@@ -7,8 +7,8 @@
 
 #include <stdlib.h>
 
-/* Real files have their size within a few hundred segments; a comment of a megabyte in a GIF has 4112 blocks.
- */
+/* Real files have their size within a few hundred segments;
+ * a comment of a megabyte in a GIF has 4112 blocks. */
 #define MOST_STEPS 16384
 
 static struct cursor cursor_from(const uint8_t *bytes, size_t size, size_t skip) {

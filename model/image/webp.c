@@ -37,8 +37,8 @@ static enum limoe_status read_frame(const WebPIterator *frame, struct image *out
     if (code != VP8_STATUS_OK) {
         return limoe_fail(err, LIMOE_BAD_IMAGE, "WebP: %s", reason(code));
     }
-    /* The container says where the frame lies; the bitstream says how large it is. Both must fit the canvas.
-     */
+    /* The container says where the frame lies; the bitstream says how large it is.
+     * Both must fit the canvas. */
     uint32_t x = (uint32_t)frame->x_offset, y = (uint32_t)frame->y_offset;
     uint32_t width = (uint32_t)config.input.width, height = (uint32_t)config.input.height;
     if (frame->x_offset < 0 || frame->y_offset < 0 || config.input.width <= 0 || config.input.height <= 0 ||

@@ -158,8 +158,7 @@ static enum limoe_status check_trainer_spec(const struct checker *c, struct span
     return LIMOE_OK;
 }
 
-/* ---- the normaliser's rules: a double array (Darts) whose leaves point to NUL-terminated replacements ----
- */
+/* ---- the normaliser's rules: a double array (Darts) whose leaves point to NUL-terminated replacements */
 
 #define NONE UINT32_MAX
 

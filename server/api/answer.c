@@ -31,7 +31,7 @@ static void member_string(struct buffer *out, const char *name, const char *valu
     buffer_json_string(out, value);
 }
 
-/* ---- classify ---- */
+/* ---- classify */
 
 size_t answer_classify_size(const struct classify_request *request) {
     size_t all = 0, longest = 0;
@@ -71,7 +71,7 @@ void answer_classify(struct buffer *out, const char *model, const struct text *l
     buffer_string(out, "}");
 }
 
-/* ---- embeddings ---- */
+/* ---- embeddings */
 
 /* 13 characters a float and its comma, or 4 base64 characters for 3 bytes. */
 size_t answer_embeddings_size(size_t n, size_t embed, enum request_encoding encoding) {
@@ -109,7 +109,7 @@ void answer_embeddings(struct buffer *out, const char *model, const float *embed
     buffer_string(out, "}");
 }
 
-/* ---- routing ---- */
+/* ---- routing */
 
 /* One layer's share of one item: for each token its experts, by descending gate, and their gates. */
 static void routing_layer(struct buffer *out, uint32_t block, const int32_t *expert, const float *gate,
@@ -195,7 +195,7 @@ void answer_routing(struct buffer *out, const struct limoe_info *model, const st
     buffer_string(out, "}");
 }
 
-/* ---- models ---- */
+/* ---- models */
 
 /* The members that a running model and a model directory have in common. */
 static void model_shape(struct buffer *out, const struct limoe_info *info) {
@@ -338,7 +338,7 @@ void answer_inspection(struct buffer *out, const struct limoe_inspection *inspec
     buffer_string(out, "}");
 }
 
-/* ---- errors ---- */
+/* ---- errors */
 
 void answer_error(struct buffer *out, const struct api_error *error) {
     buffer_string(out, "{\"error\":{\"message\":");

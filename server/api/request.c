@@ -9,7 +9,7 @@
 #include "server/api/request_parts.h"
 #include "server/formats/data_uri.h"
 
-/* ---- media types ---- */
+/* ---- media types */
 
 /* "Image/PNG; charset=x" → "Image/PNG". */
 static struct text media_type(const char *content_type) {
@@ -50,7 +50,7 @@ bool request_refuse_body(const char *content_type, const char *accepted, struct 
                     form ? " (with curl -d, add -H \"Content-Type: application/json\")" : "");
 }
 
-/* ---- fields ---- */
+/* ---- fields */
 
 bool request_read_object(const char *body, size_t size, struct arena *arena, const struct json_value **object,
                          struct api_error *error) {
@@ -113,7 +113,7 @@ bool request_read_image(struct text text, const char *param, struct arena *arena
     return api_fail(error, 400, "invalid_image", param, "%s: %s", param, cause.message);
 }
 
-/* ---- labels and templates ---- */
+/* ---- labels and templates */
 
 struct request_list request_labels(struct classify_request *request) {
     return (struct request_list){.name = "labels",

@@ -96,8 +96,8 @@ bool request_refuse_body(const char *content_type, const char *accepted, struct 
 /* `model` is the hosted model: its names answer "model" (404 otherwise), its embed size "dimensions". */
 bool request_classify_json(const struct request_model *model, const char *body, size_t size,
                            struct arena *arena, struct classify_request *out, struct api_error *error);
-/* Parts: image (a file, repeated for several), labels, templates (repeated, or one JSON array), top_k, model.
- */
+/* Parts: image (a file, repeated for several), labels, templates (repeated, or one JSON array),
+ * top_k, model. */
 bool request_classify_multipart(const struct request_model *model, const struct request_field *parts,
                                 size_t n, struct arena *arena, struct classify_request *out,
                                 struct api_error *error);

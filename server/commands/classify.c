@@ -169,7 +169,7 @@ static bool read_prompts(struct task *task, struct session *session) {
     return true;
 }
 
-/* ---- output ---- */
+/* ---- output */
 
 /* Under each picture's name: label, score, cosine. */
 static bool print_tables(struct task *task, const struct classification *rows, struct buffer *out) {

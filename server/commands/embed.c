@@ -107,7 +107,7 @@ static void read_items(struct task *task, struct session *session, int *status) 
     }
 }
 
-/* ---- output ---- */
+/* ---- output */
 
 static const char *name_cell(struct task *task, size_t i) {
     char name[64];

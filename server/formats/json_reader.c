@@ -79,7 +79,7 @@ static const char *found(const struct reader *r, char out[16]) {
     return out;
 }
 
-/* ---- strings ---- */
+/* ---- strings */
 
 /* Skips bytes that need no look: printable ASCII but for the quote and the backslash, eight at a time. A byte
  * b of the word has its high bit set in: word, if b >= 0x80; below(), if b < 0x20; equal(), if b is c. */
@@ -225,7 +225,7 @@ static bool read_string(struct reader *r, struct text *out) {
     return true;
 }
 
-/* ---- numbers and words ---- */
+/* ---- numbers and words */
 
 static size_t digits_at(const struct reader *r, const char *at) {
     const char *first = at;
@@ -274,7 +274,7 @@ static bool read_word(struct reader *r, const char *word, enum json_type type, s
     return true;
 }
 
-/* ---- values ---- */
+/* ---- values */
 
 static bool read_value(struct reader *r, struct text name, struct json_value **out);
 
@@ -389,7 +389,7 @@ static bool read_value(struct reader *r, struct text name, struct json_value **o
     }
 }
 
-/* ---- byte order marks ---- */
+/* ---- byte order marks */
 
 static bool begins_with(const char *bytes, size_t size, const char *mark, size_t mark_size) {
     return size >= mark_size && memcmp(bytes, mark, mark_size) == 0;

@@ -11,8 +11,8 @@
 #include "base/error.h"
 #include "base/event.h"
 
-/* Of the long lane's decoders: a tenth of the processor where others want all of it, all where nobody does.
- */
+/* Of the long lane's decoders: a tenth of the processor where others want all of it,
+ * all where nobody does. */
 #define LONG_NICE 10
 
 #define HEALTH_LIMIT (10 * CLOCK_SECOND) /* how old the engine's last answer to a probe may be */

@@ -12,7 +12,7 @@
 #include "server/options/model_dir.h"
 #include "server/options/suggest.h"
 
-/* ---- messages ---- */
+/* ---- messages */
 
 void command_complain(const char *format, ...) {
     va_list args;
@@ -37,7 +37,7 @@ const char *command_suggest(const char *wrong, const char *const *names, size_t 
     return suggest(wrong, names, n, sizeof *names);
 }
 
-/* ---- options ---- */
+/* ---- options */
 
 const struct option_choice command_dtypes[] = {
     {"auto", LIMOE_DTYPE_AUTO},

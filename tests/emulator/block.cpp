@@ -71,7 +71,7 @@ void fill_garbage(void *p, size_t bytes) {
     memcpy((unsigned char *)p + bytes - rest, &garbage, rest);
 }
 
-/* ---- choosing who runs ---- */
+/* ---- choosing who runs */
 
 static unsigned random_bit(uint32_t set) {
     const unsigned turn = random_below(32);
@@ -155,7 +155,7 @@ void let_others_run() {
     hand_over();
 }
 
-/* ---- bar.sync ---- */
+/* ---- bar.sync */
 
 static void open_if_complete(unsigned id) {
     bar &b = bars[id];
@@ -205,7 +205,7 @@ void barrier_some(int id, int count) {
     come_to((unsigned)id, (unsigned)count, "bar.sync");
 }
 
-/* ---- the life of a thread ---- */
+/* ---- the life of a thread */
 
 static void end_thread() {
     thread &t = *running.current;
@@ -229,7 +229,7 @@ static void run_thread() {
     end_thread();
 }
 
-/* ---- memory of a block ---- */
+/* ---- memory of a block */
 
 /* Ends at a page that nobody may touch. */
 static unsigned char *shared_end() {
@@ -289,7 +289,7 @@ void check_shared(const void *p, size_t bytes, size_t alignment, const char *wha
         die("%s: the shared address %p is not a multiple of %zu", what, p, alignment);
 }
 
-/* ---- blocks ---- */
+/* ---- blocks */
 
 static void begin_block(unsigned linear) {
     const dim3 grid = running.kernel->grid, block = running.kernel->block;

@@ -84,7 +84,7 @@ struct communicator {
 };
 using communicator_ptr = std::shared_ptr<communicator>;
 
-/* ---- communicator.cpp ---- */
+/* ---- communicator.cpp */
 communicator_ptr communicator_open(const std::string &folder, int rank, int ranks, bool blocking);
 /* Queues the operations, or hands them to the thread if the communicator does not block. */
 ncclResult_t communicator_launch(const communicator_ptr &c, std::deque<communicator::launch> launches);
@@ -95,9 +95,9 @@ void wake_worker(const communicator &c);
 /* Sleeps until a connection is ready for the operation, or someone wakes the thread. */
 void serve(const communicator_ptr &c);
 
-/* ---- wire.cpp ---- */
-/* Listens, connects to lower ranks, and is connected to by higher ones. False: stopped, or an error was set.
- */
+/* ---- wire.cpp */
+/* Listens, connects to lower ranks, and is connected to by higher ones. False: stopped,
+ * or an error was set. */
 bool connect_all(const communicator_ptr &c);
 void remove_traces(const communicator &c);
 /* Does it all with all peers. False: stopped. A peer that is lost is waited for until then. */

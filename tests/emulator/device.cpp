@@ -53,7 +53,7 @@ bool context_is_broken() {
     return broken;
 }
 
-/* ---- attributes of kernels ---- */
+/* ---- attributes of kernels */
 
 static std::mutex kernels_lock;
 static std::unordered_map<const void *, size_t> most_shared;
@@ -103,7 +103,7 @@ void queue(cudaStream_t stream, call c) {
 
 using namespace emulator;
 
-/* ---- devices ---- */
+/* ---- devices */
 
 static int devices() {
     return (int)setting("LIMOE_EMULATED_DEVICES", 1);
@@ -270,7 +270,7 @@ cudaError_t cudaGetDriverEntryPoint(const char *symbol, void **function, unsigne
     return cudaGetDriverEntryPointByVersion(symbol, function, CUDA_VERSION, flags, status);
 }
 
-/* ---- kernels ---- */
+/* ---- kernels */
 
 cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute, int value) {
     if (!kernel)
@@ -297,7 +297,7 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const voi
     return result(cudaSuccess);
 }
 
-/* ---- errors ---- */
+/* ---- errors */
 
 cudaError_t cudaGetLastError(void) {
     const cudaError_t e = cudaPeekAtLastError();

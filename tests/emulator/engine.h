@@ -25,7 +25,7 @@ constexpr unsigned barriers = 16; /* bar.sync 0 to 15 */
 constexpr uint32_t garbage = 0xffa5ffa5u;
 void fill_garbage(void *p, size_t bytes);
 
-/* ---- the threads of a block ---- */
+/* ---- the threads of a block */
 
 /* A copy that cp.async has begun. */
 struct async_copy {
@@ -73,7 +73,7 @@ inline unsigned warp_of(const thread &t) {
     return t.number / warp_lanes;
 }
 
-/* ---- waiting (block.cpp) ---- */
+/* ---- waiting (block.cpp) */
 
 /* Runs other threads until someone wakes the current one. */
 void suspend(const char *waits_for, uint64_t detail);
@@ -83,7 +83,7 @@ void let_others_run();
 
 void run_kernel(const call &c, uint64_t number);
 
-/* ---- warps (warp.cpp) ---- */
+/* ---- warps (warp.cpp) */
 
 /* Waits until every lane of `mask` has come to the same operation; the last one applies `all` to their
  * operands (those of other lanes are null), then all go on. */
@@ -93,16 +93,16 @@ void collect(const char *operation, uint32_t mask, void *operand,
 void check_no_collective_waits(const char *what);
 void warp_block_begins();
 
-/* ---- random numbers, the same for the same LIMOE_EMULATED_SEED ---- */
+/* ---- random numbers, the same for the same LIMOE_EMULATED_SEED */
 void seed_random(uint64_t stream);
 uint32_t random_below(uint32_t n);
 
-/* ---- shared memory ---- */
+/* ---- shared memory */
 
 /* Dies unless the bytes are shared memory of the block with that alignment. */
 void check_shared(const void *p, size_t bytes, size_t alignment, const char *what);
 
-/* ---- what the other parts do at the edges of a block ---- */
+/* ---- what the other parts do at the edges of a block */
 void cp_async_thread_ends(thread &t);
 void mbarrier_block_begins();
 void mbarrier_block_ends();
@@ -119,7 +119,7 @@ void mbarrier_complete(uint64_t *bar, uint32_t bytes);
 bool mbarrier_has_waiters(const uint64_t *bar);
 void mbarrier_check_usable(uint64_t *bar, const char *what);
 
-/* ---- failing (fault.cpp) ---- */
+/* ---- failing (fault.cpp) */
 [[noreturn]] void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The function's name, from the symbol table of the file that holds it. */
 const char *function_name(const void *function);
@@ -128,10 +128,10 @@ void run_kernels_here();
 /* Called again and again, since others (test libraries) set handlers too. */
 void catch_faults();
 
-/* ---- settings from the environment (device.cpp) ---- */
+/* ---- settings from the environment (device.cpp) */
 uint64_t setting(const char *name, uint64_t otherwise);
 
-/* ---- memory (memory.cpp) ---- */
+/* ---- memory (memory.cpp) */
 /* What lies, or lay, at the address; false if nothing that the device has given. */
 bool describe_allocation(const void *p, char *text, size_t size);
 

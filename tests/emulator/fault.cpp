@@ -21,7 +21,7 @@
 
 namespace emulator {
 
-/* ---- names of functions ---- */
+/* ---- names of functions */
 
 struct holder {
     uintptr_t address, base;
@@ -80,7 +80,7 @@ const char *function_name(const void *function) {
     return name.empty() ? "an unknown kernel" : name.c_str();
 }
 
-/* ---- the end ---- */
+/* ---- the end */
 
 static void say_where() {
     if (!running.kernel)
@@ -108,7 +108,7 @@ static void say_where() {
     abort();
 }
 
-/* ---- forbidden addresses ---- */
+/* ---- forbidden addresses */
 
 static pthread_t kernels_thread;
 static struct sigaction before_segv, before_bus;

@@ -192,7 +192,7 @@ bool describe_allocation(const void *p, char *text, size_t size) {
 
 using namespace emulator;
 
-/* ---- the API ---- */
+/* ---- the API */
 
 cudaError_t cudaMalloc(void **p, size_t bytes) {
     *p = nullptr;
@@ -304,7 +304,7 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *attributes, const vo
     return result(cudaSuccess);
 }
 
-/* ---- the pool of cudaMallocAsync: there is one, and it keeps nothing ---- */
+/* ---- the pool of cudaMallocAsync: there is one, and it keeps nothing */
 
 struct CUmemPoolHandle_st {
     int device;

@@ -7,7 +7,7 @@ static float bf16(uint32_t pair, unsigned half) {
     return __uint_as_float(half ? pair & 0xffff0000u : pair << 16);
 }
 
-/* ---- ldmatrix: 8 x 8 matrices of 16 bits, a row of 16 bytes from each of 8 lanes ---- */
+/* ---- ldmatrix: 8 x 8 matrices of 16 bits, a row of 16 bytes from each of 8 lanes */
 
 struct load_operand {
     uint32_t *r;
@@ -40,7 +40,7 @@ void ldmatrix(uint32_t *r, unsigned matrices, bool transposed, const void *row) 
     collect(name[matrices == 4][transposed], 0xffffffffu, &self, load_matrices);
 }
 
-/* ---- mma ---- */
+/* ---- mma */
 
 struct product_operand {
     float *d;

@@ -14,7 +14,7 @@
 
 namespace emulator {
 
-/* ---- the communicators of the process ---- */
+/* ---- the communicators of the process */
 
 static std::mutex alive_lock;
 static std::vector<communicator_ptr> alive;
@@ -47,7 +47,7 @@ static ncclResult_t check_ready(communicator &c) {
     return c.state;
 }
 
-/* ---- groups ---- */
+/* ---- groups */
 
 struct group {
     unsigned depth;
@@ -126,7 +126,7 @@ static ncclResult_t launched() {
     return current.depth ? ncclSuccess : close_group();
 }
 
-/* ---- joining ---- */
+/* ---- joining */
 
 /* Folders that this process has made and nobody may have joined. */
 static struct folders {
@@ -193,7 +193,7 @@ ncclResult_t ncclCommInitRank(ncclComm_t *comm, int ranks, ncclUniqueId id, int 
     return ncclCommInitRankConfig(comm, ranks, id, rank, nullptr);
 }
 
-/* ---- leaving ---- */
+/* ---- leaving */
 
 ncclResult_t ncclCommFinalize(ncclComm_t comm) {
     const communicator_ptr c = get(comm, "ncclCommFinalize");
@@ -227,7 +227,7 @@ ncclResult_t ncclCommAbort(ncclComm_t comm) {
     return ncclSuccess;
 }
 
-/* ---- asking ---- */
+/* ---- asking */
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t *error) {
     const communicator_ptr c = get(comm, "ncclCommGetAsyncError");
@@ -274,7 +274,7 @@ const char *ncclGetLastError(ncclComm_t comm) {
     return text.c_str();
 }
 
-/* ---- operations ---- */
+/* ---- operations */
 
 ncclResult_t ncclGroupStart(void) {
     current.depth++;

@@ -13,18 +13,18 @@
 
 namespace emulator {
 
-/* ---- errors (device.cpp) ---- */
+/* ---- errors (device.cpp) */
 
-/* Keeps the error for cudaGetLastError() and gives it back. Once a fault was injected, every call has that.
- */
+/* Keeps the error for cudaGetLastError() and gives it back. Once a fault was injected,
+ * every call has that. */
 cudaError_t result(cudaError_t e);
-/* LIMOE_EMULATED_FAIL_LAUNCH=n: the n-th kernel of the process fails as one that broke the device's context.
- */
+/* LIMOE_EMULATED_FAIL_LAUNCH=n: the n-th kernel of the process fails as one that broke
+ * the device's context. */
 bool launch_is_to_fail(uint64_t number);
 void break_context();
 bool context_is_broken();
 
-/* ---- memory (memory.cpp) ---- */
+/* ---- memory (memory.cpp) */
 
 enum class memory { unknown, device, pinned };
 /* What the bytes are: all in one allocation, or unknown. */
@@ -37,7 +37,7 @@ void open_device_memory(bool open);
 /* Ordinary memory of the host that is mapped: not for kernels. */
 bool is_pageable(uint64_t address);
 
-/* ---- tasks (stream.cpp) ---- */
+/* ---- tasks (stream.cpp) */
 
 /* Called by the thread that runs kernels until it says true; must not block. */
 using task = std::function<bool()>;

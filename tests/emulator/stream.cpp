@@ -14,7 +14,7 @@
 
 namespace emulator {
 
-/* ---- the system thread ---- */
+/* ---- the system thread */
 
 static uint32_t pick(state &s, size_t n) {
     s.random = s.random * 6364136223846793005u + 1442695040888963407u;
@@ -115,7 +115,7 @@ state &the() {
     return *s;
 }
 
-/* ---- queueing ---- */
+/* ---- queueing */
 
 uint64_t number_of_launch() {
     std::lock_guard<std::mutex> guard(the().lock);
@@ -197,7 +197,7 @@ cudaError_t wait_until(std::unique_lock<std::mutex> &held, std::vector<mark_ptr>
 
 using namespace emulator;
 
-/* ---- the API ---- */
+/* ---- the API */
 
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned int flags, int) {
     if (flags & ~cudaStreamNonBlocking)
@@ -295,7 +295,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void 
     }));
 }
 
-/* ---- events ---- */
+/* ---- events */
 
 namespace emulator {
 

@@ -79,7 +79,7 @@ void warp_sync(uint32_t mask) {
     collect("__syncwarp", mask, nullptr, [](void *const *) {});
 }
 
-/* ---- shuffles ---- */
+/* ---- shuffles */
 
 struct shuffle_operand {
     shuffle kind;
@@ -128,7 +128,7 @@ uint32_t warp_shuffle(shuffle kind, uint32_t mask, uint32_t value, int operand, 
     return self.result;
 }
 
-/* ---- votes ---- */
+/* ---- votes */
 
 struct vote_operand {
     bool predicate;

@@ -42,7 +42,7 @@ struct history {
 static warp_products warps[max_warps];
 static history groups_of_block[max_warps / 4];
 
-/* ---- descriptors ---- */
+/* ---- descriptors */
 
 /* A matrix of rows of 128 swizzled bytes, 8 rows every `stride` bytes, from `start` in dynamic shared memory
  * on. */
@@ -117,7 +117,7 @@ bool wgmma_reads(const unsigned char *p, size_t bytes) {
     return false;
 }
 
-/* ---- registers in flight ---- */
+/* ---- registers in flight */
 
 static bool untouched(const accumulators &a) {
     for (size_t i = 0; i < a.value.size(); i++)
@@ -177,7 +177,7 @@ static void give_registers_back(warp_products &w) {
         }
 }
 
-/* ---- issuing ---- */
+/* ---- issuing */
 
 static warp_products &mine() {
     return warps[warp_of(*running.current)];
@@ -264,7 +264,7 @@ void wgmma_commit() {
     });
 }
 
-/* ---- waiting ---- */
+/* ---- waiting */
 
 /* The warp's 16 rows of one product; float32, k ascending. */
 static void multiply(warp_products &w, unsigned warp_in_group, const product &x) {
@@ -331,7 +331,7 @@ void wgmma_wait(unsigned groups) {
     });
 }
 
-/* ---- setmaxnreg ---- */
+/* ---- setmaxnreg */
 
 void set_registers(unsigned count, bool more) {
     check_warpgroup("setmaxnreg");
@@ -358,7 +358,7 @@ static void check_registers() {
         die("setmaxnreg: the warpgroups took %u registers of 65536", total);
 }
 
-/* ---- the edges of a block ---- */
+/* ---- the edges of a block */
 
 void wgmma_block_begins() {
     for (unsigned i = 0; i < running.warps; i++)

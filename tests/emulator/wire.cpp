@@ -20,7 +20,7 @@
 
 namespace emulator {
 
-/* ---- bringing ranks together ---- */
+/* ---- bringing ranks together */
 
 static sockaddr_un address_of(const communicator &c, int rank) {
     sockaddr_un a = {};
@@ -109,7 +109,7 @@ bool connect_all(const communicator_ptr &c) {
     return false;
 }
 
-/* ---- an operation ---- */
+/* ---- an operation */
 
 /* What is left of an operation in progress. */
 struct remaining {
@@ -251,7 +251,7 @@ static bool pump(const communicator_ptr &c, remaining &left) {
     return false;
 }
 
-/* ---- reductions ---- */
+/* ---- reductions */
 
 template <typename T> static void reduce(T *to, const T *with, uint64_t n, uint32_t how) {
     for (uint64_t i = 0; i < n; i++)

@@ -37,7 +37,7 @@ enum { STEP_MOST = 2000 }; /* fewer rows than this are computed in one step */
 
 static struct job job;
 
-/* ---- placements ---- */
+/* ---- placements */
 
 enum place { CONTIGUOUS, BY_LOAD, WITH_COPIES, PLACES };
 static const char *const place_name[] = {"contiguous", "by load", "with copies"};
@@ -108,7 +108,7 @@ static uint32_t holder(const struct limoe_placement *p, uint32_t layer, uint32_t
     return p->owner[first[0] + (position + expert) % (first[1] - first[0])];
 }
 
-/* ---- items ---- */
+/* ---- items */
 
 /* What this rank embeds, and what one rank makes of it. */
 struct share {
@@ -166,7 +166,7 @@ static void expect_bits(const struct share *s, const float *z, size_t embed_size
                    "%s: item %zu of %zu has other bits than on one rank", what, i, s->n);
 }
 
-/* ---- what is exchanged ---- */
+/* ---- what is exchanged */
 
 /* Embeds the share in calls of one step each, until every rank is done; returns how many. */
 static uint64_t embed_in_steps(struct limoe_model *m, const struct share *s, float *z,
@@ -225,7 +225,7 @@ static void expect_least(const struct share *s, struct limoe_model *m, const str
     free(sent);
 }
 
-/* ---- the tests ---- */
+/* ---- the tests */
 
 static void check_placement(const struct share *s, const char *dir, enum limoe_dtype dtype, enum place how,
                             const char *fingerprint) {

@@ -12,7 +12,7 @@
 #define LOG2_E 1.44269504f
 #define INLINE static inline __attribute__((always_inline))
 
-/* ---- act rows ---- */
+/* ---- act rows */
 
 INLINE vf load_act(const void *x, size_t i, size_t n, bool bf16) {
     if (bf16) {
@@ -47,7 +47,7 @@ INLINE void store(float *x, size_t i, size_t n, vf v) {
     store_act(x, i, n, v, false);
 }
 
-/* ---- epilogues ---- */
+/* ---- epilogues */
 
 enum { COLUMN_VECTORS = 2 }; /* side by side: a cache line of bfloat16 in AVX-512 */
 
@@ -140,7 +140,7 @@ static void epilogue(const struct epilogue *e) {
     }
 }
 
-/* ---- sums along a row ---- */
+/* ---- sums along a row */
 
 enum { SUMS = 4 };
 
@@ -202,7 +202,7 @@ static void layernorm(const float *x, const float *weight, const float *bias, fl
         normalise(x, weight, bias, mean, scale, width, false, out_act, out_f32);
 }
 
-/* ---- softmax ---- */
+/* ---- softmax */
 
 /* n > 0 */
 static float row_greatest(const float *x, size_t n) {
@@ -269,7 +269,7 @@ static float softmax_entropy(const float *x, size_t n) {
     return logf(total) - v_sum(weighted) / total;
 }
 
-/* ---- the rest ---- */
+/* ---- the rest */
 
 static void divide(const float *x, float divisor, size_t n, bool bf16, void *out_act) {
     for (size_t i = 0; i < n; i += LANES)

@@ -164,7 +164,7 @@ static const struct option_command command = {
     .n = sizeof table / sizeof *table,
 };
 
-/* ---- options → plan ---- */
+/* ---- options → plan */
 
 /* The next of a comma-separated list, cut off it. */
 static struct text next_part(const char **list) {
@@ -320,7 +320,7 @@ static bool read_plan(const struct asked *asked, const struct options *options, 
     return !asked->key_file || read_key(asked->key_file, arena, &plan->key);
 }
 
-/* ---- measuring ---- */
+/* ---- measuring */
 
 static bool print(const struct report *report, bool json) {
     struct buffer out = {0};

@@ -54,7 +54,7 @@ struct client {
     struct header *headers;
 };
 
-/* ---- what curl calls ---- */
+/* ---- what curl calls */
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known) {
     struct client *client = context;
@@ -121,7 +121,7 @@ static int on_ready(void *context, char *their_ip, char *our_ip, int their_port,
     return again ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
-/* ---- slots ---- */
+/* ---- slots */
 
 static bool open_slot(struct client *client, struct slot *slot) {
     const struct plan *plan = client->plan;
@@ -239,7 +239,7 @@ static void take_answers(struct client *client) {
     }
 }
 
-/* ---- the client ---- */
+/* ---- the client */
 
 struct client *client_new(const struct plan *plan, size_t connections, client_answered *answered,
                           void *context) {

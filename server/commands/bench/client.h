@@ -62,8 +62,8 @@ uint64_t client_connects(const struct client *client); /* connections opened so 
  * `answered` is called from client_wait, once, within timeout_ns. There must be a free slot. */
 void client_send(struct client *client, const struct flight *flight, struct text body, int64_t timeout_ns);
 
-/* Lets requests go on until `until_ns` (clock_now), something has happened, or wake_fd (or -1) can be read.
- */
+/* Lets requests go on until `until_ns` (clock_now), something has happened,
+ * or wake_fd (or -1) can be read. */
 void client_wait(struct client *client, int64_t until_ns, int wake_fd);
 
 /* Answers CLIENT_INTERRUPTED for everything in flight. */

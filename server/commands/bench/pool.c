@@ -18,7 +18,7 @@ static bool no_memory(const char **message) {
     return false;
 }
 
-/* ---- what the requests carry ---- */
+/* ---- what the requests carry */
 
 /* The file's bytes in the arena. */
 static bool read_file(struct pool *pool, const char *path, struct text *out, const char **message) {
@@ -123,7 +123,7 @@ static struct text *gather_texts(struct pool *pool, const struct plan *plan, con
     return texts;
 }
 
-/* ---- bodies ---- */
+/* ---- bodies */
 
 /* Moves what was written into the arena and leaves the buffer empty. */
 static bool keep(struct pool *pool, struct buffer *buffer, struct text *out) {
@@ -313,7 +313,7 @@ void pool_close(struct pool *pool) {
     *pool = (struct pool){0};
 }
 
-/* ---- while the load runs ---- */
+/* ---- while the load runs */
 
 struct load_request *pool_next(struct pool *pool) {
     uint32_t draw = random_below(&pool->random, pool->mix_sum);

@@ -45,7 +45,7 @@ static void on_answer(void *context, const struct flight *flight, const struct c
     run->outcomes[tally_answer(run->tally, flight, answer)]++;
 }
 
-/* ---- sending ---- */
+/* ---- sending */
 
 static void send_now(struct run *run, const struct flight *flight, int64_t now) {
     struct text body = {0};
@@ -109,7 +109,7 @@ static void keep_busy(struct run *run, int64_t now) {
     }
 }
 
-/* ---- time ---- */
+/* ---- time */
 
 static void print_line(struct run *run, int64_t now) {
     struct tally *tally = run->tally;

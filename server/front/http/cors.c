@@ -1,5 +1,5 @@
-/* cors.c - a handful of headers. Credentials are never allowed: keys travel in a header that the page sets.
- */
+/* cors.c - a handful of headers. Credentials are never allowed:
+ * keys travel in a header that the page sets. */
 #include "server/front/http/cors.h"
 
 #include <string.h>

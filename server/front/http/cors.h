@@ -8,8 +8,8 @@
 #include <microhttpd.h>
 #include <stdbool.h>
 
-/* allowed: an origin ("https://app.example.com"), "*" for any, or NULL for none; with NULL both do nothing.
- */
+/* allowed: an origin ("https://app.example.com"), "*" for any, or NULL for none;
+ * with NULL both do nothing. */
 
 /* Adds what lets the page that asked read this answer. Without effect on the answer otherwise. */
 void cors_add(const char *allowed, struct MHD_Connection *connection, struct MHD_Response *response);

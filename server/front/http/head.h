@@ -52,8 +52,8 @@ struct head {
  * A head in canonical form is left as it is. False: *error has the answer; the bytes are not to be used. */
 bool head_settle(char *bytes, size_t length, struct head *head, struct api_error *error);
 
-/* Whether line[0..length), without its line end, is a field: a name, a colon, a value. Else *error says why.
- */
+/* Whether line[0..length), without its line end, is a field: a name, a colon, a value.
+ * Else *error says why. */
 bool head_check_field(const char *line, size_t length, struct api_error *error);
 
 #endif

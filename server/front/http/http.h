@@ -1,5 +1,5 @@
-/* http.h - libmicrohttpd: sockets, threads, connections. What a request is, and how it is answered, its handler knows.
- */
+/* http.h - libmicrohttpd: sockets, threads, connections. What a request is, and how it is answered,
+ * its handler knows. */
 #ifndef LIMOE_SERVER_FRONT_HTTP_HTTP_H
 #define LIMOE_SERVER_FRONT_HTTP_HTTP_H
 

@@ -29,8 +29,8 @@ static const char stand_in[] = "- - HTTP/1.0\r\n\r\n";
 static const struct api_error no_memory = {
     .status = 503, .code = "no_memory", .message = "the server is out of memory"};
 
-/* Bytes that are being understood: bytes[0..written) is to be let through, bytes[read..n) is to be looked at.
- */
+/* Bytes that are being understood: bytes[0..written) is to be let through,
+ * bytes[read..n) is to be looked at. */
 struct span {
     char *bytes;
     size_t n, read, written;

@@ -89,8 +89,8 @@ struct metrics_routing {
     const uint64_t *load;  /* [moe_layers, LIMOE_MODALITIES, experts]: assignments */
     const double *entropy; /* [moe_layers, LIMOE_MODALITIES]: sums over the tokens, in nats; may be NULL */
     uint64_t tokens[LIMOE_MODALITIES]; /* that the entropy sums over; 0 without them */
-    /* [moe_layers], of all ranks together: what they exchanged, and how long they took for it. May be NULL.
-     */
+    /* [moe_layers], of all ranks together: what they exchanged, and how long they took for it.
+     * May be NULL. */
     const uint64_t *rows_sent, *bytes_sent, *exchange_ns;
     const uint64_t *rank_tokens; /* [ranks]: each one's part; may be NULL */
     uint32_t ranks;

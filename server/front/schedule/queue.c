@@ -166,8 +166,8 @@ static double drain_seconds(const struct pace *pace, uint64_t waiting, int64_t n
     return pace->drained > 0 ? (double)waiting * (pace->busy + idle) / pace->drained : 1;
 }
 
-/* Takes the job out of the list; its items that no step holds leave the load. It ends now, or with the step.
- */
+/* Takes the job out of the list; its items that no step holds leave the load. It ends now,
+ * or with the step. */
 static void give_up(struct queue *queue, struct job *job, enum job_outcome outcome, struct ended *ended) {
     job->outcome = outcome;
     if (job->waiting)

@@ -188,8 +188,8 @@ static void receive_result(struct engine *engine, struct crew_rank *rank) {
     }
 }
 
-/* What this rank may send now. Of a group that comes together, the answers of before are still on their way.
- */
+/* What this rank may send now. Of a group that comes together,
+ * the answers of before are still on their way. */
 unsigned steps_due(const struct engine *engine, const struct crew_rank *rank) {
     if (engine->phase == ENGINE_UP)
         return FRAME_IN(FRAME_RESULT);

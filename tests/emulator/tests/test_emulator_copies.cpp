@@ -12,7 +12,7 @@ static std::vector<float> numbers(size_t n) {
     return v;
 }
 
-/* ---- cp.async ---- */
+/* ---- cp.async */
 
 static __global__ void copy_sizes(const float *in, float *out) {
     auto *s = (float *)dynamic_shared();
@@ -80,7 +80,7 @@ static void cp_async_is_checked(void **) {
                 "never waited for");
 }
 
-/* ---- mbarriers ---- */
+/* ---- mbarriers */
 
 /* A producer warp hands numbers to a consumer warp through two stages. */
 static __global__ void produce_and_consume(int *out, int n) {
@@ -164,7 +164,7 @@ static void mbarriers_are_checked(void **) {
     assert_dies([] { run(misuse_mbarrier, 1, 32, 0, no_count); }, "a count of 0");
 }
 
-/* ---- tensor maps ---- */
+/* ---- tensor maps */
 
 static decltype(&cuTensorMapEncodeTiled) encoder() {
     void *f = nullptr;
@@ -228,7 +228,7 @@ static void tensor_maps_are_checked(void **) {
     cudaFree(p);
 }
 
-/* ---- tensor copies ---- */
+/* ---- tensor copies */
 
 /* Loads one box and writes it out as it lies in shared memory. */
 static __global__ void load_box(const __grid_constant__ CUtensorMap map, bool three, int c0, int c1, int c2,

@@ -11,7 +11,7 @@
 
 #include "tests/emulator/tests/support.h"
 
-/* ---- ranks ---- */
+/* ---- ranks */
 
 /* Runs the function in `ranks` children; all must say that all was well, but those that kill themselves. */
 static void assert_ranks_hold(int ranks, const std::function<bool(int rank, ncclUniqueId id)> &function) {
@@ -69,7 +69,7 @@ static bool leave(const member &m) {
            ncclCommDestroy(m.comm) == ncclSuccess;
 }
 
-/* ---- what they exchange ---- */
+/* ---- what they exchange */
 
 static bool gather(const member &m, int rank, int ranks) {
     const size_t n = 1000;
@@ -164,7 +164,7 @@ static void graphs_exchange(void **) {
     });
 }
 
-/* ---- what NCCL asks of its caller ---- */
+/* ---- what NCCL asks of its caller */
 
 /* Rank 1 joins only when rank 0 has been refused. */
 static void a_communicator_in_progress_refuses_calls(void **) {
@@ -230,7 +230,7 @@ static void ranks_that_disagree_end(void **) {
         "nccl: rank 0 sends (20 bytes, type 0, op 0) where rank 1 expects that it sends (16 bytes");
 }
 
-/* ---- ranks lost ---- */
+/* ---- ranks lost */
 
 /* Rank 1 of 3 is killed when all have joined; the others are in an operation then or later. */
 static bool survive(int rank, ncclUniqueId id, bool error_expected) {

@@ -16,7 +16,7 @@ static std::vector<uint16_t> some_bf16(size_t n, size_t from) {
     return v;
 }
 
-/* ---- ldmatrix ---- */
+/* ---- ldmatrix */
 
 static __global__ void load_matrices(uint32_t *out, int way) {
     auto *m = (uint16_t *)dynamic_shared(); /* rows of 16 bytes: element (row, column) is row * 8 + column */
@@ -66,7 +66,7 @@ static void ldmatrix_is_checked(void **) {
     assert_dies([] { run(load_askew, 1, 32, 1024, 0, 31); }, "lane");
 }
 
-/* ---- mma ---- */
+/* ---- mma */
 
 /* D[16][8] = C + A[16][16] B[8][16]^T, with the fragments as PTX documents them. */
 static __global__ void multiply(const uint16_t *a, const uint16_t *b, float *d) {
@@ -105,7 +105,7 @@ static void mma_multiplies(void **) {
     cudaFree(d);
 }
 
-/* ---- wgmma ---- */
+/* ---- wgmma */
 
 enum way {
     proper,
@@ -261,7 +261,7 @@ static void groups_of_wgmma_end_in_order(void **) {
     cudaFree(out);
 }
 
-/* ---- a tensor copy over what is still read ---- */
+/* ---- a tensor copy over what is still read */
 
 static __global__ void free_too_early(const __grid_constant__ CUtensorMap map) {
     __shared__ uint64_t bar;
@@ -301,7 +301,7 @@ static void a_tile_that_is_read_is_not_loaded(void **) {
         "which a product in flight still reads");
 }
 
-/* ---- setmaxnreg ---- */
+/* ---- setmaxnreg */
 
 template <int A, int B> static __global__ void set_registers() {
     if (threadIdx.x < 128)

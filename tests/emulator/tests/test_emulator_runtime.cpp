@@ -38,7 +38,7 @@ static bool all_are(const int *p, int value) {
     return true;
 }
 
-/* ---- the device ---- */
+/* ---- the device */
 
 static void the_device_is_described(void **) {
     cudaDeviceProp p;
@@ -72,7 +72,7 @@ static void the_headers_are_c(void **) {
     assert_true(tensor_map_from_c());
 }
 
-/* ---- memory ---- */
+/* ---- memory */
 
 static void memory_is_garbage_aligned_and_limited(void **) {
     uint32_t *p = device<uint32_t>(1001);
@@ -222,7 +222,7 @@ static void rectangles_are_copied(void **) {
     cudaFree(p);
 }
 
-/* ---- launches ---- */
+/* ---- launches */
 
 static void launches_are_checked(void **) {
     int *p = device<int>(64);
@@ -256,7 +256,7 @@ static void a_broken_context_stays_broken(void **) {
     });
 }
 
-/* ---- streams and events ---- */
+/* ---- streams and events */
 
 struct two_streams {
     cudaStream_t a, b;
@@ -350,7 +350,7 @@ static void pinned_memory_is_read_late(void **) {
     });
 }
 
-/* ---- graphs ---- */
+/* ---- graphs */
 
 static void graphs_run_what_was_captured(void **) {
     const two_streams s = make_streams();

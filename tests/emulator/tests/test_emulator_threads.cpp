@@ -1,8 +1,8 @@
-/* Threads, barriers and warps of the emulator: what CUDA says happens, and what it forbids ends the process.
- */
+/* Threads, barriers and warps of the emulator: what CUDA says happens,
+ * and what it forbids ends the process. */
 #include "tests/emulator/tests/support.h"
 
-/* ---- where a thread is ---- */
+/* ---- where a thread is */
 
 static __global__ void write_place(int *out) {
     const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
@@ -19,7 +19,7 @@ static void every_thread_of_every_block_runs_once(void **) {
     cudaFree(out);
 }
 
-/* ---- barriers of the block ---- */
+/* ---- barriers of the block */
 
 template <bool with_barrier> static __global__ void reverse(int *out) {
     __shared__ int values[256];
@@ -135,7 +135,7 @@ static void barriers_are_checked(void **) {
     assert_dies([] { run(odd_barrier, 1, 64, 0); }, "a barrier for 40 threads");
 }
 
-/* ---- warps ---- */
+/* ---- warps */
 
 static __global__ void shuffles(int *out) {
     const int l = (int)threadIdx.x;
@@ -261,7 +261,7 @@ static void collective_operations_are_checked(void **) {
     assert_dies([] { run(neighbours, 1, 24, 0, (int *)nullptr, true); }, "have ended or do not exist");
 }
 
-/* ---- memory of a block ---- */
+/* ---- memory of a block */
 
 static __global__ void read_shared(uint32_t *out, bool write) {
     __shared__ uint32_t fixed[64];
@@ -316,7 +316,7 @@ static void what_a_kernel_may_not_touch_ends_it(void **) {
                 "in traps(), grid (1,1,1), block (0,0,0), thread (33,0,0) of (64,1,1)");
 }
 
-/* ---- arithmetic that the language has and C++ has not ---- */
+/* ---- arithmetic that the language has and C++ has not */
 
 static void functions_of_the_language(void **) {
     assert_int_equal(bf16_pack(1.0f, -2.0f), 0xc0003f80);

@@ -178,8 +178,8 @@ static void floats_read_back_and_are_short(void **state) {
             longer += significant_digits(out) > fewest_digits(value);
         }
     }
-    /* One digit more than needed is allowed only where a power of two makes the lower neighbour the nearer.
-     */
+    /* One digit more than needed is allowed only where a power of two makes the lower
+     * neighbour the nearer. */
     assert_true(in_range > 150000);
     assert_true(longer * 200 < in_range);
 }

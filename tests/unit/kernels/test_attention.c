@@ -1,5 +1,5 @@
-/* Attention: against the reference over head widths, lengths and mixes; a sequence sees nothing but itself.
- */
+/* Attention: against the reference over head widths, lengths and mixes;
+ * a sequence sees nothing but itself. */
 #include <stdio.h>
 #include <stdlib.h>
 

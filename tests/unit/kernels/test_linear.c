@@ -1,5 +1,5 @@
-/* The linear operations: against the reference at awkward shapes, and the same bits whatever stands beside.
- */
+/* The linear operations: against the reference at awkward shapes,
+ * and the same bits whatever stands beside. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,7 +174,7 @@ static void thread_count_changes_no_bits(void **state) {
     for_each_fixture(few_threads, check_thread_bits);
 }
 
-/* ---- groups ---- */
+/* ---- groups */
 
 enum { GROUPS = 6, G_OUT = 52, G_ROWS = 420 };
 /* Rows of a length that is a multiple of 2, 4 and 8: what backends divide by. */
@@ -270,7 +270,7 @@ static void a_row_does_not_see_its_group(void **state) {
     for_each_fixture(few_threads, check_grouped_bits);
 }
 
-/* ---- packing ---- */
+/* ---- packing */
 
 /* The same matrix stored as float32, bfloat16 and float16, at an odd address, gives the same bits. */
 static void check_storage(const struct fixture *f) {

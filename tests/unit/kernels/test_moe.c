@@ -121,7 +121,7 @@ static void entropy_agrees(void **state) {
     for_each_fixture(few_threads, check_entropy);
 }
 
-/* ---- plan, dispatch, combine ---- */
+/* ---- plan, dispatch, combine */
 
 enum { ROWS = 217, TOP_K = 3, EXPERTS = 9, SLOTS = ROWS * TOP_K };
 
@@ -202,8 +202,8 @@ static void plan_dispatch_and_combine_agree(void **state) {
     for_each_fixture(few_threads, check_plan);
 }
 
-/* Neither the order of a token's choices nor that of their slots is the order of its sum: experts ascending.
- */
+/* Neither the order of a token's choices nor that of their slots is the order of its sum:
+ * experts ascending. */
 static void check_combine_order(const struct fixture *f) {
     enum { WIDTH = 19 };
     struct random_stream s = {4};

@@ -24,8 +24,8 @@ int directory_setup(void **state);
 int directory_teardown(void **state);
 void directory_write(const char *dir, const char *name, const void *data, size_t size);
 
-/* A safetensors file: 8 bytes of length, the header, `data_size` bytes of data, each its offset modulo 251.
- */
+/* A safetensors file: 8 bytes of length, the header, `data_size` bytes of data,
+ * each its offset modulo 251. */
 struct bytes safetensors_file(const char *header, size_t data_size);
 /* The tensors that a config calls for, as a header and zeros. `skip` (or NULL) is left out, `extra` (or NULL)
  * is a float32 scalar too many. */

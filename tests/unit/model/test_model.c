@@ -45,7 +45,7 @@ static void embed(struct limoe_model *m, const struct limoe_item *items, size_t 
         fail_msg("%s", err.message);
 }
 
-/* ---- answers and their items ---- */
+/* ---- answers and their items */
 
 static void expect_as_if_alone(const char *config, enum limoe_dtype dtype, size_t n) {
     struct fixture fixture;
@@ -118,7 +118,7 @@ static void test_no_items(void **state) {
     fixture_remove(&fixture);
 }
 
-/* ---- refusals ---- */
+/* ---- refusals */
 
 static void expect_refusal(struct limoe_model *m, struct limoe_item item, const char *message) {
     const int32_t fine[1] = {3};
@@ -236,7 +236,7 @@ static void test_missing_directory(void **state) {
     assert_non_null(strstr(err.message, "/nonexistent/model"));
 }
 
-/* ---- routing ---- */
+/* ---- routing */
 
 struct decisions {
     int32_t *expert;
@@ -340,7 +340,7 @@ static void test_dense_model_routes_nothing(void **state) {
     fixture_remove(&fixture);
 }
 
-/* ---- capacity ---- */
+/* ---- capacity */
 
 /* Block 0's gates do not depend on capacity, so the dropless model's decisions there, put through
  * capacity_apply in packed order (images first), must be what the limited model reports. */
@@ -419,8 +419,8 @@ static void test_capacity(void **state) {
     expect_capacity(CONFIG_WITH(MOE(",\"capacity\":0.5,\"group\":50,\"priority\":false")), c);
 }
 
-/* With room for all, the parity mode is the dropless model, bit for bit, however many steps that would take.
- */
+/* With room for all, the parity mode is the dropless model, bit for bit,
+ * however many steps that would take. */
 static void test_ample_capacity(void **state) {
     (void)state;
     enum { N = 900 };

@@ -73,7 +73,7 @@ static void test_fingerprint(void **state) {
     }
 }
 
-/* ---- the reference's ids ---- */
+/* ---- the reference's ids */
 
 static void test_golden(void **state) {
     const char *dir = *state;
@@ -120,7 +120,7 @@ static void test_golden(void **state) {
     free(model);
 }
 
-/* ---- EOS, truncation, padding ---- */
+/* ---- EOS, truncation, padding */
 
 static void test_ignore(void **state) {
     struct limoe_processor *p = open_tiny(*state, "tiny", "tiny");
@@ -150,7 +150,7 @@ static void test_length_one(void **state) {
     limoe_processor_close(p);
 }
 
-/* ---- text that is none ---- */
+/* ---- text that is none */
 
 static void test_refused_text(void **state) {
     struct limoe_processor *p = open_tiny(*state, "tiny", "tiny");
@@ -215,7 +215,7 @@ static void test_utf8(void **state) {
     assert_int_equal(utf8_check("", 0), 0);
 }
 
-/* ---- pictures ---- */
+/* ---- pictures */
 
 static void test_image(void **state) {
     struct limoe_processor *p = open_tiny(*state, "tiny", "tiny");

@@ -246,8 +246,8 @@ static void test_bounds(void **state) {
     free(file.at);
 }
 
-/* Whatever comes of a damaged file, every tensor handed out lies inside it; reading them all lets ASan see.
- */
+/* Whatever comes of a damaged file, every tensor handed out lies inside it;
+ * reading them all lets ASan see. */
 static void test_random_damage(void **state) {
     (void)state;
     struct config config;
@@ -318,7 +318,7 @@ static void test_expect(void **state) {
     free(file.at);
 }
 
-/* ---- directories ---- */
+/* ---- directories */
 
 static void write_shard(const char *dir, const char *name, const char *tensor) {
     char *header = NULL;

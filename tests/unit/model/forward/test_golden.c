@@ -32,7 +32,7 @@ enum { MAX_CASES = 128, MAX_ITEMS = 64 };
 
 static const double F32_DIFFERENCE = 1e-5, BF16_COSINE = 0.999, NEAR_TIE = 0.005, BELOW_SHARE = 0.02;
 
-/* ---- one case ---- */
+/* ---- one case */
 
 struct golden {
     char dir[512];
@@ -113,7 +113,7 @@ static void golden_close(struct golden *g) {
     free(g->bytes);
 }
 
-/* ---- one case on one backend ---- */
+/* ---- one case on one backend */
 
 struct figures {
     double difference;      /* largest absolute, of embeddings */
@@ -205,7 +205,7 @@ static struct figures run(const struct golden *g, struct kernels *k) {
     return f;
 }
 
-/* ---- all cases on one backend ---- */
+/* ---- all cases on one backend */
 
 static const char *root;
 

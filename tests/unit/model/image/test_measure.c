@@ -73,8 +73,8 @@ static void every_format_is_measured_as_it_is_decoded(void **state) {
     }
 }
 
-/* A prefix either holds the size or does not; it never holds another one, but for numbers cut in plain text.
- */
+/* A prefix either holds the size or does not; it never holds another one,
+ * but for numbers cut in plain text. */
 static void a_cut_header_is_not_guessed(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {

@@ -84,7 +84,7 @@ static void test_files(void **state) {
     free(model.at);
 }
 
-/* ---- one fault each ---- */
+/* ---- one fault each */
 
 static void expect_refusal(const char *label, struct bytes model, enum limoe_status status,
                            const char *message) {
@@ -268,7 +268,7 @@ static void test_library_refuses(void **state) {
     }
 }
 
-/* ---- damage at random ---- */
+/* ---- damage at random */
 
 /* What comes of a damaged file must be a message, or a tokenizer whose ids are in the vocabulary. */
 static size_t damage(const char *dir, const struct bytes *sound, uint32_t vocab, int rounds,
@@ -330,7 +330,7 @@ static void test_golden_damage(void **state) {
     free(model.at);
 }
 
-/* ---- threads ---- */
+/* ---- threads */
 
 struct job {
     const struct tokenizer *tokenizer;

@@ -47,8 +47,8 @@ static inline char *room(size_t size) {
     return memory;
 }
 
-/* A copy in an allocation of exactly its size, so that a read past the end is seen. Lives to the test's end.
- */
+/* A copy in an allocation of exactly its size, so that a read past the end is seen.
+ * Lives to the test's end. */
 static inline char *exactly(const char *bytes, size_t size) {
     if (n_copies == sizeof copies / sizeof *copies)
         abort();

@@ -1,5 +1,5 @@
-/* test_answer.c - holds every answer to its JSON in docs/api.md, byte for byte, and the order of predictions.
- */
+/* test_answer.c - holds every answer to its JSON in docs/api.md, byte for byte,
+ * and the order of predictions. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -79,8 +79,8 @@ static const struct limoe_info info = {.name = "tiny",
                                        .weight_bytes = 11100000000,
                                        .logit_scale = 4.5f};
 
-/* Expert and gate of layer l, row r, choice k are told apart by their numbers, so that a wrong stride shows.
- */
+/* Expert and gate of layer l, row r, choice k are told apart by their numbers,
+ * so that a wrong stride shows. */
 static void routing(void **state) {
     (void)state;
     enum { ROWS = 6, TOP_K = 2 };

@@ -22,7 +22,7 @@ static struct request_field field(const char *name, const char *bytes) {
         .name = name, .bytes = (const uint8_t *)exactly(bytes, strlen(bytes)), .size = strlen(bytes)};
 }
 
-/* ---- names and PUT ---- */
+/* ---- names and PUT */
 
 static void names_are_checked(void **state) {
     (void)state;
@@ -82,7 +82,7 @@ static void a_definition_is_checked(void **state) {
     put_refused("a", "{\"labels\":[\"cat\"],\"image\":\"Zm9v\"}", 400, "unknown_field", "image", "accepted:");
 }
 
-/* ---- the list ---- */
+/* ---- the list */
 
 static void list_refused(const struct request_field *args, size_t n, const char *code, const char *param,
                          const char *message) {
@@ -116,7 +116,7 @@ static void a_list_is_asked_for_in_parts(void **state) {
                  "after", "more than once");
 }
 
-/* ---- a classification by name ---- */
+/* ---- a classification by name */
 
 static void assert_named(const struct classify_request *request, size_t top_k) {
     assert_bytes(request->classifier.data, request->classifier.size, "animals");
@@ -186,7 +186,7 @@ static void a_name_excludes_labels_and_templates(void **state) {
     assert_error(400, "duplicate_field", "classifier", "classifier is given 2 times");
 }
 
-/* ---- what is printed ---- */
+/* ---- what is printed */
 
 static void printed(struct buffer *out, const char *expected) {
     assert_false(out->failed);

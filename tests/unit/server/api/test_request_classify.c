@@ -25,7 +25,7 @@ static void assert_texts(const struct text *texts, size_t n, const char *const *
     assert_null(expected[i]);
 }
 
-/* ---- JSON ---- */
+/* ---- JSON */
 
 static void a_json_body_is_read(void **state) {
     (void)state;
@@ -139,7 +139,7 @@ static void the_other_fields_are_checked(void **state) {
     refused("{" IMAGE ",\"classifier\":5}", 400, "invalid_type", "classifier", "classifier is a number");
 }
 
-/* ---- forms and queries ---- */
+/* ---- forms and queries */
 
 static struct request_field field(const char *name, const char *value) {
     const size_t size = strlen(value);

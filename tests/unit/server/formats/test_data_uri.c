@@ -133,7 +133,7 @@ static void f12_lines_of_76_give_the_same_bytes(void **state) {
     }
 }
 
-/* ---- pictures in strings ---- */
+/* ---- pictures in strings */
 
 static void decodes_to(const char *text, const char *expected) {
     struct arena *arena = arena_new();

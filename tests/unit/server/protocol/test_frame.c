@@ -313,8 +313,8 @@ static void test_a_step_without_items(void **state) {
     assert_int_equal(rows, 0);
 }
 
-/* Any shorter payload is refused, in a buffer of just that size: a read beyond it is seen by the sanitizer.
- */
+/* Any shorter payload is refused, in a buffer of just that size:
+ * a read beyond it is seen by the sanitizer. */
 static void test_a_step_cut_short(void **state) {
     (void)state;
     const struct frame_shape shape = frame_shape(&model, BUDGET);

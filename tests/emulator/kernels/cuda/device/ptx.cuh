@@ -39,7 +39,7 @@ inline uint32_t bf16_pack(float lo, float hi) {
     return rounded(lo) | rounded(hi) << 16;
 }
 
-/* ---- cp_async.cpp ---- */
+/* ---- cp_async.cpp */
 inline void cp_async_16(void *shared, const void *global, bool valid) {
     emulator::cp_async(shared, global, 16, valid);
 }
@@ -56,7 +56,7 @@ template <int N> void cp_async_wait() {
     emulator::cp_async_wait(N);
 }
 
-/* ---- mma.cpp ---- */
+/* ---- mma.cpp */
 inline void ldmatrix_x4(uint32_t r[4], const void *row) {
     emulator::ldmatrix(r, 4, false, row);
 }
@@ -73,7 +73,7 @@ inline void mma_bf16(float d[4], const uint32_t a[4], const uint32_t b[2]) {
     emulator::mma_bf16(d, a, b);
 }
 
-/* ---- mbarrier.cpp ---- */
+/* ---- mbarrier.cpp */
 inline void barrier_init(uint64_t *bar, uint32_t count) {
     emulator::mbarrier_init(bar, count);
 }
@@ -90,7 +90,7 @@ inline void barrier_wait(uint64_t *bar, uint32_t parity) {
     emulator::mbarrier_wait(bar, parity);
 }
 
-/* ---- tma.cpp ---- */
+/* ---- tma.cpp */
 inline void tma_load_2d(void *shared, const CUtensorMap *map, uint64_t *bar, int32_t c0, int32_t c1) {
     const int32_t at[] = {c0, c1};
     emulator::tma_load(shared, map, bar, 2, at);
@@ -104,7 +104,7 @@ inline void tma_prefetch(const CUtensorMap *map) {
     emulator::tma_check(map);
 }
 
-/* ---- wgmma.cpp ---- */
+/* ---- wgmma.cpp */
 inline uint64_t wgmma_descriptor(const void *shared) {
     return emulator::wgmma_descriptor(shared);
 }
@@ -130,7 +130,7 @@ template <int N> void registers_take() {
     emulator::set_registers(N, true);
 }
 
-/* ---- block.cpp ---- */
+/* ---- block.cpp */
 inline void named_barrier(int id, int threads) {
     emulator::barrier_some(id, threads);
 }

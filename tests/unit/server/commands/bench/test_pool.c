@@ -1,5 +1,4 @@
-/* test_pool.c - protects what is sent: the mix, the same bytes for the same seed, forms that parse.
- */
+/* test_pool.c - protects what is sent: the mix, the same bytes for the same seed, forms that parse. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>

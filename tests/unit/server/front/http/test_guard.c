@@ -232,8 +232,8 @@ static void an_answer_that_is_read_or_not(void **state) {
     }
 }
 
-/* A socket that does not tell what the other side has has the time that its answer takes at the least rate.
- */
+/* A socket that does not tell what the other side has has the time that its answer takes at
+ * the least rate. */
 static void an_answer_on_another_socket(void **state) {
     (void)state;
     struct pair pair;

@@ -1,5 +1,5 @@
-/* test_replay.c - protects who is blamed when an engine is lost: the item that breaks it, and no neighbour.
- */
+/* test_replay.c - protects who is blamed when an engine is lost: the item that breaks it,
+ * and no neighbour. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
