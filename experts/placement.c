@@ -83,10 +83,9 @@ static enum limoe_status start(const struct placement_shape *s, struct placement
 static void append(struct placement *p, uint32_t layer, const struct draft *d) {
     uint32_t *first = p->first + (size_t)layer * d->experts, at = *first;
     for (uint32_t e = 0; e < d->experts; e++) {
-        for (uint32_t r = 0; r < d->ranks; r++) {
+        for (uint32_t r = 0; r < d->ranks; r++)
             if (d->held[(size_t)r * d->experts + e])
                 p->owner[at++] = r;
-        }
         first[e + 1] = at;
     }
 }
@@ -101,10 +100,9 @@ void placement_free(struct placement *p) {
 
 static void draft_contiguous(struct draft *d) {
     memset(d->held, 0, (size_t)d->ranks * d->experts * sizeof *d->held);
-    for (uint32_t r = 0; r < d->ranks; r++) {
+    for (uint32_t r = 0; r < d->ranks; r++)
         for (uint32_t e = d->experts * r / d->ranks; e < d->experts * (r + 1) / d->ranks; e++)
             d->held[(size_t)r * d->experts + e] = true;
-    }
 }
 
 enum limoe_status placement_contiguous(const struct placement_shape *shape, struct placement *out,
@@ -133,10 +131,9 @@ static void choose_copies(struct draft *d, const uint64_t *load, uint32_t slots)
     }
     for (const uint64_t even = total / d->ranks; spare > 0; spare--) {
         uint32_t hottest = 0;
-        for (uint32_t e = 1; e < d->experts; e++) {
+        for (uint32_t e = 1; e < d->experts; e++)
             if (load[e] / d->copies[e] > load[hottest] / d->copies[hottest])
                 hottest = e;
-        }
         if (load[hottest] / d->copies[hottest] <= even)
             return;
         d->copies[hottest]++;
@@ -158,11 +155,10 @@ static void order_by_share(struct draft *d, const uint64_t *load) {
  * none. */
 static uint32_t least_busy(const struct draft *d, uint32_t expert) {
     uint32_t best = d->ranks;
-    for (uint32_t r = 0; r < d->ranks; r++) {
+    for (uint32_t r = 0; r < d->ranks; r++)
         if (d->room[r] && !d->held[(size_t)r * d->experts + expert] &&
             (best == d->ranks || d->busy[r] < d->busy[best]))
             best = r;
-    }
     return best;
 }
 
@@ -199,10 +195,9 @@ static double busiest(struct draft *d, const uint64_t *load) {
     }
     for (uint32_t r = 0; r < d->ranks; r++) {
         double rows = 0;
-        for (uint32_t e = 0; e < d->experts; e++) {
+        for (uint32_t e = 0; e < d->experts; e++)
             if (d->held[(size_t)r * d->experts + e])
                 rows += (double)load[e] / d->copies[e];
-        }
         most = rows > most ? rows : most;
     }
     return most;
@@ -273,10 +268,9 @@ uint32_t placement_owner(const struct placement *p, uint32_t layer, uint32_t exp
 bool placement_holds(const struct placement *p, uint32_t rank, uint32_t layer, uint32_t expert) {
     uint32_t n;
     const uint32_t *owner = owners(p, layer, expert, &n);
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n; i++)
         if (owner[i] == rank)
             return true;
-    }
     return false;
 }
 
@@ -291,10 +285,9 @@ double placement_imbalance(const struct placement *p, uint32_t layer, const uint
     double most = 0, total = 0;
     for (uint32_t r = 0; r < p->shape.ranks; r++) {
         double rows = 0;
-        for (uint32_t e = 0; e < p->shape.experts; e++) {
+        for (uint32_t e = 0; e < p->shape.experts; e++)
             if (placement_holds(p, r, layer, e))
                 rows += (double)load[e] / placement_copies(p, layer, e);
-        }
         most = rows > most ? rows : most;
         total += rows;
     }

@@ -248,10 +248,9 @@ static void plan_here(struct sharded *s, uint32_t mine, size_t here) {
     size_t row = 0;
     for (uint32_t i = 0; i < s->x->ranks; i++) {
         const uint32_t peer = i == 0 ? s->x->ranks - 1 : i - 1;
-        for (uint32_t e = 0; e < mine; e++) {
+        for (uint32_t e = 0; e < mine; e++)
             for (uint32_t n = s->in_count[(size_t)peer * mine + e]; n > 0; n--)
                 s->host_held[row++] = (int32_t)e;
-        }
     }
     s->k->ops->upload(s->k, s->held, s->host_held, here * sizeof *s->held);
     s->k->ops->plan(s->k, s->held, here, mine, 1, s->here_plan);

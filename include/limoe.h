@@ -88,8 +88,7 @@ struct limoe_info {
     float logit_scale;     /* s, natural log: logits are exp(s) * cosine */
 };
 
-/* ---- processor
- * ---------------------------------------------------------------------------------------------- */
+/* ---- processor */
 
 struct limoe_processor;
 
@@ -164,8 +163,7 @@ bool limoe_image_measure(const uint8_t *bytes, size_t size, uint32_t *width, uin
 enum limoe_status limoe_process_text(const struct limoe_processor *processor, const char *text, size_t size,
                                      int32_t *tokens, uint32_t *length, struct limoe_error *err);
 
-/* ---- devices
- * ------------------------------------------------------------------------------------------------ */
+/* ---- devices */
 
 /* Where a model is computed: "cpu"; "cuda:N", a GPU; "cuda", the first; "auto", and NULL: the first GPU where
  * there is one, else the CPU. GPUs take the module limoe-cuda.so, from the directory that LIMOE_MODULES
@@ -174,8 +172,7 @@ enum limoe_status limoe_process_text(const struct limoe_processor *processor, co
  * How many GPUs there are, cuda:0 and up. 0: why, in why[size] (NULL: nobody asks). */
 uint32_t limoe_gpus(char *why, size_t size);
 
-/* ---- ranks
- * -------------------------------------------------------------------------------------------------- */
+/* ---- ranks */
 
 /* This process's place among the ranks of a model, and how token rows travel between them. One thread at a
  * time. */
@@ -212,8 +209,7 @@ uint32_t limoe_ranks_count(const struct limoe_ranks *ranks);
 /* After its models; with MPI by all ranks: waits for them (MPI_Finalize). NULL is fine. */
 void limoe_ranks_close(struct limoe_ranks *ranks);
 
-/* ---- model
- * -------------------------------------------------------------------------------------------------- */
+/* ---- model */
 
 struct limoe_model;
 
@@ -285,8 +281,7 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
                                     float *embeddings, const struct limoe_routing *routing,
                                     struct limoe_error *err);
 
-/* ---- zero-shot scores (pure functions, no model needed)
- * ------------------------------------------------------ */
+/* ---- zero-shot scores (pure functions, no model needed) */
 
 /* Ensembles prompts: `prompts` [n, embed] unit vectors of one label's templates → out[embed] =
  * normalise(mean). */
@@ -297,8 +292,7 @@ void limoe_ensemble(const float *prompts, size_t n, size_t embed, float *out);
 void limoe_scores(const float *image, const float *labels, size_t n, size_t embed, float logit_scale,
                   float *cosine, float *score);
 
-/* ---- inspection
- * ---------------------------------------------------------------------------------------------- */
+/* ---- inspection */
 
 /* One transformer block's parameters, from the checkpoint. */
 struct limoe_block_info {

@@ -54,10 +54,9 @@ static enum limoe_status compare(uint32_t rank, const struct terms *a, const str
 
 static enum limoe_status judge(const struct report *all, uint32_t ranks, bool on_terms,
                                struct limoe_error *err) {
-    for (uint32_t r = 0; r < ranks; r++) {
+    for (uint32_t r = 0; r < ranks; r++)
         if (all[r].status)
             return limoe_fail(err, (enum limoe_status)all[r].status, "rank %u: %s", r, all[r].message);
-    }
     enum limoe_status status = LIMOE_OK;
     for (uint32_t r = 1; on_terms && !status && r < ranks; r++)
         status = compare(r, &all[0].terms, &all[r].terms, err);

@@ -38,9 +38,8 @@ static float read_scalar(const struct tensor *tensor, const uint8_t *b) {
         uint32_t half = (uint32_t)b[0] | (uint32_t)b[1] << 8;
         int exponent = (int)(half >> 10 & 31), fraction = (int)(half & 1023);
         float sign = half >> 15 ? -1.0f : 1.0f;
-        if (exponent == 31) {
+        if (exponent == 31)
             return fraction ? NAN : sign * INFINITY;
-        }
         return sign *
                (exponent ? ldexpf((float)(1024 + fraction), exponent - 25) : ldexpf((float)fraction, -24));
     }
@@ -53,14 +52,12 @@ enum limoe_status info_from_checkpoint(const struct config *config, const struct
                                        struct limoe_info *info, struct limoe_error *err) {
     const struct tensor *scale = NULL;
     enum limoe_status status = layout_find(config, LAYOUT_LOGIT_SCALE, 0, st, &scale, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     uint8_t bytes[4]; /* the widest accepted dtype */
     status = safetensors_read(st, scale, bytes, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     float s = read_scalar(scale, bytes);
     if (!(s >= -20.0f && s <= 20.0f)) {
         return limoe_fail(err, LIMOE_CORRUPT,
@@ -71,8 +68,7 @@ enum limoe_status info_from_checkpoint(const struct config *config, const struct
     info->logit_scale = s;
     layout_count(config, &info->total_parameters, &info->active_parameters);
     info->weight_bytes = 0;
-    for (size_t i = 0; i < safetensors_count(st); i++) {
+    for (size_t i = 0; i < safetensors_count(st); i++)
         info->weight_bytes += safetensors_at(st, i)->bytes;
-    }
     return LIMOE_OK;
 }

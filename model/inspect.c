@@ -19,9 +19,8 @@ static void count_block(const struct config *config, uint32_t block, struct limo
     for (int id = 0; id < LAYOUT_COUNT; id++) {
         struct layout_tensor tensor;
         if (!layout_per_block((enum layout_id)id) ||
-            !layout_expected(config, (enum layout_id)id, block, &tensor)) {
+            !layout_expected(config, (enum layout_id)id, block, &tensor))
             continue;
-        }
         switch ((enum layout_id)id) {
         case LAYOUT_MOE_ROUTER_WEIGHT:
             info->router_parameters += tensor.elements;
@@ -55,9 +54,8 @@ static void list_dtypes(const struct safetensors *st, char *to, size_t room) {
     size_t used = 0;
     for (size_t d = 0; d < sizeof names / sizeof *names; d++) {
         size_t i = 0;
-        while (i < safetensors_count(st) && safetensors_at(st, i)->dtype != names[d].dtype) {
+        while (i < safetensors_count(st) && safetensors_at(st, i)->dtype != names[d].dtype)
             i++;
-        }
         if (i < safetensors_count(st)) {
             int n = snprintf(to + used, room - used, "%s%s", used > 0 ? ", " : "", names[d].name);
             used += (size_t)n;
@@ -70,50 +68,42 @@ enum limoe_status limoe_inspect(const char *dir, struct limoe_inspection **out, 
     struct safetensors *st = NULL;
     *out = NULL;
     struct inspection *o = calloc(1, sizeof *o);
-    if (!o) {
+    if (!o)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an inspection");
-    }
     status = config_load(dir, &o->config, NULL, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         goto out;
-    }
     status = safetensors_open(dir, &st, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         goto out;
-    }
     status = layout_check(&o->config, st, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         goto out;
-    }
     info_from_config(&o->config, &o->public.info);
     status = info_from_checkpoint(&o->config, st, &o->public.info, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         goto out;
-    }
     o->public.block = calloc(o->config.blocks, sizeof *o->public.block);
     if (!o->public.block) {
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %u blocks", o->config.blocks);
         goto out;
     }
-    for (uint32_t i = 0; i < o->config.blocks; i++) {
+    for (uint32_t i = 0; i < o->config.blocks; i++)
         count_block(&o->config, i, &o->public.block[i]);
-    }
     o->token_bytes = safetensors_find(st, "text.token")->bytes;
     list_dtypes(st, o->public.checkpoint_dtypes, sizeof o->public.checkpoint_dtypes);
     *out = &o->public;
     o = NULL;
 out:
-    if (o) {
+    if (o)
         limoe_inspection_free(&o->public);
-    }
     safetensors_close(st);
     return status;
 }
 
 void limoe_inspection_free(struct limoe_inspection *inspection) {
-    if (!inspection) {
+    if (!inspection)
         return;
-    }
     free(inspection->block);
     free((struct inspection *)(void *)inspection);
 }

@@ -35,37 +35,31 @@ enum limoe_status limoe_processor_open(const char *dir, const struct limoe_image
                                        struct limoe_processor **out, struct limoe_error *err) {
     *out = NULL;
     struct limoe_processor *p = calloc(1, sizeof *p);
-    if (!p) {
+    if (!p)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a processor");
-    }
     struct fingerprint *fingerprint = NULL;
     enum limoe_status status = fingerprint_create(&fingerprint, err);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = config_load(dir, &p->config, fingerprint, err);
-    }
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = tokenizer_open(dir, p->config.text.vocab, fingerprint, &p->tokenizer, err);
-    }
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         fingerprint_digits(fingerprint, p->fingerprint);
-    }
     fingerprint_free(fingerprint);
     if (status != LIMOE_OK) {
         limoe_processor_close(p);
         return status;
     }
-    if (limits) {
+    if (limits)
         p->limits = *limits;
-    }
     info_from_config(&p->config, &p->info);
     *out = p;
     return LIMOE_OK;
 }
 
 void limoe_processor_close(struct limoe_processor *processor) {
-    if (!processor) {
+    if (!processor)
         return;
-    }
     tokenizer_close(processor->tokenizer);
     free(processor);
 }
@@ -114,9 +108,8 @@ enum limoe_status limoe_process_text(const struct limoe_processor *processor, co
                           MAX_TEXT);
     }
     size_t valid = utf8_check(text, size);
-    if (valid < size) {
+    if (valid < size)
         return limoe_fail(err, LIMOE_INVALID, "the text is not UTF-8 at byte %zu", valid);
-    }
     const char *nul = size > 0 ? memchr(text, '\0', size) : NULL;
     if (nul) {
         return limoe_fail(err, LIMOE_INVALID, "the text has a NUL at byte %zu; text without NUL is accepted",
@@ -127,14 +120,12 @@ enum limoe_status limoe_process_text(const struct limoe_processor *processor, co
     if (size > 0) {
         enum limoe_status status =
             tokenizer_encode(processor->tokenizer, text, size, tokens, config->text.length - 1, &n, err);
-        if (status != LIMOE_OK) {
+        if (status != LIMOE_OK)
             return status;
-        }
     }
     tokens[n++] = config->text.eos_id;
-    while (config->text.pad == CONFIG_ATTEND && n < config->text.length) {
+    while (config->text.pad == CONFIG_ATTEND && n < config->text.length)
         tokens[n++] = config->text.pad_id;
-    }
     *length = n;
     return LIMOE_OK;
 }

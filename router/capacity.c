@@ -38,12 +38,11 @@ static void order_by_priority(const float *gate, size_t rows, uint32_t top_k, ui
 void capacity_fill(const struct capacity *capacity, uint64_t slots, size_t rows, const int32_t *expert,
                    float *gate, int32_t *kept, uint64_t *order, uint64_t *used) {
     const uint32_t top_k = capacity->top_k;
-    if (capacity->priority) {
+    if (capacity->priority)
         order_by_priority(gate, rows, top_k, order);
-    } else {
+    else
         for (size_t r = 0; r < rows; r++)
             order[r] = r;
-    }
     memset(used, 0, capacity->experts * sizeof *used);
     for (uint32_t choice = 0; choice < top_k; choice++) {
         for (size_t i = 0; i < rows; i++) {

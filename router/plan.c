@@ -23,8 +23,7 @@ void plan_release(struct kernels *k, struct kernels_plan *plan) {
 }
 
 void plan_count(const int32_t *expert, size_t n, uint64_t *load) {
-    for (size_t a = 0; a < n; a++) {
+    for (size_t a = 0; a < n; a++)
         if (expert[a] >= 0)
             load[expert[a]]++;
-    }
 }

@@ -25,12 +25,11 @@ static void patch_row(const struct patches_job *job, const uint8_t *picture, uin
             const uint8_t *p =
                 picture + (((size_t)row * job->patch + r) * job->size + (size_t)px * job->patch) * 3;
             for (uint32_t i = 0; i < line; i += 3, at += 3)
-                for (uint32_t ch = 0; ch < 3; ch++) {
+                for (uint32_t ch = 0; ch < 3; ch++)
                     if (job->self->bf16)
                         ((uint16_t *)job->out)[at + ch] = job->bf16[ch][p[i + ch]];
                     else
                         ((float *)job->out)[at + ch] = job->f32[ch][p[i + ch]];
-                }
         }
 }
 

@@ -131,12 +131,11 @@ void threads_run(struct threads *t, uint32_t chunks, threads_chunk *chunk, void 
     if (atomic_load(&t->sleepers))
         wake_all(t);
     work(t, 0);
-    for (int i = 0; atomic_load_explicit(&t->done, memory_order_acquire) != chunks; i++) {
+    for (int i = 0; atomic_load_explicit(&t->done, memory_order_acquire) != chunks; i++)
         if (i < LOOKS_BEFORE_YIELD)
             relax();
         else
             sched_yield(); /* the missing chunk's thread may be waiting for this very processor */
-    }
 }
 
 enum limoe_status threads_create(uint32_t count, struct threads **out, struct limoe_error *err) {

@@ -229,7 +229,8 @@ template <int D = 16, typename F> bool with_width(uint32_t width, F f) {
 } // namespace
 
 bool attention_mma_takes(uint32_t head_width) {
-    return with_width(head_width, [](auto) {});
+    return with_width(
+        head_width, [](auto) {});
 }
 
 cudaError_t attention_mma_prepare() {

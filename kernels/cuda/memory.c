@@ -11,13 +11,12 @@
 
 bool staging_create(struct cuda *self) {
     struct staging *s = &self->staging;
-    for (unsigned i = 0; i < STAGING_SLOTS; i++) {
+    for (unsigned i = 0; i < STAGING_SLOTS; i++)
         if (!cuda_check(self, "pinned memory", cudaMallocHost((void **)&s->host[i], STAGING_BYTES)) ||
             !cuda_check(self, "device memory", cudaMalloc((void **)&s->device[i], STAGING_BYTES)) ||
             !cuda_check(self, "an event", cudaEventCreateWithFlags(&s->copied[i], cudaEventDisableTiming)) ||
             !cuda_check(self, "an event", cudaEventCreateWithFlags(&s->used[i], cudaEventDisableTiming)))
             return false;
-    }
     return true;
 }
 

@@ -13,10 +13,9 @@
 static size_t cut(const uint32_t *start, size_t n, struct attention_tile *tile) {
     size_t tiles = 0;
     for (size_t i = 0; i < n; i++) {
-        for (uint32_t first = start[i]; first < start[i + 1]; first += ATTENTION_QUERIES, tiles++) {
+        for (uint32_t first = start[i]; first < start[i + 1]; first += ATTENTION_QUERIES, tiles++)
             if (tile)
                 tile[tiles] = (struct attention_tile){start[i], start[i + 1], first};
-        }
     }
     return tiles;
 }

@@ -28,9 +28,8 @@ struct reader {
 /* Records a failure unless there is one already. */
 #define FAIL(r, code, ...)                                                                                   \
     do {                                                                                                     \
-        if ((r)->status == LIMOE_OK) {                                                                       \
+        if ((r)->status == LIMOE_OK)                                                                         \
             (r)->status = limoe_fail((r)->err, code, __VA_ARGS__);                                           \
-        }                                                                                                    \
     } while (0)
 
 /* The value at `path`, whose last part is its key in `object`: "moe.experts" is "experts" of the object
@@ -44,9 +43,8 @@ static void check_known(struct reader *r, const cJSON *object, const char *prefi
     const cJSON *child;
     cJSON_ArrayForEach(child, object) {
         const char *const *k = known;
-        while (*k && strcmp(*k, child->string) != 0) {
+        while (*k && strcmp(*k, child->string) != 0)
             k++;
-        }
         if (!*k) {
             char name[METADATA_DESCRIPTION];
             FAIL(r, LIMOE_CORRUPT, "%s: unknown key %s%s%s", r->where, metadata_quote(child->string, name),
@@ -109,13 +107,11 @@ static int read_word(struct reader *r, const cJSON *object, const char *path, co
     const cJSON *item = find(object, path);
     char list[160] = "", found[METADATA_DESCRIPTION];
     size_t used = 0;
-    if (!item) {
+    if (!item)
         return 0;
-    }
     for (int i = 0; accepted[i]; i++) {
-        if (cJSON_IsString(item) && strcmp(item->valuestring, accepted[i]) == 0) {
+        if (cJSON_IsString(item) && strcmp(item->valuestring, accepted[i]) == 0)
             return i;
-        }
         const char *before = i == 0 ? "" : accepted[i + 1] ? ", " : " or ";
         int n = snprintf(list + used, sizeof list - used, "%s\"%s\"", before, accepted[i]);
         used += (size_t)n;
@@ -188,9 +184,8 @@ static void read_image(struct reader *r, const cJSON *root, struct config *confi
     const cJSON *mean = read_channels(r, image, "image.mean");
     const cJSON *std = read_channels(r, image, "image.std");
     const cJSON *background = find(image, "image.background");
-    if (background) {
+    if (background)
         background = read_channels(r, image, "image.background");
-    }
     for (int c = 0; c < 3 && r->status == LIMOE_OK; c++) {
         config->image.mean[c] = number(r, element(mean, c, "image.mean", name), name, -10, 10);
         config->image.std[c] = number(r, element(std, c, "image.std", name), name, 1e-3, 100);
@@ -212,9 +207,8 @@ static void read_text(struct reader *r, const cJSON *root, struct config *config
     config->text.length = read_integer(r, text, "text.length", 1, CONFIG_MAX_TEXT_LENGTH);
     config->text.eos_id = (int32_t)read_integer(r, text, "text.eos_id", 0, config->text.vocab - 1);
     config->text.pad = (enum config_pad)read_word(r, text, "text.pad", pads);
-    if (config->text.pad == CONFIG_ATTEND || find(text, "text.pad_id")) {
+    if (config->text.pad == CONFIG_ATTEND || find(text, "text.pad_id"))
         config->text.pad_id = (int32_t)read_integer(r, text, "text.pad_id", 0, config->text.vocab - 1);
-    }
 }
 
 static void read_moe_blocks(struct reader *r, const cJSON *moe, struct config *config) {
@@ -251,9 +245,8 @@ static void read_moe_blocks(struct reader *r, const cJSON *moe, struct config *c
 static void read_moe(struct reader *r, const cJSON *root, struct config *config) {
     static const char *const known[] = {"blocks",   "experts", "top_k",    "renormalize",
                                         "capacity", "group",   "priority", NULL};
-    if (!find(root, "moe")) {
+    if (!find(root, "moe"))
         return; /* a dense model */
-    }
     const cJSON *moe = read_object(r, root, "moe");
     check_known(r, moe, "\"moe\"", known);
     read_moe_blocks(r, moe, config);
@@ -264,9 +257,8 @@ static void read_moe(struct reader *r, const cJSON *root, struct config *config)
 
     if (find(moe, "moe.capacity")) {
         config->moe.capacity = number(r, find(moe, "moe.capacity"), "moe.capacity", 1e-3, MAX_CAPACITY);
-        if (find(moe, "moe.group")) {
+        if (find(moe, "moe.group"))
             config->moe.group = read_integer(r, moe, "moe.group", 1, MAX_GROUP);
-        }
         config->moe.priority = read_bool(r, moe, "moe.priority", false);
     } else if (find(moe, "moe.group") || find(moe, "moe.priority")) {
         FAIL(r, LIMOE_CORRUPT, "%s: \"moe.%s\" is accepted only beside \"moe.capacity\"", r->where,
@@ -282,9 +274,8 @@ static void read_config(struct reader *r, const cJSON *root, struct config *conf
     static const char *const pools[] = {"mean", NULL};
     static const char *const activations[] = {
         [CONFIG_GELU_TANH] = "gelu_tanh", [CONFIG_GELU] = "gelu", [CONFIG_QUICK_GELU] = "quick_gelu", NULL};
-    if (!find(root, "format")) {
+    if (!find(root, "format"))
         FAIL(r, LIMOE_CORRUPT, "%s: \"format\" is missing; \"%s\" is accepted", r->where, formats[0]);
-    }
     read_word(r, root, "format", formats); /* first: the keys of another format mean nothing here */
     check_known(r, root, "", known);
     read_name(r, root, config);
@@ -310,9 +301,8 @@ enum limoe_status config_parse(const char *json, size_t size, const char *where,
                                struct limoe_error *err) {
     cJSON *root = NULL;
     enum limoe_status status = metadata_parse(json, size, where, &root, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     struct reader r = {.where = where, .err = err, .status = LIMOE_OK};
     memset(config, 0, sizeof *config);
     read_config(&r, root, config);
@@ -326,13 +316,11 @@ enum limoe_status config_load(const char *dir, struct config *config, struct fin
     uint8_t *bytes = NULL;
     size_t size = 0;
     enum limoe_status status = file_read(dir, name, MAX_FILE, &bytes, &size, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     status = config_parse((const char *)bytes, size, name, config, err);
-    if (status == LIMOE_OK && fingerprint) {
+    if (status == LIMOE_OK && fingerprint)
         fingerprint_add(fingerprint, name, bytes, size);
-    }
     free(bytes);
     return status;
 }
@@ -343,10 +331,8 @@ uint32_t config_image_tokens(const struct config *config) {
 }
 
 bool config_is_moe(const struct config *config, uint32_t block) {
-    for (uint32_t i = 0; i < config->moe.layers && config->moe.block[i] <= block; i++) {
-        if (config->moe.block[i] == block) {
+    for (uint32_t i = 0; i < config->moe.layers && config->moe.block[i] <= block; i++)
+        if (config->moe.block[i] == block)
             return true;
-        }
-    }
     return false;
 }

@@ -59,9 +59,8 @@ enum limoe_status file_read_at(int fd, const char *name, uint64_t offset, void *
     size_t got = 0;
     while (got < size) {
         ssize_t n = pread(fd, (char *)to + got, size - got, (off_t)(offset + got));
-        if (n < 0 && errno == EINTR) {
+        if (n < 0 && errno == EINTR)
             continue;
-        }
         if (n <= 0) {
             return limoe_fail(err, LIMOE_IO, "cannot read %.200s at byte %" PRIu64 ": %s", name, offset + got,
                               n < 0 ? strerrordesc_np(errno) : "it shrank meanwhile");
@@ -77,9 +76,8 @@ enum limoe_status file_read(const char *dir, const char *name, size_t max, uint8
     size_t expected = 0;
     uint8_t *buffer = NULL;
     enum limoe_status status = file_open(dir, name, &fd, &expected, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     if (expected > max) {
         status = limoe_fail(err, LIMOE_TOO_LARGE, "%s is %zu bytes; at most %zu are accepted", name, expected,
                             max);
@@ -91,9 +89,8 @@ enum limoe_status file_read(const char *dir, const char *name, size_t max, uint8
         goto out;
     }
     status = file_read_at(fd, name, 0, buffer, expected, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         goto out;
-    }
     *bytes = buffer;
     *size = expected;
     buffer = NULL;

@@ -106,15 +106,13 @@ static bool holds(const struct config *c, enum where where, uint32_t block) {
 bool layout_expected(const struct config *config, enum layout_id id, uint32_t block,
                      struct layout_tensor *out) {
     const struct row *row = &table[id];
-    if (!holds(config, row->where, block)) {
+    if (!holds(config, row->where, block))
         return false;
-    }
     *out = (struct layout_tensor){.elements = 1};
-    if (row->where == ONCE) {
+    if (row->where == ONCE)
         snprintf(out->name, sizeof out->name, "%s", row->name);
-    } else {
+    else
         snprintf(out->name, sizeof out->name, "blocks.%u.%s", block, row->name);
-    }
     while (out->rank < 3 && row->dim[out->rank] != END) {
         out->shape[out->rank] = size_of(config, row->dim[out->rank]);
         out->elements *= out->shape[out->rank];
@@ -142,21 +140,18 @@ enum limoe_status layout_check(const struct config *config, const struct safeten
     size_t count = safetensors_count(st);
     enum limoe_status status = LIMOE_OK;
     bool *used = calloc(count + 1, sizeof *used);
-    if (!used) {
+    if (!used)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to check %zu tensors", count);
-    }
     for (int id = 0; id < LAYOUT_COUNT; id++) {
         uint32_t blocks = layout_per_block((enum layout_id)id) ? config->blocks : 1;
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor expected;
             const struct tensor *found = NULL;
-            if (!layout_expected(config, (enum layout_id)id, block, &expected)) {
+            if (!layout_expected(config, (enum layout_id)id, block, &expected))
                 continue;
-            }
             status = safetensors_expect(st, expected.name, expected.rank, expected.shape, &found, err);
-            if (status != LIMOE_OK) {
+            if (status != LIMOE_OK)
                 goto out;
-            }
             used[found - safetensors_at(st, 0)] = true;
         }
     }

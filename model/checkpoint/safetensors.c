@@ -38,9 +38,8 @@ static int compare_names(const void *a, const void *b) {
 }
 
 static void sort(struct safetensors *st) {
-    if (st->list.count > 0) {
+    if (st->list.count > 0)
         qsort(st->list.item, st->list.count, sizeof *st->list.item, compare_names);
-    }
 }
 
 static struct safetensors *create(const char *name, size_t files, struct limoe_error *err) {
@@ -65,39 +64,32 @@ static enum limoe_status add_file(struct safetensors *st, const char *dir, const
     uint8_t prefix[SAFETENSORS_PREFIX], *header = NULL;
     size_t size = 0, length = 0;
     enum limoe_status status = file_open(dir, name, &f->fd, &size, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     st->files++;
     source.size = size;
     f->name = strdup(name);
-    if (!f->name) {
+    if (!f->name)
         return limoe_fail(err, LIMOE_NO_MEMORY, "%s: no memory to open it", name);
-    }
     status = file_read_at(f->fd, name, 0, prefix, size < sizeof prefix ? 0 : sizeof prefix, err);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = safetensors_header_length(&source, prefix, &length, err);
-    }
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     header = malloc(length + 1);
-    if (!header) {
+    if (!header)
         return limoe_fail(err, LIMOE_NO_MEMORY, "%s: no memory for a header of %zu bytes", name, length);
-    }
     status = file_read_at(f->fd, name, SAFETENSORS_PREFIX, header, length, err);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = safetensors_read_header(&source, header, length, &st->list, err);
-    }
     free(header);
     return status;
 }
 
 static enum limoe_status open_single(const char *dir, struct safetensors **out, struct limoe_error *err) {
     struct safetensors *st = create(SINGLE, 1, err);
-    if (!st) {
+    if (!st)
         return LIMOE_NO_MEMORY;
-    }
     enum limoe_status status = add_file(st, dir, SINGLE, err);
     if (status != LIMOE_OK) {
         safetensors_close(st);
@@ -190,15 +182,13 @@ static enum limoe_status open_map(const char *dir, const cJSON *map, struct safe
         goto out;
     }
     status = read_entries(map, by_tensor, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         goto out;
-    }
     memcpy(by_file, by_tensor, n * sizeof *by_file);
     qsort(by_tensor, n, sizeof *by_tensor, compare_tensors);
     qsort(by_file, n, sizeof *by_file, compare_files);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         shards += i == 0 || strcmp(by_file[i - 1].file, by_file[i].file) != 0;
-    }
     if (n == 0 || shards > MAX_SHARDS) {
         status = limoe_fail(err, LIMOE_CORRUPT,
                             INDEX ": \"weight_map\" names %zu tensors in %zu files; 1 to %u files "
@@ -212,23 +202,19 @@ static enum limoe_status open_map(const char *dir, const cJSON *map, struct safe
         goto out;
     }
     for (size_t i = 0; i < n && status == LIMOE_OK; i++) {
-        if (i > 0 && strcmp(by_file[i - 1].file, by_file[i].file) == 0) {
+        if (i > 0 && strcmp(by_file[i - 1].file, by_file[i].file) == 0)
             continue;
-        }
         size_t first = st->list.count;
         status = add_file(st, dir, by_file[i].file, err);
-        if (status == LIMOE_OK) {
+        if (status == LIMOE_OK)
             status = check_shard(&st->list, first, by_file[i].file, by_tensor, n, err);
-        }
     }
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         goto out;
-    }
     sort(st);
     status = check_complete(st, by_tensor, n, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         goto out;
-    }
     *out = st;
     st = NULL;
 out:
@@ -243,13 +229,11 @@ static enum limoe_status open_shards(const char *dir, struct safetensors **out, 
     size_t size = 0;
     cJSON *root = NULL;
     enum limoe_status status = file_read(dir, INDEX, MAX_INDEX, &bytes, &size, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     status = metadata_parse(bytes, size, INDEX, &root, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         goto out;
-    }
     const cJSON *map = cJSON_GetObjectItemCaseSensitive(root, "weight_map");
     if (!cJSON_IsObject(map)) {
         char found[METADATA_DESCRIPTION];
@@ -278,16 +262,14 @@ enum limoe_status safetensors_open(const char *dir, struct safetensors **out, st
 enum limoe_status safetensors_open_memory(const void *bytes, size_t size, const char *where,
                                           struct safetensors **out, struct limoe_error *err) {
     struct safetensors *st = create(where, 0, err);
-    if (!st) {
+    if (!st)
         return LIMOE_NO_MEMORY;
-    }
     const struct safetensors_source source = {.where = where, .size = size};
     size_t length = 0;
     st->memory = bytes;
     enum limoe_status status = safetensors_header_length(&source, bytes, &length, err);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = safetensors_read_header(&source, st->memory + SAFETENSORS_PREFIX, length, &st->list, err);
-    }
     if (status != LIMOE_OK) {
         safetensors_close(st);
         return status;
@@ -298,9 +280,8 @@ enum limoe_status safetensors_open_memory(const void *bytes, size_t size, const 
 }
 
 void safetensors_close(struct safetensors *st) {
-    if (!st) {
+    if (!st)
         return;
-    }
     tensor_list_free(&st->list);
     for (uint32_t i = 0; i < st->files; i++) {
         free(st->file[i].name);

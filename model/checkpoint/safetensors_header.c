@@ -41,11 +41,9 @@ struct file {
 
 /* NULL: not one of the format's. */
 static const struct dtype *find_dtype(const cJSON *item) {
-    for (size_t i = 0; cJSON_IsString(item) && i < sizeof dtypes / sizeof *dtypes; i++) {
-        if (strcmp(item->valuestring, dtypes[i].name) == 0) {
+    for (size_t i = 0; cJSON_IsString(item) && i < sizeof dtypes / sizeof *dtypes; i++)
+        if (strcmp(item->valuestring, dtypes[i].name) == 0)
             return &dtypes[i];
-        }
-    }
     return NULL;
 }
 
@@ -127,12 +125,10 @@ static enum limoe_status read_tensor(const struct file *f, const cJSON *item, st
                           metadata_describe(dtype_item, found));
     }
     enum limoe_status status = read_shape(f, name, shape, tensor);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = read_offsets(f, name, offsets, tensor);
-    }
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     tensor->dtype = dtype->dtype;
     tensor->dtype_name = dtype->name;
     uint64_t bits = 0;
@@ -144,9 +140,8 @@ static enum limoe_status read_tensor(const struct file *f, const cJSON *item, st
             f->where, name, tensor->bytes, (unsigned long long)tensor->elements, dtype->name, dtype->bits);
     }
     tensor->name = strdup(item->string);
-    if (!tensor->name) {
+    if (!tensor->name)
         return limoe_fail(f->err, LIMOE_NO_MEMORY, "%s: no memory for the name of tensor %s", f->where, name);
-    }
     return LIMOE_OK;
 }
 
@@ -166,9 +161,8 @@ static enum limoe_status check_metadata(const struct file *f, const cJSON *metad
 /* By place in the file; an empty tensor before the one that begins where it does. */
 static int compare_places(const void *a, const void *b) {
     const struct tensor *s = a, *t = b;
-    if (s->offset != t->offset) {
+    if (s->offset != t->offset)
         return s->offset < t->offset ? -1 : 1;
-    }
     return s->bytes < t->bytes ? -1 : s->bytes > t->bytes;
 }
 
@@ -200,14 +194,12 @@ static enum limoe_status check_tiling(const struct file *f, struct tensor *tenso
 
 static enum limoe_status reserve(struct tensor_list *list, size_t more, const struct file *f) {
     size_t need = list->count + more;
-    if (need > MAX_TENSORS) {
+    if (need > MAX_TENSORS)
         return limoe_fail(f->err, LIMOE_TOO_LARGE, "%s: more than %u tensors", f->where, MAX_TENSORS);
-    }
     if (need > list->room || !list->item) { /* an array even for no tensors */
         struct tensor *item = realloc(list->item, (need + 1) * sizeof *item);
-        if (!item) {
+        if (!item)
             return limoe_fail(f->err, LIMOE_NO_MEMORY, "%s: no memory for %zu tensors", f->where, need);
-        }
         list->item = item;
         list->room = need;
     }
@@ -242,17 +234,14 @@ enum limoe_status safetensors_read_header(const struct safetensors_source *sourc
                      .err = err};
     size_t first = list->count;
     cJSON *root = NULL;
-    if (length == 0 || header[0] != '{') {
+    if (length == 0 || header[0] != '{')
         return limoe_fail(err, LIMOE_CORRUPT, "%s: the header does not begin with '{'", f.where);
-    }
     enum limoe_status status = metadata_parse(header, length, f.where, &root, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     status = reserve(list, (size_t)cJSON_GetArraySize(root), &f);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         goto out;
-    }
     const cJSON *item;
     cJSON_ArrayForEach(item, root) {
         if (strcmp(item->string, "__metadata__") == 0) {
@@ -260,13 +249,11 @@ enum limoe_status safetensors_read_header(const struct safetensors_source *sourc
         } else {
             struct tensor tensor = {0};
             status = read_tensor(&f, item, &tensor);
-            if (status == LIMOE_OK) {
+            if (status == LIMOE_OK)
                 list->item[list->count++] = tensor;
-            }
         }
-        if (status != LIMOE_OK) {
+        if (status != LIMOE_OK)
             goto out;
-        }
     }
     status = check_tiling(&f, list->item + first, list->count - first);
 out:
@@ -275,9 +262,8 @@ out:
 }
 
 void tensor_list_free(struct tensor_list *list) {
-    for (size_t i = 0; i < list->count; i++) {
+    for (size_t i = 0; i < list->count; i++)
         free((void *)list->item[i].name); /* const to whom it is handed out */
-    }
     free(list->item);
     *list = (struct tensor_list){0};
 }

@@ -43,18 +43,16 @@ static const char *scan_string(const char *text, const char *s, const char *end,
 
 static enum limoe_status scan(const char *text, size_t size, const char *where, struct limoe_error *err) {
     size_t valid = utf8_check(text, size);
-    if (valid < size) {
+    if (valid < size)
         return limoe_fail(err, LIMOE_CORRUPT, "%s: not UTF-8 at byte %zu", where, valid);
-    }
     const char *s = text, *end = text + size;
     size_t depth = 0, values = 1;
     while (s < end) {
         char c = *s;
         if (c == '"') {
             s = scan_string(text, s + 1, end, where, err);
-            if (!s) {
+            if (!s)
                 return LIMOE_CORRUPT;
-            }
             continue;
         }
         if ((unsigned char)c < 0x20 && c != '\t' && c != '\n' && c != '\r') {
@@ -72,9 +70,8 @@ static enum limoe_status scan(const char *text, size_t size, const char *where, 
         } else if (c == ',') {
             values++;
         }
-        if (values > METADATA_MAX_VALUES) {
+        if (values > METADATA_MAX_VALUES)
             return limoe_fail(err, LIMOE_TOO_LARGE, "%s: more than %u values", where, METADATA_MAX_VALUES);
-        }
         s++;
     }
     return LIMOE_OK;
@@ -95,9 +92,8 @@ static enum limoe_status check_keys(const cJSON *value, const char *where, struc
     }
     if (cJSON_IsObject(value) && n > 1) {
         key = malloc(n * sizeof *key);
-        if (!key) {
+        if (!key)
             return limoe_fail(err, LIMOE_NO_MEMORY, "%s: no memory for %zu keys", where, n);
-        }
         n = 0;
         cJSON_ArrayForEach(child, value) {
             key[n++] = child->string;
@@ -115,9 +111,8 @@ static enum limoe_status check_keys(const cJSON *value, const char *where, struc
     cJSON_ArrayForEach(child, value) {
         if (child->child) {
             status = check_keys(child, where, err);
-            if (status != LIMOE_OK) {
+            if (status != LIMOE_OK)
                 goto out;
-            }
         }
     }
 out:
@@ -128,15 +123,13 @@ out:
 enum limoe_status metadata_parse(const void *text, size_t size, const char *where, cJSON **root,
                                  struct limoe_error *err) {
     enum limoe_status status = scan(text, size, where, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     cJSON *tree = NULL;
     const char *end = NULL;
     char *copy = malloc(size + 1); /* older releases of cJSON look one byte past the text they are given */
-    if (!copy) {
+    if (!copy)
         return limoe_fail(err, LIMOE_NO_MEMORY, "%s: no memory for %zu bytes", where, size);
-    }
     memcpy(copy, text, size);
     copy[size] = '\0';
 
@@ -153,9 +146,8 @@ enum limoe_status metadata_parse(const void *text, size_t size, const char *wher
         goto out;
     }
     status = check_keys(tree, where, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         goto out;
-    }
     *root = tree;
     tree = NULL;
 out:
@@ -165,13 +157,11 @@ out:
 }
 
 bool metadata_integer(const cJSON *item, int64_t min, int64_t max, int64_t *value) {
-    if (!cJSON_IsNumber(item)) {
+    if (!cJSON_IsNumber(item))
         return false;
-    }
     double number = item->valuedouble;
-    if (!(number >= (double)min && number <= (double)max) || number != floor(number)) {
+    if (!(number >= (double)min && number <= (double)max) || number != floor(number))
         return false;
-    }
     *value = (int64_t)number;
     return true;
 }
@@ -186,18 +176,15 @@ const char *metadata_quote(const char *string, char to[METADATA_DESCRIPTION]) {
         }
     }
     snprintf(to, METADATA_DESCRIPTION, "\"%.*s%s\"", (int)length, string, cut ? "…" : "");
-    for (size_t i = 1; i <= length; i++) {
-        if ((unsigned char)to[i] < 0x20 || to[i] == 0x7F || to[i] == '"') {
+    for (size_t i = 1; i <= length; i++)
+        if ((unsigned char)to[i] < 0x20 || to[i] == 0x7F || to[i] == '"')
             to[i] = '?';
-        }
-    }
     return to;
 }
 
 const char *metadata_describe(const cJSON *item, char to[METADATA_DESCRIPTION]) {
-    if (cJSON_IsString(item)) {
+    if (cJSON_IsString(item))
         return metadata_quote(item->valuestring, to);
-    }
     if (cJSON_IsNumber(item)) {
         snprintf(to, METADATA_DESCRIPTION, "%.10g", item->valuedouble);
         return to;

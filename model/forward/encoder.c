@@ -210,10 +210,9 @@ static void project(struct encoder *e) {
 }
 
 static bool all_finite(const float *z, size_t n) {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         if (!isfinite(z[i]))
             return false;
-    }
     return true;
 }
 
@@ -283,10 +282,9 @@ static enum limoe_status serve_others(struct encoder *e, const struct routing_si
                                       struct limoe_error *err) {
     size_t layer = 0;
     enum limoe_status status = LIMOE_OK;
-    for (uint32_t i = 0; e->sharded && !status && i < e->weights->blocks; i++) {
+    for (uint32_t i = 0; e->sharded && !status && i < e->weights->blocks; i++)
         if (e->weights->block[i].moe)
             status = run_experts(e, &e->weights->block[i], layer++, sink, err);
-    }
     return status;
 }
 

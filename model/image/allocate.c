@@ -35,9 +35,8 @@ enum limoe_status image_allocate(const char *format, const struct input *input, 
                                  uint64_t height, uint32_t channels, struct image *out,
                                  struct limoe_error *err) {
     enum limoe_status status = image_check(format, input, width, height, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     out->pixels = calloc((size_t)(width * height), channels);
     if (!out->pixels) {
         return limoe_fail(err, LIMOE_NO_MEMORY, "%s: no memory for %" PRIu64 " x %" PRIu64 " pixels", format,
@@ -50,9 +49,8 @@ enum limoe_status image_allocate(const char *format, const struct input *input, 
 }
 
 void *image_allocate_within(uint64_t *budget, size_t size) {
-    if (size > *budget) {
+    if (size > *budget)
         return NULL;
-    }
     *budget -= size;
     return calloc(1, size);
 }

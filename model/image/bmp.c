@@ -26,15 +26,12 @@ struct header {
 
 static bool set_field(struct field *field, uint32_t mask) {
     *field = (struct field){0};
-    if (mask == 0) {
+    if (mask == 0)
         return true;
-    }
-    while (!(mask >> field->shift & 1)) {
+    while (!(mask >> field->shift & 1))
         field->shift++;
-    }
-    while (field->shift + field->bits < 32 && (mask >> (field->shift + field->bits) & 1)) {
+    while (field->shift + field->bits < 32 && (mask >> (field->shift + field->bits) & 1))
         field->bits++;
-    }
     return ((uint64_t)1 << field->bits) - 1 == mask >> field->shift;
 }
 
@@ -50,19 +47,15 @@ static enum limoe_status read_fields(struct header *header, const uint8_t *dib, 
     }
     if (header->compression == BITFIELDS) {
         const uint8_t *masks = dib_size >= 52 ? dib + 40 : cursor_take(cursor, 12);
-        if (!masks) {
+        if (!masks)
             return image_truncated("BMP", input, err);
-        }
-        for (int c = 0; c < 3; c++) {
+        for (int c = 0; c < 3; c++)
             mask[c] = le32(masks + 4 * c);
-        }
         mask[3] = dib_size >= 56 ? le32(masks + 12) : 0;
     }
-    for (int c = 0; c < 4; c++) {
-        if (!set_field(&header->field[c], mask[c]) || (c < 3 && mask[c] == 0)) {
+    for (int c = 0; c < 4; c++)
+        if (!set_field(&header->field[c], mask[c]) || (c < 3 && mask[c] == 0))
             return limoe_fail(err, LIMOE_BAD_IMAGE, "BMP: %08x is not the mask of a channel", mask[c]);
-        }
-    }
     return LIMOE_OK;
 }
 
@@ -131,33 +124,27 @@ static enum limoe_status read_header(const struct input *input, struct header *h
     const uint8_t *file = cursor_take(&cursor, 14);
     uint32_t dib_size = cursor_left(&cursor) >= 4 ? le32(cursor.at) : 0;
     const uint8_t *dib = dib_size ? cursor_take(&cursor, dib_size) : NULL;
-    if (!file || !dib) {
+    if (!file || !dib)
         return image_truncated("BMP", input, err);
-    }
     enum limoe_status status = read_shape(dib, dib_size, header, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     uint32_t bits = header->bits;
     if (header->compression == BITFIELDS || bits > 8) {
         status = read_fields(header, dib, dib_size, &cursor, input, err);
-        if (status != LIMOE_OK) {
+        if (status != LIMOE_OK)
             return status;
-        }
     } else {
-        if (header->colours == 0 || header->colours > 1u << bits) {
+        if (header->colours == 0 || header->colours > 1u << bits)
             header->colours = 1u << bits;
-        }
         header->palette = cursor_take(&cursor, (size_t)header->colours * header->entry);
-        if (!header->palette) {
+        if (!header->palette)
             return image_truncated("BMP", input, err);
-        }
     }
     size_t offset = le32(file + 10), behind = (size_t)(cursor.at - input->bytes);
     offset = offset == 0 ? behind : offset; /* some writers leave it to the reader */
-    if (offset > input->size) {
+    if (offset > input->size)
         return image_truncated("BMP", input, err);
-    }
     if (offset < behind) {
         return limoe_fail(err, LIMOE_BAD_IMAGE, "BMP: the pixels begin at byte %zu, within the header",
                           offset);
@@ -182,9 +169,8 @@ static bool read_indices(const struct header *header, const uint8_t *from, uint8
     for (uint32_t x = 0; x < header->width; x++, to += 3) {
         const size_t bit = (size_t)x * bits;
         const uint32_t index = (uint32_t)from[bit / 8] >> (8 - bits - bit % 8) & ((1u << bits) - 1);
-        if (index >= header->colours) {
+        if (index >= header->colours)
             return false;
-        }
         const uint8_t *colour = header->palette + (size_t)index * header->entry;
         to[0] = colour[2];
         to[1] = colour[1];
@@ -205,22 +191,19 @@ static void read_plain_colours(const uint8_t *from, uint8_t *to, uint32_t width)
 static void read_masked(const struct header *header, const uint8_t *from, uint8_t *to, uint32_t channels) {
     for (uint32_t x = 0; x < header->width; x++, to += channels) {
         const uint32_t pixel = read_pixel(from + (size_t)x * (header->bits / 8), header->bits);
-        for (uint32_t c = 0; c < channels; c++) {
+        for (uint32_t c = 0; c < channels; c++)
             to[c] = extract(pixel, header->field[c]);
-        }
     }
 }
 
 /* One row of pixels. false: an index without colour. */
 static bool read_row(const struct header *header, const uint8_t *from, uint8_t *to, uint32_t channels) {
-    if (header->bits <= 8) {
+    if (header->bits <= 8)
         return read_indices(header, from, to);
-    }
-    if (header->bits == 24 && header->compression == RAW) {
+    if (header->bits == 24 && header->compression == RAW)
         read_plain_colours(from, to, header->width);
-    } else {
+    else
         read_masked(header, from, to, channels);
-    }
     return true;
 }
 
@@ -251,9 +234,8 @@ static enum limoe_status read_runs(struct header *header, const struct input *in
                                    struct limoe_error *err) {
     size_t n = (size_t)header->width * header->height;
     uint8_t *indices = calloc(n, 1);
-    if (!indices) {
+    if (!indices)
         return limoe_fail(err, LIMOE_NO_MEMORY, "BMP: no memory for %zu pixels", n);
-    }
     size_t done = image_unpack_bmp(&header->pixels, header->bits, header->width, indices, n);
     enum limoe_status status =
         done == n ? LIMOE_OK
@@ -261,9 +243,8 @@ static enum limoe_status read_runs(struct header *header, const struct input *in
             ? image_truncated("BMP", input, err)
             : limoe_fail(err, LIMOE_BAD_IMAGE, "BMP: the runs end after %zu of %zu pixels", done, n);
     header->bits = 8; /* of indices[] */
-    for (uint32_t i = 0; i < header->height && status == LIMOE_OK; i++) {
+    for (uint32_t i = 0; i < header->height && status == LIMOE_OK; i++)
         status = put_row(header, i, indices + (size_t)i * header->width, out, err);
-    }
     free(indices);
     return status;
 }
@@ -277,9 +258,8 @@ enum limoe_status image_read_bmp(const struct input *input, struct image *out, u
         status =
             image_allocate("BMP", input, header.width, header.height, header.field[3].bits ? 4 : 3, out, err);
     }
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     bool runs = header.compression == RLE8 || header.compression == RLE4;
     return runs ? read_runs(&header, input, out, err) : read_plain(&header, input, out, err);
 }

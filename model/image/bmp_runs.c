@@ -34,9 +34,8 @@ static bool put_pixels(struct unpacked *to, uint32_t count, struct cursor *from)
                                                 : (uint8_t)(bytes[i / 2] & 15);
     }
     to->x += count;
-    if (bytes && size % 2 == 1) {
+    if (bytes && size % 2 == 1)
         cursor_take(from, 1); /* even lengths only; at the end of the file nobody misses it */
-    }
     return bytes;
 }
 
@@ -54,9 +53,8 @@ static bool escape(struct unpacked *to, uint32_t code, struct cursor *from) {
         to->x = 0;
         return true;
     }
-    if (code == END_OF_BITMAP) {
+    if (code == END_OF_BITMAP)
         return false;
-    }
     const uint8_t *by = code == SKIP ? cursor_take(from, 2) : NULL; /* right, up */
     if (by) {
         skip(to, by[0] + (size_t)by[1] * to->width);
@@ -75,11 +73,10 @@ size_t image_unpack_bmp(struct cursor *from, uint32_t bits, uint32_t width, uint
             from->at = from->end;
             break;
         }
-        if (pair[0] > 0) {
+        if (pair[0] > 0)
             put_run(&to, pair[0], pair[1]);
-        } else if (!escape(&to, pair[1], from)) {
+        else if (!escape(&to, pair[1], from))
             break;
-        }
     }
     return to.done;
 }

@@ -3,15 +3,13 @@
 
 bool box_take(struct cursor *cursor, struct box *box) {
     const uint8_t *head = cursor_take(cursor, 8);
-    if (!head) {
+    if (!head)
         return false;
-    }
     uint64_t size = be32(head), used = 8;
     if (size == 1) { /* it follows, of 64 bits */
         const uint8_t *wide = cursor_take(cursor, 8);
-        if (!wide) {
+        if (!wide)
             return false;
-        }
         size = (uint64_t)be32(wide) << 32 | be32(wide + 4);
         used = 16;
     }

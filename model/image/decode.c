@@ -7,9 +7,8 @@
 
 static enum limoe_status unknown_type(const uint8_t *bytes, size_t size, struct limoe_error *err) {
     char hex[3 * 12 + 1] = "";
-    for (size_t i = 0; i < size && i < 12; i++) {
+    for (size_t i = 0; i < size && i < 12; i++)
         snprintf(hex + 3 * i, 4, " %02x", bytes[i]);
-    }
     return limoe_fail(err, LIMOE_BAD_IMAGE,
                       "not a picture of a known type (%zu bytes, beginning%s); " ACCEPTED, size, hex);
 }
@@ -29,29 +28,24 @@ enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct l
         .max_pixels = limits && limits->max_pixels ? limits->max_pixels : LIMOE_MAX_PIXELS,
         .found_pixels = limits && limits->found_pixels ? limits->found_pixels : UINT64_MAX,
     };
-    if (size == 0) {
+    if (size == 0)
         return limoe_fail(err, LIMOE_BAD_IMAGE, "the picture is empty (0 bytes); " ACCEPTED);
-    }
     if (size > max_bytes) {
         return limoe_fail(err, LIMOE_TOO_LARGE, "the picture has %zu bytes; at most %zu are accepted", size,
                           max_bytes);
     }
 
     const struct image_format *format = image_find_format(bytes, size);
-    if (!format) {
+    if (!format)
         return unknown_type(bytes, size, err);
-    }
-    if (!format->read) {
+    if (!format->read)
         return limoe_fail(err, LIMOE_UNSUPPORTED, "%s pictures are not supported; " ACCEPTED, format->name);
-    }
 
     unsigned orientation = 1;
     enum limoe_status status = format->read(&input, out, &orientation, err);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = image_orient(out, orientation, err);
-    }
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         image_free(out);
-    }
     return status;
 }

@@ -8,12 +8,10 @@
 static uint32_t integer(const uint8_t *entry, bool big) {
     const uint32_t type = big ? be16(entry + 2) : le16(entry + 2);
     const uint32_t count = big ? be32(entry + 4) : le32(entry + 4);
-    if ((type == 3 || type == 8) && (count == 1 || count == 2)) { /* SHORT, SSHORT */
+    if ((type == 3 || type == 8) && (count == 1 || count == 2)) /* SHORT, SSHORT */
         return big ? be16(entry + 8) : le16(entry + 8);
-    }
-    if ((type == 4 || type == 9) && count == 1) { /* LONG, SLONG */
+    if ((type == 4 || type == 9) && count == 1) /* LONG, SLONG */
         return big ? be32(entry + 8) : le32(entry + 8);
-    }
     return type == 6 && count >= 1 && count <= 4 ? entry[8] : 0; /* SBYTE */
 }
 
@@ -22,17 +20,14 @@ unsigned exif_orientation(const uint8_t *bytes, size_t size) {
         bytes += 6;
         size -= 6;
     }
-    if (size < 8) {
+    if (size < 8)
         return 1;
-    }
     bool big = memcmp(bytes, "MM\0*", 4) == 0;
-    if (!big && memcmp(bytes, "II*\0", 4) != 0) {
+    if (!big && memcmp(bytes, "II*\0", 4) != 0)
         return 1;
-    }
     size_t directory = big ? be32(bytes + 4) : le32(bytes + 4);
-    if (directory > size - 2) {
+    if (directory > size - 2)
         return 1;
-    }
     size_t entries = big ? be16(bytes + directory) : le16(bytes + directory);
     size_t first = directory + 2;
     unsigned orientation = 1;

@@ -2,9 +2,8 @@
 #include "model/image/formats.h"
 
 enum limoe_status image_flatten(struct image *image, const uint8_t background[3], struct limoe_error *err) {
-    if (image->channels == 3) {
+    if (image->channels == 3)
         return LIMOE_OK;
-    }
     if (image->channels != 4) {
         return limoe_fail(err, LIMOE_INTERNAL, "a picture with %u channels to flatten; 3 or 4 were expected",
                           image->channels);

@@ -56,9 +56,8 @@ static const struct image_format tga = {"TGA", image_read_tga, image_measure_tga
 const struct image_format *image_find_format(const uint8_t *bytes, size_t size) {
     for (size_t i = 0; i < sizeof signatures / sizeof *signatures; i++) {
         const struct signature *s = &signatures[i];
-        if (size >= s->offset + s->length && memcmp(bytes + s->offset, s->magic, s->length) == 0) {
+        if (size >= s->offset + s->length && memcmp(bytes + s->offset, s->magic, s->length) == 0)
             return &s->format;
-        }
     }
     return image_looks_like_tga(bytes, size) ? &tga : NULL;
 }

@@ -92,9 +92,8 @@ static inline size_t cursor_left(const struct cursor *cursor) {
 
 /* The next n bytes, which it passes; NULL (and stays) where fewer are left. */
 static inline const uint8_t *cursor_take(struct cursor *cursor, size_t n) {
-    if (cursor_left(cursor) < n) {
+    if (cursor_left(cursor) < n)
         return NULL;
-    }
     const uint8_t *taken = cursor->at;
     cursor->at += n;
     return taken;

@@ -27,12 +27,10 @@ struct lzw {
 static bool skip_blocks(struct cursor *cursor) {
     const uint8_t *size;
     while ((size = cursor_take(cursor, 1))) {
-        if (*size == 0) {
+        if (*size == 0)
             return true;
-        }
-        if (!cursor_take(cursor, *size)) {
+        if (!cursor_take(cursor, *size))
             return false;
-        }
     }
     return false;
 }
@@ -49,18 +47,15 @@ static int next_code(struct bits *bits, uint32_t width) {
     while (bits->count < width) {
         if (bits->block == 0) {
             const uint8_t *size = cursor_take(bits->cursor, 1);
-            if (!size) {
+            if (!size)
                 return -2;
-            }
-            if (*size == 0) {
+            if (*size == 0)
                 return -1;
-            }
             bits->block = *size;
         }
         const uint8_t *byte = cursor_take(bits->cursor, 1);
-        if (!byte) {
+        if (!byte)
             return -2;
-        }
         bits->held |= (uint32_t)*byte << bits->count;
         bits->count += 8;
         bits->block--;
@@ -75,16 +70,13 @@ static int next_code(struct bits *bits, uint32_t width) {
 static enum limoe_status unpack(struct cursor *cursor, const struct input *input, uint8_t *indices, size_t n,
                                 struct limoe_error *err) {
     const uint8_t *least = cursor_take(cursor, 1);
-    if (!least) {
+    if (!least)
         return image_truncated("GIF", input, err);
-    }
-    if (*least < 1 || *least > 8) {
+    if (*least < 1 || *least > 8)
         return limoe_fail(err, LIMOE_BAD_IMAGE, "GIF: codes of %u bits; 1 to 8 are possible", *least);
-    }
     struct lzw *lzw = calloc(1, sizeof *lzw);
-    if (!lzw) {
+    if (!lzw)
         return limoe_fail(err, LIMOE_NO_MEMORY, "GIF: no memory for the code table");
-    }
     uint32_t clear = 1u << *least, stop = clear + 1, next = clear + 2, width = *least + 1u;
     for (uint32_t i = 0; i < clear; i++) {
         lzw->length[i] = 1;
@@ -121,17 +113,14 @@ static enum limoe_status unpack(struct cursor *cursor, const struct input *input
             lzw->first[next] = lzw->first[previous];
             lzw->last[next] = now == next ? lzw->first[previous] : lzw->first[now];
             next++;
-            if (next == 1u << width && width < 12) {
+            if (next == 1u << width && width < 12)
                 width++;
-            }
         }
         size_t length = lzw->length[now];
         uint32_t entry = now;
-        for (size_t i = length; i-- > 0; entry = lzw->prefix[entry]) { /* the string, from its end */
-            if (done + i < n) {
+        for (size_t i = length; i-- > 0; entry = lzw->prefix[entry]) /* the string, from its end */
+            if (done + i < n)
                 indices[done + i] = lzw->last[entry];
-            }
-        }
         done += length;
         previous = code;
     }
@@ -144,24 +133,21 @@ static uint32_t interlaced_row(uint32_t i, uint32_t height) {
     static const uint32_t first[4] = {0, 4, 2, 1}, step[4] = {8, 8, 4, 2};
     for (int pass = 0;; pass++) {
         uint32_t rows = height > first[pass] ? (height - first[pass] + step[pass] - 1) / step[pass] : 0;
-        if (i < rows || pass == 3) {
+        if (i < rows || pass == 3)
             return first[pass] + i * step[pass];
-        }
         i -= rows;
     }
 }
 
 static bool put_pixel(const struct frame *frame, uint32_t index, uint8_t *pixel, uint32_t channels) {
-    if (frame->colours == 0) {
+    if (frame->colours == 0)
         memset(pixel, (int)index, 3);
-    } else if (index < frame->colours) {
+    else if (index < frame->colours)
         memcpy(pixel, frame->palette + 3 * index, 3);
-    } else if ((int)index != frame->transparent) {
+    else if ((int)index != frame->transparent)
         return false;
-    }
-    if (channels == 4) {
+    if (channels == 4)
         pixel[3] = (int)index == frame->transparent ? 0 : 255;
-    }
     return true;
 }
 
@@ -169,9 +155,8 @@ static enum limoe_status paint(const struct frame *frame, const uint8_t *indices
                                struct limoe_error *err) {
     size_t stride = (size_t)out->width * out->channels;
     uint32_t ground = frame->transparent < 0 ? 0 : (uint32_t)frame->transparent;
-    for (size_t i = 0; i < (size_t)out->width * out->height; i++) {
+    for (size_t i = 0; i < (size_t)out->width * out->height; i++)
         put_pixel(frame, ground, out->pixels + i * out->channels, out->channels);
-    }
     for (uint32_t i = 0; i < frame->height; i++) {
         uint32_t y = frame->y + (frame->interlaced ? interlaced_row(i, frame->height) : i);
         uint8_t *pixel = out->pixels + y * stride + (size_t)frame->x * out->channels;
@@ -203,27 +188,23 @@ static enum limoe_status find_frame(struct cursor *cursor, const struct input *i
         const uint8_t *kind = cursor_take(cursor, 1);
         if (kind && *kind == ',') {
             const uint8_t *head = cursor_take(cursor, 9);
-            if (!head) {
+            if (!head)
                 break;
-            }
             frame->x = le16(head);
             frame->y = le16(head + 2);
             frame->width = le16(head + 4);
             frame->height = le16(head + 6);
             frame->interlaced = head[8] & 0x40;
-            if (!take_palette(cursor, head[8], frame)) {
+            if (!take_palette(cursor, head[8], frame))
                 break;
-            }
             return LIMOE_OK;
         } else if (kind && *kind == '!') {
             const uint8_t *label = cursor_take(cursor, 1);
             if (label && *label == 0xF9 && cursor_left(cursor) >= 5 &&
-                cursor->at[0] == 4) { /* graphic control */
+                cursor->at[0] == 4) /* graphic control */
                 frame->transparent = cursor->at[1] & 1 ? cursor->at[4] : -1;
-            }
-            if (!label || !skip_blocks(cursor)) {
+            if (!label || !skip_blocks(cursor))
                 break;
-            }
         } else if (kind && *kind == ';') {
             return limoe_fail(err, LIMOE_BAD_IMAGE, "GIF: no picture in it");
         } else if (kind && *kind != 0) {
@@ -241,32 +222,26 @@ enum limoe_status image_read_gif(const struct input *input, struct image *out, u
     struct cursor cursor = cursor_over(input);
     const uint8_t *screen = cursor_take(&cursor, 13);
     struct frame frame = {.transparent = -1};
-    if (!screen || !take_palette(&cursor, screen[10], &frame)) {
+    if (!screen || !take_palette(&cursor, screen[10], &frame))
         return image_truncated("GIF", input, err);
-    }
     enum limoe_status status = find_frame(&cursor, input, &frame, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
-    if (frame.width == 0 || frame.height == 0) {
+    if (frame.width == 0 || frame.height == 0)
         return limoe_fail(err, LIMOE_BAD_IMAGE, "GIF: a frame of %u x %u pixels", frame.width, frame.height);
-    }
     uint32_t width = le16(screen + 6), height = le16(screen + 8);
     width = width > frame.x + frame.width ? width : frame.x + frame.width;
     height = height > frame.y + frame.height ? height : frame.y + frame.height;
     status = image_allocate("GIF", input, width, height, frame.transparent < 0 ? 3 : 4, out, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     size_t n = (size_t)frame.width * frame.height;
     uint8_t *indices = calloc(n, 1);
-    if (!indices) {
+    if (!indices)
         return limoe_fail(err, LIMOE_NO_MEMORY, "GIF: no memory for %zu pixels", n);
-    }
     status = unpack(&cursor, input, indices, n, err);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = paint(&frame, indices, out, err);
-    }
     free(indices);
     return status;
 }

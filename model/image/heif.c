@@ -26,28 +26,24 @@ struct job {
 
 static enum limoe_status refuse(const struct job *job, struct heif_error error) {
     enum limoe_status status = LIMOE_BAD_IMAGE;
-    if (error.code == heif_error_Unsupported_feature || error.code == heif_error_Unsupported_filetype) {
+    if (error.code == heif_error_Unsupported_feature || error.code == heif_error_Unsupported_filetype)
         status = LIMOE_UNSUPPORTED;
-    } else if (error.code == heif_error_Memory_allocation_error) {
+    else if (error.code == heif_error_Memory_allocation_error)
         status = LIMOE_TOO_LARGE;
-    }
     return limoe_fail(job->err, status, "HEIF: %s", error.message);
 }
 
 static enum limoe_status open_primary(struct job *job) {
-    if (!heif_references_end(job->input->bytes, job->input->size)) {
+    if (!heif_references_end(job->input->bytes, job->input->size))
         return limoe_fail(job->err, LIMOE_BAD_IMAGE, "HEIF: pictures made of each other in too many levels");
-    }
     job->context = job->lib->context_alloc();
-    if (!job->context) {
+    if (!job->context)
         return limoe_fail(job->err, LIMOE_NO_MEMORY, "HEIF: no memory for the decoder");
-    }
     job->lib->context_set_max_decoding_threads(job->context, 0);
     struct heif_error error = job->lib->context_read_from_memory_without_copy(job->context, job->input->bytes,
                                                                               job->input->size, NULL);
-    if (error.code == heif_error_Ok) {
+    if (error.code == heif_error_Ok)
         error = job->lib->context_get_primary_image_handle(job->context, &job->handle);
-    }
     return error.code == heif_error_Ok ? LIMOE_OK : refuse(job, error);
 }
 
@@ -70,9 +66,8 @@ static enum limoe_status check_size(const struct job *job, bool alpha, uint64_t 
 
 static enum limoe_status decode(struct job *job, bool alpha) {
     struct heif_decoding_options *options = job->lib->decoding_options_alloc();
-    if (!options) {
+    if (!options)
         return limoe_fail(job->err, LIMOE_NO_MEMORY, "HEIF: no memory for the decoder");
-    }
     options->convert_hdr_to_8bit = 1;
     options->strict_decoding = 1;
     const struct heif_error error =
@@ -94,18 +89,16 @@ static enum limoe_status copy(const struct job *job, bool alpha, uint64_t announ
     const enum limoe_status status =
         image_allocate("HEIF", job->input, (uint64_t)width, (uint64_t)height, alpha ? 4 : 3, out, job->err);
     const size_t row = (size_t)width * out->channels;
-    for (size_t y = 0; status == LIMOE_OK && y < out->height; y++) {
+    for (size_t y = 0; status == LIMOE_OK && y < out->height; y++)
         memcpy(out->pixels + y * row, from + y * (size_t)stride, row);
-    }
     return status;
 }
 
 /* Alpha that the colours have been multiplied by is divided out again. */
 static void divide_alpha(struct image *image) {
     const size_t n = (size_t)image->width * image->height;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         image_divide_alpha(image->pixels + 4 * i);
-    }
 }
 
 enum limoe_status image_read_heif(const struct input *input, struct image *out, unsigned *orientation,
@@ -116,9 +109,8 @@ enum limoe_status image_read_heif(const struct input *input, struct image *out, 
     bool alpha = false;
     const char *why;
     job.lib = heif_library(&why);
-    if (!job.lib) {
+    if (!job.lib)
         return limoe_fail(err, LIMOE_UNSUPPORTED, "HEIF: %s", why);
-    }
     enum limoe_status status = open_primary(&job);
     if (status == LIMOE_OK) {
         alpha = job.lib->image_handle_has_alpha_channel(job.handle);
@@ -127,12 +119,10 @@ enum limoe_status image_read_heif(const struct input *input, struct image *out, 
     if (status == LIMOE_OK) {
         heif_codecs_allow((alpha ? 3 : 2) * pixels + SPARE_PIXELS);
         status = decode(&job, alpha);
-        if (status == LIMOE_OK) {
+        if (status == LIMOE_OK)
             status = copy(&job, alpha, pixels, out);
-        }
-        if (status == LIMOE_OK && alpha && job.lib->image_handle_is_premultiplied_alpha(job.handle)) {
+        if (status == LIMOE_OK && alpha && job.lib->image_handle_is_premultiplied_alpha(job.handle))
             divide_alpha(out);
-        }
     }
     job.lib->image_release(job.image);
     job.lib->image_handle_release(job.handle);

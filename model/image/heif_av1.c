@@ -36,9 +36,8 @@ static void be_silent(void *cookie, const char *format, va_list values) {
 
 static struct heif_error new_decoder(void **out) {
     struct av1 *av1 = calloc(1, sizeof *av1);
-    if (!av1) {
+    if (!av1)
         return heif_codecs_fail("no memory for the AV1 decoder");
-    }
     *out = av1;
     return heif_codecs_fail(NULL);
 }
@@ -52,13 +51,11 @@ static void free_decoder(void *decoder) {
 
 static struct heif_error push(void *decoder, const void *data, size_t size) {
     struct av1 *av1 = decoder;
-    if (size == 0) { /* and no data */
+    if (size == 0) /* and no data */
         return heif_codecs_fail(NULL);
-    }
     uint8_t *longer = realloc(av1->bytes, av1->size + size + 1);
-    if (!longer) {
+    if (!longer)
         return heif_codecs_fail("no memory for the AV1 stream");
-    }
     memcpy(longer + av1->size, data, size);
     av1->bytes = longer;
     av1->size += size;
@@ -71,9 +68,8 @@ static bool take_length(const uint8_t **at, const uint8_t *end, uint64_t *length
     for (int i = 0; i < 8 && *at < end; i++) {
         const uint8_t byte = *(*at)++;
         *length |= (uint64_t)(byte & 127) << (7 * i);
-        if (!(byte & 128)) {
+        if (!(byte & 128))
             return true;
-        }
     }
     return false;
 }
@@ -89,12 +85,10 @@ static int count_frames(const uint8_t *at, const uint8_t *end) {
             at++;
             length--;
         }
-        if (head & 2 && !take_length(&at, end, &length)) {
+        if (head & 2 && !take_length(&at, end, &length))
             return -1;
-        }
-        if (length > (uint64_t)(end - at)) {
+        if (length > (uint64_t)(end - at))
             return -1;
-        }
         frames += type == FRAME || type == FRAME_HEADER;
         at += length;
     }
@@ -142,16 +136,14 @@ static struct heif_error decode_stream(struct av1 *av1, struct heif_image **out)
     Dav1dData data = {0};
     Dav1dPicture picture = {0};
     uint8_t *room = dav1d_data_create(&data, av1->size);
-    if (!room) {
+    if (!room)
         return heif_codecs_fail("no memory for the AV1 stream");
-    }
     memcpy(room, av1->bytes, av1->size);
     struct heif_error error = heif_codecs_fail("an AV1 stream without a picture, or a corrupt one");
     while (data.sz > 0) {
         const int sent = dav1d_send_data(av1->context, &data);
-        if (sent != 0 && sent != DAV1D_ERR(EAGAIN)) {
+        if (sent != 0 && sent != DAV1D_ERR(EAGAIN))
             break;
-        }
         const int got = dav1d_get_picture(av1->context, &picture);
         if (got == 0) {
             error = heif_codecs_charge((uint64_t)picture.p.w, (uint64_t)picture.p.h)
@@ -160,9 +152,8 @@ static struct heif_error decode_stream(struct av1 *av1, struct heif_image **out)
             dav1d_picture_unref(&picture);
             break;
         }
-        if (got != DAV1D_ERR(EAGAIN) || sent != 0) {
+        if (got != DAV1D_ERR(EAGAIN) || sent != 0)
             break;
-        }
     }
     dav1d_data_unref(&data);
     return error;
@@ -171,9 +162,8 @@ static struct heif_error decode_stream(struct av1 *av1, struct heif_image **out)
 static struct heif_error decode(void *decoder, struct heif_image **out) {
     struct av1 *av1 = decoder;
     const int frames = av1->size ? count_frames(av1->bytes, av1->bytes + av1->size) : 0;
-    if (frames < 1 || frames > MOST_FRAMES) {
+    if (frames < 1 || frames > MOST_FRAMES)
         return heif_codecs_fail("an AV1 stream that is not one still picture");
-    }
     const struct heif_error error = open_decoder(av1);
     return error.code == heif_error_Ok ? decode_stream(av1, out) : error;
 }

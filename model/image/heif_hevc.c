@@ -32,9 +32,8 @@ static void free_decoder(void *decoder) {
 
 static struct heif_error new_decoder(void **out) {
     struct hevc *hevc = calloc(1, sizeof *hevc);
-    if (hevc) {
+    if (hevc)
         hevc->context = de265_new_decoder();
-    }
     if (!hevc || !hevc->context) {
         free(hevc);
         return heif_codecs_fail("no memory for the HEVC decoder");
@@ -45,29 +44,24 @@ static struct heif_error new_decoder(void **out) {
 
 /* A stream has one size and one picture, which is paid for when its first slice comes. NULL: it has. */
 static const char *check(struct hevc *hevc, const uint8_t *nal, size_t size) {
-    if (size < 3) {
+    if (size < 3)
         return "an HEVC unit of less than three bytes";
-    }
     const uint32_t type = nal[0] >> 1 & 63;
     if (type == SPS) {
         uint64_t width, height;
-        if (!hevc_sps_size(nal, size, &width, &height)) {
+        if (!hevc_sps_size(nal, size, &width, &height))
             return "an HEVC parameter set that does not read";
-        }
-        if (hevc->has_size && (width != hevc->width || height != hevc->height)) {
+        if (hevc->has_size && (width != hevc->width || height != hevc->height))
             return "an HEVC stream of two sizes";
-        }
         hevc->has_size = true;
         hevc->width = width;
         hevc->height = height;
     } else if (type < FIRST_NOT_VIDEO && nal[2] & 0x80) { /* the first slice of a picture */
-        if (!hevc->has_size || hevc->has_picture) {
+        if (!hevc->has_size || hevc->has_picture)
             return "an HEVC stream that is not one picture of a stated size";
-        }
         hevc->has_picture = true;
-        if (!heif_codecs_charge(hevc->width, hevc->height)) {
+        if (!heif_codecs_charge(hevc->width, hevc->height))
             return "more pixels in the HEVC stream than the file announces";
-        }
     }
     return NULL;
 }
@@ -79,16 +73,13 @@ static struct heif_error push(void *decoder, const void *data, size_t size) {
     while (end - at >= 4) {
         const uint32_t length = (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
         at += 4;
-        if (length > (size_t)(end - at)) {
+        if (length > (size_t)(end - at))
             return heif_codecs_fail("an HEVC unit that ends early");
-        }
         const char *wrong = check(hevc, at, length);
-        if (wrong) {
+        if (wrong)
             return heif_codecs_fail(wrong);
-        }
-        if (de265_push_NAL(hevc->context, at, (int)length, 0, NULL) != DE265_OK) {
+        if (de265_push_NAL(hevc->context, at, (int)length, 0, NULL) != DE265_OK)
             return heif_codecs_fail("an HEVC unit that is not accepted");
-        }
         at += length;
     }
     return heif_codecs_fail(at == end ? NULL : "an HEVC unit that ends early");
@@ -133,9 +124,8 @@ static struct heif_error copy(const struct de265_image *picture, struct heif_ima
         int stride;
         planes.bytes[c] = de265_get_image_plane(picture, c, &stride);
         planes.stride[c] = stride;
-        if (de265_get_bits_per_pixel(picture, c) != planes.bits) {
+        if (de265_get_bits_per_pixel(picture, c) != planes.bits)
             return heif_codecs_fail("an HEVC stream of two depths");
-        }
     }
     return heif_codecs_copy(&planes, out);
 }
@@ -143,23 +133,20 @@ static struct heif_error copy(const struct de265_image *picture, struct heif_ima
 static struct heif_error decode(void *decoder, struct heif_image **out) {
     struct hevc *hevc = decoder;
     int more = 1;
-    if (!hevc->has_picture) {
+    if (!hevc->has_picture)
         return heif_codecs_fail("an HEVC stream without a picture");
-    }
     de265_flush_data(hevc->context);
     const struct de265_image *picture = NULL;
     while (more && !picture) {
         more = 0;
         const de265_error code = de265_decode(hevc->context, &more);
-        if (code != DE265_OK) {
+        if (code != DE265_OK)
             return heif_codecs_fail(de265_get_error_text(code));
-        }
         picture = de265_get_next_picture(hevc->context);
     }
     const char *wrong = worst_warning(hevc->context);
-    if (wrong || !picture) {
+    if (wrong || !picture)
         return heif_codecs_fail(wrong ? wrong : "an HEVC stream without a picture");
-    }
     return copy(picture, out);
 }
 

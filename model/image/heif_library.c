@@ -17,9 +17,8 @@ static void load(void) {
 #define FIND(name)                                                                                           \
     if (handle && !absence[0]) {                                                                             \
         *(void **)&library.name = dlsym(handle, "heif_" #name);                                              \
-        if (!library.name) {                                                                                 \
+        if (!library.name)                                                                                   \
             snprintf(absence, sizeof absence, "%s has no heif_%s", LIBRARY, #name);                          \
-        }                                                                                                    \
     }
     HEIF_FUNCTIONS(FIND)
 #undef FIND

@@ -35,12 +35,10 @@ static void follow(struct box *box, bool wide, struct levels *levels) {
     uint32_t from, to, left;
     const bool derived = box->type == BOX('d', 'i', 'm', 'g'), alpha = box->type == BOX('a', 'u', 'x', 'l');
     if ((!derived && !alpha) || !take_item(&box->inside, wide, &from) ||
-        !take_item(&box->inside, false, &left)) {
+        !take_item(&box->inside, false, &left))
         return;
-    }
-    while (left-- > 0 && take_item(&box->inside, wide, &to)) {
+    while (left-- > 0 && take_item(&box->inside, wide, &to))
         raise(levels, derived ? from : to, derived ? to : from);
-    }
 }
 
 /* All references of all meta boxes, once. */
@@ -48,24 +46,21 @@ static void pass(const uint8_t *bytes, size_t size, struct levels *levels) {
     struct cursor file = {bytes, bytes + size};
     struct box meta, references, box;
     while (box_take(&file, &meta)) {
-        if (meta.type != BOX('m', 'e', 't', 'a') || !cursor_take(&meta.inside, 4)) {
+        if (meta.type != BOX('m', 'e', 't', 'a') || !cursor_take(&meta.inside, 4))
             continue;
-        }
         while (box_take(&meta.inside, &references)) {
             const uint8_t *version =
                 references.type == BOX('i', 'r', 'e', 'f') ? cursor_take(&references.inside, 4) : NULL;
-            while (version && box_take(&references.inside, &box)) {
+            while (version && box_take(&references.inside, &box))
                 follow(&box, *version != 0, levels);
-            }
         }
     }
 }
 
 bool heif_references_end(const uint8_t *bytes, size_t size) {
     struct levels *levels = calloc(1, sizeof *levels);
-    if (!levels) {
+    if (!levels)
         return false;
-    }
     for (int round = 0; round < MOST_LEVELS && (round == 0 || levels->changed); round++) {
         levels->changed = false;
         pass(bytes, size, levels);

@@ -28,24 +28,21 @@ static uint32_t next_bit(struct bits *bits) {
 
 static uint32_t next_bits(struct bits *bits, int n) {
     uint32_t value = 0;
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         value = value << 1 | next_bit(bits);
-    }
     return value;
 }
 
 static void skip_bits(struct bits *bits, int n) {
-    for (int i = 0; i < n && !bits->ended; i++) {
+    for (int i = 0; i < n && !bits->ended; i++)
         next_bit(bits);
-    }
 }
 
 /* Exp-Golomb: as many zeros as bits follow the one. */
 static uint64_t next_number(struct bits *bits) {
     int n = 0;
-    while (n < 32 && !bits->ended && next_bit(bits) == 0) {
+    while (n < 32 && !bits->ended && next_bit(bits) == 0)
         n++;
-    }
     return ((uint64_t)1 << n) - 1 + next_bits(bits, n);
 }
 
@@ -67,10 +64,9 @@ bool hevc_sps_size(const uint8_t *nal, size_t size, uint64_t *width, uint64_t *h
     const uint32_t sub_layers = next_bits(&bits, 3);
     skip_bits(&bits, 1);
     skip_profile(&bits, sub_layers);
-    next_number(&bits);            /* its own number */
-    if (next_number(&bits) == 3) { /* chroma 4:4:4, perhaps in planes apart */
+    next_number(&bits);          /* its own number */
+    if (next_number(&bits) == 3) /* chroma 4:4:4, perhaps in planes apart */
         skip_bits(&bits, 1);
-    }
     *width = next_number(&bits);
     *height = next_number(&bits);
     return !bits.ended;

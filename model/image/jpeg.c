@@ -62,9 +62,8 @@ _Noreturn static void fail(j_common_ptr jpeg) {
 static void on_message(j_common_ptr jpeg, int level) {
     int code = jpeg->err->msg_code;
     if (level < 0 && code != JWRN_EXTRANEOUS_DATA && code != JWRN_ADOBE_XFORM && code != JWRN_JFIF_MAJOR &&
-        code != JWRN_NOT_SEQUENTIAL) {
+        code != JWRN_NOT_SEQUENTIAL)
         fail(jpeg);
-    }
 }
 
 static void on_progress(j_common_ptr jpeg) {
@@ -92,9 +91,8 @@ static boolean refill(j_decompress_ptr jpeg) {
 
 static void skip(j_decompress_ptr jpeg, long n) {
     struct jpeg_source_mgr *source = jpeg->src;
-    if (n <= 0) {
+    if (n <= 0)
         return;
-    }
     if ((size_t)n > source->bytes_in_buffer) {
         refill(jpeg);
         return;
@@ -124,9 +122,8 @@ static void read_from(struct job *job) {
 
 /* The next Exif segment from `m` on; NULL: none. */
 static jpeg_saved_marker_ptr exif_segment(jpeg_saved_marker_ptr m) {
-    while (m && (m->data_length < 6 || memcmp(m->data, "Exif\0\0", 6) != 0)) {
+    while (m && (m->data_length < 6 || memcmp(m->data, "Exif\0\0", 6) != 0))
         m = m->next;
-    }
     return m;
 }
 
@@ -134,18 +131,16 @@ static jpeg_saved_marker_ptr exif_segment(jpeg_saved_marker_ptr m) {
  * before their own. */
 static enum limoe_status read_orientation(struct job *job, unsigned *orientation) {
     jpeg_saved_marker_ptr first = exif_segment(job->jpeg.marker_list);
-    if (!first) {
+    if (!first)
         return LIMOE_OK;
-    }
     if (!exif_segment(first->next)) {
         *orientation = exif_orientation(first->data, first->data_length);
         return LIMOE_OK;
     }
     size_t size = 0;
     job->exif = malloc(job->input->size); /* the segments are a part of the file */
-    if (!job->exif) {
+    if (!job->exif)
         return limoe_fail(job->err, LIMOE_NO_MEMORY, "JPEG: no memory for its EXIF block");
-    }
     for (jpeg_saved_marker_ptr m = first; m; m = exif_segment(m->next)) {
         memcpy(job->exif + size, m->data + 6, m->data_length - 6);
         size += m->data_length - 6;
@@ -214,18 +209,16 @@ static enum limoe_status fit(struct job *job) {
     const uint64_t most = wide.max_pixels;
     wide.max_pixels = most > UINT64_MAX / LIMOE_JPEG_FACTOR ? UINT64_MAX : most * LIMOE_JPEG_FACTOR;
     enum limoe_status status = image_check("JPEG", &wide, jpeg->image_width, jpeg->image_height, job->err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     const uint64_t held = coefficient_bytes(jpeg);
     for (unsigned eighths = 8; eighths > 0; eighths /= 2) {
         jpeg->scale_num = eighths;
         jpeg->scale_denom = 8;
         jpeg_calc_output_dimensions(jpeg);
         const uint64_t pixels = (uint64_t)jpeg->output_width * jpeg->output_height;
-        if (pixels <= most && (held == 0 || (held + 3 * pixels) / MOST_BYTES_PER_PIXEL <= most)) {
+        if (pixels <= most && (held == 0 || (held + 3 * pixels) / MOST_BYTES_PER_PIXEL <= most))
             return LIMOE_OK;
-        }
     }
     return limoe_fail(
         job->err, LIMOE_TOO_LARGE,
@@ -241,14 +234,11 @@ static enum limoe_status fit(struct job *job) {
  * detail: each component needs a scan, and of a progressive file every coefficient its last bit. */
 static bool is_whole(const struct jpeg_decompress_struct *jpeg) {
     for (int c = 0; c < jpeg->num_components; c++) {
-        if (!jpeg->comp_info[c].quant_table) {
+        if (!jpeg->comp_info[c].quant_table)
             return false;
-        }
-        for (int k = 0; jpeg->progressive_mode && k < DCTSIZE2; k++) {
-            if (jpeg->coef_bits[c][k] != 0) {
+        for (int k = 0; jpeg->progressive_mode && k < DCTSIZE2; k++)
+            if (jpeg->coef_bits[c][k] != 0)
                 return false;
-            }
-        }
     }
     return true;
 }
@@ -259,32 +249,27 @@ static enum limoe_status decode(struct job *job, struct image *out, unsigned *or
     jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xFFFF);
     jpeg_read_header(jpeg, TRUE);
     enum limoe_status status = fit(job);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = choose_colours(job);
-    }
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = read_orientation(job, orientation);
-    }
     if (status == LIMOE_OK) {
         status =
             image_allocate("JPEG", job->input, jpeg->output_width, jpeg->output_height, 3, out, job->err);
     }
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     jpeg->dct_method = JDCT_ISLOW;
     jpeg->do_fancy_upsampling = TRUE;
     jpeg_start_decompress(jpeg); /* a file of several scans is read here, to its end */
-    if (job->ended && jpeg_has_multiple_scans(jpeg) && !is_whole(jpeg)) {
+    if (job->ended && jpeg_has_multiple_scans(jpeg) && !is_whole(jpeg))
         return image_truncated("JPEG", job->input, job->err);
-    }
     while (jpeg->output_scanline < jpeg->output_height) {
         uint8_t *rgb = out->pixels + (size_t)jpeg->output_scanline * out->width * 3;
         JSAMPROW row = job->cmyk ? job->cmyk : rgb;
         jpeg_read_scanlines(jpeg, &row, 1);
-        if (job->cmyk) {
+        if (job->cmyk)
             inks_to_rgb(job->cmyk, rgb, out->width);
-        }
     }
     return LIMOE_OK; /* jpeg_finish_decompress would read on to an end marker that nobody needs */
 }

@@ -28,14 +28,12 @@ bool limoe_image_measure(const uint8_t *bytes, size_t size, uint32_t *width, uin
 static uint8_t next_marker(struct cursor *cursor) {
     const uint8_t *at;
     while (cursor_left(cursor) && (at = memchr(cursor->at, 0xFF, cursor_left(cursor)))) {
-        while (at < cursor->end && *at == 0xFF) {
+        while (at < cursor->end && *at == 0xFF)
             at++;
-        }
         cursor->at = at;
         const uint8_t *code = cursor_take(cursor, 1);
-        if (code && *code != 0) {
+        if (code && *code != 0)
             return *code;
-        }
     }
     return 0;
 }
@@ -52,21 +50,17 @@ bool image_measure_jpeg(const uint8_t *bytes, size_t size, uint32_t *width, uint
     struct cursor cursor = cursor_from(bytes, size, 2);
     for (int step = 0; step < MOST_STEPS; step++) {
         uint8_t marker = next_marker(&cursor);
-        if (marker == 0 || marker == 0xD9 || marker == 0xDA) { /* EOI, SOS */
+        if (marker == 0 || marker == 0xD9 || marker == 0xDA) /* EOI, SOS */
             return false;
-        }
-        if (has_no_length(marker)) {
+        if (has_no_length(marker))
             continue;
-        }
         const uint8_t *length = cursor_take(&cursor, 2);
         const uint8_t *rest = length && be16(length) >= 2 ? cursor_take(&cursor, be16(length) - 2) : NULL;
-        if (!rest) {
+        if (!rest)
             return false;
-        }
         if (is_frame(marker)) {
-            if (be16(length) < 7) {
+            if (be16(length) < 7)
                 return false;
-            }
             *height = be16(rest + 1); /* after the precision */
             *width = be16(rest + 3);
             return true;
@@ -78,18 +72,16 @@ bool image_measure_jpeg(const uint8_t *bytes, size_t size, uint32_t *width, uint
 /* ---- formats whose size lies at a fixed place */
 
 bool image_measure_png(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height) {
-    if (size < 24 || memcmp(bytes + 12, "IHDR", 4) != 0) {
+    if (size < 24 || memcmp(bytes + 12, "IHDR", 4) != 0)
         return false;
-    }
     *width = be32(bytes + 16);
     *height = be32(bytes + 20);
     return true;
 }
 
 bool image_measure_bmp(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height) {
-    if (size < 26) {
+    if (size < 26)
         return false;
-    }
     if (le32(bytes + 14) == 12) { /* OS/2's short header */
         *width = le16(bytes + 18);
         *height = le16(bytes + 20);
@@ -102,18 +94,16 @@ bool image_measure_bmp(const uint8_t *bytes, size_t size, uint32_t *width, uint3
 }
 
 bool image_measure_psd(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height) {
-    if (size < 26) {
+    if (size < 26)
         return false;
-    }
     *height = be32(bytes + 14);
     *width = be32(bytes + 18);
     return true;
 }
 
 bool image_measure_tga(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height) {
-    if (size < 18) {
+    if (size < 18)
         return false;
-    }
     *width = le16(bytes + 12);
     *height = le16(bytes + 14);
     return true;
@@ -126,9 +116,8 @@ static uint32_t le24(const uint8_t *p) {
 }
 
 bool image_measure_webp(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height) {
-    if (size < 30) {
+    if (size < 30)
         return false;
-    }
     const uint8_t *chunk = bytes + 12, *data = chunk + 8;
     if (memcmp(chunk, "VP8X", 4) == 0) { /* the canvas */
         *width = le24(data + 4) + 1;
@@ -155,37 +144,32 @@ bool image_measure_webp(const uint8_t *bytes, size_t size, uint32_t *width, uint
 static bool skip_blocks(struct cursor *cursor, int *steps) {
     const uint8_t *length;
     while (++*steps < MOST_STEPS && (length = cursor_take(cursor, 1))) {
-        if (*length == 0) {
+        if (*length == 0)
             return true;
-        }
-        if (!cursor_take(cursor, *length)) {
+        if (!cursor_take(cursor, *length))
             return false;
-        }
     }
     return false;
 }
 
 bool image_measure_gif(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height) {
-    if (size < 13) {
+    if (size < 13)
         return false;
-    }
     size_t palette = bytes[10] & 0x80 ? (size_t)6 << (bytes[10] & 7) : 0;
     struct cursor cursor = cursor_from(bytes, size, 13 + palette);
     const uint8_t *kind;
     for (int steps = 0; steps < MOST_STEPS && (kind = cursor_take(&cursor, 1)); steps++) {
         if (*kind == ',') {
             const uint8_t *frame = cursor_take(&cursor, 8); /* left, top, width, height */
-            if (!frame) {
+            if (!frame)
                 return false;
-            }
             uint32_t right = le16(frame) + le16(frame + 4), bottom = le16(frame + 2) + le16(frame + 6);
             *width = le16(bytes + 6) > right ? le16(bytes + 6) : right;
             *height = le16(bytes + 8) > bottom ? le16(bytes + 8) : bottom;
             return true;
         }
-        if (*kind == '!' ? !cursor_take(&cursor, 1) || !skip_blocks(&cursor, &steps) : *kind != 0) {
+        if (*kind == '!' ? !cursor_take(&cursor, 1) || !skip_blocks(&cursor, &steps) : *kind != 0)
             return false;
-        }
     }
     return false;
 }
@@ -198,9 +182,8 @@ static void skip_space(struct cursor *cursor, int *steps) {
     for (; cursor_left(cursor) && *steps < MOST_STEPS; cursor->at++, ++*steps) {
         uint8_t c = *cursor->at;
         comment = comment ? c != '\n' && c != '\r' : c == '#';
-        if (!comment && c != ' ' && (c < '\t' || c > '\r')) {
+        if (!comment && c != ' ' && (c < '\t' || c > '\r'))
             return;
-        }
     }
 }
 
@@ -231,9 +214,8 @@ struct tiff {
 
 static uint64_t tiff_number(const struct tiff *tiff, const uint8_t *p, size_t bytes) {
     uint64_t value = 0;
-    for (size_t i = 0; i < bytes; i++) {
+    for (size_t i = 0; i < bytes; i++)
         value |= (uint64_t)p[tiff->big_endian ? bytes - 1 - i : i] << (8 * i);
-    }
     return value;
 }
 
@@ -242,31 +224,27 @@ static uint32_t tiff_value(const struct tiff *tiff, const uint8_t *entry) {
     static const uint8_t sizes[] = {[1] = 1, [3] = 2, [4] = 4, [6] = 1, [8] = 2, [9] = 4, [16] = 8, [17] = 8};
     const uint64_t type = tiff_number(tiff, entry + 2, 2);
     const size_t bytes = type < sizeof sizes ? sizes[type] : 0, room = tiff->wide ? 8 : 4;
-    if (bytes == 0 || bytes > room || tiff_number(tiff, entry + 4, room) != 1) {
+    if (bytes == 0 || bytes > room || tiff_number(tiff, entry + 4, room) != 1)
         return 0;
-    }
     const uint64_t value = tiff_number(tiff, entry + 4 + room, bytes);
     return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
 }
 
 bool image_measure_tiff(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height) {
-    if (size < 16) {
+    if (size < 16)
         return false;
-    }
     const struct tiff tiff = {.big_endian = bytes[0] == 'M', .wide = bytes[bytes[0] == 'M' ? 3 : 2] == '+'};
     const size_t count_bytes = tiff.wide ? 8 : 2, entry_bytes = tiff.wide ? 20 : 12;
     uint32_t sides[2] = {0, 0};
     const uint64_t directory = tiff_number(&tiff, bytes + (tiff.wide ? 8 : 4), tiff.wide ? 8 : 4);
-    if (directory > size - count_bytes) {
+    if (directory > size - count_bytes)
         return false;
-    }
     struct cursor cursor = {bytes + directory, bytes + size};
     const uint64_t entries = tiff_number(&tiff, cursor_take(&cursor, count_bytes), count_bytes);
     for (uint64_t i = 0; i < entries && i < MOST_STEPS; i++) {
         const uint8_t *entry = cursor_take(&cursor, entry_bytes);
-        if (!entry) {
+        if (!entry)
             return false;
-        }
         const uint64_t tag = tiff_number(&tiff, entry, 2);
         if (tag == 256 || tag == 257) { /* where it is said twice, the larger */
             const uint32_t value = tiff_value(&tiff, entry);
@@ -296,13 +274,12 @@ bool image_measure_heif(const uint8_t *bytes, size_t size, uint32_t *width, uint
         static const uint32_t path[] = {BOX('m', 'e', 't', 'a'), BOX('i', 'p', 'r', 'p'),
                                         BOX('i', 'p', 'c', 'o')};
         struct box box;
-        if (!box_take(&stack[depth], &box)) {
+        if (!box_take(&stack[depth], &box))
             depth--;
-        } else if (depth == 3 && box.type == BOX('i', 's', 'p', 'e')) {
+        else if (depth == 3 && box.type == BOX('i', 's', 'p', 'e'))
             take_size(&box, width, height);
-        } else if (depth < 3 && box.type == path[depth] && (depth > 0 || cursor_take(&box.inside, 4))) {
+        else if (depth < 3 && box.type == path[depth] && (depth > 0 || cursor_take(&box.inside, 4)))
             stack[++depth] = box.inside;
-        }
     }
     return depth < 0 && *width > 0 && *height > 0;
 }

@@ -20,9 +20,8 @@ static void mirror_rows(struct image *image) {
     uint32_t channels = image->channels;
     for (uint32_t y = 0; y < image->height; y++) {
         uint8_t *row = image->pixels + (size_t)y * image->width * channels;
-        for (uint32_t left = 0, right = image->width - 1; left < right; left++, right--) {
+        for (uint32_t left = 0, right = image->width - 1; left < right; left++, right--)
             swap_pixels(row + (size_t)left * channels, row + (size_t)right * channels, channels);
-        }
     }
 }
 
@@ -55,9 +54,8 @@ static enum limoe_status transpose(struct image *image, struct limoe_error *err)
                     to[0] = from[0];
                     to[1] = from[1];
                     to[2] = from[2];
-                    if (channels == 4) {
+                    if (channels == 4)
                         to[3] = from[3];
-                    }
                 }
             }
         }
@@ -73,15 +71,12 @@ enum limoe_status image_orient(struct image *image, unsigned orientation, struct
     if (orientation >=
         5) { /* 5 is the transpose; 6, 7 and 8 are the transpose, then a mirror, both, or a flip */
         enum limoe_status status = transpose(image, err);
-        if (status != LIMOE_OK) {
+        if (status != LIMOE_OK)
             return status;
-        }
     }
-    if (orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7) {
+    if (orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7)
         mirror_rows(image);
-    }
-    if (orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8) {
+    if (orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8)
         flip_rows(image);
-    }
     return LIMOE_OK;
 }

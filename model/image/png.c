@@ -77,33 +77,28 @@ static enum limoe_status walk(const struct input *input, struct found *found, st
         bool whole = take_chunk(&cursor, &chunk);
         if (chunk.data && is(&chunk, "IHDR") && chunk.length == 13) { /* too large is said before truncated */
             enum limoe_status status = image_check("PNG", input, be32(chunk.data), be32(chunk.data + 4), err);
-            if (status != LIMOE_OK) {
+            if (status != LIMOE_OK)
                 return status;
-            }
             found->indexed = chunk.data[9] == PNG_COLOR_TYPE_PALETTE;
         }
-        if (!whole && chunk.head && !chunk.data && is(&chunk, "IDAT")) {
+        if (!whole && chunk.head && !chunk.data && is(&chunk, "IDAT"))
             found->cut = chunk.head;
-        }
-        if (!whole || is(&chunk, "IEND")) {
+        if (!whole || is(&chunk, "IEND"))
             return LIMOE_OK; /* whether pixels are missing is seen when they are read */
-        }
         if (!has_crc(&chunk)) {
-            if (pixels && !is(&chunk, "IDAT")) {
+            if (pixels && !is(&chunk, "IDAT"))
                 return LIMOE_OK; /* behind the pixels */
-            }
             return limoe_fail(err, LIMOE_BAD_IMAGE,
                               "PNG: the chunk at byte %zu does not have the CRC it states",
                               (size_t)(chunk.head - input->bytes));
         }
         pixels = pixels || is(&chunk, "IDAT");
-        if (is(&chunk, "eXIf")) {
+        if (is(&chunk, "eXIf"))
             found->orientation = exif_orientation(chunk.data, chunk.length);
-        } else if (!pixels && is(&chunk, "PLTE")) {
+        else if (!pixels && is(&chunk, "PLTE"))
             found->palette = chunk;
-        } else if (!pixels && is(&chunk, "tRNS")) {
+        else if (!pixels && is(&chunk, "tRNS"))
             found->transparency = chunk;
-        }
     }
 }
 
@@ -149,16 +144,14 @@ static struct source straighten(const struct input *input, const struct found *f
     const struct chunk *first = early ? alpha : palette, *second = early ? palette : alpha;
     const uint32_t length = alpha->length < colours ? alpha->length : colours;
     add_between(&source, input->bytes, early ? first->head : first->end);
-    if (early) {
+    if (early)
         add_between(&source, first->end, second->end);
-    }
     put_head(heads[1], length, "tRNS");
     source_add(&source, heads[1], 8);
     source_add(&source, alpha->data, length);
     source_add(&source, crc, sizeof crc);
-    if (!early) {
+    if (!early)
         add_between(&source, first->end, second->head);
-    }
     add_rest(&source, second->end, found, end, heads[0]);
     return source;
 }
@@ -175,13 +168,12 @@ static bool has_all_pixels(png_structp png, png_infop info) {
 
 _Noreturn static void fail(png_structp png, png_const_charp reason) {
     struct job *job = png_get_error_ptr(png);
-    if (has_all_pixels(png, job->info)) {
+    if (has_all_pixels(png, job->info))
         job->status = LIMOE_OK;
-    } else if (job->source.overrun) {
+    else if (job->source.overrun)
         job->status = image_truncated("PNG", job->input, job->err);
-    } else {
+    else
         job->status = limoe_fail(job->err, LIMOE_BAD_IMAGE, "PNG: %s", reason);
-    }
     longjmp(job->escape, 1);
 }
 
@@ -192,12 +184,10 @@ static void ignore(png_structp png, png_const_charp reason) {
 
 static void read_bytes(png_structp png, png_bytep to, size_t n) {
     struct job *job = png_get_io_ptr(png);
-    if (has_all_pixels(png, job->info)) {
+    if (has_all_pixels(png, job->info))
         png_error(png, "the rest is not needed");
-    }
-    if (source_read(&job->source, to, n) != n) {
+    if (source_read(&job->source, to, n) != n)
         png_error(png, "truncated");
-    }
 }
 
 /* What costs time is what is inflated and filtered: alpha makes it a third more, 16 bits a sample twice as
@@ -206,9 +196,8 @@ static enum limoe_status check_rows(const struct job *job) {
     const uint64_t width = png_get_image_width(job->png, job->info);
     const uint64_t height = png_get_image_height(job->png, job->info);
     const uint64_t bytes = png_get_rowbytes(job->png, job->info) * height;
-    if (bytes / MOST_BYTES_PER_PIXEL <= job->input->max_pixels) {
+    if (bytes / MOST_BYTES_PER_PIXEL <= job->input->max_pixels)
         return LIMOE_OK;
-    }
     return limoe_fail(job->err, LIMOE_TOO_LARGE,
                       "PNG: %llu x %llu pixels of %u bits have %llu bytes; at most %llu are accepted",
                       (unsigned long long)width, (unsigned long long)height,
@@ -236,16 +225,14 @@ static enum limoe_status decode(struct job *job, struct image *out) {
     png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* ours are checked below, from the header */
     png_read_info(png, job->info);
     enum limoe_status status = check_rows(job);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     bool alpha;
     ask_for_rgb(png, job->info, &alpha);
     status = image_allocate("PNG", job->input, png_get_image_width(png, job->info),
                             png_get_image_height(png, job->info), alpha ? 4 : 3, out, job->err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     int passes = png_set_interlace_handling(png);
     png_read_update_info(png, job->info);
     size_t stride = (size_t)out->width * out->channels;
@@ -253,11 +240,9 @@ static enum limoe_status decode(struct job *job, struct image *out) {
         return limoe_fail(job->err, LIMOE_INTERNAL, "PNG: %zu bytes in a row of %u pixels",
                           png_get_rowbytes(png, job->info), out->width);
     }
-    for (int pass = 0; pass < passes; pass++) {
-        for (uint32_t y = 0; y < out->height; y++) {
+    for (int pass = 0; pass < passes; pass++)
+        for (uint32_t y = 0; y < out->height; y++)
             png_read_row(png, out->pixels + y * stride, NULL);
-        }
-    }
     return LIMOE_OK;
 }
 
@@ -266,20 +251,17 @@ enum limoe_status image_read_png(const struct input *input, struct image *out, u
     struct found found = {.orientation = 1};
     uint8_t heads[2][8];
     enum limoe_status status = walk(input, &found, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     *orientation = found.orientation;
     struct job job = {.source = straighten(input, &found, heads), .input = input, .err = err};
     job.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &job, fail, ignore);
-    if (!job.png) {
+    if (!job.png)
         return limoe_fail(err, LIMOE_NO_MEMORY, "PNG: no memory for the decoder");
-    }
     if (setjmp(job.escape) == 0) {
         job.info = png_create_info_struct(job.png);
-        if (!job.info) {
+        if (!job.info)
             png_error(job.png, "no memory for the decoder");
-        }
         job.status = decode(&job, out);
     }
     png_destroy_read_struct(&job.png, &job.info, NULL);

@@ -21,18 +21,15 @@ static enum limoe_status pad(const struct image *image, uint32_t size, const uin
     uint32_t width = fitted(image->width, scale), height = fitted(image->height, scale);
     double whole[4] = {0, 0, image->width, image->height};
     uint8_t *small = malloc((size_t)width * height * 3);
-    if (!small) {
+    if (!small)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %u x %u pixels", width, height);
-    }
     enum limoe_status status = image_resize(image, whole, width, height, small, err);
     if (status == LIMOE_OK) {
-        for (size_t i = 0; i < (size_t)size * size; i++) {
+        for (size_t i = 0; i < (size_t)size * size; i++)
             memcpy(pixels + 3 * i, background, 3);
-        }
         size_t left = (size - width) / 2, top = (size - height) / 2;
-        for (size_t y = 0; y < height; y++) {
+        for (size_t y = 0; y < height; y++)
             memcpy(pixels + ((top + y) * size + left) * 3, small + y * width * 3, (size_t)width * 3);
-        }
     }
     free(small);
     return status;
@@ -43,12 +40,10 @@ enum limoe_status image_preprocess(const uint8_t *bytes, size_t size, const stru
     uint32_t side = config->image.size;
     struct image image;
     enum limoe_status status = image_decode(bytes, size, limits, &image, err);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = image_flatten(&image, config->image.background, err);
-    }
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         goto out;
-    }
     double w = image.width, h = image.height, shortest = w < h ? w : h;
     double whole[4] = {0, 0, w, h};
     double middle[4] = {(w - shortest) / 2, (h - shortest) / 2, (w + shortest) / 2, (h + shortest) / 2};

@@ -38,12 +38,10 @@ static const uint8_t *take_block(struct cursor *cursor, uint32_t *length) {
 static enum limoe_status read_header(struct cursor *cursor, const struct input *input, struct header *header,
                                      struct limoe_error *err) {
     const uint8_t *head = cursor_take(cursor, 26);
-    if (!head) {
+    if (!head)
         return image_truncated("PSD", input, err);
-    }
-    if (be16(head + 4) != 1) {
+    if (be16(head + 4) != 1)
         return limoe_fail(err, LIMOE_UNSUPPORTED, "PSD: version %u; 1 is accepted", be16(head + 4));
-    }
     header->channels = be16(head + 12);
     header->height = be32(head + 14);
     header->width = be32(head + 18);
@@ -66,16 +64,13 @@ static enum limoe_status read_header(struct cursor *cursor, const struct input *
     uint32_t mode_size, length;
     header->palette = take_block(cursor, &mode_size);
     if (!header->palette || !take_block(cursor, &length) ||
-        !take_block(cursor, &length)) { /* resources, layers */
+        !take_block(cursor, &length)) /* resources, layers */
         return image_truncated("PSD", input, err);
-    }
-    if (header->mode == PALETTE && mode_size < 768) {
+    if (header->mode == PALETTE && mode_size < 768)
         return limoe_fail(err, LIMOE_BAD_IMAGE, "PSD: a palette of %u bytes; 768 are needed", mode_size);
-    }
     const uint8_t *compression = cursor_take(cursor, 2);
-    if (!compression) {
+    if (!compression)
         return image_truncated("PSD", input, err);
-    }
     header->compression = be16(compression);
     if (header->compression != RAW && header->compression != PACKBITS) {
         return limoe_fail(err, LIMOE_UNSUPPORTED,
@@ -87,13 +82,11 @@ static enum limoe_status read_header(struct cursor *cursor, const struct input *
 /* The bytes of the first n channels; false: the file ends before. */
 static bool skip_channels(const struct header *header, uint32_t n, struct cursor *cursor) {
     size_t rows = (size_t)header->height * n;
-    if (header->compression == RAW) {
+    if (header->compression == RAW)
         return cursor_take(cursor, rows * header->width * (header->depth / 8)) != NULL;
-    }
     size_t size = 0;
-    for (size_t i = 0; i < rows; i++) {
+    for (size_t i = 0; i < rows; i++)
         size += be16(header->sizes + 2 * i);
-    }
     return cursor_take(cursor, size) != NULL;
 }
 
@@ -103,9 +96,8 @@ static enum limoe_status read_channels(const struct header *header, const struct
                                        uint32_t count, uint8_t **pixels, struct limoe_error *err) {
     struct cursor data = header->data;
     *pixels = NULL;
-    if (!skip_channels(header, first, &data)) {
+    if (!skip_channels(header, first, &data))
         return image_truncated("PSD", input, err);
-    }
     uint32_t width = header->width * (header->depth / 8), height = header->height;
     const uint8_t fields[] = {0, (uint8_t)count, BYTES(height), BYTES(width), 0, 8, 0, RGB};
     uint8_t head[HEADER] = "8BPS\0\1"; /* then no palette, resources and layers */
@@ -132,9 +124,8 @@ static void put_colours(const struct header *header, const uint8_t *from, struct
 
 static void put_alpha(const struct header *header, const uint8_t *from, struct image *out) {
     size_t n = (size_t)out->width * out->height, step = header->depth / 2;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         out->pixels[4 * i + 3] = from[step * i];
-    }
 }
 
 enum limoe_status image_read_psd(const struct input *input, struct image *out, unsigned *orientation,
@@ -145,22 +136,18 @@ enum limoe_status image_read_psd(const struct input *input, struct image *out, u
     uint8_t *channels;
     enum limoe_status status = read_header(&cursor, input, &header, err);
     bool alpha = header.mode == RGB && header.channels == 4;
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = image_check("PSD", input, header.width, header.height, err);
-    }
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     size_t rows = (size_t)header.height * header.channels;
     header.sizes = cursor_take(&cursor, header.compression == PACKBITS ? 2 * rows : 0);
-    if (!header.sizes) {
+    if (!header.sizes)
         return image_truncated("PSD", input, err);
-    }
     header.data = cursor;
     status = image_allocate("PSD", input, header.width, header.height, alpha ? 4 : 3, out, err);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = read_channels(&header, input, 0, header.mode == RGB ? 3 : 1, &channels, err);
-    }
     if (status == LIMOE_OK) {
         put_colours(&header, channels, out);
         free(channels);

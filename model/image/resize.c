@@ -41,12 +41,10 @@ static uint32_t filled(uint32_t count) {
 
 static double cubic(double x) {
     x = fabs(x);
-    if (x < 1) {
+    if (x < 1)
         return (1.5 * x - 2.5) * x * x + 1;
-    }
-    if (x < 2) {
+    if (x < 2)
         return (((x - 5) * x + 8) * x - 4) * -0.5;
-    }
     return 0;
 }
 
@@ -151,9 +149,8 @@ static void split_planes(const uint8_t *rgb, uint32_t width, int16_t *planes) {
 }
 
 static void add_row(int32_t *restrict sums, const uint8_t *restrict row, int32_t weight, size_t n) {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         sums[i] += weight * row[i];
-    }
 }
 
 /* Along x, then along y: each row, once resized, is added to the output rows whose windows it is under.
@@ -165,16 +162,13 @@ static void resize_rows_first(const struct image *image, const struct axis *x, c
     for (uint32_t j = y->first[0]; j < y->first[last] + y->count[last]; j++) {
         split_planes(image->pixels + j * in_size, image->width, planes);
         resize_row(x, planes, image->width, row);
-        while (y->first[oldest] + y->count[oldest] <= j) {
+        while (y->first[oldest] + y->count[oldest] <= j)
             oldest++;
-        }
-        for (uint32_t i = oldest; i <= last && y->first[i] <= j; i++) {
+        for (uint32_t i = oldest; i <= last && y->first[i] <= j; i++)
             add_row(sums + i * out_size, row, y->weight[y->offset[i] + j - y->first[i]], out_size);
-        }
     }
-    for (size_t i = 0; i < out_size * y->outputs; i++) {
+    for (size_t i = 0; i < out_size * y->outputs; i++)
         out[i] = to_pixel(sums[i]);
-    }
 }
 
 /* Along y, then along x, one output row at a time. sums[image->width, 3]. */
@@ -183,12 +177,10 @@ static void resize_columns_first(const struct image *image, const struct axis *x
     size_t in_size = (size_t)image->width * 3, out_size = (size_t)x->outputs * 3;
     for (uint32_t i = 0; i < y->outputs; i++) {
         memset(sums, 0, in_size * sizeof *sums);
-        for (uint32_t j = 0; j < y->count[i]; j++) {
+        for (uint32_t j = 0; j < y->count[i]; j++)
             add_row(sums, image->pixels + (y->first[i] + j) * in_size, y->weight[y->offset[i] + j], in_size);
-        }
-        for (size_t k = 0; k < in_size; k++) {
+        for (size_t k = 0; k < in_size; k++)
             row[k] = to_pixel(sums[k]);
-        }
         split_planes(row, image->width, planes);
         resize_row(x, planes, image->width, out + i * out_size);
     }

@@ -4,9 +4,8 @@
 #include <string.h>
 
 void source_add(struct source *source, const uint8_t *bytes, size_t size) {
-    if (source->count < SOURCE_PIECES) {
+    if (source->count < SOURCE_PIECES)
         source->pieces[source->count++] = (struct piece){bytes, size};
-    }
 }
 
 size_t source_read(struct source *source, uint8_t *to, size_t n) {
@@ -15,11 +14,10 @@ size_t source_read(struct source *source, uint8_t *to, size_t n) {
         const struct piece *piece = &source->pieces[source->current];
         const size_t left = piece->size - source->done;
         const size_t taken = left < n - copied ? left : n - copied;
-        if (to && piece->bytes) {
+        if (to && piece->bytes)
             memcpy(to + copied, piece->bytes + source->done, taken);
-        } else if (to) {
+        else if (to)
             memset(to + copied, 0, taken);
-        }
         copied += taken;
         source->done += taken;
         if (source->done == piece->size) {

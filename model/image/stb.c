@@ -47,17 +47,15 @@ static int on_read(void *user, char *to, int n) {
     struct reading *reading = user;
     size_t had = source_read(reading->source, (uint8_t *)to, (size_t)n);
     reading->window = reading->window ? reading->window : block_of(to); /* it is filled first */
-    if (had == 0 || (block_of(to) != reading->window && had < (size_t)n)) {
+    if (had == 0 || (block_of(to) != reading->window && had < (size_t)n))
         reading->overrun = true;
-    }
     return (int)had;
 }
 
 static void on_skip(void *user, int n) {
     struct reading *reading = user;
-    if (n > 0 && source_read(reading->source, NULL, (size_t)n) < (size_t)n) {
+    if (n > 0 && source_read(reading->source, NULL, (size_t)n) < (size_t)n)
         reading->overrun = true;
-    }
 }
 
 static int on_eof(void *user) {

@@ -49,13 +49,11 @@ static bool parse_header(const uint8_t *p, struct header *header) {
     };
     bool mapped = p[1] == 1;
     if (p[1] > 1 || (p[2] & ~15u) || p[17] & 0xC0 || (p[17] & 15) > 8 || header->width == 0 ||
-        header->height == 0) {
+        header->height == 0)
         return false;
-    }
     if (mapped ? header->map_length == 0 || !colour_bits(header->map_bits)
-               : header->map_first || header->map_length || header->map_bits) {
+               : header->map_first || header->map_length || header->map_bits)
         return false;
-    }
     switch (header->kind) {
     case PALETTE:
         return mapped && header->bits == 8;
@@ -75,15 +73,13 @@ bool image_looks_like_tga(const uint8_t *bytes, size_t size) {
 
 /* A version 2 file may say that its alpha means nothing. */
 static bool alpha_is_meant(const struct input *input) {
-    if (input->size < FOOTER) {
+    if (input->size < FOOTER)
         return true;
-    }
     const uint8_t *footer = input->bytes + input->size - FOOTER;
     size_t extension = le32(footer);
     if (memcmp(footer + 8, "TRUEVISION-XFILE.", 18) != 0 || extension == 0 ||
-        extension + ATTRIBUTE_TYPE >= input->size) {
+        extension + ATTRIBUTE_TYPE >= input->size)
         return true;
-    }
     return input->bytes[extension + ATTRIBUTE_TYPE] != 0;
 }
 
@@ -99,9 +95,8 @@ static void put_colour(const uint8_t *from, uint32_t bits, uint8_t *to, uint32_t
         to[1] = from[1];
         to[2] = from[0];
     }
-    if (channels == 4) {
+    if (channels == 4)
         to[3] = bits == 32 ? from[3] : 255;
-    }
 }
 
 /* The indices to colours. */
@@ -109,9 +104,8 @@ static enum limoe_status apply_map(const struct header *header, const uint8_t *i
                                    struct limoe_error *err) {
     const size_t n = (size_t)out->width * out->height, entry = (header->map_bits + 7) / 8;
     uint8_t colours[256][4] = {0};
-    for (uint32_t i = 0; i < header->map_length && header->map_first + i < 256; i++) {
+    for (uint32_t i = 0; i < header->map_length && header->map_first + i < 256; i++)
         put_colour(header->map + i * entry, header->map_bits, colours[header->map_first + i], out->channels);
-    }
     uint8_t *to = out->pixels;
     for (size_t i = 0; i < n; i++, to += out->channels) {
         if (indices[i] - header->map_first >= header->map_length) { /* also below the first */
@@ -119,9 +113,8 @@ static enum limoe_status apply_map(const struct header *header, const uint8_t *i
                               indices[i], header->map_first, header->map_first + header->map_length - 1);
         }
         memcpy(to, colours[indices[i]], 3);
-        if (out->channels == 4) {
+        if (out->channels == 4)
             to[3] = colours[indices[i]][3];
-        }
     }
     return LIMOE_OK;
 }
@@ -136,12 +129,10 @@ static enum limoe_status read_mapped(const struct header *header, const struct c
     source_add(&source, pixels->at, cursor_left(pixels));
     enum limoe_status status =
         image_read_stb("TGA", input, &source, header->width, header->height, 1, &indices, err);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = image_allocate("TGA", input, header->width, header->height, out->channels, out, err);
-    }
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = apply_map(header, indices, out, err);
-    }
     free(indices);
     return status;
 }
@@ -151,24 +142,20 @@ enum limoe_status image_read_tga(const struct input *input, struct image *out, u
     struct cursor cursor = cursor_over(input);
     const uint8_t *head = cursor_take(&cursor, HEADER);
     struct header header;
-    if (!head || !parse_header(head, &header)) {
+    if (!head || !parse_header(head, &header))
         return limoe_fail(err, LIMOE_BAD_IMAGE, "TGA: the header contradicts itself");
-    }
     if (!cursor_take(&cursor, header.id_length) ||
-        !(header.map = cursor_take(&cursor, (size_t)header.map_length * ((header.map_bits + 7) / 8)))) {
+        !(header.map = cursor_take(&cursor, (size_t)header.map_length * ((header.map_bits + 7) / 8))))
         return image_truncated("TGA", input, err);
-    }
     enum limoe_status status = image_check("TGA", input, header.width, header.height, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     uint32_t bits = header.kind == PALETTE ? header.map_bits : header.bits;
     bool alpha = (header.kind == GREY ? bits == 16 : bits == 32) && alpha_is_meant(input);
     *out = (struct image){.width = header.width, .height = header.height, .channels = alpha ? 4 : 3};
     *orientation = header.direction & RIGHT_TO_LEFT ? MIRRORED : 1;
-    if (header.kind == PALETTE) {
+    if (header.kind == PALETTE)
         return read_mapped(&header, &cursor, input, out, err);
-    }
     struct source source = {0};
     source_add(&source, input->bytes, input->size);
     return image_read_stb("TGA", input, &source, out->width, out->height, out->channels, &out->pixels, err);

@@ -79,9 +79,8 @@ static int on_error(TIFF *tiff, void *user, const char *where, const char *forma
     (void)tiff;
     (void)where;
     vsnprintf(message, sizeof message, format, values);
-    if (job->status == LIMOE_OK) {
+    if (job->status == LIMOE_OK)
         job->status = limoe_fail(job->err, LIMOE_BAD_IMAGE, "TIFF: %s", message);
-    }
     return 1; /* nothing goes to stderr */
 }
 
@@ -103,11 +102,10 @@ static enum limoe_status open_file(struct job *job) {
                                       NULL, options);
         TIFFOpenOptionsFree(options);
     }
-    if (job->tiff) {
+    if (job->tiff)
         job->status = LIMOE_OK; /* what was wrong with a field did not keep it shut */
-    } else if (job->status == LIMOE_OK) {
+    else if (job->status == LIMOE_OK)
         job->status = limoe_fail(job->err, LIMOE_NO_MEMORY, "TIFF: no memory for the decoder");
-    }
     return job->status;
 }
 
@@ -163,9 +161,8 @@ static bool is_known_depth(uint16_t bits, uint16_t photometric) {
 
 static enum limoe_status read_size(struct job *job) {
     if (!TIFFGetField(job->tiff, TIFFTAG_IMAGEWIDTH, &job->width) ||
-        !TIFFGetField(job->tiff, TIFFTAG_IMAGELENGTH, &job->height)) {
+        !TIFFGetField(job->tiff, TIFFTAG_IMAGELENGTH, &job->height))
         return limoe_fail(job->err, LIMOE_BAD_IMAGE, "TIFF: the first page does not say its size");
-    }
     return image_check("TIFF", job->input, job->width, job->height, job->err);
 }
 
@@ -202,9 +199,8 @@ static enum limoe_status read_page(struct job *job) {
     uint16_t extra_count = 0, *extras = NULL;
     TIFFGetFieldDefaulted(job->tiff, TIFFTAG_EXTRASAMPLES, &extra_count, &extras);
     bool opaque = job->photometric == PHOTOMETRIC_SEPARATED || job->photometric == PHOTOMETRIC_PALETTE;
-    if (extra_count > 0 && job->in_file > colours && !opaque) {
+    if (extra_count > 0 && job->in_file > colours && !opaque)
         job->alpha = extras[0];
-    }
     job->samples = (uint16_t)(colours + (job->alpha != EXTRASAMPLE_UNSPECIFIED));
     return LIMOE_OK;
 }
@@ -213,9 +209,8 @@ static enum limoe_status read_page(struct job *job) {
 
 /* Sample i of a row. Indices of a palette stay as they are. */
 static uint8_t sample_at(const struct job *job, const uint8_t *row, size_t i) {
-    if (job->bits == 8) {
+    if (job->bits == 8)
         return row[i];
-    }
     if (job->bits == 16) {
         uint16_t value;
         memcpy(&value, row + 2 * i, 2); /* in the processor's order */
@@ -231,11 +226,9 @@ static void put_row(const struct job *job, const uint8_t *row, uint16_t plane, u
     const bool together = job->planes == PLANARCONFIG_CONTIG;
     const size_t step = together ? job->in_file : 1;
     const uint16_t count = together ? job->samples : 1, first = together ? 0 : plane;
-    for (size_t x = 0; x < n; x++) {
-        for (uint16_t s = 0; s < count; s++) {
+    for (size_t x = 0; x < n; x++)
+        for (uint16_t s = 0; s < count; s++)
             to[x * job->samples + first + s] = sample_at(job, row, x * step + s);
-        }
-    }
 }
 
 static uint8_t *pixel_at(const struct job *job, uint32_t x, uint32_t y) {
@@ -298,9 +291,8 @@ static enum limoe_status read_part(struct job *job, const struct grid *grid, uin
                   ? TIFFReadEncodedStrip(job->tiff, TIFFComputeStrip(job->tiff, y, plane), part, wanted)
                   : -1;
     }
-    if (had != wanted && job->status == LIMOE_OK) {
+    if (had != wanted && job->status == LIMOE_OK)
         job->status = limoe_fail(job->err, LIMOE_BAD_IMAGE, "TIFF: the part at %u, %u does not decode", x, y);
-    }
     return job->status;
 }
 
@@ -308,13 +300,11 @@ static enum limoe_status read_plane(struct job *job, const struct grid *grid, ui
     for (uint64_t i = 0; i < (uint64_t)grid->across * grid->down; i++) {
         const uint32_t x = (uint32_t)(i % grid->across) * grid->width;
         const uint32_t y = (uint32_t)(i / grid->across) * grid->height;
-        if (read_part(job, grid, x, y, plane, part) != LIMOE_OK) {
+        if (read_part(job, grid, x, y, plane, part) != LIMOE_OK)
             break;
-        }
         const uint32_t columns = job->width - x < grid->width ? job->width - x : grid->width;
-        for (uint32_t r = 0; r < grid->height && r < job->height - y; r++) {
+        for (uint32_t r = 0; r < grid->height && r < job->height - y; r++)
             put_row(job, part + r * grid->stride, plane, pixel_at(job, x, y + r), columns);
-        }
     }
     return job->status;
 }
@@ -325,9 +315,8 @@ static enum limoe_status read_plane(struct job *job, const struct grid *grid, ui
 static enum limoe_status check_memory(const struct job *job, uint64_t beside) {
     const uint64_t bytes = (uint64_t)job->width * job->height * job->samples + beside;
     const uint64_t most = job->input->max_pixels * MOST_BYTES_PER_PIXEL;
-    if (bytes / MOST_BYTES_PER_PIXEL <= job->input->max_pixels) {
+    if (bytes / MOST_BYTES_PER_PIXEL <= job->input->max_pixels)
         return LIMOE_OK;
-    }
     return limoe_fail(
         job->err, LIMOE_TOO_LARGE,
         "TIFF: %u x %u pixels of %u samples take %llu bytes to unpack; at most %llu are accepted", job->width,
@@ -339,19 +328,15 @@ static enum limoe_status read_samples(struct job *job) {
     const uint16_t planes = job->planes == PLANARCONFIG_CONTIG ? 1 : job->samples;
     struct grid grid = {0};
     enum limoe_status status = read_grid(job, &grid);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = check_memory(job, grid.size);
-    }
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     uint8_t *part = calloc(1, grid.size);
-    if (!part) {
+    if (!part)
         return limoe_fail(job->err, LIMOE_NO_MEMORY, "TIFF: no memory for %zu bytes", grid.size);
-    }
-    for (uint16_t plane = 0; plane < planes && status == LIMOE_OK; plane++) {
+    for (uint16_t plane = 0; plane < planes && status == LIMOE_OK; plane++)
         status = read_plane(job, &grid, plane, part);
-    }
     free(part);
     return status;
 }
@@ -366,9 +351,8 @@ static enum limoe_status read_as_rgb(struct job *job) {
     }
     TIFFSetField(job->tiff, TIFFTAG_ORIENTATION, ORIENTATION_TOPLEFT); /* it is turned later */
     if (!TIFFReadRGBAImageOriented(job->tiff, job->width, job->height, raster, ORIENTATION_TOPLEFT, 1) &&
-        job->status == LIMOE_OK) {
+        job->status == LIMOE_OK)
         job->status = limoe_fail(job->err, LIMOE_BAD_IMAGE, "TIFF: the picture does not decode");
-    }
     for (size_t i = 0; i < n; i++) {
         job->pixels[3 * i] = (uint8_t)TIFFGetR(raster[i]);
         job->pixels[3 * i + 1] = (uint8_t)TIFFGetG(raster[i]);
@@ -383,9 +367,8 @@ static enum limoe_status read_as_rgb(struct job *job) {
 static enum limoe_status put_colours(const struct job *job, struct image *out) {
     uint16_t *red = NULL, *green = NULL, *blue = NULL;
     if (job->photometric == PHOTOMETRIC_PALETTE &&
-        !TIFFGetField(job->tiff, TIFFTAG_COLORMAP, &red, &green, &blue)) {
+        !TIFFGetField(job->tiff, TIFFTAG_COLORMAP, &red, &green, &blue))
         return limoe_fail(job->err, LIMOE_BAD_IMAGE, "TIFF: a palette picture without palette");
-    }
     const size_t n = (size_t)job->width * job->height;
     const uint8_t *from = job->pixels;
     for (size_t i = 0; i < n; i++, from += job->samples) {
@@ -413,9 +396,8 @@ static enum limoe_status put_colours(const struct job *job, struct image *out) {
         }
         if (out->channels == 4) {
             to[3] = from[job->samples - 1];
-            if (job->alpha == EXTRASAMPLE_ASSOCALPHA) {
+            if (job->alpha == EXTRASAMPLE_ASSOCALPHA)
                 image_divide_alpha(to);
-            }
         }
     }
     return LIMOE_OK;
@@ -432,9 +414,8 @@ static enum limoe_status decode(struct job *job, struct image *out) {
     }
     const uint32_t channels = job->alpha == EXTRASAMPLE_UNSPECIFIED ? 3 : 4;
     job->status = check_memory(job, (uint64_t)job->width * job->height * (by_libtiff ? 4 : channels));
-    if (job->status != LIMOE_OK) {
+    if (job->status != LIMOE_OK)
         return job->status;
-    }
     job->pixels = calloc((size_t)job->width * job->height, job->samples);
     if (!job->pixels) {
         return limoe_fail(job->err, LIMOE_NO_MEMORY, "TIFF: no memory for %u x %u pixels", job->width,
@@ -442,22 +423,19 @@ static enum limoe_status decode(struct job *job, struct image *out) {
     }
     job->strict = true;
     job->status = by_libtiff ? read_as_rgb(job) : read_samples(job);
-    if (job->status == LIMOE_OK) {
+    if (job->status == LIMOE_OK)
         job->status = image_allocate("TIFF", job->input, job->width, job->height, channels, out, job->err);
-    }
     return job->status == LIMOE_OK ? put_colours(job, out) : job->status;
 }
 
 enum limoe_status image_read_tiff(const struct input *input, struct image *out, unsigned *orientation,
                                   struct limoe_error *err) {
     struct job job = {.input = input, .err = err};
-    if (open_file(&job) != LIMOE_OK) {
+    if (open_file(&job) != LIMOE_OK)
         return job.status;
-    }
     enum limoe_status status = read_size(&job);
-    if (status == LIMOE_OK) {
+    if (status == LIMOE_OK)
         status = read_page(&job);
-    }
     if (status == LIMOE_OK) {
         uint16_t turned = field16(&job, TIFFTAG_ORIENTATION, 1);
         *orientation = turned >= 1 && turned <= 8 ? turned : 1;

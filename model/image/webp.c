@@ -30,13 +30,11 @@ static unsigned read_orientation(const WebPDemuxer *demux) {
 /* Decodes the frame into its place on the canvas, which is all zero: transparent where the frame is not. */
 static enum limoe_status read_frame(const WebPIterator *frame, struct image *out, struct limoe_error *err) {
     WebPDecoderConfig config;
-    if (!WebPInitDecoderConfig(&config)) {
+    if (!WebPInitDecoderConfig(&config))
         return limoe_fail(err, LIMOE_INTERNAL, "WebP: libwebp is not the version this was built for");
-    }
     VP8StatusCode code = WebPGetFeatures(frame->fragment.bytes, frame->fragment.size, &config.input);
-    if (code != VP8_STATUS_OK) {
+    if (code != VP8_STATUS_OK)
         return limoe_fail(err, LIMOE_BAD_IMAGE, "WebP: %s", reason(code));
-    }
     /* The container says where the frame lies; the bitstream says how large it is.
      * Both must fit the canvas. */
     uint32_t x = (uint32_t)frame->x_offset, y = (uint32_t)frame->y_offset;
@@ -55,23 +53,19 @@ static enum limoe_status read_frame(const WebPIterator *frame, struct image *out
     config.output.u.RGBA.stride = (int)stride;
     config.output.u.RGBA.size = stride * out->height - start;
     code = WebPDecode(frame->fragment.bytes, frame->fragment.size, &config);
-    if (code == VP8_STATUS_OUT_OF_MEMORY) {
+    if (code == VP8_STATUS_OUT_OF_MEMORY)
         return limoe_fail(err, LIMOE_NO_MEMORY, "WebP: no memory to decode");
-    }
-    if (code != VP8_STATUS_OK) {
+    if (code != VP8_STATUS_OK)
         return limoe_fail(err, LIMOE_BAD_IMAGE, "WebP: %s", reason(code));
-    }
     return LIMOE_OK;
 }
 
 enum limoe_status image_read_webp(const struct input *input, struct image *out, unsigned *orientation,
                                   struct limoe_error *err) {
-    if (memcmp(input->bytes, "RIFF", 4) != 0) {
+    if (memcmp(input->bytes, "RIFF", 4) != 0)
         return limoe_fail(err, LIMOE_BAD_IMAGE, "WebP: no RIFF header");
-    }
-    if ((uint64_t)le32(input->bytes + 4) + 8 > input->size) {
+    if ((uint64_t)le32(input->bytes + 4) + 8 > input->size)
         return image_truncated("WebP", input, err);
-    }
     enum limoe_status status = LIMOE_OK;
     WebPData data = {input->bytes, input->size};
     WebPIterator frame = {0};

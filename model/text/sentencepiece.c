@@ -59,17 +59,15 @@ static bool take_varint(struct span *s, uint64_t *value) {
         uint8_t byte = *s->at++;
         s->size--;
         *value |= (uint64_t)(byte & 0x7F) << shift;
-        if (byte < 0x80) {
+        if (byte < 0x80)
             return true;
-        }
     }
     return false;
 }
 
 static bool take(struct span *s, uint64_t n, struct span *taken) {
-    if (n > s->size) {
+    if (n > s->size)
         return false;
-    }
     *taken = (struct span){s->at, (size_t)n};
     s->at += n;
     s->size -= (size_t)n;
@@ -79,13 +77,11 @@ static bool take(struct span *s, uint64_t n, struct span *taken) {
 /* Takes one field off the front of a message. Groups, which the format has outlived, are refused. */
 static bool take_field(struct span *s, struct field *f) {
     uint64_t key;
-    if (!take_varint(s, &key)) {
+    if (!take_varint(s, &key))
         return false;
-    }
     *f = (struct field){.number = key >> 3, .wire = (enum wire)(key & 7)};
-    if (f->number == 0 || f->number > 536870911) {
+    if (f->number == 0 || f->number > 536870911)
         return false;
-    }
     switch (f->wire) {
     case VARINT:
         return take_varint(s, &f->value);
@@ -93,12 +89,10 @@ static bool take_field(struct span *s, struct field *f) {
         return take_varint(s, &f->value) && take(s, f->value, &f->bytes);
     case FIXED32:
     case FIXED64:
-        if (!take(s, f->wire == FIXED32 ? 4 : 8, &f->bytes)) {
+        if (!take(s, f->wire == FIXED32 ? 4 : 8, &f->bytes))
             return false;
-        }
-        for (size_t i = f->bytes.size; i > 0; i--) {
+        for (size_t i = f->bytes.size; i > 0; i--)
             f->value = f->value << 8 | f->bytes.at[i - 1];
-        }
         return true;
     }
     return false;
@@ -115,30 +109,26 @@ static enum limoe_status check_piece(const struct checker *c, struct span messag
     struct field f;
     while (message.size > 0) {
         const uint8_t *at = message.at;
-        if (!take_field(&message, &f)) {
+        if (!take_field(&message, &f))
             return fail(c, at, "a piece that does not parse");
-        }
         if (f.number == PIECE && f.wire == BYTES) {
             piece = f.bytes;
         } else if (f.number == SCORE && f.wire == FIXED32) {
             uint32_t bits = (uint32_t)f.value;
             float score;
             memcpy(&score, &bits, sizeof score);
-            if (!isfinite(score)) {
+            if (!isfinite(score))
                 return fail(c, at, "a piece whose score is not finite");
-            }
         } else if (f.number == TYPE && f.wire == VARINT) {
             type = f.value;
         } else if (f.number <= TYPE) {
             return fail(c, at, "a piece with a field of the wrong type");
         }
     }
-    if (piece.size == 0 || piece.size > MAX_PIECE || !is_text(piece)) {
+    if (piece.size == 0 || piece.size > MAX_PIECE || !is_text(piece))
         return fail(c, start, "a piece that is not 1 to 512 bytes of UTF-8 without NUL");
-    }
-    if (type == USER_DEFINED && piece.size > MAX_SYMBOL) {
+    if (type == USER_DEFINED && piece.size > MAX_SYMBOL)
         return fail(c, start, "a user-defined symbol of more than 64 bytes");
-    }
     return LIMOE_OK;
 }
 
@@ -146,9 +136,8 @@ static enum limoe_status check_trainer_spec(const struct checker *c, struct span
     struct field f;
     while (message.size > 0) {
         const uint8_t *at = message.at;
-        if (!take_field(&message, &f)) {
+        if (!take_field(&message, &f))
             return fail(c, at, "a trainer_spec that does not parse");
-        }
         if (f.number == MODEL_TYPE && (f.wire != VARINT || (f.value != UNIGRAM && f.value != BPE))) {
             return limoe_fail(c->err, LIMOE_UNSUPPORTED,
                               "%s: the model's type is %llu; 1 (unigram) or 2 (BPE) is accepted", c->where,
@@ -189,13 +178,11 @@ static size_t unit_base(size_t i, uint32_t unit) {
 
 static enum limoe_status check_replacement(const struct checker *c, struct span text, size_t at) {
     const uint8_t *start = text.at + at;
-    if (at >= text.size || (at > 0 && text.at[at - 1] != 0)) {
+    if (at >= text.size || (at > 0 && text.at[at - 1] != 0))
         return fail(c, text.at, "a normalisation rule whose replacement is outside the text");
-    }
     const uint8_t *end = memchr(start, 0, text.size - at);
-    if (!end || end - start > MAX_REPLACEMENT || !is_text((struct span){start, (size_t)(end - start)})) {
+    if (!end || end - start > MAX_REPLACEMENT || !is_text((struct span){start, (size_t)(end - start)}))
         return fail(c, start, "a replacement that is not at most 256 bytes of UTF-8 with a NUL after it");
-    }
     return LIMOE_OK;
 }
 
@@ -211,28 +198,23 @@ static enum limoe_status walk(const struct checker *c, struct unit *unit, size_t
         uint8_t before = unit[i].best;
         uint32_t top = unit[i].below;
         unit[i].waiting = false;
-        if ((base | 0xFF) >= n) {
+        if ((base | 0xFF) >= n)
             return fail(c, table + 4 * i, "a normalisation rule that leads outside its table");
-        }
         for (size_t label = 1; label < 256; label++) {
             size_t child = base ^ label;
             uint32_t bits = unit[child].bits;
-            if (unit_is_leaf(bits) || (bits & 0xFF) != label) {
+            if (unit_is_leaf(bits) || (bits & 0xFF) != label)
                 continue;
-            }
             uint8_t matched = before;
             if (unit_has_leaf(bits)) {
                 size_t leaf = unit_base(child, bits);
-                if (++matched > MAX_MATCHES + 1) {
+                if (++matched > MAX_MATCHES + 1)
                     return fail(c, table + 4 * child, "more than 32 normalisation rules inside one another");
-                }
-                if (leaf >= n) {
+                if (leaf >= n)
                     return fail(c, table + 4 * child, "a normalisation rule that leads outside its table");
-                }
                 enum limoe_status status = check_replacement(c, text, unit[leaf].bits & 0x7FFFFFFF);
-                if (status != LIMOE_OK) {
+                if (status != LIMOE_OK)
                     return status;
-                }
             }
             if (matched > unit[child].best) {
                 unit[child].best = matched;
@@ -250,22 +232,19 @@ static enum limoe_status walk(const struct checker *c, struct unit *unit, size_t
 
 static enum limoe_status check_charsmap(const struct checker *c, struct span map) {
     struct span table, text = map, length;
-    if (map.size == 0) {
+    if (map.size == 0)
         return LIMOE_OK; /* the identity */
-    }
     if (!take(&text, 4, &length) || !take(&text, read_u32(length.at), &table) || table.size % 4 != 0 ||
-        table.size == 0 || text.size == 0 || text.at[text.size - 1] != 0) {
+        table.size == 0 || text.size == 0 || text.at[text.size - 1] != 0)
         return fail(c, map.at, "a precompiled_charsmap that is not a table and its text");
-    }
     size_t n = table.size / 4;
     struct unit *unit = calloc(n, sizeof *unit);
     if (!unit) {
         return limoe_fail(c->err, LIMOE_NO_MEMORY, "%s: no memory to check %zu normalisation units", c->where,
                           n);
     }
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         unit[i].bits = read_u32(table.at + 4 * i);
-    }
     enum limoe_status status = walk(c, unit, n, table.at, text);
     free(unit);
     return status;
@@ -275,14 +254,12 @@ static enum limoe_status check_normalizer_spec(const struct checker *c, struct s
     struct field f;
     while (message.size > 0) {
         const uint8_t *at = message.at;
-        if (!take_field(&message, &f) || (f.number == CHARSMAP && f.wire != BYTES)) {
+        if (!take_field(&message, &f) || (f.number == CHARSMAP && f.wire != BYTES))
             return fail(c, at, "a normalizer_spec that does not parse");
-        }
         if (f.number == CHARSMAP) {
             enum limoe_status status = check_charsmap(c, f.bytes);
-            if (status != LIMOE_OK) {
+            if (status != LIMOE_OK)
                 return status;
-            }
         }
     }
     return LIMOE_OK;
@@ -293,15 +270,13 @@ static enum limoe_status check_self_test(const struct checker *c, struct span me
     struct field f;
     while (message.size > 0) {
         const uint8_t *at = message.at;
-        if (!take_field(&message, &f) || (f.number == SAMPLES && f.wire != BYTES)) {
+        if (!take_field(&message, &f) || (f.number == SAMPLES && f.wire != BYTES))
             return fail(c, at, "self_test_data that does not parse");
-        }
         for (struct span sample = f.bytes; f.number == SAMPLES && sample.size > 0;) {
             struct field text;
             if (!take_field(&sample, &text) || text.wire != BYTES || text.bytes.size > MAX_SAMPLE ||
-                !is_text(text.bytes)) {
+                !is_text(text.bytes))
                 return fail(c, at, "a self-test sample that is not UTF-8");
-            }
         }
     }
     return LIMOE_OK;
@@ -312,21 +287,17 @@ enum limoe_status sentencepiece_check(const uint8_t *bytes, size_t size, const c
     const struct checker c = {.file = {bytes, size}, .where = where, .err = err};
     struct span message = c.file;
     struct field f;
-    if (size == 0) {
+    if (size == 0)
         return limoe_fail(err, LIMOE_CORRUPT, "%s: is empty", where);
-    }
     while (message.size > 0) {
         const uint8_t *at = message.at;
         enum limoe_status status = LIMOE_OK;
-        if (!take_field(&message, &f)) {
+        if (!take_field(&message, &f))
             return fail(&c, at, "not a SentencePiece model: a field that does not parse");
-        }
-        if (f.number > DENORMALIZER_SPEC) {
+        if (f.number > DENORMALIZER_SPEC)
             continue;
-        }
-        if (f.wire != BYTES) {
+        if (f.wire != BYTES)
             return fail(&c, at, "not a SentencePiece model: a field of the wrong type");
-        }
         switch ((enum model_field)f.number) {
         case PIECES:
             status = check_piece(&c, f.bytes);
@@ -342,9 +313,8 @@ enum limoe_status sentencepiece_check(const uint8_t *bytes, size_t size, const c
             status = check_self_test(&c, f.bytes);
             break;
         }
-        if (status != LIMOE_OK) {
+        if (status != LIMOE_OK)
             return status;
-        }
     }
     return LIMOE_OK;
 }

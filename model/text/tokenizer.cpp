@@ -56,14 +56,12 @@ static enum limoe_status load(const char *dir, uint32_t vocab, struct fingerprin
     uint8_t *read = nullptr;
     size_t size = 0;
     enum limoe_status status = file_read(dir, name, max_file, &read, &size, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
     const std::unique_ptr<uint8_t, free_deleter> bytes(read);
     status = sentencepiece_check(bytes.get(), size, name, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         return status;
-    }
 
     sentencepiece::logging::SetMinLogLevel(only_fatal); /* what it logs, it also returns */
     auto tokenizer = std::make_unique<struct tokenizer>();
@@ -78,9 +76,8 @@ static enum limoe_status load(const char *dir, uint32_t vocab, struct fingerprin
         return limoe_fail(err, LIMOE_CORRUPT, "%s: has %d pieces, but \"text.vocab\" in config.json is %u",
                           name, pieces, vocab);
     }
-    if (fingerprint) {
+    if (fingerprint)
         fingerprint_add(fingerprint, name, bytes.get(), size);
-    }
     *out = tokenizer.release();
     return LIMOE_OK;
 }
@@ -100,9 +97,8 @@ enum limoe_status tokenizer_fingerprint(const char *dir, struct fingerprint *fin
     size_t size = 0;
     if (file_exists(dir, name)) {
         enum limoe_status status = file_read(dir, name, max_file, &bytes, &size, err);
-        if (status != LIMOE_OK) {
+        if (status != LIMOE_OK)
             return status;
-        }
     }
     fingerprint_add(fingerprint, name, bytes, size);
     std::free(bytes);

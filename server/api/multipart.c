@@ -17,12 +17,11 @@ static const char *skip_blanks(const char *c, const char *end) {
 
 /* The end of a quoted string that begins at c (a quote): just behind its closing quote, or NULL. */
 static const char *quoted_end(const char *c, const char *end) {
-    for (c++; c < end; c++) {
+    for (c++; c < end; c++)
         if (*c == '\\' && c + 1 < end)
             c++;
         else if (*c == '"')
             return c + 1;
-    }
     return NULL;
 }
 

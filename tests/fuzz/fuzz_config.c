@@ -14,9 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct limoe_error err = {0};
     enum limoe_status status = config_parse((const char *)data, size, "config.json", &config, &err);
     if (status != LIMOE_OK) {
-        if (err.status != status || strncmp(err.message, "config.json: ", 13) != 0) {
+        if (err.status != status || strncmp(err.message, "config.json: ", 13) != 0)
             __builtin_trap();
-        }
         return 0;
     }
     uint64_t total, active;
@@ -25,8 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         config_image_tokens(&config) > 65536 || config.moe.layers > config.blocks ||
         config.moe.top_k > config.moe.experts || (config.moe.layers > 0 && config.moe.top_k == 0) ||
         active > total || total > UINT64_C(1) << 56 ||
-        memchr(config.name, '\0', sizeof config.name) == config.name) {
+        memchr(config.name, '\0', sizeof config.name) == config.name)
         __builtin_trap();
-    }
     return 0;
 }

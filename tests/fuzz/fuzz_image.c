@@ -13,9 +13,8 @@ static void check_measure(const uint8_t *data, size_t size, const struct limoe_i
     uint32_t width, height;
     if (limoe_image_measure(data, size, &width, &height) &&
         image_decode(data, size, limits, &image, NULL) == LIMOE_OK) {
-        if ((uint64_t)width * height < (uint64_t)image.width * image.height) {
+        if ((uint64_t)width * height < (uint64_t)image.width * image.height)
             abort();
-        }
         image_free(&image);
     }
 }
@@ -27,9 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct limoe_image_limits limits = {.max_bytes = 1 << 20, .max_pixels = 1 << 16};
     struct limoe_error err = {0};
     uint8_t pixels[16 * 16 * 3];
-    if (image_preprocess(data, size, &limits, &config, pixels, &err) != LIMOE_OK && err.message[0] == 0) {
+    if (image_preprocess(data, size, &limits, &config, pixels, &err) != LIMOE_OK && err.message[0] == 0)
         abort(); /* a failure without a reason is a finding too */
-    }
     check_measure(data, size, &limits);
     return 0;
 }

@@ -130,12 +130,11 @@ static void row_block(const struct product *p, uint32_t row, uint32_t rows, uint
     uint32_t n = 0;
     if (to > p->k / K_BLOCK)
         copy_tail(p, row, rows, &tail);
-    for (; n + 2 <= p->panels; n += 2) {
+    for (; n + 2 <= p->panels; n += 2)
         if (rows > TILE_ROWS)
             tile(p, row, n, &tail, from, to, true, true);
         else
             tile(p, row, n, &tail, from, to, false, true);
-    }
     if (n < p->panels) {
         if (rows > TILE_ROWS)
             tile(p, row, n, &tail, from, to, true, false);

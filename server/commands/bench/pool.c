@@ -54,11 +54,10 @@ static struct text *gather_pictures(struct pool *pool, const struct plan *plan, 
         no_memory(message);
         return NULL;
     }
-    for (size_t i = 0; i < pool->pictures; i++) {
+    for (size_t i = 0; i < pool->pictures; i++)
         if (plan->n_images ? !read_file(pool, plan->images[i], &pictures[i], message)
                            : !picture_make(plan->seed, i, pool->arena, &pictures[i]) && !no_memory(message))
             return NULL;
-    }
     return pictures;
 }
 

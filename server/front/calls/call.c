@@ -335,11 +335,10 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
 
 void call_end(struct call *call, bool answered) {
     struct server *server = call->server;
-    if (answered) {
+    if (answered)
         metrics_count_request(server->metrics, call->route->series, call->status, call->total_ns);
-    } else {
+    else
         metrics_count_disconnect(server->metrics);
-    }
     if (call->inference_ns > 0) {
         metrics_count_stage(server->metrics, METRICS_QUEUE, call->queue_ns);
         metrics_count_stage(server->metrics, METRICS_PREPROCESS, call->preprocess_ns);

@@ -72,7 +72,7 @@ static bool hides(const struct walk *walk) {
 static void put_text(struct buffer *out, const char *string, bool quoted) {
     if (quoted)
         buffer_bytes(out, "\"", 1);
-    for (struct walk walk = begin(string); next(&walk);) {
+    for (struct walk walk = begin(string); next(&walk);)
         if (!walk.valid || walk.code < 0x20 || walk.code == 0x7F)
             buffer_print(out, "\\x%02x", (unsigned)(unsigned char)*walk.bytes);
         else if (escape_hides(walk.code))
@@ -81,7 +81,6 @@ static void put_text(struct buffer *out, const char *string, bool quoted) {
             buffer_print(out, "\\%c", (char)walk.code);
         else
             buffer_bytes(out, walk.bytes, walk.length);
-    }
     if (quoted)
         buffer_bytes(out, "\"", 1);
 }
@@ -109,7 +108,7 @@ static void put_utf16(struct buffer *out, uint32_t code) {
 
 void escape_json(struct buffer *out, const char *value) {
     buffer_bytes(out, "\"", 1);
-    for (struct walk walk = begin(value); next(&walk);) {
+    for (struct walk walk = begin(value); next(&walk);)
         if (!walk.valid)
             buffer_string(out, "\xEF\xBF\xBD");
         else if (escape_hides(walk.code))
@@ -118,6 +117,5 @@ void escape_json(struct buffer *out, const char *value) {
             buffer_print(out, "\\%c", (char)walk.code);
         else
             buffer_bytes(out, walk.bytes, walk.length);
-    }
     buffer_bytes(out, "\"", 1);
 }

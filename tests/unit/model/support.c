@@ -26,9 +26,8 @@ const char tiny_config[] =
 void bytes_add(struct bytes *b, const void *data, size_t size) {
     b->at = realloc(b->at, b->size + size + 1);
     assert_non_null(b->at);
-    if (size > 0) {
+    if (size > 0)
         memcpy(b->at + b->size, data, size);
-    }
     b->size += size;
 }
 
@@ -44,9 +43,8 @@ void bytes_add_u64(struct bytes *b, uint64_t value) {
 
 char *edit(const char *text, const char *find, const char *replace) {
     const char *at = strstr(text, find);
-    if (!at) {
+    if (!at)
         fail_msg("nothing to replace: %s", find);
-    }
     char *edited = NULL;
     assert_true(asprintf(&edited, "%.*s%s%s", (int)(at - text), text, replace, at + strlen(find)) >= 0);
     return edited;
@@ -55,9 +53,8 @@ char *edit(const char *text, const char *find, const char *replace) {
 int directory_setup(void **state) {
     const char *tmp = getenv("TMPDIR");
     char *dir = NULL;
-    if (asprintf(&dir, "%s/limoe-loader-XXXXXX", tmp ? tmp : "/tmp") < 0 || !mkdtemp(dir)) {
+    if (asprintf(&dir, "%s/limoe-loader-XXXXXX", tmp ? tmp : "/tmp") < 0 || !mkdtemp(dir))
         return -1;
-    }
     *state = dir;
     return 0;
 }
@@ -69,9 +66,8 @@ int directory_teardown(void **state) {
         unlinkat(dirfd(open), e->d_name, 0); /* "." and ".." refuse, as they should */
         unlinkat(dirfd(open), e->d_name, AT_REMOVEDIR);
     }
-    if (open) {
+    if (open)
         closedir(open);
-    }
     int removed = rmdir(dir);
     free(dir);
     return removed;
@@ -92,9 +88,8 @@ struct bytes safetensors_file(const char *header, size_t data_size) {
     struct bytes b = {0};
     bytes_add_u64(&b, strlen(header));
     bytes_add(&b, header, strlen(header));
-    for (size_t i = 0; i < data_size; i++) {
+    for (size_t i = 0; i < data_size; i++)
         bytes_add(&b, &(uint8_t){(uint8_t)(i % 251)}, 1);
-    }
     return b;
 }
 
@@ -110,13 +105,11 @@ struct bytes checkpoint_file(const struct config *config, const char *dtype, con
             struct layout_tensor t;
             if ((block > 0 && !layout_per_block((enum layout_id)id)) ||
                 !layout_expected(config, (enum layout_id)id, block, &t) ||
-                (skip && strcmp(t.name, skip) == 0)) {
+                (skip && strcmp(t.name, skip) == 0))
                 continue;
-            }
             fprintf(f, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", t.name, dtype);
-            for (uint32_t d = 0; d < t.rank; d++) {
+            for (uint32_t d = 0; d < t.rank; d++)
                 fprintf(f, "%s%llu", d > 0 ? "," : "", (unsigned long long)t.shape[d]);
-            }
             fprintf(f, "],\"data_offsets\":[%zu,%zu]}", at, at + t.elements * element);
             at += t.elements * element;
         }
@@ -143,9 +136,8 @@ void expect_failure(const char *label, enum limoe_status status, const struct li
                  err->message);
     }
     assert_int_equal(err->status, status);
-    if (!strstr(err->message, part)) {
+    if (!strstr(err->message, part))
         fail_msg("%s: \"%s\" does not say \"%s\"", label, err->message, part);
-    }
 }
 
 uint32_t random_below(uint64_t *state, uint32_t n) {

@@ -29,9 +29,8 @@ static void test_tiny(void **state) {
     struct limoe_inspection *i = NULL;
     struct limoe_error err;
     write_model(*state, "BF16", NULL);
-    if (limoe_inspect(*state, &i, &err) != LIMOE_OK) {
+    if (limoe_inspect(*state, &i, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     assert_string_equal(i->info.name, "tiny");
     assert_int_equal(i->info.blocks, 3);
     assert_int_equal(i->info.experts, 5);
@@ -81,15 +80,13 @@ static void test_golden(void **state) {
     for (struct dirent *e = readdir(golden); e; e = readdir(golden)) {
         char dir[4200];
         snprintf(dir, sizeof dir, "%s/%s", GOLDEN, e->d_name);
-        if (e->d_name[0] == '.' || !file_exists(dir, "config.json")) {
+        if (e->d_name[0] == '.' || !file_exists(dir, "config.json"))
             continue;
-        }
         struct limoe_inspection *i = NULL;
         struct safetensors *st = NULL;
         struct limoe_error err;
-        if (limoe_inspect(dir, &i, &err) != LIMOE_OK || safetensors_open(dir, &st, &err) != LIMOE_OK) {
+        if (limoe_inspect(dir, &i, &err) != LIMOE_OK || safetensors_open(dir, &st, &err) != LIMOE_OK)
             fail_msg("%s: %s", e->d_name, err.message);
-        }
         uint64_t elements = 0, experts = 0, bytes = 0, blocks = 0, in_blocks = 0;
         for (size_t t = 0; t < safetensors_count(st); t++) {
             const struct tensor *tensor = safetensors_at(st, t);

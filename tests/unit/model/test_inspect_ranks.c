@@ -25,9 +25,8 @@ static struct limoe_inspection *inspect_tiny(const char *dir, const char *dtype)
     directory_write(dir, "config.json", tiny_config, strlen(tiny_config));
     directory_write(dir, "model.safetensors", file.at, file.size);
     free(file.at);
-    if (limoe_inspect(dir, &i, &err) != LIMOE_OK) {
+    if (limoe_inspect(dir, &i, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     return i;
 }
 

@@ -313,10 +313,9 @@ static void test_routing_in_item_order(void **state) {
     embed(m, items, N, z, &only_entropy);
     assert_memory_equal(twice, all.entropy, sizeof twice);
     embed(m, items, N, z, &only_entropy);
-    for (size_t layer = 0; layer < LAYERS; layer++) {
+    for (size_t layer = 0; layer < LAYERS; layer++)
         for (int modality = 0; modality < LIMOE_MODALITIES; modality++)
             assert_true(fabs(twice[layer][modality] - 2 * all.entropy[layer][modality]) <= 1e-9 * most);
-    }
     for (size_t i = 0; i < LAYERS * LIMOE_MODALITIES * EXPERTS; i++)
         assert_int_equal((&all.load[0][0][0])[i], 2 * (&load[0][0][0])[i]);
     decisions_free(&all);
@@ -379,12 +378,11 @@ static void expect_capacity(const char *limited_config, struct capacity capacity
                 } else {
                     assert_memory_equal(expert + packed, report.expert + at, n * sizeof *expert);
                     assert_memory_equal(gate + packed, report.gate + at, n * sizeof *gate);
-                    for (size_t a = 0; a < n; a++) {
+                    for (size_t a = 0; a < n; a++)
                         if (kept[packed + a] >= 0)
                             load[modality][kept[packed + a]]++;
                         else
                             drops++;
-                    }
                 }
                 packed += n;
             }

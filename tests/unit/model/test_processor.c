@@ -27,9 +27,8 @@ static struct limoe_processor *open_tiny(const char *dir, const char *find, cons
     struct bytes model = tiny_model();
     directory_write(dir, "config.json", config, strlen(config));
     directory_write(dir, "tokenizer.model", model.at, model.size);
-    if (limoe_processor_open(dir, NULL, &p, &err) != LIMOE_OK) {
+    if (limoe_processor_open(dir, NULL, &p, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     free(config);
     free(model.at);
     return p;
@@ -41,9 +40,8 @@ static void expect_tokens(const struct limoe_processor *p, const char *text, con
     uint32_t length = 99;
     struct limoe_error err;
     memset(tokens, 0x7F, sizeof tokens);
-    if (limoe_process_text(p, text, strlen(text), tokens, &length, &err) != LIMOE_OK) {
+    if (limoe_process_text(p, text, strlen(text), tokens, &length, &err) != LIMOE_OK)
         fail_msg("\"%s\": %s", text, err.message);
-    }
     if (length != count || memcmp(tokens, ids, count * sizeof *ids) != 0) {
         fail_msg("\"%s\" gave %u tokens, %u are expected; the first %d, %d is expected", text, length, count,
                  tokens[0], ids[0]);
@@ -81,9 +79,8 @@ static void test_golden(void **state) {
     size_t json_size = 0, model_size = 0;
     struct limoe_error err;
     if (file_read(GOLDEN "/tokenizer", "strings.json", 1 << 20, &json, &json_size, &err) != LIMOE_OK ||
-        file_read(GOLDEN "/tokenizer", "tokenizer.model", 1 << 24, &model, &model_size, &err) != LIMOE_OK) {
+        file_read(GOLDEN "/tokenizer", "tokenizer.model", 1 << 24, &model, &model_size, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     cJSON *golden = cJSON_ParseWithLength((const char *)json, json_size);
     assert_non_null(golden);
     char config[600];
@@ -97,9 +94,8 @@ static void test_golden(void **state) {
     directory_write(dir, "config.json", config, strlen(config));
     directory_write(dir, "tokenizer.model", model, model_size);
     struct limoe_processor *p = NULL;
-    if (limoe_processor_open(dir, NULL, &p, &err) != LIMOE_OK) {
+    if (limoe_processor_open(dir, NULL, &p, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     int cases = 0;
     const cJSON *item;
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(golden, "cases")) {
@@ -223,13 +219,11 @@ static void test_image(void **state) {
     struct bytes ppm = {0};
     uint8_t pixels[8 * 8 * 3 + 1];
     bytes_add(&ppm, "P6\n8 8\n255\n", 11);
-    for (uint8_t i = 0; i < 8 * 8 * 3; i++) {
+    for (uint8_t i = 0; i < 8 * 8 * 3; i++)
         bytes_add(&ppm, &i, 1);
-    }
     pixels[sizeof pixels - 1] = 77;
-    if (limoe_process_image(p, ppm.at, ppm.size, pixels, &err) != LIMOE_OK) {
+    if (limoe_process_image(p, ppm.at, ppm.size, pixels, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     assert_memory_equal(pixels, ppm.at + 11, 8 * 8 * 3); /* already the model's size: as it was */
     assert_int_equal(pixels[sizeof pixels - 1], 77);
     assert_int_equal(limoe_process_image(p, (const uint8_t *)"no picture", 10, pixels, &err),

@@ -26,9 +26,8 @@ static void test_all_keys(void **state) {
         "\"priority\":true}}";
     struct config c;
     struct limoe_error err;
-    if (config_parse(json, sizeof json - 1, "config.json", &c, &err) != LIMOE_OK) {
+    if (config_parse(json, sizeof json - 1, "config.json", &c, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     assert_string_equal(c.name, "A.b_c-9");
     assert_int_equal(c.width, 24);
     assert_int_equal(c.blocks, 4);
@@ -57,9 +56,8 @@ static void test_all_keys(void **state) {
     assert_true(c.moe.capacity == 1.25f);
     assert_int_equal(c.moe.group, 16);
     static const bool moe[] = {true, false, false, true, false};
-    for (uint32_t b = 0; b < 5; b++) {
+    for (uint32_t b = 0; b < 5; b++)
         assert_int_equal(config_is_moe(&c, b), moe[b]);
-    }
 }
 
 static void test_defaults(void **state) {
@@ -70,9 +68,8 @@ static void test_defaults(void **state) {
                                "\"text\":{\"vocab\":2,\"length\":1,\"eos_id\":1}} \n\t";
     struct config c;
     struct limoe_error err;
-    if (config_parse(json, sizeof json - 1, "config.json", &c, &err) != LIMOE_OK) {
+    if (config_parse(json, sizeof json - 1, "config.json", &c, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     assert_int_equal(c.activation, CONFIG_GELU_TANH);
     assert_true(c.ln_eps == 1e-6f);
     assert_false(c.qk_norm);
@@ -232,9 +229,8 @@ static void test_refused(void **state) {
         struct limoe_error err = {0};
         enum limoe_status status = config_parse(json, strlen(json), "config.json", &c, &err);
         expect_failure(refused[i].replace, status, &err, refused[i].status, refused[i].message);
-        if (strncmp(err.message, "config.json: ", 13) != 0) {
+        if (strncmp(err.message, "config.json: ", 13) != 0)
             fail_msg("\"%s\" does not begin with the file's name", err.message);
-        }
         assert_int_equal(config_parse(json, strlen(json), "config.json", &c, NULL), status);
         free(json);
     }
@@ -293,9 +289,8 @@ static void test_random_damage(void **state) {
         struct config c;
         struct limoe_error err = {0};
         memcpy(json, tiny_config, size);
-        for (uint32_t flips = 1 + random_below(&random, 3); flips > 0; flips--) {
+        for (uint32_t flips = 1 + random_below(&random, 3); flips > 0; flips--)
             json[random_below(&random, (uint32_t)size)] ^= (char)(1 << random_below(&random, 8));
-        }
         enum limoe_status status = config_parse(json, size, "config.json", &c, &err);
         if (status == LIMOE_OK) {
             accepted++;

@@ -17,9 +17,8 @@
 static struct config parse(const char *json) {
     struct config c;
     struct limoe_error err;
-    if (config_parse(json, strlen(json), "config.json", &c, &err) != LIMOE_OK) {
+    if (config_parse(json, strlen(json), "config.json", &c, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     return c;
 }
 
@@ -118,9 +117,8 @@ static void test_name_room(void **state) {
     c.qk_norm = true;
     for (int id = 0; id < LAYOUT_COUNT; id++) {
         struct layout_tensor t;
-        if (layout_expected(&c, (enum layout_id)id, CONFIG_MAX_BLOCKS - 1, &t)) {
+        if (layout_expected(&c, (enum layout_id)id, CONFIG_MAX_BLOCKS - 1, &t))
             assert_true(strlen(t.name) + 1 < sizeof t.name);
-        }
     }
 }
 
@@ -129,9 +127,8 @@ static enum limoe_status check(const struct config *c, const char *dtype, const 
     struct safetensors *st = NULL;
     struct bytes file = checkpoint_file(c, dtype, skip, extra);
     enum limoe_status status = safetensors_open_memory(file.at, file.size, "model.safetensors", &st, err);
-    if (status != LIMOE_OK) {
+    if (status != LIMOE_OK)
         fail_msg("%s", err->message);
-    }
     status = layout_check(c, st, err);
     safetensors_close(st);
     free(file.at);

@@ -36,9 +36,8 @@ static void test_tensors(void **state) {
     struct safetensors *st;
     struct bytes file;
     struct limoe_error err;
-    if (open_text(header, 43, &st, &file, &err) != LIMOE_OK) {
+    if (open_text(header, 43, &st, &file, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     static const char *const names[] = {"a", "b", "c", "i", "n", "scalar"};
     assert_int_equal(safetensors_count(st), 6);
     for (size_t i = 0; i < 6; i++) {
@@ -178,9 +177,8 @@ static void test_refused(void **state) {
         struct limoe_error err = {0};
         enum limoe_status status = open_text(refused[i].header, refused[i].data, &st, &file, &err);
         expect_failure(refused[i].header, status, &err, refused[i].status, refused[i].message);
-        if (strncmp(err.message, "x.safetensors: ", 15) != 0) {
+        if (strncmp(err.message, "x.safetensors: ", 15) != 0)
             fail_msg("\"%s\" does not begin with the file's name", err.message);
-        }
         assert_null(st);
         free(file.at);
     }
@@ -227,9 +225,8 @@ static void test_bounds(void **state) {
     bytes_add(&header, "{\"a\":[", 6);
     size_t zeros = 4200000;
     header.at = realloc(header.at, 6 + 2 * zeros + 4);
-    for (size_t i = 0; i < zeros; i++) {
+    for (size_t i = 0; i < zeros; i++)
         memcpy(header.at + 6 + 2 * i, "0,", 2);
-    }
     memcpy(header.at + 6 + 2 * zeros, "0]}", 4);
     assert_int_equal(open_text((char *)header.at, 0, &st, &file, &err), LIMOE_TOO_LARGE);
     expect_failure("many values", err.status, &err, LIMOE_TOO_LARGE, "more than 4000000 values");
@@ -264,9 +261,8 @@ static void test_random_damage(void **state) {
         struct safetensors *st = NULL;
         memcpy(bytes, file.at, size);
         size_t where = size < header ? size : header;
-        for (uint32_t flips = 1 + random_below(&random, 2); flips > 0 && where > 0; flips--) {
+        for (uint32_t flips = 1 + random_below(&random, 2); flips > 0 && where > 0; flips--)
             bytes[random_below(&random, (uint32_t)where)] ^= (uint8_t)(1 << random_below(&random, 8));
-        }
         uint8_t *exact = malloc(size ? size : 1);
         memcpy(exact, bytes, size);
         free(bytes);
@@ -275,9 +271,8 @@ static void test_random_damage(void **state) {
             accepted++;
             for (size_t i = 0; i < safetensors_count(st); i++) {
                 const struct tensor *t = safetensors_at(st, i);
-                for (size_t b = 0; b < t->bytes; b++) {
+                for (size_t b = 0; b < t->bytes; b++)
                     sink = (uint8_t)(sink ^ exact[t->offset + b]);
-                }
             }
             safetensors_close(st);
         } else {
@@ -387,9 +382,8 @@ static void test_shards(void **state) {
     write_shard(dir, "model-00002-of-00002.safetensors", "a");
     write_index(dir,
                 "{\"b\":\"model-00001-of-00002.safetensors\",\"a\":\"model-00002-of-00002.safetensors\"}");
-    if (safetensors_open(dir, &st, &err) != LIMOE_OK) {
+    if (safetensors_open(dir, &st, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     assert_int_equal(safetensors_count(st), 2);
     assert_string_equal(safetensors_at(st, 0)->name, "a");
     for (size_t i = 0; i < 2; i++) { /* each from its own file */

@@ -31,9 +31,8 @@ static struct image decode(const char *name) {
     struct file file = load(name);
     struct image image;
     struct limoe_error err = {0};
-    if (image_decode(file.bytes, file.size, NULL, &image, &err) != LIMOE_OK) {
+    if (image_decode(file.bytes, file.size, NULL, &image, &err) != LIMOE_OK)
         fail_msg("%s: %s", name, err.message);
-    }
     free(file.bytes);
     return image;
 }
@@ -109,9 +108,8 @@ static void every_format_gives_its_pixels(void **state) {
         {"alpha.tga", "alpha.png"},
         {"alpha.psd", "alpha.png"},
     };
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         assert_same(pairs[i][0], pairs[i][1]);
-    }
 }
 
 static void the_truth_itself_is_right(void **state) {
@@ -144,14 +142,12 @@ static void assert_pixels(const char *text, size_t size, uint32_t width, uint32_
                           const uint8_t *grey) {
     struct image image;
     struct limoe_error err = {0};
-    if (image_decode((const uint8_t *)text, size, NULL, &image, &err) != LIMOE_OK) {
+    if (image_decode((const uint8_t *)text, size, NULL, &image, &err) != LIMOE_OK)
         fail_msg("%s: %s", text, err.message);
-    }
     assert_int_equal(image.width, width);
     assert_int_equal(image.height, height);
-    for (size_t i = 0; i < (size_t)width * height; i++) {
+    for (size_t i = 0; i < (size_t)width * height; i++)
         assert_memory_equal(image.pixels + 3 * i, ((uint8_t[]){grey[i], grey[i], grey[i]}), 3);
-    }
     image_free(&image);
 }
 
@@ -246,11 +242,9 @@ static size_t spare(const char *name) {
         const char *suffix;
         size_t size;
     } ends[] = {{".gif", 5}, {".bmp", 3}, {".tga", 26}, {".jpg", 2}, {".png", 22}};
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        if (strcmp(strrchr(name, '.'), ends[i].suffix) == 0) {
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (strcmp(strrchr(name, '.'), ends[i].suffix) == 0)
             return ends[i].size;
-        }
-    }
     return 0;
 }
 

@@ -24,12 +24,10 @@ static size_t make_block(uint8_t *block, bool big, uint32_t type, uint32_t value
         for (int b = 0; b < 4; b++) {
             int at = big ? 3 - b : b;
             e[4 + at] = (uint8_t)(entries[i][2] >> (8 * b));
-            if (type == 3) {
+            if (type == 3)
                 at = big ? 1 - b : b;
-            }
-            if (at >= 0) {
+            if (at >= 0)
                 e[8 + at] = (uint8_t)(entries[i][3] >> (8 * b));
-            }
         }
     }
     return 10 + 24 + 4;
@@ -90,9 +88,8 @@ static void turns_all_eight_ways(void **state) {
     for (unsigned orientation = 1; orientation <= 8; orientation++) {
         for (uint32_t channels = 3; channels <= 4; channels++) {
             struct image image = {malloc(6 * channels), 3, 2, channels};
-            for (uint32_t i = 0; i < 6 * channels; i++) {
+            for (uint32_t i = 0; i < 6 * channels; i++)
                 image.pixels[i] = (uint8_t)(10 * (i / channels + 1) + i % channels);
-            }
             assert_int_equal(image_orient(&image, orientation, NULL), LIMOE_OK);
             assert_int_equal(image.width, expected[orientation].width);
             assert_int_equal(image.height, 6 / image.width);

@@ -85,9 +85,8 @@ static void a_cut_header_is_not_guessed(void **state) {
         for (size_t n = 0; n < size; n++) {
             uint8_t *prefix = malloc(n + !n);
             memcpy(prefix, bytes, n);
-            if (limoe_image_measure(prefix, n, &found[0], &found[1])) {
+            if (limoe_image_measure(prefix, n, &found[0], &found[1]))
                 assert_memory_equal(found, wanted, sizeof wanted);
-            }
             free(prefix);
         }
         free(bytes);
@@ -128,9 +127,8 @@ static void a_walk_ends(void **state) {
     memset(bytes, 0xFF, size);
     memcpy(bytes, "\xFF\xD8", 2);
     assert_false(limoe_image_measure(bytes, size, &width, &height));
-    for (size_t i = 2; i + 4 <= size; i += 4) {
+    for (size_t i = 2; i + 4 <= size; i += 4)
         memcpy(bytes + i, "\xFF\xFE\0\2", 4);
-    }
     assert_false(limoe_image_measure(bytes, size, &width, &height));
     memset(bytes, ' ', size);
     memcpy(bytes, "P5", 2);

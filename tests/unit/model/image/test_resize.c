@@ -36,15 +36,13 @@ static void one_colour_stays_that_colour(void **state) {
                                          {500, 3}, {64, 64},   {129, 65}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         struct image image = make(shapes[i][0], shapes[i][1]);
-        for (size_t p = 0; p < (size_t)image.width * image.height; p++) {
+        for (size_t p = 0; p < (size_t)image.width * image.height; p++)
             memcpy(image.pixels + 3 * p, (uint8_t[]){255, 0, 77}, 3);
-        }
         uint8_t out[31 * 17 * 3];
         double whole[4] = {0, 0, image.width, image.height};
         assert_int_equal(image_resize(&image, whole, 31, 17, out, NULL), LIMOE_OK);
-        for (size_t p = 0; p < 31 * 17; p++) {
+        for (size_t p = 0; p < 31 * 17; p++)
             assert_memory_equal(out + 3 * p, ((uint8_t[]){255, 0, 77}), 3);
-        }
         image_free(&image);
     }
 }
@@ -55,18 +53,15 @@ static void matches_pillow_on_a_row(void **state) {
     static const uint8_t row[5] = {0, 100, 200, 255, 50}, small[3] = {37, 202, 140},
                          large[8] = {0, 34, 106, 172, 229, 255, 134, 35};
     struct image image = make(5, 1);
-    for (size_t i = 0; i < 15; i++) {
+    for (size_t i = 0; i < 15; i++)
         image.pixels[i] = row[i / 3];
-    }
     uint8_t out[8 * 3];
     assert_int_equal(image_resize(&image, (double[]){0, 0, 5, 1}, 3, 1, out, NULL), LIMOE_OK);
-    for (size_t i = 0; i < 9; i++) {
+    for (size_t i = 0; i < 9; i++)
         assert_int_equal(out[i], small[i / 3]);
-    }
     assert_int_equal(image_resize(&image, (double[]){0, 0, 5, 1}, 8, 1, out, NULL), LIMOE_OK);
-    for (size_t i = 0; i < 24; i++) {
+    for (size_t i = 0; i < 24; i++)
         assert_int_equal(out[i], large[i / 3]);
-    }
     image_free(&image);
 }
 
@@ -110,9 +105,8 @@ static void preprocess(uint32_t width, uint32_t height, enum config_resize resiz
     size_t size = (size_t)head_size + (size_t)width * height * 3;
     uint8_t *file = calloc(size, 1);
     memcpy(file, head, (size_t)head_size);
-    for (size_t i = (size_t)head_size; i < size; i += 3) {
+    for (size_t i = (size_t)head_size; i < size; i += 3)
         file[i] = 255;
-    }
     struct config config = {.image = {.size = 16, .resize = resize, .background = {0, 0, 255}}};
     assert_int_equal(image_preprocess(file, size, NULL, &config, pixels, NULL), LIMOE_OK);
     free(file);
@@ -138,9 +132,8 @@ static void pads_in_the_middle(void **state) {
     }
     for (enum config_resize resize = CONFIG_SQUASH; resize <= CONFIG_CROP; resize++) {
         preprocess(40, 3, resize, pixels);
-        for (size_t p = 0; p < 256; p++) {
+        for (size_t p = 0; p < 256; p++)
             assert_memory_equal(pixels + 3 * p, ((uint8_t[]){255, 0, 0}), 3);
-        }
     }
 }
 

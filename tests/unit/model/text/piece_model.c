@@ -52,9 +52,8 @@ void add_trainer_spec(struct bytes *model, unsigned type) {
 void add_normalizer_spec(struct bytes *model, const struct bytes *charsmap) {
     struct bytes b = {0};
     wire_bytes(&b, 1, "test", 4);
-    if (charsmap->size > 0) {
+    if (charsmap->size > 0)
         wire_bytes(&b, 2, charsmap->at, charsmap->size);
-    }
     wire_bytes(model, 3, b.at, b.size);
     free(b.at);
 }
@@ -73,9 +72,8 @@ struct bytes chain_charsmap(unsigned chain, const char *replacement, size_t size
     }
     struct bytes map = {0};
     bytes_add_u32(&map, 4 * n);
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n; i++)
         bytes_add_u32(&map, unit[i]);
-    }
     bytes_add(&map, replacement, size);
     bytes_add(&map, "", 1);
     free(unit);
@@ -96,14 +94,12 @@ struct bytes tiny_model(void) {
               "\xE2\x96\x81"
               "dog",
               -4, PIECE_NORMAL);
-    for (char c = 'a'; c <= 'z'; c++) {
+    for (char c = 'a'; c <= 'z'; c++)
         add_piece(&model, (char[]){c, 0}, -5, PIECE_NORMAL);
-    }
     static const char *const rest[] = {"\xE7\x8A\xAC", "\xE7\x8C\xAB", "\xC3\xA9", "ss",
                                        "ing",          "er",           "un",       "x1"};
-    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++)
         add_piece(&model, rest[i], -6, PIECE_NORMAL);
-    }
     add_trainer_spec(&model, 1);
     add_normalizer_spec(&model, &map);
     free(map.at);
@@ -118,9 +114,8 @@ uint32_t count_pieces(const uint8_t *model, size_t size) {
         pieces += model[at++] == (1 << 3 | 2);
         for (unsigned shift = 0; at < size; shift += 7) {
             length |= (size_t)(model[at] & 0x7F) << shift;
-            if (!(model[at++] & 0x80)) {
+            if (!(model[at++] & 0x80))
                 break;
-            }
         }
         at += length;
     }

@@ -29,9 +29,8 @@ static void test_encode(void **state) {
     struct tokenizer *tokenizer = NULL;
     struct limoe_error err;
     struct bytes model = tiny_model();
-    if (open_bytes(*state, &model, 40, &tokenizer, &err) != LIMOE_OK) {
+    if (open_bytes(*state, &model, 40, &tokenizer, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     static const struct {
         const char *text;
         uint32_t count;
@@ -54,9 +53,8 @@ static void test_encode(void **state) {
         assert_int_equal(
             tokenizer_encode(tokenizer, cases[i].text, strlen(cases[i].text), ids, 8, &count, &err),
             LIMOE_OK);
-        if (count != cases[i].count || memcmp(ids, cases[i].ids, count * sizeof *ids) != 0) {
+        if (count != cases[i].count || memcmp(ids, cases[i].ids, count * sizeof *ids) != 0)
             fail_msg("\"%s\": %u ids, the first %d", cases[i].text, count, ids[0]);
-        }
     }
     int32_t ids[3] = {-1, -1, -1};
     uint32_t count = 0;
@@ -177,9 +175,8 @@ static enum limoe_status check_map(struct bytes map, struct limoe_error *err) {
 }
 
 static void patch_unit(struct bytes *map, size_t i, uint32_t unit) {
-    for (size_t b = 0; b < 4; b++) {
+    for (size_t b = 0; b < 4; b++)
         map->at[4 + 4 * i + b] = (uint8_t)(unit >> (8 * b));
-    }
 }
 
 static void test_charsmap(void **state) {
@@ -252,14 +249,12 @@ static void test_library_refuses(void **state) {
     struct bytes map = {0};
     for (int fault = 0; fault < 4; fault++) {
         struct bytes model = {0};
-        if (fault != 0) {
+        if (fault != 0)
             add_piece(&model, "<unk>", 0, PIECE_UNKNOWN);
-        }
         add_piece(&model, "a", 0, PIECE_NORMAL);
         add_piece(&model, fault == 1 ? "a" : "b", 0, fault == 2 ? PIECE_UNKNOWN : PIECE_NORMAL);
-        if (fault == 3) {
+        if (fault == 3)
             add_piece(&model, "<0x41>", 0, PIECE_BYTE);
-        }
         add_trainer_spec(&model, 1);
         add_normalizer_spec(&model, &map);
         expect_failure("the library", open_bytes(*state, &model, 3, &tokenizer, &err), &err, LIMOE_CORRUPT,
@@ -282,9 +277,8 @@ static size_t damage(const char *dir, const struct bytes *sound, uint32_t vocab,
         struct tokenizer *tokenizer = NULL;
         struct limoe_error err = {0};
         bytes_add(&model, sound->at, round % 8 ? sound->size : random_below(&random, (uint32_t)sound->size));
-        for (uint32_t flips = 1 + random_below(&random, 4); flips > 0 && model.size > 0; flips--) {
+        for (uint32_t flips = 1 + random_below(&random, 4); flips > 0 && model.size > 0; flips--)
             model.at[random_below(&random, (uint32_t)model.size)] ^= (uint8_t)(1 << random_below(&random, 8));
-        }
         if (open_bytes(dir, &model, vocab, &tokenizer, &err) == LIMOE_OK) {
             opened++;
             for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -293,9 +287,8 @@ static size_t damage(const char *dir, const struct bytes *sound, uint32_t vocab,
                 assert_int_equal(
                     tokenizer_encode(tokenizer, texts[i], strlen(texts[i]), ids, 256, &count, &err),
                     LIMOE_OK);
-                for (uint32_t t = 0; t < count; t++) {
+                for (uint32_t t = 0; t < count; t++)
                     assert_in_range(ids[t], 0, vocab - 1);
-                }
             }
             tokenizer_close(tokenizer);
         } else {
@@ -318,9 +311,8 @@ static void test_golden_damage(void **state) {
     struct bytes model = {0};
     struct limoe_error err;
     struct tokenizer *tokenizer = NULL;
-    if (file_read(GOLDEN "/tokenizer", NAME, 1 << 24, &model.at, &model.size, &err) != LIMOE_OK) {
+    if (file_read(GOLDEN "/tokenizer", NAME, 1 << 24, &model.at, &model.size, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    }
     assert_int_equal(sentencepiece_check(model.at, model.size, NAME, &err), LIMOE_OK);
     assert_int_equal(open_bytes(*state, &model, 1, &tokenizer, &err), LIMOE_CORRUPT);
     int vocab = 0;
@@ -343,9 +335,8 @@ static void *encode_often(void *argument) {
         int32_t ids[4];
         uint32_t count = 0;
         if (tokenizer_encode(job->tokenizer, "cAt dog", 7, ids, 4, &count, NULL) != LIMOE_OK || count != 2 ||
-            ids[0] != TINY_CAT || ids[1] != TINY_DOG) {
+            ids[0] != TINY_CAT || ids[1] != TINY_DOG)
             job->wrong++;
-        }
     }
     return NULL;
 }
