@@ -9,8 +9,8 @@ extern "C" {
 #endif
 
 /* Fills *err (which may be NULL) and returns `status`, so that a failure is one line:
- *     return limoe_fail(err, LIMOE_CORRUPT, "%s: \"width\" is %d, must be a multiple of \"heads\" (%d)",
- * ...); */
+ *     return limoe_fail(err, LIMOE_CORRUPT, "%s: \"width\" is %d, accepted: 1 to 65536", where, width);
+ */
 enum limoe_status limoe_fail(struct limoe_error *err, enum limoe_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4), cold));
 

@@ -7,7 +7,7 @@
  * gather, largest and swap are collective: all ranks call the same ones in the same order, with sizes that
  * agree, and one returns when this rank's part is done, or fails. What breaks between ranks cannot be mended
  * by one of them. There are two ways out of it. MPI's is to end the processes of all ranks, so that it never
- * fails. Ranks that somebody brings together, whom he can bring together again, are told LIMOE_LOST: their
+ * fails. Ranks that somebody brings together, which that one can bring together again, are told LIMOE_LOST: their
  * memory is as they left it, but for what was being received, and after the next join they begin anew with
  * something that all of them begin.
  *

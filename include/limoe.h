@@ -6,9 +6,9 @@
  *
  * Two handles, because two kinds of process use them:
  *   limoe_processor  turns encoded pictures and UTF-8 text into items (pixels, token ids). It reads the
- * model's config and tokenizer, never its weights. Safe for use by many threads at once. limoe_model holds
- * the weights and turns items into embeddings. One thread calls it at a time; it runs its own pool of compute
- * threads inside a call.
+ *                    model's config and tokenizer, never its weights. Many threads may use it at once.
+ *   limoe_model      holds the weights and turns items into embeddings. One thread calls it at a time; it
+ *                    runs its own pool of compute threads inside a call.
  *
  * Determinism: for a given model, backend, instruction set and dtype, an item's embedding is the same bit for
  * bit alone or in any batch, in any order, at any number of threads and of ranks (but see "moe.capacity" in
@@ -82,8 +82,8 @@ struct limoe_info {
     uint32_t moe_layers, experts, top_k;      /* moe_layers = 0 (and experts = top_k = 0) in a dense model */
     const uint32_t *moe_blocks;               /* [moe_layers], ascending block indices */
     uint64_t total_parameters;
-    uint64_t
-        active_parameters; /* of the tower, for one token: dense weights + top_k experts in each MoE block */
+    /* of the tower, for one token: dense weights + top_k experts in each MoE block */
+    uint64_t active_parameters;
     uint64_t weight_bytes; /* bytes of tensor data in the checkpoint */
     float logit_scale;     /* s, natural log: logits are exp(s) * cosine */
 };
@@ -337,8 +337,8 @@ struct limoe_placement {
     enum limoe_dtype dtype;          /* never AUTO */
     uint64_t expert_bytes;           /* of one expert of one layer */
     struct limoe_rank *rank;         /* [ranks] */
-    const uint32_t
-        *first; /* [layers * experts + 1]: expert e of layer l is on owner[first[l * experts + e]] … */
+    /* [layers * experts + 1]: expert e of layer l is on owner[first[l * experts + e]] … */
+    const uint32_t *first;
     const uint32_t *owner; /* … up to the next one's first: one rank or more, ascending */
     double *imbalance;     /* [layers], with load: the busiest rank's rows over the mean; else NULL */
 };

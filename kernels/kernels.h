@@ -1,8 +1,10 @@
 /* kernels.h - the operations the forward pass is made of.
  *
  * The forward pass (model/forward/encoder.c, router/, experts/) is written once, over this table. A backend
- * implements it: reference/  plain C, one thread, written to be read: the truth the others are tested against
+ * implements it:
+ *   reference/  plain C, one thread, written to be read: the truth that the others are tested against
  *   cpu/        packed weights, vector and matrix units, a pool of threads
+ *   cuda/       GPUs; a module of its own
  * Nothing above this header sees an intrinsic, a thread or a device type.
  *
  * Memory. Arguments named `host` are ordinary memory. All others were given by alloc(), upload_vector(),

@@ -134,8 +134,9 @@ void threads_run(struct threads *t, uint32_t chunks, threads_chunk *chunk, void 
     for (int i = 0; atomic_load_explicit(&t->done, memory_order_acquire) != chunks; i++)
         if (i < LOOKS_BEFORE_YIELD)
             relax();
+        /* the missing chunk's thread may be waiting for this very processor */
         else
-            sched_yield(); /* the missing chunk's thread may be waiting for this very processor */
+            sched_yield();
 }
 
 enum limoe_status threads_create(uint32_t count, struct threads **out, struct limoe_error *err) {

@@ -62,8 +62,8 @@ struct layout_tensor {
     uint32_t rank; /* 0 to 3 */
     uint64_t shape[3];
     uint64_t elements;
-    uint64_t
-        active; /* the elements that one token meets: elements, but top_k experts' share of an expert stack */
+    /* the elements that one token meets: elements, but top_k experts' share of an expert stack */
+    uint64_t active;
 };
 
 /* Whether `id` is a tensor of a block, not of the whole model. */

@@ -23,8 +23,8 @@ struct prediction {
 /* The predictions of one image. */
 struct classification {
     size_t index; /* of the image in the request */
-    const struct prediction
-        *predictions; /* [count], by descending score; ties: cosine, then lower label index */
+    /* [count], by descending score; ties: cosine, then lower label index */
+    const struct prediction *predictions;
     size_t count;
 };
 

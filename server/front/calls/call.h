@@ -1,11 +1,12 @@
 /* call.h - one HTTP request, from its headers to the end of its answer.
  *
  * A call has one owner at a time, who may touch it without a lock:
- *     the connection's HTTP thread, from call_begin on, while headers and body come in;
- *     a worker, once the body is complete (the connection is suspended meanwhile): parse, admit, decode,
- * tokenise; the queue and the engine, through the call's job; a worker again, to write the answer; the HTTP
- * thread, once the connection is resumed: it sends the answer and frees the call (call_end). A client that
- * disconnects meanwhile is noticed when the connection is resumed, so nobody loses a call under his hands.
+ *   - the connection's HTTP thread, from call_begin on, while headers and body come in;
+ *   - a worker, once the body is complete (the connection is suspended meanwhile): parse, admit, decode, tokenise;
+ *   - the queue and the engine, through the call's job;
+ *   - a worker again, to write the answer;
+ *   - the HTTP thread, once the connection is resumed: it sends the answer and frees the call (call_end).
+ * A client that disconnects meanwhile is noticed when the connection is resumed: no owner loses the call.
  */
 #ifndef LIMOE_SERVER_FRONT_CALLS_CALL_H
 #define LIMOE_SERVER_FRONT_CALLS_CALL_H

@@ -20,8 +20,8 @@ struct hosts;
 
 struct hosts_options {
     const char *host; /* --host */
-    const char
-        *allowed; /* --allowed-hosts: names, "*.name" for all below, with commas; "*" any; NULL: not given */
+    /* --allowed-hosts: names, "*.name" for all below, with commas; "*" any; NULL: not given */
+    const char *allowed;
     const char *cors; /* --cors-origin; NULL: none */
     bool keys;        /* clients must show one */
     int listening;    /* the socket */

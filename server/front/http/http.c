@@ -72,8 +72,8 @@ static int listen_at(const struct addrinfo *at) {
     int fd = socket(at->ai_family, at->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, at->ai_protocol);
     if (fd < 0)
         return -1;
-    const int one =
-        1; /* a port whose last connections linger in TIME_WAIT is free; one that is listened on is not */
+    /* a port whose last connections linger in TIME_WAIT is free; one that is listened on is not */
+    const int one = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0)
         return fd;
