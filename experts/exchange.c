@@ -63,16 +63,17 @@ static const struct exchange_module *load(const char *kind, struct limoe_error *
 
 /* ---- limoe.h */
 
-/* module NULL: local; place NULL: it knows its own. */
-static enum limoe_status open_ranks(const struct exchange_module *module, const struct exchange_place *place,
-                                    struct limoe_ranks **out, struct limoe_error *err) {
+/* module NULL: local; identity NULL: it knows its own. */
+static enum limoe_status open_ranks(const struct exchange_module *module,
+                                    const struct exchange_identity *identity, struct limoe_ranks **out,
+                                    struct limoe_error *err) {
     struct limoe_ranks *r = calloc(1, sizeof *r);
     *out = NULL;
     if (!r)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for ranks");
     enum limoe_status status = LIMOE_OK;
     if (module)
-        status = module->open(place, &r->exchange, err);
+        status = module->open(identity, &r->exchange, err);
     else
         r->exchange = exchange_local();
     if (status) {
@@ -97,17 +98,17 @@ enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, s
     return open_ranks(module, NULL, out, err);
 }
 
-enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_ranks_place *place,
+enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_rank_identity *identity,
                                       struct limoe_ranks **out, struct limoe_error *err) {
-    struct exchange_place at = {.rank = place->rank, .ranks = place->count};
+    struct exchange_identity at = {.rank = identity->rank, .ranks = identity->count};
     enum device_kind device;
     *out = NULL;
-    if (place->rank >= place->count)
-        return limoe_fail(err, LIMOE_INVALID, "rank %u of %u", place->rank, place->count);
-    if (!device_parse(place->device, &device, &at.gpu) || device != DEVICE_CUDA)
+    if (identity->rank >= identity->count)
+        return limoe_fail(err, LIMOE_INVALID, "rank %u of %u", identity->rank, identity->count);
+    if (!device_parse(identity->device, &device, &at.gpu) || device != DEVICE_CUDA)
         return limoe_fail(err, LIMOE_UNSUPPORTED,
                           "ranks of kind \"%s\" compute on GPUs; device is \"%.40s\"; accepted: cuda, cuda:N",
-                          kind, place->device ? place->device : "auto");
+                          kind, identity->device ? identity->device : "auto");
     const struct exchange_module *module = load(kind, err);
     if (!module)
         return LIMOE_UNSUPPORTED;
@@ -118,17 +119,19 @@ enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_ranks
     return open_ranks(module, &at, out, err);
 }
 
-enum limoe_status limoe_ranks_make_key(struct limoe_ranks *ranks, uint8_t key[LIMOE_RANKS_KEY_BYTES],
-                                       struct limoe_error *err) {
+enum limoe_status limoe_ranks_make_unique_id(struct limoe_ranks *ranks,
+                                             uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
+                                             struct limoe_error *err) {
     const struct exchange *x = ranks->exchange;
-    memset(key, 0, LIMOE_RANKS_KEY_BYTES);
-    return x->ops->make_key ? x->ops->make_key(x, key, err) : LIMOE_OK;
+    memset(unique_id, 0, LIMOE_RANKS_UNIQUE_ID_BYTES);
+    return x->ops->make_unique_id ? x->ops->make_unique_id(x, unique_id, err) : LIMOE_OK;
 }
 
-enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks, const uint8_t key[LIMOE_RANKS_KEY_BYTES],
+enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks,
+                                   const uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
                                    struct limoe_error *err) {
     const struct exchange *x = ranks->exchange;
-    return x->ops->join ? x->ops->join(x, key, err) : LIMOE_OK;
+    return x->ops->join ? x->ops->join(x, unique_id, err) : LIMOE_OK;
 }
 
 void limoe_ranks_interrupt(struct limoe_ranks *ranks, bool on) {

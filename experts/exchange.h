@@ -49,9 +49,10 @@ struct exchange_ops {
     void (*end)(const struct exchange *x, const char *message) __attribute__((noreturn));
 
     /* As in limoe.h, of ranks that somebody brings together; NULL where there is nothing to do. */
-    enum limoe_status (*make_key)(const struct exchange *x, uint8_t key[LIMOE_RANKS_KEY_BYTES],
-                                  struct limoe_error *err);
-    enum limoe_status (*join)(const struct exchange *x, const uint8_t key[LIMOE_RANKS_KEY_BYTES],
+    enum limoe_status (*make_unique_id)(const struct exchange *x,
+                                        uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
+                                        struct limoe_error *err);
+    enum limoe_status (*join)(const struct exchange *x, const uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
                               struct limoe_error *err);
     void (*interrupt)(const struct exchange *x, bool on);
 };
@@ -79,8 +80,8 @@ const struct exchange *exchange_of(const struct limoe_ranks *ranks);
 /* Modules of another version are refused: change it with anything above. */
 #define EXCHANGE_VERSION 2u
 
-/* `place` of what is `placed`. */
-struct exchange_place {
+/* `identity` of what is `placed`. */
+struct exchange_identity {
     uint32_t rank, ranks, gpu;
 };
 
@@ -88,7 +89,7 @@ struct exchange_place {
 struct exchange_module {
     uint32_t version;
     bool placed; /* open is told which rank this is, and of how many */
-    enum limoe_status (*open)(const struct exchange_place *place, const struct exchange **out,
+    enum limoe_status (*open)(const struct exchange_identity *identity, const struct exchange **out,
                               struct limoe_error *err);
 };
 #define EXCHANGE_MODULE "limoe_exchange_module"

@@ -1,14 +1,14 @@
 /* sharded.c - dispatch, exchange, expert MLPs, exchange, combine. A sharded owns its buffers; it runs on the
  * caller's thread.
  *
- * Each copy of an expert, wherever it is held, is a place for rows. Places are numbered by holder, beginning
+ * Each copy of an expert, wherever it is held, is a bin for rows. Bins are numbered by holder, beginning
  * with the rank after this one and ending with this one, and by expert on each. So the rows that stay come
  * last, and those that arrive go right behind them:
  *
  *     travelling: [ to the next rank | … | to the one before | stay | from the next rank | … ]
  *                                                            `------- computed here --------'
  *
- * Both sorts, by place here and by expert there, are the kernels' own plan.
+ * Both sorts, by bin here and by expert there, are the kernels' own plan.
  *
  * The rows that stay are not computed while the others travel. It was tried, with MPI_Ialltoallv: a step of
  * two ranks on one host took 3 % longer, for experts' weights are read twice, and while a rank computes MPI
@@ -22,10 +22,10 @@
 #include "base/error.h"
 #include "router/plan.h"
 
-/* The places of one layer. */
-struct places {
-    uint32_t *place; /* [copies]: of placement's owners of the layer, in their order */
-    uint32_t *held;  /* [ranks]: experts that each peer holds, itself last */
+/* The bins of one layer. */
+struct bins {
+    uint32_t *bin;  /* [copies]: of placement's owners of the layer, in their order */
+    uint32_t *held; /* [ranks]: experts that each peer holds, itself last */
     uint32_t count;
 };
 
@@ -33,18 +33,18 @@ struct sharded {
     struct kernels *k;
     const struct exchange *x;
     const struct placement *placement;
-    uint32_t width, mlp, top_k, most_places;
-    struct places *layer; /* [layers] */
+    uint32_t width, mlp, top_k, most_bins;
+    struct bins *layer; /* [layers] */
 
-    uint32_t *offset;    /* host [most_places + 1]: of the plan's places */
-    uint32_t *out_count; /* [most_places]: rows to each place */
+    uint32_t *offset;    /* host [most_bins + 1]: of the plan's bins */
+    uint32_t *out_count; /* [most_bins]: rows to each bin */
     uint32_t *in_count;  /* [ranks, experts held here]: rows from each peer to each, those that stay last */
     uint32_t *out_rows, *in_rows; /* [ranks]: rows to and from each peer */
 
-    size_t row_room;                   /* of this rank's own rows: */
-    int32_t *host_expert, *host_place; /* host [row_room, top_k] */
-    int32_t *place;                    /* [row_room, top_k] */
-    struct kernels_plan plan;          /* of row_room rows, by place */
+    size_t row_room;                 /* of this rank's own rows: */
+    int32_t *host_expert, *host_bin; /* host [row_room, top_k] */
+    int32_t *bin;                    /* [row_room, top_k] */
+    struct kernels_plan plan;        /* of row_room rows, by bin */
 
     size_t travelling_room, here_room;
     void *travelling;              /* act [travelling_room, width] */
@@ -54,19 +54,19 @@ struct sharded {
     struct kernels_plan here_plan; /* of here_room rows, by expert held here */
 };
 
-/* ---- places */
+/* ---- bins */
 
-static bool number_places(const struct sharded *s, uint32_t layer, struct places *l) {
+static bool number_bins(const struct sharded *s, uint32_t layer, struct bins *l) {
     const struct placement *p = s->placement;
     const uint32_t experts = p->shape.experts, *first = p->first + (size_t)layer * experts;
-    l->place = calloc(first[experts] - first[0], sizeof *l->place);
+    l->bin = calloc(first[experts] - first[0], sizeof *l->bin);
     l->held = calloc(s->x->ranks, sizeof *l->held);
-    if (!l->place || !l->held)
+    if (!l->bin || !l->held)
         return false;
     for (uint32_t peer = 0; peer < s->x->ranks; peer++) {
         for (uint32_t i = first[0]; i < first[experts]; i++) {
             if (p->owner[i] == exchange_peer(s->x, peer)) {
-                l->place[i - first[0]] = l->count++;
+                l->bin[i - first[0]] = l->count++;
                 l->held[peer]++;
             }
         }
@@ -86,12 +86,12 @@ enum limoe_status sharded_create(struct kernels *k, const struct exchange *x, co
         good = (s->layer = calloc(layers + 1u, sizeof *s->layer));
     }
     for (uint32_t i = 0; good && i < layers; i++) {
-        good = number_places(s, i, &s->layer[i]);
-        s->most_places = s->layer[i].count > s->most_places ? s->layer[i].count : s->most_places;
+        good = number_bins(s, i, &s->layer[i]);
+        s->most_bins = s->layer[i].count > s->most_bins ? s->layer[i].count : s->most_bins;
     }
     if (good) {
-        s->offset = calloc(s->most_places + 1u, sizeof *s->offset);
-        s->out_count = calloc(s->most_places + 1u, sizeof *s->out_count);
+        s->offset = calloc(s->most_bins + 1u, sizeof *s->offset);
+        s->out_count = calloc(s->most_bins + 1u, sizeof *s->out_count);
         s->in_count = calloc(cells, sizeof *s->in_count);
         s->out_rows = calloc(x->ranks, sizeof *s->out_rows);
         s->in_rows = calloc(x->ranks, sizeof *s->in_rows);
@@ -109,8 +109,8 @@ enum limoe_status sharded_create(struct kernels *k, const struct exchange *x, co
 
 static void release_own(struct sharded *s) {
     plan_release(s->k, &s->plan);
-    s->k->ops->release(s->k, s->place);
-    free(s->host_place);
+    s->k->ops->release(s->k, s->bin);
+    free(s->host_bin);
     free(s->host_expert);
 }
 
@@ -135,7 +135,7 @@ void sharded_destroy(struct sharded *s) {
     free(s->offset);
     for (uint32_t i = 0; s->layer && i < s->placement->shape.layers; i++) {
         free(s->layer[i].held);
-        free(s->layer[i].place);
+        free(s->layer[i].bin);
     }
     free(s->layer);
     free(s);
@@ -156,10 +156,10 @@ static void reserve_own(struct sharded *s, size_t rows) {
     release_own(s);
     s->row_room = rows;
     s->host_expert = malloc(assignments * sizeof *s->host_expert);
-    s->host_place = malloc(assignments * sizeof *s->host_place);
-    s->place = s->k->ops->alloc(s->k, assignments * sizeof *s->place);
-    if (!s->host_expert || !s->host_place || !s->place ||
-        plan_alloc(s->k, rows, s->most_places, s->top_k, &s->plan, NULL))
+    s->host_bin = malloc(assignments * sizeof *s->host_bin);
+    s->bin = s->k->ops->alloc(s->k, assignments * sizeof *s->bin);
+    if (!s->host_expert || !s->host_bin || !s->bin ||
+        plan_alloc(s->k, rows, s->most_bins, s->top_k, &s->plan, NULL))
         s->x->ops->end(s->x, "no memory to plan a step");
 }
 
@@ -189,11 +189,11 @@ static void reserve_here(struct sharded *s, size_t rows) {
 
 /* ---- one layer */
 
-/* Sends each assignment to a copy of its expert and sorts the rows by place: s->plan and s->offset. */
+/* Sends each assignment to a copy of its expert and sorts the rows by bin: s->plan and s->offset. */
 static void plan_places(struct sharded *s, uint32_t layer, const struct sharded_rows *rows) {
     const struct kernels_ops *op = s->k->ops;
     const struct placement *p = s->placement;
-    const struct places *l = &s->layer[layer];
+    const struct bins *l = &s->layer[layer];
     const uint32_t base = p->first[(size_t)layer * p->shape.experts];
     const size_t assignments = rows->rows * s->top_k;
     reserve_own(s, rows->rows);
@@ -202,16 +202,16 @@ static void plan_places(struct sharded *s, uint32_t layer, const struct sharded_
         for (uint32_t row = rows->start[i]; row < rows->start[i + 1]; row++) {
             for (size_t a = (size_t)row * s->top_k; a < ((size_t)row + 1) * s->top_k; a++) {
                 const int32_t expert = s->host_expert[a];
-                s->host_place[a] =
+                s->host_bin[a] =
                     expert < 0
                         ? -1
-                        : (int32_t)l->place[placement_copy(p, layer, (uint32_t)expert, row - rows->start[i]) -
-                                            base];
+                        : (int32_t)
+                              l->bin[placement_copy(p, layer, (uint32_t)expert, row - rows->start[i]) - base];
             }
         }
     }
-    op->upload(s->k, s->place, s->host_place, assignments * sizeof *s->place);
-    op->plan(s->k, s->place, rows->rows, l->count, s->top_k, s->plan);
+    op->upload(s->k, s->bin, s->host_bin, assignments * sizeof *s->bin);
+    op->plan(s->k, s->bin, rows->rows, l->count, s->top_k, s->plan);
     op->download(s->k, s->offset, s->plan.offset, (l->count + 1u) * sizeof *s->offset);
 }
 
@@ -223,7 +223,7 @@ static uint32_t sum(const uint32_t *count, size_t n) {
 }
 
 /* Tells each rank how many rows go to each of its experts, and is told. `mine` experts are held here. */
-static enum limoe_status swap_counts(struct sharded *s, const struct places *l, uint32_t mine,
+static enum limoe_status swap_counts(struct sharded *s, const struct bins *l, uint32_t mine,
                                      struct limoe_error *err) {
     const uint32_t peers = s->x->ranks - 1;
     for (uint32_t i = 0; i < l->count; i++)
@@ -289,7 +289,7 @@ enum limoe_status sharded_forward(struct sharded *s, uint32_t layer, const struc
                                   const struct sharded_rows *rows, float *x, struct sharded_traffic *traffic,
                                   struct limoe_error *err) {
     const struct kernels_ops *op = s->k->ops;
-    const struct places *l = &s->layer[layer];
+    const struct bins *l = &s->layer[layer];
     const size_t row_bytes = s->width * s->k->act_size;
     const uint32_t peers = s->x->ranks - 1, mine = l->held[peers];
 

@@ -174,7 +174,7 @@ uint32_t limoe_gpus(char *why, size_t size);
 
 /* ---- ranks */
 
-/* This process's place among the ranks of a model, and how token rows travel between them. One thread at a
+/* This process's identity among the ranks of a model, and how token rows travel between them. One thread at a
  * time. */
 struct limoe_ranks;
 
@@ -185,21 +185,23 @@ struct limoe_ranks;
 enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, struct limoe_error *err);
 
 /* Ranks that somebody else has started and brings together. */
-struct limoe_ranks_place {
+struct limoe_rank_identity {
     uint32_t rank, count;
     const char *device; /* as limoe_options.device, a GPU: what such ranks compute on */
 };
 /* kind "nccl": loads limoe-nccl.so. It carries rows between GPUs, one to a rank. The ranks are apart until
  * they have joined, and apart again once one is lost: calls that need the others then fail with LIMOE_LOST,
  * and a model stays as it is, to be used again after the next join (limoe_model_rejoin). */
-enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_ranks_place *place,
+enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_rank_identity *identity,
                                       struct limoe_ranks **out, struct limoe_error *err);
-/* One rank makes a key, the others are given it, and all join by it: once, for a rank that is lost takes the
- * key with it. Joining gives up what was joined before, and waits for the others. */
-enum { LIMOE_RANKS_KEY_BYTES = 128 };
-enum limoe_status limoe_ranks_make_key(struct limoe_ranks *ranks, uint8_t key[LIMOE_RANKS_KEY_BYTES],
-                                       struct limoe_error *err);
-enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks, const uint8_t key[LIMOE_RANKS_KEY_BYTES],
+/* One rank makes a unique_id, the others are given it, and all join by it: once, for a rank that is lost takes the
+ * unique id with it. Joining gives up what was joined before, and waits for the others. */
+enum { LIMOE_RANKS_UNIQUE_ID_BYTES = 128 };
+enum limoe_status limoe_ranks_make_unique_id(struct limoe_ranks *ranks,
+                                             uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
+                                             struct limoe_error *err);
+enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks,
+                                   const uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
                                    struct limoe_error *err);
 /* With true: what waits for other ranks stops waiting, and fails with LIMOE_LOST, until this is called with
  * false. Any thread, beside the one that uses the ranks. */

@@ -125,10 +125,10 @@ typedef void kernels_patches_fn(struct kernels *k, const uint8_t *const *host_pi
 /* x[n * period, width]: row i = rows[i % period]. */
 typedef void kernels_tile_rows_fn(struct kernels *k, const float *rows, uint32_t period, size_t n,
                                   uint32_t width, float *x);
-/* x[i] = table[id[i]] + position[place[i]], for n tokens. */
+/* x[i] = table[id[i]] + position[position_id[i]], for n tokens. */
 typedef void kernels_embed_tokens_fn(struct kernels *k, const struct kernels_table *table,
                                      const float *position, const int32_t *host_id,
-                                     const uint32_t *host_place, size_t n, float *x);
+                                     const uint32_t *host_position_id, size_t n, float *x);
 
 /* ---- the tower */
 

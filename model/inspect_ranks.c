@@ -18,7 +18,7 @@ enum limoe_status limoe_inspect_ranks(const struct limoe_inspection *inspection,
                                       const struct limoe_rank_options *options, struct limoe_placement **out,
                                       struct limoe_error *err) {
     const struct inspection *in = inspection_of(inspection);
-    const struct place_options place = {options->ranks, options->load, options->expert_bytes};
+    const struct rank_options ranks = {options->ranks, options->load, options->expert_bytes};
     enum kernels_kind kind;
     enum limoe_dtype dtype;
     uint64_t dense;
@@ -39,7 +39,7 @@ enum limoe_status limoe_inspect_ranks(const struct limoe_inspection *inspection,
         }
     }
     status =
-        place_experts(&in->config, &place, r->public.expert_bytes, &r->placement, r->public.imbalance, err);
+        place_experts(&in->config, &ranks, r->public.expert_bytes, &r->placement, r->public.imbalance, err);
     if (status)
         goto out;
     r->public.ranks = r->placement.shape.ranks;

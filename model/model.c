@@ -41,7 +41,7 @@ struct limoe_model {
 static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
                                       const struct limoe_options *options, struct safetensors **checkpoint,
                                       struct limoe_error *err) {
-    const struct place_options place = {m->ranks->ranks, options->load_file, options->expert_bytes};
+    const struct rank_options ranks = {m->ranks->ranks, options->load_file, options->expert_bytes};
     struct fingerprint *inputs = NULL;
     enum limoe_status status;
     if ((status = fingerprint_create(&inputs, err)) || (status = config_load(dir, &m->config, inputs, err)) ||
@@ -69,7 +69,7 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
     }
     place_sizes(&m->config, m->k->kind, m->k->dtype, safetensors_find(*checkpoint, "text.token")->bytes,
                 &m->dense_bytes, &m->expert_bytes);
-    if ((status = place_experts(&m->config, &place, m->expert_bytes, &m->placement, NULL, err)) ||
+    if ((status = place_experts(&m->config, &ranks, m->expert_bytes, &m->placement, NULL, err)) ||
         (status = digests_create(&m->config, &m->digests, err)))
         goto out;
     snprintf(m->terms.backend, sizeof m->terms.backend, "%s", m->k->name);

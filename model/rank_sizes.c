@@ -57,7 +57,7 @@ void place_sizes(const struct config *config, enum kernels_kind kind, enum limoe
     }
 }
 
-static enum limoe_status place_by_load(const struct place_options *options,
+static enum limoe_status place_by_load(const struct rank_options *options,
                                        const struct placement_shape *shape, uint64_t expert,
                                        struct placement *out, double *imbalance, struct limoe_error *err) {
     uint64_t *load = NULL;
@@ -84,7 +84,7 @@ out:
     return status;
 }
 
-enum limoe_status place_experts(const struct config *config, const struct place_options *options,
+enum limoe_status place_experts(const struct config *config, const struct rank_options *options,
                                 uint64_t expert, struct placement *out, double *imbalance,
                                 struct limoe_error *err) {
     const struct placement_shape shape = {options->ranks, config->moe.layers, config->moe.experts};

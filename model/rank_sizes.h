@@ -16,7 +16,7 @@ void place_sizes(const struct config *config, enum kernels_kind kind, enum limoe
                  uint64_t token_bytes, uint64_t *dense, uint64_t *expert);
 
 /* How a model is to be spread; the fields are those of struct limoe_rank_options. */
-struct place_options {
+struct rank_options {
     uint32_t ranks;
     const char *load;
     uint64_t expert_bytes;
@@ -24,7 +24,7 @@ struct place_options {
 
 /* Places the model's experts; `expert` is from place_sizes. imbalance [layers] is set with a load; NULL: not
  * wanted. Free with placement_free. */
-enum limoe_status place_experts(const struct config *config, const struct place_options *options,
+enum limoe_status place_experts(const struct config *config, const struct rank_options *options,
                                 uint64_t expert, struct placement *out, double *imbalance,
                                 struct limoe_error *err);
 

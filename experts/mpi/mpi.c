@@ -14,7 +14,7 @@
 struct mpi {
     struct exchange base; /* first: operations get its address */
     MPI_Comm comm;
-    int *count; /* [4][ranks]: out counts and places, in counts and places; by rank */
+    int *count; /* [4][ranks]: out counts and displacements, in counts and displacements; by rank */
 };
 
 static void mpi_close(const struct exchange *x) {
@@ -61,14 +61,14 @@ static enum limoe_status mpi_largest(const struct exchange *x, uint64_t *value, 
     return LIMOE_OK;
 }
 
-/* Counts by peer to counts and places by rank; nothing goes to oneself. */
-static void lay_out(const struct exchange *x, const uint32_t *by_peer, int *count, int *place) {
+/* Counts by peer to counts and displacements by rank; nothing goes to oneself. */
+static void lay_out(const struct exchange *x, const uint32_t *by_peer, int *count, int *displacement) {
     uint64_t at = 0;
-    count[x->rank] = place[x->rank] = 0;
+    count[x->rank] = displacement[x->rank] = 0;
     for (uint32_t p = 0; p + 1 < x->ranks; p++) {
         const uint32_t rank = exchange_peer(x, p);
         count[rank] = (int)by_peer[p];
-        place[rank] = (int)at;
+        displacement[rank] = (int)at;
         at += by_peer[p];
     }
     if (at > INT32_MAX)
@@ -101,9 +101,9 @@ static void connect_all(const struct mpi *m) {
                      0, m->comm, MPI_STATUS_IGNORE);
 }
 
-static enum limoe_status mpi_open(const struct exchange_place *place, const struct exchange **out,
+static enum limoe_status mpi_open(const struct exchange_identity *identity, const struct exchange **out,
                                   struct limoe_error *err) {
-    (void)place; /* mpirun's to give */
+    (void)identity; /* mpirun's to give */
     static const struct exchange_ops ops = {
         .close = mpi_close, .gather = mpi_gather, .largest = mpi_largest, .swap = mpi_swap, .end = mpi_end};
     int initialized, provided, rank, ranks;

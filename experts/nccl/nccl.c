@@ -1,9 +1,9 @@
-/* nccl.c - the exchange over NCCL: one rank to a GPU, in processes that somebody brings together with a key.
+/* nccl.c - the exchange over NCCL: one rank to a GPU, in processes that somebody brings together with a unique id.
  *
  * Nothing here waits for other ranks in a way that it could not leave. The communicator does not block: each
  * call is followed by looking, until it is done, an error shows, or this rank is interrupted. Then the
  * communicator is aborted, which also ends what it has running on the GPU, and this rank is apart until it
- * joins by the next key. What else lies on the GPU, the weights above all, stays.
+ * joins by the next unique id. What else lies on the GPU, the weights above all, stays.
  *
  * Rows lie on the GPU and travel from there. What lies in the host's memory goes by way of `staging`. All of
  * it runs on a stream of the exchange's own: who calls has waited for what was queued before, and this waits
@@ -24,7 +24,7 @@
 #include "base/error.h"
 #include "experts/exchange.h"
 
-_Static_assert(sizeof(ncclUniqueId) == LIMOE_RANKS_KEY_BYTES, "a key is NCCL's unique id");
+_Static_assert(sizeof(ncclUniqueId) == LIMOE_RANKS_UNIQUE_ID_BYTES, "a unique id is NCCL's unique id");
 
 struct nccl {
     struct exchange base; /* first: operations get its address */
@@ -247,24 +247,26 @@ static enum limoe_status nccl_swap(const struct exchange *x, enum exchange_memor
 
 /* ---- joining */
 
-static enum limoe_status nccl_make_key(const struct exchange *x, uint8_t key[LIMOE_RANKS_KEY_BYTES],
-                                       struct limoe_error *err) {
+static enum limoe_status nccl_make_unique_id(const struct exchange *x,
+                                             uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
+                                             struct limoe_error *err) {
     ncclUniqueId id;
     const ncclResult_t result = ncclGetUniqueId(&id);
     if (result != ncclSuccess)
-        return limoe_fail(err, LIMOE_INTERNAL, "rank %u: NCCL makes no key: %s", x->rank,
+        return limoe_fail(err, LIMOE_INTERNAL, "rank %u: NCCL makes no unique id: %s", x->rank,
                           ncclGetErrorString(result));
-    memcpy(key, &id, sizeof id);
+    memcpy(unique_id, &id, sizeof id);
     return LIMOE_OK;
 }
 
-static enum limoe_status nccl_join(const struct exchange *x, const uint8_t key[LIMOE_RANKS_KEY_BYTES],
+static enum limoe_status nccl_join(const struct exchange *x,
+                                   const uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
                                    struct limoe_error *err) {
     struct nccl *n = self_of(x);
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     ncclUniqueId id;
     config.blocking = 0;
-    memcpy(&id, key, sizeof id);
+    memcpy(&id, unique_id, sizeof id);
     part(n);
     must(n, cudaSetDevice(n->gpu));
     const ncclResult_t result = ncclCommInitRankConfig(&n->comm, (int)x->ranks, id, (int)x->rank, &config);
@@ -287,28 +289,29 @@ static void nccl_close(const struct exchange *x) {
     free(n);
 }
 
-static enum limoe_status nccl_open(const struct exchange_place *place, const struct exchange **out,
+static enum limoe_status nccl_open(const struct exchange_identity *identity, const struct exchange **out,
                                    struct limoe_error *err) {
     static const struct exchange_ops ops = {.close = nccl_close,
                                             .gather = nccl_gather,
                                             .largest = nccl_largest,
                                             .swap = nccl_swap,
                                             .end = nccl_end,
-                                            .make_key = nccl_make_key,
+                                            .make_unique_id = nccl_make_unique_id,
                                             .join = nccl_join,
                                             .interrupt = nccl_interrupt};
     struct nccl *n = calloc(1, sizeof *n);
     if (!n)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for ranks");
-    n->base = (struct exchange){.ops = &ops, .rank = place->rank, .ranks = place->ranks, .on_gpus = true};
-    n->gpu = (int)place->gpu;
+    n->base =
+        (struct exchange){.ops = &ops, .rank = identity->rank, .ranks = identity->ranks, .on_gpus = true};
+    n->gpu = (int)identity->gpu;
     cudaError_t code = cudaSetDevice(n->gpu);
     if (code == cudaSuccess)
         code = cudaStreamCreateWithFlags(&n->stream, cudaStreamNonBlocking);
     if (code != cudaSuccess) {
         free(n);
-        return limoe_fail(err, LIMOE_UNSUPPORTED, "rank %u cannot use GPU %u: %s", place->rank, place->gpu,
-                          cudaGetErrorString(code));
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "rank %u cannot use GPU %u: %s", identity->rank,
+                          identity->gpu, cudaGetErrorString(code));
     }
     *out = &n->base;
     return LIMOE_OK;

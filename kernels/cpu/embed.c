@@ -70,12 +70,12 @@ void cpu_tile_rows(struct kernels *k, const float *rows, uint32_t period, size_t
 }
 
 void cpu_embed_tokens(struct kernels *k, const struct kernels_table *table, const float *position,
-                      const int32_t *id, const uint32_t *place, size_t n, float *x) {
+                      const int32_t *id, const uint32_t *position_id, size_t n, float *x) {
     (void)k;
     size_t width = table->width;
     for (size_t i = 0; i < n; i++, x += width) {
         tensor_read(table->tensor, (size_t)id[i] * width, width, x);
-        const float *p = position + place[i] * width;
+        const float *p = position + position_id[i] * width;
         for (size_t c = 0; c < width; c++)
             x[c] += p[c];
     }

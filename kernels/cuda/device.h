@@ -214,7 +214,7 @@ void patches_run(cudaStream_t stream, bool bf16, const uint8_t *pixels, size_t n
 void tile_rows_run(cudaStream_t stream, const float *rows, uint32_t period, size_t n, uint32_t width,
                    float *x);
 void embed_tokens_run(cudaStream_t stream, const struct kernels_table *table, const float *position,
-                      const int32_t *id, const uint32_t *place, size_t n, float *x);
+                      const int32_t *id, const uint32_t *position_id, size_t n, float *x);
 void layernorm_run(cudaStream_t stream, bool bf16, const float *x, const float *weight, const float *bias,
                    float eps, size_t rows, uint32_t width, void *out_act, float *out_f32);
 void pool_mean_run(cudaStream_t stream, bool bf16, const float *x, const uint32_t *start, uint32_t n,

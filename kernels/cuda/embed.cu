@@ -46,12 +46,12 @@ __global__ void tile_rows_kernel(const float *rows, size_t period_elements, size
 }
 
 __global__ void embed_tokens_kernel(const void *table, enum kernels_storage storage, const float *position,
-                                    const int32_t *id, const uint32_t *place, size_t n, uint32_t width,
+                                    const int32_t *id, const uint32_t *position_id, size_t n, uint32_t width,
                                     float *x) {
     for (size_t token = blockIdx.x; token < n; token += gridDim.x)
         for (uint32_t c = threadIdx.x; c < width; c += THREADS)
             x[token * width + c] = stored(table, storage, (size_t)id[token] * width + c) +
-                                   position[(size_t)place[token] * width + c];
+                                   position[(size_t)position_id[token] * width + c];
 }
 
 } // namespace
@@ -78,7 +78,7 @@ void tile_rows_run(cudaStream_t stream, const float *rows, uint32_t period, size
 }
 
 void embed_tokens_run(cudaStream_t stream, const struct kernels_table *table, const float *position,
-                      const int32_t *id, const uint32_t *place, size_t n, float *x) {
+                      const int32_t *id, const uint32_t *position_id, size_t n, float *x) {
     launch(stream, embed_tokens_kernel, dim3((unsigned)(n < MOST_BLOCKS ? n : MOST_BLOCKS)), dim3(THREADS), 0,
-           table->tensor.host, table->tensor.storage, position, id, place, n, table->width, x);
+           table->tensor.host, table->tensor.storage, position, id, position_id, n, table->width, x);
 }

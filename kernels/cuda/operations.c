@@ -75,17 +75,17 @@ void cuda_tile_rows(struct kernels *k, const float *rows, uint32_t period, size_
 }
 
 void cuda_embed_tokens(struct kernels *k, const struct kernels_table *table, const float *position,
-                       const int32_t *id, const uint32_t *place, size_t n, float *x) {
+                       const int32_t *id, const uint32_t *position_id, size_t n, float *x) {
     struct cuda *self = (struct cuda *)k;
-    const size_t most = STAGING_BYTES / (sizeof *id + sizeof *place);
+    const size_t most = STAGING_BYTES / (sizeof *id + sizeof *position_id);
     for (size_t first = 0; first < n; first += most) {
         const size_t piece = n - first < most ? n - first : most;
         unsigned char *pinned = staging_take(self);
         if (!pinned)
             return;
         memcpy(pinned, id + first, piece * sizeof *id);
-        memcpy(pinned + piece * sizeof *id, place + first, piece * sizeof *place);
-        const int32_t *from = staging_send(self, piece * (sizeof *id + sizeof *place));
+        memcpy(pinned + piece * sizeof *id, position_id + first, piece * sizeof *position_id);
+        const int32_t *from = staging_send(self, piece * (sizeof *id + sizeof *position_id));
         if (!from)
             return;
         embed_tokens_run(self->stream, table, position, from, (const uint32_t *)(from + piece), piece,

@@ -26,12 +26,12 @@ void reference_tile_rows(struct kernels *k, const float *rows, uint32_t period, 
 }
 
 void reference_embed_tokens(struct kernels *k, const struct kernels_table *table, const float *position,
-                            const int32_t *id, const uint32_t *place, size_t n, float *x) {
+                            const int32_t *id, const uint32_t *position_id, size_t n, float *x) {
     (void)k;
     uint32_t width = table->width;
     for (size_t i = 0; i < n; i++) {
         tensor_read(table->tensor, (size_t)id[i] * width, width, x + i * width);
         for (uint32_t c = 0; c < width; c++)
-            x[i * width + c] += position[(size_t)place[i] * width + c];
+            x[i * width + c] += position[(size_t)position_id[i] * width + c];
     }
 }

@@ -85,7 +85,7 @@ static void embed_input(struct encoder *e) {
         op->linear(e->k, w->image.patch, e->work.patches, s->image_rows, KERNELS_ADD_F32, e->work.x);
     }
     if (s->texts)
-        op->embed_tokens(e->k, w->text.token, w->text.pos, s->token, s->place, s->text_rows,
+        op->embed_tokens(e->k, w->text.token, w->text.pos, s->token, s->position_id, s->text_rows,
                          e->work.x + s->image_rows * c->width);
 }
 

@@ -45,8 +45,8 @@ static enum limoe_status reserve(struct step *s, size_t sequences, size_t tokens
     if (tokens > s->token_room) {
         s->token_room = 0;
         s->token = replace(s->token, tokens, sizeof *s->token);
-        s->place = replace(s->place, tokens, sizeof *s->place);
-        if (!s->token || !s->place)
+        s->position_id = replace(s->position_id, tokens, sizeof *s->position_id);
+        if (!s->token || !s->position_id)
             return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a step of %zu text tokens", tokens);
         s->token_room = tokens;
     }
@@ -65,7 +65,7 @@ static void append(struct step *s, const struct step_cursor *c, const struct lim
     }
     for (uint32_t i = 0; i < item->length; i++) {
         s->token[s->text_rows + i] = item->tokens[i];
-        s->place[s->text_rows + i] = i;
+        s->position_id[s->text_rows + i] = i;
     }
     s->texts++;
     s->text_rows += item->length;
@@ -122,7 +122,7 @@ enum limoe_status step_next(struct step *s, struct step_cursor *cursor, const st
 }
 
 void step_free(struct step *s) {
-    free(s->place);
+    free(s->position_id);
     free(s->token);
     free(s->pixels);
     free(s->item_row);

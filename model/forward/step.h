@@ -21,7 +21,7 @@ struct step {
     size_t *item_row;       /* [images + texts]: its first row, were the call's rows in item order */
     const uint8_t **pixels; /* [images] */
     int32_t *token;         /* [text_rows] */
-    uint32_t *place;        /* [text_rows]: the token's position in its text */
+    uint32_t *position_id;  /* [text_rows]: the token's position in its text */
 
     size_t sequence_room, token_room; /* allocated lengths of the arrays above */
 };

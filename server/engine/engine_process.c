@@ -184,7 +184,7 @@ static uint32_t own_threads(void) {
 /* Tells the front that this rank has found the others, or that it is in vain. What cannot be sent is seen
  * with the HELLO. */
 static void say_met(struct engine_process *engine) {
-    const struct frame_header header = {.type = FRAME_MET};
+    const struct frame_header header = {.type = FRAME_CONNECTED};
     struct limoe_error err;
     if (link_stage(&engine->out, &header, NULL, 0))
         link_send(&engine->out, &err);
@@ -297,14 +297,14 @@ static int run(struct engine_process *engine, const struct engine_flags *flags) 
 
 /* ---- ranks that the front brings together */
 
-/* Makes the key of a generation. */
+/* Makes the unique id of a generation. */
 static bool answer_ask(struct engine_process *engine, const struct engine_flags *flags) {
-    uint8_t key[FRAME_KEY_BYTES];
+    uint8_t unique_id[FRAME_UNIQUE_ID_BYTES];
     struct limoe_error err;
     const struct frame_header header = {
-        .type = FRAME_KEY, .length = sizeof key, .id = inbox_take_ask(&engine->inbox)};
-    const struct iovec part = {key, sizeof key};
-    enum limoe_status status = limoe_ranks_make_key(engine->ranks, key, &err);
+        .type = FRAME_UNIQUE_ID, .length = sizeof unique_id, .id = inbox_take_ask(&engine->inbox)};
+    const struct iovec part = {unique_id, sizeof unique_id};
+    enum limoe_status status = limoe_ranks_make_unique_id(engine->ranks, unique_id, &err);
     if (status != LIMOE_OK) {
         say_hello(engine, flags, header.id, status, &err);
         return false;
@@ -315,22 +315,22 @@ static bool answer_ask(struct engine_process *engine, const struct engine_flags 
 /* Joins the others. The model is opened beside those that open it now. LIMOE_LOST: there will be another
  * generation, and what is open stays. */
 static bool answer_group(struct engine_process *engine, const struct engine_flags *flags) {
-    uint8_t key[FRAME_KEY_BYTES];
+    uint8_t unique_id[FRAME_UNIQUE_ID_BYTES];
     struct limoe_error err;
-    const uint64_t generation = inbox_take_group(&engine->inbox, key);
+    const uint64_t generation = inbox_take_group(&engine->inbox, unique_id);
     if (!generation)
         return true;
-    enum limoe_status status = limoe_ranks_join(engine->ranks, key, &err);
+    enum limoe_status status = limoe_ranks_join(engine->ranks, unique_id, &err);
     if (status == LIMOE_OK)
         status = engine->model ? limoe_model_rejoin(engine->model, &err) : open_model(engine, flags, &err);
     return say_hello(engine, flags, generation, status, &err) && (status == LIMOE_OK || status == LIMOE_LOST);
 }
 
 static int run_grouped(struct engine_process *engine, const struct engine_flags *flags) {
-    const struct limoe_ranks_place place = {
+    const struct limoe_rank_identity identity = {
         .rank = flags->rank, .count = flags->ranks, .device = flags->compute.device};
     struct limoe_error err;
-    enum limoe_status status = limoe_ranks_open_at("nccl", &place, &engine->ranks, &err);
+    enum limoe_status status = limoe_ranks_open_at("nccl", &identity, &engine->ranks, &err);
     if (status != LIMOE_OK) {
         say_hello(engine, flags, 0, status, &err);
         return COMMAND_INPUT;
@@ -406,7 +406,7 @@ static const struct option_row table[] = {
      .kind = OPTION_STRING,
      .offset = offsetof(struct engine_flags, compute.load_file),
      .metavar = "FILE",
-     .help = "measured load to place experts by"},
+     .help = "measured load to identity experts by"},
     {.name = "expert-bytes",
      .only_flag = true,
      .kind = OPTION_BYTES,

@@ -8,7 +8,7 @@
 #include "server/options/command.h"
 
 void inbox_init(struct inbox *inbox, int fd) {
-    *inbox = (struct inbox){.fd = fd, .most = FRAME_KEY_BYTES, .busy = true};
+    *inbox = (struct inbox){.fd = fd, .most = FRAME_UNIQUE_ID_BYTES, .busy = true};
     pthread_mutex_init(&inbox->lock, NULL);
     pthread_cond_init(&inbox->changed, NULL);
     for (size_t i = 0; i < INBOX_ROOM; i++)
@@ -17,7 +17,7 @@ void inbox_init(struct inbox *inbox, int fd) {
 
 void inbox_expect(struct inbox *inbox, uint64_t most) {
     pthread_mutex_lock(&inbox->lock);
-    inbox->most = most > FRAME_KEY_BYTES ? most : FRAME_KEY_BYTES;
+    inbox->most = most > FRAME_UNIQUE_ID_BYTES ? most : FRAME_UNIQUE_ID_BYTES;
     pthread_mutex_unlock(&inbox->lock);
 }
 
@@ -47,11 +47,11 @@ static enum limoe_status keep(struct inbox *inbox, const struct link *link, stru
     if (frame->type == FRAME_STEP) {
         inbox->received++;
     } else if (frame->type == FRAME_ASK) {
-        status = frame_get_key(frame, link->payload, NULL, err);
+        status = frame_get_unique_id(frame, link->payload, NULL, err);
         inbox->asked = frame->id;
         inbox->grouped = 0;
     } else {
-        status = frame_get_key(frame, link->payload, inbox->key, err);
+        status = frame_get_unique_id(frame, link->payload, inbox->unique_id, err);
         inbox->grouped = frame->id;
     }
     if (frame->type != FRAME_STEP)
@@ -131,13 +131,13 @@ uint64_t inbox_take_ask(struct inbox *inbox) {
     return generation;
 }
 
-uint64_t inbox_take_group(struct inbox *inbox, uint8_t key[FRAME_KEY_BYTES]) {
+uint64_t inbox_take_group(struct inbox *inbox, uint8_t unique_id[FRAME_UNIQUE_ID_BYTES]) {
     pthread_mutex_lock(&inbox->lock);
     const uint64_t generation = inbox->asked ? 0 : inbox->grouped;
     if (generation) {
         inbox->grouped = 0;
         inbox->taken = inbox->received;
-        memcpy(key, inbox->key, FRAME_KEY_BYTES);
+        memcpy(unique_id, inbox->unique_id, FRAME_UNIQUE_ID_BYTES);
         limoe_ranks_interrupt(inbox->ranks, false);
         pthread_cond_signal(&inbox->changed);
     }

@@ -31,9 +31,9 @@ struct inbox {
     uint64_t received, taken; /* steps: the next ones are in[received % INBOX_ROOM], in[taken % INBOX_ROOM] */
     uint64_t most;            /* bytes of a frame's payload */
     uint64_t asked, grouped;  /* generation of an ASK, a GROUP that is not seen to; 0: none */
-    uint8_t key[FRAME_KEY_BYTES]; /* of the GROUP */
-    bool ended;                   /* the front wants no more */
-    bool busy;                    /* with a step, or with opening the model */
+    uint8_t unique_id[FRAME_UNIQUE_ID_BYTES]; /* of the GROUP */
+    bool ended;                               /* the front wants no more */
+    bool busy;                                /* with a step, or with opening the model */
 };
 
 void inbox_init(struct inbox *inbox, int fd);
@@ -51,9 +51,9 @@ const struct link *inbox_step(struct inbox *inbox);
 void inbox_release(struct inbox *inbox);
 /* After INBOX_ASK: the generation. */
 uint64_t inbox_take_ask(struct inbox *inbox);
-/* After INBOX_GROUP: the generation, and its key; steps received before it are over, and ranks are not
+/* After INBOX_GROUP: the generation, and its unique id; steps received before it are over, and ranks are not
  * interrupted any more. 0: it is out of date already. */
-uint64_t inbox_take_group(struct inbox *inbox, uint8_t key[FRAME_KEY_BYTES]);
+uint64_t inbox_take_group(struct inbox *inbox, uint8_t unique_id[FRAME_UNIQUE_ID_BYTES]);
 
 /* Is nothing in hand? Any thread; from then on inbox_wait says INBOX_END. */
 bool inbox_end(struct inbox *inbox);

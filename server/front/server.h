@@ -37,7 +37,7 @@ struct reload_waiter {
 };
 
 struct auth;
-struct guard;
+struct timeouts;
 struct hosts;
 struct tls;
 
@@ -52,7 +52,7 @@ struct server {
     struct auth *auth;
     struct hosts *hosts;
     struct tls *tls; /* NULL: plain HTTP */
-    struct guard *guard;
+    struct timeouts *timeouts;
 
     pthread_mutex_t lock;           /* guards the three below */
     struct generation *generation;  /* in force, with a reference; NULL until the first is ready */

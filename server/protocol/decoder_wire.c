@@ -26,12 +26,12 @@ static int advance(struct iovec *parts, int n, size_t done) {
     return i;
 }
 
-static enum wire_end wait_for(int fd, short events, const struct wire_patience *patience) {
+static enum wire_end wait_for(int fd, short events, const struct wire_deadline *deadline) {
     for (;;) {
-        const int64_t left = patience->until - clock_now();
+        const int64_t left = deadline->until - clock_now();
         if (left <= 0)
             return WIRE_LATE;
-        const int64_t pause = patience->ask && left > WIRE_TICK ? WIRE_TICK : left;
+        const int64_t pause = deadline->ask && left > WIRE_TICK ? WIRE_TICK : left;
         const struct timespec timeout = {pause / CLOCK_SECOND, pause % CLOCK_SECOND};
         struct pollfd polled = {.fd = fd, .events = events};
         const int ready = ppoll(&polled, 1, &timeout, NULL);
@@ -39,13 +39,13 @@ static enum wire_end wait_for(int fd, short events, const struct wire_patience *
             return WIRE_DONE; /* or hung up, which the transfer itself tells apart */
         if (ready < 0 && errno != EINTR)
             return WIRE_CLOSED;
-        const enum wire_end end = patience->ask ? patience->ask(patience->arg) : WIRE_DONE;
+        const enum wire_end end = deadline->ask ? deadline->ask(deadline->arg) : WIRE_DONE;
         if (end != WIRE_DONE)
             return end;
     }
 }
 
-enum wire_end wire_send(int fd, struct iovec *parts, int n, const struct wire_patience *patience) {
+enum wire_end wire_send(int fd, struct iovec *parts, int n, const struct wire_deadline *deadline) {
     while (n > 0) {
         const struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)n};
         const ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -54,7 +54,7 @@ enum wire_end wire_send(int fd, struct iovec *parts, int n, const struct wire_pa
             parts += used;
             n -= used;
         } else if (errno == EAGAIN) {
-            const enum wire_end end = wait_for(fd, POLLOUT, patience);
+            const enum wire_end end = wait_for(fd, POLLOUT, deadline);
             if (end != WIRE_DONE)
                 return end;
         } else if (errno != EINTR) {
@@ -64,7 +64,7 @@ enum wire_end wire_send(int fd, struct iovec *parts, int n, const struct wire_pa
     return WIRE_DONE;
 }
 
-enum wire_end wire_receive(int fd, void *bytes, size_t size, const struct wire_patience *patience) {
+enum wire_end wire_receive(int fd, void *bytes, size_t size, const struct wire_deadline *deadline) {
     char *to = bytes;
     while (size > 0) {
         const ssize_t got = recv(fd, to, size, MSG_DONTWAIT);
@@ -74,7 +74,7 @@ enum wire_end wire_receive(int fd, void *bytes, size_t size, const struct wire_p
         } else if (got == 0) {
             return WIRE_CLOSED;
         } else if (errno == EAGAIN) {
-            const enum wire_end end = wait_for(fd, POLLIN, patience);
+            const enum wire_end end = wait_for(fd, POLLIN, deadline);
             if (end != WIRE_DONE)
                 return end;
         } else if (errno == ECONNRESET) {

@@ -48,14 +48,14 @@ enum wire_end {
     WIRE_DONE,
     WIRE_CLOSED,   /* the other end is gone, and had read all that was sent to it */
     WIRE_UNREAD,   /* the other end is gone, and had not */
-    WIRE_LATE,     /* the patience's end passed */
+    WIRE_LATE,     /* the deadline passed */
     WIRE_UNWANTED, /* who waited does so no longer */
     WIRE_SPENT,    /* the other end has used up its processor time */
     WIRE_BROKEN,   /* what came is no answer */
 };
 
 /* For how long the front waits. */
-struct wire_patience {
+struct wire_deadline {
     int64_t until; /* on base/clock.h's clock */
     /* Asked each WIRE_TICK of waiting: WIRE_DONE, or how the transfer ends. NULL: nobody is asked. */
     enum wire_end (*ask)(void *arg);
@@ -65,8 +65,8 @@ struct wire_patience {
 
 /* The front's transfers: all of the bytes, or not WIRE_DONE (and never WIRE_BROKEN). wire_send changes
  * parts[n]. */
-enum wire_end wire_send(int fd, struct iovec *parts, int n, const struct wire_patience *patience);
-enum wire_end wire_receive(int fd, void *bytes, size_t size, const struct wire_patience *patience);
+enum wire_end wire_send(int fd, struct iovec *parts, int n, const struct wire_deadline *deadline);
+enum wire_end wire_receive(int fd, void *bytes, size_t size, const struct wire_deadline *deadline);
 
 /* Puts a decoder's message[size] in *err: one line of UTF-8, cut where it is too long, whatever it was. */
 enum limoe_status wire_message(struct limoe_error *err, enum limoe_status status, const char *message,

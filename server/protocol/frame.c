@@ -65,8 +65,8 @@ static bool get_string(const uint8_t **at, char *to, size_t size) {
 /* ---- header */
 
 static const char *type_name(uint32_t type) {
-    static const char *const names[] = {"unknown", "HELLO", "STEP", "RESULT", "JOIN",
-                                        "MET",     "ASK",   "KEY",  "GROUP"};
+    static const char *const names[] = {"unknown",   "HELLO", "STEP",      "RESULT", "JOIN",
+                                        "CONNECTED", "ASK",   "UNIQUE_ID", "GROUP"};
     return type < sizeof names / sizeof *names ? names[type] : names[0];
 }
 
@@ -239,17 +239,17 @@ bool frame_hello_equal(const struct frame_hello *a, const struct frame_hello *b)
     return memcmp(bytes[0], bytes[1], FRAME_HELLO_BYTES) == 0;
 }
 
-/* ---- KEY, GROUP, ASK */
+/* ---- UNIQUE_ID, GROUP, ASK */
 
-enum limoe_status frame_get_key(const struct frame_header *header, const uint8_t *payload,
-                                uint8_t key[FRAME_KEY_BYTES], struct limoe_error *err) {
-    const uint64_t bytes = key ? FRAME_KEY_BYTES : 0;
+enum limoe_status frame_get_unique_id(const struct frame_header *header, const uint8_t *payload,
+                                      uint8_t unique_id[FRAME_UNIQUE_ID_BYTES], struct limoe_error *err) {
+    const uint64_t bytes = unique_id ? FRAME_UNIQUE_ID_BYTES : 0;
     if (header->length != bytes || header->id == 0)
         return limoe_fail(err, LIMOE_CORRUPT, "%s of generation %llu and %llu bytes, not %llu",
                           type_name(header->type), (unsigned long long)header->id,
                           (unsigned long long)header->length, (unsigned long long)bytes);
-    if (key)
-        memcpy(key, payload, FRAME_KEY_BYTES);
+    if (unique_id)
+        memcpy(unique_id, payload, FRAME_UNIQUE_ID_BYTES);
     return LIMOE_OK;
 }
 

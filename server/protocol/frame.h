@@ -2,14 +2,14 @@
  *
  * A stream of frames each way, over any stream socket:
  *     engine → front   JOIN once, if it came to the front and was not started by it: by whose leave
- *     engine → front   MET once, after JOIN: it has looked for the other ranks. No payload
+ *     engine → front   CONNECTED once, after JOIN: it has looked for the other ranks. No payload
  *     engine → front   HELLO once: what was opened, or why it could not be
  *     front → engine   STEP: items to embed
  *     engine → front   RESULT, one for each STEP, in their order
  * Ranks that the front brings together, at first and after each loss, which begins a new generation of them:
- *     front → engine   ASK, to rank 0: for a key
- *     engine → front   KEY: that all of this generation join by
- *     front → engine   GROUP, to each: the key. What was before is over: STEPs not answered yet never are
+ *     front → engine   ASK, to rank 0: for a unique id
+ *     engine → front   UNIQUE_ID: that all of this generation join by
+ *     front → engine   GROUP, to each: the unique id. What was before is over: STEPs not answered yet never are
  *     engine → front   HELLO, once it has joined and has the model open. What it sent before is over, too
  *
  * A frame is a header of FRAME_HEADER_BYTES and a payload, little-endian:
@@ -40,7 +40,7 @@ enum {
     FRAME_MESSAGE_BYTES = 512,
     FRAME_NOTE_BYTES = 512,
     FRAME_JOIN_BYTES = 64, /* the token, in hex digits */
-    FRAME_KEY_BYTES = LIMOE_RANKS_KEY_BYTES,
+    FRAME_UNIQUE_ID_BYTES = LIMOE_RANKS_UNIQUE_ID_BYTES,
 };
 
 enum frame_type {
@@ -48,9 +48,9 @@ enum frame_type {
     FRAME_STEP,
     FRAME_RESULT,
     FRAME_JOIN,
-    FRAME_MET,
+    FRAME_CONNECTED,
     FRAME_ASK,
-    FRAME_KEY,
+    FRAME_UNIQUE_ID,
     FRAME_GROUP
 };
 /* Several of them: FRAME_IN(FRAME_STEP) | FRAME_IN(FRAME_ASK). */
@@ -61,7 +61,8 @@ enum { FRAME_ROUTED = 1 }; /* flag of a STEP: the routing is wanted; of a RESULT
 struct frame_header {
     enum frame_type type;
     uint32_t flags;
-    uint64_t length, id; /* length: of the payload. id: of the step; in ASK, KEY, GROUP and the HELLO after it
+    uint64_t length,
+        id; /* length: of the payload. id: of the step; in ASK, UNIQUE_ID, GROUP and the HELLO after it
                             of the generation, from 1 on; else 0 */
 };
 
@@ -100,11 +101,11 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
 /* The same model, computed in the same way by as many ranks: an answer has the same bits. */
 bool frame_hello_equal(const struct frame_hello *a, const struct frame_hello *b);
 
-/* ---- ASK has no payload, KEY and GROUP have the key, whatever it says */
+/* ---- ASK has no payload, UNIQUE_ID and GROUP have the unique_id, whatever it says */
 
-/* key NULL: of an ASK. */
-enum limoe_status frame_get_key(const struct frame_header *header, const uint8_t *payload,
-                                uint8_t key[FRAME_KEY_BYTES], struct limoe_error *err);
+/* unique_id NULL: of an ASK. */
+enum limoe_status frame_get_unique_id(const struct frame_header *header, const uint8_t *payload,
+                                      uint8_t unique_id[FRAME_UNIQUE_ID_BYTES], struct limoe_error *err);
 
 /* ---- what a model and a step's budget bound */
 

@@ -1,6 +1,6 @@
 /* fuzz_frame.c - any bytes, as any frame that front and engine send each other. The first byte, a digit in
  * the corpus, chooses what is decoded: 0 a header and its payload as HELLO, 1 as STEP, 2 as RESULT, 3 as
- * JOIN, 4 as MET, which are headers alone to this module, 5 as ASK, 6 as KEY, 7 as GROUP; 8 as any of them.
+ * JOIN, 4 as CONNECTED, which are headers alone to this module, 5 as ASK, 6 as KEY, 7 as GROUP; 8 as any of them.
  *
  * What is accepted must lie within the payload and within the shape's bounds, and be the same bytes when it
  * is encoded again; what is refused must say why. */
@@ -95,9 +95,9 @@ static enum limoe_status check_result(const struct frame_shape *shape, const str
 
 static enum limoe_status check_key(const struct frame_header *header, const uint8_t *payload,
                                    struct limoe_error *err) {
-    uint8_t key[FRAME_KEY_BYTES];
+    uint8_t key[FRAME_UNIQUE_ID_BYTES];
     const bool asks = header->type == FRAME_ASK;
-    enum limoe_status status = frame_get_key(header, payload, asks ? NULL : key, err);
+    enum limoe_status status = frame_get_unique_id(header, payload, asks ? NULL : key, err);
     require(status != LIMOE_OK || asks || memcmp(key, payload, header->length) == 0);
     return status;
 }
@@ -112,7 +112,7 @@ static enum limoe_status check(const struct frame_shape *shape, const struct fra
     case FRAME_RESULT:
         return check_result(shape, header, payload, err);
     case FRAME_JOIN:
-    case FRAME_MET:
+    case FRAME_CONNECTED:
         return LIMOE_OK;
     default:
         return check_key(header, payload, err);
@@ -128,8 +128,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                       FRAME_JOIN_BYTES,
                                       0,
                                       0,
-                                      FRAME_KEY_BYTES,
-                                      FRAME_KEY_BYTES,
+                                      FRAME_UNIQUE_ID_BYTES,
+                                      FRAME_UNIQUE_ID_BYTES,
                                       FRAME_HELLO_BYTES};
     if (size < 1 + FRAME_HEADER_BYTES)
         return 0;

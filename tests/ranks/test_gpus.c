@@ -42,7 +42,7 @@ enum { RANKS = 3, ITEMS = 20, EMBED = 44, ALL = RANKS };
 
 /* ---- what this program and the ranks share */
 
-enum order { REST, MAKE_KEY, JOIN, OPEN, REJOIN, EMBED_SHARE, EMBED_FOR_EVER };
+enum order { REST, MAKE_UNIQUE_ID, JOIN, OPEN, REJOIN, EMBED_SHARE, EMBED_FOR_EVER };
 
 struct rank {
     _Atomic(enum order) order; /* REST: it is done, and this is how: */
@@ -59,7 +59,7 @@ static struct shared {
     enum limoe_dtype dtype;
     const char *device; /* NULL: the rank's own GPU */
     uint32_t ranks;     /* 1: alone, without an exchange */
-    uint8_t key[LIMOE_RANKS_KEY_BYTES];
+    uint8_t key[LIMOE_RANKS_UNIQUE_ID_BYTES];
     struct rank rank[RANKS];
 } * shared;
 
@@ -134,8 +134,8 @@ static enum limoe_status open_model(struct child *c, struct limoe_error *err) {
 static enum limoe_status follow(struct child *c, enum order order, struct limoe_error *err) {
     enum limoe_status status = LIMOE_OK;
     switch (order) {
-    case MAKE_KEY:
-        return limoe_ranks_make_key(c->ranks, shared->key, err);
+    case MAKE_UNIQUE_ID:
+        return limoe_ranks_make_unique_id(c->ranks, shared->key, err);
     case JOIN:
         return limoe_ranks_join(c->ranks, shared->key, err);
     case OPEN:
@@ -160,7 +160,7 @@ static int run_rank(uint32_t index) {
     struct limoe_error err = {.message = ""};
     pthread_t thread;
     snprintf(device, sizeof device, "cuda:%u", index);
-    const struct limoe_ranks_place place = {.rank = index, .count = shared->ranks, .device = device};
+    const struct limoe_rank_identity place = {.rank = index, .count = shared->ranks, .device = device};
     if (shared->ranks > 1 && (limoe_ranks_open_at("nccl", &place, &c.ranks, &err) ||
                               pthread_create(&thread, NULL, interrupt, &c))) {
         fprintf(stderr, "rank %u: %s\n", index, err.message);
@@ -238,7 +238,7 @@ static void do_all(enum order what) {
 }
 
 static void join_all(void) {
-    order(0, MAKE_KEY);
+    order(0, MAKE_UNIQUE_ID);
     await(0, LIMOE_OK, "");
     do_all(JOIN);
 }
@@ -376,7 +376,7 @@ static void a_loss_while_joining(void **state) {
     join_all();
     do_all(OPEN);
     lose(2, true);
-    order(0, MAKE_KEY);
+    order(0, MAKE_UNIQUE_ID);
     await(0, LIMOE_OK, "");
     order(0, JOIN);
     order(1, JOIN); /* and rank 2 never comes */

@@ -15,8 +15,8 @@
 #include "base/clock.h"
 #include "server/api/answer.h"
 #include "server/front/http/auth.h"
-#include "server/front/http/guard.h"
 #include "server/front/http/hosts.h"
+#include "server/front/http/timeouts.h"
 
 #define SMALLEST_BODY_BUFFER   4096u
 #define GREATEST_GROWTH        (1u << 20)                  /* bytes of a body's buffer at once */
@@ -445,7 +445,7 @@ bool call_receive(struct call *call, const char *bytes, size_t size) {
     uint64_t most = call->server->options.max_body_bytes;
     struct api_error error;
     call->received += size;
-    guard_received(call->guarded, size);
+    timeouts_received(call->timed, size);
     if (call->stage == CALL_ANSWERED ||
         !call->route->bodies) /* read for politeness only, and only so much of it */
         return call->received <= 2 * most;

@@ -52,7 +52,7 @@ struct call {
     char id[CALL_ID_SIZE];
     char client[INET6_ADDRSTRLEN]; /* numeric address; "": not known */
     struct trace trace;
-    struct guarded *guarded; /* the connection's entry with server->guard */
+    struct timed *timed; /* the connection's entry with server->timeouts */
     enum call_stage stage;
     struct arena *arena;
     size_t head_mark;       /* the arena when the headers had been read: what call_end needs is older */

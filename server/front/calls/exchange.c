@@ -13,8 +13,8 @@
 #include "server/front/calls/call.h"
 #include "server/front/calls/stages.h"
 #include "server/front/http/cors.h"
-#include "server/front/http/guard.h"
 #include "server/front/http/screen.h"
+#include "server/front/http/timeouts.h"
 #include "server/front/http/trace.h"
 
 /* ---- answers */
@@ -46,7 +46,7 @@ static bool is_last(const struct call *call) {
 static enum MHD_Result send_answer(struct call *call) {
     struct server *server = call->server;
     int64_t now = clock_now();
-    if (!guard_answering(server->guard, call->guarded, call->answer.size, now))
+    if (!timeouts_answering(server->timeouts, call->timed, call->answer.size, now))
         return MHD_NO;
     size_t size = 0;
     char *bytes = buffer_take(&call->answer, &size);
@@ -124,7 +124,7 @@ static enum MHD_Result on_request(void *arg, struct http_connection *from, struc
     const struct screen *screen = http_screen(from);
     const struct api_error *refusal = screen_refusal(screen);
     if (!call) {
-        if (!guard_receiving(server->guard, from->guarded, clock_now()))
+        if (!timeouts_receiving(server->timeouts, from->timed, clock_now()))
             return MHD_NO;
         if (cors_preflight(server->options.cors_origin, connection, method))
             return cors_answer(server->options.cors_origin, connection);
@@ -132,7 +132,7 @@ static enum MHD_Result on_request(void *arg, struct http_connection *from, struc
         if (!call)
             return MHD_NO;
         call->from = from;
-        call->guarded = from->guarded;
+        call->timed = from->timed;
         call->loop = from->loop;
         note_refusal(call, refusal);
         if (refuse_before_body(call))
@@ -154,7 +154,7 @@ static enum MHD_Result on_request(void *arg, struct http_connection *from, struc
     if (call->stage == CALL_RECEIVING && call->route->get)
         call->route->get(call);
     if (call->stage == CALL_RECEIVING) {
-        if (!guard_working(server->guard, call->guarded))
+        if (!timeouts_working(server->timeouts, call->timed))
             return MHD_NO;
         call->body_complete = clock_now();
         /* Counted before the phase is read, as serve.c sets the phase before it reads the count: one sees the
@@ -165,7 +165,7 @@ static enum MHD_Result on_request(void *arg, struct http_connection *from, struc
             return MHD_NO;
         }
         MHD_suspend_connection(connection);
-        guard_watch(server->guard, call->guarded, on_gone, call);
+        timeouts_watch(server->timeouts, call->timed, on_gone, call);
         stages_begin(call);
         return MHD_YES;
     }

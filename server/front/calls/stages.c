@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "server/front/http/guard.h"
+#include "server/front/http/timeouts.h"
 
 #define SLICE_NS (4 * CLOCK_MILLISECOND)
 
@@ -44,7 +44,7 @@ static struct call *call_of_job(struct job *job) {
 
 void stages_finish(struct call *call) {
     struct server *server = call->server;
-    guard_unwatch(server->guard, call->guarded);
+    timeouts_unwatch(server->timeouts, call->timed);
     call_trim(call);
     loop_resume(call->loop, call->connection);
     atomic_fetch_sub(&server->handed, 1);

@@ -28,7 +28,7 @@ enum {
 };
 
 /* However little a picture may take, a decoder must have the time to start. */
-#define LEAST_PATIENCE (10 * CLOCK_SECOND)
+#define LEAST_TIMEOUT (10 * CLOCK_SECOND)
 
 /* By the clock a picture may take longer than in processor time: as often as this. */
 #define STARVED 10u
@@ -70,7 +70,7 @@ struct process pool_lose(struct decoders *decoders, struct slot *slot) {
     return slot->process;
 }
 
-int pool_bury(struct decoders *decoders, struct process *lost, const char *fault, const char *doing,
+int pool_reap(struct decoders *decoders, struct process *lost, const char *fault, const char *doing,
               char why[PROCESS_WHY_SIZE]) {
     const long pid = lost->pid;
     const int signal_number = process_kill(lost, why);
@@ -98,9 +98,9 @@ static enum limoe_status give_up(struct limoe_error *err) {
 /* Sleeps until something changes, a tick at most. Without any decoder there is a limit to waiting. */
 static enum limoe_status await(struct decoders *decoders, struct limoe_error *err) {
     const int64_t now = clock_now(), tick = now + WIRE_TICK;
-    if (!decoders->alive && now >= decoders->none_since + decoders->patience)
+    if (!decoders->alive && now >= decoders->none_since + decoders->absence_timeout)
         return limoe_fail(err, LIMOE_INTERNAL, "for %lld s there has been no picture decoder: %s",
-                          (long long)(decoders->patience / CLOCK_SECOND),
+                          (long long)(decoders->absence_timeout / CLOCK_SECOND),
                           decoders->failure.status ? decoders->failure.message : "none has started yet");
     const struct timespec at = {tick / CLOCK_SECOND, tick % CLOCK_SECOND};
     pthread_cond_timedwait(&decoders->change, &decoders->lock, &at);
@@ -182,7 +182,7 @@ static enum wire_end exchange(const struct decoders *decoders, const struct proc
                               const struct decoders_picture *picture, uint8_t *pixels,
                               enum limoe_status *status, struct limoe_error *err) {
     struct turn turn = {decoders, picture, process, -1};
-    const struct wire_patience patience = {clock_now() + decoders->limit, ask, &turn};
+    const struct wire_deadline deadline = {clock_now() + decoders->limit, ask, &turn};
     const size_t pixels_size = (size_t)decoders->settings.size * decoders->settings.size * 3;
     struct wire_request request = {
         .magic = WIRE_REQUEST,
@@ -194,20 +194,20 @@ static enum wire_end exchange(const struct decoders *decoders, const struct proc
     struct wire_answer answer;
     char message[sizeof err->message];
 
-    enum wire_end end = wire_send(process->fd, parts, 2, &patience);
+    enum wire_end end = wire_send(process->fd, parts, 2, &deadline);
     if (end == WIRE_DONE)
-        end = wire_receive(process->fd, &answer, sizeof answer, &patience);
+        end = wire_receive(process->fd, &answer, sizeof answer, &deadline);
     if (end != WIRE_DONE)
         return end;
     if (answer.magic != WIRE_ANSWER || answer.status > LIMOE_INTERNAL)
         return WIRE_BROKEN;
     *status = (enum limoe_status)answer.status;
     if (*status == LIMOE_OK)
-        return answer.size == pixels_size ? wire_receive(process->fd, pixels, pixels_size, &patience)
+        return answer.size == pixels_size ? wire_receive(process->fd, pixels, pixels_size, &deadline)
                                           : WIRE_BROKEN;
     if (answer.size == 0 || answer.size >= sizeof message)
         return WIRE_BROKEN;
-    end = wire_receive(process->fd, message, answer.size, &patience);
+    end = wire_receive(process->fd, message, answer.size, &deadline);
     if (end == WIRE_DONE)
         wire_message(err, *status, message, answer.size);
     return end;
@@ -232,7 +232,7 @@ static bool lose(struct decoders *decoders, struct slot *slot, enum wire_end end
                                              : NULL;
     struct process lost = take_away(decoders, slot);
     event_signal(decoders->wake);
-    const int signal_number = pool_bury(decoders, &lost, fault, doing, why);
+    const int signal_number = pool_reap(decoders, &lost, fault, doing, why);
     return fault || (end == WIRE_CLOSED && signal_number != SIGKILL);
 }
 
@@ -280,7 +280,7 @@ enum limoe_status decoders_decode(struct decoders *decoders, const struct decode
     }
     if (broken < MOST_BROKEN)
         return limoe_fail(err, LIMOE_INTERNAL, "the picture's decoder was lost %d times: %s", losses, why);
-    metrics_count(decoders->metrics, METRICS_GUILTY_PICTURES, 1);
+    metrics_count(decoders->metrics, METRICS_POISON_PICTURES, 1);
     return limoe_fail(err, LIMOE_INTERNAL, "the picture broke its decoder twice: %s", why);
 }
 
@@ -335,7 +335,7 @@ static struct decoders *decoders_new(const struct decoders_options *options, str
     const unsigned wall = options->wall_seconds ? options->wall_seconds : options->seconds * STARVED;
     decoders->spend = (int64_t)options->seconds * CLOCK_SECOND;
     decoders->limit = (int64_t)wall * CLOCK_SECOND;
-    decoders->patience = decoders->spend > LEAST_PATIENCE ? decoders->spend : LEAST_PATIENCE;
+    decoders->absence_timeout = decoders->spend > LEAST_TIMEOUT ? decoders->spend : LEAST_TIMEOUT;
     decoders->pictures = options->pictures;
     decoders->nice = options->nice;
     decoders->unconfined = options->unconfined;
@@ -360,7 +360,7 @@ enum limoe_status decoders_start(const struct decoders_options *options, struct 
     enum limoe_status status = LIMOE_OK;
     if (!decoders)
         return LIMOE_INTERNAL;
-    const int code = pthread_create(&decoders->keeper, NULL, keeper_main, decoders);
+    const int code = pthread_create(&decoders->supervisor, NULL, supervise_main, decoders);
     if (code) {
         decoders_free(decoders);
         return limoe_fail(err, LIMOE_INTERNAL, "cannot start the thread that keeps picture decoders: %s",
@@ -386,6 +386,6 @@ void decoders_stop(struct decoders *decoders) {
     decoders->stopping = true;
     pthread_mutex_unlock(&decoders->lock);
     event_signal(decoders->wake);
-    pthread_join(decoders->keeper, NULL);
+    pthread_join(decoders->supervisor, NULL);
     decoders_free(decoders);
 }

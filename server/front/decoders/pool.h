@@ -1,8 +1,8 @@
-/* pool.h - what decoders.c and keeper.c share. Internal to decode/.
+/* pool.h - what decoders.c and supervisor.c share. Internal to decode/.
  *
- * Who has a slot: the keeper's thread while it is empty or starting, the lock while it is idle, and while it
+ * Who has a slot: the supervisor's thread while it is empty or starting, the lock while it is idle, and while it
  * is busy the thread that decodes. Its state changes under the lock. Its process changes under the lock, too,
- * so that the keeper can look at those that are busy.
+ * so that the supervisor can look at those that are busy.
  */
 #ifndef LIMOE_SERVER_FRONT_DECODERS_POOL_H
 #define LIMOE_SERVER_FRONT_DECODERS_POOL_H
@@ -31,17 +31,17 @@ struct slot {
 
 struct decoders {
     struct limoe_image_settings settings;
-    int64_t spend;     /* the most processor time of one picture, ns */
-    int64_t limit;     /* the most time of one picture by the clock, ns */
-    int64_t patience;  /* without any decoder, ns */
-    uint64_t pictures; /* after which a decoder is replaced; 0: never */
-    int nice;          /* of the processes */
-    bool unconfined;   /* one without a sandbox is taken */
-    const char **keep; /* of the environment, for process_spawn */
+    int64_t spend;           /* the most processor time of one picture, ns */
+    int64_t limit;           /* the most time of one picture by the clock, ns */
+    int64_t absence_timeout; /* without any decoder, ns */
+    uint64_t pictures;       /* after which a decoder is replaced; 0: never */
+    int nice;                /* of the processes */
+    bool unconfined;         /* one without a sandbox is taken */
+    const char **keep;       /* of the environment, for process_spawn */
     struct metrics *metrics;
     struct log *log;
-    int wake; /* eventfd: a slot is empty, or the keeper shall stop */
-    pthread_t keeper;
+    int wake; /* eventfd: a slot is empty, or the supervisor shall stop */
+    pthread_t supervisor;
 
     pthread_mutex_t lock;
     pthread_cond_t change; /* of what follows */
@@ -51,7 +51,7 @@ struct decoders {
     bool stopping;
     struct limoe_error failure; /* why the last start failed; status LIMOE_OK: none did since one succeeded */
 
-    /* The keeper's own. */
+    /* The supervisor's own. */
     unsigned failures;  /* starts that failed in a row */
     int64_t next_start; /* not before */
     bool warned;        /* that there is no sandbox */
@@ -61,9 +61,9 @@ struct decoders {
     struct slot slots[]; /* [n] */
 };
 
-/* The keeper's thread: starts what is missing, until `stopping`; then ends them all. Children die with the
+/* The supervisor's thread: starts what is missing, until `stopping`; then ends them all. Children die with the
  * thread that started them, so all are started there. */
-void *keeper_main(void *decoders);
+void *supervise_main(void *decoders);
 
 /* To the stack, or from it to an empty slot, whose process is the caller's to kill. With the lock held. */
 void pool_put(struct decoders *decoders, struct slot *slot);
@@ -78,7 +78,7 @@ void pool_dismiss(struct decoders *decoders, struct process *process);
 
 /* Kills what is left of a lost decoder, logs and counts it. `fault`: what it did wrong, or NULL when that is
  * how it ended. `doing`: "idle", "over a picture of 5 bytes". why: for messages. Returns as process_kill. */
-int pool_bury(struct decoders *decoders, struct process *lost, const char *fault, const char *doing,
+int pool_reap(struct decoders *decoders, struct process *lost, const char *fault, const char *doing,
               char why[PROCESS_WHY_SIZE]);
 
 #endif

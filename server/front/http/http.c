@@ -1,6 +1,6 @@
 /* http.c - the daemons, their threads, and their connections.
  *
- * What the library's silence timeout does not see, slow clients and clients that leave meanwhile, guard.h
+ * What the library's silence timeout does not see, slow clients and clients that leave meanwhile, timeouts.h
  * watches over.
  */
 #include "server/front/http/http.h"
@@ -19,10 +19,10 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "server/front/http/guard.h"
 #include "server/front/http/head.h"
 #include "server/front/http/intake.h"
 #include "server/front/http/loop.h"
+#include "server/front/http/timeouts.h"
 #include "server/front/http/tls.h"
 #include "server/front/observe/log.h"
 #include "server/front/observe/metrics.h"
@@ -146,13 +146,13 @@ static void on_completed(void *cls, struct MHD_Connection *request, void **state
         return;
     connection->bounced = connection->last = false;
     screen_next(http_screen(connection));
-    guard_waiting(options->guard, connection->guarded, clock_now());
+    timeouts_waiting(options->timeouts, connection->timed, clock_now());
 }
 
 /* ---- connections */
 
 static void connection_end(struct http_thread *thread, struct http_connection *connection) {
-    guard_close(thread->options->guard, connection->guarded);
+    timeouts_close(thread->options->timeouts, connection->timed);
     intake_close(thread->intakes, connection->intake);
     if (thread->options->tls)
         tls_give_back(thread->options->tls, connection->credentials);
@@ -176,8 +176,8 @@ static struct http_connection *connection_begin(struct http_thread *thread, stru
     connection->loop = thread->loop;
     connection->credentials = session ? tls_equip(options->tls, session) : NULL;
     if (!options->tls || connection->credentials)
-        connection->guarded = guard_open(options->guard, fd, clock_now());
-    if (connection->guarded)
+        connection->timed = timeouts_open(options->timeouts, fd, clock_now());
+    if (connection->timed)
         return connection;
     connection_end(thread, connection);
     return NULL;

@@ -13,8 +13,8 @@
 
 #define HTTP_ADDRESS_SIZE 320 /* "https://[…]:65535" */
 
-struct guard;
-struct guarded;
+struct timeouts;
+struct timed;
 struct intake;
 struct log;
 struct loop;
@@ -31,7 +31,7 @@ enum limoe_status http_listen(const char *host, const char *port, bool encrypted
 
 /* What is kept of a connection, from its start to its end. Its HTTP thread's. */
 struct http_connection {
-    struct guarded *guarded;
+    struct timed *timed;
     struct intake *intake;
     struct loop *loop;                   /* of its HTTP thread */
     struct tls_credentials *credentials; /* NULL: plain HTTP */
@@ -66,7 +66,7 @@ struct http_options {
     unsigned threads; /* limits are each thread's own, which has its share of them */
     unsigned connections, connections_per_address; /* per address 0: no limit of its own */
     unsigned idle_seconds; /* after which the library closes a connection on which nothing comes */
-    struct guard *guard;
+    struct timeouts *timeouts;
     struct tls *tls; /* NULL: plain HTTP */
     struct log *log;
     struct metrics *metrics;

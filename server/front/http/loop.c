@@ -56,7 +56,7 @@ static void *loop_main(void *argument) {
         poll(polled, 2, sleep_ms(loop)); /* whatever it says: running the daemon is never wrong */
         command = COMMAND_NONE;
         if (polled[1].revents && event_take(loop->event)) {
-            atomic_store(&loop->woken, false); /* what is wished from here on needs another wake */
+            atomic_store(&loop->woken, false); /* what is asked from here on needs another wake */
             command = atomic_exchange(&loop->command, COMMAND_NONE);
         }
         if (command == COMMAND_QUIESCE)

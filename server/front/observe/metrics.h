@@ -47,9 +47,9 @@ void metrics_count_stage(struct metrics *metrics, enum metrics_stage stage, int6
 enum metrics_event {
     METRICS_ENGINE_RESTARTS,   /* an engine was lost and another started in its place */
     METRICS_REPLAYED_STEPS,    /* steps sent again because their engine was lost */
-    METRICS_GUILTY_ITEMS,      /* items that broke their engine twice, alone: answered 500 */
+    METRICS_POISON_ITEMS,      /* items that broke their engine twice, alone: answered 500 */
     METRICS_DECODER_RESTARTS,  /* a picture decoder was lost and another started in its place */
-    METRICS_GUILTY_PICTURES,   /* pictures that lost their decoder each time they were tried */
+    METRICS_POISON_PICTURES,   /* pictures that lost their decoder each time they were tried */
     METRICS_GIVEN_UP_PICTURES, /* pictures whose decoding was stopped because nobody waited for them */
     METRICS_CACHE_HITS,        /* texts whose embedding the cache had */
     METRICS_CACHE_MISSES,

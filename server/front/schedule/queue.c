@@ -344,7 +344,7 @@ static bool take_turn(struct job *job, uint64_t budget, uint64_t quantum, struct
 
 /* When the oldest of the waiting jobs has waited for `delay`. Fewer tokens wait than fill a step, so few jobs
  * do. */
-static int64_t oldest_patience(const struct queue *queue, int64_t delay) {
+static int64_t oldest_deadline(const struct queue *queue, int64_t delay) {
     int64_t oldest = LATER - delay;
     for (const struct job *job = queue->head; job; job = job->next)
         if (job->pushed < oldest)
@@ -353,38 +353,39 @@ static int64_t oldest_patience(const struct queue *queue, int64_t delay) {
 }
 
 /* Is there a step to be taken? If not, what to be woken by, and when. The lock is held. */
-static bool wish_met(struct queue *queue, const struct queue_wish *wish, int64_t now, int64_t *wake_at) {
+static bool demand_met(struct queue *queue, const struct queue_demand *demand, int64_t now,
+                       int64_t *wake_at) {
     *wake_at = 0;
     if (!queue->head) {
-        queue->wanted = wish->least > 0 ? wish->least : 1;
+        queue->wanted = demand->least > 0 ? demand->least : 1;
         return false;
     }
-    if (queue->head->probe || queue->closed || queue->waiting >= wish->budget)
+    if (queue->head->probe || queue->closed || queue->waiting >= demand->budget)
         return true;
-    if (queue->waiting < wish->least) {
-        queue->wanted = wish->least;
+    if (queue->waiting < demand->least) {
+        queue->wanted = demand->least;
         return false;
     }
-    if (wish->delay == 0)
+    if (demand->delay == 0)
         return true;
-    int64_t patience = oldest_patience(queue, wish->delay);
-    if (patience <= now)
+    int64_t deadline = oldest_deadline(queue, demand->delay);
+    if (deadline <= now)
         return true;
-    queue->wanted = wish->budget;
-    *wake_at = patience;
+    queue->wanted = demand->budget;
+    *wake_at = deadline;
     return false;
 }
 
-bool queue_take(struct queue *queue, const struct queue_wish *wish, struct queue_step *step,
+bool queue_take(struct queue *queue, const struct queue_demand *demand, struct queue_step *step,
                 int64_t *wake_at) {
-    uint64_t quantum = wish->budget > TURNS_PER_STEP ? wish->budget / TURNS_PER_STEP : 1;
+    uint64_t quantum = demand->budget > TURNS_PER_STEP ? demand->budget / TURNS_PER_STEP : 1;
     step->n_slices = step->items = 0;
     step->rows = 0;
 
     pthread_mutex_lock(&queue->lock);
     int64_t now = clock_now();
     quiet_taker(queue);
-    bool met = wish_met(queue, wish, now, wake_at);
+    bool met = demand_met(queue, demand, now, wake_at);
     for (bool room = met; room && queue->head;) {
         struct job *job = queue->head;
         uint64_t before = job->taken_rows;
@@ -393,7 +394,7 @@ bool queue_take(struct queue *queue, const struct queue_wish *wish, struct queue
             unlink_job(queue, job);
             break;
         }
-        room = take_turn(job, wish->budget, quantum, step, now);
+        room = take_turn(job, demand->budget, quantum, step, now);
         queue->waiting -= job->taken_rows - before;
         if (job->taken == job->n) {
             unlink_job(queue, job);

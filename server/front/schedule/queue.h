@@ -81,16 +81,16 @@ bool queue_cancel(struct queue *queue, struct job *job);
 /* ---- the taker: one thread, which sleeps in poll until there is something to take */
 
 /* What makes a step worth taking. */
-struct queue_wish {
+struct queue_demand {
     uint64_t budget; /* most tokens of a step */
     uint64_t least;  /* tokens that must wait: 0 or 1, any; budget, a full step */
     int64_t delay;   /* nanoseconds that the oldest job must have waited, unless the step is full */
 };
 
-/* Fills the step, if the wish can be met: at most `budget` tokens, or one item if that alone has more. Never
+/* Fills the step, if the demand can be met: at most `budget` tokens, or one item if that alone has more. Never
  * blocks. False: not yet; queue_event becomes readable when it is worth asking again, and *wake_at is when to
  * do so without (0: never). A closed queue makes no one wait for a fuller step. */
-bool queue_take(struct queue *queue, const struct queue_wish *wish, struct queue_step *step,
+bool queue_take(struct queue *queue, const struct queue_demand *demand, struct queue_step *step,
                 int64_t *wake_at);
 /* To be polled for reading only: queue_take empties it. */
 int queue_event(const struct queue *queue);

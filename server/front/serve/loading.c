@@ -118,7 +118,7 @@ static enum limoe_status warm(struct loading *loading, struct limoe_error *err) 
                          &loading->warming, err);
 }
 
-static enum loading_outcome tend_next(struct loading *loading, struct limoe_error *err) {
+static enum loading_outcome poll_next(struct loading *loading, struct limoe_error *err) {
     const struct server *server = loading->server;
     struct generation *next = loading->next;
     char why[700];
@@ -140,9 +140,9 @@ static enum loading_outcome tend_next(struct loading *loading, struct limoe_erro
     return event_take(loading->warmed_event) ? swap(loading) : LOADING_NOTHING;
 }
 
-/* ---- tending */
+/* ---- polling */
 
-static void tend_current(const struct loading *loading) {
+static void poll_current(const struct loading *loading) {
     struct generation *generation = loading->server->generation;
     char why[700];
     if (event_take(generation->answered_event) && !health_good(generation->health, why, sizeof why))
@@ -158,7 +158,7 @@ static void tend_current(const struct loading *loading) {
     }
 }
 
-static void tend_retired(struct loading *loading) {
+static void poll_retired(struct loading *loading) {
     for (struct generation **at = &loading->retired; *at;) {
         struct generation *generation = *at;
         queue_expire(generation->queue, clock_now());
@@ -174,19 +174,19 @@ static void tend_retired(struct loading *loading) {
     }
 }
 
-enum loading_outcome loading_tend(struct loading *loading, struct limoe_error *err) {
+enum loading_outcome loading_poll(struct loading *loading, struct limoe_error *err) {
     struct server *server = loading->server;
     enum loading_outcome outcome = LOADING_NOTHING;
     if (!loading->next && event_take(server->reload_event))
         outcome = start(loading, err);
     if (loading->next)
-        outcome = tend_next(loading, err);
+        outcome = poll_next(loading, err);
     if (server->generation)
-        tend_current(loading);
+        poll_current(loading);
     if (!loading->next && event_take(loading->warmed_event))
         stop_warming(loading);
     event_take(server->unused_event);
-    tend_retired(loading);
+    poll_retired(loading);
     return outcome;
 }
 

@@ -24,16 +24,16 @@ struct loading {
     int64_t began;                 /* clock_now() of the loading under way */
 };
 
-/* Begins to load a generation, unless one is being loaded: then the wish is kept until that is done. A
+/* Begins to load a generation, unless one is being loaded: then the request is kept until that is done. A
  * failure is told like a later one. */
 void loading_begin(struct loading *loading);
 
 enum loading_outcome { LOADING_NOTHING, LOADING_SWAPPED, LOADING_FAILED };
 /* Looks after all generations: events of the one being loaded, probes, deadlines, closing the unused. Any
  * time, at least once a second. LOADING_FAILED: *err says why. */
-enum loading_outcome loading_tend(struct loading *loading, struct limoe_error *err);
+enum loading_outcome loading_poll(struct loading *loading, struct limoe_error *err);
 
-/* What to sleep on: descriptors into polled[], at most LOADING_EVENTS; returns how many. loading_tend reads
+/* What to sleep on: descriptors into polled[], at most LOADING_EVENTS; returns how many. loading_poll reads
  * them. */
 enum { LOADING_EVENTS = 5 };
 size_t loading_events(const struct loading *loading, struct pollfd *polled);

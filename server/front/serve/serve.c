@@ -22,9 +22,9 @@
 #include "server/front/calls/exchange.h"
 #include "server/front/calls/route.h"
 #include "server/front/http/auth.h"
-#include "server/front/http/guard.h"
 #include "server/front/http/hosts.h"
 #include "server/front/http/http.h"
+#include "server/front/http/timeouts.h"
 #include "server/front/http/tls.h"
 #include "server/front/observe/escape.h"
 #include "server/front/serve/loading.h"
@@ -97,7 +97,7 @@ static bool is_pressed(struct server *server) {
 static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
     struct server *server = watch->server;
     struct pollfd polled[2 + LOADING_EVENTS] = {{.fd = watch->signals, .events = POLLIN},
-                                                {.fd = guard_fd(server->guard), .events = POLLIN}};
+                                                {.fd = timeouts_fd(server->timeouts), .events = POLLIN}};
     size_t n = 2 + loading_events(&watch->loading, polled + 2);
     *signal_number = 0;
     if (poll(polled, n, timeout) > 0 && polled[0].revents) /* whatever fails: the tick goes on */
@@ -108,9 +108,9 @@ static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
         server_reload(server, NULL);
     }
     metrics_count(server->metrics, METRICS_SLOW_CLIENTS,
-                  guard_sweep(server->guard, clock_now(), is_pressed(server)));
+                  timeouts_sweep(server->timeouts, clock_now(), is_pressed(server)));
     struct limoe_error err;
-    enum loading_outcome outcome = loading_tend(&watch->loading, &err);
+    enum loading_outcome outcome = loading_poll(&watch->loading, &err);
     bool starting = atomic_load(&server->phase) == SERVER_STARTING;
     if (starting && outcome == LOADING_SWAPPED) {
         atomic_store(&server->phase, SERVER_READY);
@@ -187,9 +187,9 @@ static bool fail(const struct limoe_error *err) {
 /* Who may connect, by which name and with which key, and how long they may take. */
 static enum limoe_status open_access(struct server *server, int listening, struct limoe_error *err) {
     const struct serve_options *options = &server->options;
-    const struct guard_limits limits = {.idle_seconds = options->idle_seconds,
-                                        .receive_seconds = options->receive_seconds,
-                                        .stall_seconds = options->stall_seconds};
+    const struct timeouts_limits limits = {.idle_seconds = options->idle_seconds,
+                                           .receive_seconds = options->receive_seconds,
+                                           .stall_seconds = options->stall_seconds};
     enum limoe_status status =
         auth_new(options->api_keys, options->admin_keys, server->log, &server->auth, err);
     if (status == LIMOE_OK && options->tls_certificate)
@@ -202,7 +202,7 @@ static enum limoe_status open_access(struct server *server, int listening, struc
                                                    .listening = listening},
                            &server->hosts, err);
     if (status == LIMOE_OK)
-        status = guard_new(&limits, server->tls != NULL, &server->guard, err);
+        status = timeouts_new(&limits, server->tls != NULL, &server->timeouts, err);
     return status;
 }
 
@@ -214,7 +214,7 @@ static enum limoe_status start_http(struct server *server, int listening, struct
         .connections = options->connections,
         .connections_per_address = options->connections_per_address,
         .idle_seconds = options->idle_seconds,
-        .guard = server->guard,
+        .timeouts = server->timeouts,
         .tls = server->tls,
         .log = server->log,
         .metrics = server->metrics,
@@ -273,7 +273,7 @@ static void take_down(struct watch *watch, int listening) {
     workers_stop(server->bulk);
     workers_stop(server->workers);
     classifiers_close(server->classifiers);
-    guard_free(server->guard);
+    timeouts_free(server->timeouts);
     hosts_free(server->hosts);
     tls_free(server->tls);
     auth_free(server->auth);

@@ -47,7 +47,7 @@ struct classifiers {
 
 /* ---- the lanes' threads */
 
-static int be_patient(void *context, int tries) {
+static int wait_for_lock(void *context, int tries) {
     struct store_lane *lane = context;
     const int64_t opening = atomic_load(&lane->opening);
     if (clock_now() >= (opening ? opening : lane_deadline(lane->lane)))
@@ -106,7 +106,7 @@ static void report(const struct classifiers *store, struct store_lane *lane, con
         log_print(store->log, LOG_ERROR, NULL, "classifiers: not %s for over a second: %s", what, why);
 }
 
-static void tend(struct store_lane *lane, int64_t now, bool probe, bool writing) {
+static void poll_lane(struct store_lane *lane, int64_t now, bool probe, bool writing) {
     lane_expire(lane->lane, now);
     struct store_job *job = probe && lane_idle(lane->lane) ? store_job_probe(writing) : NULL;
     if (job)
@@ -129,8 +129,8 @@ static void *clock_main(void *argument) {
         const int64_t now = clock_now();
         const bool probe = now - probed >= PROBE_INTERVAL;
         probed = probe ? now : probed;
-        tend(&store->reading, now, probe, false);
-        tend(&store->writing, now, probe, true);
+        poll_lane(&store->reading, now, probe, false);
+        poll_lane(&store->writing, now, probe, true);
         report(store, &store->reading, "read");
         report(store, &store->writing, "written");
         pthread_mutex_lock(&store->lock);
@@ -162,7 +162,7 @@ static void stop_clock(struct classifiers *store) {
 
 /* Once, before the lanes' threads are there: damage is found at the start. What is locked is left to them. */
 static enum limoe_status open_first(struct classifiers *store, struct limoe_error *err) {
-    atomic_store(&store->writing.opening, clock_now() + STORE_PATIENCE_MS * CLOCK_MILLISECOND);
+    atomic_store(&store->writing.opening, clock_now() + STORE_TIMEOUT_MS * CLOCK_MILLISECOND);
     const enum limoe_status status = open_writer(store, err);
     atomic_store(&store->writing.opening, 0);
     return row_outcome(&store->writer.database, status) == STORE_BUSY ? LIMOE_OK : status;
@@ -171,7 +171,7 @@ static enum limoe_status open_first(struct classifiers *store, struct limoe_erro
 static void describe(struct store_lane *lane, const struct classifiers_options *options, uint64_t bytes) {
     lane->good = true;
     lane->options = (struct database_options){
-        .dir = options->dir, .most_bytes = bytes, .patience = be_patient, .context = lane};
+        .dir = options->dir, .most_bytes = bytes, .busy = wait_for_lock, .context = lane};
 }
 
 enum limoe_status classifiers_open(const struct classifiers_options *options, struct classifiers **out,

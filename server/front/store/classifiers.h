@@ -5,7 +5,7 @@
  * several servers: each sees the others' changes with its next request.
  *
  * Only the store's own threads touch the disk: one reads, one writes. Who asks is told within
- * STORE_PATIENCE_MS, whatever the disk does. What was read or put is kept in memory, bounded in bytes, and
+ * STORE_TIMEOUT_MS, whatever the disk does. What was read or put is kept in memory, bounded in bytes, and
  * serves without the disk for as long as the file's header says that nobody has changed it; or, while the
  * store is in trouble, as it was last seen.
  *

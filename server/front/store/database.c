@@ -176,7 +176,7 @@ static enum limoe_status connect_to(const struct database_options *options, stru
     if (code != SQLITE_OK)
         return limoe_fail(err, LIMOE_IO, "%s: cannot open it: %s", database->path,
                           sqlite3_errmsg(database->handle));
-    sqlite3_busy_handler(database->handle, options->patience, options->context);
+    sqlite3_busy_handler(database->handle, options->busy, options->context);
     /* Temporary files would need room on a disk, and a mapped file that is cut short ends the process. */
     return execute(database, "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY", err);
 }

@@ -28,13 +28,13 @@ struct database {
 };
 
 /* Whether to go on waiting for another process's lock; `tries` so far. May sleep for a moment. */
-typedef int (*database_patience)(void *context, int tries);
+typedef int (*database_busy)(void *context, int tries);
 
 struct database_options {
     const char *dir;
     uint64_t most_bytes; /* of the file */
-    database_patience patience;
-    void *context; /* for patience */
+    database_busy busy;
+    void *context; /* for busy */
 };
 
 /* Opens `dir`/classifiers.db for writing; makes directory (mode 0700) and file where they are missing.

@@ -60,7 +60,7 @@ enum store_operation {
 
 enum store_outcome {
     STORE_DONE,
-    STORE_BUSY,     /* not within STORE_PATIENCE_MS: try again later */
+    STORE_BUSY,     /* not within STORE_TIMEOUT_MS: try again later */
     STORE_FULL,     /* no room for it, by the limit or on the disk */
     STORE_TOO_MANY, /* classifiers */
     STORE_FAILED,
@@ -71,7 +71,7 @@ struct store_job;
 /* Who waits for a job. */
 struct store_waiter {
     /* Once, on a thread of the store's, and must not block. job NULL: the disk still works at it, after
-     * STORE_PATIENCE_MS. What was to be written may be written yet. */
+     * STORE_TIMEOUT_MS. What was to be written may be written yet. */
     void (*done)(struct store_waiter *waiter, struct store_job *job);
 };
 

@@ -147,7 +147,7 @@ void lane_ask(struct lane *lane, struct store_job *job, struct store_waiter *wai
     job->next = NULL;
     job->waiter = waiter;
     job->abandoned = false;
-    job->deadline = clock_now() + STORE_PATIENCE_MS * CLOCK_MILLISECOND;
+    job->deadline = clock_now() + STORE_TIMEOUT_MS * CLOCK_MILLISECOND;
     pthread_mutex_lock(&lane->lock);
     *lane->last = job;
     lane->last = &job->next;

@@ -1,6 +1,6 @@
 /* lane.h - a thread that works at the disk, and jobs that wait for it.
  *
- * Nobody else ever waits: a job comes back when it is done, or when STORE_PATIENCE_MS are over, whatever the
+ * Nobody else ever waits: a job comes back when it is done, or when STORE_TIMEOUT_MS are over, whatever the
  * thread hangs in. Jobs are done in the order in which they were asked. Any thread may call any function.
  */
 #ifndef LIMOE_SERVER_FRONT_STORE_LANE_H
@@ -13,7 +13,7 @@
 #include "server/front/store/job.h"
 
 /* After which a job is answered STORE_BUSY. */
-#define STORE_PATIENCE_MS 1000
+#define STORE_TIMEOUT_MS 1000
 
 struct lane;
 

@@ -61,7 +61,7 @@ pid_t engine_pid(const struct engine *engine) {
 }
 
 uint32_t engine_ranks(struct engine *engine, struct engine_rank *ranks, uint32_t most) {
-    uint32_t n = engine->crew.n;
+    uint32_t n = engine->membership.n;
     pthread_mutex_lock(&engine->lock);
     memcpy(ranks, engine->ranks, (n < most ? n : most) * sizeof *ranks);
     pthread_mutex_unlock(&engine->lock);
@@ -74,8 +74,8 @@ static void engine_free(struct engine *engine) {
     metrics_close_model(engine->options.metrics, engine->counters);
     replay_free(&engine->replay);
     transfer_free(&engine->transfer);
-    meeting_close(&engine->meeting);
-    crew_free(&engine->crew);
+    rendezvous_close(&engine->rendezvous);
+    membership_free(&engine->membership);
     group_free(&engine->group);
     free(engine->polled);
     free(engine->ranks);
@@ -100,12 +100,12 @@ enum limoe_status engine_start(const struct engine_options *options, struct engi
         engine->options.step_seconds = STEP_SECONDS_DEFAULT;
     engine->process = (struct process){.pid = -1, .pidfd = -1, .fd = -1};
     pthread_mutex_init(&engine->lock, NULL);
-    meeting_init(&engine->meeting);
+    rendezvous_init(&engine->rendezvous);
     const uint32_t ranks = options->launch.ranks ? options->launch.ranks : 1;
     engine->kind = kind_of(options->compute.device, ranks);
     engine->polled = calloc(SUPERVISOR_EVENTS + ranks, sizeof *engine->polled);
     engine->ranks = calloc(ranks, sizeof *engine->ranks);
-    if (!crew_init(&engine->crew, ranks) ||
+    if (!membership_init(&engine->membership, ranks) ||
         (engine->kind == ENGINE_GROUP && !group_init(&engine->group, ranks)) || !engine->polled ||
         !engine->ranks) {
         engine_free(engine);

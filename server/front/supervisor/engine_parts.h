@@ -6,11 +6,11 @@
 #include <stdatomic.h>
 
 #include "base/process.h"
-#include "server/front/supervisor/crew.h"
 #include "server/front/supervisor/engine.h"
 #include "server/front/supervisor/group.h"
 #include "server/front/supervisor/launch.h"
-#include "server/front/supervisor/meeting.h"
+#include "server/front/supervisor/membership.h"
+#include "server/front/supervisor/rendezvous.h"
 #include "server/front/supervisor/replay.h"
 #include "server/front/supervisor/transfer.h"
 
@@ -37,30 +37,31 @@ struct engine {
     atomic_bool ready, settled, superseded;
 
     pthread_mutex_t lock;
-    char fault[PROCESS_WHY_SIZE + sizeof(struct limoe_error)]; /* guarded by lock; "": it is running */
-    struct engine_rank *ranks;                                 /* [crew.n]; guarded by lock */
+    char fault[PROCESS_WHY_SIZE + sizeof(struct limoe_error)]; /* timed by lock; "": it is running */
+    struct engine_rank *ranks;                                 /* [membership.n]; timed by lock */
     atomic_int pid;
 
     /* The thread's own. Times are clock_now(); 0: never. */
     enum engine_phase phase;
     struct process process; /* the one rank, or mpirun */
     struct group group;     /* of no ranks, unless that is its kind */
-    char adrift[256];       /* what a rank says of the others, which are all there; "": nothing */
-    struct crew crew;
-    struct meeting meeting; /* open while ranks are to come */
-    struct pollfd *polled;  /* as many as there may be: supervisor.c */
+    char peers_lost[256];   /* what a rank says of the others, which are all there; "": nothing */
+    struct membership membership;
+    struct rendezvous rendezvous; /* open while ranks are to come */
+    struct pollfd *polled;        /* as many as there may be: supervisor.c */
     struct transfer transfer;
     struct replay replay;
     struct metrics_model *counters;
-    unsigned failures;  /* starts in a row that led to no answer */
-    bool answered;      /* by this process */
-    int64_t began;      /* the process was started */
-    int64_t met_after;  /* its start, at the quickest, the ranks of a job had found each other; 0: not yet */
-    int64_t start_at;   /* ENGINE_DOWN: when the next is */
-    int64_t oldest_at;  /* when the oldest step became the engine's to compute */
-    int64_t patience;   /* when the process is lost, unless it has answered by then */
-    int64_t measure_at; /* when its memory is looked at */
-    int64_t ask_at;     /* when the queue is to be asked again, whatever its event says */
+    unsigned failures; /* starts in a row that led to no answer */
+    bool answered;     /* by this process */
+    int64_t began;     /* the process was started */
+    int64_t
+        connected_after; /* its start, at the quickest, the ranks of a job had found each other; 0: not yet */
+    int64_t start_at;    /* ENGINE_DOWN: when the next is */
+    int64_t oldest_at;   /* when the oldest step became the engine's to compute */
+    int64_t deadline;    /* when the process is lost, unless it has answered by then */
+    int64_t measure_at;  /* when its memory is looked at */
+    int64_t ask_at;      /* when the queue is to be asked again, whatever its event says */
 };
 
 /* ---- engine.c: what others may read */
@@ -72,27 +73,27 @@ void engine_set_fault(struct engine *engine, const char *fault);
 /* ---- lifecycle.c: the process, from its start to its loss */
 
 void lifecycle_start(struct engine *engine);
-/* Ranks may have come to the meeting. */
-void lifecycle_meet(struct engine *engine);
-/* A MET has been received. */
-void lifecycle_met(struct engine *engine, struct crew_rank *rank);
+/* Ranks may have come to the rendezvous. */
+void lifecycle_rendezvous(struct engine *engine);
+/* A CONNECTED has been received. */
+void lifecycle_connected(struct engine *engine, struct member *rank);
 /* A HELLO has been received. */
-void lifecycle_hello(struct engine *engine, struct crew_rank *rank);
-/* A KEY has been received. */
-void lifecycle_key(struct engine *engine, struct crew_rank *rank);
+void lifecycle_hello(struct engine *engine, struct member *rank);
+/* A UNIQUE_ID has been received. */
+void lifecycle_unique_id(struct engine *engine, struct member *rank);
 /* The process has ended, or is ended now, because of `cause` (NULL: it ended by itself). */
 void lifecycle_lost(struct engine *engine, const char *cause);
 /* A rank is no more use, because of `cause`. In a group it is the only one. */
-void lifecycle_rank_lost(struct engine *engine, struct crew_rank *rank, const char *cause);
+void lifecycle_rank_lost(struct engine *engine, struct member *rank, const char *cause);
 /* A rank has lost the others. One of them has ended, and its end is about to show; or none has, and they are
  * to be brought together anew. */
-void lifecycle_adrift(struct engine *engine, const char *message);
+void lifecycle_peers_lost(struct engine *engine, const char *message);
 /* No rank has ended, and it is time to do so. */
-void lifecycle_regroup(struct engine *engine);
+void lifecycle_rejoin(struct engine *engine);
 /* Ends what there is; the engine is not to be started again. */
 void lifecycle_stop(struct engine *engine);
 /* A rank's socket has ended or broken: the process's own end says more, if it comes. */
-void lifecycle_disconnected(struct engine *engine, struct crew_rank *rank, const char *cause);
+void lifecycle_disconnected(struct engine *engine, struct member *rank, const char *cause);
 /* It has answered a step: it works. */
 void lifecycle_answered(struct engine *engine);
 
@@ -101,11 +102,11 @@ void lifecycle_answered(struct engine *engine);
 /* Sends what can be sent. */
 void steps_send(struct engine *engine);
 /* Receives what has come from a rank. */
-void steps_receive(struct engine *engine, struct crew_rank *rank);
+void steps_receive(struct engine *engine, struct member *rank);
 /* Is there anything that this rank may say now? */
-bool steps_listening(const struct engine *engine, const struct crew_rank *rank);
+bool steps_listening(const struct engine *engine, const struct member *rank);
 /* And which frames: FRAME_IN. */
-unsigned steps_due(const struct engine *engine, const struct crew_rank *rank);
+unsigned steps_due(const struct engine *engine, const struct member *rank);
 /* Is there room for another step on the way to the engine? */
 bool steps_room(const struct engine *engine);
 /* Fails the first step's jobs with the message, and gives it back. */
@@ -114,7 +115,7 @@ void steps_fail_all(struct engine *engine, enum limoe_status status, const char 
 
 /* ---- supervisor.c: the thread */
 
-enum { SUPERVISOR_EVENTS = MEETING_EVENTS + 2 }; /* that it polls for beside the ranks */
+enum { SUPERVISOR_EVENTS = RENDEZVOUS_EVENTS + 2 }; /* that it polls for beside the ranks */
 
 void *supervisor_main(void *engine);
 

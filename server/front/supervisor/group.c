@@ -1,4 +1,4 @@
-/* group.c - processes, and who has been told the key. One thread: the engine's. */
+/* group.c - processes, and who has been told the unique id. One thread: the engine's. */
 #include "server/front/supervisor/group.h"
 
 #include <fcntl.h>
@@ -45,7 +45,7 @@ static enum limoe_status start(struct group *group, uint32_t rank, const char *c
     return process_spawn(list, process_engine_variables, &group->process[rank], err);
 }
 
-enum limoe_status group_start(struct group *group, struct crew *crew, const char *const engine[],
+enum limoe_status group_start(struct group *group, struct membership *membership, const char *const engine[],
                               struct limoe_error *err) {
     for (uint32_t r = 0; r < group->n; r++) {
         struct process *process = &group->process[r];
@@ -55,16 +55,17 @@ enum limoe_status group_start(struct group *group, struct crew *crew, const char
         if (status != LIMOE_OK)
             return status;
         fcntl(process->fd, F_SETFL, O_NONBLOCK); /* an engine that hangs must not make the front hang */
-        link_reset(&crew->rank[r].link, process->fd);
-        crew->rank[r].pid = process->pid;
+        link_reset(&membership->rank[r].link, process->fd);
+        membership->rank[r].pid = process->pid;
         process->fd = -1;
     }
-    crew->joined = crew->n;
+    membership->joined = membership->n;
     return LIMOE_OK;
 }
 
-void group_end(struct group *group, struct crew *crew, uint32_t rank, char why[PROCESS_WHY_SIZE]) {
-    struct crew_rank *lost = &crew->rank[rank];
+void group_end(struct group *group, struct membership *membership, uint32_t rank,
+               char why[PROCESS_WHY_SIZE]) {
+    struct member *lost = &membership->rank[rank];
     process_kill(&group->process[rank], why);
     if (lost->link.fd >= 0)
         close(lost->link.fd);
@@ -74,43 +75,44 @@ void group_end(struct group *group, struct crew *crew, uint32_t rank, char why[P
 
 /* ---- generations */
 
-void group_detach(struct group *group, struct crew *crew) {
+void group_detach(struct group *group, struct membership *membership) {
     for (uint32_t r = 0; r < group->n; r++)
-        if (!link_detach(&crew->rank[r].link))
-            group_end(group, crew, r, NULL);
+        if (!link_detach(&membership->rank[r].link))
+            group_end(group, membership, r, NULL);
 }
 
 void group_begin(struct group *group) {
     group->generation++;
-    group->asked = group->keyed = false;
+    group->asked = group->identified = false;
     memset(group->told, 0, group->n * sizeof *group->told);
 }
 
 static bool stage(struct link *link, enum frame_type type, const struct group *group) {
-    const struct iovec part = {(void *)group->key, type == FRAME_GROUP ? FRAME_KEY_BYTES : 0};
+    const struct iovec part = {(void *)group->unique_id, type == FRAME_GROUP ? FRAME_UNIQUE_ID_BYTES : 0};
     const struct frame_header header = {.type = type, .length = part.iov_len, .id = group->generation};
     return link_stage(link, &header, &part, 1);
 }
 
-void group_stage(struct group *group, struct crew *crew) {
+void group_stage(struct group *group, struct membership *membership) {
     for (uint32_t r = 0; r < group->n; r++) {
-        struct link *link = &crew->rank[r].link;
+        struct link *link = &membership->rank[r].link;
         if (link->fd < 0 || link_sending(link))
             continue;
         if (r == 0 && !group->asked)
             group->asked = stage(link, FRAME_ASK, group);
-        else if (group->keyed && !group->told[r])
+        else if (group->identified && !group->told[r])
             group->told[r] = stage(link, FRAME_GROUP, group);
     }
 }
 
-enum limoe_status group_key(struct group *group, const struct crew *crew, struct limoe_error *err) {
-    const struct link *link = &crew->rank[0].link;
-    uint8_t key[FRAME_KEY_BYTES];
-    enum limoe_status status = frame_get_key(&link->frame, link->payload, key, err);
-    if (status != LIMOE_OK || link->frame.id != group->generation || group->keyed)
+enum limoe_status group_unique_id(struct group *group, const struct membership *membership,
+                                  struct limoe_error *err) {
+    const struct link *link = &membership->rank[0].link;
+    uint8_t unique_id[FRAME_UNIQUE_ID_BYTES];
+    enum limoe_status status = frame_get_unique_id(&link->frame, link->payload, unique_id, err);
+    if (status != LIMOE_OK || link->frame.id != group->generation || group->identified)
         return status;
-    memcpy(group->key, key, sizeof key);
-    group->keyed = true;
+    memcpy(group->unique_id, unique_id, sizeof unique_id);
+    group->identified = true;
     return LIMOE_OK;
 }

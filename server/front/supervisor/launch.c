@@ -104,7 +104,7 @@ static enum limoe_status program_path(bool one_host, char path[PATH_MAX], struct
     return LIMOE_OK;
 }
 
-enum limoe_status launch_start(const struct launch_options *options, const struct meeting *meeting,
+enum limoe_status launch_start(const struct launch_options *options, const struct rendezvous *rendezvous,
                                const char *const engine[], struct process *out, struct limoe_error *err) {
     struct arguments arguments = {.n = 0};
     char ranks[16], path[PATH_MAX], *rest = NULL;
@@ -138,14 +138,14 @@ enum limoe_status launch_start(const struct launch_options *options, const struc
     for (size_t i = 0; engine[i]; i++)
         add(&arguments, engine[i]);
     add(&arguments, "--connect");
-    add(&arguments, meeting->address);
+    add(&arguments, rendezvous->address);
     if (arguments.full)
         status = limoe_fail(err, LIMOE_INVALID, "more than %d arguments for mpirun", MOST_ARGUMENTS);
     else
         status = process_spawn(arguments.list, NULL, out, err); /* all: mpirun and ssh need much */
     free(more);
     if (status == LIMOE_OK &&
-        send(out->fd, meeting->token, FRAME_JOIN_BYTES, MSG_NOSIGNAL) != FRAME_JOIN_BYTES) {
+        send(out->fd, rendezvous->token, FRAME_JOIN_BYTES, MSG_NOSIGNAL) != FRAME_JOIN_BYTES) {
         process_kill(out, NULL);
         status = limoe_fail(err, LIMOE_INTERNAL, "cannot start ranks: %s", strerror(errno));
     }

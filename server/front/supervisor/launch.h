@@ -2,7 +2,7 @@
  *
  * The front starts `limoe launch mpirun …` as its child. That one asks to die with the front, takes the token
  * from its socket, so that it is on no command line, and becomes mpirun, which starts the ranks on this host
- * or on others. They come to the front by themselves: meeting.h.
+ * or on others. They come to the front by themselves: rendezvous.h.
  */
 #ifndef LIMOE_SERVER_FRONT_SUPERVISOR_LAUNCH_H
 #define LIMOE_SERVER_FRONT_SUPERVISOR_LAUNCH_H
@@ -13,7 +13,7 @@
 
 #include "base/process.h"
 #include "limoe.h"
-#include "server/front/supervisor/meeting.h"
+#include "server/front/supervisor/rendezvous.h"
 
 /* Strings outlive whoever has them. */
 struct launch_options {
@@ -24,9 +24,9 @@ struct launch_options {
     const char *address;   /* where the front listens for ranks; NULL: on a Unix socket */
 };
 
-/* Starts a job whose ranks run `limoe engine engine[0] engine[1] … NULL`, and come to the meeting, which is
+/* Starts a job whose ranks run `limoe engine engine[0] engine[1] … NULL`, and come to the rendezvous, which is
  * open. */
-enum limoe_status launch_start(const struct launch_options *options, const struct meeting *meeting,
+enum limoe_status launch_start(const struct launch_options *options, const struct rendezvous *rendezvous,
                                const char *const engine[], struct process *out, struct limoe_error *err);
 /* Tells a job that it is wanted no more: from here on nothing that it says goes to the log. */
 void launch_let_go(const struct process *process);

@@ -1,7 +1,7 @@
-/* lifecycle.c - an engine's process: started, greeted, lost, started again.
+/* lifecycle.c - an engine's process: started, heard, lost, started again.
  *
  * A process that has answered a step works; if it is lost, another is started at once, and the step that it
- * was computing is blamed. So is one that was lost with a step in hand before it answered any: that is what a
+ * was computing is suspected. So is one that was lost with a step in hand before it answered any: that is what a
  * step that breaks engines looks like. One that is lost with nothing in hand before it answered anything does
  * not work: the next start waits, longer each time, and after MOST_FAILURES the engine is said not to run.
  *
@@ -12,7 +12,7 @@
  * and all the time that weights may take from then on.
  *
  * Of ranks on GPUs it is a group (group.h): only the rank that is lost is started again. The steps that all
- * of them had are blamed and sent again as ever. Where it is not known who is at fault, as when a step takes
+ * of them had are suspected and sent again as ever. Where it is not known who is at fault, as when a step takes
  * too long, all are.
  */
 #include <fcntl.h>
@@ -25,17 +25,17 @@
 #include "base/error.h"
 #include "server/front/supervisor/engine_parts.h"
 
-#define MOST_FAILURES   3
-#define SHORTEST_PAUSE  (100 * CLOCK_MILLISECOND)
-#define LONGEST_PAUSE   (10 * CLOCK_SECOND)
-#define JOB_PAUSE       (2 * CLOCK_SECOND) /* the longest of a job's: a host that is back should not wait */
-#define MEET_LEAST      (5 * CLOCK_SECOND) /* for a job's ranks to come, and again to find each other */
-#define MEET_MOST       (30 * CLOCK_SECOND)
-#define MEET_TIMES      5                         /* as long as it took at its quickest */
-#define MEET_MORE       CLOCK_SECOND              /* for each start in a row that has failed */
-#define OPEN_PATIENCE   (600 * CLOCK_SECOND)      /* weights may come over a network */
-#define END_PATIENCE    2000                      /* ms from a socket's end to its process's, or its job's */
-#define ADRIFT_PATIENCE (500 * CLOCK_MILLISECOND) /* for the end to show of whoever the others have lost */
+#define MOST_FAILURES  3
+#define SHORTEST_PAUSE (100 * CLOCK_MILLISECOND)
+#define LONGEST_PAUSE  (10 * CLOCK_SECOND)
+#define JOB_PAUSE      (2 * CLOCK_SECOND) /* the longest of a job's: a host that is back should not wait */
+#define CONNECT_LEAST  (5 * CLOCK_SECOND) /* for a job's ranks to come, and again to find each other */
+#define CONNECT_MOST   (30 * CLOCK_SECOND)
+#define CONNECT_TIMES  5                         /* as long as it took at its quickest */
+#define CONNECT_MORE   CLOCK_SECOND              /* for each start in a row that has failed */
+#define OPEN_TIMEOUT   (600 * CLOCK_SECOND)      /* weights may come over a network */
+#define END_TIMEOUT    2000                      /* ms from a socket's end to its process's, or its job's */
+#define REJOIN_TIMEOUT (500 * CLOCK_MILLISECOND) /* for the end to show of whoever the others have lost */
 
 /* ---- failed starts */
 
@@ -60,7 +60,7 @@ static void failed(struct engine *engine, const struct limoe_error *err, bool fi
     if (over)
         engine_set_fault(engine, err->message);
     engine->start_at =
-        clock_now() + pause_after(engine->failures, engine->crew.n == 1 ? LONGEST_PAUSE : JOB_PAUSE);
+        clock_now() + pause_after(engine->failures, engine->membership.n == 1 ? LONGEST_PAUSE : JOB_PAUSE);
 }
 
 /* ---- start */
@@ -114,28 +114,28 @@ static enum limoe_status start_one(struct engine *engine, const struct arguments
     int fd = engine->process.fd;
     engine->process.fd = -1;
     fcntl(fd, F_SETFL, O_NONBLOCK); /* an engine that hangs must not make the front hang */
-    crew_join(&engine->crew, fd, engine->process.pid);
+    membership_join(&engine->membership, fd, engine->process.pid);
     return LIMOE_OK;
 }
 
 static enum limoe_status start_job(struct engine *engine, const struct arguments *arguments,
                                    struct limoe_error *err) {
     const struct launch_options *launch = &engine->options.launch;
-    enum limoe_status status = meeting_open(&engine->meeting, launch->address, err);
+    enum limoe_status status = rendezvous_open(&engine->rendezvous, launch->address, err);
     if (status == LIMOE_OK)
-        status = launch_start(launch, &engine->meeting, arguments->list, &engine->process, err);
+        status = launch_start(launch, &engine->rendezvous, arguments->list, &engine->process, err);
     if (status != LIMOE_OK)
-        meeting_close(&engine->meeting);
+        rendezvous_close(&engine->rendezvous);
     return status;
 }
 
 /* What others may know of the ranks now. */
 static void tell_ranks(struct engine *engine) {
     pthread_mutex_lock(&engine->lock);
-    for (uint32_t r = 0; r < engine->crew.n; r++) {
-        const struct crew_rank *rank = &engine->crew.rank[r];
+    for (uint32_t r = 0; r < engine->membership.n; r++) {
+        const struct member *rank = &engine->membership.rank[r];
         engine->ranks[r] = (struct engine_rank){.pid = rank->pid};
-        if (!rank->greeted)
+        if (!rank->heard)
             continue;
         engine->ranks[r].experts = rank->hello.experts;
         engine->ranks[r].dense_bytes = rank->hello.dense_bytes;
@@ -147,7 +147,7 @@ static void tell_ranks(struct engine *engine) {
 /* Those that are not there; all of them begin a generation. */
 static enum limoe_status start_group(struct engine *engine, const struct arguments *arguments,
                                      struct limoe_error *err) {
-    enum limoe_status status = group_start(&engine->group, &engine->crew, arguments->list, err);
+    enum limoe_status status = group_start(&engine->group, &engine->membership, arguments->list, err);
     if (status == LIMOE_OK)
         group_begin(&engine->group);
     return status;
@@ -179,12 +179,12 @@ static pid_t first_pid(const struct engine *engine) {
 
 /* For a job's ranks to come, and again for them to find each other. It grows, so that a machine that has
  * become slow is not given up for ever. */
-static int64_t meet_patience(const struct engine *engine) {
-    int64_t patience = MEET_TIMES * engine->met_after;
-    if (patience < MEET_LEAST)
-        patience = MEET_LEAST;
-    patience += engine->failures * MEET_MORE;
-    return engine->met_after && patience < MEET_MOST ? patience : MEET_MOST;
+static int64_t connect_timeout(const struct engine *engine) {
+    int64_t timeout = CONNECT_TIMES * engine->connected_after;
+    if (timeout < CONNECT_LEAST)
+        timeout = CONNECT_LEAST;
+    timeout += engine->failures * CONNECT_MORE;
+    return engine->connected_after && timeout < CONNECT_MOST ? timeout : CONNECT_MOST;
 }
 
 void lifecycle_start(struct engine *engine) {
@@ -205,34 +205,34 @@ void lifecycle_start(struct engine *engine) {
     engine->phase = ENGINE_OPENING;
     engine->answered = false;
     engine->began = clock_now();
-    engine->patience = engine->began + (engine->kind == ENGINE_JOB ? meet_patience(engine) : OPEN_PATIENCE);
+    engine->deadline = engine->began + (engine->kind == ENGINE_JOB ? connect_timeout(engine) : OPEN_TIMEOUT);
 }
 
-void lifecycle_meet(struct engine *engine) {
-    struct crew *crew = &engine->crew;
-    uint64_t refused = engine->meeting.refused;
+void lifecycle_rendezvous(struct engine *engine) {
+    struct membership *membership = &engine->membership;
+    uint64_t refused = engine->rendezvous.refused;
     int64_t now = clock_now();
     pid_t pid;
     int fd;
-    while (crew->joined < crew->n && meeting_next(&engine->meeting, now, &fd, &pid))
-        crew_join(crew, fd, pid);
-    if (engine->meeting.refused > refused)
+    while (membership->joined < membership->n && rendezvous_next(&engine->rendezvous, now, &fd, &pid))
+        membership_join(membership, fd, pid);
+    if (engine->rendezvous.refused > refused)
         log_print(engine->options.log, LOG_WARNING, NULL,
-                  "engine: turned away who came to the ranks' meeting and did not show the job's token");
-    if (crew->joined < crew->n)
+                  "engine: turned away who came to the ranks' rendezvous and did not show the job's token");
+    if (membership->joined < membership->n)
         return;
-    meeting_close(&engine->meeting);
-    engine->patience = now + meet_patience(engine);
+    rendezvous_close(&engine->rendezvous);
+    engine->deadline = now + connect_timeout(engine);
 }
 
-void lifecycle_met(struct engine *engine, struct crew_rank *rank) {
-    if (!crew_met(&engine->crew, rank))
+void lifecycle_connected(struct engine *engine, struct member *rank) {
+    if (!membership_connected(&engine->membership, rank))
         return;
     int64_t now = clock_now();
     const int64_t after = now - engine->began;
-    if (!engine->met_after || after < engine->met_after)
-        engine->met_after = after;
-    engine->patience = now + OPEN_PATIENCE;
+    if (!engine->connected_after || after < engine->connected_after)
+        engine->connected_after = after;
+    engine->deadline = now + OPEN_TIMEOUT;
 }
 
 /* ---- loss */
@@ -243,11 +243,11 @@ static void end_job(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
     struct process *process = &engine->process;
     struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
     char fault[PROCESS_WHY_SIZE], why[PROCESS_WHY_SIZE - 16];
-    meeting_close(&engine->meeting);
-    crew_close(&engine->crew);
+    rendezvous_close(&engine->rendezvous);
+    membership_close(&engine->membership);
     if (process->pid > 0)
-        poll(&end, 1, END_PATIENCE);
-    crew_kill(&engine->crew);
+        poll(&end, 1, END_TIMEOUT);
+    membership_kill(&engine->membership);
     launch_fault(process, fault, sizeof fault);
     const pid_t mpirun = process->pid;
     if (mpirun > 0)
@@ -262,31 +262,31 @@ static void end_job(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
 }
 
 /* What was begun with the ranks of a group is over. */
-static void dissolve(struct engine *engine) {
-    crew_forget(&engine->crew);
-    group_detach(&engine->group, &engine->crew);
+static void abort_communicator(struct engine *engine) {
+    membership_forget(&engine->membership);
+    group_detach(&engine->group, &engine->membership);
 }
 
 static void go_down(struct engine *engine) {
     engine->phase = ENGINE_DOWN;
-    engine->patience = engine->measure_at = engine->ask_at = 0;
-    engine->adrift[0] = '\0';
+    engine->deadline = engine->measure_at = engine->ask_at = 0;
+    engine->peers_lost[0] = '\0';
 }
 
 /* One rank of a group, or all: then `ended` is how the last one did. */
-static void end_group(struct engine *engine, const struct crew_rank *alone, char ended[PROCESS_WHY_SIZE]) {
+static void end_group(struct engine *engine, const struct member *alone, char ended[PROCESS_WHY_SIZE]) {
     for (uint32_t r = 0; r < engine->group.n; r++)
-        if (!alone || alone == &engine->crew.rank[r])
-            group_end(&engine->group, &engine->crew, r, ended);
-    dissolve(engine);
+        if (!alone || alone == &engine->membership.rank[r])
+            group_end(&engine->group, &engine->membership, r, ended);
+    abort_communicator(engine);
 }
 
 /* Kills and reaps; how it ended. `alone`: this rank of a group, and no other. */
-static void end_process(struct engine *engine, const struct crew_rank *alone, char ended[PROCESS_WHY_SIZE]) {
+static void end_process(struct engine *engine, const struct member *alone, char ended[PROCESS_WHY_SIZE]) {
     switch (engine->kind) {
     case ENGINE_ONE:
         process_kill(&engine->process, ended);
-        crew_close(&engine->crew);
+        membership_close(&engine->membership);
         break;
     case ENGINE_JOB:
         end_job(engine, ended);
@@ -307,9 +307,9 @@ void lifecycle_stop(struct engine *engine) {
     end_process(engine, NULL, NULL);
 }
 
-/* The first of the steps that the engine had is blamed, or the one behind it, if whoever was lost had
- * answered the first; all are sent again, but for a guilty item. */
-static void blame(struct engine *engine, bool answered, size_t in_hand, const char *cause) {
+/* The first of the steps that the engine had is suspected, or the one behind it, if whoever was lost had
+ * answered the first; all are sent again, but for a poison item. */
+static void suspect(struct engine *engine, bool answered, size_t in_hand, const char *cause) {
     struct replay *replay = &engine->replay;
     if (in_hand == 0 || (answered && in_hand == 1))
         return;
@@ -317,14 +317,14 @@ static void blame(struct engine *engine, bool answered, size_t in_hand, const ch
         replay_defer(replay);
     const struct queue_slice *slice = &replay->first->step.slices[0];
     char message[sizeof(struct limoe_error)];
-    switch (replay_blame(replay)) {
+    switch (replay_suspect(replay)) {
     case REPLAY_AGAIN:
         return;
-    case REPLAY_GUILTY:
+    case REPLAY_POISON:
         snprintf(message, sizeof message,
                  "the engine was lost twice while it computed item %zu, the last time alone: %.400s",
                  slice->first, cause);
-        metrics_count(engine->options.metrics, METRICS_GUILTY_ITEMS, 1);
+        metrics_count(engine->options.metrics, METRICS_POISON_ITEMS, 1);
         steps_fail(engine, LIMOE_INTERNAL, message);
         return;
     case REPLAY_NO_MEMORY:
@@ -353,7 +353,7 @@ static void replace(struct engine *engine, const struct loss *loss) {
     log_print(engine->options.log, LOG_WARNING, NULL,
               "engine: %s was lost: %s; started again, with %zu steps", loss->what, loss->cause, in_hand);
     metrics_count(engine->options.metrics, METRICS_REPLAYED_STEPS, in_hand);
-    blame(engine, loss->answered, in_hand, loss->cause);
+    suspect(engine, loss->answered, in_hand, loss->cause);
     engine->start_at = clock_now();
 }
 
@@ -375,7 +375,7 @@ void lifecycle_lost(struct engine *engine, const char *cause) {
     lose(engine, cause, false);
 }
 
-void lifecycle_rank_lost(struct engine *engine, struct crew_rank *rank, const char *cause) {
+void lifecycle_rank_lost(struct engine *engine, struct member *rank, const char *cause) {
     char ended[PROCESS_WHY_SIZE], what[64];
     const bool up = engine->phase == ENGINE_UP, down = engine->phase == ENGINE_DOWN,
                answered = rank->answered;
@@ -383,7 +383,7 @@ void lifecycle_rank_lost(struct engine *engine, struct crew_rank *rank, const ch
         lifecycle_lost(engine, cause);
         return;
     }
-    snprintf(what, sizeof what, "rank %u, process %ld", (unsigned)(rank - engine->crew.rank),
+    snprintf(what, sizeof what, "rank %u, process %ld", (unsigned)(rank - engine->membership.rank),
              (long)rank->pid);
     end_process(engine, rank, ended);
     if (!down) /* then a start is due already */
@@ -392,64 +392,65 @@ void lifecycle_rank_lost(struct engine *engine, struct crew_rank *rank, const ch
             &(struct loss){.what = what, .cause = cause ? cause : ended, .was_up = up, .answered = answered});
 }
 
-void lifecycle_adrift(struct engine *engine, const char *message) {
-    const int64_t until = clock_now() + ADRIFT_PATIENCE;
-    if (engine->adrift[0])
+void lifecycle_peers_lost(struct engine *engine, const char *message) {
+    const int64_t until = clock_now() + REJOIN_TIMEOUT;
+    if (engine->peers_lost[0])
         return;
-    snprintf(engine->adrift, sizeof engine->adrift, "%.250s", message[0] ? message : "it does not say why");
-    if (!engine->patience || until < engine->patience)
-        engine->patience = until;
+    snprintf(engine->peers_lost, sizeof engine->peers_lost, "%.250s",
+             message[0] ? message : "it does not say why");
+    if (!engine->deadline || until < engine->deadline)
+        engine->deadline = until;
 }
 
-void lifecycle_regroup(struct engine *engine) {
-    char cause[sizeof engine->adrift];
+void lifecycle_rejoin(struct engine *engine) {
+    char cause[sizeof engine->peers_lost];
     const bool up = engine->phase == ENGINE_UP;
-    memcpy(cause, engine->adrift, sizeof cause);
-    dissolve(engine);
+    memcpy(cause, engine->peers_lost, sizeof cause);
+    abort_communicator(engine);
     go_down(engine);
     replace(engine, &(struct loss){.what = "its ranks' exchange", .cause = cause, .was_up = up});
 }
 
 /* What a rank has said before it ended: why it cannot open the model. True: that is seen to. */
-static bool last_words(struct engine *engine, struct crew_rank *rank) {
+static bool last_words(struct engine *engine, struct member *rank) {
     while (steps_listening(engine, rank) &&
            link_receive_any(&rank->link, steps_due(engine, rank), FRAME_HELLO_BYTES, NULL) == LINK_DONE)
         if (rank->link.frame.type == FRAME_HELLO)
             lifecycle_hello(engine, rank);
-        else if (rank->link.frame.type == FRAME_MET)
-            lifecycle_met(engine, rank);
+        else if (rank->link.frame.type == FRAME_CONNECTED)
+            lifecycle_connected(engine, rank);
     return engine->phase == ENGINE_DOWN;
 }
 
 /* Its end ends the job: others may be gone before what it has said is read. */
 static bool last_words_of_any(struct engine *engine) {
     bool heard = false;
-    for (uint32_t r = 0; !heard && r < engine->crew.joined; r++)
-        heard = last_words(engine, &engine->crew.rank[r]);
+    for (uint32_t r = 0; !heard && r < engine->membership.joined; r++)
+        heard = last_words(engine, &engine->membership.rank[r]);
     return heard;
 }
 
-void lifecycle_disconnected(struct engine *engine, struct crew_rank *rank, const char *cause) {
+void lifecycle_disconnected(struct engine *engine, struct member *rank, const char *cause) {
     const bool opening = engine->phase == ENGINE_OPENING, has_answered = rank->answered;
     char whose[sizeof engine->fault];
     if (engine->kind != ENGINE_JOB) {
-        const uint32_t r = (uint32_t)(rank - engine->crew.rank);
+        const uint32_t r = (uint32_t)(rank - engine->membership.rank);
         const struct process *process =
             engine->kind == ENGINE_ONE ? &engine->process : &engine->group.process[r];
         struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
         if (!opening || !last_words(engine, rank))
-            lifecycle_rank_lost(engine, rank, poll(&end, 1, END_PATIENCE) == 1 ? NULL : cause);
+            lifecycle_rank_lost(engine, rank, poll(&end, 1, END_TIMEOUT) == 1 ? NULL : cause);
         return;
     }
     if (opening)
         snprintf(whose, sizeof whose, "a rank: %s", cause);
     else
-        snprintf(whose, sizeof whose, "rank %u: %s", (unsigned)(rank - engine->crew.rank), cause);
+        snprintf(whose, sizeof whose, "rank %u: %s", (unsigned)(rank - engine->membership.rank), cause);
     if (!opening || !last_words_of_any(engine))
         lose(engine, whose, has_answered);
 }
 
-/* ---- greeting */
+/* ---- hello */
 
 /* The first HELLO: what is served from now on. */
 static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
@@ -461,14 +462,14 @@ static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
         .fingerprint = hello->fingerprint,
         .threads = hello->threads,
         .step_tokens = hello->step_tokens,
-        .ranks = engine->crew.n,
+        .ranks = engine->membership.n,
         .created = (int64_t)time(NULL),
     };
     /* Also where it was left open: those that are started from now on are told the same. */
     engine->options.step_tokens = hello->step_tokens;
     replay_init(&engine->replay, hello->step_tokens + 1); /* the probe has two items, whatever the budget */
     const struct frame_shape shape = frame_shape(&hello->model, hello->step_tokens);
-    if (!transfer_init(&engine->transfer, &shape, engine->crew.n))
+    if (!transfer_init(&engine->transfer, &shape, engine->membership.n))
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
                           (unsigned long long)hello->step_tokens);
     engine->counters = metrics_open_model(engine->options.metrics, &hello->model);
@@ -476,11 +477,11 @@ static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
 }
 
 /* Are these ranks to send steps to? */
-static enum limoe_status greet(struct engine *engine, struct limoe_error *err) {
-    enum limoe_status status = crew_muster(&engine->crew, err);
+static enum limoe_status accept_ranks(struct engine *engine, struct limoe_error *err) {
+    enum limoe_status status = membership_verify(&engine->membership, err);
     if (status != LIMOE_OK)
         return status;
-    const struct frame_hello *hello = &engine->crew.rank[0].hello;
+    const struct frame_hello *hello = &engine->membership.rank[0].hello;
     if (!atomic_load(&engine->settled)) {
         engine->hello = *hello;
         engine->hello.model.name = engine->hello.name;
@@ -495,55 +496,56 @@ static enum limoe_status greet(struct engine *engine, struct limoe_error *err) {
                       engine->options.model);
 }
 
-void lifecycle_key(struct engine *engine, struct crew_rank *rank) {
+void lifecycle_unique_id(struct engine *engine, struct member *rank) {
     struct limoe_error err;
-    if (rank != engine->crew.rank)
-        lifecycle_rank_lost(engine, rank, "it gave a key and is not rank 0");
-    else if (group_key(&engine->group, &engine->crew, &err) != LIMOE_OK)
+    if (rank != engine->membership.rank)
+        lifecycle_rank_lost(engine, rank, "it gave a unique id and is not rank 0");
+    else if (group_unique_id(&engine->group, &engine->membership, &err) != LIMOE_OK)
         lifecycle_rank_lost(engine, rank, err.message);
 }
 
 /* A HELLO of a generation that is over. One that has none is of a rank that cannot be in any. */
-static bool is_late(const struct engine *engine, const struct crew_rank *rank) {
+static bool is_late(const struct engine *engine, const struct member *rank) {
     const uint64_t generation = rank->link.frame.id;
     return engine->kind == ENGINE_GROUP && generation && generation != engine->group.generation;
 }
 
 /* The rank's own HELLO. The ranks of a group have their places from the start. */
-static enum limoe_status hear(struct engine *engine, struct crew_rank *rank, struct limoe_error *err) {
-    const uint32_t place = (uint32_t)(rank - engine->crew.rank);
-    enum limoe_status status = crew_hello(&engine->crew, rank, err);
+static enum limoe_status hear(struct engine *engine, struct member *rank, struct limoe_error *err) {
+    const uint32_t place = (uint32_t)(rank - engine->membership.rank);
+    enum limoe_status status = membership_hello(&engine->membership, rank, err);
     if (status == LIMOE_OK && engine->kind == ENGINE_GROUP && rank->hello.rank != place)
         return limoe_fail(err, LIMOE_CORRUPT, "rank %u says that it is rank %u", place, rank->hello.rank);
     return status;
 }
 
-void lifecycle_hello(struct engine *engine, struct crew_rank *rank) {
+void lifecycle_hello(struct engine *engine, struct member *rank) {
     struct limoe_error err;
-    struct crew *crew = &engine->crew;
+    struct membership *membership = &engine->membership;
     bool first = !atomic_load(&engine->settled);
     if (is_late(engine, rank))
         return;
     enum limoe_status status = hear(engine, rank, &err);
     if (status == LIMOE_LOST && engine->kind == ENGINE_GROUP) {
-        lifecycle_adrift(engine, err.message);
+        lifecycle_peers_lost(engine, err.message);
         return;
     }
-    if (status == LIMOE_OK && crew->greeted < crew->n)
+    if (status == LIMOE_OK && membership->heard < membership->n)
         return;
-    if (status != LIMOE_OK || greet(engine, &err) != LIMOE_OK) {
+    if (status != LIMOE_OK || accept_ranks(engine, &err) != LIMOE_OK) {
         end_process(engine, NULL, NULL);
         failed(engine, &err, first);
         return;
     }
     int64_t now = clock_now();
     engine->phase = ENGINE_UP;
-    engine->patience = 0;
+    engine->deadline = 0;
     engine->measure_at = engine->options.memory_bytes ? now : 0;
     tell_ranks(engine);
     log_print(engine->options.log, LOG_INFO, NULL, "engine: process %ld has %s open after %.0f ms, %u rank%s",
               (long)first_pid(engine), engine->info.model.name,
-              (double)(now - engine->began) / (double)CLOCK_MILLISECOND, crew->n, crew->n == 1 ? "" : "s");
+              (double)(now - engine->began) / (double)CLOCK_MILLISECOND, membership->n,
+              membership->n == 1 ? "" : "s");
     if (first && engine->hello.note[0])
         log_print(engine->options.log, LOG_INFO, NULL, "engine: %s", engine->hello.note);
     if (first)

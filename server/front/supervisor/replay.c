@@ -3,9 +3,9 @@
 
 #include <stdlib.h>
 
-/* Blamed so often, a step is divided; or, if it cannot be, it is guilty. One blame may be bad luck: another
+/* Blamed so often, a step is divided; or, if it cannot be, it is poison. One suspect may be bad luck: another
  * step's memory, an operator's kill. */
-#define MOST_BLAMES 2
+#define MOST_SUSPICIONS 2
 
 void replay_init(struct replay *replay, size_t capacity) {
     *replay = (struct replay){.capacity = capacity};
@@ -38,7 +38,7 @@ struct flight *replay_new(struct replay *replay) {
         }
     }
     flight->id = ++replay->ids;
-    flight->blames = 0;
+    flight->suspicions = 0;
     flight->next = NULL;
     return flight;
 }
@@ -122,16 +122,16 @@ void replay_defer(struct replay *replay) {
     insert(replay, &replay->first->next, first);
 }
 
-enum replay_verdict replay_blame(struct replay *replay) {
+enum replay_verdict replay_suspect(struct replay *replay) {
     struct flight *flight = replay->first;
-    if (++flight->blames < MOST_BLAMES)
+    if (++flight->suspicions < MOST_SUSPICIONS)
         return REPLAY_AGAIN;
     if (flight->step.items == 1)
-        return REPLAY_GUILTY;
+        return REPLAY_POISON;
     struct flight *half = divide(replay, flight, flight->step.items / 2);
     if (!half)
         return REPLAY_NO_MEMORY;
-    flight->blames = half->blames = MOST_BLAMES - 1;
+    flight->suspicions = half->suspicions = MOST_SUSPICIONS - 1;
     insert(replay, &flight->next, half);
     return REPLAY_AGAIN;
 }

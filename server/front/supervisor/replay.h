@@ -2,8 +2,8 @@
  *
  * They are kept in the order in which they were taken; the first `sent` of them are with the engine, which
  * answers in that order. When the engine is lost, all are to be sent again, and the first, which it was
- * computing, is blamed. A step blamed twice is halved, and so are its halves from then on each time they are
- * blamed, until the guilty item stands alone. An item that is no more than a neighbour of a guilty one is
+ * computing, is suspected. A step suspected twice is halved, and so are its halves from then on each time they are
+ * suspected, until the poison item stands alone. An item that is no more than a neighbour of a poison one is
  * computed again with its half, and answered.
  *
  * Knows no process and no socket. One thread.
@@ -21,8 +21,8 @@
 struct flight {
     struct queue_step step;
     uint64_t id;
-    unsigned blames; /* a part of a divided step comes with one */
-    uint32_t *rank;  /* [rank_room]: who was last sent each item; NULL: rank 0 all of them */
+    unsigned suspicions; /* a part of a divided step comes with one */
+    uint32_t *rank;      /* [rank_room]: who was last sent each item; NULL: rank 0 all of them */
     size_t rank_room;
     struct flight *next;
 };
@@ -58,13 +58,13 @@ size_t replay_lost(struct replay *replay);
 
 enum replay_verdict {
     REPLAY_AGAIN,     /* it is to be sent again, whole or in halves */
-    REPLAY_GUILTY,    /* it has one item, which was blamed before: the caller removes it */
+    REPLAY_POISON,    /* it has one item, which was suspected before: the caller removes it */
     REPLAY_NO_MEMORY, /* it cannot be halved: likewise */
 };
 /* It was the second that the engine was computing when it was lost: that one is sent first. There are two. */
 void replay_defer(struct replay *replay);
-/* Blames the first; none is with an engine. */
-enum replay_verdict replay_blame(struct replay *replay);
+/* Suspects the first; none is with an engine. */
+enum replay_verdict replay_suspect(struct replay *replay);
 
 /* Divides the oldest, which the engine refused, into a flight for each of its slices. They come next, after
  * those that are with the engine. False: it has only one, or there is no memory; it stays as it is. */

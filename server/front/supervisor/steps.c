@@ -16,7 +16,8 @@
 #define MOST_IN_HAND 2
 
 bool steps_room(const struct engine *engine) {
-    return engine->phase == ENGINE_UP && engine->replay.sent < MOST_IN_HAND && !crew_sending(&engine->crew);
+    return engine->phase == ENGINE_UP && engine->replay.sent < MOST_IN_HAND &&
+           !membership_sending(&engine->membership);
 }
 
 /* ---- giving back */
@@ -56,12 +57,12 @@ static struct flight *next_flight(struct engine *engine) {
         engine->ask_at = clock_now() + CLOCK_SECOND; /* there may be memory by then */
         return NULL;
     }
-    const struct queue_wish wish = {
+    const struct queue_demand demand = {
         .budget = options->step_tokens,
         .least = engine->replay.sent > 0 ? options->step_tokens : 0,
         .delay = (int64_t)options->batch_delay_ms * CLOCK_MILLISECOND,
     };
-    if (!queue_take(options->queue, &wish, &flight->step, &engine->ask_at)) {
+    if (!queue_take(options->queue, &demand, &flight->step, &engine->ask_at)) {
         replay_recycle(&engine->replay, flight);
         return NULL;
     }
@@ -71,7 +72,7 @@ static struct flight *next_flight(struct engine *engine) {
 
 static void became_oldest(struct engine *engine) {
     engine->oldest_at = clock_now();
-    engine->patience = engine->replay.sent > 0
+    engine->deadline = engine->replay.sent > 0
                            ? engine->oldest_at + (int64_t)engine->options.step_seconds * CLOCK_SECOND
                            : 0;
 }
@@ -79,9 +80,9 @@ static void became_oldest(struct engine *engine) {
 static void send_staged(struct engine *engine) {
     struct limoe_error err;
     if (engine->kind == ENGINE_GROUP && engine->phase == ENGINE_OPENING)
-        group_stage(&engine->group, &engine->crew);
-    for (uint32_t r = 0; r < engine->crew.n && engine->phase != ENGINE_DOWN; r++) {
-        struct crew_rank *rank = &engine->crew.rank[r];
+        group_stage(&engine->group, &engine->membership);
+    for (uint32_t r = 0; r < engine->membership.n && engine->phase != ENGINE_DOWN; r++) {
+        struct member *rank = &engine->membership.rank[r];
         if (link_sending(&rank->link) && link_send(&rank->link, &err) == LINK_BROKEN)
             lifecycle_disconnected(engine, rank, err.message);
     }
@@ -96,7 +97,7 @@ void steps_send(struct engine *engine) {
         struct flight *flight = next_flight(engine);
         if (!flight)
             return;
-        if (!transfer_stage(&engine->transfer, flight, &engine->crew)) {
+        if (!transfer_stage(&engine->transfer, flight, &engine->membership)) {
             engine->ask_at = clock_now() + CLOCK_SECOND;
             return;
         }
@@ -122,7 +123,7 @@ static void count(struct engine *engine, const struct flight *flight, const stru
         .bytes_sent = sum->bytes_sent,
         .exchange_ns = sum->exchange_ns,
         .rank_tokens = sum->tokens,
-        .ranks = engine->crew.n,
+        .ranks = engine->membership.n,
     };
     for (size_t i = 0; i < flight->step.n_slices; i++) {
         const struct queue_slice *slice = &flight->step.slices[i];
@@ -157,32 +158,32 @@ static void finish(struct engine *engine, const struct transfer_sum *sum) {
 }
 
 /* A RESULT that says that the rank has lost the others answers nothing. */
-static bool is_adrift(struct engine *engine, const struct link *link) {
+static bool has_lost_peers(struct engine *engine, const struct link *link) {
     struct frame_result result;
     if (engine->kind != ENGINE_GROUP ||
         frame_get_result(&engine->transfer.shape, &link->frame, link->payload, &result, NULL) != LIMOE_OK ||
         result.status != LIMOE_LOST)
         return false;
-    lifecycle_adrift(engine, result.message);
+    lifecycle_peers_lost(engine, result.message);
     return true;
 }
 
 /* The oldest step is answered when all ranks have answered it. */
-static void receive_result(struct engine *engine, struct crew_rank *rank) {
-    struct crew *crew = &engine->crew;
+static void receive_result(struct engine *engine, struct member *rank) {
+    struct membership *membership = &engine->membership;
     struct limoe_error err;
     const struct flight *oldest = replay_oldest(&engine->replay);
-    if (is_adrift(engine, &rank->link))
+    if (has_lost_peers(engine, &rank->link))
         return;
     bool due = oldest && (engine->replay.sent > 1 || !link_sending(&rank->link));
-    if (due && crew->answered == 0)
+    if (due && membership->answered == 0)
         transfer_begin(&engine->transfer);
     if (!due) {
         lifecycle_rank_lost(engine, rank, "it answered what it was not asked");
-    } else if (transfer_receive(&engine->transfer, (uint32_t)(rank - crew->rank), &rank->link, oldest,
+    } else if (transfer_receive(&engine->transfer, (uint32_t)(rank - membership->rank), &rank->link, oldest,
                                 &err) != LIMOE_OK) {
         lifecycle_rank_lost(engine, rank, err.message);
-    } else if (crew_answered(crew, rank)) {
+    } else if (membership_answered(membership, rank)) {
         lifecycle_answered(engine);
         finish(engine, &engine->transfer.sum);
     }
@@ -190,12 +191,12 @@ static void receive_result(struct engine *engine, struct crew_rank *rank) {
 
 /* What this rank may send now. Of a group that comes together,
  * the answers of before are still on their way. */
-unsigned steps_due(const struct engine *engine, const struct crew_rank *rank) {
+unsigned steps_due(const struct engine *engine, const struct member *rank) {
     if (engine->phase == ENGINE_UP)
         return FRAME_IN(FRAME_RESULT);
     if (engine->kind == ENGINE_GROUP)
-        return FRAME_IN(FRAME_HELLO) | FRAME_IN(FRAME_KEY) | FRAME_IN(FRAME_RESULT);
-    return rank->met ? FRAME_IN(FRAME_HELLO) : FRAME_IN(FRAME_MET);
+        return FRAME_IN(FRAME_HELLO) | FRAME_IN(FRAME_UNIQUE_ID) | FRAME_IN(FRAME_RESULT);
+    return rank->connected ? FRAME_IN(FRAME_HELLO) : FRAME_IN(FRAME_CONNECTED);
 }
 
 static uint64_t longest_due(const struct engine *engine) {
@@ -203,15 +204,15 @@ static uint64_t longest_due(const struct engine *engine) {
     return engine->phase == ENGINE_OPENING && result < FRAME_HELLO_BYTES ? FRAME_HELLO_BYTES : result;
 }
 
-/* A rank may have answered the second step before another has answered the first; and MET and HELLO come
+/* A rank may have answered the second step before another has answered the first; and CONNECTED and HELLO come
  * once. */
-bool steps_listening(const struct engine *engine, const struct crew_rank *rank) {
+bool steps_listening(const struct engine *engine, const struct member *rank) {
     if (rank->link.fd < 0 || engine->phase == ENGINE_DOWN)
         return false;
-    return engine->phase == ENGINE_OPENING ? !rank->greeted : !rank->answered;
+    return engine->phase == ENGINE_OPENING ? !rank->heard : !rank->answered;
 }
 
-void steps_receive(struct engine *engine, struct crew_rank *rank) {
+void steps_receive(struct engine *engine, struct member *rank) {
     while (steps_listening(engine, rank)) {
         struct limoe_error err;
         switch (link_receive_any(&rank->link, steps_due(engine, rank), longest_due(engine), &err)) {
@@ -222,10 +223,10 @@ void steps_receive(struct engine *engine, struct crew_rank *rank) {
                 lifecycle_hello(engine, rank);
                 return; /* it may be another's place now */
             }
-            if (rank->link.frame.type == FRAME_KEY)
-                lifecycle_key(engine, rank);
-            else if (rank->link.frame.type == FRAME_MET)
-                lifecycle_met(engine, rank);
+            if (rank->link.frame.type == FRAME_UNIQUE_ID)
+                lifecycle_unique_id(engine, rank);
+            else if (rank->link.frame.type == FRAME_CONNECTED)
+                lifecycle_connected(engine, rank);
             else if (engine->phase == ENGINE_UP)
                 receive_result(engine, rank);
             break;

@@ -14,21 +14,21 @@
 #define LONGEST_SLEEP CLOCK_SECOND /* so that no deadline passes unseen for longer */
 
 enum { ON_QUEUE, ON_END, OTHERS };
-_Static_assert(OTHERS + MEETING_EVENTS == SUPERVISOR_EVENTS, "engine->polled has room");
+_Static_assert(OTHERS + RENDEZVOUS_EVENTS == SUPERVISOR_EVENTS, "engine->polled has room");
 
 /* ---- timers */
 
 static void check_memory(struct engine *engine, int64_t now) {
-    struct crew_rank *largest = engine->crew.rank;
+    struct member *largest = engine->membership.rank;
     uint64_t bytes = 0;
     engine->measure_at = now + CLOCK_SECOND;
-    for (uint32_t r = 0; r < engine->crew.n; r++) {
+    for (uint32_t r = 0; r < engine->membership.n; r++) {
         struct process_usage usage;
-        pid_t pid = engine->crew.rank[r].pid;
+        pid_t pid = engine->membership.rank[r].pid;
         if (pid <= 0 || !usage_read(pid, &usage) || usage.resident_bytes <= bytes)
             continue;
         bytes = usage.resident_bytes;
-        largest = &engine->crew.rank[r];
+        largest = &engine->membership.rank[r];
     }
     if (bytes <= engine->options.memory_bytes)
         return;
@@ -45,15 +45,15 @@ static bool due(int64_t when, int64_t now) {
 static void check_timers(struct engine *engine) {
     int64_t now = clock_now();
     char cause[PROCESS_WHY_SIZE];
-    if (due(engine->patience, now) && engine->adrift[0])
-        lifecycle_regroup(engine);
-    if (due(engine->patience, now)) {
-        if (engine->crew.joined < engine->crew.n)
+    if (due(engine->deadline, now) && engine->peers_lost[0])
+        lifecycle_rejoin(engine);
+    if (due(engine->deadline, now)) {
+        if (engine->membership.joined < engine->membership.n)
             snprintf(cause, sizeof cause, "only %u of %u ranks were started and came to the front in time",
-                     engine->crew.joined, engine->crew.n);
-        else if (engine->kind == ENGINE_JOB && engine->crew.met < engine->crew.n)
-            snprintf(cause, sizeof cause, "only %u of %u ranks found the others in time", engine->crew.met,
-                     engine->crew.n);
+                     engine->membership.joined, engine->membership.n);
+        else if (engine->kind == ENGINE_JOB && engine->membership.connected < engine->membership.n)
+            snprintf(cause, sizeof cause, "only %u of %u ranks found the others in time",
+                     engine->membership.connected, engine->membership.n);
         else if (engine->phase == ENGINE_OPENING)
             snprintf(cause, sizeof cause, "it did not open the model in time");
         else
@@ -68,7 +68,7 @@ static void check_timers(struct engine *engine) {
 
 /* Milliseconds until the next timer, rounded up. */
 static int sleep_ms(const struct engine *engine) {
-    const int64_t timers[] = {engine->start_at, engine->patience, engine->measure_at, engine->ask_at};
+    const int64_t timers[] = {engine->start_at, engine->deadline, engine->measure_at, engine->ask_at};
     int64_t now = clock_now(), until = now + LONGEST_SLEEP;
     for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
         if (timers[i] && timers[i] < until)
@@ -79,12 +79,12 @@ static int sleep_ms(const struct engine *engine) {
 /* ---- the loop */
 
 /* What is heard of a rank. Its end is, also while it has nothing to say. */
-static short rank_events(const struct engine *engine, const struct crew_rank *rank) {
+static short rank_events(const struct engine *engine, const struct member *rank) {
     int in = steps_listening(engine, rank) ? POLLIN : POLLRDHUP;
     return (short)(in | (link_sending(&rank->link) ? POLLOUT : 0));
 }
 
-static void see_rank(struct engine *engine, struct crew_rank *rank, short events) {
+static void see_rank(struct engine *engine, struct member *rank, short events) {
     const short end = POLLRDHUP | POLLHUP | POLLERR;
     if (rank->link.fd < 0)
         return; /* the job was lost while another was seen */
@@ -95,27 +95,27 @@ static void see_rank(struct engine *engine, struct crew_rank *rank, short events
 }
 
 static void sleep_and_see(struct engine *engine) {
-    struct crew *crew = &engine->crew;
+    struct membership *membership = &engine->membership;
     struct pollfd *polled = engine->polled;
     if (!steps_room(engine))
         queue_rest(engine->options.queue);
     polled[ON_QUEUE] = (struct pollfd){.fd = queue_event(engine->options.queue), .events = POLLIN};
     polled[ON_END] =
         (struct pollfd){.fd = engine->phase != ENGINE_DOWN ? engine->process.pidfd : -1, .events = POLLIN};
-    const size_t ranks = OTHERS, guests = ranks + crew->n;
-    for (uint32_t r = 0; r < crew->n; r++)
-        polled[ranks + r] =
-            (struct pollfd){.fd = crew->rank[r].link.fd, .events = rank_events(engine, &crew->rank[r])};
-    size_t n = guests + meeting_events(&engine->meeting, polled + guests);
+    const size_t ranks = OTHERS, pending = ranks + membership->n;
+    for (uint32_t r = 0; r < membership->n; r++)
+        polled[ranks + r] = (struct pollfd){.fd = membership->rank[r].link.fd,
+                                            .events = rank_events(engine, &membership->rank[r])};
+    size_t n = pending + rendezvous_events(&engine->rendezvous, polled + pending);
     if (poll(polled, n, sleep_ms(engine)) < 0)
         return;
-    for (uint32_t r = 0; r < crew->n; r++) /* first: it may have answered before it ended */
+    for (uint32_t r = 0; r < membership->n; r++) /* first: it may have answered before it ended */
         if (polled[ranks + r].revents)
-            see_rank(engine, &crew->rank[r], polled[ranks + r].revents);
+            see_rank(engine, &membership->rank[r], polled[ranks + r].revents);
     if (polled[ON_END].revents && engine->phase != ENGINE_DOWN && process_ended(&engine->process))
         lifecycle_lost(engine, NULL);
-    if (engine->meeting.listening >= 0)
-        lifecycle_meet(engine);
+    if (engine->rendezvous.listening >= 0)
+        lifecycle_rendezvous(engine);
 }
 
 /* Stopping with an engine that cannot help any more. */

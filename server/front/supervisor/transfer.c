@@ -109,7 +109,7 @@ static void make_portion(const struct transfer *transfer, const struct flight *f
                 (struct iovec){(void *)portion->items[i].pixels, transfer->shape.image_bytes};
 }
 
-bool transfer_stage(struct transfer *transfer, struct flight *flight, struct crew *crew) {
+bool transfer_stage(struct transfer *transfer, struct flight *flight, struct membership *membership) {
     const struct queue_step *step = &flight->step;
     gather(transfer, step);
     size_t head_bytes = frame_step_head_bytes(transfer->items, step->items) +
@@ -126,7 +126,7 @@ bool transfer_stage(struct transfer *transfer, struct flight *flight, struct cre
             .length = frame_step_bytes(&transfer->shape, portion.items, portion.n_items),
             .id = flight->id,
         };
-        if (!link_stage(&crew->rank[staged].link, &header, portion.parts, portion.n_parts))
+        if (!link_stage(&membership->rank[staged].link, &header, portion.parts, portion.n_parts))
             break;
         portion = (struct portion){.items = portion.items + portion.n_items,
                                    .parts = portion.parts, /* the link has its own */
@@ -135,7 +135,7 @@ bool transfer_stage(struct transfer *transfer, struct flight *flight, struct cre
     if (staged == transfer->ranks)
         return true;
     while (staged > 0)
-        link_unstage(&crew->rank[--staged].link);
+        link_unstage(&membership->rank[--staged].link);
     return false;
 }
 

@@ -3,7 +3,7 @@
 #ifndef LIMOE_SERVER_FRONT_SUPERVISOR_TRANSFER_H
 #define LIMOE_SERVER_FRONT_SUPERVISOR_TRANSFER_H
 
-#include "server/front/supervisor/crew.h"
+#include "server/front/supervisor/membership.h"
 #include "server/front/supervisor/replay.h"
 #include "server/protocol/frame.h"
 
@@ -35,8 +35,8 @@ bool transfer_init(struct transfer *transfer, const struct frame_shape *shape, u
                                                                                                    memory */
 void transfer_free(struct transfer *transfer);
 
-/* Makes the flight's STEPs the next that the crew's links send. False: no memory. */
-bool transfer_stage(struct transfer *transfer, struct flight *flight, struct crew *crew);
+/* Makes the flight's STEPs the next that the membership's links send. False: no memory. */
+bool transfer_stage(struct transfer *transfer, struct flight *flight, struct membership *membership);
 
 /* Before the first rank's answer to a step: the sum is of nothing. */
 void transfer_begin(struct transfer *transfer);

@@ -105,10 +105,10 @@ void host_tile_rows(struct kernels *k, const float *rows, uint32_t period, size_
 }
 
 void host_embed_tokens(struct kernels *k, const struct kernels_table *table, const float *position,
-                       uint32_t places, const int32_t *id, const uint32_t *place, size_t n, uint32_t width,
-                       float *x) {
-    float *p = put_floats(k, position, (size_t)places * width), *y = put_nans(k, n * width);
-    k->ops->embed_tokens(k, table, p, id, place, n, y);
+                       uint32_t positions, const int32_t *id, const uint32_t *position_id, size_t n,
+                       uint32_t width, float *x) {
+    float *p = put_floats(k, position, (size_t)positions * width), *y = put_nans(k, n * width);
+    k->ops->embed_tokens(k, table, p, id, position_id, n, y);
     take(k, x, y, n * width * sizeof *x);
     k->ops->release(k, p);
 }

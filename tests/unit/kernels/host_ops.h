@@ -21,10 +21,10 @@ void *host_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, ui
                    const float mean[3], const float std[3]);
 void host_tile_rows(struct kernels *k, const float *rows, uint32_t period, size_t n, uint32_t width,
                     float *x);
-/* position [places, width] */
+/* position [positions, width] */
 void host_embed_tokens(struct kernels *k, const struct kernels_table *table, const float *position,
-                       uint32_t places, const int32_t *id, const uint32_t *place, size_t n, uint32_t width,
-                       float *x);
+                       uint32_t positions, const int32_t *id, const uint32_t *position_id, size_t n,
+                       uint32_t width, float *x);
 /* qkv [start[n], 3 width]; norm's vectors are host arrays, norm may be NULL. out [start[n], width] */
 void host_attention(struct kernels *k, const float *qkv, const uint32_t *start, size_t n, uint32_t width,
                     uint32_t heads, const struct kernels_qk_norm *norm, float *out);

@@ -124,7 +124,7 @@ static void patches_agree(void **state) {
 }
 
 static void check_embed(const struct fixture *f) {
-    enum { VOCAB = 11, WIDTH = 21, N = 13, PLACES = 4 };
+    enum { VOCAB = 11, WIDTH = 21, N = 13, POSITIONS = 4 };
     struct random_stream s = {4};
     /* Stored in each format, at an odd address. */
     const enum kernels_storage storage[] = {KERNELS_F32, KERNELS_BF16, KERNELS_F16};
@@ -138,12 +138,12 @@ static void check_embed(const struct fixture *f) {
             else
                 memcpy(raw + 1 + 2 * i, &half, 2);
         }
-        float *position = random_floats(&s, PLACES * WIDTH, 1), want[N * WIDTH], got[N * WIDTH];
+        float *position = random_floats(&s, POSITIONS * WIDTH, 1), want[N * WIDTH], got[N * WIDTH];
         int32_t id[N];
-        uint32_t place[N];
+        uint32_t position_id[N];
         for (int i = 0; i < N; i++) {
             id[i] = (int32_t)random_below(&s, VOCAB);
-            place[i] = random_below(&s, PLACES);
+            position_id[i] = random_below(&s, POSITIONS);
         }
         struct kernels *both[] = {f->reference, f->tested};
         float *x[] = {want, got};
@@ -153,19 +153,20 @@ static void check_embed(const struct fixture *f) {
             assert_int_equal(both[k]->ops->load_table(both[k], (struct kernels_tensor){raw + 1, storage[t]},
                                                       VOCAB, WIDTH, &table, &err),
                              LIMOE_OK);
-            host_embed_tokens(both[k], table, position, PLACES, id, place, N, WIDTH, x[k]);
+            host_embed_tokens(both[k], table, position, POSITIONS, id, position_id, N, WIDTH, x[k]);
             both[k]->ops->table_free(both[k], table);
         }
         assert_same_bits(f, "embed_tokens", got, want, sizeof want);
         if (storage[t] == KERNELS_F32) {
             float v;
             memcpy(&v, raw + 1 + ((size_t)id[2] * WIDTH + 5) * 4, 4);
-            assert_true(got[2 * WIDTH + 5] == v + position[place[2] * WIDTH + 5]);
+            assert_true(got[2 * WIDTH + 5] == v + position[position_id[2] * WIDTH + 5]);
         }
-        host_tile_rows(f->reference, position, PLACES, 3, WIDTH, want);
-        host_tile_rows(f->tested, position, PLACES, 3, WIDTH, got);
-        assert_same_bits(f, "tile_rows", got, want, 3 * PLACES * WIDTH * sizeof *got);
-        assert_same_bits(f, "tile_rows", got + 2 * PLACES * WIDTH, position, PLACES * WIDTH * sizeof *got);
+        host_tile_rows(f->reference, position, POSITIONS, 3, WIDTH, want);
+        host_tile_rows(f->tested, position, POSITIONS, 3, WIDTH, got);
+        assert_same_bits(f, "tile_rows", got, want, 3 * POSITIONS * WIDTH * sizeof *got);
+        assert_same_bits(f, "tile_rows", got + 2 * POSITIONS * WIDTH, position,
+                         POSITIONS * WIDTH * sizeof *got);
         free(position);
     }
 }

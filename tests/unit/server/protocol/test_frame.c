@@ -49,9 +49,9 @@ static void test_header(void **state) {
     assert_int_equal(out.flags, FRAME_ROUTED);
     assert_int_equal(out.length, header.length);
     assert_int_equal(out.id, 77);
-    frame_put_header(&(struct frame_header){.type = FRAME_MET}, bytes);
-    assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_MET), 0, &out, NULL), LIMOE_OK);
-    assert_int_equal(out.type, FRAME_MET);
+    frame_put_header(&(struct frame_header){.type = FRAME_CONNECTED}, bytes);
+    assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_CONNECTED), 0, &out, NULL), LIMOE_OK);
+    assert_int_equal(out.type, FRAME_CONNECTED);
 }
 
 static void test_headers_that_cannot_be(void **state) {
@@ -64,7 +64,7 @@ static void test_headers_that_cannot_be(void **state) {
         {0, 'x', "begins with"},
         {4, 2, "version 2; this limoe speaks 3"},
         {6, 1, "HELLO) where a STEP was due"},
-        {6, 5, "MET) where a STEP was due"},
+        {6, 5, "CONNECTED) where a STEP was due"},
         {6, 99, "type 99 (unknown)"},
         {8, 2, "unknown flags"},
         {13, 1, "unknown flags"},
@@ -199,49 +199,49 @@ static void test_equal_hellos_are_equal_models(void **state) {
     assert_true(frame_hello_equal(&a, &b));
 }
 
-/* ---- ASK, KEY, GROUP */
+/* ---- ASK, UNIQUE_ID, GROUP */
 
 static void test_a_frame_of_several_types(void **state) {
     (void)state;
-    const struct frame_header header = {.type = FRAME_KEY, .length = FRAME_KEY_BYTES, .id = 3};
+    const struct frame_header header = {.type = FRAME_UNIQUE_ID, .length = FRAME_UNIQUE_ID_BYTES, .id = 3};
     uint8_t bytes[FRAME_HEADER_BYTES];
     struct frame_header out;
     struct limoe_error err;
     frame_put_header(&header, bytes);
-    assert_int_equal(
-        frame_get_header(bytes, FRAME_IN(FRAME_HELLO) | FRAME_IN(FRAME_KEY), FRAME_KEY_BYTES, &out, NULL),
-        LIMOE_OK);
-    assert_int_equal(out.type, FRAME_KEY);
+    assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_HELLO) | FRAME_IN(FRAME_UNIQUE_ID),
+                                      FRAME_UNIQUE_ID_BYTES, &out, NULL),
+                     LIMOE_OK);
+    assert_int_equal(out.type, FRAME_UNIQUE_ID);
     assert_int_equal(out.id, 3);
     assert_int_equal(
         frame_get_header(bytes, FRAME_IN(FRAME_HELLO) | FRAME_IN(FRAME_RESULT), 1000, &out, &err),
         LIMOE_CORRUPT);
-    assert_string_equal(err.message, "a frame of type 7 (KEY) where a frame of another type was due");
+    assert_string_equal(err.message, "a frame of type 7 (UNIQUE_ID) where a frame of another type was due");
     assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_GROUP), 1000, &out, &err), LIMOE_CORRUPT);
-    assert_string_equal(err.message, "a frame of type 7 (KEY) where a GROUP was due");
+    assert_string_equal(err.message, "a frame of type 7 (UNIQUE_ID) where a GROUP was due");
     bytes[6] = 40; /* no bit of the types */
     assert_int_equal(frame_get_header(bytes, ~0u, 1000, &out, NULL), LIMOE_CORRUPT);
 }
 
 static void test_keys(void **state) {
     (void)state;
-    uint8_t payload[FRAME_KEY_BYTES], key[FRAME_KEY_BYTES];
+    uint8_t payload[FRAME_UNIQUE_ID_BYTES], key[FRAME_UNIQUE_ID_BYTES];
     struct limoe_error err;
-    struct frame_header header = {.type = FRAME_GROUP, .length = FRAME_KEY_BYTES, .id = 1};
+    struct frame_header header = {.type = FRAME_GROUP, .length = FRAME_UNIQUE_ID_BYTES, .id = 1};
     for (size_t i = 0; i < sizeof payload; i++)
         payload[i] = (uint8_t)(i * 7 + 1);
-    assert_int_equal(frame_get_key(&header, payload, key, NULL), LIMOE_OK);
+    assert_int_equal(frame_get_unique_id(&header, payload, key, NULL), LIMOE_OK);
     assert_memory_equal(key, payload, sizeof key);
     header.length--;
-    assert_int_equal(frame_get_key(&header, payload, key, &err), LIMOE_CORRUPT);
+    assert_int_equal(frame_get_unique_id(&header, payload, key, &err), LIMOE_CORRUPT);
     assert_string_equal(err.message, "GROUP of generation 1 and 127 bytes, not 128");
     header.length++;
     header.id = 0; /* generations begin with 1 */
-    assert_int_equal(frame_get_key(&header, payload, key, NULL), LIMOE_CORRUPT);
+    assert_int_equal(frame_get_unique_id(&header, payload, key, NULL), LIMOE_CORRUPT);
     header = (struct frame_header){.type = FRAME_ASK, .id = 1};
-    assert_int_equal(frame_get_key(&header, NULL, NULL, NULL), LIMOE_OK);
+    assert_int_equal(frame_get_unique_id(&header, NULL, NULL, NULL), LIMOE_OK);
     header.length = 1;
-    assert_int_equal(frame_get_key(&header, payload, NULL, &err), LIMOE_CORRUPT);
+    assert_int_equal(frame_get_unique_id(&header, payload, NULL, &err), LIMOE_CORRUPT);
     assert_string_equal(err.message, "ASK of generation 1 and 1 bytes, not 0");
 }
 

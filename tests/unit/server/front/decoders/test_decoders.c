@@ -523,7 +523,7 @@ static void test_a_decoder_that_does_not_start(void **state) {
 }
 
 /* After a good start none starts any more: an error in the end, not a wait for ever. A file says so, since
- * the environment is the keeper's to read while it runs. */
+ * the environment is the supervisor's to read while it runs. */
 static void test_no_decoder_at_all(void **state) {
     (void)state;
     char stillborn[] = "/tmp/limoe-decoders-XXXXXX";

@@ -67,7 +67,7 @@ static void test_counts(void **state) {
     metrics_count_disconnect(metrics);
     metrics_count_stage(metrics, METRICS_PREPROCESS, 3000000);
     metrics_count_refusal(metrics, METRICS_DEADLINE);
-    metrics_count(metrics, METRICS_GUILTY_PICTURES, 4);
+    metrics_count(metrics, METRICS_POISON_PICTURES, 4);
     metrics_count(metrics, METRICS_FAILED_RELOADS, 1);
     const struct metrics_step step = {
         .items = {2, 3}, .tokens = {128, 12}, .budget = 280, .duration_ns = 1000000};

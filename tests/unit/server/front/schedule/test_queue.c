@@ -49,7 +49,7 @@ static void push(struct queue *queue, struct probe_job *job) {
 
 static bool take(struct queue *queue, uint64_t budget, struct queue_step *step) {
     int64_t wake_at;
-    return queue_take(queue, &(struct queue_wish){.budget = budget}, step, &wake_at);
+    return queue_take(queue, &(struct queue_demand){.budget = budget}, step, &wake_at);
 }
 
 static bool woken(struct queue *queue) {
@@ -428,7 +428,7 @@ static void test_a_taker_that_wants_a_full_step_waits_for_one(void **state) {
     (void)state;
     struct queue *queue = queue_new(&wide);
     struct probe_job *half = make(4, 8), *rest = make(4, 8), *probe = make(1, 4);
-    const struct queue_wish full = {.budget = 64, .least = 64};
+    const struct queue_demand full = {.budget = 64, .least = 64};
     struct queue_step step;
     int64_t wake_at;
     assert_true(queue_step_init(&step, 64));
@@ -459,8 +459,8 @@ static void test_a_delay_holds_a_step_until_it_is_full_or_old(void **state) {
     (void)state;
     struct queue *queue = queue_new(&wide);
     struct probe_job *early = make(4, 8), *filler = make(4, 8), *last = make(1, 8);
-    const struct queue_wish patient = {.budget = 64, .delay = 3600 * CLOCK_SECOND};
-    const struct queue_wish hasty = {.budget = 64, .delay = 1};
+    const struct queue_demand patient = {.budget = 64, .delay = 3600 * CLOCK_SECOND};
+    const struct queue_demand hasty = {.budget = 64, .delay = 1};
     struct queue_step step;
     int64_t wake_at;
     assert_true(queue_step_init(&step, 64));
@@ -494,7 +494,7 @@ static void test_closed_waits_for_no_fuller_step(void **state) {
     int64_t wake_at;
     assert_true(queue_step_init(&step, 64));
     push(queue, job);
-    const struct queue_wish patient = {.budget = 64, .least = 64, .delay = 3600 * CLOCK_SECOND};
+    const struct queue_demand patient = {.budget = 64, .least = 64, .delay = 3600 * CLOCK_SECOND};
     assert_false(queue_take(queue, &patient, &step, &wake_at));
     queue_close(queue);
     assert_true(queue_take(queue, &patient, &step, &wake_at));
@@ -552,7 +552,7 @@ static void test_cancelling_wakes_a_taker_that_sleeps(void **state) {
     int64_t wake_at;
     assert_true(queue_step_init(&step, 64));
     push(queue, job);
-    assert_false(queue_take(queue, &(struct queue_wish){.budget = 64, .least = 64}, &step, &wake_at));
+    assert_false(queue_take(queue, &(struct queue_demand){.budget = 64, .least = 64}, &step, &wake_at));
     assert_false(woken(queue));
     assert_true(queue_cancel(queue, &job->job));
     assert_true(woken(queue));

@@ -132,7 +132,7 @@ enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, s
 /* A group: ranks wait for each other by what they share, and notice nobody's end. */
 static atomic_bool interrupted, grouped;
 
-enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_ranks_place *place,
+enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_rank_identity *place,
                                       struct limoe_ranks **out, struct limoe_error *err) {
     char device[16];
     snprintf(device, sizeof device, "cuda:%u", place->rank);
@@ -148,11 +148,12 @@ enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_ranks
     return LIMOE_OK;
 }
 
-enum limoe_status limoe_ranks_make_key(struct limoe_ranks *ranks, uint8_t key[LIMOE_RANKS_KEY_BYTES],
-                                       struct limoe_error *err) {
+enum limoe_status limoe_ranks_make_unique_id(struct limoe_ranks *ranks,
+                                             uint8_t key[LIMOE_RANKS_UNIQUE_ID_BYTES],
+                                             struct limoe_error *err) {
     (void)err;
     const unsigned serial = ++fake->keys;
-    memset(key, 0x5a, LIMOE_RANKS_KEY_BYTES);
+    memset(key, 0x5a, LIMOE_RANKS_UNIQUE_ID_BYTES);
     memcpy(key, &serial, sizeof serial);
     return ranks->rank == 0 ? LIMOE_OK : LIMOE_INTERNAL;
 }
@@ -173,11 +174,11 @@ static enum limoe_status await_others(unsigned serial, unsigned least, struct li
     return LIMOE_OK;
 }
 
-enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks, const uint8_t key[LIMOE_RANKS_KEY_BYTES],
+enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks, const uint8_t key[LIMOE_RANKS_UNIQUE_ID_BYTES],
                                    struct limoe_error *err) {
     unsigned serial;
     memcpy(&serial, key, sizeof serial);
-    if (key[LIMOE_RANKS_KEY_BYTES - 1] != 0x5a)
+    if (key[LIMOE_RANKS_UNIQUE_ID_BYTES - 1] != 0x5a)
         return limoe_fail(err, LIMOE_INTERNAL, "that is no key");
     fake->arrived[ranks->rank] = 0;
     fake->joined[ranks->rank] = serial;

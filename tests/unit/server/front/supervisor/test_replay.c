@@ -1,4 +1,4 @@
-/* test_replay.c - protects who is blamed when an engine is lost: the item that breaks it,
+/* test_replay.c - protects who is suspected when an engine is lost: the item that breaks it,
  * and no neighbour. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,7 +47,7 @@ static struct flight *take(struct queue *queue, struct replay *replay, size_t it
     struct flight *flight = replay_new(replay);
     int64_t wake_at;
     assert_non_null(flight);
-    assert_true(queue_take(queue, &(struct queue_wish){.budget = items * LENGTH}, &flight->step, &wake_at));
+    assert_true(queue_take(queue, &(struct queue_demand){.budget = items * LENGTH}, &flight->step, &wake_at));
     replay_add(replay, flight);
     return flight;
 }
@@ -101,16 +101,16 @@ static bool holds(const struct flight *flight, const struct job *job, size_t ind
     return false;
 }
 
-/* An engine that dies of item `guilty` of the job: sends two steps ahead of each other and answers those
+/* An engine that dies of item `poison` of the job: sends two steps ahead of each other and answers those
  * without it. Returns how often it was lost. */
-static unsigned run(struct queue *queue, struct replay *replay, const struct job *job, size_t guilty) {
+static unsigned run(struct queue *queue, struct replay *replay, const struct job *job, size_t poison) {
     for (unsigned losses = 0;;) {
         for (int ahead = 0; ahead < 2 && replay_next(replay); ahead++)
             replay_sent(replay);
         const struct flight *oldest = replay_oldest(replay);
         if (!oldest)
             return losses;
-        if (!holds(oldest, job, guilty)) {
+        if (!holds(oldest, job, poison)) {
             give_back(queue, replay);
             replay_lost(replay); /* as if they were to be sent again: changes nothing */
             continue;
@@ -118,20 +118,20 @@ static unsigned run(struct queue *queue, struct replay *replay, const struct job
         losses++;
         assert_true(losses < 20);
         replay_lost(replay);
-        if (replay_blame(replay) == REPLAY_AGAIN)
+        if (replay_suspect(replay) == REPLAY_AGAIN)
             continue;
         struct flight *alone = replay_remove(replay);
         assert_int_equal(alone->step.items, 1);
-        assert_true(holds(alone, job, guilty));
+        assert_true(holds(alone, job, poison));
         alone->step.slices[0].failed = true;
         queue_give_back(queue, &alone->step);
         replay_recycle(replay, alone);
     }
 }
 
-static void test_each_item_can_be_found_guilty(void **state) {
+static void test_each_item_can_be_found_to_be_poison(void **state) {
     (void)state;
-    for (size_t guilty = 0; guilty < 21; guilty++) {
+    for (size_t poison = 0; poison < 21; poison++) {
         struct queue *queue = new_queue();
         struct replay replay;
         replay_init(&replay, MOST);
@@ -140,7 +140,7 @@ static void test_each_item_can_be_found_guilty(void **state) {
         assert_int_equal(replay.first->step.items, 37);
         struct counted_job *later = push(queue, 4);
         take(queue, &replay, 4);
-        unsigned losses = run(queue, &replay, &jobs[1]->job, guilty);
+        unsigned losses = run(queue, &replay, &jobs[1]->job, poison);
         assert_in_range(losses, 2 + 4, 2 + 6); /* twice as a whole, then once a halving of 37 */
         assert_int_equal(jobs[1]->job.outcome, JOB_FAILED);
         assert_int_equal(jobs[0]->job.outcome, JOB_DONE);
@@ -168,9 +168,9 @@ static void test_one_loss_divides_nothing(void **state) {
     replay_sent(&replay);
     replay_sent(&replay);
     assert_int_equal(replay_lost(&replay), 2);
-    assert_int_equal(replay_blame(&replay), REPLAY_AGAIN);
-    assert_int_equal(first->blames, 1);
-    assert_int_equal(second->blames, 0); /* only the one that was being computed */
+    assert_int_equal(replay_suspect(&replay), REPLAY_AGAIN);
+    assert_int_equal(first->suspicions, 1);
+    assert_int_equal(second->suspicions, 0); /* only the one that was being computed */
     assert_int_equal(first->step.items, 10);
     assert_ptr_equal(replay_next(&replay), first);
     give_back(queue, &replay);
@@ -194,9 +194,9 @@ static void test_a_step_that_was_answered_is_not_blamed(void **state) {
     replay_sent(&replay);
     assert_int_equal(replay_lost(&replay), 2);
     replay_defer(&replay);
-    assert_int_equal(replay_blame(&replay), REPLAY_AGAIN);
-    assert_int_equal(first->blames, 0);
-    assert_int_equal(second->blames, 1);
+    assert_int_equal(replay_suspect(&replay), REPLAY_AGAIN);
+    assert_int_equal(first->suspicions, 0);
+    assert_int_equal(second->suspicions, 1);
     struct flight *const order[] = {second, first, third};
     for (int i = 0; i < 3; i++) {
         assert_ptr_equal(replay_next(&replay), order[i]);
@@ -260,7 +260,7 @@ static void test_a_refused_step_is_computed_slice_by_slice(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps_are_answered_in_the_order_they_were_taken),
-        cmocka_unit_test(test_each_item_can_be_found_guilty),
+        cmocka_unit_test(test_each_item_can_be_found_to_be_poison),
         cmocka_unit_test(test_one_loss_divides_nothing),
         cmocka_unit_test(test_a_step_that_was_answered_is_not_blamed),
         cmocka_unit_test(test_a_refused_step_is_computed_slice_by_slice),

@@ -1,4 +1,4 @@
-/* meeting.h - where the ranks of a job find the front: a listening socket, and a token that they must show.
+/* rendezvous.h - where the ranks of a job find the front: a listening socket, and a token that they must show.
  *
  * Ranks are started by mpirun, perhaps on other hosts, so the front cannot hand them a socket: they come to
  * its. On one host that is a Unix socket in a directory of the front's own, on several it is TCP. Who comes
@@ -7,8 +7,8 @@
  *
  * An address is "unix:PATH" or "tcp:HOST:PORT", a HOST with colons in brackets.
  */
-#ifndef LIMOE_SERVER_FRONT_SUPERVISOR_MEETING_H
-#define LIMOE_SERVER_FRONT_SUPERVISOR_MEETING_H
+#ifndef LIMOE_SERVER_FRONT_SUPERVISOR_RENDEZVOUS_H
+#define LIMOE_SERVER_FRONT_SUPERVISOR_RENDEZVOUS_H
 
 #include <poll.h>
 #include <stdbool.h>
@@ -20,32 +20,32 @@
 #include "server/protocol/frame.h"
 #include "server/protocol/link.h"
 
-enum { MEETING_GUESTS = 16, MEETING_EVENTS = MEETING_GUESTS + 1, MEETING_ADDRESS_SIZE = 320 };
+enum { RENDEZVOUS_PENDING = 16, RENDEZVOUS_EVENTS = RENDEZVOUS_PENDING + 1, RENDEZVOUS_ADDRESS_SIZE = 320 };
 
-struct meeting {
+struct rendezvous {
     int listening; /* -1: closed */
     char token[FRAME_JOIN_BYTES + 1];
-    char address[MEETING_ADDRESS_SIZE]; /* as a rank is told it */
-    char dir[128];                      /* of the Unix socket; "": none */
-    struct guest {
-        struct link link; /* fd -1: no guest */
+    char address[RENDEZVOUS_ADDRESS_SIZE]; /* as a rank is told it */
+    char dir[128];                         /* of the Unix socket; "": none */
+    struct pending_peer {
+        struct link link; /* fd -1: no peer */
         int64_t until;    /* clock_now() when it is turned away */
-    } guests[MEETING_GUESTS];
-    uint64_t refused; /* guests turned away so far */
+    } pending[RENDEZVOUS_PENDING];
+    uint64_t refused; /* pending turned away so far */
 };
 
-void meeting_init(struct meeting *meeting); /* closed */
+void rendezvous_init(struct rendezvous *rendezvous); /* closed */
 
 /* Listens, with a new token. host NULL: a Unix socket; else TCP at "HOST" or "HOST:PORT", without a port at
  * any that is free. */
-enum limoe_status meeting_open(struct meeting *meeting, const char *host, struct limoe_error *err);
-/* Turns away who is still a guest. A closed one is fine. */
-void meeting_close(struct meeting *meeting);
+enum limoe_status rendezvous_open(struct rendezvous *rendezvous, const char *host, struct limoe_error *err);
+/* Turns away who is still a peer. A closed one is fine. */
+void rendezvous_close(struct rendezvous *rendezvous);
 
 /* What to poll for; returns how many. */
-size_t meeting_events(const struct meeting *meeting, struct pollfd events[MEETING_EVENTS]);
+size_t rendezvous_events(const struct rendezvous *rendezvous, struct pollfd events[RENDEZVOUS_EVENTS]);
 /* Lets in who has come and has shown the token: its non-blocking socket, now the caller's, and its process
  * where that is on this host, else 0. False: nobody more just now. */
-bool meeting_next(struct meeting *meeting, int64_t now, int *fd, pid_t *pid);
+bool rendezvous_next(struct rendezvous *rendezvous, int64_t now, int *fd, pid_t *pid);
 
 #endif

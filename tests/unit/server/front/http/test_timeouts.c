@@ -1,4 +1,4 @@
-/* test_guard.c - protects the limits on slow clients, and that those who leave are seen. Time is made up. */
+/* test_timeouts.c - protects the limits on slow clients, and that those who leave are seen. Time is made up. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "server/front/http/guard.h"
+#include "server/front/http/timeouts.h"
 
 #define SECONDS(n) ((n)*CLOCK_SECOND)
 #define IDLE       10
@@ -23,9 +23,9 @@
 #define MIB        ((size_t)1 << 20)
 
 struct pair {
-    struct guard *guard;
+    struct timeouts *timeouts;
     int ours, theirs;
-    struct guarded *entry;
+    struct timed *entry;
 };
 
 /* TCP, of which the kernel tells what the other side has acknowledged. */
@@ -51,20 +51,20 @@ static void await_end(int fd) {
 }
 
 static void open_pair(struct pair *pair, bool encrypted) {
-    const struct guard_limits limits = {
+    const struct timeouts_limits limits = {
         .idle_seconds = IDLE, .receive_seconds = RECEIVE, .stall_seconds = STALL};
     int fds[2];
-    assert_int_equal(guard_new(&limits, encrypted, &pair->guard, NULL), LIMOE_OK);
+    assert_int_equal(timeouts_new(&limits, encrypted, &pair->timeouts, NULL), LIMOE_OK);
     connect_pair(fds);
     pair->ours = fds[0];
     pair->theirs = fds[1];
-    pair->entry = guard_open(pair->guard, fds[0], SECONDS(100));
+    pair->entry = timeouts_open(pair->timeouts, fds[0], SECONDS(100));
     assert_non_null(pair->entry);
 }
 
 static void close_pair(struct pair *pair) {
-    guard_close(pair->guard, pair->entry);
-    guard_free(pair->guard);
+    timeouts_close(pair->timeouts, pair->entry);
+    timeouts_free(pair->timeouts);
     close(pair->ours);
     if (pair->theirs >= 0)
         close(pair->theirs);
@@ -84,12 +84,12 @@ static void a_head_that_does_not_come(void **state) {
     struct pair pair;
     char text[64];
     open_pair(&pair, false);
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(100 + IDLE), false), 0);
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(100 + IDLE), false), 0);
     assert_int_equal(read_end(&pair, text, sizeof text), -1);
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(100 + IDLE + 1), false), 1);
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(100 + IDLE + 1), false), 1);
     assert_int_equal(read_end(&pair, text, sizeof text), 0);
-    assert_false(guard_receiving(pair.guard, pair.entry, SECONDS(100 + IDLE + 1)));
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(1000), false), 0);
+    assert_false(timeouts_receiving(pair.timeouts, pair.entry, SECONDS(100 + IDLE + 1)));
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(1000), false), 0);
     close_pair(&pair);
 }
 
@@ -99,14 +99,14 @@ static void a_body_that_does_not_end(void **state) {
         struct pair pair;
         char text[1024] = "";
         open_pair(&pair, encrypted);
-        assert_true(guard_receiving(pair.guard, pair.entry, SECONDS(105)));
-        guard_received(pair.entry, RECEIVE * (size_t)GUARD_LEAST_RATE);
-        assert_int_equal(guard_sweep(pair.guard, SECONDS(104 + STALL), false), 0);
+        assert_true(timeouts_receiving(pair.timeouts, pair.entry, SECONDS(105)));
+        timeouts_received(pair.entry, RECEIVE * (size_t)TIMEOUTS_LEAST_RATE);
+        assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(104 + STALL), false), 0);
         for (int64_t t = 104 + STALL; t < 105 + RECEIVE; t++) { /* as fast as it must */
-            guard_received(pair.entry, GUARD_LEAST_RATE);
-            assert_int_equal(guard_sweep(pair.guard, SECONDS(t), false), 0);
+            timeouts_received(pair.entry, TIMEOUTS_LEAST_RATE);
+            assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(t), false), 0);
         }
-        assert_int_equal(guard_sweep(pair.guard, SECONDS(105 + RECEIVE), false), 1);
+        assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(105 + RECEIVE), false), 1);
         ssize_t size = read_end(&pair, text, sizeof text - 1);
         if (encrypted) {
             assert_int_equal(size, 0);
@@ -118,7 +118,7 @@ static void a_body_that_does_not_end(void **state) {
             assert_int_equal(strtoul(length + strlen("Content-Length: "), NULL, 10), strlen(body + 4));
             assert_non_null(strstr(body, "\"code\":\"request_timeout\""));
         }
-        assert_false(guard_working(pair.guard, pair.entry));
+        assert_false(timeouts_working(pair.timeouts, pair.entry));
         close_pair(&pair);
     }
 }
@@ -127,12 +127,12 @@ static void our_own_time_is_not_the_clients(void **state) {
     (void)state;
     struct pair pair;
     open_pair(&pair, false);
-    assert_true(guard_receiving(pair.guard, pair.entry, SECONDS(101)));
-    assert_true(guard_working(pair.guard, pair.entry));
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(100000), false), 0);
-    assert_true(guard_waiting(pair.guard, pair.entry, SECONDS(100070)));
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(100070 + IDLE), false), 0);
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(100070 + IDLE + 1), false), 1);
+    assert_true(timeouts_receiving(pair.timeouts, pair.entry, SECONDS(101)));
+    assert_true(timeouts_working(pair.timeouts, pair.entry));
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(100000), false), 0);
+    assert_true(timeouts_waiting(pair.timeouts, pair.entry, SECONDS(100070)));
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(100070 + IDLE), false), 0);
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(100070 + IDLE + 1), false), 1);
     close_pair(&pair);
 }
 
@@ -144,13 +144,13 @@ static void a_body_that_stops_coming(void **state) {
     struct pair pair;
     char text[1024] = "";
     open_pair(&pair, false);
-    assert_true(guard_receiving(pair.guard, pair.entry, SECONDS(100)));
-    guard_received(pair.entry, 16 * MIB);
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(101), false), 0);
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(100 + STALL), false), 0);
-    guard_received(pair.entry, 4 * (size_t)GUARD_LEAST_RATE);
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(100 + STALL + 4), false), 0);
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(100 + STALL + 5), false), 1);
+    assert_true(timeouts_receiving(pair.timeouts, pair.entry, SECONDS(100)));
+    timeouts_received(pair.entry, 16 * MIB);
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(101), false), 0);
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(100 + STALL), false), 0);
+    timeouts_received(pair.entry, 4 * (size_t)TIMEOUTS_LEAST_RATE);
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(100 + STALL + 4), false), 0);
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(100 + STALL + 5), false), 1);
     assert_true(read_end(&pair, text, sizeof text - 1) > 0);
     assert_memory_equal(text, "HTTP/1.1 408 ", 13);
     assert_non_null(strstr(text, "the body came in too slowly"));
@@ -163,12 +163,12 @@ static void who_holds_much_while_memory_is_short(void **state) {
     for (unsigned much = 0; much < 2; much++) {
         struct pair pair;
         open_pair(&pair, false);
-        assert_true(guard_receiving(pair.guard, pair.entry, SECONDS(100)));
-        guard_received(pair.entry, much ? 16 * MIB : 64 * 1024);
+        assert_true(timeouts_receiving(pair.timeouts, pair.entry, SECONDS(100)));
+        timeouts_received(pair.entry, much ? 16 * MIB : 64 * 1024);
         size_t shut = 0;
         for (int64_t t = 101; t < 110; t++) { /* ten times the least rate, a twelfth of what much asks for */
-            guard_received(pair.entry, 10 * (size_t)GUARD_LEAST_RATE);
-            shut += guard_sweep(pair.guard, SECONDS(t), true);
+            timeouts_received(pair.entry, 10 * (size_t)TIMEOUTS_LEAST_RATE);
+            shut += timeouts_sweep(pair.timeouts, SECONDS(t), true);
         }
         assert_int_equal(shut, much);
         close_pair(&pair);
@@ -181,11 +181,11 @@ static void who_holds_little_may_pause_as_ever(void **state) {
     for (unsigned much = 0; much < 2; much++) {
         struct pair pair;
         open_pair(&pair, false);
-        assert_true(guard_receiving(pair.guard, pair.entry, SECONDS(100)));
-        guard_received(pair.entry, much ? 256 * 1024 : 100 * 1024);
-        assert_int_equal(guard_sweep(pair.guard, SECONDS(101), true), 0);
-        assert_int_equal(guard_sweep(pair.guard, SECONDS(101 + STALL / 4), true), much);
-        assert_int_equal(guard_sweep(pair.guard, SECONDS(101 + STALL), true), !much);
+        assert_true(timeouts_receiving(pair.timeouts, pair.entry, SECONDS(100)));
+        timeouts_received(pair.entry, much ? 256 * 1024 : 100 * 1024);
+        assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(101), true), 0);
+        assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(101 + STALL / 4), true), much);
+        assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(101 + STALL), true), !much);
         close_pair(&pair);
     }
 }
@@ -196,14 +196,14 @@ static void who_waits_for_us_is_not_slow(void **state) {
     struct pair pair;
     char piece[4096] = "";
     open_pair(&pair, false);
-    assert_true(guard_receiving(pair.guard, pair.entry, SECONDS(100)));
+    assert_true(timeouts_receiving(pair.timeouts, pair.entry, SECONDS(100)));
     assert_int_equal(send(pair.theirs, piece, sizeof piece, 0), sizeof piece);
     assert_int_equal(recv(pair.ours, piece, sizeof piece, MSG_PEEK | MSG_WAITALL), sizeof piece);
     for (int64_t t = 101; t < 100 + 2 * STALL; t++)
-        assert_int_equal(guard_sweep(pair.guard, SECONDS(t), false), 0);
-    assert_true(guard_answering(pair.guard, pair.entry, MIB, SECONDS(200)));
+        assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(t), false), 0);
+    assert_true(timeouts_answering(pair.timeouts, pair.entry, MIB, SECONDS(200)));
     for (int64_t t = 201; t < 200 + 2 * STALL; t++)
-        assert_int_equal(guard_sweep(pair.guard, SECONDS(t), false), 0);
+        assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(t), false), 0);
     close_pair(&pair);
 }
 
@@ -215,7 +215,7 @@ static void an_answer_that_is_read_or_not(void **state) {
         static char piece[MIB];
         size_t shut = 0, read = 0;
         open_pair(&pair, false);
-        assert_true(guard_answering(pair.guard, pair.entry, 64 * MIB, SECONDS(200)));
+        assert_true(timeouts_answering(pair.timeouts, pair.entry, 64 * MIB, SECONDS(200)));
         for (int64_t t = 201; t < 200 + 4 * STALL && !shut; t++) {
             while (send(pair.ours, piece, sizeof piece, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
                 ;
@@ -224,7 +224,7 @@ static void an_answer_that_is_read_or_not(void **state) {
                 assert_true(n > 0);
                 read += (size_t)n;
             }
-            shut = guard_sweep(pair.guard, SECONDS(t), false);
+            shut = timeouts_sweep(pair.timeouts, SECONDS(t), false);
             assert_true(!shut || t >= 201 + STALL - 1);
         }
         assert_int_equal(shut, !reads);
@@ -240,13 +240,13 @@ static void an_answer_on_another_socket(void **state) {
     int fds[2];
     open_pair(&pair, false);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    struct guarded *other = guard_open(pair.guard, fds[0], SECONDS(200));
-    guard_working(pair.guard, pair.entry);
-    assert_true(guard_answering(pair.guard, other, 5 * (size_t)GUARD_LEAST_RATE, SECONDS(200)));
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(201), false), 0);
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(201 + STALL + 4), false), 0);
-    assert_int_equal(guard_sweep(pair.guard, SECONDS(201 + STALL + 5), false), 1);
-    guard_close(pair.guard, other);
+    struct timed *other = timeouts_open(pair.timeouts, fds[0], SECONDS(200));
+    timeouts_working(pair.timeouts, pair.entry);
+    assert_true(timeouts_answering(pair.timeouts, other, 5 * (size_t)TIMEOUTS_LEAST_RATE, SECONDS(200)));
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(201), false), 0);
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(201 + STALL + 4), false), 0);
+    assert_int_equal(timeouts_sweep(pair.timeouts, SECONDS(201 + STALL + 5), false), 1);
+    timeouts_close(pair.timeouts, other);
     close(fds[0]);
     close(fds[1]);
     close_pair(&pair);
@@ -254,15 +254,15 @@ static void an_answer_on_another_socket(void **state) {
 
 static void no_limit_is_none(void **state) {
     (void)state;
-    const struct guard_limits limits = {0};
-    struct guard *guard;
-    assert_int_equal(guard_new(&limits, false, &guard, NULL), LIMOE_OK);
-    struct guarded *entry = guard_open(guard, -1, SECONDS(1));
-    assert_int_equal(guard_sweep(guard, SECONDS(1000000), false), 0);
-    assert_true(guard_receiving(guard, entry, SECONDS(1000000)));
-    assert_int_equal(guard_sweep(guard, SECONDS(2000000), false), 0);
-    guard_close(guard, entry);
-    guard_free(guard);
+    const struct timeouts_limits limits = {0};
+    struct timeouts *timeouts;
+    assert_int_equal(timeouts_new(&limits, false, &timeouts, NULL), LIMOE_OK);
+    struct timed *entry = timeouts_open(timeouts, -1, SECONDS(1));
+    assert_int_equal(timeouts_sweep(timeouts, SECONDS(1000000), false), 0);
+    assert_true(timeouts_receiving(timeouts, entry, SECONDS(1000000)));
+    assert_int_equal(timeouts_sweep(timeouts, SECONDS(2000000), false), 0);
+    timeouts_close(timeouts, entry);
+    timeouts_free(timeouts);
 }
 
 static void count(void *arg) {
@@ -275,9 +275,9 @@ static void who_leaves_is_seen_once(void **state) {
         struct pair pair;
         unsigned gone = 0;
         open_pair(&pair, false);
-        guard_watch(pair.guard, pair.entry, count, &gone);
+        timeouts_watch(pair.timeouts, pair.entry, count, &gone);
         assert_int_equal(send(pair.theirs, "more", 4, 0), 4); /* who sends on is still there */
-        guard_sweep(pair.guard, SECONDS(100), false);
+        timeouts_sweep(pair.timeouts, SECONDS(100), false);
         assert_int_equal(gone, 0);
         if (halfway) {
             shutdown(pair.theirs, SHUT_WR);
@@ -286,11 +286,11 @@ static void who_leaves_is_seen_once(void **state) {
             pair.theirs = -1;
         }
         await_end(pair.ours);
-        guard_sweep(pair.guard, SECONDS(100), false);
+        timeouts_sweep(pair.timeouts, SECONDS(100), false);
         assert_int_equal(gone, 1);
-        guard_sweep(pair.guard, SECONDS(100), false);
+        timeouts_sweep(pair.timeouts, SECONDS(100), false);
         assert_int_equal(gone, 1);
-        guard_unwatch(pair.guard, pair.entry);
+        timeouts_unwatch(pair.timeouts, pair.entry);
         close_pair(&pair);
     }
 }
@@ -300,16 +300,16 @@ static void who_is_not_watched_any_more_may_leave(void **state) {
     struct pair pair;
     unsigned gone = 0;
     open_pair(&pair, false);
-    guard_unwatch(pair.guard, pair.entry); /* never watched */
-    guard_watch(pair.guard, pair.entry, count, &gone);
-    guard_unwatch(pair.guard, pair.entry);
+    timeouts_unwatch(pair.timeouts, pair.entry); /* never watched */
+    timeouts_watch(pair.timeouts, pair.entry, count, &gone);
+    timeouts_unwatch(pair.timeouts, pair.entry);
     close(pair.theirs);
     pair.theirs = -1;
     await_end(pair.ours);
-    guard_sweep(pair.guard, SECONDS(100), false);
+    timeouts_sweep(pair.timeouts, SECONDS(100), false);
     assert_int_equal(gone, 0);
-    guard_watch(pair.guard, pair.entry, count, &gone); /* the next request: left already */
-    guard_sweep(pair.guard, SECONDS(100), false);
+    timeouts_watch(pair.timeouts, pair.entry, count, &gone); /* the next request: left already */
+    timeouts_sweep(pair.timeouts, SECONDS(100), false);
     assert_int_equal(gone, 1);
     close_pair(&pair);
 }

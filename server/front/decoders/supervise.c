@@ -1,4 +1,4 @@
-/* keeper.c - the thread that keeps as many decoders as there are slots.
+/* supervise.c - the thread that keeps as many decoders as there are slots.
  *
  * It sleeps in poll until a slot is empty (its eventfd), a starting decoder says hello, or one ends while it
  * is idle (its pidfd), which no request needs to find out. It never waits for one decoder alone. A decoder
@@ -49,7 +49,7 @@ static void start(struct decoders *decoders, struct slot *slot) {
     struct limoe_error err;
     struct process process;
     struct iovec settings = {&decoders->settings, sizeof decoders->settings};
-    const struct wire_patience patience = {.until = clock_now() + HELLO_LIMIT};
+    const struct wire_deadline deadline = {.until = clock_now() + HELLO_LIMIT};
     if (process_spawn(argv, decoders->keep, &process, &err) != LIMOE_OK) {
         failed(decoders, &err);
         return;
@@ -57,9 +57,9 @@ static void start(struct decoders *decoders, struct slot *slot) {
     /* Cannot fail: it is our child, and stands back. */
     setpriority(PRIO_PROCESS, (id_t)process.pid, decoders->nice);
     slot->process = process;
-    slot->deadline = patience.until;
+    slot->deadline = deadline.until;
     slot->pictures = slot->bytes = 0;
-    wire_send(process.fd, &settings, 1, &patience); /* one that is gone already is found by its hello */
+    wire_send(process.fd, &settings, 1, &deadline); /* one that is gone already is found by its hello */
     set_state(decoders, slot, SLOT_STARTING);
 }
 
@@ -90,8 +90,8 @@ static enum limoe_status judge(struct decoders *decoders, struct slot *slot, enu
 }
 
 /* Its hello has come, or never will. */
-static void greet(struct decoders *decoders, struct slot *slot) {
-    const struct wire_patience now = {.until = clock_now()};
+static void accept_ranks(struct decoders *decoders, struct slot *slot) {
+    const struct wire_deadline now = {.until = clock_now()};
     struct wire_hello hello;
     struct limoe_error err;
     const enum wire_end end = wire_receive(slot->process.fd, &hello, sizeof hello, &now);
@@ -124,7 +124,7 @@ static void replace_idle(struct decoders *decoders, struct slot *slot) {
         spent = pool_lose(decoders, slot);
     pthread_mutex_unlock(&decoders->lock);
     if (lost.pid > 0)
-        pool_bury(decoders, &lost, NULL, "idle", why);
+        pool_reap(decoders, &lost, NULL, "idle", why);
     if (spent.pid > 0)
         pool_dismiss(decoders, &spent);
 }
@@ -134,7 +134,7 @@ static int64_t earlier(int64_t a, int64_t b) {
 }
 
 /* Sees to a slot; adds what to wait for to *polled (fd -1: nothing) and *until. */
-static void tend(struct decoders *decoders, struct slot *slot, struct pollfd *polled, int64_t *until) {
+static void poll_slot(struct decoders *decoders, struct slot *slot, struct pollfd *polled, int64_t *until) {
     const int64_t now = clock_now();
     replace_idle(decoders, slot);
     pthread_mutex_lock(&decoders->lock);
@@ -148,11 +148,11 @@ static void tend(struct decoders *decoders, struct slot *slot, struct pollfd *po
         *until = earlier(*until, now + BUSY_DELAY);
     if (state == SLOT_EMPTY && now >= decoders->next_start) {
         start(decoders, slot);
-        state = slot->state; /* empty or starting: the keeper's own */
+        state = slot->state; /* empty or starting: the supervisor's own */
     } else if (state == SLOT_STARTING) {
         struct pollfd said = {.fd = slot->process.fd, .events = POLLIN};
         if (poll(&said, 1, 0) > 0 || now >= slot->deadline) {
-            greet(decoders, slot);
+            accept_ranks(decoders, slot);
             *until = now; /* look again: it is idle, or empty */
             return;
         }
@@ -176,7 +176,7 @@ static bool stopping(struct decoders *decoders) {
 static void turn(struct decoders *decoders) {
     int64_t until = INT64_MAX;
     for (unsigned i = 0; i < decoders->n; i++)
-        tend(decoders, &decoders->slots[i], &decoders->polled[i], &until);
+        poll_slot(decoders, &decoders->slots[i], &decoders->polled[i], &until);
     decoders->polled[decoders->n] = (struct pollfd){.fd = decoders->wake, .events = POLLIN};
     const int64_t left = until - clock_now();
     const struct timespec timeout = {left > 0 ? left / CLOCK_SECOND : 0, left > 0 ? left % CLOCK_SECOND : 0};
@@ -201,7 +201,7 @@ static void end_all(struct decoders *decoders) {
     }
 }
 
-void *keeper_main(void *argument) {
+void *supervise_main(void *argument) {
     struct decoders *decoders = argument;
     pthread_setname_np(pthread_self(), "limoe-decoders");
     while (!stopping(decoders))
