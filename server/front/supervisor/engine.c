@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/device_name.h"
 #include "base/error.h"
 #include "base/event.h"
 #include "server/front/supervisor/engine_parts.h"
@@ -74,20 +73,12 @@ static void engine_free(struct engine *engine) {
     metrics_close_model(engine->options.metrics, engine->counters);
     replay_free(&engine->replay);
     transfer_free(&engine->transfer);
-    rendezvous_close(&engine->rendezvous);
+    launcher_free(engine->launcher);
     membership_free(&engine->membership);
-    group_free(&engine->group);
     free(engine->polled);
     free(engine->ranks);
     pthread_mutex_destroy(&engine->lock);
     free(engine);
-}
-
-static enum engine_kind kind_of(const char *device, uint32_t ranks) {
-    enum device_kind kind;
-    uint32_t index;
-    const bool gpu = device_parse(device, &kind, &index) && kind == DEVICE_CUDA;
-    return ranks == 1 ? ENGINE_ONE : gpu ? ENGINE_GROUP : ENGINE_JOB;
 }
 
 enum limoe_status engine_start(const struct engine_options *options, struct engine **out,
@@ -98,16 +89,14 @@ enum limoe_status engine_start(const struct engine_options *options, struct engi
     engine->options = *options;
     if (!engine->options.step_seconds)
         engine->options.step_seconds = STEP_SECONDS_DEFAULT;
-    engine->process = (struct process){.pid = -1, .pidfd = -1, .fd = -1};
     pthread_mutex_init(&engine->lock, NULL);
-    rendezvous_init(&engine->rendezvous);
     const uint32_t ranks = options->launch.ranks ? options->launch.ranks : 1;
-    engine->kind = kind_of(options->compute.device, ranks);
     engine->polled = calloc(SUPERVISOR_EVENTS + ranks, sizeof *engine->polled);
     engine->ranks = calloc(ranks, sizeof *engine->ranks);
-    if (!membership_init(&engine->membership, ranks) ||
-        (engine->kind == ENGINE_GROUP && !group_init(&engine->group, ranks)) || !engine->polled ||
-        !engine->ranks) {
+    if (membership_init(&engine->membership, ranks))
+        engine->launcher =
+            launcher_new(&engine->options.launch, options->compute.device, &engine->membership, options->log);
+    if (!engine->launcher || !engine->polled || !engine->ranks) {
         engine_free(engine);
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an engine of %u ranks", ranks);
     }

@@ -7,26 +7,16 @@
 
 #include "base/process.h"
 #include "server/front/supervisor/engine.h"
-#include "server/front/supervisor/group.h"
-#include "server/front/supervisor/launch.h"
+#include "server/front/supervisor/launcher.h"
 #include "server/front/supervisor/membership.h"
-#include "server/front/supervisor/rendezvous.h"
 #include "server/front/supervisor/replay.h"
 #include "server/front/supervisor/transfer.h"
 
 /* Of the process, or of the job. Without one: waiting to start the next. */
 enum engine_phase { ENGINE_DOWN, ENGINE_OPENING, ENGINE_UP };
 
-/* How its ranks come to be. */
-enum engine_kind {
-    ENGINE_ONE,   /* there is one, a child of the front's */
-    ENGINE_JOB,   /* mpirun starts them, and they come to the front */
-    ENGINE_GROUP, /* each is a child of the front's, and it brings them together */
-};
-
 struct engine {
     struct engine_options options;
-    enum engine_kind kind;
     pthread_t thread;
 
     /* Written once by the thread, before the atomic that says that they may be read. */
@@ -43,12 +33,10 @@ struct engine {
 
     /* The thread's own. Times are clock_now(); 0: never. */
     enum engine_phase phase;
-    struct process process; /* the one rank, or mpirun */
-    struct group group;     /* of no ranks, unless that is its kind */
-    char peers_lost[256];   /* what a rank says of the others, which are all there; "": nothing */
+    struct launcher *launcher;
+    char peers_lost[256]; /* what a rank says of the others, which are all there; "": nothing */
     struct membership membership;
-    struct rendezvous rendezvous; /* open while ranks are to come */
-    struct pollfd *polled;        /* as many as there may be: supervisor.c */
+    struct pollfd *polled; /* as many as there may be: supervisor.c */
     struct transfer transfer;
     struct replay replay;
     struct metrics_model *counters;
@@ -83,7 +71,7 @@ void lifecycle_hello(struct engine *engine, struct member *rank);
 void lifecycle_unique_id(struct engine *engine, struct member *rank);
 /* The process has ended, or is ended now, because of `cause` (NULL: it ended by itself). */
 void lifecycle_lost(struct engine *engine, const char *cause);
-/* A rank is no more use, because of `cause`. In a group it is the only one. */
+/* A rank is no more use, because of `cause`; and where ranks are not separable, none is. */
 void lifecycle_rank_lost(struct engine *engine, struct member *rank, const char *cause);
 /* A rank has lost the others. One of them has ended, and its end is about to show; or none has, and they are
  * to be brought together anew. */
@@ -115,7 +103,7 @@ void steps_fail_all(struct engine *engine, enum limoe_status status, const char 
 
 /* ---- supervisor.c: the thread */
 
-enum { SUPERVISOR_EVENTS = RENDEZVOUS_EVENTS + 2 }; /* that it polls for beside the ranks */
+enum { SUPERVISOR_EVENTS = LAUNCHER_EVENTS + 2 }; /* that it polls for beside the ranks */
 
 void *supervisor_main(void *engine);
 

@@ -5,17 +5,12 @@
  * step that breaks engines looks like. One that is lost with nothing in hand before it answered anything does
  * not work: the next start waits, longer each time, and after MOST_FAILURES the engine is said not to run.
  *
- * An engine of several ranks on CPUs is a job: "the process" is mpirun, and a rank that is lost is the job
- * lost. Hosts may be out of reach then, and a job that is started meanwhile may hang for ever: in mpirun,
- * which does not hear of a host, or in MPI, which does not try twice to connect two ranks. So ranks have
- * little time to come and to find each other, but for the first job, of which nobody knows how much it needs;
- * and all the time that weights may take from then on.
- *
- * Of ranks on GPUs it is a group (group.h): only the rank that is lost is started again. The steps that all
- * of them had are suspected and sent again as ever. Where it is not known who is at fault, as when a step takes
- * too long, all are.
+ * Ranks that come to the front and find each other by themselves (launcher.h) have little time to do it, but
+ * for the first, of which nobody knows how much they need; and all the time that weights may take from then
+ * on. Where ranks are separable, only the one that is lost is started again. The steps that all of them had
+ * are suspected and sent again as ever. Where it is not known who is at fault, as when a step takes too long,
+ * all are.
  */
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,13 +23,14 @@
 #define MOST_FAILURES  3
 #define SHORTEST_PAUSE (100 * CLOCK_MILLISECOND)
 #define LONGEST_PAUSE  (10 * CLOCK_SECOND)
-#define JOB_PAUSE      (2 * CLOCK_SECOND) /* the longest of a job's: a host that is back should not wait */
-#define CONNECT_LEAST  (5 * CLOCK_SECOND) /* for a job's ranks to come, and again to find each other */
+#define RANKS_PAUSE                                                                                          \
+    (2 * CLOCK_SECOND) /* the longest of several ranks': a host that is back should not wait */
+#define CONNECT_LEAST  (5 * CLOCK_SECOND) /* for ranks to come, and again to find each other */
 #define CONNECT_MOST   (30 * CLOCK_SECOND)
 #define CONNECT_TIMES  5                         /* as long as it took at its quickest */
 #define CONNECT_MORE   CLOCK_SECOND              /* for each start in a row that has failed */
 #define OPEN_TIMEOUT   (600 * CLOCK_SECOND)      /* weights may come over a network */
-#define END_TIMEOUT    2000                      /* ms from a socket's end to its process's, or its job's */
+#define END_TIMEOUT    2000                      /* ms from a socket's end to its process's */
 #define REJOIN_TIMEOUT (500 * CLOCK_MILLISECOND) /* for the end to show of whoever the others have lost */
 
 /* ---- failed starts */
@@ -60,7 +56,7 @@ static void failed(struct engine *engine, const struct limoe_error *err, bool fi
     if (over)
         engine_set_fault(engine, err->message);
     engine->start_at =
-        clock_now() + pause_after(engine->failures, engine->membership.n == 1 ? LONGEST_PAUSE : JOB_PAUSE);
+        clock_now() + pause_after(engine->failures, engine->membership.n == 1 ? LONGEST_PAUSE : RANKS_PAUSE);
 }
 
 /* ---- start */
@@ -77,10 +73,10 @@ static void add(struct arguments *arguments, const char *flag, const char *value
     arguments->list[arguments->n++] = value;
 }
 
-/* Several ranks are the CPU's, unless GPUs are asked for; those of a group are told which one is whose. */
 static void set_arguments(const struct engine *engine, struct arguments *arguments) {
     const struct engine_options *options = &engine->options;
     const struct limoe_options *compute = &options->compute;
+    const char *device = engine->launcher->ops->device(compute);
     *arguments = (struct arguments){.n = 0};
     snprintf(arguments->threads, sizeof arguments->threads, "%u", compute->threads);
     snprintf(arguments->step_tokens, sizeof arguments->step_tokens, "%llu",
@@ -88,10 +84,8 @@ static void set_arguments(const struct engine *engine, struct arguments *argumen
     snprintf(arguments->expert_bytes, sizeof arguments->expert_bytes, "%llu",
              (unsigned long long)compute->expert_bytes);
     add(arguments, "--model", options->model);
-    if (engine->kind == ENGINE_JOB)
-        add(arguments, "--device", "cpu");
-    else if (engine->kind == ENGINE_ONE && compute->device)
-        add(arguments, "--device", compute->device);
+    if (device)
+        add(arguments, "--device", device);
     add(arguments, "--dtype", compute->dtype == LIMOE_DTYPE_AUTO ? "auto" : limoe_dtype_name(compute->dtype));
     if (options->step_tokens)
         add(arguments, "--step-tokens", arguments->step_tokens);
@@ -101,32 +95,6 @@ static void set_arguments(const struct engine *engine, struct arguments *argumen
         add(arguments, "--load", compute->load_file);
     if (compute->load_file && compute->expert_bytes)
         add(arguments, "--expert-bytes", arguments->expert_bytes);
-}
-
-/* The one rank: it has its socket already. */
-static enum limoe_status start_one(struct engine *engine, const struct arguments *arguments,
-                                   struct limoe_error *err) {
-    const char *list[sizeof arguments->list / sizeof *arguments->list + 1] = {"engine"};
-    memcpy(list + 1, arguments->list, arguments->n * sizeof *list);
-    enum limoe_status status = process_spawn(list, process_engine_variables, &engine->process, err);
-    if (status != LIMOE_OK)
-        return status;
-    int fd = engine->process.fd;
-    engine->process.fd = -1;
-    fcntl(fd, F_SETFL, O_NONBLOCK); /* an engine that hangs must not make the front hang */
-    membership_join(&engine->membership, fd, engine->process.pid);
-    return LIMOE_OK;
-}
-
-static enum limoe_status start_job(struct engine *engine, const struct arguments *arguments,
-                                   struct limoe_error *err) {
-    const struct launch_options *launch = &engine->options.launch;
-    enum limoe_status status = rendezvous_open(&engine->rendezvous, launch->address, err);
-    if (status == LIMOE_OK)
-        status = launch_start(launch, &engine->rendezvous, arguments->list, &engine->process, err);
-    if (status != LIMOE_OK)
-        rendezvous_close(&engine->rendezvous);
-    return status;
 }
 
 /* What others may know of the ranks now. */
@@ -144,40 +112,16 @@ static void tell_ranks(struct engine *engine) {
     pthread_mutex_unlock(&engine->lock);
 }
 
-/* Those that are not there; all of them begin a generation. */
-static enum limoe_status start_group(struct engine *engine, const struct arguments *arguments,
-                                     struct limoe_error *err) {
-    enum limoe_status status = group_start(&engine->group, &engine->membership, arguments->list, err);
-    if (status == LIMOE_OK)
-        group_begin(&engine->group);
-    return status;
+/* Are all processes there, as may be where ranks have only lost each other? */
+static bool is_whole(const struct launcher *launcher) {
+    return launcher->ops->whole && launcher->ops->whole(launcher);
 }
 
-static enum limoe_status start(struct engine *engine, const struct arguments *arguments,
-                               struct limoe_error *err) {
-    switch (engine->kind) {
-    case ENGINE_JOB:
-        return start_job(engine, arguments, err);
-    case ENGINE_GROUP:
-        return start_group(engine, arguments, err);
-    default:
-        return start_one(engine, arguments, err);
-    }
+static pid_t engine_process(const struct engine *engine) {
+    return engine->launcher->ops->pid(engine->launcher);
 }
 
-/* Are all processes there, as those of a group may be that has only drifted apart? */
-static bool is_whole(const struct engine *engine) {
-    uint32_t there = 0;
-    for (uint32_t r = 0; r < engine->group.n; r++)
-        there += engine->group.process[r].pid > 0;
-    return engine->group.n && there == engine->group.n;
-}
-
-static pid_t first_pid(const struct engine *engine) {
-    return engine->kind == ENGINE_GROUP ? engine->group.process[0].pid : engine->process.pid;
-}
-
-/* For a job's ranks to come, and again for them to find each other. It grows, so that a machine that has
+/* For ranks to come, and again for them to find each other. It grows, so that a machine that has
  * become slow is not given up for ever. */
 static int64_t connect_timeout(const struct engine *engine) {
     int64_t timeout = CONNECT_TIMES * engine->connected_after;
@@ -189,40 +133,31 @@ static int64_t connect_timeout(const struct engine *engine) {
 
 void lifecycle_start(struct engine *engine) {
     const struct engine_options *options = &engine->options;
+    struct launcher *launcher = engine->launcher;
     struct arguments arguments;
     struct limoe_error err;
     set_arguments(engine, &arguments);
     engine->start_at = 0;
-    if (atomic_load(&engine->settled) && !is_whole(engine))
+    if (atomic_load(&engine->settled) && !is_whole(launcher))
         metrics_count(options->metrics, METRICS_ENGINE_RESTARTS, 1);
-    if (start(engine, &arguments, &err) != LIMOE_OK) {
+    if (launcher->ops->start(launcher, arguments.list, &err) != LIMOE_OK) {
         failed(engine, &err, false);
         return;
     }
-    atomic_store(&engine->pid, first_pid(engine));
-    if (engine->kind != ENGINE_JOB)
-        tell_ranks(engine);
+    atomic_store(&engine->pid, engine_process(engine));
+    tell_ranks(engine);
     engine->phase = ENGINE_OPENING;
     engine->answered = false;
     engine->began = clock_now();
-    engine->deadline = engine->began + (engine->kind == ENGINE_JOB ? connect_timeout(engine) : OPEN_TIMEOUT);
+    const bool apart = engine->membership.connected < engine->membership.n;
+    engine->deadline = engine->began + (apart ? connect_timeout(engine) : OPEN_TIMEOUT);
 }
 
 void lifecycle_rendezvous(struct engine *engine) {
-    struct membership *membership = &engine->membership;
-    uint64_t refused = engine->rendezvous.refused;
-    int64_t now = clock_now();
-    pid_t pid;
-    int fd;
-    while (membership->joined < membership->n && rendezvous_next(&engine->rendezvous, now, &fd, &pid))
-        membership_join(membership, fd, pid);
-    if (engine->rendezvous.refused > refused)
-        log_print(engine->options.log, LOG_WARNING, NULL,
-                  "engine: turned away who came to the ranks' rendezvous and did not show the job's token");
-    if (membership->joined < membership->n)
-        return;
-    rendezvous_close(&engine->rendezvous);
-    engine->deadline = now + connect_timeout(engine);
+    struct launcher *launcher = engine->launcher;
+    const int64_t now = clock_now();
+    if (launcher->ops->accept && launcher->ops->accept(launcher, now))
+        engine->deadline = now + connect_timeout(engine);
 }
 
 void lifecycle_connected(struct engine *engine, struct member *rank) {
@@ -237,73 +172,26 @@ void lifecycle_connected(struct engine *engine, struct member *rank) {
 
 /* ---- loss */
 
-/* Waits for the end of a job whose ranks have lost the front: they end, and then mpirun does, which leaves
- * nothing lying about as it would when it is killed. What does not end is killed. */
-static void end_job(struct engine *engine, char ended[PROCESS_WHY_SIZE]) {
-    struct process *process = &engine->process;
-    struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
-    char fault[PROCESS_WHY_SIZE], why[PROCESS_WHY_SIZE - 16];
-    rendezvous_close(&engine->rendezvous);
-    membership_close(&engine->membership);
-    if (process->pid > 0)
-        poll(&end, 1, END_TIMEOUT);
-    membership_kill(&engine->membership);
-    launch_fault(process, fault, sizeof fault);
-    const pid_t mpirun = process->pid;
-    if (mpirun > 0)
-        launch_kill_children(mpirun);
-    process_kill(process, ended);
-    if (mpirun > 0)
-        launch_clean(mpirun);
-    if (!ended)
-        return;
-    snprintf(why, sizeof why, "%s", ended);
-    snprintf(ended, PROCESS_WHY_SIZE, fault[0] ? "%s" : "mpirun %s", fault[0] ? fault : why);
-}
-
-/* What was begun with the ranks of a group is over. */
-static void abort_communicator(struct engine *engine) {
-    membership_forget(&engine->membership);
-    group_detach(&engine->group, &engine->membership);
-}
-
 static void go_down(struct engine *engine) {
     engine->phase = ENGINE_DOWN;
     engine->deadline = engine->measure_at = engine->ask_at = 0;
     engine->peers_lost[0] = '\0';
 }
 
-/* One rank of a group, or all: then `ended` is how the last one did. */
-static void end_group(struct engine *engine, const struct member *alone, char ended[PROCESS_WHY_SIZE]) {
-    for (uint32_t r = 0; r < engine->group.n; r++)
-        if (!alone || alone == &engine->membership.rank[r])
-            group_end(&engine->group, &engine->membership, r, ended);
-    abort_communicator(engine);
-}
-
-/* Kills and reaps; how it ended. `alone`: this rank of a group, and no other. */
+/* Ends all, or of separable ranks `alone`; how it ended. */
 static void end_process(struct engine *engine, const struct member *alone, char ended[PROCESS_WHY_SIZE]) {
-    switch (engine->kind) {
-    case ENGINE_ONE:
-        process_kill(&engine->process, ended);
-        membership_close(&engine->membership);
-        break;
-    case ENGINE_JOB:
-        end_job(engine, ended);
-        break;
-    case ENGINE_GROUP:
-        end_group(engine, alone, ended);
-        break;
-    }
-    const pid_t pid = first_pid(engine);
+    struct launcher *launcher = engine->launcher;
+    launcher->ops->end(launcher, alone, ended);
+    const pid_t pid = engine_process(engine);
     atomic_store(&engine->pid, pid > 0 ? pid : 0);
     tell_ranks(engine);
     go_down(engine);
 }
 
 void lifecycle_stop(struct engine *engine) {
-    if (engine->kind == ENGINE_JOB)
-        launch_let_go(&engine->process);
+    struct launcher *launcher = engine->launcher;
+    if (launcher->ops->let_go)
+        launcher->ops->let_go(launcher);
     end_process(engine, NULL, NULL);
 }
 
@@ -346,7 +234,7 @@ static void replace(struct engine *engine, const struct loss *loss) {
     size_t in_hand = replay_lost(&engine->replay);
     if (!loss->was_up || (!engine->answered && in_hand == 0)) {
         limoe_fail(&err, LIMOE_INTERNAL, "the engine (%s%s) was lost before it answered: %.400s",
-                   engine->kind == ENGINE_JOB ? "several ranks, " : "", loss->what, loss->cause);
+                   engine->launcher->ops->remote ? "several ranks, " : "", loss->what, loss->cause);
         failed(engine, &err, false);
         return;
     }
@@ -357,13 +245,13 @@ static void replace(struct engine *engine, const struct loss *loss) {
     engine->start_at = clock_now();
 }
 
-/* Everything is. */
+/* The engine is lost, with all its ranks. */
 static void lose(struct engine *engine, const char *cause, bool answered) {
     char ended[PROCESS_WHY_SIZE], both[sizeof engine->fault], what[64];
-    pid_t pid = first_pid(engine);
+    pid_t pid = engine_process(engine);
     bool up = engine->phase == ENGINE_UP;
     end_process(engine, NULL, ended);
-    if (cause && engine->kind == ENGINE_JOB)
+    if (cause && engine->launcher->ops->remote)
         snprintf(both, sizeof both, "%s; %s", cause, ended);
     else
         snprintf(both, sizeof both, "%s", cause ? cause : ended);
@@ -379,7 +267,7 @@ void lifecycle_rank_lost(struct engine *engine, struct member *rank, const char 
     char ended[PROCESS_WHY_SIZE], what[64];
     const bool up = engine->phase == ENGINE_UP, down = engine->phase == ENGINE_DOWN,
                answered = rank->answered;
-    if (engine->kind != ENGINE_GROUP) {
+    if (!engine->launcher->ops->separable) {
         lifecycle_lost(engine, cause);
         return;
     }
@@ -406,7 +294,7 @@ void lifecycle_rejoin(struct engine *engine) {
     char cause[sizeof engine->peers_lost];
     const bool up = engine->phase == ENGINE_UP;
     memcpy(cause, engine->peers_lost, sizeof cause);
-    abort_communicator(engine);
+    engine->launcher->ops->detach(engine->launcher);
     go_down(engine);
     replace(engine, &(struct loss){.what = "its ranks' exchange", .cause = cause, .was_up = up});
 }
@@ -433,11 +321,9 @@ static bool last_words_of_any(struct engine *engine) {
 void lifecycle_disconnected(struct engine *engine, struct member *rank, const char *cause) {
     const bool opening = engine->phase == ENGINE_OPENING, has_answered = rank->answered;
     char whose[sizeof engine->fault];
-    if (engine->kind != ENGINE_JOB) {
-        const uint32_t r = (uint32_t)(rank - engine->membership.rank);
-        const struct process *process =
-            engine->kind == ENGINE_ONE ? &engine->process : &engine->group.process[r];
-        struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
+    const struct launcher *launcher = engine->launcher;
+    if (!launcher->ops->remote) {
+        struct pollfd end = {.fd = launcher->ops->pidfd(launcher, rank), .events = POLLIN};
         if (!opening || !last_words(engine, rank))
             lifecycle_rank_lost(engine, rank, poll(&end, 1, END_TIMEOUT) == 1 ? NULL : cause);
         return;
@@ -500,22 +386,23 @@ void lifecycle_unique_id(struct engine *engine, struct member *rank) {
     struct limoe_error err;
     if (rank != engine->membership.rank)
         lifecycle_rank_lost(engine, rank, "it gave a unique id and is not rank 0");
-    else if (group_unique_id(&engine->group, &engine->membership, &err) != LIMOE_OK)
+    else if (engine->launcher->ops->unique_id(engine->launcher, &err) != LIMOE_OK)
         lifecycle_rank_lost(engine, rank, err.message);
 }
 
-/* A HELLO of a generation that is over. One that has none is of a rank that cannot be in any. */
+/* A HELLO of a generation that is over. A rank that says none cannot take part in any, and says why. */
 static bool is_late(const struct engine *engine, const struct member *rank) {
     const uint64_t generation = rank->link.frame.id;
-    return engine->kind == ENGINE_GROUP && generation && generation != engine->group.generation;
+    const uint64_t latest = engine->launcher->generation;
+    return latest && generation && generation != latest;
 }
 
-/* The rank's own HELLO. The ranks of a group have their places from the start. */
+/* The rank's own HELLO. Separable ranks have their numbers from the start. */
 static enum limoe_status hear(struct engine *engine, struct member *rank, struct limoe_error *err) {
-    const uint32_t place = (uint32_t)(rank - engine->membership.rank);
+    const uint32_t number = (uint32_t)(rank - engine->membership.rank);
     enum limoe_status status = membership_hello(&engine->membership, rank, err);
-    if (status == LIMOE_OK && engine->kind == ENGINE_GROUP && rank->hello.rank != place)
-        return limoe_fail(err, LIMOE_CORRUPT, "rank %u says that it is rank %u", place, rank->hello.rank);
+    if (status == LIMOE_OK && engine->launcher->ops->separable && rank->hello.rank != number)
+        return limoe_fail(err, LIMOE_CORRUPT, "rank %u says that it is rank %u", number, rank->hello.rank);
     return status;
 }
 
@@ -526,7 +413,7 @@ void lifecycle_hello(struct engine *engine, struct member *rank) {
     if (is_late(engine, rank))
         return;
     enum limoe_status status = hear(engine, rank, &err);
-    if (status == LIMOE_LOST && engine->kind == ENGINE_GROUP) {
+    if (status == LIMOE_LOST && engine->launcher->ops->separable) {
         lifecycle_peers_lost(engine, err.message);
         return;
     }
@@ -543,7 +430,7 @@ void lifecycle_hello(struct engine *engine, struct member *rank) {
     engine->measure_at = engine->options.memory_bytes ? now : 0;
     tell_ranks(engine);
     log_print(engine->options.log, LOG_INFO, NULL, "engine: process %ld has %s open after %.0f ms, %u rank%s",
-              (long)first_pid(engine), engine->info.model.name,
+              (long)engine_process(engine), engine->info.model.name,
               (double)(now - engine->began) / (double)CLOCK_MILLISECOND, membership->n,
               membership->n == 1 ? "" : "s");
     if (first && engine->hello.note[0])

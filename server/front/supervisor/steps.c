@@ -79,8 +79,8 @@ static void became_oldest(struct engine *engine) {
 
 static void send_staged(struct engine *engine) {
     struct limoe_error err;
-    if (engine->kind == ENGINE_GROUP && engine->phase == ENGINE_OPENING)
-        group_stage(&engine->group, &engine->membership);
+    if (engine->launcher->ops->stage && engine->phase == ENGINE_OPENING)
+        engine->launcher->ops->stage(engine->launcher);
     for (uint32_t r = 0; r < engine->membership.n && engine->phase != ENGINE_DOWN; r++) {
         struct member *rank = &engine->membership.rank[r];
         if (link_sending(&rank->link) && link_send(&rank->link, &err) == LINK_BROKEN)
@@ -160,7 +160,7 @@ static void finish(struct engine *engine, const struct transfer_sum *sum) {
 /* A RESULT that says that the rank has lost the others answers nothing. */
 static bool has_lost_peers(struct engine *engine, const struct link *link) {
     struct frame_result result;
-    if (engine->kind != ENGINE_GROUP ||
+    if (!engine->launcher->ops->separable ||
         frame_get_result(&engine->transfer.shape, &link->frame, link->payload, &result, NULL) != LIMOE_OK ||
         result.status != LIMOE_LOST)
         return false;
@@ -189,14 +189,12 @@ static void receive_result(struct engine *engine, struct member *rank) {
     }
 }
 
-/* What this rank may send now. Of a group that comes together,
- * the answers of before are still on their way. */
+/* What this rank may send now. While ranks are brought together anew, their answers to the steps before may
+ * still come. */
 unsigned steps_due(const struct engine *engine, const struct member *rank) {
     if (engine->phase == ENGINE_UP)
         return FRAME_IN(FRAME_RESULT);
-    if (engine->kind == ENGINE_GROUP)
-        return FRAME_IN(FRAME_HELLO) | FRAME_IN(FRAME_UNIQUE_ID) | FRAME_IN(FRAME_RESULT);
-    return rank->connected ? FRAME_IN(FRAME_HELLO) : FRAME_IN(FRAME_CONNECTED);
+    return rank->connected ? engine->launcher->ops->opening : FRAME_IN(FRAME_CONNECTED);
 }
 
 static uint64_t longest_due(const struct engine *engine) {

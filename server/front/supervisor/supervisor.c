@@ -14,7 +14,7 @@
 #define LONGEST_SLEEP CLOCK_SECOND /* so that no deadline passes unseen for longer */
 
 enum { ON_QUEUE, ON_END, OTHERS };
-_Static_assert(OTHERS + RENDEZVOUS_EVENTS == SUPERVISOR_EVENTS, "engine->polled has room");
+_Static_assert(OTHERS + LAUNCHER_EVENTS == SUPERVISOR_EVENTS, "engine->polled has room");
 
 /* ---- timers */
 
@@ -51,7 +51,7 @@ static void check_timers(struct engine *engine) {
         if (engine->membership.joined < engine->membership.n)
             snprintf(cause, sizeof cause, "only %u of %u ranks were started and came to the front in time",
                      engine->membership.joined, engine->membership.n);
-        else if (engine->kind == ENGINE_JOB && engine->membership.connected < engine->membership.n)
+        else if (engine->membership.connected < engine->membership.n)
             snprintf(cause, sizeof cause, "only %u of %u ranks found the others in time",
                      engine->membership.connected, engine->membership.n);
         else if (engine->phase == ENGINE_OPENING)
@@ -94,28 +94,34 @@ static void see_rank(struct engine *engine, struct member *rank, short events) {
         lifecycle_disconnected(engine, rank, "it closed its connection");
 }
 
+static bool has_ended(const struct launcher *launcher) {
+    struct pollfd end = {.fd = launcher->ops->pidfd(launcher, NULL), .events = POLLIN};
+    return end.fd >= 0 && poll(&end, 1, 0) == 1;
+}
+
 static void sleep_and_see(struct engine *engine) {
     struct membership *membership = &engine->membership;
     struct pollfd *polled = engine->polled;
+    const struct launcher *launcher = engine->launcher;
     if (!steps_room(engine))
         queue_rest(engine->options.queue);
     polled[ON_QUEUE] = (struct pollfd){.fd = queue_event(engine->options.queue), .events = POLLIN};
-    polled[ON_END] =
-        (struct pollfd){.fd = engine->phase != ENGINE_DOWN ? engine->process.pidfd : -1, .events = POLLIN};
+    polled[ON_END] = (struct pollfd){
+        .fd = engine->phase != ENGINE_DOWN ? launcher->ops->pidfd(launcher, NULL) : -1, .events = POLLIN};
     const size_t ranks = OTHERS, pending = ranks + membership->n;
     for (uint32_t r = 0; r < membership->n; r++)
         polled[ranks + r] = (struct pollfd){.fd = membership->rank[r].link.fd,
                                             .events = rank_events(engine, &membership->rank[r])};
-    size_t n = pending + rendezvous_events(&engine->rendezvous, polled + pending);
+    size_t n = pending + (launcher->ops->events ? launcher->ops->events(launcher, polled + pending) : 0);
     if (poll(polled, n, sleep_ms(engine)) < 0)
         return;
     for (uint32_t r = 0; r < membership->n; r++) /* first: it may have answered before it ended */
         if (polled[ranks + r].revents)
             see_rank(engine, &membership->rank[r], polled[ranks + r].revents);
-    if (polled[ON_END].revents && engine->phase != ENGINE_DOWN && process_ended(&engine->process))
+    /* The engine that it was polled for may have been lost, and its end be another's descriptor by now. */
+    if (polled[ON_END].revents && engine->phase != ENGINE_DOWN && has_ended(launcher))
         lifecycle_lost(engine, NULL);
-    if (engine->rendezvous.listening >= 0)
-        lifecycle_rendezvous(engine);
+    lifecycle_rendezvous(engine);
 }
 
 /* Stopping with an engine that cannot help any more. */
