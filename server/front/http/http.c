@@ -159,6 +159,13 @@ static void connection_end(struct http_thread *thread, struct http_connection *c
     free(connection);
 }
 
+/* A session that has no connection, and lives on until the library sees that, reads nothing. */
+static struct http_connection *refuse_session(gnutls_session_t session) {
+    if (session)
+        gnutls_session_set_ptr(session, NULL);
+    return NULL;
+}
+
 /* NULL: no memory, or a session that takes no certificate. */
 static struct http_connection *connection_begin(struct http_thread *thread, struct MHD_Connection *mhd,
                                                 int fd) {
@@ -170,7 +177,7 @@ static struct http_connection *connection_begin(struct http_thread *thread, stru
     struct http_connection *connection = intake ? calloc(1, sizeof *connection) : NULL;
     if (!connection) {
         intake_close(thread->intakes, intake);
-        return NULL;
+        return refuse_session(session);
     }
     connection->intake = intake;
     connection->loop = thread->loop;
@@ -180,7 +187,7 @@ static struct http_connection *connection_begin(struct http_thread *thread, stru
     if (connection->timed)
         return connection;
     connection_end(thread, connection);
-    return NULL;
+    return refuse_session(session);
 }
 
 /* Part of a head that the client did not complete in time. The library knows nothing of it: to it the

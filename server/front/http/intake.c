@@ -165,8 +165,6 @@ struct intake *intake_open(struct intakes *intakes, int fd, gnutls_session_t ses
 void intake_close(struct intakes *intakes, struct intake *intake) {
     if (!intake)
         return;
-    if (intake->session)
-        gnutls_session_set_ptr(intake->session, NULL);
     intakes->slots[intake->fd].intake = NULL;
     screen_free(&intake->screen);
     free(intake);

@@ -28,7 +28,7 @@ bool intakes_handshook(struct intakes *intakes);
 /* For a new connection; `session` is NULL for plain HTTP. NULL: no memory. On the HTTP thread. A connection
  * that has none reads nothing: to the library its peer has closed it. */
 struct intake *intake_open(struct intakes *intakes, int fd, gnutls_session_t session);
-/* Before fd is closed; NULL is fine. */
+/* Before fd is closed; NULL is fine. The session is not touched: the library may have freed it already. */
 void intake_close(struct intakes *intakes, struct intake *intake);
 struct screen *intake_screen(struct intake *intake);
 
