@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "server/front/http/guard.h"
+#include "server/front/http/loop.h"
 
 #define SLICE_NS (4 * CLOCK_MILLISECOND)
 
@@ -44,9 +45,9 @@ static struct call *call_of_job(struct job *job) {
 
 void stages_finish(struct call *call) {
     struct server *server = call->server;
-    guard_unwatch(server->guard, call->guarded);
+    guard_unwatch(server->guard, call->from->guarded);
     call_trim(call);
-    loop_resume(call->loop, call->connection);
+    loop_resume(call->from->loop, call->connection);
     atomic_fetch_sub(&server->handed, 1);
 }
 
