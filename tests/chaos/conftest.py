@@ -25,6 +25,11 @@ STRICT = bool(os.environ.get("LIMOE_CHAOS_STRICT"))
 HOOKS = pathlib.Path(os.environ.get("LIMOE_HOOKS_BUILD", ROOT / "build" / "hooks")).resolve()
 
 
+def others_processor():
+    """The processor of all but engines, where these are kept apart: a list, as taskset has it."""
+    return sorted(os.sched_getaffinity(0))[-1:]
+
+
 def keep_apart(server):
     """The engine computes on the first processor; the front and its decoders run on another, with the load (Load's
     `apart`): so that what refusing costs is not taken from what computes. Start the server with --threads 1."""
@@ -32,7 +37,7 @@ def keep_apart(server):
     for pid in [server.process.pid] + server.children("engine") + server.children("decoder"):
         engine = pid in server.children("engine")
         for thread in pathlib.Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(thread.name), processors[:1] if engine else processors[-1:])
+            os.sched_setaffinity(int(thread.name), processors[:1] if engine else others_processor())
 
 
 class Load(threading.Thread):
@@ -47,7 +52,7 @@ class Load(threading.Thread):
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
         )
         if apart:
-            os.sched_setaffinity(self.process.pid, sorted(os.sched_getaffinity(0))[-1:])
+            os.sched_setaffinity(self.process.pid, others_processor())
         self.start()
 
     def run(self):

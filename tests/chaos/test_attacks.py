@@ -18,7 +18,7 @@ import time
 
 import httpx
 import pytest
-from conftest import SECONDS, STRICT, Load, Memory, b64, capacity, keep_apart, picture
+from conftest import SECONDS, STRICT, Load, Memory, b64, capacity, keep_apart, others_processor, picture
 from PIL import Image
 
 MIX = "classify=1,image=1,text=2"
@@ -185,7 +185,7 @@ def kept_apart(apart):
     """This process, and the threads that it starts meanwhile, on the processor that keep_apart gives to all but engines."""
     processors = os.sched_getaffinity(0)
     if apart:
-        os.sched_setaffinity(0, sorted(processors)[-1:])
+        os.sched_setaffinity(0, others_processor())
     try:
         yield
     finally:

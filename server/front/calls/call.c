@@ -445,7 +445,7 @@ bool call_receive(struct call *call, const char *bytes, size_t size) {
     uint64_t most = call->server->options.max_body_bytes;
     struct api_error error;
     call->received += size;
-    timeouts_received(call->timed, size);
+    timeouts_received(call->from->timed, size);
     if (call->stage == CALL_ANSWERED ||
         !call->route->bodies) /* read for politeness only, and only so much of it */
         return call->received <= 2 * most;

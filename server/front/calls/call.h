@@ -26,7 +26,6 @@
 #include "server/front/calls/route.h"
 #include "server/front/generation.h"
 #include "server/front/http/http.h"
-#include "server/front/http/loop.h"
 #include "server/front/http/trace.h"
 #include "server/front/schedule/job.h"
 #include "server/front/server.h"
@@ -44,15 +43,13 @@ struct call {
     struct server *server;
     struct generation *generation; /* with a reference; NULL: none is there yet, the server is starting */
     struct MHD_Connection *connection;
-    const struct http_connection *from;
-    struct loop *loop; /* of the connection's HTTP thread */
+    const struct http_connection *from; /* what is kept of it: there until call_end */
     const struct route *route;
     const char *method, *path, *content_type; /* in the arena, as they came; content_type may be NULL */
     const char *route_path;                   /* the path as the routes have it (route_path) */
     char id[CALL_ID_SIZE];
     char client[INET6_ADDRSTRLEN]; /* numeric address; "": not known */
     struct trace trace;
-    struct timed *timed; /* the connection's entry with server->timeouts */
     enum call_stage stage;
     struct arena *arena;
     size_t head_mark;       /* the arena when the headers had been read: what call_end needs is older */

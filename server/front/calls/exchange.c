@@ -46,7 +46,7 @@ static bool is_last(const struct call *call) {
 static enum MHD_Result send_answer(struct call *call) {
     struct server *server = call->server;
     int64_t now = clock_now();
-    if (!timeouts_answering(server->timeouts, call->timed, call->answer.size, now))
+    if (!timeouts_answering(server->timeouts, call->from->timed, call->answer.size, now))
         return MHD_NO;
     size_t size = 0;
     char *bytes = buffer_take(&call->answer, &size);
@@ -132,8 +132,6 @@ static enum MHD_Result on_request(void *arg, struct http_connection *from, struc
         if (!call)
             return MHD_NO;
         call->from = from;
-        call->timed = from->timed;
-        call->loop = from->loop;
         note_refusal(call, refusal);
         if (refuse_before_body(call))
             return send_answer(call);
@@ -154,7 +152,7 @@ static enum MHD_Result on_request(void *arg, struct http_connection *from, struc
     if (call->stage == CALL_RECEIVING && call->route->get)
         call->route->get(call);
     if (call->stage == CALL_RECEIVING) {
-        if (!timeouts_working(server->timeouts, call->timed))
+        if (!timeouts_working(server->timeouts, call->from->timed))
             return MHD_NO;
         call->body_complete = clock_now();
         /* Counted before the phase is read, as serve.c sets the phase before it reads the count: one sees the
@@ -165,7 +163,7 @@ static enum MHD_Result on_request(void *arg, struct http_connection *from, struc
             return MHD_NO;
         }
         MHD_suspend_connection(connection);
-        timeouts_watch(server->timeouts, call->timed, on_gone, call);
+        timeouts_watch(server->timeouts, call->from->timed, on_gone, call);
         stages_begin(call);
         return MHD_YES;
     }

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server/front/http/loop.h"
 #include "server/front/http/timeouts.h"
 
 #define SLICE_NS (4 * CLOCK_MILLISECOND)
@@ -44,9 +45,9 @@ static struct call *call_of_job(struct job *job) {
 
 void stages_finish(struct call *call) {
     struct server *server = call->server;
-    timeouts_unwatch(server->timeouts, call->timed);
+    timeouts_unwatch(server->timeouts, call->from->timed);
     call_trim(call);
-    loop_resume(call->loop, call->connection);
+    loop_resume(call->from->loop, call->connection);
     atomic_fetch_sub(&server->handed, 1);
 }
 

@@ -36,7 +36,7 @@ static_assert(CONNECTION_MEMORY - HEAD_MOST_MEMORY >= 4096, "a head leaves room 
 
 /* One of the HTTP threads: a connection stays with the one that accepted it. */
 struct http_thread {
-    const struct http_options *options;
+    struct http_options *options;
     struct MHD_Daemon *daemon;
     struct intakes *intakes;
     struct loop *loop;
@@ -237,7 +237,7 @@ static int no_certificate(gnutls_session_t session, const struct gnutls_cert_ret
 /* ---- life */
 
 static struct MHD_Daemon *start_daemon(struct http_thread *thread, int fd) {
-    struct http_options *options = (struct http_options *)thread->options; /* which no callback writes to */
+    struct http_options *options = thread->options;
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     unsigned share = options->threads;
     struct MHD_OptionItem items[] = {
@@ -259,7 +259,7 @@ static struct MHD_Daemon *start_daemon(struct http_thread *thread, int fd) {
                             MHD_OPTION_HTTPS_CERT_CALLBACK2, no_certificate, MHD_OPTION_END);
 }
 
-static enum limoe_status start_thread(const struct http_options *options, int fd, struct http_thread *thread,
+static enum limoe_status start_thread(struct http_options *options, int fd, struct http_thread *thread,
                                       struct limoe_error *err) {
     thread->options = options;
     thread->intakes = intakes_new();
