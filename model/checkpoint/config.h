@@ -1,4 +1,7 @@
-/* config.h - a model's config.json, format "limoe-1", checked. */
+/* config.h - what a model is: one description, from which tensors, forward pass and checks follow.
+ *
+ * A folder says it in one of several ways, each with a reader of its own (config_limoe.c,
+ * config_transformers.c, config_open_clip.c); past those nobody asks which it was but layout.c, for the tensors' names. */
 #ifndef LIMOE_MODEL_CHECKPOINT_CONFIG_H
 #define LIMOE_MODEL_CHECKPOINT_CONFIG_H
 
@@ -9,31 +12,70 @@
 #include "limoe.h"
 #include "model/checkpoint/fingerprint.h"
 
+/* Whose names the tensors have (names.c). */
+enum config_format {
+    CONFIG_LIMOE_1,          /* docs/format.md: one tower */
+    CONFIG_LIMOE_2,          /* docs/format.md: two towers */
+    CONFIG_CLIP,             /* transformers' CLIPModel */
+    CONFIG_SIGLIP,           /* transformers' SiglipModel and Siglip2Model */
+    CONFIG_OPEN_CLIP,        /* open_clip's CLIP */
+    CONFIG_OPEN_CLIP_CUSTOM, /* open_clip's CustomTextCLIP over its own ViT: "text." before the text tower's names */
+    CONFIG_OPEN_CLIP_TIMM, /* the same with an image tower of timm's (SigLIP) */
+};
+
 enum config_activation { CONFIG_GELU_TANH, CONFIG_GELU, CONFIG_QUICK_GELU };
 enum config_resize { CONFIG_PAD, CONFIG_SQUASH, CONFIG_CROP };
 enum config_pad { CONFIG_IGNORE, CONFIG_ATTEND };
 
-/* Accepted ranges; config.c refuses anything outside them, so that no product of sizes below overflows 64
+/* How a sequence becomes one vector. */
+enum config_pool {
+    CONFIG_POOL_MEAN,  /* the mean of its tokens */
+    CONFIG_POOL_REST,  /* the mean of all but the first, a class token */
+    CONFIG_POOL_FIRST, /* the first: a class token */
+    CONFIG_POOL_LAST, /* the last: a text's end token, or where padding is attended to, whatever stands there */
+    CONFIG_POOL_ATTENTION, /* a learned query attends to all, then an MLP with a residual (SigLIP's head) */
+};
+
+/* What scores are made of cosines: softmax over the labels, or of each by itself sigmoid(exp(s) cosine + b). */
+enum config_scores { CONFIG_SOFTMAX, CONFIG_SIGMOID };
+
+/* Accepted ranges; the readers refuse anything outside them, so that no product of sizes below overflows 64
  * bits. */
-#define CONFIG_MAX_WIDTH       16384u
-#define CONFIG_MAX_BLOCKS      256u
-#define CONFIG_MAX_MLP         65536u
-#define CONFIG_MAX_EMBED       16384u
-#define CONFIG_MAX_IMAGE_SIZE  2048u
-#define CONFIG_MAX_VOCAB       1048576u
-#define CONFIG_MAX_TEXT_LENGTH 4096u
-#define CONFIG_MAX_EXPERTS     1024u
-#define CONFIG_MAX_TOP_K       16u
+#define CONFIG_MAX_WIDTH        16384u
+#define CONFIG_MAX_BLOCKS       256u /* of both towers together */
+#define CONFIG_MAX_MLP          65536u
+#define CONFIG_MAX_EMBED        16384u
+#define CONFIG_MAX_IMAGE_SIZE   2048u
+#define CONFIG_MAX_IMAGE_TOKENS 65536u
+#define CONFIG_MAX_VOCAB        1048576u
+#define CONFIG_MAX_TEXT_LENGTH  4096u
+#define CONFIG_MAX_EXPERTS      1024u
+#define CONFIG_MAX_TOP_K        16u
+
+/* A transformer of pre-LayerNorm blocks. */
+struct config_tower {
+    uint32_t width, blocks, heads, mlp;
+    enum config_activation activation;
+    float ln_eps;
+    bool qk_norm;
+    bool causal;    /* a token attends to itself and those before it alone */
+    bool pre_norm;  /* LayerNorm on the embedded input, too (CLIP's pictures) */
+    bool late_norm; /* the final LayerNorm is of what was pooled, not of each token before */
+    enum config_pool pool;
+};
 
 struct config {
+    enum config_format format;
     char name[128];
-    uint32_t width, blocks, heads, mlp, embed;
-    enum config_activation activation; /* default gelu_tanh */
-    float ln_eps;                      /* default 1e-6 */
-    bool qk_norm;                      /* default false */
-    /* "pool": only "mean" is accepted */
+    uint32_t embed;
+    enum config_scores scores;
+    /* By modality (enum limoe_modality). One tower for both: `towers` is 1, and both entries are it. */
+    uint32_t towers;
+    struct config_tower tower[LIMOE_MODALITIES];
     struct {
-        uint32_t size, patch;
+        uint32_t size, patch; /* a remainder of size / patch is cut off at the right and at the bottom */
+        bool class_token;     /* a learned token before the patches, with a position of its own */
+        bool patch_bias, projection;
         float mean[3], std[3];
         enum config_resize resize; /* default pad */
         uint8_t background[3];     /* default white */
@@ -42,10 +84,12 @@ struct config {
         uint32_t vocab, length;
         int32_t eos_id, pad_id;
         enum config_pad pad; /* default ignore */
+        bool projection, projection_bias;
     } text;
+    /* Experts in either tower. Blocks are counted through: the image tower's, then the text tower's. */
     struct {
         uint32_t layers;                   /* 0: a dense model ("moe" absent) */
-        uint32_t block[CONFIG_MAX_BLOCKS]; /* [layers], ascending, distinct, < blocks */
+        uint32_t block[CONFIG_MAX_BLOCKS]; /* [layers], ascending, distinct, < config_blocks() */
         uint32_t experts, top_k;
         bool renormalize;
         /* Parity mode, absent = 0 = dropless. A group is `group` consecutive rows of the call's packed rows,
@@ -57,15 +101,35 @@ struct config {
     } moe;
 };
 
-/* Parses and checks `size` bytes of JSON. `where` (a file name) begins every message. Unknown keys are
- * refused: a misspelt switch must not be silently ignored. */
+/* Parses and checks `size` bytes of a config.json, of whichever format it is. `where` (a file name) begins every
+ * message. In limoe's own formats unknown keys are refused: a misspelt switch must not be silently ignored. In those
+ * of others, which are full of keys that do not concern inference, a key is refused where its value asks for
+ * something that is not done here. */
 enum limoe_status config_parse(const char *json, size_t size, const char *where, struct config *config,
                                struct limoe_error *err);
-/* Reads dir/config.json (at most 1 MiB), and adds its bytes to `fingerprint` (NULL: to none). */
+/* Reads the config of the folder (at most 1 MiB), and adds its bytes to `fingerprint` (NULL: to none).
+ * open_clip_config.json where there are open_clip's weights and not transformers', else config.json. A model whose
+ * config has no name has its folder's. */
 enum limoe_status config_load(const char *dir, struct config *config, struct fingerprint *fingerprint,
                               struct limoe_error *err);
 
-uint32_t config_image_tokens(const struct config *config); /* (size / patch)^2 */
+/* The file that such a config is read from: "config.json", "open_clip_config.json". */
+const char *config_file_name(const struct config *config);
+
+uint32_t config_patches(const struct config *config); /* (size / patch)^2 */
+uint32_t
+config_image_tokens(const struct config *config); /* patches, and the class token where there is one */
+
+/* ---- blocks, counted through */
+
+uint32_t config_blocks(const struct config *config);
 bool config_is_moe(const struct config *config, uint32_t block);
+/* Whose tower the block is in; of one tower for both, LIMOE_IMAGE. */
+enum limoe_modality config_block_tower(const struct config *config, uint32_t block);
+/* The first of a tower's blocks, and the first of its MoE layers among all. */
+uint32_t config_first_block(const struct config *config, enum limoe_modality tower);
+uint32_t config_first_layer(const struct config *config, enum limoe_modality tower);
+/* How many MoE layers a modality's tokens pass. */
+uint32_t config_layers(const struct config *config, enum limoe_modality modality);
 
 #endif

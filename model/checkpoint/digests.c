@@ -16,16 +16,16 @@ static bool is_stack(enum layout_id id) {
 }
 
 static size_t place(const struct config *c, enum layout_id id, uint32_t block, uint32_t expert) {
-    const size_t tensors = (size_t)LAYOUT_COUNT * c->blocks;
+    const size_t tensors = (size_t)LAYOUT_COUNT * config_blocks(c);
     if (!is_stack(id))
-        return (size_t)id * c->blocks + block;
-    return tensors + ((size_t)(id - LAYOUT_MOE_FC1_WEIGHT) * c->blocks + block) * c->moe.experts + expert;
+        return (size_t)id * config_blocks(c) + block;
+    return tensors + ((size_t)(id - LAYOUT_MOE_FC1_WEIGHT) * config_blocks(c) + block) * c->moe.experts + expert;
 }
 
 enum limoe_status digests_create(const struct config *config, struct digests *out, struct limoe_error *err) {
     const size_t experts = config->moe.layers ? config->moe.experts : 0;
     out->config = config;
-    out->count = (LAYOUT_COUNT + STACKS * experts) * config->blocks;
+    out->count = (LAYOUT_COUNT + STACKS * experts) * config_blocks(config);
     out->value = calloc(out->count, sizeof *out->value);
     return out->value ? LIMOE_OK : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu digests", out->count);
 }
@@ -47,7 +47,7 @@ void digests_note(struct digests *d, enum layout_id id, uint32_t block, uint32_t
 bool digests_differ(const struct digests *d, const uint64_t *all, char name[96]) {
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;
-        for (uint32_t block = 0; block < d->config->blocks; block++) {
+        for (uint32_t block = 0; block < config_blocks(d->config); block++) {
             struct layout_tensor t;
             if (!layout_expected(d->config, id, block, &t))
                 continue;

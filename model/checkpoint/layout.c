@@ -1,4 +1,4 @@
-/* layout.c - the tensors of format "limoe-1" as one table, and what follows from it. */
+/* layout.c - the tensors of a model as one table, and what follows from it. No state, no threads. */
 #include "model/checkpoint/layout.h"
 
 #include <stdio.h>
@@ -8,65 +8,103 @@
 #include "base/error.h"
 
 /* Which models, or which blocks of a model, hold a tensor. */
-enum where { ONCE, EVERY_BLOCK, QK_NORM_BLOCK, DENSE_BLOCK, MOE_BLOCK };
+enum where {
+    ONCE,
+    PATCH_BIAS,
+    CLASS_TOKEN,
+    PRE_NORM,
+    IMAGE_PROJECTION,
+    TEXT_PROJECTION,
+    PROJECTION_BIAS,
+    ONE_TOWER,
+    TWO_TOWERS,
+    SIGMOID,
+    POOL,
+    EVERY_BLOCK,
+    QK_NORM_BLOCK,
+    DENSE_BLOCK,
+    MOE_BLOCK
+};
 
-/* A size that the config gives. END is 0, so that a row's unnamed dimensions end its shape. */
+/* A size that the config gives, of the tower that a tensor belongs to. END is 0, so that a row's unnamed dimensions
+ * end its shape. */
 enum dim { END, WIDTH, WIDTH_3, HEAD, MLP, EMBED, PATCH_VALUES, IMAGE_TOKENS, VOCAB, LENGTH, EXPERTS };
 
 static const struct row {
-    const char *name; /* after "blocks.i." where it is a block's */
     enum where where;
+    enum limoe_modality tower; /* of what stands once */
     enum dim dim[3];
 } table[LAYOUT_COUNT] = {
-    [LAYOUT_IMAGE_PATCH_WEIGHT] = {"image.patch.weight", ONCE, {WIDTH, PATCH_VALUES}},
-    [LAYOUT_IMAGE_PATCH_BIAS] = {"image.patch.bias", ONCE, {WIDTH}},
-    [LAYOUT_IMAGE_POS] = {"image.pos", ONCE, {IMAGE_TOKENS, WIDTH}},
-    [LAYOUT_IMAGE_PROJ_WEIGHT] = {"image.proj.weight", ONCE, {EMBED, WIDTH}},
-    [LAYOUT_TEXT_TOKEN] = {"text.token", ONCE, {VOCAB, WIDTH}},
-    [LAYOUT_TEXT_POS] = {"text.pos", ONCE, {LENGTH, WIDTH}},
-    [LAYOUT_TEXT_PROJ_WEIGHT] = {"text.proj.weight", ONCE, {EMBED, WIDTH}},
-    [LAYOUT_LN_WEIGHT] = {"ln.weight", ONCE, {WIDTH}},
-    [LAYOUT_LN_BIAS] = {"ln.bias", ONCE, {WIDTH}},
-    [LAYOUT_LOGIT_SCALE] = {"logit_scale", ONCE, {END}},
+    [LAYOUT_IMAGE_PATCH_WEIGHT] = {ONCE, LIMOE_IMAGE, {WIDTH, PATCH_VALUES}},
+    [LAYOUT_IMAGE_PATCH_BIAS] = {PATCH_BIAS, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_IMAGE_CLASS] = {CLASS_TOKEN, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_IMAGE_POS] = {ONCE, LIMOE_IMAGE, {IMAGE_TOKENS, WIDTH}},
+    [LAYOUT_IMAGE_PRE_WEIGHT] = {PRE_NORM, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_IMAGE_PRE_BIAS] = {PRE_NORM, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_IMAGE_PROJ_WEIGHT] = {IMAGE_PROJECTION, LIMOE_IMAGE, {EMBED, WIDTH}},
+    [LAYOUT_TEXT_TOKEN] = {ONCE, LIMOE_TEXT, {VOCAB, WIDTH}},
+    [LAYOUT_TEXT_POS] = {ONCE, LIMOE_TEXT, {LENGTH, WIDTH}},
+    [LAYOUT_TEXT_PROJ_WEIGHT] = {TEXT_PROJECTION, LIMOE_TEXT, {EMBED, WIDTH}},
+    [LAYOUT_TEXT_PROJ_BIAS] = {PROJECTION_BIAS, LIMOE_TEXT, {EMBED}},
+    [LAYOUT_LN_WEIGHT] = {ONE_TOWER, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_LN_BIAS] = {ONE_TOWER, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_IMAGE_LN_WEIGHT] = {TWO_TOWERS, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_IMAGE_LN_BIAS] = {TWO_TOWERS, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_TEXT_LN_WEIGHT] = {TWO_TOWERS, LIMOE_TEXT, {WIDTH}},
+    [LAYOUT_TEXT_LN_BIAS] = {TWO_TOWERS, LIMOE_TEXT, {WIDTH}},
+    [LAYOUT_LOGIT_SCALE] = {ONCE, LIMOE_IMAGE, {END}},
+    [LAYOUT_LOGIT_BIAS] = {SIGMOID, LIMOE_IMAGE, {END}},
 
-    [LAYOUT_LN1_WEIGHT] = {"ln1.weight", EVERY_BLOCK, {WIDTH}},
-    [LAYOUT_LN1_BIAS] = {"ln1.bias", EVERY_BLOCK, {WIDTH}},
-    [LAYOUT_ATTN_QKV_WEIGHT] = {"attn.qkv.weight", EVERY_BLOCK, {WIDTH_3, WIDTH}},
-    [LAYOUT_ATTN_QKV_BIAS] = {"attn.qkv.bias", EVERY_BLOCK, {WIDTH_3}},
-    [LAYOUT_ATTN_OUT_WEIGHT] = {"attn.out.weight", EVERY_BLOCK, {WIDTH, WIDTH}},
-    [LAYOUT_ATTN_OUT_BIAS] = {"attn.out.bias", EVERY_BLOCK, {WIDTH}},
-    [LAYOUT_LN2_WEIGHT] = {"ln2.weight", EVERY_BLOCK, {WIDTH}},
-    [LAYOUT_LN2_BIAS] = {"ln2.bias", EVERY_BLOCK, {WIDTH}},
+    [LAYOUT_POOL_PROBE] = {POOL, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_POOL_QKV_WEIGHT] = {POOL, LIMOE_IMAGE, {WIDTH_3, WIDTH}},
+    [LAYOUT_POOL_QKV_BIAS] = {POOL, LIMOE_IMAGE, {WIDTH_3}},
+    [LAYOUT_POOL_OUT_WEIGHT] = {POOL, LIMOE_IMAGE, {WIDTH, WIDTH}},
+    [LAYOUT_POOL_OUT_BIAS] = {POOL, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_POOL_LN_WEIGHT] = {POOL, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_POOL_LN_BIAS] = {POOL, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_POOL_FC1_WEIGHT] = {POOL, LIMOE_IMAGE, {MLP, WIDTH}},
+    [LAYOUT_POOL_FC1_BIAS] = {POOL, LIMOE_IMAGE, {MLP}},
+    [LAYOUT_POOL_FC2_WEIGHT] = {POOL, LIMOE_IMAGE, {WIDTH, MLP}},
+    [LAYOUT_POOL_FC2_BIAS] = {POOL, LIMOE_IMAGE, {WIDTH}},
 
-    [LAYOUT_ATTN_Q_NORM_WEIGHT] = {"attn.q_norm.weight", QK_NORM_BLOCK, {HEAD}},
-    [LAYOUT_ATTN_Q_NORM_BIAS] = {"attn.q_norm.bias", QK_NORM_BLOCK, {HEAD}},
-    [LAYOUT_ATTN_K_NORM_WEIGHT] = {"attn.k_norm.weight", QK_NORM_BLOCK, {HEAD}},
-    [LAYOUT_ATTN_K_NORM_BIAS] = {"attn.k_norm.bias", QK_NORM_BLOCK, {HEAD}},
+    [LAYOUT_LN1_WEIGHT] = {EVERY_BLOCK, 0, {WIDTH}},
+    [LAYOUT_LN1_BIAS] = {EVERY_BLOCK, 0, {WIDTH}},
+    [LAYOUT_ATTN_QKV_WEIGHT] = {EVERY_BLOCK, 0, {WIDTH_3, WIDTH}},
+    [LAYOUT_ATTN_QKV_BIAS] = {EVERY_BLOCK, 0, {WIDTH_3}},
+    [LAYOUT_ATTN_OUT_WEIGHT] = {EVERY_BLOCK, 0, {WIDTH, WIDTH}},
+    [LAYOUT_ATTN_OUT_BIAS] = {EVERY_BLOCK, 0, {WIDTH}},
+    [LAYOUT_LN2_WEIGHT] = {EVERY_BLOCK, 0, {WIDTH}},
+    [LAYOUT_LN2_BIAS] = {EVERY_BLOCK, 0, {WIDTH}},
 
-    [LAYOUT_MLP_FC1_WEIGHT] = {"mlp.fc1.weight", DENSE_BLOCK, {MLP, WIDTH}},
-    [LAYOUT_MLP_FC1_BIAS] = {"mlp.fc1.bias", DENSE_BLOCK, {MLP}},
-    [LAYOUT_MLP_FC2_WEIGHT] = {"mlp.fc2.weight", DENSE_BLOCK, {WIDTH, MLP}},
-    [LAYOUT_MLP_FC2_BIAS] = {"mlp.fc2.bias", DENSE_BLOCK, {WIDTH}},
+    [LAYOUT_ATTN_Q_NORM_WEIGHT] = {QK_NORM_BLOCK, 0, {HEAD}},
+    [LAYOUT_ATTN_Q_NORM_BIAS] = {QK_NORM_BLOCK, 0, {HEAD}},
+    [LAYOUT_ATTN_K_NORM_WEIGHT] = {QK_NORM_BLOCK, 0, {HEAD}},
+    [LAYOUT_ATTN_K_NORM_BIAS] = {QK_NORM_BLOCK, 0, {HEAD}},
 
-    [LAYOUT_MOE_ROUTER_WEIGHT] = {"moe.router.weight", MOE_BLOCK, {EXPERTS, WIDTH}},
-    [LAYOUT_MOE_FC1_WEIGHT] = {"moe.fc1.weight", MOE_BLOCK, {EXPERTS, MLP, WIDTH}},
-    [LAYOUT_MOE_FC1_BIAS] = {"moe.fc1.bias", MOE_BLOCK, {EXPERTS, MLP}},
-    [LAYOUT_MOE_FC2_WEIGHT] = {"moe.fc2.weight", MOE_BLOCK, {EXPERTS, WIDTH, MLP}},
-    [LAYOUT_MOE_FC2_BIAS] = {"moe.fc2.bias", MOE_BLOCK, {EXPERTS, WIDTH}},
+    [LAYOUT_MLP_FC1_WEIGHT] = {DENSE_BLOCK, 0, {MLP, WIDTH}},
+    [LAYOUT_MLP_FC1_BIAS] = {DENSE_BLOCK, 0, {MLP}},
+    [LAYOUT_MLP_FC2_WEIGHT] = {DENSE_BLOCK, 0, {WIDTH, MLP}},
+    [LAYOUT_MLP_FC2_BIAS] = {DENSE_BLOCK, 0, {WIDTH}},
+
+    [LAYOUT_MOE_ROUTER_WEIGHT] = {MOE_BLOCK, 0, {EXPERTS, WIDTH}},
+    [LAYOUT_MOE_FC1_WEIGHT] = {MOE_BLOCK, 0, {EXPERTS, MLP, WIDTH}},
+    [LAYOUT_MOE_FC1_BIAS] = {MOE_BLOCK, 0, {EXPERTS, MLP}},
+    [LAYOUT_MOE_FC2_WEIGHT] = {MOE_BLOCK, 0, {EXPERTS, WIDTH, MLP}},
+    [LAYOUT_MOE_FC2_BIAS] = {MOE_BLOCK, 0, {EXPERTS, WIDTH}},
 };
 
-static uint64_t size_of(const struct config *c, enum dim dim) {
+static uint64_t size_of(const struct config *c, const struct config_tower *tower, enum dim dim) {
     switch (dim) {
     case END:
         break;
     case WIDTH:
-        return c->width;
+        return tower->width;
     case WIDTH_3:
-        return 3ull * c->width;
+        return 3ull * tower->width;
     case HEAD:
-        return c->width / c->heads;
+        return tower->width / tower->heads;
     case MLP:
-        return c->mlp;
+        return tower->mlp;
     case EMBED:
         return c->embed;
     case PATCH_VALUES:
@@ -84,23 +122,57 @@ static uint64_t size_of(const struct config *c, enum dim dim) {
 }
 
 bool layout_per_block(enum layout_id id) {
-    return table[id].where != ONCE;
+    return table[id].where >= EVERY_BLOCK;
 }
 
 static bool holds(const struct config *c, enum where where, uint32_t block) {
+    if (where >= EVERY_BLOCK && block >= config_blocks(c))
+        return false;
     switch (where) {
     case ONCE:
-        return true;
     case EVERY_BLOCK:
-        return block < c->blocks;
+        return true;
+    case PATCH_BIAS:
+        return c->image.patch_bias;
+    case CLASS_TOKEN:
+        return c->image.class_token;
+    case PRE_NORM:
+        return c->tower[LIMOE_IMAGE].pre_norm;
+    case IMAGE_PROJECTION:
+        return c->image.projection;
+    case TEXT_PROJECTION:
+        return c->text.projection;
+    case PROJECTION_BIAS:
+        return c->text.projection && c->text.projection_bias;
+    case ONE_TOWER:
+        return c->towers == 1;
+    case TWO_TOWERS:
+        return c->towers == 2;
+    case SIGMOID:
+        return c->scores == CONFIG_SIGMOID;
+    case POOL:
+        return c->tower[LIMOE_IMAGE].pool == CONFIG_POOL_ATTENTION;
     case QK_NORM_BLOCK:
-        return block < c->blocks && c->qk_norm;
+        return c->tower[config_block_tower(c, block)].qk_norm;
     case DENSE_BLOCK:
-        return block < c->blocks && !config_is_moe(c, block);
+        return !config_is_moe(c, block);
     case MOE_BLOCK:
-        return block < c->blocks && config_is_moe(c, block);
+        return config_is_moe(c, block);
     }
     return false;
+}
+
+static enum limoe_modality tower_of(const struct config *config, enum layout_id id, uint32_t block) {
+    return layout_per_block(id) ? config_block_tower(config, block) : table[id].tower;
+}
+
+/* The name of one of its parts. */
+static void name_part(const struct config *config, enum layout_id id, uint32_t block, const char *part,
+                      char name[96]) {
+    char prefix[48] = "";
+    if (layout_per_block(id))
+        names_prefix(config, block, prefix, sizeof prefix);
+    snprintf(name, 96, "%s%s", prefix, part);
 }
 
 bool layout_expected(const struct config *config, enum layout_id id, uint32_t block,
@@ -108,13 +180,12 @@ bool layout_expected(const struct config *config, enum layout_id id, uint32_t bl
     const struct row *row = &table[id];
     if (!holds(config, row->where, block))
         return false;
+    const enum limoe_modality tower = tower_of(config, id, block);
+    const char *first = names_of(config, id, tower)->part[0];
     *out = (struct layout_tensor){.elements = 1};
-    if (row->where == ONCE)
-        snprintf(out->name, sizeof out->name, "%s", row->name);
-    else
-        snprintf(out->name, sizeof out->name, "blocks.%u.%s", block, row->name);
+    name_part(config, id, block, first ? first : "?", out->name);
     while (out->rank < 3 && row->dim[out->rank] != END) {
-        out->shape[out->rank] = size_of(config, row->dim[out->rank]);
+        out->shape[out->rank] = size_of(config, &config->tower[tower], row->dim[out->rank]);
         out->elements *= out->shape[out->rank];
         out->rank++;
     }
@@ -124,46 +195,108 @@ bool layout_expected(const struct config *config, enum layout_id id, uint32_t bl
     return true;
 }
 
-enum limoe_status layout_find(const struct config *config, enum layout_id id, uint32_t block,
-                              const struct safetensors *st, const struct tensor **out,
-                              struct limoe_error *err) {
-    struct layout_tensor expected;
-    if (!layout_expected(config, id, block, &expected)) {
-        return limoe_fail(err, LIMOE_INTERNAL, "block %u of \"%s\" has no tensor \"%s\"", block, config->name,
-                          table[id].name);
+/* The shape that a part of `rows` rows has in the checkpoint. */
+static uint32_t stored_shape(const struct config *config, const struct layout_tensor *t, enum names_form form,
+                             uint64_t rows, uint64_t shape[4]) {
+    const uint32_t ones = form == NAMES_LEADING_ONE ? 1 : form == NAMES_LEADING_ONES ? 2 : 0;
+    shape[0] = shape[1] = 1;
+    memcpy(shape + ones, t->shape, t->rank * sizeof *t->shape);
+    if (t->rank)
+        shape[ones] = rows;
+    if (form == NAMES_TRANSPOSED) {
+        shape[0] = t->shape[1];
+        shape[1] = t->shape[0];
     }
-    return safetensors_expect(st, expected.name, expected.rank, expected.shape, out, err);
+    if (form == NAMES_CHANNELS_FIRST) {
+        shape[1] = 3;
+        shape[2] = shape[3] = config->image.patch;
+        return 4;
+    }
+    return ones + t->rank;
+}
+
+static enum limoe_status find_part(const struct config *config, const struct safetensors *st,
+                                   const struct layout_tensor *t, enum names_form form, const char *name,
+                                   uint64_t rows, const struct tensor **out, struct limoe_error *err) {
+    uint64_t shape[4];
+    const uint32_t rank = stored_shape(config, t, form, rows, shape);
+    const struct tensor *scalar = form == NAMES_SCALAR ? safetensors_find(st, name) : NULL;
+    if (scalar && scalar->rank == 1) /* [1], as some versions save a scalar */
+        return safetensors_expect(st, name, 1, (uint64_t[]){1}, out, err);
+    return safetensors_expect(st, name, rank, shape, out, err);
+}
+
+/* The rows of part i, of tensors in `parts` parts. */
+static uint64_t part_rows(const struct names_entry *entry, uint32_t parts, uint32_t i, uint64_t rows) {
+    uint32_t shares = 0;
+    for (uint32_t p = 0; p < parts; p++)
+        shares += entry->share[p];
+    return shares ? rows / shares * entry->share[i] : rows / parts;
+}
+
+enum limoe_status layout_find(const struct config *config, enum layout_id id, uint32_t block,
+                              const struct safetensors *st, struct layout_source *out,
+                              struct limoe_error *err) {
+    struct layout_tensor t;
+    const struct names_entry *entry = names_of(config, id, tower_of(config, id, block));
+    if (!layout_expected(config, id, block, &t) || !entry->part[0]) {
+        return limoe_fail(err, LIMOE_INTERNAL, "block %u of \"%s\" has no tensor %s%d", block, config->name,
+                          entry->part[0] ? entry->part[0] : "", entry->part[0] ? 0 : (int)id);
+    }
+    *out = (struct layout_source){.form = entry->form, .rank = t.rank, .elements = t.elements};
+    memcpy(out->shape, t.shape, sizeof out->shape);
+    while (out->parts < NAMES_PARTS && entry->part[out->parts])
+        out->parts++;
+    for (uint32_t i = 0; i < out->parts; i++) {
+        char name[96];
+        name_part(config, id, block, entry->part[i], name);
+        enum limoe_status status = find_part(config, st, &t, entry->form, name,
+                                             part_rows(entry, out->parts, i, t.shape[0]), &out->part[i], err);
+        if (status != LIMOE_OK)
+            return status;
+        if (out->part[i]->dtype != out->part[0]->dtype)
+            return limoe_fail(err, LIMOE_UNSUPPORTED,
+                              "%s: tensor \"%s\" is %s and \"%s\" %s; one dtype is accepted",
+                              safetensors_name(st), out->part[0]->name, out->part[0]->dtype_name, name,
+                              out->part[i]->dtype_name);
+        out->bytes += out->part[i]->bytes;
+    }
+    return LIMOE_OK;
+}
+
+/* Finds all that the config calls for, and notes in used[] which of the checkpoint's tensors those are. */
+static enum limoe_status find_all(const struct config *config, const struct safetensors *st, bool *used,
+                                  struct limoe_error *err) {
+    for (int id = 0; id < LAYOUT_COUNT; id++) {
+        uint32_t blocks = layout_per_block((enum layout_id)id) ? config_blocks(config) : 1;
+        for (uint32_t block = 0; block < blocks; block++) {
+            struct layout_tensor expected;
+            struct layout_source found;
+            if (!layout_expected(config, (enum layout_id)id, block, &expected))
+                continue;
+            enum limoe_status status = layout_find(config, (enum layout_id)id, block, st, &found, err);
+            if (status != LIMOE_OK)
+                return status;
+            for (uint32_t i = 0; i < found.parts; i++)
+                used[found.part[i] - safetensors_at(st, 0)] = true;
+        }
+    }
+    return LIMOE_OK;
 }
 
 enum limoe_status layout_check(const struct config *config, const struct safetensors *st,
                                struct limoe_error *err) {
     size_t count = safetensors_count(st);
-    enum limoe_status status = LIMOE_OK;
     bool *used = calloc(count + 1, sizeof *used);
     if (!used)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to check %zu tensors", count);
-    for (int id = 0; id < LAYOUT_COUNT; id++) {
-        uint32_t blocks = layout_per_block((enum layout_id)id) ? config->blocks : 1;
-        for (uint32_t block = 0; block < blocks; block++) {
-            struct layout_tensor expected;
-            const struct tensor *found = NULL;
-            if (!layout_expected(config, (enum layout_id)id, block, &expected))
-                continue;
-            status = safetensors_expect(st, expected.name, expected.rank, expected.shape, &found, err);
-            if (status != LIMOE_OK)
-                goto out;
-            used[found - safetensors_at(st, 0)] = true;
-        }
+    enum limoe_status status = find_all(config, st, used, err);
+    for (size_t i = 0; i < count && status == LIMOE_OK; i++) {
+        const char *name = safetensors_at(st, i)->name;
+        if (!used[i] && !names_ignored(config, name))
+            status = limoe_fail(err, LIMOE_CORRUPT, "%s: tensor \"%.100s\" is not one that %s calls for",
+                                safetensors_name(st), name, config_file_name(config));
     }
-    for (size_t i = 0; i < count; i++) {
-        if (!used[i]) {
-            status =
-                limoe_fail(err, LIMOE_CORRUPT, "%s: tensor \"%.100s\" is not one that config.json calls for",
-                           safetensors_name(st), safetensors_at(st, i)->name);
-            goto out;
-        }
-    }
-out:
     free(used);
     return status;
 }
@@ -171,7 +304,7 @@ out:
 void layout_count(const struct config *config, uint64_t *total, uint64_t *active) {
     *total = *active = 0;
     for (int id = 0; id < LAYOUT_COUNT; id++) {
-        uint32_t blocks = layout_per_block((enum layout_id)id) ? config->blocks : 1;
+        uint32_t blocks = layout_per_block((enum layout_id)id) ? config_blocks(config) : 1;
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor tensor;
             if (layout_expected(config, (enum layout_id)id, block, &tensor)) {

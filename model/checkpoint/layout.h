@@ -1,7 +1,11 @@
-/* layout.h - which tensors a checkpoint of format "limoe-1" holds, by name and shape.
+/* layout.h - every tensor that a model of a given config has, and where its checkpoint keeps it.
  *
- * The one place that knows: loading, inspecting and counting parameters all ask here. Weight matrices are
- * torch layout, [out, in]; d = width, m = mlp, p = patch, E = experts, h = heads. */
+ * The one place that knows: loading, inspecting and counting parameters all ask here. A tensor is as the forward
+ * pass wants it: torch layout, [out, in]; q, k and v as one; of a patch row, column, channel. A checkpoint may keep
+ * it under another name, in parts, or in another form (names.h); weights.c brings it back.
+ *
+ * d = the tower's width, m = its mlp, h = its heads, p = patch, E = experts. Blocks are counted through both towers
+ * (config.h). */
 #ifndef LIMOE_MODEL_CHECKPOINT_LAYOUT_H
 #define LIMOE_MODEL_CHECKPOINT_LAYOUT_H
 
@@ -10,60 +14,27 @@
 
 #include "limoe.h"
 #include "model/checkpoint/config.h"
+#include "model/checkpoint/names.h"
 #include "model/checkpoint/safetensors.h"
 
-enum layout_id {
-    /* Once in a model. */
-    LAYOUT_IMAGE_PATCH_WEIGHT, /* [d, p p 3] */
-    LAYOUT_IMAGE_PATCH_BIAS,   /* [d] */
-    LAYOUT_IMAGE_POS,          /* [image tokens, d] */
-    LAYOUT_IMAGE_PROJ_WEIGHT,  /* [embed, d] */
-    LAYOUT_TEXT_TOKEN,         /* [vocab, d] */
-    LAYOUT_TEXT_POS,           /* [length, d] */
-    LAYOUT_TEXT_PROJ_WEIGHT,   /* [embed, d] */
-    LAYOUT_LN_WEIGHT,          /* [d], the final norm, before pooling */
-    LAYOUT_LN_BIAS,            /* [d] */
-    LAYOUT_LOGIT_SCALE,        /* [] */
-
-    /* In every block. */
-    LAYOUT_LN1_WEIGHT,      /* [d] */
-    LAYOUT_LN1_BIAS,        /* [d] */
-    LAYOUT_ATTN_QKV_WEIGHT, /* [3 d, d] */
-    LAYOUT_ATTN_QKV_BIAS,   /* [3 d] */
-    LAYOUT_ATTN_OUT_WEIGHT, /* [d, d] */
-    LAYOUT_ATTN_OUT_BIAS,   /* [d] */
-    LAYOUT_LN2_WEIGHT,      /* [d] */
-    LAYOUT_LN2_BIAS,        /* [d] */
-
-    /* In every block, with "qk_norm". */
-    LAYOUT_ATTN_Q_NORM_WEIGHT, /* [d / h] */
-    LAYOUT_ATTN_Q_NORM_BIAS,   /* [d / h] */
-    LAYOUT_ATTN_K_NORM_WEIGHT, /* [d / h] */
-    LAYOUT_ATTN_K_NORM_BIAS,   /* [d / h] */
-
-    /* In dense blocks. */
-    LAYOUT_MLP_FC1_WEIGHT, /* [m, d] */
-    LAYOUT_MLP_FC1_BIAS,   /* [m] */
-    LAYOUT_MLP_FC2_WEIGHT, /* [d, m] */
-    LAYOUT_MLP_FC2_BIAS,   /* [d] */
-
-    /* In MoE blocks. */
-    LAYOUT_MOE_ROUTER_WEIGHT, /* [E, d] */
-    LAYOUT_MOE_FC1_WEIGHT,    /* [E, m, d] */
-    LAYOUT_MOE_FC1_BIAS,      /* [E, m] */
-    LAYOUT_MOE_FC2_WEIGHT,    /* [E, d, m] */
-    LAYOUT_MOE_FC2_BIAS,      /* [E, d] */
-
-    LAYOUT_COUNT
-};
-
 struct layout_tensor {
-    char name[48]; /* as in the checkpoint: "blocks.3.moe.fc1.weight" */
+    char name[96]; /* as in the checkpoint: "blocks.3.moe.fc1.weight"; of several parts, the first */
     uint32_t rank; /* 0 to 3 */
     uint64_t shape[3];
     uint64_t elements;
     /* the elements that one token meets: elements, but top_k experts' share of an expert stack */
     uint64_t active;
+};
+
+/* Where a tensor lies in a checkpoint: parts that follow each other by rows, all of one dtype. */
+struct layout_source {
+    enum names_form form;
+    uint32_t parts;
+    const struct tensor *part[NAMES_PARTS];
+    uint64_t shape[3]; /* of the whole, as in layout_tensor */
+    uint32_t rank;
+    uint64_t elements;
+    size_t bytes;
 };
 
 /* Whether `id` is a tensor of a block, not of the whole model. */
@@ -77,16 +48,17 @@ bool layout_expected(const struct config *config, enum layout_id id, uint32_t bl
 /* The same tensor in a checkpoint, its shape and dtype (F32, BF16 or F16) checked. Asking for one that the
  * config does not call for is LIMOE_INTERNAL. */
 enum limoe_status layout_find(const struct config *config, enum layout_id id, uint32_t block,
-                              const struct safetensors *st, const struct tensor **out,
+                              const struct safetensors *st, struct layout_source *out,
                               struct limoe_error *err);
 
-/* Whether a checkpoint holds every tensor that the config calls for, and no other: one too many means that
- * the config leaves something out ("qk_norm", a block), and the answers would be silently wrong. */
+/* Whether a checkpoint holds every tensor that the config calls for, and no other but those that are known to be of
+ * no use (names_ignored): one too many means that the config leaves something out ("qk_norm", a block), and the
+ * answers would be silently wrong. */
 enum limoe_status layout_check(const struct config *config, const struct safetensors *st,
                                struct limoe_error *err);
 
 /* Parameters of the whole model, and those that serve one token: all but the experts it is not sent to. Both
- * modalities' embeddings and projections count in full, as in the published sizes (H/14: 5.55 B and 675 M).
+ * modalities' embeddings, projections and towers count in full, as in the published sizes (H/14: 5.55 B and 675 M).
  */
 void layout_count(const struct config *config, uint64_t *total, uint64_t *active);
 

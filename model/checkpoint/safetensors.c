@@ -86,11 +86,13 @@ static enum limoe_status add_file(struct safetensors *st, const char *dir, const
     return status;
 }
 
-static enum limoe_status open_single(const char *dir, struct safetensors **out, struct limoe_error *err) {
-    struct safetensors *st = create(SINGLE, 1, err);
+enum limoe_status safetensors_open_file(const char *dir, const char *name, struct safetensors **out,
+                                        struct limoe_error *err) {
+    *out = NULL;
+    struct safetensors *st = create(name, 1, err);
     if (!st)
         return LIMOE_NO_MEMORY;
-    enum limoe_status status = add_file(st, dir, SINGLE, err);
+    enum limoe_status status = add_file(st, dir, name, err);
     if (status != LIMOE_OK) {
         safetensors_close(st);
         return status;
@@ -256,7 +258,7 @@ enum limoe_status safetensors_open(const char *dir, struct safetensors **out, st
         return limoe_fail(err, LIMOE_CORRUPT,
                           "%.300s holds both " SINGLE " and " INDEX "; one of them is accepted", dir);
     }
-    return shards ? open_shards(dir, out, err) : open_single(dir, out, err);
+    return shards ? open_shards(dir, out, err) : safetensors_open_file(dir, SINGLE, out, err);
 }
 
 enum limoe_status safetensors_open_memory(const void *bytes, size_t size, const char *where,

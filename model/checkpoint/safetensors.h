@@ -40,6 +40,9 @@ struct tensor {
 struct safetensors;
 
 enum limoe_status safetensors_open(const char *dir, struct safetensors **out, struct limoe_error *err);
+/* The one file of that name, and no shards. */
+enum limoe_status safetensors_open_file(const char *dir, const char *name, struct safetensors **out,
+                                        struct limoe_error *err);
 /* One file's bytes, not owned and not copied (for tests and fuzzing). */
 enum limoe_status safetensors_open_memory(const void *bytes, size_t size, const char *where,
                                           struct safetensors **out, struct limoe_error *err);

@@ -1,149 +1,199 @@
-/* weights.c - checkpoint to packed matrices. The caller owns the weights and the checkpoint; one thread.
- *
- * Tensors, of a stack of experts this rank's, are read one at a time into a staging buffer, and packing
- * copies them out of it: opening a model holds what is packed so far and one tensor, and an open model needs
- * its files no more.
- */
+/* weights.c - checkpoint to packed matrices. The caller owns the weights and the checkpoint; one thread. */
 #include "model/forward/weights.h"
 
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "kernels/number.h"
 #include "model/checkpoint/layout.h"
-
-/* A linear's weight and bias are packed together, so that two tensors are staged at a time. */
-enum slot { WEIGHT, BIAS, SLOTS };
+#include "model/forward/staging.h"
 
 /* What every load below needs. */
 struct source {
-    const struct config *config;
-    const struct safetensors *st;
     struct kernels *k;
-    const struct placement *placement;
-    uint32_t rank;
-    struct digests *digests;
-    struct limoe_error *err;
-    struct {
-        void *bytes;
-        size_t room;
-    } staged[SLOTS];
+    struct staging staging;
 };
 
-static enum limoe_status stage(struct source *s, enum slot slot, size_t bytes) {
-    if (bytes <= s->staged[slot].room)
-        return LIMOE_OK;
-    free(s->staged[slot].bytes);
-    s->staged[slot].bytes = malloc(bytes);
-    s->staged[slot].room = s->staged[slot].bytes ? bytes : 0;
-    return s->staged[slot].bytes
-               ? LIMOE_OK
-               : limoe_fail(s->err, LIMOE_NO_MEMORY, "no memory to read a tensor of %zu bytes", bytes);
+static enum limoe_status fetch(struct source *s, enum layout_id id, uint32_t block, struct layout_source *t,
+                               struct kernels_tensor *host) {
+    return staging_read(&s->staging, STAGING_WEIGHT, id, block, t, host);
 }
 
-static const enum kernels_storage storage[] = {
-    [TENSOR_F32] = KERNELS_F32, [TENSOR_BF16] = KERNELS_BF16, [TENSOR_F16] = KERNELS_F16};
-
-/* Reads a tensor of the layout; *host is good until the slot's next. */
-static enum limoe_status fetch(struct source *s, enum slot slot, enum layout_id id, uint32_t block,
-                               const struct tensor **t, struct kernels_tensor *host) {
-    enum limoe_status status;
-    if ((status = layout_find(s->config, id, block, s->st, t, s->err)) ||
-        (status = stage(s, slot, (*t)->bytes)) ||
-        (status = safetensors_read(s->st, *t, s->staged[slot].bytes, s->err)))
-        return status;
-    digests_note(s->digests, id, block, 0, *t, s->staged[slot].bytes, (*t)->bytes);
-    *host = (struct kernels_tensor){.host = s->staged[slot].bytes, .storage = storage[(*t)->dtype]};
-    return LIMOE_OK;
+static enum limoe_status upload(struct source *s, struct kernels_tensor host, size_t n, float **out) {
+    *out = s->k->ops->upload_vector(s->k, host, n);
+    return *out ? LIMOE_OK : limoe_fail(s->staging.err, LIMOE_NO_MEMORY, "no memory for a vector of %zu", n);
 }
 
 static enum limoe_status load_vector(struct source *s, enum layout_id id, uint32_t block, float **out) {
-    const struct tensor *t;
+    struct layout_source t;
     struct kernels_tensor host;
-    enum limoe_status status = fetch(s, WEIGHT, id, block, &t, &host);
-    if (status)
-        return status;
-    *out = s->k->ops->upload_vector(s->k, host, t->elements);
-    return *out ? LIMOE_OK : limoe_fail(s->err, LIMOE_NO_MEMORY, "no memory for tensor \"%s\"", t->name);
+    enum limoe_status status = fetch(s, id, block, &t, &host);
+    return status ? status : upload(s, host, t.elements, out);
 }
 
-/* The bias comes right after the weight in layout.h's order. */
+/* The bias comes right after the weight in the layout's order. */
 static enum limoe_status load_norm(struct source *s, enum layout_id weight, uint32_t block,
                                    struct weights_norm *out) {
     enum limoe_status status = load_vector(s, weight, block, &out->weight);
     return status ? status : load_vector(s, weight + 1, block, &out->bias);
 }
 
-/* The same of a stack of experts: the parts of those that the rank holds, ascending, end to end. */
-static enum limoe_status fetch_held(struct source *s, enum slot slot, enum layout_id id, uint32_t block,
-                                    uint32_t layer, const struct tensor **t, struct kernels_tensor *host) {
-    const uint32_t experts = s->config->moe.experts;
-    enum limoe_status status;
-    if ((status = layout_find(s->config, id, block, s->st, t, s->err)))
-        return status;
-    const size_t part = (*t)->bytes / experts;
-    if ((status = stage(s, slot, part * placement_held(s->placement, s->rank, layer))))
-        return status;
-    char *to = s->staged[slot].bytes;
-    for (uint32_t e = 0; e < experts; e++) {
-        if (!placement_holds(s->placement, s->rank, layer, e))
-            continue;
-        if ((status = safetensors_read_part(s->st, *t, e * part, part, to, s->err)))
-            return status;
-        digests_note(s->digests, id, block, e, *t, to, part);
-        to += part;
-    }
-    *host = (struct kernels_tensor){.host = s->staged[slot].bytes, .storage = storage[(*t)->dtype]};
-    return LIMOE_OK;
-}
-
 /* Stacks [held, out, in] of the block's experts; there are some. */
 static enum limoe_status load_experts(struct source *s, enum layout_id weight, uint32_t block, uint32_t layer,
                                       uint32_t held, struct kernels_matrix **out) {
-    const struct tensor *t;
+    struct layout_source t;
     struct kernels_tensor host, bias;
     enum limoe_status status;
-    if ((status = fetch_held(s, BIAS, weight + 1, block, layer, &t, &bias)) ||
-        (status = fetch_held(s, WEIGHT, weight, block, layer, &t, &host)))
+    if ((status = staging_read_held(&s->staging, STAGING_BIAS, weight + 1, block, layer, &t, &bias)) ||
+        (status = staging_read_held(&s->staging, STAGING_WEIGHT, weight, block, layer, &t, &host)))
         return status;
-    return s->k->ops->pack(s->k, host, bias, held, (uint32_t)t->shape[1], (uint32_t)t->shape[2], out, s->err);
+    return s->k->ops->pack(s->k, host, bias, held, (uint32_t)t.shape[1], (uint32_t)t.shape[2], out,
+                           s->staging.err);
 }
 
 static enum limoe_status pack(struct source *s, enum layout_id id, uint32_t block, struct kernels_tensor bias,
                               struct kernels_matrix **out) {
-    const struct tensor *t;
+    struct layout_source t;
     struct kernels_tensor host;
-    enum limoe_status status = fetch(s, WEIGHT, id, block, &t, &host);
+    enum limoe_status status = fetch(s, id, block, &t, &host);
     if (status)
         return status;
-    return s->k->ops->pack(s->k, host, bias, 1, (uint32_t)t->shape[0], (uint32_t)t->shape[1], out, s->err);
+    return s->k->ops->pack(s->k, host, bias, 1, (uint32_t)t.shape[0], (uint32_t)t.shape[1], out,
+                           s->staging.err);
 }
 
-static enum limoe_status load_projection(struct source *s, enum layout_id id, struct kernels_matrix **out) {
+static enum limoe_status load_without_bias(struct source *s, enum layout_id id, struct kernels_matrix **out) {
     return pack(s, id, 0, (struct kernels_tensor){.host = NULL}, out);
 }
 
 static enum limoe_status load_linear(struct source *s, enum layout_id weight, uint32_t block,
                                      struct kernels_matrix **out) {
-    const struct tensor *t;
+    struct layout_source t;
     struct kernels_tensor bias;
-    enum limoe_status status = fetch(s, BIAS, weight + 1, block, &t, &bias);
+    enum limoe_status status = staging_read(&s->staging, STAGING_BIAS, weight + 1, block, &t, &bias);
     return status ? status : pack(s, weight, block, bias, out);
 }
 
-static enum limoe_status load_token_table(struct source *s, struct kernels_table **out) {
-    const struct tensor *t;
-    struct kernels_tensor host;
-    enum limoe_status status = fetch(s, WEIGHT, LAYOUT_TEXT_TOKEN, 0, &t, &host);
+/* ---- pictures */
+
+/* A class token is a row before the patches whose input is zeros: its row of the positions gets the token itself, and
+ * the other rows get the patches' bias, which it must not have. */
+static enum limoe_status load_class_positions(struct source *s, float **out) {
+    const struct config *c = s->staging.config;
+    const size_t width = c->tower[LIMOE_IMAGE].width, rows = config_image_tokens(c);
+    float *pos = NULL, *token = NULL, *bias = NULL;
+    enum limoe_status status;
+    if ((status = staging_read_floats(&s->staging, LAYOUT_IMAGE_POS, &pos)) ||
+        (status = staging_read_floats(&s->staging, LAYOUT_IMAGE_CLASS, &token)) ||
+        (c->image.patch_bias && (status = staging_read_floats(&s->staging, LAYOUT_IMAGE_PATCH_BIAS, &bias))))
+        goto out;
+    for (size_t i = 0; i < width; i++)
+        pos[i] += token[i];
+    for (size_t i = width; bias && i < rows * width; i++)
+        pos[i] += bias[i % width];
+    status = upload(s, (struct kernels_tensor){pos, KERNELS_F32}, rows * width, out);
+out:
+    free(bias);
+    free(token);
+    free(pos);
+    return status;
+}
+
+static enum limoe_status load_patches(struct source *s, struct weights *w) {
+    const struct config *c = s->staging.config;
+    enum limoe_status status = c->image.patch_bias && !c->image.class_token
+                                   ? load_linear(s, LAYOUT_IMAGE_PATCH_WEIGHT, 0, &w->image.patch)
+                                   : load_without_bias(s, LAYOUT_IMAGE_PATCH_WEIGHT, &w->image.patch);
     if (status)
         return status;
-    return s->k->ops->load_table(s->k, host, s->config->text.vocab, s->config->width, out, s->err);
+    return c->image.class_token ? load_class_positions(s, &w->image.pos)
+                                : load_vector(s, LAYOUT_IMAGE_POS, 0, &w->image.pos);
 }
+
+/* query = Wq probe + bq, summed in double. */
+static enum limoe_status project_probe(struct source *s, const float *weight, const float *bias,
+                                       float **out) {
+    const size_t width = s->staging.config->tower[LIMOE_IMAGE].width;
+    float *probe = NULL, *query = malloc(width * sizeof *query);
+    enum limoe_status status = query ? staging_read_floats(&s->staging, LAYOUT_POOL_PROBE, &probe)
+                                     : limoe_fail(s->staging.err, LIMOE_NO_MEMORY, "no memory for a query");
+    for (size_t o = 0; !status && o < width; o++) {
+        double sum = bias[o];
+        for (size_t i = 0; i < width; i++)
+            sum += (double)weight[o * width + i] * probe[i];
+        query[o] = (float)sum;
+    }
+    if (!status)
+        status = upload(s, (struct kernels_tensor){query, KERNELS_F32}, width, out);
+    free(query);
+    free(probe);
+    return status;
+}
+
+static enum limoe_status load_pool(struct source *s, struct weights_pool *p) {
+    const uint32_t width = s->staging.config->tower[LIMOE_IMAGE].width;
+    float *weight = NULL, *bias = NULL;
+    enum limoe_status status;
+    if ((status = staging_read_floats(&s->staging, LAYOUT_POOL_QKV_WEIGHT, &weight)) ||
+        (status = staging_read_floats(&s->staging, LAYOUT_POOL_QKV_BIAS, &bias)) ||
+        (status = project_probe(s, weight, bias, &p->query)))
+        goto out;
+    const struct kernels_tensor kv = {weight + (size_t)width * width, KERNELS_F32},
+                                kv_bias = {bias + width, KERNELS_F32};
+    if ((status = s->k->ops->pack(s->k, kv, kv_bias, 1, 2 * width, width, &p->kv, s->staging.err)) ||
+        (status = load_linear(s, LAYOUT_POOL_OUT_WEIGHT, 0, &p->out)) ||
+        (status = load_norm(s, LAYOUT_POOL_LN_WEIGHT, 0, &p->ln)) ||
+        (status = load_linear(s, LAYOUT_POOL_FC1_WEIGHT, 0, &p->fc1)))
+        goto out;
+    status = load_linear(s, LAYOUT_POOL_FC2_WEIGHT, 0, &p->fc2);
+out:
+    free(bias);
+    free(weight);
+    return status;
+}
+
+static enum limoe_status load_image(struct source *s, struct weights *w) {
+    const struct config *c = s->staging.config;
+    const struct config_tower *tower = &c->tower[LIMOE_IMAGE];
+    enum limoe_status status = load_patches(s, w);
+    if (!status && tower->pre_norm)
+        status = load_norm(s, LAYOUT_IMAGE_PRE_WEIGHT, 0, &w->image.pre);
+    if (!status && tower->pool == CONFIG_POOL_ATTENTION)
+        status = load_pool(s, &w->image.pool);
+    if (!status && c->image.projection)
+        status = load_without_bias(s, LAYOUT_IMAGE_PROJ_WEIGHT, &w->image.proj);
+    return status;
+}
+
+/* ---- texts */
+
+static enum limoe_status load_token_table(struct source *s, struct kernels_table **out) {
+    const struct config *c = s->staging.config;
+    struct layout_source t;
+    struct kernels_tensor host;
+    enum limoe_status status = fetch(s, LAYOUT_TEXT_TOKEN, 0, &t, &host);
+    if (status)
+        return status;
+    return s->k->ops->load_table(s->k, host, c->text.vocab, c->tower[LIMOE_TEXT].width, out, s->staging.err);
+}
+
+static enum limoe_status load_text(struct source *s, struct weights *w) {
+    const struct config *c = s->staging.config;
+    enum limoe_status status;
+    if ((status = load_token_table(s, &w->text.token)) ||
+        (status = load_vector(s, LAYOUT_TEXT_POS, 0, &w->text.pos)) || !c->text.projection)
+        return status;
+    return c->text.projection_bias ? load_linear(s, LAYOUT_TEXT_PROJ_WEIGHT, 0, &w->text.proj)
+                                   : load_without_bias(s, LAYOUT_TEXT_PROJ_WEIGHT, &w->text.proj);
+}
+
+/* ---- blocks */
 
 /* `layer` counts MoE blocks. */
 static enum limoe_status load_moe(struct source *s, uint32_t i, uint32_t layer, struct weights_block *b) {
     enum limoe_status status = load_vector(s, LAYOUT_MOE_ROUTER_WEIGHT, i, &b->router);
     b->moe = true;
-    b->held = placement_held(s->placement, s->rank, layer);
+    b->held = placement_held(s->staging.placement, s->staging.rank, layer);
     if (status || !b->held)
         return status;
     status = load_experts(s, LAYOUT_MOE_FC1_WEIGHT, i, layer, b->held, &b->fc1);
@@ -152,79 +202,71 @@ static enum limoe_status load_moe(struct source *s, uint32_t i, uint32_t layer, 
 
 /* `layer`: the MoE blocks before this one. */
 static enum limoe_status load_block(struct source *s, uint32_t i, uint32_t layer, struct weights_block *b) {
+    const struct config *c = s->staging.config;
     enum limoe_status status;
     if ((status = load_norm(s, LAYOUT_LN1_WEIGHT, i, &b->ln1)) ||
         (status = load_linear(s, LAYOUT_ATTN_QKV_WEIGHT, i, &b->qkv)) ||
         (status = load_linear(s, LAYOUT_ATTN_OUT_WEIGHT, i, &b->out)) ||
         (status = load_norm(s, LAYOUT_LN2_WEIGHT, i, &b->ln2)))
         return status;
-    if (s->config->qk_norm && ((status = load_norm(s, LAYOUT_ATTN_Q_NORM_WEIGHT, i, &b->q_norm)) ||
-                               (status = load_norm(s, LAYOUT_ATTN_K_NORM_WEIGHT, i, &b->k_norm))))
+    if (c->tower[config_block_tower(c, i)].qk_norm &&
+        ((status = load_norm(s, LAYOUT_ATTN_Q_NORM_WEIGHT, i, &b->q_norm)) ||
+         (status = load_norm(s, LAYOUT_ATTN_K_NORM_WEIGHT, i, &b->k_norm))))
         return status;
-    if (config_is_moe(s->config, i))
+    if (config_is_moe(c, i))
         return load_moe(s, i, layer, b);
     status = load_linear(s, LAYOUT_MLP_FC1_WEIGHT, i, &b->fc1);
     return status ? status : load_linear(s, LAYOUT_MLP_FC2_WEIGHT, i, &b->fc2);
 }
 
-/* The staging buffer at its full size from the start: grown tensor by tensor, it would leave holes. Stacks of
- * experts alone have three dimensions. */
-static enum limoe_status stage_largest(struct source *s) {
-    size_t largest = 0;
-    uint32_t held = 0;
-    for (uint32_t layer = 0; layer < s->placement->shape.layers; layer++) {
-        const uint32_t here = placement_held(s->placement, s->rank, layer);
-        held = here > held ? here : held;
+static enum limoe_status load_blocks(struct source *s, struct weights *w) {
+    uint32_t layer = 0;
+    w->blocks = config_blocks(s->staging.config);
+    w->block = calloc(w->blocks, sizeof *w->block);
+    if (!w->block)
+        return limoe_fail(s->staging.err, LIMOE_NO_MEMORY, "no memory for %u blocks", w->blocks);
+    for (uint32_t i = 0; i < w->blocks; i++) {
+        enum limoe_status status = load_block(s, i, layer, &w->block[i]);
+        if (status)
+            return status;
+        layer += w->block[i].moe;
     }
-    for (size_t i = 0; i < safetensors_count(s->st); i++) {
-        const struct tensor *t = safetensors_at(s->st, i);
-        const size_t bytes = t->rank == 3 ? t->bytes / t->shape[0] * held : t->bytes;
-        largest = bytes > largest ? bytes : largest;
-    }
-    return stage(s, WEIGHT, largest);
+    return LIMOE_OK;
+}
+
+static enum limoe_status load_final_norms(struct source *s, struct weights *w) {
+    if (s->staging.config->towers == 1)
+        return load_norm(s, LAYOUT_LN_WEIGHT, 0, &w->ln[LIMOE_IMAGE]);
+    enum limoe_status status = load_norm(s, LAYOUT_IMAGE_LN_WEIGHT, 0, &w->ln[LIMOE_IMAGE]);
+    return status ? status : load_norm(s, LAYOUT_TEXT_LN_WEIGHT, 0, &w->ln[LIMOE_TEXT]);
+}
+
+/* No weights of a tower, but scores are made with them, so that the model's name must depend on them. */
+static enum limoe_status note_scalars(struct source *s) {
+    struct layout_source t;
+    struct kernels_tensor host;
+    enum limoe_status status = fetch(s, LAYOUT_LOGIT_SCALE, 0, &t, &host);
+    return status || s->staging.config->scores != CONFIG_SIGMOID ? status
+                                                                 : fetch(s, LAYOUT_LOGIT_BIAS, 0, &t, &host);
 }
 
 enum limoe_status weights_load(const struct config *config, const struct safetensors *st, struct kernels *k,
                                const struct placement *placement, uint32_t rank, struct digests *digests,
                                struct weights *weights, struct limoe_error *err) {
-    struct source s = {.config = config,
-                       .st = st,
-                       .k = k,
-                       .placement = placement,
-                       .rank = rank,
-                       .digests = digests,
-                       .err = err};
-    uint32_t layer = 0;
-    const struct tensor *scale; /* no weight of the tower, but scores are made with it */
-    struct kernels_tensor host;
+    struct source s = {.k = k,
+                       .staging = {.config = config,
+                                   .st = st,
+                                   .placement = placement,
+                                   .rank = rank,
+                                   .digests = digests,
+                                   .err = err}};
     enum limoe_status status;
-    *weights = (struct weights){.blocks = config->blocks};
-    weights->block = calloc(config->blocks, sizeof *weights->block);
-    if (!weights->block) {
-        status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %u blocks", config->blocks);
-        goto out;
-    }
-    if ((status = stage_largest(&s)) ||
-        (status = load_linear(&s, LAYOUT_IMAGE_PATCH_WEIGHT, 0, &weights->image.patch)) ||
-        (status = load_vector(&s, LAYOUT_IMAGE_POS, 0, &weights->image.pos)) ||
-        (status = load_projection(&s, LAYOUT_IMAGE_PROJ_WEIGHT, &weights->image.proj)) ||
-        (status = load_token_table(&s, &weights->text.token)) ||
-        (status = load_vector(&s, LAYOUT_TEXT_POS, 0, &weights->text.pos)) ||
-        (status = load_projection(&s, LAYOUT_TEXT_PROJ_WEIGHT, &weights->text.proj)))
-        goto out;
-    for (uint32_t i = 0; i < config->blocks; i++) {
-        if ((status = load_block(&s, i, layer, &weights->block[i])))
-            goto out;
-        layer += weights->block[i].moe;
-    }
-    if ((status = load_norm(&s, LAYOUT_LN_WEIGHT, 0, &weights->ln)))
-        goto out;
-    status = fetch(&s, WEIGHT, LAYOUT_LOGIT_SCALE, 0, &scale, &host);
-out:
-    if (status)
+    *weights = (struct weights){0};
+    if ((status = staging_reserve(&s.staging)) || (status = load_image(&s, weights)) ||
+        (status = load_text(&s, weights)) || (status = load_blocks(&s, weights)) ||
+        (status = load_final_norms(&s, weights)) || (status = note_scalars(&s)))
         weights_free(k, weights);
-    for (int slot = 0; slot < SLOTS; slot++)
-        free(s.staged[slot].bytes);
+    staging_free(&s.staging);
     return status;
 }
 
@@ -238,26 +280,40 @@ static void free_matrix(struct kernels *k, struct kernels_matrix *m) {
         k->ops->matrix_free(k, m);
 }
 
+static void free_pool(struct kernels *k, struct weights_pool *p) {
+    free_matrix(k, p->fc2);
+    free_matrix(k, p->fc1);
+    free_norm(k, &p->ln);
+    free_matrix(k, p->out);
+    free_matrix(k, p->kv);
+    k->ops->release(k, p->query);
+}
+
+static void free_block(struct kernels *k, struct weights_block *b) {
+    free_matrix(k, b->fc2);
+    free_matrix(k, b->fc1);
+    k->ops->release(k, b->router);
+    free_norm(k, &b->k_norm);
+    free_norm(k, &b->q_norm);
+    free_norm(k, &b->ln2);
+    free_matrix(k, b->out);
+    free_matrix(k, b->qkv);
+    free_norm(k, &b->ln1);
+}
+
 void weights_free(struct kernels *k, struct weights *weights) {
-    free_norm(k, &weights->ln);
-    for (uint32_t i = 0; weights->block && i < weights->blocks; i++) {
-        struct weights_block *b = &weights->block[i];
-        free_matrix(k, b->fc2);
-        free_matrix(k, b->fc1);
-        k->ops->release(k, b->router);
-        free_norm(k, &b->k_norm);
-        free_norm(k, &b->q_norm);
-        free_norm(k, &b->ln2);
-        free_matrix(k, b->out);
-        free_matrix(k, b->qkv);
-        free_norm(k, &b->ln1);
-    }
+    for (int tower = 0; tower < LIMOE_MODALITIES; tower++)
+        free_norm(k, &weights->ln[tower]);
+    for (uint32_t i = 0; weights->block && i < weights->blocks; i++)
+        free_block(k, &weights->block[i]);
     free(weights->block);
     free_matrix(k, weights->text.proj);
     k->ops->release(k, weights->text.pos);
     if (weights->text.token)
         k->ops->table_free(k, weights->text.token);
     free_matrix(k, weights->image.proj);
+    free_pool(k, &weights->image.pool);
+    free_norm(k, &weights->image.pre);
     k->ops->release(k, weights->image.pos);
     free_matrix(k, weights->image.patch);
     *weights = (struct weights){0};

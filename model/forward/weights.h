@@ -31,20 +31,32 @@ struct weights_block {
     float *router;              /* [experts, width] */
 };
 
+/* Pooling by attention: a query that is the same for every picture, then an MLP with a residual. */
+struct weights_pool {
+    float *query;              /* [width]: the probe, projected */
+    struct kernels_matrix *kv; /* [2 width, width] */
+    struct kernels_matrix *out;
+    struct weights_norm ln;
+    struct kernels_matrix *fc1, *fc2;
+};
+
+/* What a config does not call for is NULL. */
 struct weights {
     struct {
         struct kernels_matrix *patch; /* [width, patch patch 3] */
-        float *pos;                   /* [image tokens, width] */
-        struct kernels_matrix *proj;  /* [embed, width] */
+        float *pos;                   /* [image tokens, width]; the class token's row holds the token, too */
+        struct weights_norm pre;
+        struct weights_pool pool;
+        struct kernels_matrix *proj; /* [embed, width] */
     } image;
     struct {
         struct kernels_table *token; /* [vocab, width] */
         float *pos;                  /* [length, width] */
         struct kernels_matrix *proj; /* [embed, width] */
     } text;
-    struct weights_block *block; /* [blocks] */
+    struct weights_block *block; /* [blocks], of both towers (config.h) */
     uint32_t blocks;
-    struct weights_norm ln; /* the final one */
+    struct weights_norm ln[LIMOE_MODALITIES]; /* the final ones; of one tower for both the first */
 };
 
 /* Packs what `rank` needs of a checkpoint that layout_check has passed: the dense part, and the experts that

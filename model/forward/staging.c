@@ -1,0 +1,141 @@
+/* staging.c - reads tensors and turns them round. The caller owns the staging and the checkpoint; one thread. */
+#include "model/forward/staging.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "kernels/number.h"
+
+static const enum kernels_storage storage[] = {
+    [TENSOR_F32] = KERNELS_F32, [TENSOR_BF16] = KERNELS_BF16, [TENSOR_F16] = KERNELS_F16};
+
+static enum limoe_status reserve(struct staging *s, enum staging_slot slot, size_t bytes) {
+    struct staging_buffer *b = &s->buffer[slot];
+    if (bytes <= b->room)
+        return LIMOE_OK;
+    free(b->bytes);
+    b->bytes = malloc(bytes);
+    b->room = b->bytes ? bytes : 0;
+    return b->bytes ? LIMOE_OK
+                    : limoe_fail(s->err, LIMOE_NO_MEMORY, "no memory to read a tensor of %zu bytes", bytes);
+}
+
+/* Stacks of experts alone have three dimensions; of them the rank reads its own. */
+enum limoe_status staging_reserve(struct staging *s) {
+    size_t largest = 0, turned = 0;
+    uint32_t held = 0;
+    for (uint32_t layer = 0; layer < s->placement->shape.layers; layer++) {
+        const uint32_t here = placement_held(s->placement, s->rank, layer);
+        held = here > held ? here : held;
+    }
+    for (int id = 0; id < LAYOUT_COUNT; id++) {
+        const uint32_t blocks = layout_per_block((enum layout_id)id) ? config_blocks(s->config) : 1;
+        for (uint32_t block = 0; block < blocks; block++) {
+            struct layout_tensor expected;
+            struct layout_source t;
+            if (!layout_expected(s->config, (enum layout_id)id, block, &expected))
+                continue;
+            enum limoe_status status = layout_find(s->config, (enum layout_id)id, block, s->st, &t, s->err);
+            if (status)
+                return status;
+            const size_t bytes = t.rank == 3 ? t.bytes / t.shape[0] * held : t.bytes;
+            largest = bytes > largest ? bytes : largest;
+            if ((t.form == NAMES_TRANSPOSED || t.form == NAMES_CHANNELS_FIRST) && bytes > turned)
+                turned = bytes;
+        }
+    }
+    /* The two change places as tensors are turned. */
+    enum limoe_status status = reserve(s, STAGING_WEIGHT, largest);
+    return status || !turned ? status : reserve(s, STAGING_SPARE, largest);
+}
+
+void staging_free(struct staging *s) {
+    for (int slot = 0; slot < STAGING_SLOTS; slot++)
+        free(s->buffer[slot].bytes);
+}
+
+/* to[row, column] = from[column, row], elements of `size` bytes. */
+static void transpose(const char *from, char *to, size_t rows, size_t columns, size_t size) {
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++)
+            memcpy(to + (r * columns + c) * size, from + (c * rows + r) * size, size);
+}
+
+/* Of each output's values, channel, row, column become row, column, channel: a transposition of [3, p p]. */
+static void channels_last(const char *from, char *to, size_t outs, size_t values, size_t size) {
+    for (size_t o = 0; o < outs; o++)
+        transpose(from + o * values * size, to + o * values * size, values / 3, 3, size);
+}
+
+/* Brings what the slot holds to the layout's form, by way of the spare buffer, with which it changes places. */
+static enum limoe_status reform(struct staging *s, enum staging_slot slot, const struct layout_source *t) {
+    if (t->form != NAMES_TRANSPOSED && t->form != NAMES_CHANNELS_FIRST)
+        return LIMOE_OK;
+    enum limoe_status status = reserve(s, STAGING_SPARE, t->bytes);
+    if (status)
+        return status;
+    const struct staging_buffer from = s->buffer[slot], to = s->buffer[STAGING_SPARE];
+    const size_t size = t->bytes / t->elements;
+    if (t->form == NAMES_TRANSPOSED)
+        transpose(from.bytes, to.bytes, t->shape[0], t->shape[1], size);
+    else
+        channels_last(from.bytes, to.bytes, t->shape[0], t->shape[1], size);
+    s->buffer[slot] = to;
+    s->buffer[STAGING_SPARE] = from;
+    return LIMOE_OK;
+}
+
+enum limoe_status staging_read(struct staging *s, enum staging_slot slot, enum layout_id id, uint32_t block,
+                               struct layout_source *t, struct kernels_tensor *host) {
+    enum limoe_status status;
+    if ((status = layout_find(s->config, id, block, s->st, t, s->err)) ||
+        (status = reserve(s, slot, t->bytes)))
+        return status;
+    char *to = s->buffer[slot].bytes;
+    for (uint32_t i = 0; i < t->parts; to += t->part[i++]->bytes)
+        if ((status = safetensors_read(s->st, t->part[i], to, s->err)))
+            return status;
+    digests_note(s->digests, id, block, 0, t->part[0], s->buffer[slot].bytes, t->bytes);
+    if ((status = reform(s, slot, t)))
+        return status;
+    *host = (struct kernels_tensor){.host = s->buffer[slot].bytes, .storage = storage[t->part[0]->dtype]};
+    return LIMOE_OK;
+}
+
+enum limoe_status staging_read_held(struct staging *s, enum staging_slot slot, enum layout_id id,
+                                    uint32_t block, uint32_t layer, struct layout_source *t,
+                                    struct kernels_tensor *host) {
+    const uint32_t experts = s->config->moe.experts;
+    enum limoe_status status;
+    if ((status = layout_find(s->config, id, block, s->st, t, s->err)))
+        return status;
+    const size_t part = t->bytes / experts;
+    if ((status = reserve(s, slot, part * placement_held(s->placement, s->rank, layer))))
+        return status;
+    char *to = s->buffer[slot].bytes;
+    for (uint32_t e = 0; e < experts; e++) {
+        if (!placement_holds(s->placement, s->rank, layer, e))
+            continue;
+        if ((status = safetensors_read_part(s->st, t->part[0], e * part, part, to, s->err)))
+            return status;
+        digests_note(s->digests, id, block, e, t->part[0], to, part);
+        to += part;
+    }
+    *host = (struct kernels_tensor){.host = s->buffer[slot].bytes, .storage = storage[t->part[0]->dtype]};
+    return LIMOE_OK;
+}
+
+enum limoe_status staging_read_floats(struct staging *s, enum layout_id id, float **out) {
+    struct layout_source t;
+    struct kernels_tensor host;
+    *out = NULL;
+    enum limoe_status status = staging_read(s, STAGING_WEIGHT, id, 0, &t, &host);
+    if (status)
+        return status;
+    *out = malloc(t.elements * sizeof **out);
+    if (!*out)
+        return limoe_fail(s->err, LIMOE_NO_MEMORY, "no memory for tensor \"%s\"", t.part[0]->name);
+    tensor_read(host, 0, t.elements, *out);
+    return LIMOE_OK;
+}
