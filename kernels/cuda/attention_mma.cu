@@ -3,7 +3,8 @@
  * A block has 64 queries of one head of one sequence, a warp 16 of them; keys and values come in pieces of 64
  * by cp.async, the next while the last is worked on. The softmax is kept up piece by piece: Milakov & Gimelshein,
  * "Online normalizer calculation for softmax"; Dao, "FlashAttention-2". All that a query's answer depends on
- * is its own sequence, cut from its beginning, so neighbours change no bit.
+ * is its own sequence, cut from its beginning, so neighbours change no bit. With a causal mask a block comes to
+ * the piece of its own queries and no further; there what follows a query weighs nothing.
  *
  * Rows in shared memory are 16 bytes longer than a head, so that eight of them meet in no bank.
  */
@@ -102,10 +103,10 @@ __device__ __forceinline__ float row_sum(float v) {
     return v + __shfl_xor_sync(WHOLE_WARP, v, 2);
 }
 
-/* Scores to weights, of keys key … key + 63 of which `length` exist; what was summed before shrinks to the new
- * largest score. A lane has rows g and g + 8, i = 0 and 1. */
+/* Scores to weights, of keys key … key + 63 of which row i sees those below seen[i]; what was summed before
+ * shrinks to the new largest score. A lane has rows g and g + 8, i = 0 and 1. */
 template <int D>
-__device__ __forceinline__ void weigh(float (*s)[4], uint32_t key, uint32_t length, float scale,
+__device__ __forceinline__ void weigh(float (*s)[4], uint32_t key, const uint32_t seen[2], float scale,
                                       float most[2], float sum[2], float (*o)[4]) {
     const uint32_t column = key + threadIdx.x % 4 * 2;
 #pragma unroll
@@ -116,7 +117,7 @@ __device__ __forceinline__ void weigh(float (*s)[4], uint32_t key, uint32_t leng
 #pragma unroll
             for (int c = 0; c < 2; c++) {
                 float &v = s[j][2 * i + c];
-                v = column + j * 8 + c < length ? v * scale : -INFINITY;
+                v = column + j * 8 + c < seen[i] ? v * scale : -INFINITY;
                 top = fmaxf(top, v);
             }
         }
@@ -144,14 +145,21 @@ __device__ __forceinline__ void weigh(float (*s)[4], uint32_t key, uint32_t leng
 template <int D>
 __global__ void __launch_bounds__(THREADS)
     attention_kernel(const bf16 *qkv, const struct attention_tile *tiles, uint32_t width,
-                     struct kernels_qk_norm norm, bf16 *out) {
+                     enum kernels_mask mask, struct kernels_qk_norm norm, bf16 *out) {
     using s = shape<D>;
     bf16 *const queries = (bf16 *)dynamic_shared();
     bf16 *const pairs = queries + s::ELEMENTS; /* keys, values; twice */
     const struct attention_tile tile = tiles[blockIdx.x];
     const uint32_t head = blockIdx.y, length = tile.end - tile.begin;
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    const int pieces = (int)((length + KEYS - 1) / KEYS);
+    uint32_t seen[2] = {length, length}, last = length;
+    if (mask == KERNELS_CAUSAL) {
+        const uint32_t first = tile.first - tile.begin;
+        seen[0] = first + warp * 16 + lane / 4 + 1;
+        seen[1] = seen[0] + 8;
+        last = first + QUERIES < length ? first + QUERIES : length;
+    }
+    const int pieces = (int)((last + KEYS - 1) / KEYS);
 
     fetch<D>(queries, qkv, width, head, 0, tile.first, tile.end);
     fetch<D>(pairs, qkv, width, head, 1, tile.begin, tile.end);
@@ -184,7 +192,7 @@ __global__ void __launch_bounds__(THREADS)
         }
         float weight[KEYS / 8][4] = {};
         scores<D>(q, keys, weight);
-        weigh<D>(weight, i * KEYS, length, 1.0f / sqrtf((float)D), most, sum, o);
+        weigh<D>(weight, i * KEYS, seen, 1.0f / sqrtf((float)D), most, sum, o);
         values<D>(weight, vals, o);
         __syncthreads(); /* the piece after the next takes this one's place */
     }
@@ -204,9 +212,9 @@ __global__ void __launch_bounds__(THREADS)
 
 template <int D>
 void run(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
-         uint32_t width, uint32_t heads, struct kernels_qk_norm norm, void *out) {
+         uint32_t width, uint32_t heads, enum kernels_mask mask, struct kernels_qk_norm norm, void *out) {
     launch(stream, attention_kernel<D>, dim3(tiles, heads), dim3(THREADS), shape<D>::BYTES, (const bf16 *)qkv,
-           tile, width, norm, (bf16 *)out);
+           tile, width, mask, norm, (bf16 *)out);
 }
 
 template <int D> cudaError_t prepare() {
@@ -241,8 +249,10 @@ cudaError_t attention_mma_prepare() {
 }
 
 void attention_mma(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
-                   uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm, void *out) {
+                   uint32_t width, uint32_t heads, enum kernels_mask mask, const struct kernels_qk_norm *norm,
+                   void *out) {
     const struct kernels_qk_norm n = norm ? *norm : kernels_qk_norm{};
-    with_width(width / heads,
-               [&](auto d) { run<decltype(d)::value>(stream, qkv, tile, tiles, width, heads, n, out); });
+    with_width(width / heads, [&](auto d) {
+        run<decltype(d)::value>(stream, qkv, tile, tiles, width, heads, mask, n, out);
+    });
 }

@@ -74,7 +74,7 @@ void host_pool_mean(struct kernels *k, const float *x, const uint32_t *start, si
                     float *out) {
     float *px = put_floats(k, x, (size_t)start[n] * width), *y = put_nans(k, n * width);
     k->ops->sequences(k, start, n);
-    k->ops->pool_mean(k, px, width, y);
+    k->ops->pool(k, KERNELS_POOL_MEAN, px, width, y, NULL);
     take_act(k, out, y, n * width);
     k->ops->release(k, px);
 }
@@ -90,7 +90,7 @@ void *host_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, ui
     const size_t elements = n * size * size * 3;
     void *y = put_nans(k, elements), *out = malloc(elements * k->act_size);
     assert_non_null(out);
-    k->ops->patches(k, pixels, n, size, patch, mean, std, y);
+    k->ops->patches(k, pixels, n, size, patch, 0, mean, std, y);
     take(k, out, y, elements * k->act_size);
     return out;
 }
@@ -123,7 +123,7 @@ void host_attention(struct kernels *k, const float *qkv, const uint32_t *start, 
                                          put_floats(k, norm->k_weight, d), put_floats(k, norm->k_bias, d),
                                          norm->eps};
     k->ops->sequences(k, start, n);
-    k->ops->attention(k, in, width, heads, norm ? &there : NULL, y);
+    k->ops->attention(k, in, width, heads, KERNELS_BIDIRECTIONAL, norm ? &there : NULL, y);
     take_act(k, out, y, rows * width);
     k->ops->release(k, in);
     k->ops->release(k, (void *)there.q_weight);

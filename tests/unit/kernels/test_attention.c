@@ -99,7 +99,7 @@ static void check_neighbours(const struct fixture *f) {
     void *in = put_act(f->tested, qkv, ROWS * 3 * WIDTH);
     void *out = f->tested->ops->alloc(f->tested, LENGTH * WIDTH * f->tested->act_size);
     f->tested->ops->sequences(f->tested, start, 1);
-    f->tested->ops->attention(f->tested, in, WIDTH, HEADS, NULL, out);
+    f->tested->ops->attention(f->tested, in, WIDTH, HEADS, KERNELS_BIDIRECTIONAL, NULL, out);
     float *got = get_act(f->tested, out, LENGTH * WIDTH);
     assert_same_bits(f, "beside NaN", got, want, LENGTH * WIDTH * sizeof *got);
     f->tested->ops->release(f->tested, in);
