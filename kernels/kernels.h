@@ -132,7 +132,7 @@ typedef void kernels_end_fn(struct kernels *k);
 /* Cuts n pictures into patches, row by row; inside a patch row, column, channel (so patch pixel (r, c)
  * channel ch is element (r * patch + c) * 3 + ch) = (pixel / 255 - mean[ch]) / std[ch]. A picture's rows
  * begin with `lead` rows of zeros, the place of its class token: out[n * (lead + (size / patch)^2), patch *
- * patch * 3]. size / patch is rounded down: what remains at the right and at the bottom is not read.
+ * patch * 3]. size / patch, 1 or more, is rounded down: what remains at the right and at the bottom is not read.
  * pixels: host array of n host pointers to [size, size, 3]. */
 typedef void kernels_patches_fn(struct kernels *k, const uint8_t *const *host_pixels, size_t n, uint32_t size,
                                 uint32_t patch, uint32_t lead, const float host_mean[3],

@@ -222,7 +222,7 @@ void pool_run(cudaStream_t stream, bool bf16, enum kernels_pooling pooling, cons
               const uint32_t *start, uint32_t n, uint32_t width, void *out_act, float *out_f32);
 void normalize_run(cudaStream_t stream, float *z, size_t n, uint32_t width);
 
-/* Heads as wide as the matrix units take them: 16 to 128, by 16, in bfloat16. */
+/* Heads as wide as there are kernels for the matrix units: 8 to 128, by 8, in bfloat16. */
 bool attention_mma_takes(uint32_t head_width);
 cudaError_t attention_mma_prepare(void);
 void attention_mma(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
