@@ -99,7 +99,7 @@ struct attention {
 
 static void run_attention(void *context) {
     struct attention *a = context;
-    a->k->ops->attention(a->k, a->qkv, a->width, a->heads, NULL, a->out);
+    a->k->ops->attention(a->k, a->qkv, a->width, a->heads, KERNELS_BIDIRECTIONAL, NULL, a->out);
 }
 
 static void bench_attention(struct kernels *k) {
@@ -154,7 +154,7 @@ static void run_tower(void *context) {
         struct block *b = &t->block[i];
         o->layernorm(k, t->x, t->weight, t->bias, 1e-6f, rows, WIDTH, t->norm, NULL);
         o->linear(k, b->qkv, t->norm, rows, KERNELS_STORE, t->qkv);
-        o->attention(k, t->qkv, WIDTH, HEADS, NULL, t->mixed);
+        o->attention(k, t->qkv, WIDTH, HEADS, KERNELS_BIDIRECTIONAL, NULL, t->mixed);
         o->linear(k, b->out, t->mixed, rows, KERNELS_ADD_F32, t->x);
         o->layernorm(k, t->x, t->weight, t->bias, 1e-6f, rows, WIDTH, t->norm,
                      b->router ? t->norm_f32 : NULL);

@@ -56,6 +56,19 @@ enum kernels_epilogue {
     KERNELS_QUICK_GELU, /* act y = v sigmoid(1.702 v) */
 };
 
+/* Which rows of its sequence a row attends to. */
+enum kernels_mask {
+    KERNELS_BIDIRECTIONAL, /* all of them */
+    KERNELS_CAUSAL,        /* those before it and itself */
+};
+
+/* What stands for a sequence. */
+enum kernels_pooling {
+    KERNELS_POOL_MEAN,  /* the mean of its rows, added in row order */
+    KERNELS_POOL_FIRST, /* its first row, a class token's */
+    KERNELS_POOL_LAST,  /* its last row, an end token's */
+};
+
 /* LayerNorm over each head's q and k, before the scores; every vector is [width / heads]. */
 struct kernels_qk_norm {
     const float *q_weight, *q_bias, *k_weight, *k_bias;
@@ -105,7 +118,7 @@ typedef void kernels_table_free_fn(struct kernels *k, struct kernels_table *t);
 
 /* ---- a step */
 
-/* Says which rows are whose, for attention and pool_mean until it is called again: sequence i of n is
+/* Says which rows are whose, for attention and pooling until it is called again: sequence i of n is
  * rows host_start[i] .. host_start[i+1]-1. host_start [n + 1] stays as it is until then. */
 typedef void kernels_sequences_fn(struct kernels *k, const uint32_t *host_start, size_t n);
 /* Brackets operations that are the same, on the same memory, whenever `shape` and the number of sequences
@@ -117,11 +130,13 @@ typedef void kernels_end_fn(struct kernels *k);
 /* ---- embedding the input */
 
 /* Cuts n pictures into patches, row by row; inside a patch row, column, channel (so patch pixel (r, c)
- * channel ch is element (r * patch + c) * 3 + ch). out[n * (size / patch)^2, patch * patch * 3] = (pixel
- * / 255 - mean[ch]) / std[ch]. pixels: host array of n host pointers to [size, size, 3]. */
+ * channel ch is element (r * patch + c) * 3 + ch) = (pixel / 255 - mean[ch]) / std[ch]. A picture's rows
+ * begin with `lead` rows of zeros, the place of its class token: out[n * (lead + (size / patch)^2), patch *
+ * patch * 3]. size / patch, 1 or more, is rounded down: what remains at the right and at the bottom is not read.
+ * pixels: host array of n host pointers to [size, size, 3]. */
 typedef void kernels_patches_fn(struct kernels *k, const uint8_t *const *host_pixels, size_t n, uint32_t size,
-                                uint32_t patch, const float host_mean[3], const float host_std[3],
-                                void *out_act);
+                                uint32_t patch, uint32_t lead, const float host_mean[3],
+                                const float host_std[3], void *out_act);
 /* x[n * period, width]: row i = rows[i % period]. */
 typedef void kernels_tile_rows_fn(struct kernels *k, const float *rows, uint32_t period, size_t n,
                                   uint32_t width, float *x);
@@ -141,15 +156,16 @@ typedef void kernels_grouped_linear_fn(struct kernels *k, const struct kernels_m
                                        const uint32_t *offset, const void *in_act, size_t rows,
                                        enum kernels_epilogue epilogue, void *y);
 /* Over x [rows, width]: out_act and out_f32 (either may be NULL) = (x - mean) / sqrt(var + eps) * weight
- * + bias, population variance. */
+ * + bias, population variance. out_f32 may be x. */
 typedef void kernels_layernorm_fn(struct kernels *k, const float *x, const float *weight, const float *bias,
                                   float eps, size_t rows, uint32_t width, void *out_act, float *out_f32);
-/* Bidirectional self-attention inside each sequence. qkv_act [rows, 3 width] (q, k, v; heads contiguous).
- * Scale 1/sqrt(width / heads). norm may be NULL. out_act [rows, width]. out = (sum of e_j v_j) / (sum of
- * e_j) with e_j = exp(score_j - max score) in float32; as operands of a product, normalised q and k and
- * the e_j that meet v are act. */
+/* Self-attention inside each sequence. qkv_act [rows, 3 width] (q, k, v; heads contiguous). Scale 1/sqrt(width
+ * / heads). norm may be NULL. out_act [rows, width]. out = (sum of e_j v_j) / (sum of e_j), over the rows j
+ * that the mask lets the row see, with e_j = exp(score_j - max score) in float32; as operands of a product,
+ * normalised q and k and the e_j that meet v are act. KERNELS_CAUSAL: a row's bits are those that it has at
+ * the end of a sequence cut short after it. */
 typedef void kernels_attention_fn(struct kernels *k, const void *qkv_act, uint32_t width, uint32_t heads,
-                                  const struct kernels_qk_norm *norm, void *out_act);
+                                  enum kernels_mask mask, const struct kernels_qk_norm *norm, void *out_act);
 
 /* ---- mixture of experts */
 
@@ -178,8 +194,15 @@ typedef void kernels_combine_fn(struct kernels *k, const void *y_act, struct ker
 
 /* ---- reading the answer */
 
-/* out_act[i] = mean of sequence i's rows of x [rows, width], added in row order. */
-typedef void kernels_pool_mean_fn(struct kernels *k, const float *x, uint32_t width, void *out_act);
+/* Row i of out_act and out_f32 (either may be NULL; [sequences, width]) = what stands for sequence i, of x
+ * [rows, width]. */
+typedef void kernels_pool_fn(struct kernels *k, enum kernels_pooling pooling, const float *x, uint32_t width,
+                             void *out_act, float *out_f32);
+/* Attention with one query a sequence, the same for all: query float32 [width], already projected; kv_act
+ * [rows, 2 width] (k, v; heads contiguous); out_act [sequences, width]. As attention over all rows of the
+ * sequence, and the query is act where it meets k. */
+typedef void kernels_attention_pool_fn(struct kernels *k, const float *query, const void *kv_act,
+                                       uint32_t width, uint32_t heads, void *out_act);
 /* Each row of z [n, width] divided by its Euclidean norm (a zero row stays zero), in place. */
 typedef void kernels_normalize_fn(struct kernels *k, float *z, size_t n, uint32_t width);
 
@@ -214,7 +237,8 @@ struct kernels_ops {
     kernels_plan_fn *plan;
     kernels_dispatch_fn *dispatch;
     kernels_combine_fn *combine;
-    kernels_pool_mean_fn *pool_mean;
+    kernels_pool_fn *pool;
+    kernels_attention_pool_fn *attention_pool;
     kernels_normalize_fn *normalize;
     kernels_sync_fn *sync;
 };
@@ -268,7 +292,7 @@ size_t kernels_packed_bytes(enum kernels_kind kind, enum limoe_dtype dtype, uint
 enum { KERNELS_CUDA_OUT = 16, KERNELS_CUDA_IN = 8 };
 
 /* Modules of another version are refused: change it with anything above. */
-#define KERNELS_MODULE_VERSION 1u
+#define KERNELS_MODULE_VERSION 2u
 
 /* The module exports one, under the name KERNELS_MODULE. */
 struct kernels_module {

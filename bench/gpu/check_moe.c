@@ -46,8 +46,8 @@ static void check_patches(struct check *c, struct kernels *twin, const struct si
     for (size_t i = 0; i < PICTURES; i++)
         picture[i] = pixels + i * bytes;
     void *out = device_poisoned(k, n * k->act_size), *want = array_alloc(n * k->act_size);
-    k->ops->patches(k, picture, PICTURES, s->image, s->patch, mean, std, out);
-    twin->ops->patches(twin, picture, PICTURES, s->image, s->patch, mean, std, want);
+    k->ops->patches(k, picture, PICTURES, s->image, s->patch, 0, mean, std, out);
+    twin->ops->patches(twin, picture, PICTURES, s->image, s->patch, 0, mean, std, want);
     snprintf(name, sizeof name, "%s patches of pictures", s->name);
     judge_bytes(c, name, out, want, n * k->act_size);
     k->ops->release(k, out);

@@ -84,7 +84,7 @@ static void check_attention_with(struct check *c, const struct size *s, bool wit
                                  there = {norm_there[0], norm_there[1], norm_there[2], norm_there[3], 1e-6f};
     void *qkv_there = device_act(k, qkv, 3 * n), *out = device_poisoned(k, n * k->act_size);
     k->ops->sequences(k, start, SEQUENCES);
-    k->ops->attention(k, qkv_there, width, s->heads, with_norm ? &there : NULL, out);
+    k->ops->attention(k, qkv_there, width, s->heads, KERNELS_BIDIRECTIONAL, with_norm ? &there : NULL, out);
     float *got = host_act(k, out, n);
     double *want = array_alloc(d * sizeof *want);
     struct distance distance = {0};
@@ -133,7 +133,7 @@ static void check_pool(struct check *c, const struct size *s) {
     float *there = device_copy(k, x, (size_t)rows * width * sizeof *x);
     void *out = device_poisoned(k, n * k->act_size);
     k->ops->sequences(k, start, SEQUENCES);
-    k->ops->pool_mean(k, there, width, out);
+    k->ops->pool(k, KERNELS_POOL_MEAN, there, width, out, NULL);
     float *got = host_act(k, out, n);
     struct distance d = {0};
     distance_add(&d, got, want, n);

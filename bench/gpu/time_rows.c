@@ -27,7 +27,7 @@ struct batch {
 static void queue_patches(void *context, size_t turn) {
     static const float half[] = {0.5f, 0.5f, 0.5f};
     struct batch *b = context;
-    b->k->ops->patches(b->k, (const uint8_t *const *)b->pixels, b->pictures, SIDE, PATCH, half, half,
+    b->k->ops->patches(b->k, (const uint8_t *const *)b->pixels, b->pictures, SIDE, PATCH, 0, half, half,
                        b->set[turn % b->sets].patches);
 }
 
@@ -40,7 +40,7 @@ static void queue_layernorm(void *context, size_t turn) {
 static void queue_attention(void *context, size_t turn) {
     struct batch *b = context;
     struct set *s = &b->set[turn % b->sets];
-    b->k->ops->attention(b->k, s->qkv, b->width, b->heads, NULL, s->h);
+    b->k->ops->attention(b->k, s->qkv, b->width, b->heads, KERNELS_BIDIRECTIONAL, NULL, s->h);
 }
 
 static void queue_router(void *context, size_t turn) {
@@ -76,7 +76,7 @@ static void queue_combine(void *context, size_t turn) {
 static void queue_pool(void *context, size_t turn) {
     struct batch *b = context;
     struct set *s = &b->set[turn % b->sets];
-    b->k->ops->pool_mean(b->k, s->h32, b->width, s->h);
+    b->k->ops->pool(b->k, KERNELS_POOL_MEAN, s->h32, b->width, s->h, NULL);
 }
 
 /* In an order in which each finds what it needs: routing comes before what goes by it. */

@@ -1,4 +1,4 @@
-/* attention.c - bidirectional self-attention inside each packed sequence.
+/* attention.c - self-attention inside each packed sequence, and attention that pools it.
  *
  * A unit is one head of one sequence. Its keys, transposed, and its values are packed as the panels of
  * isa/isa.h, so that both products run on the same units as the linear layers:
@@ -7,6 +7,9 @@
  *     out = p v / sum p
  * Queries go BLOCK at a time, so the scores of a block stay near. Keys are padded to a multiple of 32 with
  * weights and values of zero; that padding depends on the sequence's length alone, hence so do the bits.
+ *
+ * With a causal mask a block of queries meets the keys up to its own last one, padded as if the sequence ended
+ * there. A row's weights are zero beyond itself, so what follows it adds zeros at most.
  */
 #include <math.h>
 
@@ -14,30 +17,39 @@
 #include "kernels/number.h"
 
 enum {
-    BLOCK = 32,            /* queries at a time */
+    BLOCK = 32, /* queries at a time; K_BLOCK or a multiple, so that padding ends where a block may */
     LEAST_SHARE = 1 << 16, /* products worth another thread */
+};
+
+/* act rows that are `stride` elements apart; heads are contiguous from x on. */
+struct operand {
+    const void *x;
+    size_t stride;
 };
 
 struct attention_job {
     const struct cpu *self;
-    const void *qkv;
+    struct operand query, key, value;
+    const float *pool_query; /* [width]: the one query of every sequence; NULL: each row has its own */
     const uint32_t *start;
     size_t n;
     uint32_t width, heads, head_width, chunks;
+    enum kernels_mask mask;
     const struct kernels_qk_norm *norm;
     void *out;
 };
 
 /* The parts of a thread's scratch for sequences of `length` rows. */
 struct buffers {
-    void *keys, *values; /* panels */
-    float *score;        /* [BLOCK, padded length] */
-    void *p;             /* act [BLOCK, padded length] */
-    float *sum;          /* [BLOCK] */
-    float *product;      /* [BLOCK, padded head width] */
-    void *query;         /* act [BLOCK, head width], normalised */
-    void *key;           /* act [length, head width], normalised */
-    float *row;          /* [head width] */
+    void *keys, *values;           /* panels */
+    size_t key_panel, value_panel; /* bytes from panel to panel */
+    float *score;                  /* [BLOCK, padded length] */
+    void *p;                       /* act [BLOCK, padded length] */
+    float *sum;                    /* [BLOCK] */
+    float *product;                /* [BLOCK, padded head width] */
+    void *query;                   /* act [BLOCK, head width], normalised or rounded */
+    void *key;                     /* act [length, head width], normalised */
+    float *row;                    /* [head width] */
 };
 
 static void *take(char *base, size_t *used, size_t bytes) {
@@ -47,21 +59,18 @@ static void *take(char *base, size_t *used, size_t bytes) {
 }
 
 /* Lays the buffers out from `base` (NULL: only counts) and returns their size. */
-static size_t lay_out(const struct cpu *self, uint32_t head_width, size_t length, bool norm, char *base,
-                      struct buffers *b) {
-    size_t keys = round_up(length, K_BLOCK), k = round_up(head_width, K_BLOCK), used = 0;
-    size_t columns = round_up(head_width, PANEL), act = self->base.act_size;
+static size_t lay_out(const struct attention_job *job, size_t length, char *base, struct buffers *b) {
+    size_t d = job->head_width, act = job->self->base.act_size, used = 0;
+    size_t keys = round_up(length, K_BLOCK), k = round_up(d, K_BLOCK), columns = round_up(d, PANEL);
     b->keys = take(base, &used, keys * k * act);
     b->values = take(base, &used, keys * columns * act);
     b->score = take(base, &used, BLOCK * keys * sizeof(float));
     b->p = take(base, &used, BLOCK * keys * act);
     b->sum = take(base, &used, BLOCK * sizeof(float));
     b->product = take(base, &used, BLOCK * columns * sizeof(float));
-    if (norm) {
-        b->query = take(base, &used, BLOCK * head_width * act);
-        b->key = take(base, &used, length * head_width * act);
-        b->row = take(base, &used, head_width * sizeof(float));
-    }
+    b->query = take(base, &used, job->norm || job->pool_query ? BLOCK * d * act : 0);
+    b->key = take(base, &used, job->norm ? length * d * act : 0);
+    b->row = take(base, &used, job->norm ? d * sizeof(float) : 0);
     return used;
 }
 
@@ -72,12 +81,11 @@ struct rows {
     size_t n;
 };
 
-/* Part 0, 1, 2: q, k, v of a head, from row `row` on. */
-static struct rows head_rows(const struct attention_job *job, uint32_t part, uint32_t head, size_t row,
+/* One head of n rows, from row `row` on. */
+static struct rows head_rows(const struct attention_job *job, struct operand of, uint32_t head, size_t row,
                              size_t n) {
-    size_t stride = (size_t)3 * job->width;
-    size_t at = row * stride + (size_t)part * job->width + (size_t)head * job->head_width;
-    return (struct rows){(const char *)job->qkv + at * job->self->base.act_size, stride, n};
+    size_t at = row * of.stride + (size_t)head * job->head_width;
+    return (struct rows){(const char *)of.x + at * job->self->base.act_size, of.stride, n};
 }
 
 /* LayerNorm over each row, into act rows of head_width. */
@@ -152,62 +160,92 @@ static size_t pack_values(const struct attention_job *job, struct rows value, si
     return panel_bytes;
 }
 
-static void attend(const struct attention_job *job, size_t sequence, uint32_t head, char *scratch,
-                   uint32_t *tiles) {
+/* How many keys the first query of a block sees, and how many more each further one: 0 or 1. */
+struct sight {
+    size_t keys;
+    uint32_t longer;
+};
+
+/* At most BLOCK queries, to rows of out that are `width` elements apart. */
+static void attend_block(const struct attention_job *job, const struct buffers *b, struct rows query,
+                         struct sight sight, void *out, uint32_t *tiles) {
     const struct cpu *self = job->self;
     const struct isa *isa = self->isa;
     void (*product)(const struct product *) = self->bf16 ? isa->product_bf16 : isa->product_f32;
-    uint32_t d = job->head_width;
-    size_t first = job->start[sequence], length = job->start[sequence + 1] - first;
-    size_t padded = round_up(length, K_BLOCK), scored = round_up(length, PANEL);
-    const struct kernels_qk_norm *norm = job->norm;
-    struct buffers b;
-    lay_out(self, d, length, norm != NULL, scratch, &b);
+    uint32_t d = job->head_width, rows = (uint32_t)query.n;
+    size_t keys = sight.keys + (rows - 1) * sight.longer, columns = round_up(d, PANEL);
+    size_t padded = round_up(keys, K_BLOCK), scored = round_up(keys, PANEL);
+    product(&(struct product){.a = query.x,
+                              .a_stride = query.stride,
+                              .b = b->keys,
+                              .b_stride = b->key_panel,
+                              .rows = rows,
+                              .panels = (uint32_t)(scored / PANEL),
+                              .k = d,
+                              .c = b->score,
+                              .c_stride = scored,
+                              .tiles = tiles});
+    isa->rows->exponents(&(struct exponents){.bf16 = self->bf16,
+                                             .rows = rows,
+                                             .length = (uint32_t)sight.keys,
+                                             .longer = sight.longer,
+                                             .padded = (uint32_t)padded,
+                                             .scale = 1.0f / sqrtf((float)d),
+                                             .score = b->score,
+                                             .score_stride = scored,
+                                             .p = b->p,
+                                             .sum = b->sum});
+    product(&(struct product){.a = b->p,
+                              .a_stride = padded,
+                              .b = b->values,
+                              .b_stride = b->value_panel,
+                              .rows = rows,
+                              .panels = (uint32_t)(columns / PANEL),
+                              .k = (uint32_t)padded,
+                              .c = b->product,
+                              .c_stride = columns,
+                              .tiles = tiles});
+    for (uint32_t r = 0; r < rows; r++)
+        isa->rows->divide(b->product + r * columns, b->sum[r], d, self->bf16,
+                          act_row_out(self, out, r, job->width));
+}
 
-    struct rows key = head_rows(job, 1, head, first, length);
+/* A head of the pooling query, as act. */
+static struct rows round_query(const struct attention_job *job, uint32_t head, void *to) {
+    const float *query = job->pool_query + (size_t)head * job->head_width;
+    if (!job->self->bf16)
+        return (struct rows){query, job->head_width, 1};
+    for (uint32_t c = 0; c < job->head_width; c++)
+        ((uint16_t *)to)[c] = bf16_from_float(query[c]);
+    return (struct rows){to, job->head_width, 1};
+}
+
+static void attend(const struct attention_job *job, size_t sequence, uint32_t head, char *scratch,
+                   uint32_t *tiles) {
+    size_t first = job->start[sequence], length = job->start[sequence + 1] - first;
+    const struct kernels_qk_norm *norm = job->norm;
+    char *out = (char *)job->out + (size_t)head * job->head_width * job->self->base.act_size;
+    struct buffers b;
+    lay_out(job, length, scratch, &b);
+
+    struct rows key = head_rows(job, job->key, head, first, length);
     if (norm)
         key = normalise(job, key, norm->k_weight, norm->k_bias, b.row, b.key);
-    size_t key_panel = pack_keys(job, key, scored, b.keys);
-    size_t value_panel = pack_values(job, head_rows(job, 2, head, first, length), padded, b.values);
+    b.key_panel = pack_keys(job, key, round_up(length, PANEL), b.keys);
+    b.value_panel = pack_values(job, head_rows(job, job->value, head, first, length),
+                                round_up(length, K_BLOCK), b.values);
+    if (job->pool_query) {
+        attend_block(job, &b, round_query(job, head, b.query), (struct sight){length, 0},
+                     act_row_out(job->self, out, sequence, job->width), tiles);
+        return;
+    }
     for (size_t done = 0; done < length; done += BLOCK) {
-        uint32_t rows = at_most(length - done, BLOCK);
-        struct rows query = head_rows(job, 0, head, first + done, rows);
+        struct rows query = head_rows(job, job->query, head, first + done, at_most(length - done, BLOCK));
         if (norm)
             query = normalise(job, query, norm->q_weight, norm->q_bias, b.row, b.query);
-        product(&(struct product){.a = query.x,
-                                  .a_stride = query.stride,
-                                  .b = b.keys,
-                                  .b_stride = key_panel,
-                                  .rows = rows,
-                                  .panels = (uint32_t)(scored / PANEL),
-                                  .k = d,
-                                  .c = b.score,
-                                  .c_stride = scored,
-                                  .tiles = tiles});
-        isa->rows->exponents(&(struct exponents){.bf16 = self->bf16,
-                                                 .rows = rows,
-                                                 .length = (uint32_t)length,
-                                                 .padded = (uint32_t)padded,
-                                                 .scale = 1.0f / sqrtf((float)d),
-                                                 .score = b.score,
-                                                 .score_stride = scored,
-                                                 .p = b.p,
-                                                 .sum = b.sum});
-        size_t columns = round_up(d, PANEL);
-        product(&(struct product){.a = b.p,
-                                  .a_stride = padded,
-                                  .b = b.values,
-                                  .b_stride = value_panel,
-                                  .rows = rows,
-                                  .panels = (uint32_t)(columns / PANEL),
-                                  .k = (uint32_t)padded,
-                                  .c = b.product,
-                                  .c_stride = columns,
-                                  .tiles = tiles});
-        for (uint32_t r = 0; r < rows; r++)
-            isa->rows->divide(b.product + r * columns, b.sum[r], d, self->bf16,
-                              (char *)job->out +
-                                  ((first + done + r) * job->width + (size_t)head * d) * self->base.act_size);
+        struct sight sight =
+            job->mask == KERNELS_CAUSAL ? (struct sight){done + 1, 1} : (struct sight){length, 0};
+        attend_block(job, &b, query, sight, act_row_out(job->self, out, first + done, job->width), tiles);
     }
 }
 
@@ -222,29 +260,59 @@ static void attention_chunk(void *context, uint32_t chunk, uint32_t thread) {
         job->self->isa->finish(&tiles);
 }
 
-void cpu_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
-                   const struct kernels_qk_norm *norm, void *out) {
-    struct cpu *self = (struct cpu *)k;
-    const uint32_t *start = self->sequences.start;
-    const size_t n = self->sequences.n;
+/* The queries and keys that meet in a sequence, about; packing a key is worth a few of them. */
+static size_t meetings(const struct attention_job *job, size_t length) {
+    if (job->pool_query)
+        return 4 * length;
+    return job->mask == KERNELS_CAUSAL ? length * (length + BLOCK) / 2 : length * length;
+}
+
+static void run(struct cpu *self, struct attention_job *job) {
     struct buffers b;
     size_t longest = 0, pairs = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t length = start[i + 1] - start[i];
+    job->self = self;
+    job->start = self->sequences.start;
+    job->n = self->sequences.n;
+    job->head_width = job->width / job->heads;
+    for (size_t i = 0; i < job->n; i++) {
+        size_t length = job->start[i + 1] - job->start[i];
         longest = length > longest ? length : longest;
-        pairs += length * length;
+        pairs += meetings(job, length);
     }
-    if (!longest || !cpu_scratch(self, lay_out(self, width / heads, longest, norm != NULL, NULL, &b)))
+    if (!longest || !cpu_scratch(self, lay_out(job, longest, NULL, &b)))
         return;
-    struct attention_job job = {.self = self,
-                                .qkv = qkv,
-                                .start = start,
-                                .n = n,
-                                .width = width,
-                                .heads = heads,
-                                .head_width = width / heads,
-                                .chunks = cpu_chunks(self, pairs * width * 2, LEAST_SHARE, n * heads),
-                                .norm = norm,
-                                .out = out};
-    threads_run(self->threads, job.chunks, attention_chunk, &job);
+    job->chunks = cpu_chunks(self, pairs * job->width * 2, LEAST_SHARE, job->n * job->heads);
+    threads_run(self->threads, job->chunks, attention_chunk, job);
+}
+
+/* Column `column` of act rows of `stride` elements. */
+static struct operand columns_from(const struct cpu *self, const void *x, size_t column, size_t stride) {
+    return (struct operand){(const char *)x + column * self->base.act_size, stride};
+}
+
+void cpu_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads, enum kernels_mask mask,
+                   const struct kernels_qk_norm *norm, void *out) {
+    struct cpu *self = (struct cpu *)k;
+    size_t stride = (size_t)3 * width;
+    run(self, &(struct attention_job){.query = columns_from(self, qkv, 0, stride),
+                                      .key = columns_from(self, qkv, width, stride),
+                                      .value = columns_from(self, qkv, (size_t)2 * width, stride),
+                                      .width = width,
+                                      .heads = heads,
+                                      .mask = mask,
+                                      .norm = norm,
+                                      .out = out});
+}
+
+void cpu_attention_pool(struct kernels *k, const float *query, const void *kv, uint32_t width, uint32_t heads,
+                        void *out) {
+    struct cpu *self = (struct cpu *)k;
+    size_t stride = (size_t)2 * width;
+    run(self, &(struct attention_job){.pool_query = query,
+                                      .key = columns_from(self, kv, 0, stride),
+                                      .value = columns_from(self, kv, width, stride),
+                                      .width = width,
+                                      .heads = heads,
+                                      .mask = KERNELS_BIDIRECTIONAL,
+                                      .out = out});
 }

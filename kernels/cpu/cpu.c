@@ -86,7 +86,8 @@ static const struct kernels_ops ops = {
     .plan = cpu_plan,
     .dispatch = cpu_dispatch,
     .combine = cpu_combine,
-    .pool_mean = cpu_pool_mean,
+    .pool = cpu_pool,
+    .attention_pool = cpu_attention_pool,
     .normalize = cpu_normalize,
     .sync = sync,
 };

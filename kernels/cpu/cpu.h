@@ -78,6 +78,7 @@ kernels_grouped_linear_fn cpu_grouped_linear;
 
 /* attention.c */
 kernels_attention_fn cpu_attention;
+kernels_attention_pool_fn cpu_attention_pool;
 
 /* moe.c */
 kernels_router_logits_fn cpu_router_logits;
@@ -89,7 +90,7 @@ kernels_combine_fn cpu_combine;
 
 /* norm.c */
 kernels_layernorm_fn cpu_layernorm;
-kernels_pool_mean_fn cpu_pool_mean;
+kernels_pool_fn cpu_pool;
 kernels_normalize_fn cpu_normalize;
 
 #endif

@@ -11,7 +11,7 @@ struct patches_job {
     const struct cpu *self;
     const uint8_t *const *pixels;
     size_t units; /* rows of patches, over all pictures */
-    uint32_t chunks, size, patch;
+    uint32_t chunks, size, patch, lead;
     uint16_t bf16[3][256]; /* act of each pixel value, by channel */
     float f32[3][256];
     void *out;
@@ -37,20 +37,27 @@ static void patches_chunk(void *context, uint32_t chunk, uint32_t thread) {
     (void)thread;
     const struct patches_job *job = context;
     uint32_t side = job->size / job->patch;
-    size_t row_elements = (size_t)side * job->patch * job->patch * 3, first, last;
+    size_t elements = (size_t)job->patch * job->patch * 3, lead = job->lead * elements;
+    size_t first, last;
     chunk_range(job->units, chunk, job->chunks, &first, &last);
-    for (size_t u = first; u < last; u++)
-        patch_row(job, job->pixels[u / side], (uint32_t)(u % side), u * row_elements);
+    for (size_t u = first; u < last; u++) {
+        size_t picture = u / side, row = u % side, act = job->self->base.act_size;
+        size_t at = picture * (lead + side * side * elements);
+        if (row == 0)
+            memset((char *)job->out + at * act, 0, lead * act);
+        patch_row(job, job->pixels[picture], (uint32_t)row, at + lead + row * side * elements);
+    }
 }
 
 void cpu_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size, uint32_t patch,
-                 const float mean[3], const float std[3], void *out) {
+                 uint32_t lead, const float mean[3], const float std[3], void *out) {
     const struct cpu *self = (struct cpu *)k;
     struct patches_job job = {.self = self,
                               .pixels = pixels,
                               .units = n * (size / patch),
                               .size = size,
                               .patch = patch,
+                              .lead = lead,
                               .out = out};
     for (int ch = 0; ch < 3; ch++)
         for (int v = 0; v < 256; v++) {

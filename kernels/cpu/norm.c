@@ -1,4 +1,4 @@
-/* norm.c - operations on independent rows: LayerNorm, the mean over a sequence, unit vectors. */
+/* norm.c - operations on independent rows: LayerNorm, what stands for a sequence, unit vectors. */
 #include <math.h>
 
 #include "kernels/cpu/cpu.h"
@@ -44,33 +44,55 @@ void cpu_layernorm(struct kernels *k, const float *x, const float *weight, const
     threads_run(self->threads, job.chunks, layernorm_chunk, &job);
 }
 
-struct mean_job {
+struct pool_job {
     const struct cpu *self;
+    enum kernels_pooling pooling;
     const float *x;
     const uint32_t *start;
     size_t n;
     uint32_t width, chunks;
-    void *out;
+    void *out_act;
+    float *out_f32;
 };
 
-static void mean_chunk(void *context, uint32_t chunk, uint32_t thread) {
+/* A single row is the mean of itself. */
+static void pool_sequence(const struct pool_job *job, size_t i) {
+    const struct cpu *self = job->self;
+    size_t first = job->start[i], rows = job->start[i + 1] - first;
+    if (job->pooling != KERNELS_POOL_MEAN) {
+        first += job->pooling == KERNELS_POOL_LAST ? rows - 1 : 0;
+        rows = 1;
+    }
+    self->isa->rows->mean(job->x + first * job->width, rows, job->width, self->bf16,
+                          job->out_act ? act_row_out(self, job->out_act, i, job->width) : NULL,
+                          job->out_f32 ? job->out_f32 + i * job->width : NULL);
+}
+
+static void pool_chunk(void *context, uint32_t chunk, uint32_t thread) {
     (void)thread;
-    const struct mean_job *job = context;
+    const struct pool_job *job = context;
     size_t first, last;
     chunk_range(job->n, chunk, job->chunks, &first, &last);
     for (size_t i = first; i < last; i++)
-        job->self->isa->rows->mean(job->x + (size_t)job->start[i] * job->width,
-                                   job->start[i + 1] - job->start[i], job->width, job->self->bf16,
-                                   act_row_out(job->self, job->out, i, job->width));
+        pool_sequence(job, i);
 }
 
-void cpu_pool_mean(struct kernels *k, const float *x, uint32_t width, void *out) {
+void cpu_pool(struct kernels *k, enum kernels_pooling pooling, const float *x, uint32_t width, void *out_act,
+              float *out_f32) {
     const struct cpu *self = (struct cpu *)k;
     const uint32_t *start = self->sequences.start;
     const size_t n = self->sequences.n;
-    struct mean_job job = {.self = self, .x = x, .start = start, .n = n, .width = width, .out = out};
-    job.chunks = n ? cpu_chunks(self, (size_t)(start[n] - start[0]) * width, LEAST_SHARE, n) : 0;
-    threads_run(self->threads, job.chunks, mean_chunk, &job);
+    struct pool_job job = {.self = self,
+                           .pooling = pooling,
+                           .x = x,
+                           .start = start,
+                           .n = n,
+                           .width = width,
+                           .out_act = out_act,
+                           .out_f32 = out_f32};
+    size_t rows = !n ? 0 : pooling == KERNELS_POOL_MEAN ? start[n] - start[0] : n;
+    job.chunks = n ? cpu_chunks(self, rows * width, LEAST_SHARE, n) : 0;
+    threads_run(self->threads, job.chunks, pool_chunk, &job);
 }
 
 void cpu_normalize(struct kernels *k, float *z, size_t n, uint32_t width) {

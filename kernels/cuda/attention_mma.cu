@@ -1,11 +1,13 @@
-/* attention_mma.cu - attention inside packed sequences on the matrix units, bfloat16, heads of 16 to 128.
+/* attention_mma.cu - attention inside packed sequences on the matrix units, bfloat16, heads of 8 to 128.
  *
  * A block has 64 queries of one head of one sequence, a warp 16 of them; keys and values come in pieces of 64
  * by cp.async, the next while the last is worked on. The softmax is kept up piece by piece: Milakov & Gimelshein,
  * "Online normalizer calculation for softmax"; Dao, "FlashAttention-2". All that a query's answer depends on
- * is its own sequence, cut from its beginning, so neighbours change no bit.
+ * is its own sequence, cut from its beginning, so neighbours change no bit. With a causal mask a block comes to
+ * the piece of its own queries and no further; there what follows a query weighs nothing.
  *
- * Rows in shared memory are 16 bytes longer than a head, so that eight of them meet in no bank.
+ * The units take 16 columns at a time: a head of an odd multiple of 8 is filled up with zeros in shared memory.
+ * Rows there are 16 bytes longer than that, so that eight of them meet in no bank.
  */
 #include <type_traits>
 
@@ -17,51 +19,54 @@ namespace {
 
 enum { QUERIES = ATTENTION_QUERIES, KEYS = 64, THREADS = 128 };
 
-template <int D> struct shape {
+template <int WIDTH> struct shape {
+    static constexpr int D = (WIDTH + 15) / 16 * 16; /* the head's width as the units take it */
     static constexpr int PITCH = D + 8;
     static constexpr int ELEMENTS = KEYS * PITCH; /* of 64 rows of one head */
     static constexpr size_t BYTES = 5 * ELEMENTS * sizeof(bf16);
 };
 
 /* 64 rows of q, k or v (part 0, 1, 2) of one head: rows first …, zeros from `end` on. */
-template <int D>
+template <int WIDTH>
 __device__ __forceinline__ void fetch(bf16 *to, const bf16 *qkv, uint32_t width, uint32_t head, uint32_t part,
                                       uint32_t first, uint32_t end) {
+    constexpr int D = shape<WIDTH>::D;
     for (int i = threadIdx.x; i < KEYS * (D / 8); i += THREADS) {
         const uint32_t row = i / (D / 8), chunk = i % (D / 8);
-        const bool valid = first + row < end;
-        const bf16 *from = qkv + ((size_t)(first + row) * 3 + part) * width + (size_t)head * D + chunk * 8;
-        cp_async_16(to + row * shape<D>::PITCH + chunk * 8, valid ? from : qkv, valid);
+        const bool valid = first + row < end && (WIDTH == D || chunk < WIDTH / 8);
+        const bf16 *from =
+            qkv + ((size_t)(first + row) * 3 + part) * width + (size_t)head * WIDTH + chunk * 8;
+        cp_async_16(to + row * shape<WIDTH>::PITCH + chunk * 8, valid ? from : qkv, valid);
     }
 }
 
 /* LayerNorm over each of the 64 rows, in place, a thread a row. */
-template <int D>
+template <int WIDTH>
 __device__ __forceinline__ void normalise(bf16 *rows, const float *weight, const float *bias, float eps) {
     if (threadIdx.x >= KEYS)
         return;
-    bf16 *const row = rows + threadIdx.x * shape<D>::PITCH;
+    bf16 *const row = rows + threadIdx.x * shape<WIDTH>::PITCH;
     float sum = 0, squares = 0;
-    for (int c = 0; c < D; c++)
+    for (int c = 0; c < WIDTH; c++)
         sum += to_float(row[c]);
-    const float mean = sum / D;
-    for (int c = 0; c < D; c++) {
+    const float mean = sum / WIDTH;
+    for (int c = 0; c < WIDTH; c++) {
         const float v = to_float(row[c]) - mean;
         squares += v * v;
     }
-    const float scale = 1.0f / sqrtf(squares / D + eps);
-    for (int c = 0; c < D; c++)
+    const float scale = 1.0f / sqrtf(squares / WIDTH + eps);
+    for (int c = 0; c < WIDTH; c++)
         row[c] = from_float<bf16>((to_float(row[c]) - mean) * scale * weight[c] + bias[c]);
 }
 
 /* s[16 queries, 64 keys] = q k^T */
 template <int D>
 __device__ __forceinline__ void scores(const uint32_t (*q)[4], const bf16 *keys, float (*s)[4]) {
+    constexpr int PITCH = shape<D>::PITCH;
     const int lane = threadIdx.x % WARP;
 #pragma unroll
     for (int j = 0; j < KEYS / 16; j++) {
-        const bf16 *const row =
-            keys + (j * 16 + lane / 16 * 8 + lane % 8) * shape<D>::PITCH + lane / 8 % 2 * 8;
+        const bf16 *const row = keys + (j * 16 + lane / 16 * 8 + lane % 8) * PITCH + lane / 8 % 2 * 8;
 #pragma unroll
         for (int c = 0; c < D / 16; c++) {
             uint32_t k[4];
@@ -102,10 +107,10 @@ __device__ __forceinline__ float row_sum(float v) {
     return v + __shfl_xor_sync(WHOLE_WARP, v, 2);
 }
 
-/* Scores to weights, of keys key … key + 63 of which `length` exist; what was summed before shrinks to the new
- * largest score. A lane has rows g and g + 8, i = 0 and 1. */
+/* Scores to weights, of keys key … key + 63 of which row i sees those below seen[i]; what was summed before
+ * shrinks to the new largest score. A lane has rows g and g + 8, i = 0 and 1. */
 template <int D>
-__device__ __forceinline__ void weigh(float (*s)[4], uint32_t key, uint32_t length, float scale,
+__device__ __forceinline__ void weigh(float (*s)[4], uint32_t key, const uint32_t seen[2], float scale,
                                       float most[2], float sum[2], float (*o)[4]) {
     const uint32_t column = key + threadIdx.x % 4 * 2;
 #pragma unroll
@@ -116,7 +121,7 @@ __device__ __forceinline__ void weigh(float (*s)[4], uint32_t key, uint32_t leng
 #pragma unroll
             for (int c = 0; c < 2; c++) {
                 float &v = s[j][2 * i + c];
-                v = column + j * 8 + c < length ? v * scale : -INFINITY;
+                v = column + j * 8 + c < seen[i] ? v * scale : -INFINITY;
                 top = fmaxf(top, v);
             }
         }
@@ -141,21 +146,29 @@ __device__ __forceinline__ void weigh(float (*s)[4], uint32_t key, uint32_t leng
     }
 }
 
-template <int D>
+template <int WIDTH>
 __global__ void __launch_bounds__(THREADS)
     attention_kernel(const bf16 *qkv, const struct attention_tile *tiles, uint32_t width,
-                     struct kernels_qk_norm norm, bf16 *out) {
-    using s = shape<D>;
+                     enum kernels_mask mask, struct kernels_qk_norm norm, bf16 *out) {
+    using s = shape<WIDTH>;
+    constexpr int D = s::D;
     bf16 *const queries = (bf16 *)dynamic_shared();
     bf16 *const pairs = queries + s::ELEMENTS; /* keys, values; twice */
     const struct attention_tile tile = tiles[blockIdx.x];
     const uint32_t head = blockIdx.y, length = tile.end - tile.begin;
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    const int pieces = (int)((length + KEYS - 1) / KEYS);
+    uint32_t seen[2] = {length, length}, last = length;
+    if (mask == KERNELS_CAUSAL) {
+        const uint32_t first = tile.first - tile.begin;
+        seen[0] = first + warp * 16 + lane / 4 + 1;
+        seen[1] = seen[0] + 8;
+        last = first + QUERIES < length ? first + QUERIES : length;
+    }
+    const int pieces = (int)((last + KEYS - 1) / KEYS);
 
-    fetch<D>(queries, qkv, width, head, 0, tile.first, tile.end);
-    fetch<D>(pairs, qkv, width, head, 1, tile.begin, tile.end);
-    fetch<D>(pairs + s::ELEMENTS, qkv, width, head, 2, tile.begin, tile.end);
+    fetch<WIDTH>(queries, qkv, width, head, 0, tile.first, tile.end);
+    fetch<WIDTH>(pairs, qkv, width, head, 1, tile.begin, tile.end);
+    fetch<WIDTH>(pairs + s::ELEMENTS, qkv, width, head, 2, tile.begin, tile.end);
     cp_async_commit();
 
     uint32_t q[D / 16][4];
@@ -165,16 +178,16 @@ __global__ void __launch_bounds__(THREADS)
         if (i + 1 < pieces) {
             bf16 *const to = pairs + (i + 1) % 2 * 2 * s::ELEMENTS;
             const uint32_t next = tile.begin + (i + 1) * KEYS;
-            fetch<D>(to, qkv, width, head, 1, next, tile.end);
-            fetch<D>(to + s::ELEMENTS, qkv, width, head, 2, next, tile.end);
+            fetch<WIDTH>(to, qkv, width, head, 1, next, tile.end);
+            fetch<WIDTH>(to + s::ELEMENTS, qkv, width, head, 2, next, tile.end);
         }
         cp_async_commit();
         cp_async_wait<1>();
         __syncthreads();
         if (norm.q_weight) {
             if (i == 0)
-                normalise<D>(queries, norm.q_weight, norm.q_bias, norm.eps);
-            normalise<D>(keys, norm.k_weight, norm.k_bias, norm.eps);
+                normalise<WIDTH>(queries, norm.q_weight, norm.q_bias, norm.eps);
+            normalise<WIDTH>(keys, norm.k_weight, norm.k_bias, norm.eps);
             __syncthreads();
         }
         if (i == 0) {
@@ -184,7 +197,7 @@ __global__ void __launch_bounds__(THREADS)
         }
         float weight[KEYS / 8][4] = {};
         scores<D>(q, keys, weight);
-        weigh<D>(weight, i * KEYS, length, 1.0f / sqrtf((float)D), most, sum, o);
+        weigh<D>(weight, i * KEYS, seen, 1.0f / sqrtf((float)WIDTH), most, sum, o);
         values<D>(weight, vals, o);
         __syncthreads(); /* the piece after the next takes this one's place */
     }
@@ -195,34 +208,36 @@ __global__ void __launch_bounds__(THREADS)
         const uint32_t row = tile.first + warp * 16 + lane / 4 + i * 8;
         if (row >= tile.end)
             continue;
-        bf16 *const to = out + (size_t)row * width + (size_t)head * D + lane % 4 * 2;
+        bf16 *const to = out + (size_t)row * width + (size_t)head * WIDTH + lane % 4 * 2;
 #pragma unroll
-        for (int j = 0; j < D / 8; j++)
+        for (int j = 0; j < WIDTH / 8; j++)
             *(uint32_t *)(to + j * 8) = bf16_pack(o[j][2 * i] / total, o[j][2 * i + 1] / total);
     }
 }
 
-template <int D>
+template <int WIDTH>
 void run(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
-         uint32_t width, uint32_t heads, struct kernels_qk_norm norm, void *out) {
-    launch(stream, attention_kernel<D>, dim3(tiles, heads), dim3(THREADS), shape<D>::BYTES, (const bf16 *)qkv,
-           tile, width, norm, (bf16 *)out);
+         uint32_t width, uint32_t heads, enum kernels_mask mask, struct kernels_qk_norm norm, void *out) {
+    launch(stream, attention_kernel<WIDTH>, dim3(tiles, heads), dim3(THREADS), shape<WIDTH>::BYTES,
+           (const bf16 *)qkv, tile, width, mask, norm, (bf16 *)out);
 }
 
-template <int D> cudaError_t prepare() {
-    return cudaFuncSetAttribute((const void *)attention_kernel<D>,
-                                cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shape<D>::BYTES);
+template <int WIDTH> cudaError_t prepare() {
+    return cudaFuncSetAttribute((const void *)attention_kernel<WIDTH>,
+                                cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shape<WIDTH>::BYTES);
 }
 
-/* f of the width, as a constant, if it is one of those that there are kernels for: 16 to 128, by 16. */
-template <int D = 16, typename F> bool with_width(uint32_t width, F f) {
-    if constexpr (D > 128) {
+enum { WIDEST = 128, WIDTH_STEP = 8 };
+
+/* f of the width, as a constant, if it is one of those that there are kernels for. */
+template <int WIDTH = WIDTH_STEP, typename F> bool with_width(uint32_t width, F f) {
+    if constexpr (WIDTH > WIDEST) {
         return false;
-    } else if (width == D) {
-        f(std::integral_constant<int, D>());
+    } else if (width == WIDTH) {
+        f(std::integral_constant<int, WIDTH>());
         return true;
     } else {
-        return with_width<D + 16>(width, f);
+        return with_width<WIDTH + WIDTH_STEP>(width, f);
     }
 }
 
@@ -235,14 +250,16 @@ bool attention_mma_takes(uint32_t head_width) {
 
 cudaError_t attention_mma_prepare() {
     cudaError_t error = cudaSuccess;
-    for (uint32_t width = 16; width <= 128 && !error; width += 16)
+    for (uint32_t width = WIDTH_STEP; width <= WIDEST && !error; width += WIDTH_STEP)
         with_width(width, [&](auto d) { error = prepare<decltype(d)::value>(); });
     return error;
 }
 
 void attention_mma(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
-                   uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm, void *out) {
+                   uint32_t width, uint32_t heads, enum kernels_mask mask, const struct kernels_qk_norm *norm,
+                   void *out) {
     const struct kernels_qk_norm n = norm ? *norm : kernels_qk_norm{};
-    with_width(width / heads,
-               [&](auto d) { run<decltype(d)::value>(stream, qkv, tile, tiles, width, heads, n, out); });
+    with_width(width / heads, [&](auto d) {
+        run<decltype(d)::value>(stream, qkv, tile, tiles, width, heads, mask, n, out);
+    });
 }

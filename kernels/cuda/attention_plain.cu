@@ -1,4 +1,5 @@
-/* attention_plain.cu - attention for heads of any width and either dtype: a block a query and head.
+/* attention_plain.cu - attention for heads of any width and either dtype: a block a query and head; and
+ * attention that pools, whose query is the same for every sequence.
  *
  * Threads have a key each, THREADS of them at a time, then a column of the answer each. Twice over the keys: for
  * the largest score, then for the weights, as kernels.h defines them.
@@ -49,31 +50,14 @@ __device__ float score(const float *q, const Act *key, uint32_t d, const struct 
     return dot * scale;
 }
 
+/* One head of a query, q[d], and `length` rows of keys and values, `pitch` elements apart, to out[d]. o[d] is
+ * zeros; q and o are shared memory, and ready. */
 template <typename Act>
-__global__ void __launch_bounds__(THREADS)
-    attention_kernel(const Act *qkv, const struct attention_tile *tiles, uint32_t width, uint32_t heads,
-                     struct kernels_qk_norm norm, Act *out) {
+__device__ void attend(const float *q, float *o, const Act *keys, const Act *values, size_t pitch,
+                       uint32_t length, uint32_t d, const struct kernels_qk_norm &norm, Act *out) {
     __shared__ float weight[THREADS], reduced[WARPS];
-    const struct attention_tile tile = tiles[blockIdx.x];
-    const uint32_t d = width / heads, head = blockIdx.y, row = tile.first + blockIdx.z;
-    float *const q = (float *)dynamic_shared(), *const o = q + d;
-    if (row >= tile.end)
-        return;
-    const size_t pitch = 3 * (size_t)width;
-    const Act *const query = qkv + row * pitch + (size_t)head * d;
-    const Act *const keys = qkv + tile.begin * pitch + width + (size_t)head * d, *const values = keys + width;
-    const uint32_t length = tile.end - tile.begin, lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const float scale = 1.0f / sqrtf((float)d);
-
-    struct moments m = {0, 0};
-    if (norm.q_weight)
-        m = measure(query, d, norm.eps);
-    for (uint32_t c = threadIdx.x; c < d; c += THREADS) {
-        q[c] = element(query, c, m, norm.q_weight, norm.q_bias);
-        o[c] = 0;
-    }
-    __syncthreads();
-
     float most = -INFINITY;
     for (uint32_t j = threadIdx.x; j < length; j += THREADS)
         most = fmaxf(most, score(q, keys + j * pitch, d, norm, scale));
@@ -99,18 +83,79 @@ __global__ void __launch_bounds__(THREADS)
                 o[c] = fmaf(rounded<Act>(weight[i]), to_float(values[(first + i) * pitch + c]), o[c]);
     }
     for (uint32_t c = threadIdx.x; c < d; c += THREADS)
-        out[(size_t)row * width + (size_t)head * d + c] = from_float<Act>(o[c] / sum);
+        out[c] = from_float<Act>(o[c] / sum);
+}
+
+template <typename Act>
+__global__ void __launch_bounds__(THREADS)
+    attention_kernel(const Act *qkv, const struct attention_tile *tiles, uint32_t width, uint32_t heads,
+                     enum kernels_mask mask, struct kernels_qk_norm norm, Act *out) {
+    const struct attention_tile tile = tiles[blockIdx.x];
+    const uint32_t d = width / heads, row = tile.first + blockIdx.z;
+    const size_t pitch = 3 * (size_t)width, column = (size_t)blockIdx.y * d;
+    float *const q = (float *)dynamic_shared(), *const o = q + d;
+    if (row >= tile.end)
+        return;
+    const uint32_t end = mask == KERNELS_CAUSAL ? row + 1 : tile.end;
+    const Act *const query = qkv + row * pitch + column;
+    const Act *const keys = qkv + tile.begin * pitch + width + column;
+    struct moments m = {0, 0};
+    if (norm.q_weight)
+        m = measure(query, d, norm.eps);
+    for (uint32_t c = threadIdx.x; c < d; c += THREADS) {
+        q[c] = element(query, c, m, norm.q_weight, norm.q_bias);
+        o[c] = 0;
+    }
+    __syncthreads();
+    attend(q, o, keys, keys + width, pitch, end - tile.begin, d, norm, out + (size_t)row * width + column);
+}
+
+template <typename Act>
+__global__ void __launch_bounds__(THREADS)
+    attention_pool_kernel(const float *query, const Act *kv, const uint32_t *start, uint32_t width,
+                          uint32_t heads, Act *out) {
+    const uint32_t d = width / heads, begin = start[blockIdx.x], end = start[blockIdx.x + 1];
+    const size_t pitch = 2 * (size_t)width, column = (size_t)blockIdx.y * d;
+    float *const q = (float *)dynamic_shared(), *const o = q + d;
+    for (uint32_t c = threadIdx.x; c < d; c += THREADS) {
+        q[c] = rounded<Act>(query[column + c]);
+        o[c] = 0;
+    }
+    __syncthreads();
+    const Act *const keys = kv + begin * pitch + column;
+    attend(q, o, keys, keys + width, pitch, end - begin, d, kernels_qk_norm{},
+           out + (size_t)blockIdx.x * width + column);
+}
+
+/* Room for q and o. */
+size_t room(uint32_t width, uint32_t heads) {
+    return 2 * (size_t)(width / heads) * sizeof(float);
+}
+
+cudaError_t give_room(const void *kernel, size_t shared) {
+    return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
 }
 
 template <typename Act>
 cudaError_t run(cudaStream_t stream, const Act *qkv, const struct attention_tile *tile, uint32_t tiles,
-                uint32_t width, uint32_t heads, struct kernels_qk_norm norm, Act *out) {
-    const size_t shared = 2 * (size_t)(width / heads) * sizeof(float);
-    cudaError_t error = cudaFuncSetAttribute((const void *)attention_kernel<Act>,
-                                             cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
+                uint32_t width, uint32_t heads, enum kernels_mask mask, struct kernels_qk_norm norm,
+                Act *out) {
+    const size_t shared = room(width, heads);
+    const cudaError_t error = give_room((const void *)attention_kernel<Act>, shared);
     if (!error)
         launch(stream, attention_kernel<Act>, dim3(tiles, heads, ATTENTION_QUERIES), dim3(THREADS), shared,
-               qkv, tile, width, heads, norm, out);
+               qkv, tile, width, heads, mask, norm, out);
+    return error;
+}
+
+template <typename Act>
+cudaError_t run_pool(cudaStream_t stream, const float *query, const Act *kv, const uint32_t *start,
+                     uint32_t n, uint32_t width, uint32_t heads, Act *out) {
+    const size_t shared = room(width, heads);
+    const cudaError_t error = give_room((const void *)attention_pool_kernel<Act>, shared);
+    if (!error)
+        launch(stream, attention_pool_kernel<Act>, dim3(n, heads), dim3(THREADS), shared, query, kv, start,
+               width, heads, out);
     return error;
 }
 
@@ -118,8 +163,14 @@ cudaError_t run(cudaStream_t stream, const Act *qkv, const struct attention_tile
 
 cudaError_t attention_plain(cudaStream_t stream, bool bfloat16, const void *qkv,
                             const struct attention_tile *tile, uint32_t tiles, uint32_t width, uint32_t heads,
-                            const struct kernels_qk_norm *norm, void *out) {
+                            enum kernels_mask mask, const struct kernels_qk_norm *norm, void *out) {
     const struct kernels_qk_norm n = norm ? *norm : kernels_qk_norm{};
-    return bfloat16 ? run(stream, (const bf16 *)qkv, tile, tiles, width, heads, n, (bf16 *)out)
-                    : run(stream, (const float *)qkv, tile, tiles, width, heads, n, (float *)out);
+    return bfloat16 ? run(stream, (const bf16 *)qkv, tile, tiles, width, heads, mask, n, (bf16 *)out)
+                    : run(stream, (const float *)qkv, tile, tiles, width, heads, mask, n, (float *)out);
+}
+
+cudaError_t attention_pool_run(cudaStream_t stream, bool bfloat16, const float *query, const void *kv,
+                               const uint32_t *start, uint32_t n, uint32_t width, uint32_t heads, void *out) {
+    return bfloat16 ? run_pool(stream, query, (const bf16 *)kv, start, n, width, heads, (bf16 *)out)
+                    : run_pool(stream, query, (const float *)kv, start, n, width, heads, (float *)out);
 }

@@ -95,7 +95,8 @@ static const struct kernels_ops ops = {
     .plan = cuda_plan,
     .dispatch = cuda_dispatch,
     .combine = cuda_combine,
-    .pool_mean = cuda_pool_mean,
+    .pool = cuda_pool,
+    .attention_pool = cuda_attention_pool,
     .normalize = cuda_normalize,
     .sync = sync,
 };

@@ -171,7 +171,8 @@ kernels_gate_entropy_fn cuda_gate_entropy;
 kernels_plan_fn cuda_plan;
 kernels_dispatch_fn cuda_dispatch;
 kernels_combine_fn cuda_combine;
-kernels_pool_mean_fn cuda_pool_mean;
+kernels_pool_fn cuda_pool;
+kernels_attention_pool_fn cuda_attention_pool;
 kernels_normalize_fn cuda_normalize;
 
 /* ---- graphs.c */
@@ -210,26 +211,30 @@ void convert_rows(cudaStream_t stream, const void *from, enum kernels_storage st
                   size_t first, size_t rows, const struct kernels_matrix *m);
 
 void patches_run(cudaStream_t stream, bool bf16, const uint8_t *pixels, size_t n, uint32_t size,
-                 uint32_t patch, const float mean[3], const float std[3], void *out);
+                 uint32_t patch, uint32_t lead, const float mean[3], const float std[3], void *out);
 void tile_rows_run(cudaStream_t stream, const float *rows, uint32_t period, size_t n, uint32_t width,
                    float *x);
 void embed_tokens_run(cudaStream_t stream, const struct kernels_table *table, const float *position,
                       const int32_t *id, const uint32_t *position_id, size_t n, float *x);
 void layernorm_run(cudaStream_t stream, bool bf16, const float *x, const float *weight, const float *bias,
                    float eps, size_t rows, uint32_t width, void *out_act, float *out_f32);
-void pool_mean_run(cudaStream_t stream, bool bf16, const float *x, const uint32_t *start, uint32_t n,
-                   uint32_t width, void *out);
+void pool_run(cudaStream_t stream, bool bf16, enum kernels_pooling pooling, const float *x,
+              const uint32_t *start, uint32_t n, uint32_t width, void *out_act, float *out_f32);
 void normalize_run(cudaStream_t stream, float *z, size_t n, uint32_t width);
 
-/* Heads as wide as the matrix units take them: 16 to 128, by 16, in bfloat16. */
+/* Heads as wide as there are kernels for the matrix units: 8 to 128, by 8, in bfloat16. */
 bool attention_mma_takes(uint32_t head_width);
 cudaError_t attention_mma_prepare(void);
 void attention_mma(cudaStream_t stream, const void *qkv, const struct attention_tile *tile, uint32_t tiles,
-                   uint32_t width, uint32_t heads, const struct kernels_qk_norm *norm, void *out);
+                   uint32_t width, uint32_t heads, enum kernels_mask mask, const struct kernels_qk_norm *norm,
+                   void *out);
 /* Any other, in any dtype. */
 cudaError_t attention_plain(cudaStream_t stream, bool bf16, const void *qkv,
                             const struct attention_tile *tile, uint32_t tiles, uint32_t width, uint32_t heads,
-                            const struct kernels_qk_norm *norm, void *out);
+                            enum kernels_mask mask, const struct kernels_qk_norm *norm, void *out);
+/* start [n + 1] on the device. */
+cudaError_t attention_pool_run(cudaStream_t stream, bool bf16, const float *query, const void *kv,
+                               const uint32_t *start, uint32_t n, uint32_t width, uint32_t heads, void *out);
 
 void gate_run(cudaStream_t stream, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,
               bool renormalize, int32_t *expert, float *gate);

@@ -21,14 +21,19 @@ struct norm {
  * a patch row of the picture is read in order, too. */
 template <typename Act>
 __global__ void patches_kernel(const uint8_t *pixels, size_t elements, uint32_t size, uint32_t patch,
-                               struct norm norm, Act *out) {
+                               uint32_t lead, struct norm norm, Act *out) {
     const uint32_t side = size / patch, patch_row = patch * 3, patch_elements = patch * patch_row;
-    const size_t picture_elements = (size_t)side * side * patch_elements;
+    const size_t picture_elements = ((size_t)lead + (size_t)side * side) * patch_elements;
     for (size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x; i < elements;
          i += (size_t)gridDim.x * THREADS) {
         const size_t picture = i / picture_elements;
         const uint32_t within = (uint32_t)(i % picture_elements);
-        const uint32_t which = within / patch_elements, element = within % patch_elements;
+        const uint32_t row = within / patch_elements, element = within % patch_elements;
+        if (row < lead) {
+            out[i] = from_float<Act>(0);
+            continue;
+        }
+        const uint32_t which = row - lead;
         const uint32_t y = which / side * patch + element / patch_row;
         const uint32_t x = which % side * patch_row + element % patch_row; /* in bytes of the picture's row */
         const uint32_t channel = element % 3;
@@ -57,17 +62,16 @@ __global__ void embed_tokens_kernel(const void *table, enum kernels_storage stor
 } // namespace
 
 void patches_run(cudaStream_t stream, bool bfloat16, const uint8_t *pixels, size_t n, uint32_t size,
-                 uint32_t patch, const float mean[3], const float std[3], void *out) {
-    const uint32_t side = size / patch * patch;
-    const size_t elements = n * side * side * 3;
+                 uint32_t patch, uint32_t lead, const float mean[3], const float std[3], void *out) {
+    const size_t side = size / patch, elements = n * (lead + side * side) * patch * patch * 3;
     const struct norm norm = {{mean[0], mean[1], mean[2]}, {std[0], std[1], std[2]}};
     const dim3 grid(blocks_for(elements));
     if (bfloat16)
-        launch(stream, patches_kernel<bf16>, grid, dim3(THREADS), 0, pixels, elements, size, patch, norm,
-               (bf16 *)out);
+        launch(stream, patches_kernel<bf16>, grid, dim3(THREADS), 0, pixels, elements, size, patch, lead,
+               norm, (bf16 *)out);
     else
-        launch(stream, patches_kernel<float>, grid, dim3(THREADS), 0, pixels, elements, size, patch, norm,
-               (float *)out);
+        launch(stream, patches_kernel<float>, grid, dim3(THREADS), 0, pixels, elements, size, patch, lead,
+               norm, (float *)out);
 }
 
 void tile_rows_run(cudaStream_t stream, const float *rows, uint32_t period, size_t n, uint32_t width,

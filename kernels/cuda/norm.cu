@@ -1,4 +1,4 @@
-/* norm.cu - LayerNorm, the mean over a sequence's tokens, and unit vectors.
+/* norm.cu - LayerNorm, what stands for a sequence, and unit vectors.
  *
  * A warp has a row, and goes over it once for each moment: after the first time it lies in the first-level
  * cache. Sums have one shape for a width: a chain for each lane, then five halvings.
@@ -75,17 +75,27 @@ __global__ void __launch_bounds__(THREADS)
     }
 }
 
-/* A thread a column of a sequence, rows in their order. */
+/* A thread a column of a sequence, rows in their order. A single row is the mean of itself. */
 template <typename Act>
-__global__ void pool_mean_kernel(const float *x, const uint32_t *start, uint32_t width, Act *out) {
-    const uint32_t c = blockIdx.y * THREADS + threadIdx.x, first = start[blockIdx.x],
-                   end = start[blockIdx.x + 1];
+__global__ void pool_kernel(enum kernels_pooling pooling, const float *x, const uint32_t *start,
+                            uint32_t width, Act *out_act, float *out_f32) {
+    const uint32_t c = blockIdx.y * THREADS + threadIdx.x;
+    uint32_t first = start[blockIdx.x], end = start[blockIdx.x + 1];
     if (c >= width)
         return;
+    if (pooling == KERNELS_POOL_FIRST)
+        end = first + 1;
+    if (pooling == KERNELS_POOL_LAST)
+        first = end - 1;
     float sum = 0;
     for (uint32_t r = first; r < end; r++)
         sum += x[(size_t)r * width + c];
-    out[(size_t)blockIdx.x * width + c] = from_float<Act>(sum / (float)(end - first));
+    const float v = sum / (float)(end - first);
+    const size_t at = (size_t)blockIdx.x * width + c;
+    if (out_act)
+        out_act[at] = from_float<Act>(v);
+    if (out_f32)
+        out_f32[at] = v;
 }
 
 __global__ void __launch_bounds__(THREADS) normalize_kernel(float *z, size_t n, uint32_t width) {
@@ -127,13 +137,15 @@ void layernorm_run(cudaStream_t stream, bool bfloat16, const float *x, const flo
         layernorm_as(stream, x, weight, bias, eps, rows, width, (float *)out_act, out_f32);
 }
 
-void pool_mean_run(cudaStream_t stream, bool bfloat16, const float *x, const uint32_t *start, uint32_t n,
-                   uint32_t width, void *out) {
+void pool_run(cudaStream_t stream, bool bfloat16, enum kernels_pooling pooling, const float *x,
+              const uint32_t *start, uint32_t n, uint32_t width, void *out_act, float *out_f32) {
     const dim3 grid(n, (width + THREADS - 1) / THREADS);
     if (bfloat16)
-        launch(stream, pool_mean_kernel<bf16>, grid, dim3(THREADS), 0, x, start, width, (bf16 *)out);
+        launch(stream, pool_kernel<bf16>, grid, dim3(THREADS), 0, pooling, x, start, width, (bf16 *)out_act,
+               out_f32);
     else
-        launch(stream, pool_mean_kernel<float>, grid, dim3(THREADS), 0, x, start, width, (float *)out);
+        launch(stream, pool_kernel<float>, grid, dim3(THREADS), 0, pooling, x, start, width, (float *)out_act,
+               out_f32);
 }
 
 void normalize_run(cudaStream_t stream, float *z, size_t n, uint32_t width) {

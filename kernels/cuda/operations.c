@@ -44,10 +44,10 @@ void cuda_sequences(struct kernels *k, const uint32_t *start, size_t n) {
 
 /* Pictures go over some at a time, while those before them are cut up. */
 void cuda_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size, uint32_t patch,
-                  const float mean[3], const float std[3], void *out) {
+                  uint32_t lead, const float mean[3], const float std[3], void *out) {
     struct cuda *self = (struct cuda *)k;
-    const size_t bytes = (size_t)size * size * 3, used = (size_t)(size / patch) * patch;
-    const size_t out_bytes = used * used * 3 * k->act_size;
+    const size_t bytes = (size_t)size * size * 3, side = size / patch;
+    const size_t out_bytes = (lead + side * side) * patch * patch * 3 * k->act_size;
     const size_t most = bytes < STAGING_BYTES ? STAGING_BYTES / bytes : 1;
     for (size_t first = 0; first < n; first += most) {
         const size_t piece = n - first < most ? n - first : most;
@@ -59,7 +59,7 @@ void cuda_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uin
         const uint8_t *from = staging_send(self, piece * bytes);
         if (!from)
             return;
-        patches_run(self->stream, self->bf16, from, piece, size, patch, mean, std,
+        patches_run(self->stream, self->bf16, from, piece, size, patch, lead, mean, std,
                     (char *)out + first * out_bytes);
         cuda_launched(self, "cutting pictures");
         staging_done(self);
@@ -106,14 +106,14 @@ void cuda_layernorm(struct kernels *k, const float *x, const float *weight, cons
 }
 
 void cuda_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
-                    const struct kernels_qk_norm *norm, void *out) {
+                    enum kernels_mask mask, const struct kernels_qk_norm *norm, void *out) {
     struct cuda *self = (struct cuda *)k;
     if (self->tiles && self->bf16 && attention_mma_takes(width / heads))
-        attention_mma(self->stream, qkv, self->tile, self->tiles, width, heads, norm, out);
+        attention_mma(self->stream, qkv, self->tile, self->tiles, width, heads, mask, norm, out);
     else if (self->tiles)
-        cuda_check(
-            self, "attention",
-            attention_plain(self->stream, self->bf16, qkv, self->tile, self->tiles, width, heads, norm, out));
+        cuda_check(self, "attention",
+                   attention_plain(self->stream, self->bf16, qkv, self->tile, self->tiles, width, heads, mask,
+                                   norm, out));
     cuda_launched(self, "attention");
 }
 
@@ -165,11 +165,22 @@ void cuda_combine(struct kernels *k, const void *y, struct kernels_plan plan, co
 
 /* ---- the answer */
 
-void cuda_pool_mean(struct kernels *k, const float *x, uint32_t width, void *out) {
+void cuda_pool(struct kernels *k, enum kernels_pooling pooling, const float *x, uint32_t width, void *out_act,
+               float *out_f32) {
     struct cuda *self = (struct cuda *)k;
     if (self->sequences)
-        pool_mean_run(self->stream, self->bf16, x, self->start, self->sequences, width, out);
+        pool_run(self->stream, self->bf16, pooling, x, self->start, self->sequences, width, out_act, out_f32);
     cuda_launched(self, "pooling");
+}
+
+void cuda_attention_pool(struct kernels *k, const float *query, const void *kv, uint32_t width,
+                         uint32_t heads, void *out) {
+    struct cuda *self = (struct cuda *)k;
+    if (self->sequences)
+        cuda_check(self, "pooling by attention",
+                   attention_pool_run(self->stream, self->bf16, query, kv, self->start, self->sequences,
+                                      width, heads, out));
+    cuda_launched(self, "pooling by attention");
 }
 
 void cuda_normalize(struct kernels *k, float *z, size_t n, uint32_t width) {

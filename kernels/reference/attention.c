@@ -1,6 +1,6 @@
-/* attention.c - bidirectional self-attention inside each packed sequence.
+/* attention.c - self-attention inside each packed sequence, and attention that pools it.
  *
- * For each sequence and head, with s = q k^T / sqrt(head width):
+ * For each query and head, with s = q k^T / sqrt(head width) over the rows that the query sees:
  *     out = softmax(s) v,   softmax(s)_j = e_j / sum e,   e_j = exp(s_j - max s)
  * The division comes last, as in Milakov & Gimelshein, "Online normalizer calculation for softmax". e is an
  * operand of a product, so bfloat16 rounds it to act; the sum is of the unrounded e.
@@ -10,12 +10,24 @@
 
 #include "kernels/reference/reference.h"
 
-/* out[head_width] = row `row` of q, k or v (part 0, 1, 2), of one head. */
-static void load_head(const struct kernels *k, const void *qkv, size_t row, uint32_t part, uint32_t head,
-                      uint32_t width, uint32_t head_width, float *out) {
-    size_t at = row * 3 * width + (size_t)part * width + (size_t)head * head_width;
-    for (uint32_t c = 0; c < head_width; c++)
-        out[c] = reference_load(k, qkv, at + c);
+/* One head's keys or values: element c of row r is x[r * stride + offset + c]. */
+struct head_rows {
+    const void *x;
+    size_t stride, offset;
+};
+
+/* What a head's queries have in common. */
+struct head {
+    struct head_rows key, value;
+    uint32_t width; /* of the head */
+    const struct kernels_qk_norm *norm;
+    float *score, *query, *other; /* room for the longest sequence's rows, and twice for `width` */
+};
+
+/* out[width] = row `row`, as float32. */
+static void load_row(const struct kernels *k, struct head_rows rows, size_t row, uint32_t width, float *out) {
+    for (uint32_t c = 0; c < width; c++)
+        out[c] = reference_load(k, rows.x, row * rows.stride + rows.offset + c);
 }
 
 static void norm_head(const struct kernels *k, const float *weight, const float *bias, float eps,
@@ -25,58 +37,99 @@ static void norm_head(const struct kernels *k, const float *weight, const float 
         x[c] = reference_round(k, x[c]);
 }
 
-/* One query of one head against rows first .. last - 1. score has room for each of them, q, kv and sum for
- * head_width. */
-static void attend(const struct kernels *k, const void *qkv, size_t first, size_t last, size_t row,
-                   uint32_t width, uint32_t head, uint32_t head_width, const struct kernels_qk_norm *norm,
-                   float *score, float *q, float *kv, void *out) {
+/* The query in h->query against rows first .. last - 1, to element `at` of out and on. */
+static void attend(const struct kernels *k, const struct head *h, size_t first, size_t last, void *out,
+                   size_t at) {
     size_t length = last - first;
-    float scale = 1.0f / sqrtf((float)head_width), most = -INFINITY;
-    load_head(k, qkv, row, 0, head, width, head_width, q);
-    if (norm)
-        norm_head(k, norm->q_weight, norm->q_bias, norm->eps, head_width, q);
+    float scale = 1.0f / sqrtf((float)h->width), most = -INFINITY;
     for (size_t j = 0; j < length; j++) {
-        load_head(k, qkv, first + j, 1, head, width, head_width, kv);
-        if (norm)
-            norm_head(k, norm->k_weight, norm->k_bias, norm->eps, head_width, kv);
+        load_row(k, h->key, first + j, h->width, h->other);
+        if (h->norm)
+            norm_head(k, h->norm->k_weight, h->norm->k_bias, h->norm->eps, h->width, h->other);
         float dot = 0;
-        for (uint32_t c = 0; c < head_width; c++)
-            dot += q[c] * kv[c];
-        score[j] = dot * scale;
-        most = score[j] > most ? score[j] : most;
+        for (uint32_t c = 0; c < h->width; c++)
+            dot += h->query[c] * h->other[c];
+        h->score[j] = dot * scale;
+        most = h->score[j] > most ? h->score[j] : most;
     }
     float sum = 0;
     for (size_t j = 0; j < length; j++) {
-        score[j] = expf(score[j] - most);
-        sum += score[j];
+        h->score[j] = expf(h->score[j] - most);
+        sum += h->score[j];
     }
-    for (uint32_t c = 0; c < head_width; c++) {
+    for (uint32_t c = 0; c < h->width; c++) {
         float acc = 0;
-        for (size_t j = 0; j < length; j++) {
-            size_t v = (first + j) * 3 * width + 2 * (size_t)width + (size_t)head * head_width + c;
-            acc += reference_round(k, score[j]) * reference_load(k, qkv, v);
-        }
-        reference_store(k, out, row * width + (size_t)head * head_width + c, acc / sum);
+        for (size_t j = 0; j < length; j++)
+            acc += reference_round(k, h->score[j]) *
+                   reference_load(k, h->value.x, (first + j) * h->value.stride + h->value.offset + c);
+        reference_store(k, out, at + c, acc / sum);
     }
 }
 
-void reference_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
-                         const struct kernels_qk_norm *norm, void *out) {
-    const struct host_sequences *sequences = &((struct reference *)k)->sequences;
-    const uint32_t *start = sequences->start;
-    const size_t n = sequences->n;
-    uint32_t head_width = width / heads, longest = 0;
-    for (size_t i = 0; i < n; i++)
-        longest = start[i + 1] - start[i] > longest ? start[i + 1] - start[i] : longest;
-    float *score = malloc(((size_t)longest + 2 * head_width) * sizeof *score);
-    if (!score) {
-        ((struct reference *)k)->no_memory = true;
-        return;
+/* Room for the scores of the longest sequence, a query and a key; NULL when there is none. */
+static float *scratch(struct reference *self, uint32_t head_width) {
+    const struct host_sequences *sequences = &self->sequences;
+    size_t longest = 0;
+    for (size_t i = 0; i < sequences->n; i++) {
+        size_t length = sequences->start[i + 1] - sequences->start[i];
+        longest = length > longest ? length : longest;
     }
-    float *q = score + longest, *kv = q + head_width;
-    for (size_t i = 0; i < n; i++)
-        for (size_t row = start[i]; row < start[i + 1]; row++)
-            for (uint32_t head = 0; head < heads; head++)
-                attend(k, qkv, start[i], start[i + 1], row, width, head, head_width, norm, score, q, kv, out);
-    free(score);
+    float *room = malloc((longest + 2 * (size_t)head_width) * sizeof *room);
+    self->no_memory |= !room;
+    return room;
+}
+
+/* Head `head` of keys and values that begin at elements `key` and `value` of rows of `stride`. */
+static struct head make_head(const void *x, size_t stride, size_t key, size_t value, uint32_t head,
+                             uint32_t head_width, const struct kernels_qk_norm *norm, float *room) {
+    size_t offset = (size_t)head * head_width;
+    return (struct head){.key = {x, stride, key + offset},
+                         .value = {x, stride, value + offset},
+                         .width = head_width,
+                         .norm = norm,
+                         .query = room,
+                         .other = room + head_width,
+                         .score = room + 2 * head_width};
+}
+
+void reference_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t heads,
+                         enum kernels_mask mask, const struct kernels_qk_norm *norm, void *out) {
+    const struct host_sequences *sequences = &((struct reference *)k)->sequences;
+    uint32_t d = width / heads;
+    size_t stride = (size_t)3 * width;
+    float *room = scratch((struct reference *)k, d);
+    if (!room)
+        return;
+    for (uint32_t head = 0; head < heads; head++) {
+        const struct head h = make_head(qkv, stride, width, (size_t)2 * width, head, d, norm, room);
+        const struct head_rows query = {qkv, stride, (size_t)head * d};
+        for (size_t i = 0; i < sequences->n; i++) {
+            size_t first = sequences->start[i], last = sequences->start[i + 1];
+            for (size_t row = first; row < last; row++) {
+                load_row(k, query, row, d, h.query);
+                if (norm)
+                    norm_head(k, norm->q_weight, norm->q_bias, norm->eps, d, h.query);
+                attend(k, &h, first, mask == KERNELS_CAUSAL ? row + 1 : last, out,
+                       row * width + (size_t)head * d);
+            }
+        }
+    }
+    free(room);
+}
+
+void reference_attention_pool(struct kernels *k, const float *query, const void *kv, uint32_t width,
+                              uint32_t heads, void *out) {
+    const struct host_sequences *sequences = &((struct reference *)k)->sequences;
+    uint32_t d = width / heads;
+    float *room = scratch((struct reference *)k, d);
+    if (!room)
+        return;
+    for (uint32_t head = 0; head < heads; head++) {
+        const struct head h = make_head(kv, (size_t)2 * width, 0, width, head, d, NULL, room);
+        for (uint32_t c = 0; c < d; c++)
+            h.query[c] = reference_round(k, query[(size_t)head * d + c]);
+        for (size_t i = 0; i < sequences->n; i++)
+            attend(k, &h, sequences->start[i], sequences->start[i + 1], out, i * width + (size_t)head * d);
+    }
+    free(room);
 }

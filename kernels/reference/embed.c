@@ -2,10 +2,12 @@
 #include "kernels/reference/reference.h"
 
 void reference_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size,
-                       uint32_t patch, const float mean[3], const float std[3], void *out) {
+                       uint32_t patch, uint32_t lead, const float mean[3], const float std[3], void *out) {
     uint32_t side = size / patch;
     size_t i = 0; /* out is written in order */
-    for (size_t picture = 0; picture < n; picture++)
+    for (size_t picture = 0; picture < n; picture++) {
+        for (size_t zeros = (size_t)lead * patch * patch * 3; zeros > 0; zeros--)
+            reference_store(k, out, i++, 0);
         for (uint32_t py = 0; py < side; py++)
             for (uint32_t px = 0; px < side; px++)
                 for (uint32_t r = 0; r < patch; r++)
@@ -15,6 +17,7 @@ void reference_patches(struct kernels *k, const uint8_t *const *pixels, size_t n
                             float v = (float)pixels[picture][(y * size + x) * 3 + ch] / 255.0f;
                             reference_store(k, out, i++, (v - mean[ch]) / std[ch]);
                         }
+    }
 }
 
 void reference_tile_rows(struct kernels *k, const float *rows, uint32_t period, size_t n, uint32_t width,

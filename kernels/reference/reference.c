@@ -88,7 +88,8 @@ static const struct kernels_ops ops = {
     .plan = reference_plan,
     .dispatch = reference_dispatch,
     .combine = reference_combine,
-    .pool_mean = reference_pool_mean,
+    .pool = reference_pool,
+    .attention_pool = reference_attention_pool,
     .normalize = reference_normalize,
     .sync = sync,
 };

@@ -57,7 +57,8 @@ kernels_gate_entropy_fn reference_gate_entropy;
 kernels_plan_fn reference_plan;
 kernels_dispatch_fn reference_dispatch;
 kernels_combine_fn reference_combine;
-kernels_pool_mean_fn reference_pool_mean;
+kernels_pool_fn reference_pool;
+kernels_attention_pool_fn reference_attention_pool;
 kernels_normalize_fn reference_normalize;
 
 #endif

@@ -80,7 +80,7 @@ static void embed_input(struct encoder *e) {
     const struct step *s = &e->step;
     if (s->images) {
         op->tile_rows(e->k, w->image.pos, config_image_tokens(c), s->images, c->width, e->work.x);
-        op->patches(e->k, s->pixels, s->images, c->image.size, c->image.patch, c->image.mean, c->image.std,
+        op->patches(e->k, s->pixels, s->images, c->image.size, c->image.patch, 0, c->image.mean, c->image.std,
                     e->work.patches);
         op->linear(e->k, w->image.patch, e->work.patches, s->image_rows, KERNELS_ADD_F32, e->work.x);
     }
@@ -103,7 +103,7 @@ static void attention(struct encoder *e, const struct weights_block *b) {
     const size_t rows = step_rows(s);
     op->layernorm(e->k, w->x, b->ln1.weight, b->ln1.bias, c->ln_eps, rows, c->width, w->h, NULL);
     op->linear(e->k, b->qkv, w->h, rows, KERNELS_STORE, w->qkv);
-    op->attention(e->k, w->qkv, c->width, c->heads, c->qk_norm ? &norm : NULL, w->h);
+    op->attention(e->k, w->qkv, c->width, c->heads, KERNELS_BIDIRECTIONAL, c->qk_norm ? &norm : NULL, w->h);
     op->linear(e->k, b->out, w->h, rows, KERNELS_ADD_F32, w->x);
 }
 
@@ -200,7 +200,7 @@ static void project(struct encoder *e) {
     const size_t sequences = s->images + s->texts;
     op->layernorm(e->k, w->x, weights->ln.weight, weights->ln.bias, c->ln_eps, step_rows(s), c->width, NULL,
                   w->h32);
-    op->pool_mean(e->k, w->h32, c->width, w->pooled);
+    op->pool(e->k, KERNELS_POOL_MEAN, w->h32, c->width, w->pooled, NULL);
     if (s->images)
         op->linear(e->k, weights->image.proj, w->pooled, s->images, KERNELS_STORE_F32, w->z);
     if (s->texts)

@@ -272,7 +272,7 @@ static void queue_plain_attention(void *context, size_t turn) {
     (void)turn;
     cuda_check(self, "plain attention",
                attention_plain(self->stream, true, a->qkv_there, self->tile, self->tiles, a->width, a->heads,
-                               NULL, a->y));
+                               KERNELS_BIDIRECTIONAL, NULL, a->y));
     cuda_launched(self, "plain attention");
 }
 
@@ -280,7 +280,8 @@ static void queue_mma_attention(void *context, size_t turn) {
     const struct attention *a = context;
     struct cuda *self = a->l->self;
     (void)turn;
-    attention_mma(self->stream, a->qkv_there, self->tile, self->tiles, a->width, a->heads, NULL, a->y);
+    attention_mma(self->stream, a->qkv_there, self->tile, self->tiles, a->width, a->heads,
+                  KERNELS_BIDIRECTIONAL, NULL, a->y);
     cuda_launched(self, "attention by mma.sync");
 }
 

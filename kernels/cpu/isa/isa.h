@@ -43,15 +43,17 @@ struct epilogue {
     size_t y_stride;   /* elements */
 };
 
-/* The weights of attention: p[r][j] = exp(scale * (score[r][j] - max score[r])), sum[r] = their sum. */
+/* The weights of attention: p[r][j] = exp(scale * (score[r][j] - max score[r])), sum[r] = their sum, over the
+ * length + r * longer scores of row r. */
 struct exponents {
     bool bf16;
-    uint32_t rows, length, padded; /* p is zero from `length` to `padded`, a multiple of 32 */
+    uint32_t rows, length, longer; /* longer: 0, or 1 where each row sees one more */
+    uint32_t padded;               /* p is zero beyond a row's scores up to here, a multiple of 32 */
     float scale;                   /* positive */
-    const float *score;            /* [rows, length] */
-    size_t score_stride;           /* elements */
-    void *p;                       /* act [rows, padded] */
-    float *sum;                    /* [rows] */
+    const float *score;
+    size_t score_stride; /* elements */
+    void *p;             /* act [rows, padded] */
+    float *sum;          /* [rows] */
 };
 
 /* Operations on rows. Those that take `bf16` are told what act is. */
@@ -66,8 +68,9 @@ struct row_ops {
     /* x[n] += sum over j < terms of gate[j] * y_act[j][n], the sum made first. */
     void (*combine)(const void *const *y_act, const float *gate, uint32_t terms, size_t n, bool bf16,
                     float *x);
-    /* out_act[width] = the mean of `rows` rows of x, added in row order. */
-    void (*mean)(const float *x, size_t rows, size_t width, bool bf16, void *out_act);
+    /* out_act[width] and out_f32[width] (either may be NULL) = the mean of `rows` rows of x, added in row
+     * order. */
+    void (*mean)(const float *x, size_t rows, size_t width, bool bf16, void *out_act, float *out_f32);
     float (*sum_squares)(const float *x, size_t n);
     /* x[n] = softmax(x) in place. */
     void (*softmax)(float *x, size_t n);

@@ -217,10 +217,10 @@ INLINE void weigh(const struct exponents *e, bool bf16) {
     for (size_t r = 0; r < e->rows; r++) {
         const float *score = e->score + r * e->score_stride;
         char *p = (char *)e->p + r * e->padded * (bf16 ? 2 : 4);
-        vf most = v_set(row_greatest(score, e->length)), sum = v_zero();
-        size_t i = 0;
-        for (; i < e->length; i += LANES) {
-            size_t left = e->length - i;
+        size_t length = e->length + r * e->longer, i = 0;
+        vf most = v_set(row_greatest(score, length)), sum = v_zero();
+        for (; i < length; i += LANES) {
+            size_t left = length - i;
             vf s = left >= LANES ? v_load(score + i) : v_load_part_or(score + i, left, -INFINITY);
             vf w = v_exp2((s - most) * scale); /* 0 where there is no score */
             sum = sum + w;
@@ -286,12 +286,16 @@ static void combine(const void *const *y_act, const float *gate, uint32_t terms,
     }
 }
 
-static void mean(const float *x, size_t rows, size_t width, bool bf16, void *out_act) {
+static void mean(const float *x, size_t rows, size_t width, bool bf16, void *out_act, float *out_f32) {
     for (size_t i = 0; i < width; i += LANES) {
         vf sum = v_zero();
         for (size_t r = 0; r < rows; r++)
             sum = sum + load(x + r * width, i, width);
-        store_act(out_act, i, width, sum / v_set((float)rows), bf16);
+        vf v = sum / v_set((float)rows);
+        if (out_f32)
+            store(out_f32, i, width, v);
+        if (out_act)
+            store_act(out_act, i, width, v, bf16);
     }
 }
 

@@ -59,23 +59,29 @@ void host_layernorm(struct kernels *k, const float *x, const float *weight, cons
     const size_t n = rows * width;
     float *px = put_floats(k, x, n), *pw = put_floats(k, weight, width), *pb = put_floats(k, bias, width);
     void *act = out_act ? put_nans(k, n) : NULL;
-    float *f32 = out_f32 ? put_nans(k, n) : NULL;
+    float *f32 = out_f32 == x ? px : out_f32 ? put_nans(k, n) : NULL;
     k->ops->layernorm(k, px, pw, pb, eps, rows, width, act, f32);
     if (act)
         take_act(k, out_act, act, n);
     if (f32)
         take(k, out_f32, f32, n * sizeof *f32);
-    k->ops->release(k, px);
+    if (f32 != px)
+        k->ops->release(k, px);
     k->ops->release(k, pw);
     k->ops->release(k, pb);
 }
 
-void host_pool_mean(struct kernels *k, const float *x, const uint32_t *start, size_t n, uint32_t width,
-                    float *out) {
-    float *px = put_floats(k, x, (size_t)start[n] * width), *y = put_nans(k, n * width);
+void host_pool(struct kernels *k, enum kernels_pooling pooling, const float *x, const uint32_t *start,
+               size_t n, uint32_t width, float *out_act, float *out_f32) {
+    float *px = put_floats(k, x, (size_t)start[n] * width);
+    void *act = out_act ? put_nans(k, n * width) : NULL;
+    float *f32 = out_f32 ? put_nans(k, n * width) : NULL;
     k->ops->sequences(k, start, n);
-    k->ops->pool_mean(k, px, width, y);
-    take_act(k, out, y, n * width);
+    k->ops->pool(k, pooling, px, width, act, f32);
+    if (act)
+        take_act(k, out_act, act, n * width);
+    if (f32)
+        take(k, out_f32, f32, n * width * sizeof *f32);
     k->ops->release(k, px);
 }
 
@@ -85,12 +91,17 @@ void host_normalize(struct kernels *k, float *z, size_t n, uint32_t width) {
     take(k, z, p, n * width * sizeof *z);
 }
 
+size_t patches_elements(size_t n, uint32_t size, uint32_t patch, uint32_t lead) {
+    const size_t side = size / patch;
+    return n * (lead + side * side) * patch * patch * 3;
+}
+
 void *host_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size, uint32_t patch,
-                   const float mean[3], const float std[3]) {
-    const size_t elements = n * size * size * 3;
+                   uint32_t lead, const float mean[3], const float std[3]) {
+    const size_t elements = patches_elements(n, size, patch, lead);
     void *y = put_nans(k, elements), *out = malloc(elements * k->act_size);
     assert_non_null(out);
-    k->ops->patches(k, pixels, n, size, patch, mean, std, y);
+    k->ops->patches(k, pixels, n, size, patch, lead, mean, std, y);
     take(k, out, y, elements * k->act_size);
     return out;
 }
@@ -114,7 +125,7 @@ void host_embed_tokens(struct kernels *k, const struct kernels_table *table, con
 }
 
 void host_attention(struct kernels *k, const float *qkv, const uint32_t *start, size_t n, uint32_t width,
-                    uint32_t heads, const struct kernels_qk_norm *norm, float *out) {
+                    uint32_t heads, enum kernels_mask mask, const struct kernels_qk_norm *norm, float *out) {
     const size_t rows = start[n], d = width / heads;
     struct kernels_qk_norm there = {0};
     void *in = put_act(k, qkv, rows * 3 * width), *y = put_nans(k, rows * width);
@@ -123,13 +134,24 @@ void host_attention(struct kernels *k, const float *qkv, const uint32_t *start, 
                                          put_floats(k, norm->k_weight, d), put_floats(k, norm->k_bias, d),
                                          norm->eps};
     k->ops->sequences(k, start, n);
-    k->ops->attention(k, in, width, heads, norm ? &there : NULL, y);
+    k->ops->attention(k, in, width, heads, mask, norm ? &there : NULL, y);
     take_act(k, out, y, rows * width);
     k->ops->release(k, in);
     k->ops->release(k, (void *)there.q_weight);
     k->ops->release(k, (void *)there.q_bias);
     k->ops->release(k, (void *)there.k_weight);
     k->ops->release(k, (void *)there.k_bias);
+}
+
+void host_attention_pool(struct kernels *k, const float *query, const float *kv, const uint32_t *start,
+                         size_t n, uint32_t width, uint32_t heads, float *out) {
+    float *q = put_floats(k, query, width);
+    void *in = put_act(k, kv, (size_t)start[n] * 2 * width), *y = put_nans(k, n * width);
+    k->ops->sequences(k, start, n);
+    k->ops->attention_pool(k, q, in, width, heads, y);
+    take_act(k, out, y, n * width);
+    k->ops->release(k, in);
+    k->ops->release(k, q);
 }
 
 /* ---- mixture of experts */

@@ -9,16 +9,18 @@
 
 #include "kernels/kernels.h"
 
-/* out_act and out_f32 [rows, width]; either may be NULL. */
+/* out_act and out_f32 [rows, width]; either may be NULL. out_f32 may be x: then the instance works in place. */
 void host_layernorm(struct kernels *k, const float *x, const float *weight, const float *bias, float eps,
                     size_t rows, uint32_t width, float *out_act, float *out_f32);
-/* out [n, width], act */
-void host_pool_mean(struct kernels *k, const float *x, const uint32_t *start, size_t n, uint32_t width,
-                    float *out);
+/* out_act and out_f32 [n, width]; either may be NULL. */
+void host_pool(struct kernels *k, enum kernels_pooling pooling, const float *x, const uint32_t *start,
+               size_t n, uint32_t width, float *out_act, float *out_f32);
 void host_normalize(struct kernels *k, float *z, size_t n, uint32_t width);
 /* out act, malloc'd: raw elements of the instance's own type */
 void *host_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size, uint32_t patch,
-                   const float mean[3], const float std[3]);
+                   uint32_t lead, const float mean[3], const float std[3]);
+/* act elements of n pictures */
+size_t patches_elements(size_t n, uint32_t size, uint32_t patch, uint32_t lead);
 void host_tile_rows(struct kernels *k, const float *rows, uint32_t period, size_t n, uint32_t width,
                     float *x);
 /* position [positions, width] */
@@ -27,7 +29,10 @@ void host_embed_tokens(struct kernels *k, const struct kernels_table *table, con
                        uint32_t width, float *x);
 /* qkv [start[n], 3 width]; norm's vectors are host arrays, norm may be NULL. out [start[n], width] */
 void host_attention(struct kernels *k, const float *qkv, const uint32_t *start, size_t n, uint32_t width,
-                    uint32_t heads, const struct kernels_qk_norm *norm, float *out);
+                    uint32_t heads, enum kernels_mask mask, const struct kernels_qk_norm *norm, float *out);
+/* query [width]; kv [start[n], 2 width]; out [n, width] */
+void host_attention_pool(struct kernels *k, const float *query, const float *kv, const uint32_t *start,
+                         size_t n, uint32_t width, uint32_t heads, float *out);
 
 void host_router_logits(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
                         uint32_t experts, float *logits);

@@ -31,6 +31,12 @@ static void check_layernorm(const struct fixture *f) {
             assert_close(f, "layernorm float32", got + at, want + at, width, absolute, 1e-6f);
             assert_close(f, "layernorm act", b + at, a + at, width, absolute, act_error(f));
         }
+        host_layernorm(f->tested, x, weight, bias, 1e-6f, ROWS, width, NULL, one);
+        assert_same_bits(f, "layernorm, float32 alone", one, got, n * sizeof *one);
+        memcpy(one, x, n * sizeof *one);
+        host_layernorm(f->tested, one, weight, bias, 1e-6f, ROWS, width, a, one);
+        assert_same_bits(f, "layernorm in place", one, got, n * sizeof *one);
+        assert_same_bits(f, "layernorm in place, act", a, b, n * sizeof *a);
         for (size_t j = 0; j < sizeof row_counts / sizeof *row_counts; j++) {
             uint32_t rows = row_counts[j], first = random_below(&s, ROWS - rows + 1);
             host_layernorm(f->tested, x + (size_t)first * width, weight, bias, 1e-6f, rows, width, NULL, one);
@@ -55,16 +61,32 @@ static void layernorm_agrees(void **state) {
 
 static void check_pool(const struct fixture *f) {
     static const uint32_t start[] = {0, 1, 3, 6, 21, 37, 54, 100};
+    static const enum kernels_pooling pooling[] = {KERNELS_POOL_MEAN, KERNELS_POOL_FIRST, KERNELS_POOL_LAST};
     enum { N = sizeof start / sizeof *start - 1 };
     struct random_stream s = {2};
     for (size_t i = 0; i < WIDTHS; i++) {
         uint32_t width = widths[i];
         float *x = random_floats(&s, (size_t)ROWS * width, 1);
-        float *a = malloc(N * width * sizeof *a), *b = malloc(N * width * sizeof *b);
-        host_pool_mean(f->reference, x, start, N, width, a);
-        host_pool_mean(f->tested, x, start, N, width, b);
-        /* One order of additions for all: equal to the last bit but for what a subnormal may lose. */
-        assert_close(f, "pool_mean", b, a, N * width, 1e-30f, 0);
+        const size_t n = (size_t)N * width;
+        float *a = malloc(n * sizeof *a), *b = malloc(n * sizeof *b);
+        for (size_t p = 0; p < sizeof pooling / sizeof *pooling; p++) {
+            float *act = malloc(n * sizeof *act), *f32 = malloc(n * sizeof *f32);
+            host_pool(f->reference, pooling[p], x, start, N, width, act, f32);
+            host_pool(f->tested, pooling[p], x, start, N, width, a, b);
+            /* One order of additions for all: equal to the last bit but for what a subnormal may lose. */
+            assert_close(f, "pool, act", a, act, n, 1e-30f, 0);
+            assert_close(f, "pool, float32", b, f32, n, 1e-30f, 0);
+            host_pool(f->tested, pooling[p], x, start, N, width, act, NULL);
+            host_pool(f->tested, pooling[p], x, start, N, width, NULL, f32);
+            assert_same_bits(f, "pool, act alone", act, a, n * sizeof *act);
+            assert_same_bits(f, "pool, float32 alone", f32, b, n * sizeof *f32);
+            for (size_t q = 0; q < N && pooling[p] != KERNELS_POOL_MEAN; q++) {
+                size_t row = pooling[p] == KERNELS_POOL_FIRST ? start[q] : start[q + 1] - 1;
+                assert_close(f, "pool, a row", b + q * width, x + row * width, width, 0, 0);
+            }
+            free(act);
+            free(f32);
+        }
 
         /* Unit vectors, one row all zero. */
         float *z = random_floats(&s, (size_t)N * width, 5);
@@ -85,15 +107,30 @@ static void pooling_and_unit_vectors_agree(void **state) {
     for_each_fixture(few_threads, check_pool);
 }
 
+/* The layout itself, of the last picture: its lead is zeros, element (r * patch + c) * 3 + ch of its last patch
+ * is its own pixel. */
+static void check_layout(const struct fixture *f, const float *flat, const uint8_t *const *pixels, uint32_t n,
+                         uint32_t size, uint32_t patch, uint32_t lead, const float *mean, const float *std) {
+    uint32_t r = patch - 1, c = patch / 2, ch = 1, corner = size / patch * patch - patch;
+    size_t patch_elements = (size_t)patch * patch * 3, picture = patches_elements(1, size, patch, lead);
+    flat += (n - 1) * picture;
+    for (size_t i = 0; i < lead * patch_elements; i++)
+        assert_true(flat[i] == 0);
+    float pixel = (float)pixels[n - 1][((size_t)(corner + r) * size + corner + c) * 3 + ch] / 255;
+    size_t at = picture - patch_elements + ((size_t)r * patch + c) * 3 + ch;
+    assert_true(fabsf(flat[at] - (pixel - mean[ch]) / std[ch]) < (f->bf16 ? 0.01f : 1e-6f));
+}
+
 static void check_patches(const struct fixture *f) {
     static const struct {
-        uint32_t size, patch, n;
-    } shapes[] = {{6, 2, 1}, {15, 5, 3}, {64, 8, 5}, {28, 14, 2}};
+        uint32_t size, patch, lead, n;
+    } shapes[] = {{6, 2, 0, 1},  {15, 5, 0, 3},  {64, 8, 0, 5},  {28, 14, 1, 2}, {6, 2, 3, 4},
+                  {17, 5, 0, 3}, {41, 14, 2, 2}, {33, 32, 1, 2}, {70, 32, 1, 3}, {384, 14, 0, 1}};
     const float mean[] = {0.5f, 0.25f, 0.4f}, std[] = {0.5f, 0.3f, 0.2f};
     struct random_stream s = {3};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        uint32_t size = shapes[i].size, patch = shapes[i].patch, n = shapes[i].n;
-        size_t bytes = (size_t)size * size * 3, elements = n * bytes;
+        uint32_t size = shapes[i].size, patch = shapes[i].patch, lead = shapes[i].lead, n = shapes[i].n;
+        size_t bytes = (size_t)size * size * 3, elements = patches_elements(n, size, patch, lead);
         uint8_t *pixels[5];
         for (uint32_t p = 0; p < n; p++) {
             pixels[p] = malloc(bytes);
@@ -101,15 +138,11 @@ static void check_patches(const struct fixture *f) {
                 pixels[p][b] = (uint8_t)random_below(&s, 256);
         }
         const uint8_t *const *in = (const uint8_t *const *)pixels;
-        void *want = host_patches(f->reference, in, n, size, patch, mean, std);
-        void *got = host_patches(f->tested, in, n, size, patch, mean, std);
+        void *want = host_patches(f->reference, in, n, size, patch, lead, mean, std);
+        void *got = host_patches(f->tested, in, n, size, patch, lead, mean, std);
         assert_same_bits(f, "patches", got, want, elements * f->tested->act_size);
-        /* The layout itself: element (r * patch + c) * 3 + ch of the last patch is its own pixel. */
         float *flat = get_act(f->reference, got, elements); /* both are the host's by now */
-        uint32_t r = patch - 1, c = patch / 2, ch = 1, y = size - patch + r, x = size - patch + c;
-        float pixel = (float)pixels[n - 1][((size_t)y * size + x) * 3 + ch] / 255;
-        size_t at = elements - (size_t)patch * patch * 3 + ((size_t)r * patch + c) * 3 + ch;
-        assert_true(fabsf(flat[at] - (pixel - mean[ch]) / std[ch]) < (f->bf16 ? 0.01f : 1e-6f));
+        check_layout(f, flat, in, n, size, patch, lead, mean, std);
         free(flat);
         free(want);
         free(got);
