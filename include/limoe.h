@@ -73,19 +73,42 @@ struct limoe_item {
     const int32_t *tokens; /* text: [length]; image: NULL */
 };
 
+/* A transformer. */
+struct limoe_tower {
+    uint32_t width, blocks, heads, mlp;
+};
+
+/* How labels are scored by their cosines: by their softmax, or each by itself. */
+enum limoe_scoring_kind {
+    LIMOE_SOFTMAX, /* softmax(exp(scale) cosine) over the labels */
+    LIMOE_SIGMOID, /* sigmoid(exp(scale) cosine + bias) of each */
+};
+struct limoe_scoring {
+    enum limoe_scoring_kind kind;
+    float scale; /* natural logarithm */
+    float bias;  /* 0 with LIMOE_SOFTMAX */
+};
+
 /* What a model is; filled once at opening. Strings live as long as the handle they came from. */
 struct limoe_info {
     const char *name;
-    uint32_t width, blocks, heads, mlp, embed;
-    uint32_t image_size, patch, image_tokens; /* image_tokens = (image_size / patch)^2 */
+    const char
+        *architecture; /* "limoe", "clip", "siglip", "open_clip": whose folder it is; a static string */
+    uint32_t towers;   /* 1: both modalities share one; 2: each has its own */
+    struct limoe_tower tower[LIMOE_MODALITIES]; /* of one for both, both entries are it */
+    uint32_t blocks;                            /* of all towers together */
+    uint32_t embed;
+    uint32_t image_size, patch, image_tokens; /* image_tokens = (image_size / patch)^2, and a class token's */
     uint32_t vocab, text_length;              /* text_length: most tokens a text keeps, EOS included */
     uint32_t moe_layers, experts, top_k;      /* moe_layers = 0 (and experts = top_k = 0) in a dense model */
-    const uint32_t *moe_blocks;               /* [moe_layers], ascending block indices */
+    /* [moe_layers], ascending block indices; of two towers the pictures' blocks come first, and are counted on
+     * into the texts'. A text passes the layers of its own tower alone, and so does a picture. */
+    const uint32_t *moe_blocks;
     uint64_t total_parameters;
-    /* of the tower, for one token: dense weights + top_k experts in each MoE block */
+    /* for one token: dense weights + top_k experts in each MoE block; of two towers both */
     uint64_t active_parameters;
     uint64_t weight_bytes; /* bytes of tensor data in the checkpoint */
-    float logit_scale;     /* s, natural log: logits are exp(s) * cosine */
+    struct limoe_scoring scoring;
 };
 
 /* ---- processor */
@@ -125,7 +148,7 @@ enum limoe_status limoe_processor_open(const char *dir, const struct limoe_image
                                        struct limoe_processor **out, struct limoe_error *err);
 void limoe_processor_close(struct limoe_processor *processor); /* NULL is fine */
 
-/* The shape half of limoe_info (parameter counts and logit_scale are 0: they need the weights). */
+/* The shape half of limoe_info (parameter counts, scale and bias are 0: they need the weights). */
 const struct limoe_info *limoe_processor_info(const struct limoe_processor *processor);
 
 /* 16 hex digits of the content of config.json and tokenizer.model, as they were read at opening. Equal
@@ -289,10 +312,10 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
  * normalise(mean). */
 void limoe_ensemble(const float *prompts, size_t n, size_t embed, float *out);
 
-/* cosine[i] = image · labels[i]; score = softmax(exp(logit_scale) * cosine) over the n labels.
+/* cosine[i] = image · labels[i]; scores of the n labels as the model's scoring has it.
  * image [embed], labels [n, embed], cosine [n], score [n]. */
-void limoe_scores(const float *image, const float *labels, size_t n, size_t embed, float logit_scale,
-                  float *cosine, float *score);
+void limoe_scores(const float *image, const float *labels, size_t n, size_t embed,
+                  const struct limoe_scoring *scoring, float *cosine, float *score);
 
 /* ---- inspection */
 

@@ -65,6 +65,7 @@ enum kernels_mask {
 /* What stands for a sequence. */
 enum kernels_pooling {
     KERNELS_POOL_MEAN,  /* the mean of its rows, added in row order */
+    KERNELS_POOL_REST,  /* the mean of all rows but the first, a class token's; of one row alone, that row */
     KERNELS_POOL_FIRST, /* its first row, a class token's */
     KERNELS_POOL_LAST,  /* its last row, an end token's */
 };

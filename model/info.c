@@ -7,13 +7,22 @@
 #include "base/error.h"
 #include "model/checkpoint/layout.h"
 
+static const char *const architectures[] = {
+    [CONFIG_LIMOE_1] = "limoe",
+    [CONFIG_LIMOE_2] = "limoe",
+    [CONFIG_CLIP] = "clip",
+    [CONFIG_SIGLIP] = "siglip",
+    [CONFIG_OPEN_CLIP] = "open_clip",
+    [CONFIG_OPEN_CLIP_CUSTOM] = "open_clip",
+    [CONFIG_OPEN_CLIP_TIMM] = "open_clip",
+};
+
 void info_from_config(const struct config *config, struct limoe_info *info) {
     *info = (struct limoe_info){
         .name = config->name,
-        .width = config->width,
-        .blocks = config->blocks,
-        .heads = config->heads,
-        .mlp = config->mlp,
+        .architecture = architectures[config->format],
+        .towers = config->towers,
+        .blocks = config_blocks(config),
         .embed = config->embed,
         .image_size = config->image.size,
         .patch = config->image.patch,
@@ -24,7 +33,12 @@ void info_from_config(const struct config *config, struct limoe_info *info) {
         .experts = config->moe.experts,
         .top_k = config->moe.top_k,
         .moe_blocks = config->moe.block,
+        .scoring = {.kind = config->scores == CONFIG_SIGMOID ? LIMOE_SIGMOID : LIMOE_SOFTMAX},
     };
+    for (int m = 0; m < LIMOE_MODALITIES; m++) {
+        const struct config_tower *t = &config->tower[m];
+        info->tower[m] = (struct limoe_tower){t->width, t->blocks, t->heads, t->mlp};
+    }
 }
 
 /* One element of any accepted dtype, little-endian. */
@@ -48,24 +62,34 @@ static float read_scalar(const struct tensor *tensor, const uint8_t *b) {
     return value;
 }
 
-enum limoe_status info_from_checkpoint(const struct config *config, const struct safetensors *st,
-                                       struct limoe_info *info, struct limoe_error *err) {
-    const struct tensor *scale = NULL;
-    enum limoe_status status = layout_find(config, LAYOUT_LOGIT_SCALE, 0, st, &scale, err);
+static enum limoe_status find_scalar(const struct config *config, const struct safetensors *st,
+                                     enum layout_id id, float most, const char *what, float *out,
+                                     struct limoe_error *err) {
+    struct layout_source t;
+    enum limoe_status status = layout_find(config, id, 0, st, &t, err);
     if (status != LIMOE_OK)
         return status;
     uint8_t bytes[4]; /* the widest accepted dtype */
-    status = safetensors_read(st, scale, bytes, err);
+    status = safetensors_read(st, t.part[0], bytes, err);
     if (status != LIMOE_OK)
         return status;
-    float s = read_scalar(scale, bytes);
-    if (!(s >= -20.0f && s <= 20.0f)) {
-        return limoe_fail(err, LIMOE_CORRUPT,
-                          "%s: tensor \"logit_scale\" is %g; a natural logarithm from -20 to 20 is "
-                          "accepted",
-                          safetensors_name(st), (double)s);
+    *out = read_scalar(t.part[0], bytes);
+    if (!(*out >= -most && *out <= most)) {
+        return limoe_fail(err, LIMOE_CORRUPT, "%s: tensor \"%s\" is %g; %s from %g to %g is accepted",
+                          safetensors_name(st), t.part[0]->name, (double)*out, what, (double)-most,
+                          (double)most);
     }
-    info->logit_scale = s;
+    return LIMOE_OK;
+}
+
+enum limoe_status info_from_checkpoint(const struct config *config, const struct safetensors *st,
+                                       struct limoe_info *info, struct limoe_error *err) {
+    enum limoe_status status =
+        find_scalar(config, st, LAYOUT_LOGIT_SCALE, 20, "a natural logarithm", &info->scoring.scale, err);
+    if (status == LIMOE_OK && config->scores == CONFIG_SIGMOID)
+        status = find_scalar(config, st, LAYOUT_LOGIT_BIAS, 1000, "a number", &info->scoring.bias, err);
+    if (status != LIMOE_OK)
+        return status;
     layout_count(config, &info->total_parameters, &info->active_parameters);
     info->weight_bytes = 0;
     for (size_t i = 0; i < safetensors_count(st); i++)

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "limoe.h"
+#include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/config.h"
 #include "model/checkpoint/layout.h"
 #include "model/checkpoint/safetensors.h"
@@ -73,24 +74,25 @@ enum limoe_status limoe_inspect(const char *dir, struct limoe_inspection **out, 
     status = config_load(dir, &o->config, NULL, err);
     if (status != LIMOE_OK)
         goto out;
-    status = safetensors_open(dir, &st, err);
-    if (status != LIMOE_OK)
-        goto out;
-    status = layout_check(&o->config, st, err);
+    status = checkpoint_open(dir, &o->config, &st, err);
     if (status != LIMOE_OK)
         goto out;
     info_from_config(&o->config, &o->public.info);
     status = info_from_checkpoint(&o->config, st, &o->public.info, err);
     if (status != LIMOE_OK)
         goto out;
-    o->public.block = calloc(o->config.blocks, sizeof *o->public.block);
+    o->public.block = calloc(o->public.info.blocks, sizeof *o->public.block);
     if (!o->public.block) {
-        status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %u blocks", o->config.blocks);
+        status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %u blocks", o->public.info.blocks);
         goto out;
     }
-    for (uint32_t i = 0; i < o->config.blocks; i++)
+    for (uint32_t i = 0; i < o->public.info.blocks; i++)
         count_block(&o->config, i, &o->public.block[i]);
-    o->token_bytes = safetensors_find(st, "text.token")->bytes;
+    struct layout_source token;
+    status = layout_find(&o->config, LAYOUT_TEXT_TOKEN, 0, st, &token, err);
+    if (status != LIMOE_OK)
+        goto out;
+    o->token_bytes = token.bytes;
     list_dtypes(st, o->public.checkpoint_dtypes, sizeof o->public.checkpoint_dtypes);
     *out = &o->public;
     o = NULL;

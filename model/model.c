@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "experts/exchange.h"
 #include "model/agree.h"
+#include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/config.h"
 #include "model/checkpoint/digests.h"
 #include "model/checkpoint/fingerprint.h"
@@ -43,11 +44,12 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
                                       struct limoe_error *err) {
     const struct rank_options ranks = {m->ranks->ranks, options->load_file, options->expert_bytes};
     struct fingerprint *inputs = NULL;
+    struct layout_source token;
     enum limoe_status status;
     if ((status = fingerprint_create(&inputs, err)) || (status = config_load(dir, &m->config, inputs, err)) ||
         (status = tokenizer_fingerprint(dir, inputs, err)) ||
-        (status = safetensors_open(dir, checkpoint, err)) ||
-        (status = layout_check(&m->config, *checkpoint, err)))
+        (status = checkpoint_open(dir, &m->config, checkpoint, err)) ||
+        (status = layout_find(&m->config, LAYOUT_TEXT_TOKEN, 0, *checkpoint, &token, err)))
         goto out;
     fingerprint_digits(inputs, m->fingerprint);
     info_from_config(&m->config, &m->info);
@@ -67,8 +69,7 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
                             m->info.name, m->ranks->ranks);
         goto out;
     }
-    place_sizes(&m->config, m->k->kind, m->k->dtype, safetensors_find(*checkpoint, "text.token")->bytes,
-                &m->dense_bytes, &m->expert_bytes);
+    place_sizes(&m->config, m->k->kind, m->k->dtype, token.bytes, &m->dense_bytes, &m->expert_bytes);
     if ((status = place_experts(&m->config, &ranks, m->expert_bytes, &m->placement, NULL, err)) ||
         (status = digests_create(&m->config, &m->digests, err)))
         goto out;
@@ -93,7 +94,7 @@ static enum limoe_status read_weights(struct limoe_model *m, const struct safete
  * 1]. `status` is how reading went here. */
 static enum limoe_status name_weights(const struct limoe_model *m, enum limoe_status status, char *digits,
                                       struct limoe_error *err) {
-    char name[96];
+    char name[128];
     const size_t bytes = m->digests.count * sizeof *m->digests.value;
     struct fingerprint *tensors = NULL;
     uint64_t *all = malloc(bytes);

@@ -14,6 +14,9 @@ static uint64_t tensor_bytes(const struct config *config, enum kernels_kind kind
     case LAYOUT_IMAGE_PATCH_WEIGHT:
     case LAYOUT_IMAGE_PROJ_WEIGHT:
     case LAYOUT_TEXT_PROJ_WEIGHT:
+    case LAYOUT_POOL_OUT_WEIGHT:
+    case LAYOUT_POOL_FC1_WEIGHT:
+    case LAYOUT_POOL_FC2_WEIGHT:
     case LAYOUT_ATTN_QKV_WEIGHT:
     case LAYOUT_ATTN_OUT_WEIGHT:
     case LAYOUT_MLP_FC1_WEIGHT:
@@ -25,9 +28,13 @@ static uint64_t tensor_bytes(const struct config *config, enum kernels_kind kind
     case LAYOUT_MOE_FC1_BIAS:
     case LAYOUT_MOE_FC2_BIAS:
         return t->elements / config->moe.experts * sizeof(float);
+    case LAYOUT_POOL_QKV_WEIGHT: /* the query's part is spent on the probe, which leaves a vector */
+        return kernels_packed_bytes(kind, dtype, (uint32_t)(t->shape[0] / 3 * 2), (uint32_t)t->shape[1]);
     case LAYOUT_TEXT_TOKEN:
         return token_bytes;
     case LAYOUT_LOGIT_SCALE:
+    case LAYOUT_LOGIT_BIAS:
+    case LAYOUT_IMAGE_CLASS: /* in its row of the positions */
         return 0;
     default:
         return t->elements * sizeof(float);
@@ -39,21 +46,33 @@ static bool of_one_expert(enum layout_id id) {
            id == LAYOUT_MOE_FC2_BIAS;
 }
 
+/* One expert of a MoE block. */
+static uint64_t expert_bytes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
+                             uint32_t block) {
+    uint64_t bytes = 0;
+    for (int id = 0; id < LAYOUT_COUNT; id++) {
+        struct layout_tensor t;
+        if (of_one_expert((enum layout_id)id) && layout_expected(config, (enum layout_id)id, block, &t))
+            bytes += tensor_bytes(config, kind, dtype, 0, (enum layout_id)id, &t);
+    }
+    return bytes;
+}
+
 void place_sizes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
                  uint64_t token_bytes, uint64_t *dense, uint64_t *expert) {
     *dense = *expert = 0;
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;
-        const uint32_t blocks = layout_per_block(id) ? config->blocks : 1;
+        const uint32_t blocks = layout_per_block(id) ? config_blocks(config) : 1;
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor t;
-            if (!layout_expected(config, id, block, &t))
-                continue;
-            if (!of_one_expert(id))
+            if (!of_one_expert(id) && layout_expected(config, id, block, &t))
                 *dense += tensor_bytes(config, kind, dtype, token_bytes, id, &t);
-            else if (block == config->moe.block[0])
-                *expert += tensor_bytes(config, kind, dtype, token_bytes, id, &t);
         }
+    }
+    for (uint32_t layer = 0; layer < config->moe.layers; layer++) {
+        const uint64_t bytes = expert_bytes(config, kind, dtype, config->moe.block[layer]);
+        *expert = bytes > *expert ? bytes : *expert;
     }
 }
 

@@ -11,7 +11,7 @@
 
 /* Bytes of packed weights in the memory of such a backend. dtype not AUTO; token_bytes are those of
  * text.token in the checkpoint, whose dtype it keeps. *dense: what every rank holds. *expert: one expert of
- * one layer; layers are alike. */
+ * one layer; a tower's layers are alike, and of two towers it is the larger. */
 void place_sizes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
                  uint64_t token_bytes, uint64_t *dense, uint64_t *expert);
 

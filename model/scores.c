@@ -26,11 +26,8 @@ void limoe_ensemble(const float *prompts, size_t n, size_t embed, float *out) {
         out[j] = (float)(out[j] * scale);
 }
 
-void limoe_scores(const float *image, const float *labels, size_t n, size_t embed, float logit_scale,
-                  float *cosine, float *score) {
-    const double scale = exp((double)logit_scale);
+static void softmax(const float *cosine, size_t n, double scale, float *score) {
     double highest = -DBL_MAX, sum = 0;
-    dots(image, labels, n, embed, cosine);
     for (size_t i = 0; i < n; i++)
         highest = fmax(highest, scale * cosine[i]);
     /* Relative to the highest logit no exponential overflows, and the sum is at least 1. The first are kept
@@ -44,4 +41,15 @@ void limoe_scores(const float *image, const float *labels, size_t n, size_t embe
     }
     for (size_t i = 0; i < n; i++)
         score[i] = (float)((i < KEPT ? kept[i] : exp(scale * cosine[i] - highest)) / sum);
+}
+
+void limoe_scores(const float *image, const float *labels, size_t n, size_t embed,
+                  const struct limoe_scoring *scoring, float *cosine, float *score) {
+    const double scale = exp((double)scoring->scale);
+    dots(image, labels, n, embed, cosine);
+    if (scoring->kind == LIMOE_SOFTMAX)
+        softmax(cosine, n, scale, score);
+    else
+        for (size_t i = 0; i < n; i++)
+            score[i] = (float)(1 / (1 + exp(-(scale * cosine[i] + scoring->bias))));
 }

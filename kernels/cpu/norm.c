@@ -59,10 +59,13 @@ struct pool_job {
 static void pool_sequence(const struct pool_job *job, size_t i) {
     const struct cpu *self = job->self;
     size_t first = job->start[i], rows = job->start[i + 1] - first;
-    if (job->pooling != KERNELS_POOL_MEAN) {
-        first += job->pooling == KERNELS_POOL_LAST ? rows - 1 : 0;
+    const bool rest = job->pooling == KERNELS_POOL_REST && rows > 1;
+    if (job->pooling == KERNELS_POOL_LAST)
+        first += rows - 1;
+    if (job->pooling == KERNELS_POOL_FIRST || job->pooling == KERNELS_POOL_LAST)
         rows = 1;
-    }
+    first += rest;
+    rows -= rest;
     self->isa->rows->mean(job->x + first * job->width, rows, job->width, self->bf16,
                           job->out_act ? act_row_out(self, job->out_act, i, job->width) : NULL,
                           job->out_f32 ? job->out_f32 + i * job->width : NULL);
@@ -90,7 +93,8 @@ void cpu_pool(struct kernels *k, enum kernels_pooling pooling, const float *x, u
                            .width = width,
                            .out_act = out_act,
                            .out_f32 = out_f32};
-    size_t rows = !n ? 0 : pooling == KERNELS_POOL_MEAN ? start[n] - start[0] : n;
+    const bool mean = pooling == KERNELS_POOL_MEAN || pooling == KERNELS_POOL_REST;
+    size_t rows = !n ? 0 : mean ? start[n] - start[0] : n;
     job.chunks = n ? cpu_chunks(self, rows * width, LEAST_SHARE, n) : 0;
     threads_run(self->threads, job.chunks, pool_chunk, &job);
 }

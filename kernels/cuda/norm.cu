@@ -83,6 +83,8 @@ __global__ void pool_kernel(enum kernels_pooling pooling, const float *x, const 
     uint32_t first = start[blockIdx.x], end = start[blockIdx.x + 1];
     if (c >= width)
         return;
+    if (pooling == KERNELS_POOL_REST && end - first > 1)
+        first++;
     if (pooling == KERNELS_POOL_FIRST)
         end = first + 1;
     if (pooling == KERNELS_POOL_LAST)

@@ -10,6 +10,8 @@ static float pooled(enum kernels_pooling pooling, const float *x, size_t first, 
         return x[first * width + c];
     if (pooling == KERNELS_POOL_LAST)
         return x[(last - 1) * width + c];
+    if (pooling == KERNELS_POOL_REST && last - first > 1)
+        first++;
     float sum = 0;
     for (size_t r = first; r < last; r++)
         sum += x[r * width + c];

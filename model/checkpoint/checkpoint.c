@@ -28,10 +28,11 @@ enum limoe_status checkpoint_open(const char *dir, const struct config *config, 
                                    : safetensors_open(dir, out, err);
     const char *other = status == LIMOE_NOT_FOUND ? other_weights(dir) : NULL;
     if (other)
-        return limoe_fail(err, LIMOE_UNSUPPORTED,
-                          "%s: there are no safetensors beside it; train/convert.py makes them of it, without running "
-                          "what a pickle may hold",
-                          other);
+        return limoe_fail(
+            err, LIMOE_UNSUPPORTED,
+            "%s: there are no safetensors beside it; train/convert.py makes them of it, without running "
+            "what a pickle may hold",
+            other);
     if (status != LIMOE_OK)
         return status;
     status = layout_check(config, *out, err);

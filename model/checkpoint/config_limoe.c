@@ -57,12 +57,9 @@ static void read_tower(struct fields *f, const cJSON *owner, enum limoe_modality
                        struct config_tower *tower) {
     static const char *const known[] = {"width",   "blocks", "heads",    "mlp",       "activation", "ln_eps",
                                         "qk_norm", "causal", "pre_norm", "late_norm", "pool",       NULL};
-    static const char *const pools[] = {[CONFIG_POOL_MEAN] = "mean",
-                                        [CONFIG_POOL_REST] = "rest",
-                                        [CONFIG_POOL_FIRST] = "first",
-                                        [CONFIG_POOL_LAST] = "last",
-                                        [CONFIG_POOL_ATTENTION] = "attention",
-                                        NULL};
+    static const char *const pools[] = {
+        [CONFIG_POOL_MEAN] = "mean", [CONFIG_POOL_REST] = "rest",           [CONFIG_POOL_FIRST] = "first",
+        [CONFIG_POOL_LAST] = "last", [CONFIG_POOL_ATTENTION] = "attention", NULL};
     const bool image = modality == LIMOE_IMAGE;
     const cJSON *object = fields_object(f, owner, image ? "image.tower" : "text.tower");
     fields_known(f, object, image ? "\"image.tower\"" : "\"text.tower\"", known);

@@ -19,7 +19,8 @@ static size_t place(const struct config *c, enum layout_id id, uint32_t block, u
     const size_t tensors = (size_t)LAYOUT_COUNT * config_blocks(c);
     if (!is_stack(id))
         return (size_t)id * config_blocks(c) + block;
-    return tensors + ((size_t)(id - LAYOUT_MOE_FC1_WEIGHT) * config_blocks(c) + block) * c->moe.experts + expert;
+    return tensors + ((size_t)(id - LAYOUT_MOE_FC1_WEIGHT) * config_blocks(c) + block) * c->moe.experts +
+           expert;
 }
 
 enum limoe_status digests_create(const struct config *config, struct digests *out, struct limoe_error *err) {
@@ -44,7 +45,7 @@ void digests_note(struct digests *d, enum layout_id id, uint32_t block, uint32_t
     d->value[place(d->config, id, block, expert)] = digest ? digest : 1;
 }
 
-bool digests_differ(const struct digests *d, const uint64_t *all, char name[96]) {
+bool digests_differ(const struct digests *d, const uint64_t *all, char name[128]) {
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;
         for (uint32_t block = 0; block < config_blocks(d->config); block++) {
@@ -56,9 +57,9 @@ bool digests_differ(const struct digests *d, const uint64_t *all, char name[96])
                 if (!d->value[at] || d->value[at] == all[at])
                     continue;
                 if (is_stack(id))
-                    snprintf(name, 96, "expert %u of tensor \"%s\"", e, t.name);
+                    snprintf(name, 128, "expert %u of tensor \"%s\"", e, t.name);
                 else
-                    snprintf(name, 96, "tensor \"%s\"", t.name);
+                    snprintf(name, 128, "tensor \"%s\"", t.name);
                 return true;
             }
         }

@@ -32,6 +32,6 @@ void digests_note(struct digests *d, enum layout_id id, uint32_t block, uint32_t
 
 /* The first thing whose digest in `all` is not the one in d, of those in d; false when there is none. What it
  * is goes to name: "tensor \"ln.bias\"", "expert 3 of tensor \"blocks.1.moe.fc1.weight\"". */
-bool digests_differ(const struct digests *d, const uint64_t *all, char name[96]);
+bool digests_differ(const struct digests *d, const uint64_t *all, char name[128]);
 
 #endif

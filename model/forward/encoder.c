@@ -1,10 +1,12 @@
-/* encoder.c - the forward pass of LIMoE (arXiv 2206.02770, section 2; figure 1), over kernels.h.
+/* encoder.c - the forward pass of LIMoE (arXiv 2206.02770, section 2; figure 1) and its relatives, over kernels.h.
  *
  *     x = patch or token embedding + position
  *     x += Attention(LN(x));  x += MLP(LN(x)) or sum of gate_e Expert_e(LN(x))     in each block
- *     z = Projection_modality(mean over tokens of LN(x)),  z / |z|
+ *     z = Projection_modality(pooled LN(x)),  z / |z|
  *
- * One tower serves both modalities; only the first and the last line know which is which.
+ * LIMoE's one tower serves both modalities; only the first and the last line know which is which. CLIP and SigLIP have a
+ * tower for each: then a step holds sequences of one modality, and passes its tower (config.h: struct config_tower says
+ * what a tower does, of masks, norms and pooling).
  *
  * With several ranks each has its own sequences, and all of this is done by each on its own but for the sum
  * over experts, for which rows travel (experts/sharded.h).
@@ -29,8 +31,7 @@ struct encoder {
     struct kernels *k;
     const struct weights *weights;
     const struct exchange *ranks;
-    struct sharded *sharded; /* NULL: one rank, or a dense model */
-    enum kernels_epilogue activation;
+    struct sharded *sharded[LIMOE_MODALITIES]; /* by tower; NULL: one rank, or a dense tower */
     struct step step;
     struct workspace work;
 };
@@ -39,9 +40,6 @@ enum limoe_status encoder_create(const struct config *config, struct kernels *k,
                                  const struct weights *weights, const struct exchange *ranks,
                                  const struct placement *placement, struct encoder **out,
                                  struct limoe_error *err) {
-    static const enum kernels_epilogue activation[] = {[CONFIG_GELU_TANH] = KERNELS_GELU_TANH,
-                                                       [CONFIG_GELU] = KERNELS_GELU_ERF,
-                                                       [CONFIG_QUICK_GELU] = KERNELS_QUICK_GELU};
     struct encoder *e = calloc(1, sizeof *e);
     *out = e;
     if (!e)
@@ -50,12 +48,12 @@ enum limoe_status encoder_create(const struct config *config, struct kernels *k,
     e->k = k;
     e->weights = weights;
     e->ranks = ranks;
-    e->activation = activation[config->activation];
     /* All that a step can need, at once: what is not touched is not resident, and nothing is moved later. */
     enum limoe_status status = workspace_reserve(&e->work, k, config, k->step_rows, k->step_rows, err);
-    if (!status && ranks->ranks > 1 && config->moe.layers)
-        status = sharded_create(k, ranks, placement, config->width, config->mlp, config->moe.top_k,
-                                &e->sharded, err);
+    for (uint32_t t = 0; t < config->towers && !status && ranks->ranks > 1; t++)
+        if (config_layers(config, (enum limoe_modality)t))
+            status = sharded_create(k, ranks, placement, config->tower[t].width, config->tower[t].mlp,
+                                    config->moe.top_k, &e->sharded[t], err);
     if (status) {
         encoder_destroy(e);
         *out = NULL;
@@ -66,10 +64,20 @@ enum limoe_status encoder_create(const struct config *config, struct kernels *k,
 void encoder_destroy(struct encoder *e) {
     if (!e)
         return;
-    sharded_destroy(e->sharded);
+    for (int t = 0; t < LIMOE_MODALITIES; t++)
+        sharded_destroy(e->sharded[t]);
     workspace_release(&e->work, e->k);
     step_free(&e->step);
     free(e);
+}
+
+/* Whose tower the step passes; of one tower for both, the pictures'. */
+static enum limoe_modality modality_of(const struct encoder *e) {
+    return e->config->towers == 2 && !e->step.images ? LIMOE_TEXT : LIMOE_IMAGE;
+}
+
+static const struct config_tower *tower_of(const struct encoder *e) {
+    return &e->config->tower[modality_of(e)];
 }
 
 /* x = patches W + b + position, or token + position. */
@@ -78,43 +86,54 @@ static void embed_input(struct encoder *e) {
     const struct config *c = e->config;
     const struct weights *w = e->weights;
     const struct step *s = &e->step;
+    const uint32_t width = tower_of(e)->width;
     if (s->images) {
-        op->tile_rows(e->k, w->image.pos, config_image_tokens(c), s->images, c->width, e->work.x);
-        op->patches(e->k, s->pixels, s->images, c->image.size, c->image.patch, 0, c->image.mean, c->image.std,
-                    e->work.patches);
+        op->tile_rows(e->k, w->image.pos, config_image_tokens(c), s->images, width, e->work.x);
+        op->patches(e->k, s->pixels, s->images, c->image.size, c->image.patch, c->image.class_token,
+                    c->image.mean, c->image.std, e->work.patches);
         op->linear(e->k, w->image.patch, e->work.patches, s->image_rows, KERNELS_ADD_F32, e->work.x);
     }
     if (s->texts)
         op->embed_tokens(e->k, w->text.token, w->text.pos, s->token, s->position_id, s->text_rows,
-                         e->work.x + s->image_rows * c->width);
+                         e->work.x + s->image_rows * width);
+    if (c->tower[LIMOE_IMAGE].pre_norm && s->images)
+        op->layernorm(e->k, e->work.x, w->image.pre.weight, w->image.pre.bias, tower_of(e)->ln_eps,
+                      s->image_rows, width, NULL, e->work.x);
 }
 
 /* x += Attention(LN(x)) */
 static void attention(struct encoder *e, const struct weights_block *b) {
     const struct kernels_ops *op = e->k->ops;
-    const struct config *c = e->config;
-    const struct step *s = &e->step;
+    const struct config_tower *t = tower_of(e);
     const struct workspace *w = &e->work;
     const struct kernels_qk_norm norm = {.q_weight = b->q_norm.weight,
                                          .q_bias = b->q_norm.bias,
                                          .k_weight = b->k_norm.weight,
                                          .k_bias = b->k_norm.bias,
-                                         .eps = c->ln_eps};
-    const size_t rows = step_rows(s);
-    op->layernorm(e->k, w->x, b->ln1.weight, b->ln1.bias, c->ln_eps, rows, c->width, w->h, NULL);
+                                         .eps = t->ln_eps};
+    const size_t rows = step_rows(&e->step);
+    op->layernorm(e->k, w->x, b->ln1.weight, b->ln1.bias, t->ln_eps, rows, t->width, w->h, NULL);
     op->linear(e->k, b->qkv, w->h, rows, KERNELS_STORE, w->qkv);
-    op->attention(e->k, w->qkv, c->width, c->heads, KERNELS_BIDIRECTIONAL, c->qk_norm ? &norm : NULL, w->h);
+    op->attention(e->k, w->qkv, t->width, t->heads, t->causal ? KERNELS_CAUSAL : KERNELS_BIDIRECTIONAL,
+                  t->qk_norm ? &norm : NULL, w->h);
     op->linear(e->k, b->out, w->h, rows, KERNELS_ADD_F32, w->x);
+}
+
+static enum kernels_epilogue epilogue_of(const struct config_tower *tower) {
+    static const enum kernels_epilogue epilogues[] = {[CONFIG_GELU_TANH] = KERNELS_GELU_TANH,
+                                                      [CONFIG_GELU] = KERNELS_GELU_ERF,
+                                                      [CONFIG_QUICK_GELU] = KERNELS_QUICK_GELU};
+    return epilogues[tower->activation];
 }
 
 /* x += MLP(LN(x)) */
 static void dense_mlp(struct encoder *e, const struct weights_block *b) {
     const struct kernels_ops *op = e->k->ops;
-    const struct config *c = e->config;
+    const struct config_tower *t = tower_of(e);
     const struct workspace *w = &e->work;
     const size_t rows = step_rows(&e->step);
-    op->layernorm(e->k, w->x, b->ln2.weight, b->ln2.bias, c->ln_eps, rows, c->width, w->h, NULL);
-    op->linear(e->k, b->fc1, w->h, rows, e->activation, w->hidden);
+    op->layernorm(e->k, w->x, b->ln2.weight, b->ln2.bias, t->ln_eps, rows, t->width, w->h, NULL);
+    op->linear(e->k, b->fc1, w->h, rows, epilogue_of(t), w->hidden);
     op->linear(e->k, b->fc2, w->hidden, rows, KERNELS_ADD_F32, w->x);
 }
 
@@ -123,9 +142,12 @@ static bool wants_entropy(const struct routing_sink *sink) {
 }
 
 /* Sends the rows to their experts, wherever those are, and adds what they make of them. */
-static enum limoe_status run_experts(struct encoder *e, const struct weights_block *b, size_t layer,
+static enum limoe_status run_experts(struct encoder *e, enum limoe_modality modality,
+                                     const struct weights_block *b, size_t layer,
                                      const struct routing_sink *sink, struct limoe_error *err) {
     const struct config *c = e->config;
+    const struct config_tower *t = &c->tower[modality];
+    struct sharded *const sharded = e->sharded[modality];
     const struct step *s = &e->step;
     struct workspace *w = &e->work;
     const size_t rows = step_rows(s), first = layer * rows;
@@ -134,11 +156,11 @@ static enum limoe_status run_experts(struct encoder *e, const struct weights_blo
     const struct experts experts = {.fc1 = b->fc1,
                                     .fc2 = b->fc2,
                                     .count = b->held,
-                                    .width = c->width,
-                                    .mlp = c->mlp,
+                                    .width = t->width,
+                                    .mlp = t->mlp,
                                     .top_k = c->moe.top_k,
-                                    .activation = e->activation};
-    if (!e->sharded) {
+                                    .activation = epilogue_of(t)};
+    if (!sharded) {
         const struct experts_scratch scratch = {.rows = w->slots, .hidden = w->hidden};
         e->k->ops->plan(e->k, expert, rows, c->moe.experts, c->moe.top_k, w->plan);
         experts_forward(e->k, &experts, w->h, w->plan, expert, gate, rows, scratch, w->x);
@@ -151,8 +173,7 @@ static enum limoe_status run_experts(struct encoder *e, const struct weights_blo
                                      .sequences = s->images + s->texts,
                                      .rows = rows};
     struct sharded_traffic traffic = {0};
-    enum limoe_status status =
-        sharded_forward(e->sharded, (uint32_t)layer, &experts, &own, w->x, &traffic, err);
+    enum limoe_status status = sharded_forward(sharded, (uint32_t)layer, &experts, &own, w->x, &traffic, err);
     if (status)
         return status;
     if (sink->to && sink->to->rows_sent)
@@ -169,17 +190,18 @@ static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *
                                  const struct routing_sink *sink, struct limoe_error *err) {
     const struct kernels_ops *op = e->k->ops;
     const struct config *c = e->config;
+    const struct config_tower *t = tower_of(e);
     struct workspace *w = &e->work;
     const size_t rows = step_rows(&e->step), first = layer * rows;
     const bool limited = c->moe.capacity != 0;
     /* Capacity drops before it renormalises, so with it the gate must not. */
     const struct gate gate = {.weight = b->router,
-                              .width = c->width,
+                              .width = t->width,
                               .experts = c->moe.experts,
                               .top_k = c->moe.top_k,
                               .renormalize = c->moe.renormalize && !limited};
     enum limoe_status status = LIMOE_OK;
-    op->layernorm(e->k, w->x, b->ln2.weight, b->ln2.bias, c->ln_eps, rows, c->width, w->h,
+    op->layernorm(e->k, w->x, b->ln2.weight, b->ln2.bias, t->ln_eps, rows, t->width, w->h,
                   w->h32 == w->h ? NULL : w->h32);
     gate_route(e->k, &gate, w->h32, rows, w->logits, w->expert + first * c->moe.top_k,
                w->gate + first * c->moe.top_k);
@@ -187,26 +209,66 @@ static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *
         op->gate_entropy(e->k, w->logits, rows, c->moe.experts, w->entropy + first);
     if (limited)
         status = routing_limit(c, e->k, w, layer, rows, err);
-    return status ? status : run_experts(e, b, layer, sink, err);
+    return status ? status : run_experts(e, modality_of(e), b, layer, sink, err);
 }
 
-/* z = Projection_modality(mean over tokens of LN(x)), z / |z|. LN's output takes the place of h32. */
+/* SigLIP's head: pooled = Attention(query, LN(x)) Wo + bo;  pooled += MLP(LN(pooled)). There is no projection after it. */
+static void pool_by_attention(struct encoder *e, const struct weights_norm *ln) {
+    const struct kernels_ops *op = e->k->ops;
+    const struct config_tower *t = tower_of(e);
+    const struct weights_pool *p = &e->weights->image.pool;
+    const struct workspace *w = &e->work;
+    const size_t rows = step_rows(&e->step), sequences = step_sequences(&e->step);
+    op->layernorm(e->k, w->x, ln->weight, ln->bias, t->ln_eps, rows, t->width, w->h, NULL);
+    op->linear(e->k, p->kv, w->h, rows, KERNELS_STORE, w->qkv);
+    op->attention_pool(e->k, p->query, w->qkv, t->width, t->heads, w->pooled);
+    op->linear(e->k, p->out, w->pooled, sequences, KERNELS_STORE_F32, w->z);
+    op->layernorm(e->k, w->z, p->ln.weight, p->ln.bias, t->ln_eps, sequences, t->width, w->pooled, NULL);
+    op->linear(e->k, p->fc1, w->pooled, sequences, epilogue_of(t), w->hidden);
+    op->linear(e->k, p->fc2, w->hidden, sequences, KERNELS_ADD_F32, w->z);
+}
+
+/* One vector a sequence: to `pooled`, or where it is not projected to z. A norm of each token takes the place of h32;
+ * where one token alone is kept, its norm is as good as all tokens' and costs less. */
+static void pool(struct encoder *e, bool projected) {
+    static const enum kernels_pooling kinds[] = {[CONFIG_POOL_MEAN] = KERNELS_POOL_MEAN,
+                                                 [CONFIG_POOL_REST] = KERNELS_POOL_REST,
+                                                 [CONFIG_POOL_FIRST] = KERNELS_POOL_FIRST,
+                                                 [CONFIG_POOL_LAST] = KERNELS_POOL_LAST};
+    const struct kernels_ops *op = e->k->ops;
+    const struct config_tower *t = tower_of(e);
+    const struct weights_norm *ln = &e->weights->ln[modality_of(e)];
+    const struct workspace *w = &e->work;
+    void *const pooled = projected ? w->pooled : NULL;
+    float *const z = projected ? NULL : w->z;
+    if (t->pool == CONFIG_POOL_ATTENTION) {
+        pool_by_attention(e, ln);
+    } else if (t->late_norm || t->pool == CONFIG_POOL_FIRST || t->pool == CONFIG_POOL_LAST) {
+        op->pool(e->k, kinds[t->pool], w->x, t->width, NULL, w->pooled32);
+        op->layernorm(e->k, w->pooled32, ln->weight, ln->bias, t->ln_eps, step_sequences(&e->step), t->width,
+                      pooled, z);
+    } else {
+        op->layernorm(e->k, w->x, ln->weight, ln->bias, t->ln_eps, step_rows(&e->step), t->width, NULL,
+                      w->h32);
+        op->pool(e->k, kinds[t->pool], w->h32, t->width, pooled, z);
+    }
+}
+
+/* z = Projection_modality(pooled LN(x)), z / |z|. */
 static void project(struct encoder *e) {
     const struct kernels_ops *op = e->k->ops;
     const struct config *c = e->config;
     const struct weights *weights = e->weights;
     const struct step *s = &e->step;
     const struct workspace *w = &e->work;
-    const size_t sequences = s->images + s->texts;
-    op->layernorm(e->k, w->x, weights->ln.weight, weights->ln.bias, c->ln_eps, step_rows(s), c->width, NULL,
-                  w->h32);
-    op->pool(e->k, KERNELS_POOL_MEAN, w->h32, c->width, w->pooled, NULL);
-    if (s->images)
+    const size_t images = s->images * tower_of(e)->width * e->k->act_size; /* their bytes of `pooled` */
+    pool(e, s->images ? c->image.projection : c->text.projection);
+    if (s->images && c->image.projection)
         op->linear(e->k, weights->image.proj, w->pooled, s->images, KERNELS_STORE_F32, w->z);
-    if (s->texts)
-        op->linear(e->k, weights->text.proj, (char *)w->pooled + s->images * c->width * e->k->act_size,
-                   s->texts, KERNELS_STORE_F32, w->z + s->images * c->embed);
-    op->normalize(e->k, w->z, sequences, c->embed);
+    if (s->texts && c->text.projection)
+        op->linear(e->k, weights->text.proj, (char *)w->pooled + images, s->texts, KERNELS_STORE_F32,
+                   w->z + s->images * c->embed);
+    op->normalize(e->k, w->z, step_sequences(s), c->embed);
 }
 
 static bool all_finite(const float *z, size_t n) {
@@ -221,7 +283,7 @@ static bool all_finite(const float *z, size_t n) {
 static enum limoe_status deliver(struct encoder *e, float *embeddings, const struct routing_sink *sink,
                                  struct limoe_error *err) {
     const struct step *s = &e->step;
-    const size_t sequences = s->images + s->texts, embed = e->config->embed;
+    const size_t sequences = step_sequences(s), embed = e->config->embed;
     enum limoe_status status = e->k->ops->sync(e->k, err);
     if (status)
         return status;
@@ -240,11 +302,13 @@ static enum limoe_status deliver(struct encoder *e, float *embeddings, const str
     return LIMOE_OK;
 }
 
-/* x from the embedded input to the last block. */
+/* x from the embedded input to the last block of the step's tower. */
 static enum limoe_status tower(struct encoder *e, const struct routing_sink *sink, struct limoe_error *err) {
-    size_t layer = 0;
-    for (uint32_t i = 0; i < e->weights->blocks; i++) {
-        const struct weights_block *b = &e->weights->block[i];
+    const enum limoe_modality modality = modality_of(e);
+    const uint32_t first = config_first_block(e->config, modality);
+    size_t layer = config_first_layer(e->config, modality);
+    for (uint32_t i = 0; i < tower_of(e)->blocks; i++) {
+        const struct weights_block *b = &e->weights->block[first + i];
         enum limoe_status status;
         attention(e, b);
         if (!b->moe)
@@ -262,12 +326,13 @@ static enum limoe_status compute(struct encoder *e, const struct routing_sink *s
     const struct kernels_ops *op = e->k->ops;
     const struct step *s = &e->step;
     const struct kernels_shape shape = {{s->images, s->image_rows, s->text_rows, wants_entropy(sink)}};
-    const bool alone = !e->sharded && e->config->moe.capacity == 0; /* no layer needs the host */
+    const bool alone =
+        !e->sharded[modality_of(e)] && e->config->moe.capacity == 0; /* no layer needs the host */
     enum limoe_status status =
-        workspace_reserve(&e->work, e->k, e->config, step_rows(s), s->images + s->texts, err);
+        workspace_reserve(&e->work, e->k, e->config, step_rows(s), step_sequences(s), err);
     if (status)
         return status;
-    op->sequences(e->k, s->start, s->images + s->texts);
+    op->sequences(e->k, s->start, step_sequences(s));
     embed_input(e);
     if (alone && op->begin(e->k, &shape))
         return LIMOE_OK;
@@ -278,50 +343,67 @@ static enum limoe_status compute(struct encoder *e, const struct routing_sink *s
 }
 
 /* A step without sequences: others' rows come to the experts here. */
-static enum limoe_status serve_others(struct encoder *e, const struct routing_sink *sink,
-                                      struct limoe_error *err) {
-    size_t layer = 0;
+static enum limoe_status serve_others(struct encoder *e, enum limoe_modality modality,
+                                      const struct routing_sink *sink, struct limoe_error *err) {
+    const struct config_tower *t = &e->config->tower[modality];
+    const struct weights_block *b = e->weights->block + config_first_block(e->config, modality);
+    size_t layer = config_first_layer(e->config, modality);
     enum limoe_status status = LIMOE_OK;
-    for (uint32_t i = 0; e->sharded && !status && i < e->weights->blocks; i++)
-        if (e->weights->block[i].moe)
-            status = run_experts(e, &e->weights->block[i], layer++, sink, err);
+    for (uint32_t i = 0; e->sharded[modality] && !status && i < t->blocks; i++)
+        if (b[i].moe)
+            status = run_experts(e, modality, &b[i], layer++, sink, err);
     return status;
 }
 
-/* What one rank cannot do in a step, the others wait for; what is wrong with its embeddings is its own
- * business, and it stays for the steps to come. A step that the ranks have lost is lost for all of them. */
-enum limoe_status encoder_embed(struct encoder *e, const struct limoe_item *items, size_t n,
-                                float *embeddings, const struct limoe_routing *routing,
-                                struct limoe_error *err) {
-    const size_t max_rows =
-        e->config->moe.capacity != 0 ? SIZE_MAX : e->k->step_rows; /* unless one item alone is longer */
-    struct routing_sink sink = {.to = routing};
-    for (size_t i = 0; i < n; i++)
-        sink.rows += items[i].length;
-    struct step_cursor cursor = {0};
-    enum limoe_status answer = LIMOE_OK;
-    uint64_t steps = step_count(items, n, max_rows);
+/* A call's items of one tower, step by step. What one rank cannot do in a step, the others wait for; what is wrong with
+ * its embeddings is its own business: it goes to *answer, and the steps to come are still taken. A step that the ranks
+ * have lost is lost for all of them. */
+static enum limoe_status embed_through(struct encoder *e, struct step_cursor cursor,
+                                       const struct step_items *items, float *embeddings,
+                                       const struct routing_sink *sink, enum limoe_status *answer,
+                                       struct limoe_error *err) {
+    const enum limoe_modality modality = cursor.modality;
+    uint64_t steps = step_count(cursor, items);
     enum limoe_status status = e->ranks->ops->largest(e->ranks, &steps, 1, err);
     if (status)
         return status;
     for (uint64_t i = 0; i < steps; i++) {
         struct limoe_error failure;
         bool more;
-        status = step_next(&e->step, &cursor, items, n, max_rows, &more, &failure);
+        status = step_next(&e->step, &cursor, items, &more, &failure);
         if (!status && more)
-            status = compute(e, &sink, &failure);
+            status = compute(e, sink, &failure);
         else if (!status)
-            status = serve_others(e, &sink, &failure);
+            status = serve_others(e, modality, sink, &failure);
         if (status == LIMOE_LOST)
             return limoe_fail(err, status, "%s", failure.message);
         if (status && e->ranks->ranks > 1)
             e->ranks->ops->end(e->ranks, failure.message);
         if (!status && more)
-            status = deliver(e, embeddings, &sink, &failure);
-        if (status && !answer)
-            answer = limoe_fail(err, status, "%s", failure.message);
-        if (answer && e->ranks->ranks == 1)
-            return answer;
+            status = deliver(e, embeddings, sink, &failure);
+        if (status && !*answer)
+            *answer = limoe_fail(err, status, "%s", failure.message);
+        if (*answer && e->ranks->ranks == 1)
+            return *answer;
+    }
+    return LIMOE_OK;
+}
+
+enum limoe_status encoder_embed(struct encoder *e, const struct limoe_item *items, size_t n,
+                                float *embeddings, const struct limoe_routing *routing,
+                                struct limoe_error *err) {
+    const bool apart = e->config->towers == 2; /* then ranks meet in one tower, and afterwards in the other */
+    const struct step_items call = {.item = items,
+                                    .count = n, /* max_rows: unless one item alone is longer */
+                                    .max_rows = e->config->moe.capacity != 0 ? SIZE_MAX : e->k->step_rows};
+    struct routing_sink sink = {.to = routing};
+    enum limoe_status answer = LIMOE_OK, status;
+    for (size_t i = 0; i < n; i++)
+        sink.rows += items[i].length;
+    for (int tower = 0; tower < (apart ? 2 : 1); tower++) {
+        const struct step_cursor cursor = {.modality = (enum limoe_modality)tower, .apart = apart};
+        if ((status = embed_through(e, cursor, &call, embeddings, &sink, &answer, err)))
+            return status;
     }
     return answer;
 }

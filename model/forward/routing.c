@@ -32,7 +32,7 @@ static void report_choices(const struct config *config, const struct workspace *
                            size_t layer, const struct routing_sink *sink) {
     const struct limoe_routing *to = sink->to;
     const size_t top_k = config->moe.top_k, first = layer * step_rows(s) * top_k;
-    for (size_t i = 0; i < s->images + s->texts; i++) {
+    for (size_t i = 0; i < step_sequences(s); i++) {
         const size_t from = first + s->start[i] * top_k, count = (s->start[i + 1] - s->start[i]) * top_k;
         const size_t at = (layer * sink->rows + s->item_row[i]) * top_k;
         if (to->expert)
@@ -68,27 +68,54 @@ static void report_entropy(const struct workspace *work, const struct step *s, s
     entropy[LIMOE_TEXT] += sum_rows(rows + s->image_rows, s->text_rows);
 }
 
+/* A layer of the other modality's tower, which these tokens have not passed: no expert, no gate. */
+static void report_none(const struct config *config, const struct workspace *work, const struct step *s,
+                        size_t layer, const struct routing_sink *sink) {
+    const struct limoe_routing *to = sink->to;
+    const size_t top_k = config->moe.top_k;
+    (void)work;
+    for (size_t i = 0; i < step_sequences(s); i++) {
+        const size_t at = (layer * sink->rows + s->item_row[i]) * top_k;
+        for (size_t a = 0; a < (s->start[i + 1] - s->start[i]) * top_k; a++) {
+            if (to->expert)
+                to->expert[at + a] = -1;
+            if (to->gate)
+                to->gate[at + a] = 0;
+        }
+    }
+}
+
+/* Brings over what is asked for of the layers from `first` on. */
+static void fetch(const struct config *config, struct kernels *k, struct workspace *work, size_t first,
+                  size_t layers, size_t step_rows, const struct limoe_routing *to) {
+    const struct kernels_ops *op = k->ops;
+    const bool limited = config->moe.capacity != 0; /* then they are there already */
+    const size_t from = first * step_rows, rows = layers * step_rows, top_k = config->moe.top_k;
+    if (!limited && (to->expert || to->load))
+        op->download(k, work->host_expert + from * top_k, work->expert + from * top_k,
+                     rows * top_k * sizeof *work->expert);
+    if (!limited && to->gate)
+        op->download(k, work->host_gate + from * top_k, work->gate + from * top_k,
+                     rows * top_k * sizeof *work->gate);
+    if (to->entropy)
+        op->download(k, work->host_entropy + from, work->entropy + from, rows * sizeof *work->entropy);
+}
+
 void routing_report(const struct config *config, struct kernels *k, struct workspace *work,
                     const struct step *step, const struct routing_sink *sink) {
-    const struct kernels_ops *op = k->ops;
-    const size_t layers = config->moe.layers, rows = layers * step_rows(step),
-                 assignments = rows * config->moe.top_k;
+    const enum limoe_modality modality = step->images ? LIMOE_IMAGE : LIMOE_TEXT;
+    const size_t first = config_first_layer(config, modality), passed = config_layers(config, modality);
     const struct limoe_routing *to = sink->to;
-    const bool limited = config->moe.capacity != 0;
-    if (!to || !layers)
+    if (!to || !config->moe.layers)
         return;
-    if (!limited && (to->expert || to->load))
-        op->download(k, work->host_expert, work->expert, assignments * sizeof *work->expert);
-    if (!limited && to->gate)
-        op->download(k, work->host_gate, work->gate, assignments * sizeof *work->gate);
-    if (to->entropy)
-        op->download(k, work->host_entropy, work->entropy, rows * sizeof *work->entropy);
-    for (size_t layer = 0; layer < layers; layer++) {
+    fetch(config, k, work, first, passed, step_rows(step), to);
+    for (size_t layer = 0; layer < config->moe.layers; layer++) {
+        const bool none = layer < first || layer >= first + passed;
         if (to->expert || to->gate)
-            report_choices(config, work, step, layer, sink);
-        if (to->load)
+            (none ? report_none : report_choices)(config, work, step, layer, sink);
+        if (to->load && !none)
             report_load(config, work, step, layer, to->load);
-        if (to->entropy)
+        if (to->entropy && !none)
             report_entropy(work, step, layer, to->entropy);
     }
 }

@@ -10,19 +10,18 @@ static void advance(struct step_cursor *c, const struct limoe_item *item) {
     c->item++;
 }
 
-/* Moves the cursor to the next item of its modality, past the last image to the first text.
+/* Moves the cursor to the next item of its modality, and unless they are apart past the last image to the first text.
  * NULL at the end. */
-static const struct limoe_item *peek(struct step_cursor *c, const struct limoe_item *items, size_t n) {
-    while (c->item < n || c->modality == LIMOE_IMAGE) {
-        if (c->item == n) {
-            *c = (struct step_cursor){.modality = LIMOE_TEXT};
-            continue;
-        }
-        if (items[c->item].modality == c->modality)
-            return &items[c->item];
-        advance(c, &items[c->item]);
+static const struct limoe_item *peek(struct step_cursor *c, const struct step_items *items) {
+    const bool on = c->modality == LIMOE_IMAGE && !c->apart;
+    for (;;) {
+        for (; c->item < items->count; advance(c, &items->item[c->item]))
+            if (items->item[c->item].modality == c->modality)
+                return &items->item[c->item];
+        if (c->modality == LIMOE_TEXT || !on)
+            return NULL;
+        *c = (struct step_cursor){.modality = LIMOE_TEXT};
     }
-    return NULL;
 }
 
 /* An array of another length; what the old one held is not wanted any more. */
@@ -54,7 +53,7 @@ static enum limoe_status reserve(struct step *s, size_t sequences, size_t tokens
 }
 
 static void append(struct step *s, const struct step_cursor *c, const struct limoe_item *item) {
-    const size_t sequence = s->images + s->texts;
+    const size_t sequence = step_sequences(s);
     s->item[sequence] = c->item;
     s->item_row[sequence] = c->item_row;
     s->start[sequence + 1] = s->start[sequence] + item->length;
@@ -76,11 +75,10 @@ struct extent {
     size_t sequences, rows, tokens;
 };
 
-static struct extent measure(struct step_cursor *cursor, const struct limoe_item *items, size_t n,
-                             size_t max_rows) {
+static struct extent measure(struct step_cursor *cursor, const struct step_items *items) {
     struct extent e = {0};
     const struct limoe_item *item;
-    while ((item = peek(cursor, items, n)) && (e.sequences == 0 || e.rows + item->length <= max_rows)) {
+    while ((item = peek(cursor, items)) && (e.sequences == 0 || e.rows + item->length <= items->max_rows)) {
         e.sequences++;
         e.rows += item->length;
         e.tokens += item->modality == LIMOE_TEXT ? item->length : 0;
@@ -89,18 +87,17 @@ static struct extent measure(struct step_cursor *cursor, const struct limoe_item
     return e;
 }
 
-uint64_t step_count(const struct limoe_item *items, size_t n, size_t max_rows) {
-    struct step_cursor cursor = {0};
+uint64_t step_count(struct step_cursor cursor, const struct step_items *items) {
     uint64_t steps = 0;
-    while (measure(&cursor, items, n, max_rows).sequences > 0)
+    while (measure(&cursor, items).sequences > 0)
         steps++;
     return steps;
 }
 
-enum limoe_status step_next(struct step *s, struct step_cursor *cursor, const struct limoe_item *items,
-                            size_t n, size_t max_rows, bool *more, struct limoe_error *err) {
+enum limoe_status step_next(struct step *s, struct step_cursor *cursor, const struct step_items *items,
+                            bool *more, struct limoe_error *err) {
     struct step_cursor ahead = *cursor;
-    const struct extent next = measure(&ahead, items, n, max_rows);
+    const struct extent next = measure(&ahead, items);
     s->images = s->texts = s->image_rows = s->text_rows = 0;
     *more = next.sequences > 0;
     if (!*more)
@@ -114,7 +111,7 @@ enum limoe_status step_next(struct step *s, struct step_cursor *cursor, const st
 
     s->start[0] = 0;
     for (size_t i = 0; i < next.sequences; i++) {
-        const struct limoe_item *item = peek(cursor, items, n);
+        const struct limoe_item *item = peek(cursor, items);
         append(s, cursor, item);
         advance(cursor, item);
     }

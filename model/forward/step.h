@@ -30,20 +30,31 @@ static inline size_t step_rows(const struct step *step) {
     return step->image_rows + step->text_rows;
 }
 
-/* Where the next step begins. Starts as {0}. */
+static inline size_t step_sequences(const struct step *step) {
+    return step->images + step->texts;
+}
+
+/* A call's items, and how many rows of them one step may hold, unless one item alone has more. */
+struct step_items {
+    const struct limoe_item *item;
+    size_t count, max_rows;
+};
+
+/* Where the next step begins. Starts as {0}; or where the modalities are kept apart, with one of them. */
 struct step_cursor {
     enum limoe_modality modality;
+    bool apart;      /* at the end of its modality it is at its end */
     size_t item;     /* items before it were taken, or are of another modality */
     size_t item_row; /* the rows of those items */
 };
 
 /* How many times step_next will find something. */
-uint64_t step_count(const struct limoe_item *items, size_t n, size_t max_rows);
+uint64_t step_count(struct step_cursor cursor, const struct step_items *items);
 
-/* Packs what follows the cursor, up to max_rows rows but at least one sequence, and moves the cursor on.
- * *more is false, and the step empty, at the end. Items must have been checked. */
-enum limoe_status step_next(struct step *step, struct step_cursor *cursor, const struct limoe_item *items,
-                            size_t n, size_t max_rows, bool *more, struct limoe_error *err);
+/* Packs what follows the cursor, at least one sequence, and moves the cursor on. *more is false, and the step empty, at
+ * the end. Items must have been checked. */
+enum limoe_status step_next(struct step *step, struct step_cursor *cursor, const struct step_items *items,
+                            bool *more, struct limoe_error *err);
 
 void step_free(struct step *step); /* an empty one is fine */
 

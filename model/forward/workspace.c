@@ -19,14 +19,29 @@ static size_t aligned(size_t bytes) {
     return (bytes + 63) & ~(size_t)63;
 }
 
+/* What patches, qkv, hidden and slots share, in a step of one tower. */
+static size_t arena_bytes(const struct config *c, enum limoe_modality modality, size_t rows, size_t act,
+                          size_t *hidden) {
+    const struct config_tower *t = &c->tower[modality];
+    const bool moe = config_layers(c, modality);
+    const size_t slots = rows * (moe ? c->moe.top_k : 1);
+    const size_t patch = (size_t)c->image.patch * c->image.patch * 3;
+    *hidden = largest(*hidden, aligned(slots * t->mlp * act));
+    return largest(*hidden + (moe ? slots * t->width * act : 0),
+                   rows * largest(3 * (size_t)t->width, patch) * act);
+}
+
+static size_t widest(const struct config *c) {
+    return largest(c->tower[LIMOE_IMAGE].width, c->tower[LIMOE_TEXT].width);
+}
+
 static bool reserve_rows(struct workspace *w, struct kernels *k, const struct config *c, size_t rows) {
     const struct kernels_ops *op = k->ops;
-    const size_t d = c->width, act = k->act_size;
-    const size_t slots = rows * (c->moe.layers ? c->moe.top_k : 1);
-    const size_t hidden_bytes = aligned(slots * c->mlp * act);
-    const size_t slots_bytes = c->moe.layers ? slots * d * act : 0;
-    const size_t patch_elements = (size_t)c->image.patch * c->image.patch * 3;
-    const size_t arena = largest(hidden_bytes + slots_bytes, rows * largest(3 * d, patch_elements) * act);
+    const size_t d = widest(c), act = k->act_size;
+    size_t hidden = 0, arena = 0;
+    for (int pass = 0; pass < 2; pass++) /* the second knows the larger `hidden` */
+        for (int m = 0; m < LIMOE_MODALITIES; m++)
+            arena = largest(arena, arena_bytes(c, (enum limoe_modality)m, rows, act, &hidden));
 
     w->x = op->alloc(k, rows * d * sizeof *w->x);
     w->h = op->alloc(k, rows * d * act);
@@ -35,7 +50,7 @@ static bool reserve_rows(struct workspace *w, struct kernels *k, const struct co
     if (!w->x || !w->h || !w->h32 || !w->arena)
         return false;
     w->patches = w->qkv = w->hidden = w->arena;
-    w->slots = (char *)w->arena + hidden_bytes;
+    w->slots = (char *)w->arena + hidden;
     return true;
 }
 
@@ -56,10 +71,11 @@ static bool reserve_routing(struct workspace *w, struct kernels *k, const struct
 
 static bool reserve_sequences(struct workspace *w, struct kernels *k, const struct config *c,
                               size_t sequences) {
-    w->pooled = k->ops->alloc(k, sequences * c->width * k->act_size);
+    w->pooled = k->ops->alloc(k, sequences * widest(c) * k->act_size);
+    w->pooled32 = k->ops->alloc(k, sequences * widest(c) * sizeof *w->pooled32);
     w->z = k->ops->alloc(k, sequences * c->embed * sizeof *w->z);
     w->host_z = malloc(sequences * c->embed * sizeof *w->host_z);
-    return w->pooled && w->z && w->host_z;
+    return w->pooled && w->pooled32 && w->z && w->host_z;
 }
 
 enum limoe_status workspace_reserve(struct workspace *w, struct kernels *k, const struct config *config,
@@ -91,6 +107,7 @@ void workspace_release(struct workspace *w, struct kernels *k) {
     k->ops->release(k, w->logits);
     free(w->host_z);
     k->ops->release(k, w->z);
+    k->ops->release(k, w->pooled32);
     k->ops->release(k, w->pooled);
     k->ops->release(k, w->arena);
     if (w->h32 != w->h)

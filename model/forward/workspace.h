@@ -9,7 +9,7 @@
 #include "model/checkpoint/config.h"
 
 struct workspace {
-    /* [rows, …]; d = width, m = mlp, K = top_k, E = experts */
+    /* [rows, …]; d = width, m = mlp, K = top_k, E = experts; of two towers the larger */
     float *x;      /* [rows, d], the residual stream */
     void *h;       /* act [rows, d], a sublayer's normalised input; attention's output */
     float *h32;    /* [rows, d], the same in float32 for the router; h itself where act is float32 */
@@ -32,8 +32,9 @@ struct workspace {
     float *host_entropy;  /* [layers, rows] */
 
     /* [sequences, …] */
-    void *pooled; /* act [sequences, d] */
-    float *z;     /* [sequences, embed] */
+    void *pooled;    /* act [sequences, d] */
+    float *pooled32; /* the same in float32, before its norm */
+    float *z;        /* [sequences, embed] */
     float *host_z;
 
     void *arena; /* what patches, qkv, hidden and slots share */
