@@ -35,7 +35,7 @@ struct walk {
 
 /* The next tensor; layout order, but block by block. False at the end. */
 static bool walk_next(struct walk *w, struct layout_tensor *t) {
-    for (; w->block < w->config->blocks; w->block++, w->id = 0) {
+    for (; w->block < config_blocks(w->config); w->block++, w->id = 0) {
         while (w->id < LAYOUT_COUNT) {
             const enum layout_id id = (enum layout_id)w->id++;
             if ((w->block == 0 || layout_per_block(id)) && layout_expected(w->config, id, w->block, t))

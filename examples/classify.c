@@ -92,7 +92,7 @@ int main(int argc, char **argv) {
     embed_picture(processor, model, argv[2], picture);
     for (size_t i = 0; i < n; i++)
         embed_label(processor, model, argv[3 + i], labels + i * info->embed);
-    limoe_scores(picture, labels, n, info->embed, info->logit_scale, cosine, score);
+    limoe_scores(picture, labels, n, info->embed, &info->scoring, cosine, score);
     for (size_t i = 0; i < n; i++)
         printf("%6.2f %%  %s\n", 100.0 * (double)score[i], argv[3 + i]);
     free(score);

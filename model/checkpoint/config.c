@@ -148,7 +148,7 @@ uint32_t config_first_block(const struct config *config, enum limoe_modality tow
 }
 
 uint32_t config_blocks(const struct config *config) {
-    return config_first_block(config, LIMOE_TEXT) + config->tower[LIMOE_TEXT].blocks;
+    return config->tower[LIMOE_IMAGE].blocks + (config->towers == 2 ? config->tower[LIMOE_TEXT].blocks : 0);
 }
 
 enum limoe_modality config_block_tower(const struct config *config, uint32_t block) {

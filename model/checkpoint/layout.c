@@ -240,8 +240,8 @@ enum limoe_status layout_find(const struct config *config, enum layout_id id, ui
     struct layout_tensor t;
     const struct names_entry *entry = names_of(config, id, tower_of(config, id, block));
     if (!layout_expected(config, id, block, &t) || !entry->part[0]) {
-        return limoe_fail(err, LIMOE_INTERNAL, "block %u of \"%s\" has no tensor %s%d", block, config->name,
-                          entry->part[0] ? entry->part[0] : "", entry->part[0] ? 0 : (int)id);
+        return limoe_fail(err, LIMOE_INTERNAL, "block %u of \"%s\" has no tensor \"%s\"", block, config->name,
+                          entry->part[0] ? entry->part[0] : "");
     }
     *out = (struct layout_source){.form = entry->form, .rank = t.rank, .elements = t.elements};
     memcpy(out->shape, t.shape, sizeof out->shape);

@@ -147,6 +147,8 @@ static void routing_tokens(struct buffer *out, const struct limoe_info *model,
     if (item->modality == LIMOE_IMAGE) {
         const uint32_t side = model->image_size / model->patch;
         buffer_print(out, ",\"grid\":{\"rows\":%u,\"columns\":%u}", side, side);
+        if (item->length > side * side) /* before the grid's first cell */
+            buffer_string(out, ",\"class_token\":true");
         return;
     }
     buffer_string(out, ",\"token_ids\":[");
@@ -155,6 +157,12 @@ static void routing_tokens(struct buffer *out, const struct limoe_info *model,
         buffer_json_unsigned(out, (uint64_t)item->tokens[t]);
     }
     buffer_string(out, "]");
+}
+
+/* Of two towers, each modality passes its own: the pictures' blocks come first. */
+static bool passes(const struct limoe_info *model, enum limoe_modality modality, uint32_t layer) {
+    const bool image = model->moe_blocks[layer] < model->tower[LIMOE_IMAGE].blocks;
+    return model->towers == 1 || image == (modality == LIMOE_IMAGE);
 }
 
 size_t answer_routing_size(const struct limoe_info *model, size_t n, size_t rows) {
@@ -181,9 +189,11 @@ void answer_routing(struct buffer *out, const struct limoe_info *model, const st
         buffer_json_unsigned(out, i);
         routing_tokens(out, model, &items[i]);
         buffer_string(out, ",\"layers\":[");
-        for (uint32_t layer = 0; layer < model->moe_layers; layer++) {
+        for (uint32_t layer = 0, passed = 0; layer < model->moe_layers; layer++) {
             const size_t at = (layer * rows + row) * model->top_k;
-            separate(out, layer);
+            if (!passes(model, items[i].modality, layer))
+                continue;
+            separate(out, passed++);
             routing_layer(out, model->moe_blocks[layer], routing->expert + at, routing->gate + at,
                           items[i].length, model->top_k);
         }
@@ -197,17 +207,26 @@ void answer_routing(struct buffer *out, const struct limoe_info *model, const st
 
 /* ---- models */
 
+static void tower_shape(struct buffer *out, const struct limoe_tower *tower) {
+    buffer_print(out, ",\"width\":%u,\"blocks\":%u,\"heads\":%u,\"mlp\":%u", tower->width, tower->blocks,
+                 tower->heads, tower->mlp);
+}
+
 /* The members that a running model and a model directory have in common. */
 static void model_shape(struct buffer *out, const struct limoe_info *info) {
-    member_unsigned(out, "width", info->width);
-    member_unsigned(out, "blocks", info->blocks);
-    member_unsigned(out, "heads", info->heads);
-    member_unsigned(out, "mlp", info->mlp);
+    const bool one = info->towers == 1;
+    member_string(out, "architecture", info->architecture);
+    if (one)
+        tower_shape(out, &info->tower[LIMOE_IMAGE]);
     member_unsigned(out, "embed", info->embed);
-    buffer_string(out, ",\"image\":{");
-    buffer_print(out, "\"size\":%u,\"patch\":%u,\"tokens\":%u}", info->image_size, info->patch,
+    buffer_print(out, ",\"image\":{\"size\":%u,\"patch\":%u,\"tokens\":%u", info->image_size, info->patch,
                  info->image_tokens);
-    buffer_print(out, ",\"text\":{\"vocab\":%u,\"length\":%u}", info->vocab, info->text_length);
+    if (!one)
+        tower_shape(out, &info->tower[LIMOE_IMAGE]);
+    buffer_print(out, "},\"text\":{\"vocab\":%u,\"length\":%u", info->vocab, info->text_length);
+    if (!one)
+        tower_shape(out, &info->tower[LIMOE_TEXT]);
+    buffer_string(out, "}");
     buffer_string(out, ",\"moe\":");
     if (info->moe_layers) {
         buffer_string(out, "{\"blocks\":[");
@@ -224,8 +243,13 @@ static void model_shape(struct buffer *out, const struct limoe_info *info) {
     buffer_json_unsigned(out, info->active_parameters);
     buffer_string(out, "}");
     member_unsigned(out, "weight_bytes", info->weight_bytes);
+    member_string(out, "scores", info->scoring.kind == LIMOE_SIGMOID ? "sigmoid" : "softmax");
     buffer_string(out, ",\"logit_scale\":");
-    buffer_json_float(out, info->logit_scale);
+    buffer_json_float(out, info->scoring.scale);
+    if (info->scoring.kind == LIMOE_SIGMOID) {
+        buffer_string(out, ",\"logit_bias\":");
+        buffer_json_float(out, info->scoring.bias);
+    }
 }
 
 /* What each of n ranks holds. */

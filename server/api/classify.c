@@ -110,8 +110,9 @@ size_t classify_rank_bytes(size_t n_labels) {
     return n_labels * (2 * sizeof(struct ranked) + 2 * sizeof(float));
 }
 
-bool classify_rank(const float *image, const float *labels, size_t n_labels, size_t embed, float logit_scale,
-                   size_t top_k, struct arena *arena, struct classification *out) {
+bool classify_rank(const float *image, const float *labels, size_t n_labels, size_t embed,
+                   const struct limoe_scoring *scoring, size_t top_k, struct arena *arena,
+                   struct classification *out) {
     const size_t count = top_k < n_labels ? top_k : n_labels;
     struct prediction *predictions = arena_array(arena, count, sizeof *predictions);
     struct ranked *entries = malloc(classify_rank_bytes(n_labels));
@@ -120,7 +121,7 @@ bool classify_rank(const float *image, const float *labels, size_t n_labels, siz
         return false;
     }
     float *cosines = (float *)(entries + 2 * n_labels), *scores = cosines + n_labels;
-    limoe_scores(image, labels, n_labels, embed, logit_scale, cosines, scores);
+    limoe_scores(image, labels, n_labels, embed, scoring, cosines, scores);
     for (size_t i = 0; i < n_labels; i++)
         entries[i] = (struct ranked){.key = (uint64_t)descending(scores[i]) << 32 | descending(cosines[i]),
                                      .label = (uint32_t)i};

@@ -42,8 +42,9 @@ void classify_labels(const float *prompts, size_t n_labels, size_t n_templates, 
 
 /* image [embed], labels [n_labels, embed] → *out with min(top_k, n_labels) predictions in the arena. False:
  * no memory. */
-bool classify_rank(const float *image, const float *labels, size_t n_labels, size_t embed, float logit_scale,
-                   size_t top_k, struct arena *arena, struct classification *out);
+bool classify_rank(const float *image, const float *labels, size_t n_labels, size_t embed,
+                   const struct limoe_scoring *scoring, size_t top_k, struct arena *arena,
+                   struct classification *out);
 /* Memory that classify_rank takes besides, while it runs. */
 size_t classify_rank_bytes(size_t n_labels);
 

@@ -147,6 +147,7 @@ static bool print_vectors(struct task *task, const float *embeddings, size_t emb
 
 /* How alike each two are. */
 static bool print_cosines(struct task *task, const float *embeddings, size_t embed, struct buffer *out) {
+    static const struct limoe_scoring plain = {.kind = LIMOE_SOFTMAX}; /* scores are not shown */
     bool right[MOST_COSINES + 1];
     float cosine[MOST_COSINES], score[MOST_COSINES];
     const size_t n = task->n, columns = n + 1;
@@ -157,7 +158,7 @@ static bool print_cosines(struct task *task, const float *embeddings, size_t emb
         right[i] = true;
     cells[0] = "cosine";
     for (size_t i = 0; i < n; i++) {
-        limoe_scores(embeddings + i * embed, embeddings, n, embed, 0, cosine, score);
+        limoe_scores(embeddings + i * embed, embeddings, n, embed, &plain, cosine, score);
         cells[i + 1] = cells[(i + 1) * columns] = arena_print(task->arena, "%zu", task->index[i]);
         if (!cells[i + 1])
             return false;

@@ -69,6 +69,20 @@ static const char *number(struct arena *arena, uint64_t value) {
     return arena_copy(arena, digits, strlen(digits));
 }
 
+static const char *tower(struct arena *arena, const struct limoe_tower *tower) {
+    return arena_print(arena, "%u blocks, width %u, %u heads, mlp %u", tower->blocks, tower->width,
+                       tower->heads, tower->mlp);
+}
+
+static const char *scores(struct arena *arena, const struct limoe_scoring *scoring) {
+    const double scale = (double)scoring->scale;
+    return scoring->kind == LIMOE_SOFTMAX
+               ? arena_print(arena, "softmax of cosines × %.1f (logit scale %.4f)", exp(scale), scale)
+               : arena_print(arena,
+                             "sigmoid of cosines × %.1f %+.2f, each label by itself (logit scale %.4f)",
+                             exp(scale), (double)scoring->bias, scale);
+}
+
 static bool print_facts(const struct limoe_inspection *model, const char *dir, struct arena *arena,
                         struct buffer *out) {
     static const bool right[] = {false, false};
@@ -80,6 +94,8 @@ static bool print_facts(const struct limoe_inspection *model, const char *dir, s
     const char *const cells[] = {
         "name",
         info->name,
+        "architecture",
+        info->architecture,
         "directory",
         dir,
         "parameters",
@@ -88,9 +104,10 @@ static bool print_facts(const struct limoe_inspection *model, const char *dir, s
         arena_print(arena, "%s for one token", number(arena, info->active_parameters)),
         "weights",
         arena_print(arena, "%.1f MB, %s", (double)info->weight_bytes / 1e6, model->checkpoint_dtypes),
-        "tower",
-        arena_print(arena, "%u blocks, width %u, %u heads, mlp %u", info->blocks, info->width, info->heads,
-                    info->mlp),
+        info->towers == 1 ? "tower" : "image tower",
+        tower(arena, &info->tower[LIMOE_IMAGE]),
+        "text tower",
+        info->towers == 1 ? "the same" : tower(arena, &info->tower[LIMOE_TEXT]),
         "experts",
         info->moe_layers ? arena_print(arena, "%u in each of blocks %s, top-%u", info->experts,
                                        blocks.failed ? "" : blocks.data, info->top_k)
@@ -102,9 +119,8 @@ static bool print_facts(const struct limoe_inspection *model, const char *dir, s
         arena_print(arena, "%u pieces, up to %u tokens", info->vocab, info->text_length),
         "embedding",
         arena_print(arena, "%u numbers", info->embed),
-        "logit scale",
-        arena_print(arena, "%.4f (cosines × %.1f)", (double)info->logit_scale,
-                    exp((double)info->logit_scale)),
+        "scores",
+        scores(arena, &info->scoring),
     };
     const size_t n = sizeof cells / sizeof *cells;
     bool ok = !blocks.failed;

@@ -120,10 +120,13 @@ void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BY
     uint8_t *at = out;
     put_u32(&at, hello->status);
     put_string(&at, hello->message, FRAME_MESSAGE_BYTES);
-    const uint32_t numbers[] = {hello->dtype,      hello->threads,      model->width, model->blocks,
-                                model->heads,      model->mlp,          model->embed, model->image_size,
-                                model->patch,      model->image_tokens, model->vocab, model->text_length,
-                                model->moe_layers, model->experts,      model->top_k};
+    const struct limoe_tower *image = &model->tower[LIMOE_IMAGE], *text = &model->tower[LIMOE_TEXT];
+    const uint32_t numbers[] = {hello->dtype,  hello->threads,     model->towers,     image->width,
+                                image->blocks, image->heads,       image->mlp,        text->width,
+                                text->blocks,  text->heads,        text->mlp,         model->blocks,
+                                model->embed,  model->image_size,  model->patch,      model->image_tokens,
+                                model->vocab,  model->text_length, model->moe_layers, model->experts,
+                                model->top_k,  model->scoring.kind};
     put(&at, numbers, sizeof numbers);
     put_u64(&at, model->total_parameters);
     put_u64(&at, model->active_parameters);
@@ -134,8 +137,10 @@ void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BY
     put_u32(&at, hello->rank);
     put_u32(&at, hello->ranks);
     put_u32(&at, hello->experts);
-    put(&at, &model->logit_scale, sizeof model->logit_scale);
+    put(&at, &model->scoring.scale, sizeof model->scoring.scale);
+    put(&at, &model->scoring.bias, sizeof model->scoring.bias);
     put_string(&at, model->name, FRAME_NAME_BYTES);
+    put_string(&at, model->architecture, FRAME_WORD_BYTES);
     put_string(&at, hello->backend, FRAME_WORD_BYTES);
     put_string(&at, hello->fingerprint, FRAME_WORD_BYTES);
     put_string(&at, hello->note, FRAME_NOTE_BYTES);
@@ -158,7 +163,13 @@ static const char *wrong_number(const struct frame_hello *hello) {
         return "embed";
     if (!within(model->image_size, 1, MOST_IMAGE_SIZE))
         return "image_size";
-    if (!within(model->image_tokens, 1, model->image_size * model->image_size))
+    if (!within(model->towers, 1, LIMOE_MODALITIES))
+        return "towers";
+    if (model->scoring.kind != LIMOE_SOFTMAX && model->scoring.kind != LIMOE_SIGMOID)
+        return "scoring";
+    if (!within(model->patch, 1, model->image_size))
+        return "patch";
+    if (!within(model->image_tokens, 1, model->image_size * model->image_size + 1))
         return "image_tokens";
     if (!within(model->text_length, 1, MOST_TEXT_LENGTH))
         return "text_length";
@@ -191,12 +202,16 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
     bool ended = get_string(&payload, out->message, FRAME_MESSAGE_BYTES);
     out->dtype = (enum limoe_dtype)get_u32(&payload);
     out->threads = get_u32(&payload);
-    uint32_t *const numbers[] = {&model->width, &model->blocks,      &model->heads,      &model->mlp,
-                                 &model->embed, &model->image_size,  &model->patch,      &model->image_tokens,
-                                 &model->vocab, &model->text_length, &model->moe_layers, &model->experts,
-                                 &model->top_k};
+    struct limoe_tower *image = &model->tower[LIMOE_IMAGE], *text = &model->tower[LIMOE_TEXT];
+    uint32_t kind = 0;
+    uint32_t *const numbers[] = {
+        &model->towers,      &image->width,      &image->blocks,  &image->heads,        &image->mlp,
+        &text->width,        &text->blocks,      &text->heads,    &text->mlp,           &model->blocks,
+        &model->embed,       &model->image_size, &model->patch,   &model->image_tokens, &model->vocab,
+        &model->text_length, &model->moe_layers, &model->experts, &model->top_k,        &kind};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         *numbers[i] = get_u32(&payload);
+    model->scoring.kind = (enum limoe_scoring_kind)kind;
     model->total_parameters = get_u64(&payload);
     model->active_parameters = get_u64(&payload);
     model->weight_bytes = get_u64(&payload);
@@ -206,13 +221,16 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
     out->rank = get_u32(&payload);
     out->ranks = get_u32(&payload);
     out->experts = get_u32(&payload);
-    get(&payload, &model->logit_scale, sizeof model->logit_scale);
+    get(&payload, &model->scoring.scale, sizeof model->scoring.scale);
+    get(&payload, &model->scoring.bias, sizeof model->scoring.bias);
     ended = get_string(&payload, out->name, FRAME_NAME_BYTES) && ended;
+    ended = get_string(&payload, out->architecture, FRAME_WORD_BYTES) && ended;
     ended = get_string(&payload, out->backend, FRAME_WORD_BYTES) && ended;
     ended = get_string(&payload, out->fingerprint, FRAME_WORD_BYTES) && ended;
     ended = get_string(&payload, out->note, FRAME_NOTE_BYTES) && ended;
     get(&payload, out->moe_blocks, sizeof out->moe_blocks);
     model->name = out->name;
+    model->architecture = out->architecture;
     model->moe_blocks = out->moe_blocks;
 
     if (status > LIMOE_BROKEN || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))

@@ -77,7 +77,7 @@ struct frame_hello {
     enum limoe_status status;          /* not LIMOE_OK: only the message means something */
     char message[FRAME_MESSAGE_BYTES]; /* "" after LIMOE_OK */
     struct limoe_info model; /* its pointers lead to the arrays below: the struct stays where it is */
-    char name[FRAME_NAME_BYTES];
+    char name[FRAME_NAME_BYTES], architecture[FRAME_WORD_BYTES];
     uint32_t moe_blocks[FRAME_MOST_BLOCKS];
     enum limoe_dtype dtype;
     uint32_t threads;
@@ -90,7 +90,7 @@ struct frame_hello {
 };
 
 enum {
-    FRAME_HELLO_BYTES = 20 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 2 * FRAME_WORD_BYTES +
+    FRAME_HELLO_BYTES = 28 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 3 * FRAME_WORD_BYTES +
                         FRAME_NOTE_BYTES + FRAME_MESSAGE_BYTES,
 };
 

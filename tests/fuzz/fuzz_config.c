@@ -20,11 +20,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     uint64_t total, active;
     layout_count(&config, &total, &active);
-    if (config.width % config.heads != 0 || config.image.size % config.image.patch != 0 ||
-        config_image_tokens(&config) > 65536 || config.moe.layers > config.blocks ||
+    for (int m = 0; m < LIMOE_MODALITIES; m++)
+        if (config.tower[m].heads < 1 || config.tower[m].width % config.tower[m].heads != 0)
+            __builtin_trap();
+    if (config.image.patch > config.image.size || config_image_tokens(&config) > CONFIG_MAX_IMAGE_TOKENS ||
+        config_blocks(&config) > CONFIG_MAX_BLOCKS || config.moe.layers > config_blocks(&config) ||
         config.moe.top_k > config.moe.experts || (config.moe.layers > 0 && config.moe.top_k == 0) ||
-        active > total || total > UINT64_C(1) << 56 ||
-        memchr(config.name, '\0', sizeof config.name) == config.name)
+        active > total || total > UINT64_C(1) << 56 || !memchr(config.name, '\0', sizeof config.name))
         __builtin_trap();
     return 0;
 }

@@ -203,7 +203,7 @@ static void expect_least(const struct share *s, struct limoe_model *m, const str
                          uint64_t calls, const uint64_t *rows, const uint64_t *bytes) {
     const struct limoe_info *info = limoe_model_info(m);
     const size_t cells = (size_t)info->moe_layers * job.count;
-    const uint64_t row_bytes = info->width * (limoe_model_dtype(m) == LIMOE_FLOAT32 ? 4u : 2u);
+    const uint64_t row_bytes = info->tower[LIMOE_IMAGE].width * (limoe_model_dtype(m) == LIMOE_FLOAT32 ? 4u : 2u);
     uint64_t *sent = count_sent(s, info, p), *all = calloc(cells * job.count + 1, sizeof *all);
     job.x->ops->gather(job.x, sent, cells * sizeof *sent, all, NULL);
     for (uint32_t layer = 0; layer < info->moe_layers; layer++) {

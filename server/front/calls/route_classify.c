@@ -79,7 +79,7 @@ bool route_classify_parse(struct call *call, struct api_error *error) {
 static bool rank(struct call *call, const float *labels, struct api_error *error) {
     const struct classify_request *request = &call->request.classify;
     const struct limoe_info *model =
-        &engine_info(call->generation->engine)->model; /* with the weights' logit scale */
+        &engine_info(call->generation->engine)->model; /* with the weights' scale and bias */
     const size_t embed = model->embed;
     struct classification *rows = arena_array(call->arena, request->n_images, sizeof *rows);
     if (!rows)
@@ -88,7 +88,7 @@ static bool rank(struct call *call, const float *labels, struct api_error *error
         if (stages_reader_left(call, error))
             return false;
         rows[i].index = i;
-        if (!classify_rank(call->embeddings + i * embed, labels, request->n_labels, embed, model->logit_scale,
+        if (!classify_rank(call->embeddings + i * embed, labels, request->n_labels, embed, &model->scoring,
                            request->top_k, call->arena, &rows[i]))
             return api_fail_memory(error);
     }

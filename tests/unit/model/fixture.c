@@ -83,7 +83,7 @@ static void write_checkpoint(const struct config *config, const char *path, stru
     assert_non_null(w->names);
     assert_non_null(w->data);
     fputc('{', w->names);
-    for (uint32_t block = 0; block < config->blocks; block++) {
+    for (uint32_t block = 0; block < config_blocks(config); block++) {
         for (int id = 0; id < LAYOUT_COUNT; id++) {
             struct layout_tensor t;
             if ((block == 0 || layout_per_block((enum layout_id)id)) &&

@@ -101,7 +101,7 @@ struct bytes checkpoint_file(const struct config *config, const char *dtype, con
     assert_non_null(f);
     fprintf(f, "{\"__metadata__\":{\"format\":\"pt\"}");
     for (int id = 0; id < LAYOUT_COUNT; id++) {
-        for (uint32_t block = 0; block < config->blocks; block++) {
+        for (uint32_t block = 0; block < config_blocks(config); block++) {
             struct layout_tensor t;
             if ((block > 0 && !layout_per_block((enum layout_id)id)) ||
                 !layout_expected(config, (enum layout_id)id, block, &t) ||

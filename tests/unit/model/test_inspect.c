@@ -35,7 +35,7 @@ static void test_tiny(void **state) {
     assert_int_equal(i->info.blocks, 3);
     assert_int_equal(i->info.experts, 5);
     assert_int_equal(i->info.top_k, 2);
-    assert_true(i->info.logit_scale == 0);
+    assert_true(i->info.scoring.scale == 0);
     assert_int_equal(i->info.weight_bytes, 2 * i->info.total_parameters);
     assert_string_equal(i->checkpoint_dtypes, "bfloat16");
     const uint64_t d = 12, m = 20, expert = 2 * d * m + m + d;
@@ -104,7 +104,7 @@ static void test_golden(void **state) {
         assert_int_equal(blocks, in_blocks);
         uint64_t idle = i->info.experts ? experts / i->info.experts * (i->info.experts - i->info.top_k) : 0;
         assert_int_equal(i->info.active_parameters, elements - idle);
-        assert_true(i->info.logit_scale > 0);
+        assert_true(i->info.scoring.scale > 0);
         safetensors_close(st);
         limoe_inspection_free(i);
         models++;

@@ -247,7 +247,7 @@ static void test_open(void **state) {
     struct limoe_processor *p = open_tiny(dir, "tiny", "tiny");
     const struct limoe_info *info = limoe_processor_info(p);
     assert_string_equal(info->name, "tiny");
-    assert_int_equal(info->width, 12);
+    assert_int_equal(info->tower[LIMOE_TEXT].width, 12);
     assert_int_equal(info->image_tokens, 4);
     assert_int_equal(info->vocab, 40);
     assert_int_equal(info->text_length, 6);

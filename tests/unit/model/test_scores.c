@@ -17,7 +17,7 @@ static void test_known_scores(void **state) {
     /* Cosines 1, 0, -1 at exp(0) = 1: softmax(1, 0, -1). */
     const float image[] = {0.6f, 0.8f}, labels[] = {0.6f, 0.8f, -0.8f, 0.6f, -0.6f, -0.8f};
     float cosine[3], score[3];
-    limoe_scores(image, labels, 3, 2, 0, cosine, score);
+    limoe_scores(image, labels, 3, 2, &(struct limoe_scoring){.scale = 0}, cosine, score);
     assert_true(fabsf(cosine[0] - 1) < 1e-6f && fabsf(cosine[1]) < 1e-6f && fabsf(cosine[2] + 1) < 1e-6f);
     assert_true(fabsf(score[0] - 0.66524096f) < 1e-6f);
     assert_true(fabsf(score[1] - 0.24472847f) < 1e-6f);
@@ -29,9 +29,9 @@ static void test_extreme_scale(void **state) {
     (void)state;
     const float image[] = {1, 0}, labels[] = {1, 0, -1, 0, 1, 0};
     float cosine[3], score[3];
-    limoe_scores(image, labels, 3, 2, 20, cosine, score);
+    limoe_scores(image, labels, 3, 2, &(struct limoe_scoring){.scale = 20}, cosine, score);
     assert_true(score[0] == 0.5f && score[1] == 0 && score[2] == 0.5f);
-    limoe_scores(image, labels, 3, 2, -20, cosine, score);
+    limoe_scores(image, labels, 3, 2, &(struct limoe_scoring){.scale = -20}, cosine, score);
     for (size_t i = 0; i < 3; i++)
         assert_true(fabsf(score[i] - 1.0f / 3) < 1e-6f);
 }
@@ -40,9 +40,9 @@ static void test_one_label_and_none(void **state) {
     (void)state;
     const float image[] = {0.6f, 0.8f};
     float cosine = 5, score = 5;
-    limoe_scores(image, NULL, 0, 2, 2, &cosine, &score);
+    limoe_scores(image, NULL, 0, 2, &(struct limoe_scoring){.scale = 2}, &cosine, &score);
     assert_true(cosine == 5 && score == 5);
-    limoe_scores(image, image, 1, 2, 2, &cosine, &score);
+    limoe_scores(image, image, 1, 2, &(struct limoe_scoring){.scale = 2}, &cosine, &score);
     assert_true(score == 1);
 }
 
@@ -61,8 +61,8 @@ static void test_long_vectors(void **state) {
             image[i] = (float)rand() / (float)RAND_MAX - 0.5f;
         for (size_t i = 0; i < N; i++)
             memcpy(reversed + i * width, labels + (N - 1 - i) * width, width * sizeof *labels);
-        limoe_scores(image, labels, N, width, 1, cosine, score);
-        limoe_scores(image, reversed, N, width, 1, cosine_r, score_r);
+        limoe_scores(image, labels, N, width, &(struct limoe_scoring){.scale = 1}, cosine, score);
+        limoe_scores(image, reversed, N, width, &(struct limoe_scoring){.scale = 1}, cosine_r, score_r);
         double sum = 0;
         for (size_t i = 0; i < N; i++) {
             long double exact = 0;
@@ -121,7 +121,7 @@ static void test_many_labels(void **state) {
         labels[2 * i] = cosf((float)(i % 100));
         labels[2 * i + 1] = sinf((float)(i % 100));
     }
-    limoe_scores(image, labels, N, 2, 1, cosine, score);
+    limoe_scores(image, labels, N, 2, &(struct limoe_scoring){.scale = 1}, cosine, score);
     for (size_t i = 0; i < N; i++) {
         assert_true(score[i] == score[i % 100]);
         sum += score[i];

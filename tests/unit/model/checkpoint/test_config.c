@@ -29,14 +29,14 @@ static void test_all_keys(void **state) {
     if (config_parse(json, sizeof json - 1, "config.json", &c, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
     assert_string_equal(c.name, "A.b_c-9");
-    assert_int_equal(c.width, 24);
-    assert_int_equal(c.blocks, 4);
-    assert_int_equal(c.heads, 2);
-    assert_int_equal(c.mlp, 7);
+    assert_int_equal(c.tower[0].width, 24);
+    assert_int_equal(c.tower[0].blocks, 4);
+    assert_int_equal(c.tower[0].heads, 2);
+    assert_int_equal(c.tower[0].mlp, 7);
     assert_int_equal(c.embed, 5);
-    assert_int_equal(c.activation, CONFIG_QUICK_GELU);
-    assert_true(c.ln_eps == 1e-5f);
-    assert_true(c.qk_norm);
+    assert_int_equal(c.tower[0].activation, CONFIG_QUICK_GELU);
+    assert_true(c.tower[0].ln_eps == 1e-5f);
+    assert_true(c.tower[0].qk_norm);
     assert_int_equal(c.image.size, 12);
     assert_int_equal(c.image.patch, 4);
     assert_int_equal(config_image_tokens(&c), 9);
@@ -70,9 +70,9 @@ static void test_defaults(void **state) {
     struct limoe_error err;
     if (config_parse(json, sizeof json - 1, "config.json", &c, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    assert_int_equal(c.activation, CONFIG_GELU_TANH);
-    assert_true(c.ln_eps == 1e-6f);
-    assert_false(c.qk_norm);
+    assert_int_equal(c.tower[0].activation, CONFIG_GELU_TANH);
+    assert_true(c.tower[0].ln_eps == 1e-6f);
+    assert_false(c.tower[0].qk_norm);
     assert_int_equal(c.image.resize, CONFIG_PAD);
     assert_memory_equal(c.image.background, ((uint8_t[]){255, 255, 255}), 3);
     assert_int_equal(c.text.pad, CONFIG_IGNORE);
@@ -91,9 +91,11 @@ static const struct {
     const char *message; /* a part of it */
 } refused[] = {
     /* the format */
-    {"\"format\":\"limoe-1\",", "", LIMOE_CORRUPT, "\"format\" is missing; \"limoe-1\" is accepted"},
-    {"limoe-1", "limoe-2", LIMOE_UNSUPPORTED, "\"format\" is \"limoe-2\"; \"limoe-1\" is accepted"},
-    {"\"limoe-1\"", "1", LIMOE_CORRUPT, "\"format\" is 1; \"limoe-1\" is accepted"},
+    {"\"format\":\"limoe-1\",", "", LIMOE_CORRUPT,
+     "\"format\" is missing; \"limoe-1\" or \"limoe-2\" is accepted"},
+    {"limoe-1", "limoe-9", LIMOE_UNSUPPORTED,
+     "\"format\" is \"limoe-9\"; \"limoe-1\" or \"limoe-2\" is accepted"},
+    {"\"limoe-1\"", "1", LIMOE_CORRUPT, "\"format\" is 1; \"limoe-1\" or \"limoe-2\" is accepted"},
 
     /* the name */
     {"\"tiny\"", "7", LIMOE_CORRUPT, "\"name\" is 7; "},
@@ -294,7 +296,7 @@ static void test_random_damage(void **state) {
         enum limoe_status status = config_parse(json, size, "config.json", &c, &err);
         if (status == LIMOE_OK) {
             accepted++;
-            assert_int_equal(c.width % c.heads, 0);
+            assert_int_equal(c.tower[0].width % c.tower[0].heads, 0);
             assert_int_equal(c.image.size % c.image.patch, 0);
             assert_in_range(c.moe.top_k, c.moe.layers > 0, c.moe.experts);
         } else {

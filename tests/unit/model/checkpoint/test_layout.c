@@ -53,7 +53,7 @@ static void test_counts(void **state) {
     layout_count(&c, &total, &active);
     assert_int_equal(total, outside + 3 * attention + 2 * expert + 5 * d + 5 * expert);
     assert_int_equal(active, outside + 3 * attention + 2 * expert + 5 * d + 2 * expert);
-    c.qk_norm = true;
+    c.tower[0].qk_norm = true;
     uint64_t normed, unused;
     layout_count(&c, &normed, &unused);
     assert_int_equal(normed, total + 3 * 4 * (d / 3));
@@ -103,7 +103,7 @@ static void test_expected(void **state) {
     assert_int_equal(t.active, 2 * 20 * 12);
     layout_expected(&c, LAYOUT_MOE_ROUTER_WEIGHT, 1, &t);
     assert_int_equal(t.active, t.elements);
-    c.qk_norm = true;
+    c.tower[0].qk_norm = true;
     assert_true(layout_expected(&c, LAYOUT_ATTN_K_NORM_BIAS, 2, &t));
     assert_string_equal(t.name, "blocks.2.attn.k_norm.bias");
     assert_int_equal(t.shape[0], 4);
@@ -113,8 +113,8 @@ static void test_expected(void **state) {
 static void test_name_room(void **state) {
     (void)state;
     struct config c = parse(tiny_config);
-    c.blocks = CONFIG_MAX_BLOCKS;
-    c.qk_norm = true;
+    c.tower[0].blocks = CONFIG_MAX_BLOCKS;
+    c.tower[0].qk_norm = true;
     for (int id = 0; id < LAYOUT_COUNT; id++) {
         struct layout_tensor t;
         if (layout_expected(&c, (enum layout_id)id, CONFIG_MAX_BLOCKS - 1, &t))
@@ -147,13 +147,13 @@ static void test_check(void **state) {
     expect_failure("too many", check(&c, "F32", NULL, "blocks.0.attn.q_norm.weight", &err), &err,
                    LIMOE_CORRUPT,
                    "tensor \"blocks.0.attn.q_norm.weight\" is not one that config.json calls for");
-    c.qk_norm = true;
+    c.tower[0].qk_norm = true;
     assert_int_equal(check(&c, "BF16", NULL, NULL, &err), LIMOE_OK);
     for (int id = 0; id < LAYOUT_COUNT; id++) { /* any one missing is named, with its shape */
-        for (uint32_t block = 0; block < c.blocks; block++) {
+        for (uint32_t block = 0; block < config_blocks(&c); block++) {
             struct layout_tensor t;
             if (layout_expected(&c, (enum layout_id)id, block, &t)) {
-                char part[120];
+                char part[160];
                 snprintf(part, sizeof part, "model.safetensors: tensor \"%s\" is missing; F32, BF16 or F16 [",
                          t.name);
                 expect_failure(t.name, check(&c, "BF16", t.name, NULL, &err), &err, LIMOE_CORRUPT, part);
@@ -177,13 +177,13 @@ static void test_check_shapes(void **state) {
     expect_failure("blocks", layout_check(&read, st, &err), &err, LIMOE_CORRUPT,
                    "tensor \"blocks.1.mlp.fc1.weight\" is missing");
     read = made;
-    read.blocks = 2;
+    read.tower[0].blocks = 2;
     expect_failure("fewer blocks", layout_check(&read, st, &err), &err, LIMOE_CORRUPT,
                    "tensor \"blocks.2.attn.out.bias\" is not one that config.json calls for");
 
-    const struct tensor *t = NULL;
+    struct layout_source t;
     assert_int_equal(layout_find(&made, LAYOUT_MOE_FC1_WEIGHT, 1, st, &t, &err), LIMOE_OK);
-    assert_string_equal(t->name, "blocks.1.moe.fc1.weight");
+    assert_string_equal(t.part[0]->name, "blocks.1.moe.fc1.weight");
     expect_failure("not there", layout_find(&made, LAYOUT_MOE_FC1_WEIGHT, 0, st, &t, &err), &err,
                    LIMOE_INTERNAL, "block 0 of \"tiny\" has no tensor \"moe.fc1.weight\"");
     safetensors_close(st);
@@ -225,7 +225,7 @@ static void test_logit_scale(void **state) {
         enum limoe_status status = info_from_checkpoint(&c, st, &info, &err);
         if (cases[i].accepted) {
             assert_int_equal(status, LIMOE_OK);
-            assert_true(info.logit_scale == cases[i].value);
+            assert_true(info.scoring.scale == cases[i].value);
         } else {
             expect_failure(cases[i].dtype, status, &err, LIMOE_CORRUPT, "tensor \"logit_scale\" is ");
         }

@@ -60,10 +60,10 @@ static void embeddings(void **state) {
 
 static const uint32_t moe_blocks[] = {1, 3};
 static const struct limoe_info info = {.name = "tiny",
-                                       .width = 8,
+                                       .architecture = "limoe",
+                                       .towers = 1,
+                                       .tower = {{8, 4, 2, 16}, {8, 4, 2, 16}},
                                        .blocks = 4,
-                                       .heads = 2,
-                                       .mlp = 16,
                                        .embed = 4,
                                        .image_size = 16,
                                        .patch = 8,
@@ -77,7 +77,7 @@ static const struct limoe_info info = {.name = "tiny",
                                        .total_parameters = 5550000000,
                                        .active_parameters = 675000000,
                                        .weight_bytes = 11100000000,
-                                       .logit_scale = 4.5f};
+                                       .scoring = {.scale = 4.5f}};
 
 /* Expert and gate of layer l, row r, choice k are told apart by their numbers,
  * so that a wrong stride shows. */
@@ -115,11 +115,11 @@ static void routing(void **state) {
 }
 
 #define SHAPE                                                                                                \
-    "\"width\":8,\"blocks\":4,\"heads\":2,\"mlp\":16,\"embed\":4,"                                           \
+    "\"architecture\":\"limoe\",\"width\":8,\"blocks\":4,\"heads\":2,\"mlp\":16,\"embed\":4,"                \
     "\"image\":{\"size\":16,\"patch\":8,\"tokens\":4},\"text\":{\"vocab\":100,\"length\":16},"               \
     "\"moe\":{\"blocks\":[1,3],\"experts\":4,\"top_k\":2},"                                                  \
     "\"parameters\":{\"total\":5550000000,\"active\":675000000},\"weight_bytes\":11100000000,"               \
-    "\"logit_scale\":4.5"
+    "\"scores\":\"softmax\",\"logit_scale\":4.5"
 
 static void models(void **state) {
     (void)state;
@@ -163,10 +163,10 @@ static void inspections(void **state) {
     answer_inspection(&out, &inspection, NULL);
     assert_answer(&out,
                   "{\"id\":\"tiny\",\"object\":\"model_directory\",\"checkpoint_dtypes\":\"bfloat16\","
-                  "\"width\":8,\"blocks\":2,\"heads\":2,\"mlp\":16,\"embed\":4,"
+                  "\"architecture\":\"limoe\",\"width\":8,\"blocks\":2,\"heads\":2,\"mlp\":16,\"embed\":4,"
                   "\"image\":{\"size\":16,\"patch\":8,\"tokens\":4},\"text\":{\"vocab\":100,\"length\":16},"
                   "\"moe\":null,\"parameters\":{\"total\":5550000000,\"active\":675000000},"
-                  "\"weight_bytes\":11100000000,\"logit_scale\":4.5,\"by_block\":["
+                  "\"weight_bytes\":11100000000,\"scores\":\"softmax\",\"logit_scale\":4.5,\"by_block\":["
                   "{\"block\":0,\"kind\":\"dense\",\"attention_parameters\":1,\"router_parameters\":0,"
                   "\"mlp_parameters\":2,\"active_mlp_parameters\":2},"
                   "{\"block\":1,\"kind\":\"moe\",\"attention_parameters\":1,\"router_parameters\":3,"

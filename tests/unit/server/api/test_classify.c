@@ -111,7 +111,7 @@ static void many_labels_are_ordered_as_by_comparison(void **state) {
             labels[i] = i % 20 ? 0.0f : -0.0f;
     }
     for (size_t s = 0; s < 3; s++) {
-        limoe_scores(image, labels, LABELS, 1, scales[s], cosines, scores);
+        limoe_scores(image, labels, LABELS, 1, &(struct limoe_scoring){.scale = scales[s]}, cosines, scores);
         for (size_t i = 0; i < LABELS; i++)
             expected[i] = (struct prediction){.label = i, .score = scores[i], .cosine = cosines[i]};
         qsort(expected, LABELS, sizeof *expected, by_score);

@@ -15,10 +15,10 @@
 
 static const uint32_t blocks[5] = {1, 3}; /* of which the model has 2 */
 static const struct limoe_info model = {.name = "m",
-                                        .width = 8,
+                                        .architecture = "limoe",
+                                        .towers = 1,
+                                        .tower = {{8, 4, 2, 16}, {8, 4, 2, 16}},
                                         .blocks = 4,
-                                        .heads = 2,
-                                        .mlp = 16,
                                         .embed = 3,
                                         .image_size = 5,
                                         .patch = 1,
@@ -32,7 +32,7 @@ static const struct limoe_info model = {.name = "m",
                                         .total_parameters = UINT64_C(5000000000),
                                         .active_parameters = 2,
                                         .weight_bytes = 3,
-                                        .logit_scale = 2.5F};
+                                        .scoring = {.scale = 2.5F}};
 
 static void test_header(void **state) {
     (void)state;
@@ -116,14 +116,16 @@ static void test_hello(void **state) {
     assert_int_equal(out.dtype, LIMOE_BFLOAT16);
     assert_int_equal(out.threads, 5);
     assert_int_equal(out.step_tokens, 2048);
-    assert_true(out.model.logit_scale == 2.5F);
+    assert_true(out.model.scoring.scale == 2.5F);
     out.model.name = model.name; /* all else is as it was */
     out.model.moe_blocks = model.moe_blocks;
     assert_int_equal(out.model.total_parameters, model.total_parameters);
     assert_int_equal(out.model.weight_bytes, model.weight_bytes);
     assert_int_equal(out.model.top_k, model.top_k);
     assert_int_equal(out.model.vocab, model.vocab);
-    assert_int_equal(out.model.width, model.width);
+    assert_memory_equal(out.model.tower, model.tower, sizeof model.tower);
+    assert_int_equal(out.model.towers, 1);
+    assert_string_equal(out.model.architecture, "limoe");
     assert_int_equal(frame_get_hello(bytes, sizeof bytes - 1, &out, NULL), LIMOE_CORRUPT);
 }
 
@@ -186,7 +188,7 @@ static void test_equal_hellos_are_equal_models(void **state) {
     strcpy(b.fingerprint, "0124");
     assert_false(frame_hello_equal(&a, &b));
     b = hello();
-    b.model.logit_scale = 2;
+    b.model.scoring.scale = 2;
     assert_false(frame_hello_equal(&a, &b));
     b = hello();
     strcpy(b.backend, "cpu-avx2");

@@ -232,7 +232,7 @@ enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *
         return limoe_fail(err, LIMOE_NOT_FOUND, "made-up is not there");
     the_model.info = shape;
     if (fake->other)
-        the_model.info.logit_scale = 1;
+        the_model.info.scoring.scale = 1;
     *out = &the_model;
     fake->opened++;
     return meet_others(err);
