@@ -36,6 +36,23 @@ static void test_extreme_scale(void **state) {
         assert_true(fabsf(score[i] - 1.0f / 3) < 1e-6f);
 }
 
+/* A sigmoid model's labels know nothing of each other; a bias without end overflows nothing. */
+static void test_sigmoid(void **state) {
+    (void)state;
+    const float image[] = {0.6f, 0.8f}, labels[] = {0.6f, 0.8f, -0.8f, 0.6f, -0.6f, -0.8f};
+    const struct limoe_scoring scoring = {.kind = LIMOE_SIGMOID, .scale = 1, .bias = -2};
+    float cosine[3], score[3], alone;
+    limoe_scores(image, labels, 3, 2, &scoring, cosine, score);
+    assert_true(fabsf(score[0] - 0.67222855f) < 1e-6f); /* 1 / (1 + exp(2 - e)) */
+    assert_true(fabsf(score[1] - 0.11920292f) < 1e-6f);
+    assert_true(fabsf(score[2] - 0.00885146f) < 1e-6f);
+    limoe_scores(image, labels + 2, 1, 2, &scoring, cosine, &alone);
+    assert_true(alone == score[1]);
+    limoe_scores(image, labels, 3, 2,
+                 &(struct limoe_scoring){.kind = LIMOE_SIGMOID, .scale = 20, .bias = -1000}, cosine, score);
+    assert_true(score[0] == 1 && score[1] == 0 && score[2] == 0);
+}
+
 static void test_one_label_and_none(void **state) {
     (void)state;
     const float image[] = {0.6f, 0.8f};
@@ -146,10 +163,10 @@ static void test_ensemble(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_scores),       cmocka_unit_test(test_extreme_scale),
-        cmocka_unit_test(test_one_label_and_none), cmocka_unit_test(test_long_vectors),
-        cmocka_unit_test(test_dots_are_exact),     cmocka_unit_test(test_many_labels),
-        cmocka_unit_test(test_ensemble),
+        cmocka_unit_test(test_sigmoid),       cmocka_unit_test(test_known_scores),
+        cmocka_unit_test(test_extreme_scale), cmocka_unit_test(test_one_label_and_none),
+        cmocka_unit_test(test_long_vectors),  cmocka_unit_test(test_dots_are_exact),
+        cmocka_unit_test(test_many_labels),   cmocka_unit_test(test_ensemble),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
