@@ -134,6 +134,8 @@ enum limoe_resize {
     LIMOE_CROP,   /* fit the short side, cut the long one on both ends */
 };
 
+#define LIMOE_MAX_IMAGE_SIZE 2048u /* the largest image_size that a model may have */
+
 /* All that pixels depend on besides the picture. Plain values, so that a process without files can be sent
  * them. */
 struct limoe_image_settings {

@@ -45,7 +45,7 @@ enum config_scores { CONFIG_SOFTMAX, CONFIG_SIGMOID };
 #define CONFIG_MAX_BLOCKS       256u /* of both towers together */
 #define CONFIG_MAX_MLP          65536u
 #define CONFIG_MAX_EMBED        16384u
-#define CONFIG_MAX_IMAGE_SIZE   2048u
+#define CONFIG_MAX_IMAGE_SIZE   LIMOE_MAX_IMAGE_SIZE
 #define CONFIG_MAX_IMAGE_TOKENS 65536u
 #define CONFIG_MAX_VOCAB        1048576u
 #define CONFIG_MAX_TEXT_LENGTH  4096u

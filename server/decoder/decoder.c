@@ -37,11 +37,10 @@
 #define SPARE_MEMORY    (32 * MIB)      /* tables, windows, rows */
 
 struct decoder {
-    struct limoe_image_settings settings;
+    struct limoe_image_limits limits;
     uint8_t *room;    /* [room_size], the guard page behind it */
     size_t room_size; /* max_bytes in whole pages */
-    uint8_t *pixels;  /* [settings.size, settings.size, 3] */
-    size_t pixels_size;
+    uint8_t *pixels;  /* [LIMOE_MAX_IMAGE_SIZE, LIMOE_MAX_IMAGE_SIZE, 3], mapped as far as models are large */
 };
 
 static int complain(int status, const char *what) {
@@ -56,30 +55,35 @@ static uint64_t working_memory(const struct limoe_image_limits *limits) {
     return pixels * BYTES_PER_PIXEL + limits->max_bytes + SPARE_MEMORY;
 }
 
+/* Address space: memory comes with the first write to it. NULL: there is none. */
+static void *reserve(size_t size) {
+    void *room = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return room == MAP_FAILED ? NULL : room;
+}
+
+static size_t pixels_size(uint32_t side) {
+    return (size_t)side * side * 3;
+}
+
 static bool allocate(struct decoder *decoder) {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t most = decoder->settings.limits.max_bytes;
+    const size_t most = decoder->limits.max_bytes;
     if (most > SIZE_MAX / 2)
         return false;
     decoder->room_size = (most + page - 1) / page * page;
-    void *room = mmap(NULL, decoder->room_size + page, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (room == MAP_FAILED)
-        return false;
-    decoder->room = room;
-    if (mprotect(decoder->room + decoder->room_size, page, PROT_NONE) != 0)
-        return false;
-    decoder->pixels_size = (size_t)decoder->settings.size * decoder->settings.size * 3;
-    decoder->pixels = malloc(decoder->pixels_size);
-    return decoder->pixels != NULL;
+    decoder->room = reserve(decoder->room_size + page);
+    decoder->pixels = reserve(pixels_size(LIMOE_MAX_IMAGE_SIZE));
+    return decoder->room && decoder->pixels &&
+           mprotect(decoder->room + decoder->room_size, page, PROT_NONE) == 0;
 }
 
-static bool answer(const struct decoder *decoder, enum limoe_status status, const struct limoe_error *err) {
+static bool answer(const struct decoder *decoder, size_t size, enum limoe_status status,
+                   const struct limoe_error *err) {
     const bool good = status == LIMOE_OK;
     struct wire_answer head = {
         .magic = WIRE_ANSWER,
         .status = status,
-        .size = good ? decoder->pixels_size : strlen(err->message),
+        .size = good ? size : strlen(err->message),
     };
     struct iovec parts[] = {
         {&head, sizeof head},
@@ -88,12 +92,18 @@ static bool answer(const struct decoder *decoder, enum limoe_status status, cons
     return wire_write(PROCESS_FD, parts, 2);
 }
 
+static bool is_sound(const struct decoder *decoder, const struct wire_request *request) {
+    const struct limoe_image_settings *settings = &request->settings;
+    return request->magic == WIRE_REQUEST && request->size > 0 &&
+           request->size <= decoder->limits.max_bytes && settings->limits.found_pixels > 0 &&
+           settings->size > 0 && settings->size <= LIMOE_MAX_IMAGE_SIZE;
+}
+
 /* Until the front hangs up. */
 static void decode_all(const struct decoder *decoder) {
     struct wire_request request;
     while (wire_read(PROCESS_FD, &request, sizeof request)) {
-        if (request.magic != WIRE_REQUEST || request.size == 0 || request.pixels == 0 ||
-            request.size > decoder->settings.limits.max_bytes) {
+        if (!is_sound(decoder, &request)) {
             complain(COMMAND_INPUT, "the front does not speak this decoder's language");
             return;
         }
@@ -104,13 +114,14 @@ static void decode_all(const struct decoder *decoder) {
 #ifdef LIMOE_TEST_HOOKS
         decoder_test_hook(bytes, request.size);
 #endif
-        struct limoe_image_settings settings = decoder->settings;
-        settings.limits.found_pixels = request.pixels;
+        struct limoe_image_settings settings = request.settings;
+        settings.limits = decoder->limits;
+        settings.limits.found_pixels = request.settings.limits.found_pixels;
         const enum limoe_status status =
             limoe_process_image_by(&settings, bytes, request.size, decoder->pixels, &err);
         if (request.size > KEPT_MEMORY)
             madvise(decoder->room, decoder->room_size, MADV_DONTNEED);
-        if (!answer(decoder, status, &err))
+        if (!answer(decoder, pixels_size(settings.size), status, &err))
             return;
     }
 }
@@ -139,7 +150,7 @@ int decoder_main(int argc, char **argv) {
         return complain(COMMAND_USAGE, "takes no options; only limoe itself starts this command");
     if (!process_child_setup(&err)) /* a front that is gone wants no complaint */
         return err.status == LIMOE_IO ? COMMAND_OK : complain(COMMAND_INPUT, err.message);
-    if (!wire_read(PROCESS_FD, &decoder.settings, sizeof decoder.settings))
+    if (!wire_read(PROCESS_FD, &decoder.limits, sizeof decoder.limits))
         return COMMAND_OK; /* the front has thought better of it */
     mallopt(M_ARENA_MAX, 1);
     mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY);
@@ -148,8 +159,7 @@ int decoder_main(int argc, char **argv) {
         return complain(COMMAND_INPUT, strerror(errno));
     limoe_image_prepare(); /* libraries look for files now or never */
     silence_libraries();
-    sandbox_enter(PROCESS_FD, working_memory(&decoder.settings.limits), hello.unprotected,
-                  sizeof hello.unprotected);
+    sandbox_enter(PROCESS_FD, working_memory(&decoder.limits), hello.unprotected, sizeof hello.unprotected);
     if (wire_write(PROCESS_FD, &greeting, 1))
         decode_all(&decoder);
     _exit(COMMAND_OK); /* what runs at exit asks for more than the sandbox has */

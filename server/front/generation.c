@@ -11,30 +11,7 @@
 #include "base/error.h"
 #include "base/event.h"
 
-/* Of the long lane's decoders: a tenth of the processor where others want all of it,
- * all where nobody does. */
-#define LONG_NICE 10
-
 #define HEALTH_LIMIT (10 * CLOCK_SECOND) /* how old the engine's last answer to a probe may be */
-
-static enum limoe_status start_decoders(const struct generation_options *options,
-                                        struct generation *generation, struct limoe_error *err) {
-    const struct serve_options *serve = options->serve;
-    struct decoders_options decoders = {
-        .processor = generation->processor,
-        .processes = serve->workers,
-        .seconds = serve->decode_seconds,
-        .pictures = serve->decoder_pictures,
-        .unconfined = serve->unconfined_decoders,
-        .metrics = options->metrics,
-        .log = options->log,
-    };
-    enum limoe_status status = decoders_start(&decoders, &generation->decoders[LANE_QUICK], err);
-    if (status != LIMOE_OK)
-        return status;
-    decoders.nice = LONG_NICE;
-    return decoders_start(&decoders, &generation->decoders[LANE_LONG], err);
-}
 
 static enum limoe_status start_engine(const struct generation_options *options, struct generation *generation,
                                       struct limoe_error *err) {
@@ -69,6 +46,7 @@ static enum limoe_status build(const struct generation_options *options, struct 
     if (status != LIMOE_OK)
         return status;
     generation->model = limoe_processor_info(generation->processor);
+    generation->image = limoe_processor_image_settings(generation->processor);
     generation->asked = (struct request_model){.info = generation->model, .aliases = serve->model_aliases};
     status = model_names_check(&generation->asked, err);
     if (status != LIMOE_OK)
@@ -81,10 +59,8 @@ static enum limoe_status build(const struct generation_options *options, struct 
         if (status != LIMOE_OK)
             return status;
     }
-    status = start_decoders(options, generation, err);
-    if (status == LIMOE_OK)
-        status = health_new(generation->processor, generation->queue, HEALTH_LIMIT,
-                            generation->answered_event, &generation->health, err);
+    status = health_new(generation->processor, generation->queue, HEALTH_LIMIT, generation->answered_event,
+                        &generation->health, err);
     return status == LIMOE_OK ? start_engine(options, generation, err) : status;
 }
 
@@ -123,8 +99,6 @@ void generation_close(struct generation *generation) {
         return;
     engine_stop(generation->engine); /* computes what is in the queue, a probe perhaps */
     health_free(generation->health);
-    for (int lane = 0; lane < LANES; lane++)
-        decoders_stop(generation->decoders[lane]);
     text_cache_free(generation->cache);
     queue_free(generation->queue);
     limoe_processor_close(generation->processor);

@@ -16,7 +16,6 @@
 
 #include "limoe.h"
 #include "server/api/model_names.h"
-#include "server/front/decoders/decoders.h"
 #include "server/front/observe/log.h"
 #include "server/front/observe/metrics.h"
 #include "server/front/options.h"
@@ -25,17 +24,13 @@
 #include "server/front/supervisor/engine.h"
 #include "server/front/supervisor/health.h"
 
-/* Pictures are decoded in two lanes, each with threads and processes of its own: a request that asks for
- * little does not wait behind those that ask for much, and these stand back for all else on the machine. */
-enum lane { LANE_QUICK, LANE_LONG, LANES };
-
 struct generation {
     uint64_t number; /* 1 for the first */
     struct limoe_processor *processor;
-    const struct limoe_info *model; /* the processor's: shapes and name, known before the weights are */
-    struct request_model asked;     /* the same, with the aliases under which requests may ask for it */
-    struct text_cache *cache;       /* NULL: none */
-    struct decoders *decoders[LANES];
+    const struct limoe_info *model;    /* the processor's: shapes and name, known before the weights are */
+    struct limoe_image_settings image; /* what decoders make of its pictures */
+    struct request_model asked;        /* the same, with the aliases under which requests may ask for it */
+    struct text_cache *cache;          /* NULL: none */
     struct queue *queue;
     struct health *health;
     struct engine *engine;

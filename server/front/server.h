@@ -15,6 +15,7 @@
 
 #include "base/workers.h"
 #include "limoe.h"
+#include "server/front/decoders/decoders.h"
 #include "server/front/generation.h"
 #include "server/front/observe/log.h"
 #include "server/front/observe/metrics.h"
@@ -27,6 +28,10 @@ enum server_phase {
     SERVER_DRAINING, /* finishes what it has */
     SERVER_STOPPED,  /* gives up the rest */
 };
+
+/* Pictures are decoded in two lanes, each with threads and processes of its own: a request that asks for
+ * little does not wait behind those that ask for much, and these stand back for all else on the machine. */
+enum lane { LANE_QUICK, LANE_LONG, LANES };
 
 /* Someone who waits to be told how a reload went. */
 struct reload_waiter {
@@ -49,6 +54,7 @@ struct server {
     struct workers *workers;         /* for all that waits for nobody and is soon done */
     struct workers *bulk;            /* for large bodies and answers, which are not cut into slices */
     struct workers *decoding[LANES]; /* for pictures: they sleep while decoders compute */
+    struct decoders *decoders[LANES];
     struct auth *auth;
     struct hosts *hosts;
     struct tls *tls; /* NULL: plain HTTP */

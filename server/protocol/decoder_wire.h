@@ -1,10 +1,12 @@
 /* decoder_wire.h - what the front and a decoder say to each other, over a Unix stream socket.
  *
  *     front                                decoder
- *     struct limoe_image_settings ───────►
+ *     struct limoe_image_limits ─────────►
  *                                 ◄─────── struct wire_hello
  *     struct wire_request, picture ──────►
  *                                 ◄─────── struct wire_answer, pixels or message      … and so on
+ *
+ * A decoder serves all models: the limits are its own, what becomes of a picture comes with each of them.
  *
  * Both ends are the same program on the same machine, so structs travel as they lie in memory. The front does
  * not trust what a decoder says, once it has seen a picture: what it reads has sizes that it knows
@@ -21,7 +23,7 @@
 #include "limoe.h"
 
 #define WIRE_HELLO   UINT32_C(0x6c6d6431)
-#define WIRE_REQUEST UINT32_C(0x6c6d6434)
+#define WIRE_REQUEST UINT32_C(0x6c6d6435)
 #define WIRE_ANSWER  UINT32_C(0x6c6d6433)
 
 /* The decoder is ready for pictures. */
@@ -33,8 +35,10 @@ struct wire_hello {
 struct wire_request {
     uint32_t magic;
     uint32_t zero;
-    uint64_t size;   /* bytes of the picture, at least 1, at most the settings' max_bytes */
-    uint64_t pixels; /* that it was taken to have, at least 1: one with more is refused */
+    uint64_t size; /* bytes of the picture, at least 1, at most the limits' max_bytes */
+    /* Of the model that it is for. Of its limits found_pixels alone counts: what the picture was taken to
+     * have, at least 1. One with more is refused. */
+    struct limoe_image_settings settings;
 };
 
 struct wire_answer {

@@ -20,7 +20,7 @@ static size_t list_decoders(struct decoders *decoders, unsigned lane, unsigned c
 }
 
 /* A decoder or engine that is being replaced just now is left out, and so is a rank on another host. */
-static size_t list_processes(const struct generation *generation, unsigned workers,
+static size_t list_processes(const struct server *server, const struct generation *generation,
                              struct metrics_process *out) {
     size_t n = 0;
     out[n++] = (struct metrics_process){.role = "front", .pid = getpid()};
@@ -32,7 +32,7 @@ static size_t list_processes(const struct generation *generation, unsigned worke
         if (ranks[r].pid > 0)
             out[n++] = (struct metrics_process){.role = "engine", .index = r, .pid = ranks[r].pid};
     for (unsigned lane = 0; lane < LANES; lane++)
-        n += list_decoders(generation->decoders[lane], lane, workers + DECODERS_SPARE, out + n);
+        n += list_decoders(server->decoders[lane], lane, server->options.workers + DECODERS_SPARE, out + n);
     return n;
 }
 
@@ -77,7 +77,7 @@ void route_metrics(struct call *call) {
         .connections = atomic_load(&server->connections),
         .requests = atomic_load(&server->calls),
         .processes = processes,
-        .n_processes = list_processes(call->generation, options->workers, processes),
+        .n_processes = list_processes(server, call->generation, processes),
     };
     if (call->generation) {
         describe_model(call->generation, &gauges);

@@ -324,6 +324,7 @@ static bool decode(struct call *call, size_t i, struct api_error *error) {
     const struct decoders_picture picture = {
         .bytes = input->bytes,
         .size = input->size,
+        .settings = &call->generation->image,
         .most_pixels = pixels_of(call, input),
         .wanted = is_wanted,
         .arg = call,
@@ -332,7 +333,7 @@ static bool decode(struct call *call, size_t i, struct api_error *error) {
     if (!pixels)
         return api_fail_memory(error);
     const enum limoe_status status =
-        decoders_decode(call->generation->decoders[call->lane], &picture, pixels, &cause);
+        decoders_decode(call->server->decoders[call->lane], &picture, pixels, &cause);
     if (status == LIMOE_LOST && !wanted(call, error))
         return false;
     if (status != LIMOE_OK)

@@ -183,12 +183,13 @@ static enum wire_end exchange(const struct decoders *decoders, const struct proc
                               enum limoe_status *status, struct limoe_error *err) {
     struct turn turn = {decoders, picture, process, -1};
     const struct wire_deadline deadline = {clock_now() + decoders->limit, ask, &turn};
-    const size_t pixels_size = (size_t)decoders->settings.size * decoders->settings.size * 3;
+    const size_t pixels_size = (size_t)picture->settings->size * picture->settings->size * 3;
     struct wire_request request = {
         .magic = WIRE_REQUEST,
         .size = picture->size,
-        .pixels = picture->most_pixels ? picture->most_pixels : UINT64_MAX,
+        .settings = *picture->settings,
     };
+    request.settings.limits.found_pixels = picture->most_pixels ? picture->most_pixels : UINT64_MAX;
     struct iovec parts[] = {{&request, sizeof request},
                             {(void *)picture->bytes, picture->size}}; /* sendmsg does not write */
     struct wire_answer answer;
@@ -252,14 +253,23 @@ static enum limoe_status refuse(const struct decoders *decoders, struct limoe_er
         (long long)(decoders->spend / CLOCK_SECOND));
 }
 
+/* Of a size that no decoder is asked about. */
+static enum limoe_status refuse_unread(const struct decoders *decoders,
+                                       const struct decoders_picture *picture, uint8_t *pixels,
+                                       struct limoe_error *err) {
+    struct limoe_image_settings settings = *picture->settings;
+    settings.limits = decoders->limits;
+    return limoe_process_image_by(&settings, picture->bytes, picture->size, pixels, err);
+}
+
 enum limoe_status decoders_decode(struct decoders *decoders, const struct decoders_picture *picture,
                                   uint8_t *pixels, struct limoe_error *err) {
     struct limoe_error unwanted;
     char why[PROCESS_WHY_SIZE];
     if (!err)
         err = &unwanted;
-    if (picture->size == 0 || picture->size > decoders->settings.limits.max_bytes) /* refused unread */
-        return limoe_process_image_by(&decoders->settings, picture->bytes, picture->size, pixels, err);
+    if (picture->size == 0 || picture->size > decoders->limits.max_bytes) /* refused unread */
+        return refuse_unread(decoders, picture, pixels, err);
     int losses = 0, broken = 0;
     while (losses < MOST_LOSSES && broken < MOST_BROKEN) {
         struct slot *slot;
@@ -331,7 +341,11 @@ static struct decoders *decoders_new(const struct decoders_options *options, str
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&decoders->change, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    decoders->settings = limoe_processor_image_settings(options->processor);
+    decoders->limits = options->limits;
+    if (!decoders->limits.max_bytes)
+        decoders->limits.max_bytes = LIMOE_MAX_BYTES;
+    if (!decoders->limits.max_pixels)
+        decoders->limits.max_pixels = LIMOE_MAX_PIXELS;
     const unsigned wall = options->wall_seconds ? options->wall_seconds : options->seconds * STARVED;
     decoders->spend = (int64_t)options->seconds * CLOCK_SECOND;
     decoders->limit = (int64_t)wall * CLOCK_SECOND;

@@ -4,7 +4,7 @@
  * decoded in one of a few `limoe decoder` processes without files and network (sandbox.h). One that is lost,
  * by a crash, a kill or the watchdog, is started again, and its picture is tried once more; a picture that
  * breaks its decoder twice fails alone. To the caller all of this is limoe_process_image: the same pixels,
- * the same messages.
+ * the same messages. Decoders know no model: each picture brings the settings of its own.
  *
  * What a picture takes is measured in processor time, so that a busy machine is not held against it. One that
  * nobody waits for any more is given up at once, with its decoder. For these, and for decoders that have had
@@ -25,14 +25,13 @@
 struct decoders;
 
 struct decoders_options {
-    const struct limoe_processor
-        *processor;          /* whose pictures, limits and all; read by decoders_start alone */
-    unsigned processes;      /* at least 1: so many pictures at a time */
-    int nice;                /* 0 to 19: how far they stand back where others want the processor */
-    unsigned seconds;        /* at least 1: the most processor time that one picture may take */
-    unsigned wall_seconds;   /* the most by the clock, for one that hangs; 0: ten times as long */
-    uint64_t pictures;       /* after so many a decoder is replaced, or after 4 GiB; 0: never */
-    bool unconfined;         /* decoders for which the system has no sandbox are used all the same */
+    struct limoe_image_limits limits; /* of every picture; a zero field takes the default */
+    unsigned processes;               /* at least 1: so many pictures at a time */
+    int nice;                         /* 0 to 19: how far they stand back where others want the processor */
+    unsigned seconds;                 /* at least 1: the most processor time that one picture may take */
+    unsigned wall_seconds;            /* the most by the clock, for one that hangs; 0: ten times as long */
+    uint64_t pictures;                /* after so many a decoder is replaced, or after 4 GiB; 0: never */
+    bool unconfined;                  /* decoders for which the system has no sandbox are used all the same */
     const char *const *keep; /* variables that decoders get besides the loader's and sanitizers', up to NULL;
                                 a name that ends with "*" stands for all that begin so. NULL: none */
     struct metrics *metrics; /* outlive the decoders, as does the log */
@@ -53,13 +52,15 @@ void decoders_stop(struct decoders *decoders);
 struct decoders_picture {
     const uint8_t *bytes;
     size_t size;
-    uint64_t most_pixels; /* one with more is refused, from its header; 0: as the processor's limits say */
+    /* What is made of it: those of the model it is for. Limits are the decoders', not these. */
+    const struct limoe_image_settings *settings;
+    uint64_t most_pixels; /* one with more is refused, from its header; 0: as the limits say */
     /* Asked every few milliseconds, on the same thread: false gives the picture up. NULL: never. */
     bool (*wanted)(void *arg);
     void *arg;
 };
 
-/* As limoe_process_image, on any thread; waits for a process that is free. Besides the decoder's own answers,
+/* As limoe_process_image_by, on any thread; waits for a process that is free. Besides the decoder's own answers,
  * LIMOE_LOST: it was given up. LIMOE_TOO_LARGE: it takes more than options.seconds of processor time.
  * LIMOE_INTERNAL: it broke its decoder twice, or for options.seconds (10 at least) there was no decoder at
  * all. */

@@ -30,7 +30,7 @@ struct slot {
 };
 
 struct decoders {
-    struct limoe_image_settings settings;
+    struct limoe_image_limits limits;
     int64_t spend;           /* the most processor time of one picture, ns */
     int64_t limit;           /* the most time of one picture by the clock, ns */
     int64_t absence_timeout; /* without any decoder, ns */

@@ -48,7 +48,7 @@ static void start(struct decoders *decoders, struct slot *slot) {
     static const char *const argv[] = {"decoder", NULL};
     struct limoe_error err;
     struct process process;
-    struct iovec settings = {&decoders->settings, sizeof decoders->settings};
+    struct iovec limits = {&decoders->limits, sizeof decoders->limits};
     const struct wire_deadline deadline = {.until = clock_now() + HELLO_LIMIT};
     if (process_spawn(argv, decoders->keep, &process, &err) != LIMOE_OK) {
         failed(decoders, &err);
@@ -59,7 +59,7 @@ static void start(struct decoders *decoders, struct slot *slot) {
     slot->process = process;
     slot->deadline = deadline.until;
     slot->pictures = slot->bytes = 0;
-    wire_send(process.fd, &settings, 1, &deadline); /* one that is gone already is found by its hello */
+    wire_send(process.fd, &limits, 1, &deadline); /* one that is gone already is found by its hello */
     set_state(decoders, slot, SLOT_STARTING);
 }
 

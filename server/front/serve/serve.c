@@ -40,6 +40,9 @@
 #define ABANDON_GRACE (3 * CLOCK_SECOND) /* on a busy machine; else it takes milliseconds */
 #define MOST_WORKERS  16u
 
+/* Of the long lane's decoders: a tenth of the processor where others want all of it, all where nobody does. */
+#define LONG_NICE 10
+
 /* serve.c's own, beside the server. */
 struct watch {
     struct server *server;
@@ -206,6 +209,24 @@ static enum limoe_status open_access(struct server *server, int listening, struc
     return status;
 }
 
+static enum limoe_status start_decoders(struct server *server, struct limoe_error *err) {
+    const struct serve_options *options = &server->options;
+    struct decoders_options decoders = {
+        .limits = options->image,
+        .processes = options->workers,
+        .seconds = options->decode_seconds,
+        .pictures = options->decoder_pictures,
+        .unconfined = options->unconfined_decoders,
+        .metrics = server->metrics,
+        .log = server->log,
+    };
+    enum limoe_status status = decoders_start(&decoders, &server->decoders[LANE_QUICK], err);
+    if (status != LIMOE_OK)
+        return status;
+    decoders.nice = LONG_NICE;
+    return decoders_start(&decoders, &server->decoders[LANE_LONG], err);
+}
+
 static enum limoe_status start_http(struct server *server, int listening, struct http **out,
                                     struct limoe_error *err) {
     const struct serve_options *options = &server->options;
@@ -257,6 +278,7 @@ static bool build(struct watch *watch, int *listening) {
         workers_start(options->workers, "limoe-bulk", &server->bulk, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-pictures", &server->decoding[LANE_QUICK], &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-albums", &server->decoding[LANE_LONG], &err) != LIMOE_OK ||
+        start_decoders(server, &err) != LIMOE_OK ||
         start_http(server, *listening, &watch->http, &err) != LIMOE_OK)
         return fail(&err);
     return true;
@@ -268,8 +290,10 @@ static void take_down(struct watch *watch, int listening) {
     loading_stop(&watch->loading);
     http_stop(watch->http);
     loading_close(&watch->loading); /* after the last call, before the workers that its jobs go to */
-    for (int lane = 0; lane < LANES; lane++)
+    for (int lane = 0; lane < LANES; lane++) {
         workers_stop(server->decoding[lane]);
+        decoders_stop(server->decoders[lane]);
+    }
     workers_stop(server->bulk);
     workers_stop(server->workers);
     classifiers_close(server->classifiers);

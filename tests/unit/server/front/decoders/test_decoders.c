@@ -92,20 +92,20 @@ static void misbehave(const char *how, const struct limoe_image_settings *settin
 }
 
 static int fake_decoder(const char *how) {
-    struct limoe_image_settings settings;
+    struct limoe_image_limits limits;
     struct wire_hello hello = {.magic = WIRE_HELLO, .unprotected = "it is a fake"};
     struct wire_request request;
     struct iovec greeting = {&hello, sizeof hello};
     struct limoe_error err;
     if (strcmp(how, "stillborn") == 0)
         return 7;
-    if (!process_child_setup(&err) || !wire_read(PROCESS_FD, &settings, sizeof settings) ||
+    if (!process_child_setup(&err) || !wire_read(PROCESS_FD, &limits, sizeof limits) ||
         !wire_write(PROCESS_FD, &greeting, 1))
         return 1;
     while (wire_read(PROCESS_FD, &request, sizeof request)) {
         uint8_t *bytes = malloc(request.size);
         if (wire_read(PROCESS_FD, bytes, request.size))
-            misbehave(how, &settings, bytes, request.size);
+            misbehave(how, &request.settings, bytes, request.size);
         free(bytes);
     }
     return 0;
@@ -120,6 +120,7 @@ static bool the_unconfined = true; /* fakes have no sandbox, and say so */
 
 struct fixture {
     struct limoe_processor *processor;
+    struct limoe_image_settings settings; /* its */
     struct metrics *metrics;
     struct log *log;
     int log_fd;
@@ -132,11 +133,12 @@ static enum limoe_status start(struct fixture *f, const struct limoe_image_limit
     *f = (struct fixture){.log_fd = memfd_create("log", MFD_CLOEXEC)};
     assert_true(f->log_fd >= 0);
     assert_int_equal(limoe_processor_open(MODEL, limits, &f->processor, err), LIMOE_OK);
+    f->settings = limoe_processor_image_settings(f->processor);
     f->metrics = metrics_new(routes, 1);
     f->log = log_new(f->log_fd, LOG_TEXT, LOG_DEBUG);
     static const char *const keep[] = {"TEST_*", NULL};
     const struct decoders_options options = {
-        .processor = f->processor,
+        .limits = f->settings.limits,
         .processes = WORKING,
         .seconds = seconds,
         .wall_seconds = the_wall ? the_wall : seconds,
@@ -195,7 +197,7 @@ static size_t pixels_size(const struct fixture *f) {
 /* As limoe_process_image. */
 static enum limoe_status decode(const struct fixture *f, const void *bytes, size_t size, uint8_t *pixels,
                                 struct limoe_error *err) {
-    const struct decoders_picture picture = {.bytes = bytes, .size = size};
+    const struct decoders_picture picture = {.bytes = bytes, .size = size, .settings = &f->settings};
     return decoders_decode(f->decoders, &picture, pixels, err);
 }
 
@@ -267,6 +269,37 @@ static void test_the_same_bits_and_messages(void **state) {
     assert_int_equal(restarts(&f), 0);
     assert_int_equal(logged(&f, "\n"), 0); /* not a line */
     stop(&f);
+}
+
+/* One pool for all models: sizes, ways to resize and backgrounds change from picture to picture. */
+static void test_each_picture_brings_its_settings(void **state) {
+    (void)state;
+    struct fixture f;
+    struct limoe_error err = {0};
+    static uint8_t wanted[MOST_PIXELS], found[MOST_PIXELS];
+    uint8_t *bytes = malloc(MOST_BYTES);
+    const size_t size = load(ROOT "/examples/cat.png", bytes);
+    start_well(&f, NULL, 60);
+    for (uint32_t i = 0; i < 24; i++) {
+        struct limoe_image_settings settings = f.settings;
+        settings.size = i % 3 == 0 ? 256 : 32 + 16 * i % 97;
+        settings.resize = (enum limoe_resize)(i % 3);
+        settings.background[i % 3] = (uint8_t)(i * 10);
+        const struct decoders_picture picture = {.bytes = bytes, .size = size, .settings = &settings};
+        assert_int_equal(limoe_process_image_by(&settings, bytes, size, wanted, &err), LIMOE_OK);
+        assert_int_equal(decoders_decode(f.decoders, &picture, found, &err), LIMOE_OK);
+        assert_memory_equal(wanted, found, (size_t)settings.size * settings.size * 3);
+    }
+    /* Limits are the pool's, whatever the picture brings. */
+    struct limoe_image_settings greedy = f.settings;
+    greedy.limits.max_bytes = SIZE_MAX;
+    greedy.limits.max_pixels = UINT64_MAX;
+    stop(&f);
+    start_well(&f, &(struct limoe_image_limits){.max_pixels = 100}, 60);
+    const struct decoders_picture picture = {.bytes = bytes, .size = size, .settings = &greedy};
+    assert_int_equal(decoders_decode(f.decoders, &picture, found, &err), LIMOE_TOO_LARGE);
+    stop(&f);
+    free(bytes);
 }
 
 static void test_limits_are_the_processors(void **state) {
@@ -381,13 +414,19 @@ static void test_w1_a_picture_that_nobody_wants_is_given_up(void **state) {
     start_fake(&f, "burn", 600);
     for (int i = 0; i < 4; i++) {
         int asked = 5;
-        const struct decoders_picture picture = {
-            .bytes = (const uint8_t *)"P6", .size = 2, .wanted = wanted_for_a_while, .arg = &asked};
+        const struct decoders_picture picture = {.bytes = (const uint8_t *)"P6",
+                                                 .size = 2,
+                                                 .settings = &f.settings,
+                                                 .wanted = wanted_for_a_while,
+                                                 .arg = &asked};
         assert_int_equal(decoders_decode(f.decoders, &picture, pixels, &err), LIMOE_LOST);
     }
     int never = 0;
-    const struct decoders_picture unwanted = {
-        .bytes = (const uint8_t *)"P6", .size = 2, .wanted = wanted_for_a_while, .arg = &never};
+    const struct decoders_picture unwanted = {.bytes = (const uint8_t *)"P6",
+                                              .size = 2,
+                                              .settings = &f.settings,
+                                              .wanted = wanted_for_a_while,
+                                              .arg = &never};
     assert_int_equal(decoders_decode(f.decoders, &unwanted, pixels, &err), LIMOE_LOST);
     assert_int_equal(restarts(&f), 0);
     assert_int_equal(logged(&f, "lost"), 0);
@@ -405,8 +444,9 @@ static void test_w2_a_picture_is_no_larger_than_it_was_taken_for(void **state) {
     const size_t size = load(ROOT "/examples/cat.png", bytes);
     uint32_t width, height;
     assert_true(limoe_image_measure(bytes, size, &width, &height));
-    struct decoders_picture picture = {.bytes = bytes, .size = size, .most_pixels = (uint64_t)width * height};
     start_well(&f, NULL, 60);
+    struct decoders_picture picture = {
+        .bytes = bytes, .size = size, .settings = &f.settings, .most_pixels = (uint64_t)width * height};
     assert_int_equal(decoders_decode(f.decoders, &picture, pixels, &err), LIMOE_OK);
     picture.most_pixels--;
     assert_int_equal(decoders_decode(f.decoders, &picture, pixels, &err), LIMOE_BAD_IMAGE);
@@ -748,6 +788,7 @@ int main(int argc, char **argv) {
         return how ? fake_decoder(how) : decoder_main(argc - 1, argv + 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_same_bits_and_messages),
+        cmocka_unit_test(test_each_picture_brings_its_settings),
         cmocka_unit_test(test_limits_are_the_processors),
         cmocka_unit_test(test_a_picture_that_breaks_its_decoder_twice_fails),
         cmocka_unit_test(test_answers_that_are_none),
