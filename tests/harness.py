@@ -33,7 +33,8 @@ class Server:
     """A running `limoe serve`, or what is given to start one by."""
 
     def __init__(self, *options, wait=True, env=None, command=None):
-        command = command or [BUILD / "limoe", "serve", "--model", MODEL]
+        model = [] if "--model" in options else ["--model", MODEL]
+        command = command or [BUILD / "limoe", "serve", *model]
         command = [*command, "--port", "0", *map(str, options)]
         self.log = []
         self.out = []
@@ -107,11 +108,16 @@ class Server:
         return int(re.search(r"VmRSS:\s+(\d+) kB", status).group(1)) * 1024
 
     def metric(self, name):
-        """The value of one sample, labels included in the name; 0 where it is absent."""
+        """The sum of a metric's samples that have at least the labels in the name: name{a="b"}; 0 where none has."""
+        family, _, wanted = name.rstrip("}").partition("{")
+        wanted = set(re.findall(r'\w+="[^"]*"', wanted))
+        found = 0.0
         for line in httpx.get(self.url + "/metrics", timeout=60).text.splitlines():
-            if line.startswith(name + " "):
-                return float(line.rsplit(" ", 1)[1])
-        return 0.0
+            series, _, value = line.rpartition(" ")
+            sample, _, labels = series.partition("{")
+            if sample == family and wanted <= set(re.findall(r'\w+="[^"]*"', labels)):
+                found += float(value)
+        return found
 
     def terminate(self, timeout=60):
         self.process.send_signal(signal.SIGTERM)

@@ -267,13 +267,24 @@ static void rank_list(struct buffer *out, const struct limoe_rank *rank, uint32_
     buffer_string(out, "]");
 }
 
-static void member_aliases(struct buffer *out, const char *list) {
+static void member_aliases(struct buffer *out, const struct answer_model *model) {
     struct model_alias entry;
+    size_t n = 0;
     buffer_string(out, ",\"aliases\":[");
-    for (size_t i = 0; model_names_next(&list, &entry); i++) {
-        separate(out, i);
+    for (const char *list = model->models->aliases; model_names_next(&list, &entry);) {
+        if (!model_names_is_of(model->models, &entry, model->index))
+            continue;
+        separate(out, n++);
         buffer_json_text(out, entry.alias);
     }
+    buffer_string(out, "]");
+}
+
+/* What requests may ask the model for. */
+static void member_capabilities(struct buffer *out, const struct limoe_info *info) {
+    buffer_string(out, ",\"capabilities\":[\"classify\",\"embeddings\"");
+    if (info->moe_layers)
+        buffer_string(out, ",\"routing\"");
     buffer_string(out, "]");
 }
 
@@ -282,7 +293,8 @@ void answer_model(struct buffer *out, const struct answer_model *model) {
     buffer_json_string(out, model->info->name);
     buffer_print(out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"limoe\"",
                  (long long)model->created);
-    member_aliases(out, model->aliases);
+    member_aliases(out, model);
+    member_capabilities(out, model->info);
     member_string(out, "dtype", model->dtype);
     member_string(out, "backend", model->backend);
     member_string(out, "fingerprint", model->fingerprint);

@@ -34,9 +34,10 @@ void answer_routing(struct buffer *out, const struct limoe_info *model, const st
 /* What /v1/models says of a running model. */
 struct answer_model {
     const struct limoe_info *info;
-    const char *aliases;         /* --model-alias, or NULL */
-    const char *dtype, *backend; /* "bfloat16", "cpu-amx" */
-    const char *fingerprint;     /* limoe_model_fingerprint: equal ones give equal vectors */
+    const struct request_models *models; /* all that are served, with their aliases */
+    size_t index;                        /* which of them it is */
+    const char *dtype, *backend;         /* "bfloat16", "cpu-amx" */
+    const char *fingerprint;             /* limoe_model_fingerprint: equal ones give equal vectors */
     uint32_t threads, ranks;
     const struct limoe_rank *rank; /* [ranks]: what each holds; zeros while it is being started again */
     int64_t created;               /* Unix seconds; OpenAI clients insist on one: when the model was loaded */

@@ -24,7 +24,7 @@
 bool classifier_check_name(struct text name, const char *param, struct api_error *error);
 
 /* PUT /v1/classifiers/{name}: {"labels", "templates", "model"}. */
-bool request_classifier_json(const struct request_model *model, struct text name, const char *body,
+bool request_classifier_json(const struct request_models *models, struct text name, const char *body,
                              size_t size, struct arena *arena, struct classifier_request *out,
                              struct api_error *error);
 /* GET and DELETE /v1/classifiers/{name}. */

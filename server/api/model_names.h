@@ -1,10 +1,10 @@
-/* model_names.h - by which names a request may ask for the hosted model.
+/* model_names.h - by which names a request may ask for the hosted models.
  *
- * Clients that were written for another server send that server's model's name and cannot be told otherwise.
- * Aliases are the operator's list, as --model-alias has it: "clip,text-embedding-3-small=pictograms". Each is
- * a name that is taken for the model's own, or ALIAS=NAME with the name of the model that it stands for; the
- * alias
- * "*" takes any name. No state, any thread.
+ * A request names one of them, or none, and gets the first, the default. Clients that were written for
+ * another server send that server's model's name and cannot be told otherwise. Aliases are the operator's
+ * list, as --model-alias has it: "clip,text-embedding-3-small=pictograms". Each is a name that is taken for
+ * the default model's, or ALIAS=NAME with the name of the model that it stands for; the alias "*" is any name
+ * that is neither a model's nor an alias. No state, any thread.
  */
 #ifndef LIMOE_SERVER_API_MODEL_NAMES_H
 #define LIMOE_SERVER_API_MODEL_NAMES_H
@@ -17,14 +17,15 @@
 
 #define MODEL_ALIAS_BYTES 128u /* the longest alias */
 
-/* The hosted model as requests see it. Pointers are the owner's. */
-struct request_model {
-    const struct limoe_info *info;
+/* The hosted models as requests see them. Pointers are the owner's. */
+struct request_models {
+    const struct limoe_info *const *info; /* [n], at least 1; the first is the default */
+    size_t n;
     const char *aliases; /* the list, or NULL: none */
 };
 
-/* Whether `name` asks for the model: its own name, an alias, or empty, which asks for whichever there is. */
-bool model_names_take(const struct request_model *model, struct text name);
+/* Which model `name` asks for: by its own name, an alias, or, empty, the default. models->n: none. */
+size_t model_names_find(const struct request_models *models, struct text name);
 
 /* One alias of the list and what it stands for, after a call with *list at the list's start or where the last
  * call left it. Names are slices of the list. False: there is none left. */
@@ -33,10 +34,15 @@ struct model_alias {
     struct text target; /* data NULL: no "=NAME" is written */
 };
 bool model_names_next(const char **list, struct model_alias *out);
+/* Whether the alias stands for model `i`. */
+bool model_names_is_of(const struct request_models *models, const struct model_alias *alias, size_t i);
 
 /* Checks how the list (or NULL) is written, which needs no model. */
 enum limoe_status model_names_check_list(const char *aliases, struct limoe_error *err);
-/* Checks that all that is written behind "=" is the model's name. */
-enum limoe_status model_names_check(const struct request_model *model, struct limoe_error *err);
+/* Checks that no two models have one name, and that each alias stands for one model, which is there. */
+enum limoe_status model_names_check(const struct request_models *models, struct limoe_error *err);
+
+/* "\"a\", \"b\"", cut where it does not fit. Returns out. */
+const char *model_names_list(const struct request_models *models, char *out, size_t size);
 
 #endif

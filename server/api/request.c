@@ -84,22 +84,49 @@ bool request_refuse_type(const char *param, const char *accepted, enum json_type
                     accepted);
 }
 
-bool request_check_model(const struct request_model *model, const struct json_value *value,
-                         struct api_error *error) {
-    if (value->type != JSON_STRING)
-        return request_refuse_type("model", "a string", value->type, error);
-    return request_check_model_name(model, value->string, error);
+bool request_choose_model(const struct request_models *models, const struct json_value *object, size_t *out,
+                          struct api_error *error) {
+    const struct json_value *name = NULL;
+    for (const struct json_value *field = object->child; field && !name; field = field->next)
+        if (field->type != JSON_NULL && text_is(field->name, "model"))
+            name = field;
+    *out = 0;
+    if (!name)
+        return true;
+    if (name->type != JSON_STRING)
+        return request_refuse_type("model", "a string", name->type, error);
+    return request_find_model(models, name->string, out, error);
 }
 
-bool request_check_model_name(const struct request_model *model, struct text name, struct api_error *error) {
-    char quoted[64];
-    if (model_names_take(model, name))
+bool request_find_model(const struct request_models *models, struct text name, size_t *out,
+                        struct api_error *error) {
+    char quoted[64], names[300];
+    *out = model_names_find(models, name);
+    if (*out < models->n)
         return true;
-    return api_fail(
-        error, 404, "model_not_found", "model",
-        "there is no model \"%s\" here; available: \"%s\" (the server's option --model-alias gives it "
-        "more names)",
-        text_quote(name, quoted, sizeof quoted), model->info->name);
+    return api_fail(error, 404, "model_not_found", "model",
+                    "there is no model \"%s\" here; available: %s (the server's option --model-alias gives "
+                    "them more names)",
+                    text_quote(name, quoted, sizeof quoted), model_names_list(models, names, sizeof names));
+}
+
+bool request_reload_json(const struct request_models *models, const char *body, size_t size,
+                         struct arena *arena, bool *named, size_t *out, struct api_error *error) {
+    const struct json_value *object;
+    *named = false;
+    *out = 0;
+    if (!size)
+        return true;
+    if (!request_read_object(body, size, arena, &object, error))
+        return false;
+    for (const struct json_value *field = object->child; field; field = field->next) {
+        if (field->type == JSON_NULL)
+            continue;
+        if (!text_is(field->name, "model"))
+            return request_refuse_field(field->name.data, field->name.size, "model", error);
+        *named = true;
+    }
+    return request_choose_model(models, object, out, error);
 }
 
 bool request_read_image(struct text text, const char *param, struct arena *arena, struct request_item *out,

@@ -40,6 +40,7 @@ struct request_item {
 };
 
 struct classify_request {
+    size_t model;                      /* which of the hosted models it asks for */
     const struct request_item *images; /* [n_images], at least 1 */
     size_t n_images;
     const struct text *labels; /* [n_labels], at least 1; duplicates are kept, each has its own score */
@@ -55,7 +56,7 @@ struct classify_request {
 /* The routes of named classifiers; each uses what it needs. */
 struct classifier_request {
     struct text name;                   /* in the path of PUT, GET and DELETE */
-    struct classify_request definition; /* PUT: labels and templates, no pictures */
+    struct classify_request definition; /* PUT: model, labels and templates, no pictures */
     size_t limit;                       /* the list: 1 … CLASSIFIER_MOST_PAGE */
     struct text after;                  /* the list: from behind this name, which need not exist; or empty */
 };
@@ -64,6 +65,7 @@ enum request_encoding { REQUEST_FLOAT, REQUEST_BASE64 };
 
 /* POST /v1/embeddings and POST /v1/routing (which has no encoding: always REQUEST_FLOAT). */
 struct embed_request {
+    size_t model;                     /* which of the hosted models it asks for */
     const struct request_item *items; /* [n_items], 1 … REQUEST_MAX_ITEMS, in the order of the request */
     size_t n_items;
     enum request_encoding encoding;
@@ -93,22 +95,23 @@ enum request_body request_body_look(const char *body, size_t size);
 /* The 415 for a body a route does not read; `accepted` is part of the message ("application/json"). False. */
 bool request_refuse_body(const char *content_type, const char *accepted, struct api_error *error);
 
-/* `model` is the hosted model: its names answer "model" (404 otherwise), its embed size "dimensions". */
-bool request_classify_json(const struct request_model *model, const char *body, size_t size,
+/* `models` are the hosted ones: their names answer "model" (404 otherwise), the embed size of the one that is
+ * asked for "dimensions". */
+bool request_classify_json(const struct request_models *models, const char *body, size_t size,
                            struct arena *arena, struct classify_request *out, struct api_error *error);
 /* Parts: image (a file, repeated for several), labels, templates (repeated, or one JSON array),
  * top_k, model. */
-bool request_classify_multipart(const struct request_model *model, const struct request_field *parts,
+bool request_classify_multipart(const struct request_models *models, const struct request_field *parts,
                                 size_t n, struct arena *arena, struct classify_request *out,
                                 struct api_error *error);
 /* The body is the picture; labels, templates, top_k and model are the query's arguments, percent-decoded. */
-bool request_classify_raw(const struct request_model *model, const uint8_t *body, size_t size,
+bool request_classify_raw(const struct request_models *models, const uint8_t *body, size_t size,
                           const struct request_field *args, size_t n, struct arena *arena,
                           struct classify_request *out, struct api_error *error);
 
-bool request_embeddings_json(const struct request_model *model, const char *body, size_t size,
+bool request_embeddings_json(const struct request_models *models, const char *body, size_t size,
                              struct arena *arena, struct embed_request *out, struct api_error *error);
-bool request_routing_json(const struct request_model *model, const char *body, size_t size,
+bool request_routing_json(const struct request_models *models, const char *body, size_t size,
                           struct arena *arena, struct embed_request *out, struct api_error *error);
 
 /* Puts in the labels and templates of the classifier that the request names, which stay the caller's. */
@@ -118,7 +121,11 @@ void request_use_classifier(struct classify_request *request, const struct text 
 /* The checks on labels and templates that every form shares; the command line's too. `top_k` 0: all. */
 bool request_check_labels(struct classify_request *request, struct api_error *error);
 
-/* The 404 for a model that is not here, unless `name` is one of the model's. */
-bool request_check_model_name(const struct request_model *model, struct text name, struct api_error *error);
+/* Which of the models `name` asks for, an empty one for the default; or the 404 for a model that is not here. */
+bool request_find_model(const struct request_models *models, struct text name, size_t *out,
+                        struct api_error *error);
+/* POST /v1/models/reload: *named tells whether the body, which may be empty, names a model, and *out which. */
+bool request_reload_json(const struct request_models *models, const char *body, size_t size,
+                         struct arena *arena, bool *named, size_t *out, struct api_error *error);
 
 #endif

@@ -42,25 +42,25 @@ bool request_classifier_name(struct text name, struct classifier_request *out, s
     return classifier_check_name(name, "name", error);
 }
 
-bool request_classifier_json(const struct request_model *model, struct text name, const char *body,
+bool request_classifier_json(const struct request_models *models, struct text name, const char *body,
                              size_t size, struct arena *arena, struct classifier_request *out,
                              struct api_error *error) {
     const struct json_value *object;
-    if (!request_classifier_name(name, out, error) || !request_read_object(body, size, arena, &object, error))
+    if (!request_classifier_name(name, out, error) ||
+        !request_read_object(body, size, arena, &object, error) ||
+        !request_choose_model(models, object, &out->definition.model, error))
         return false;
     const struct request_list labels = request_labels(&out->definition);
     const struct request_list templates = request_templates(&out->definition);
 
     for (const struct json_value *field = object->child; field; field = field->next) {
         bool ok = true;
-        if (field->type == JSON_NULL)
+        if (field->type == JSON_NULL || text_is(field->name, "model"))
             continue;
         if (text_is(field->name, "labels"))
             ok = request_read_strings(field, &labels, arena, error);
         else if (text_is(field->name, "templates"))
             ok = request_read_strings(field, &templates, arena, error);
-        else if (text_is(field->name, "model"))
-            ok = request_check_model(model, field, error);
         else
             ok = request_refuse_field(field->name.data, field->name.size, PUT_FIELDS, error);
         if (!ok)

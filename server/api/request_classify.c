@@ -77,17 +77,18 @@ static bool read_classifier(const struct json_value *name, struct classify_reque
     return true;
 }
 
-bool request_classify_json(const struct request_model *model, const char *body, size_t size,
+bool request_classify_json(const struct request_models *models, const char *body, size_t size,
                            struct arena *arena, struct classify_request *out, struct api_error *error) {
     const struct json_value *object, *image = NULL, *images = NULL;
     *out = (struct classify_request){0};
     const struct request_list labels = request_labels(out), templates = request_templates(out);
-    if (!request_read_object(body, size, arena, &object, error))
+    if (!request_read_object(body, size, arena, &object, error) ||
+        !request_choose_model(models, object, &out->model, error))
         return false;
 
     for (const struct json_value *field = object->child; field; field = field->next) {
         bool ok = true;
-        if (field->type == JSON_NULL)
+        if (field->type == JSON_NULL || text_is(field->name, "model"))
             ;
         else if (text_is(field->name, "image"))
             image = field;
@@ -105,8 +106,6 @@ bool request_classify_json(const struct request_model *model, const char *body, 
             out->top_k = whole ? (size_t)field->number : 0;
         } else if (text_is(field->name, "classifier"))
             ok = read_classifier(field, out, error);
-        else if (text_is(field->name, "model"))
-            ok = request_check_model(model, field, error);
         else
             ok = request_refuse_field(field->name.data, field->name.size, FIELDS, error);
         if (!ok)

@@ -145,36 +145,36 @@ static bool read_encoding(const struct json_value *value, enum request_encoding 
     return true;
 }
 
-static bool check_dimensions(const struct request_model *model, const struct json_value *value,
+static bool check_dimensions(const struct limoe_info *model, const struct json_value *value,
                              struct api_error *error) {
     if (value->type != JSON_NUMBER)
         return request_refuse_type("dimensions", "a number", value->type, error);
-    if (value->number != (double)model->info->embed)
+    if (value->number != (double)model->embed)
         return api_fail(error, 400, "unsupported_dimensions", "dimensions",
                         "dimensions is %g; this model's embeddings have %u, and it was not trained to be cut "
                         "shorter",
-                        value->number, model->info->embed);
+                        value->number, model->embed);
     return true;
 }
 
 /* `routing` has no embeddings to encode, and so fewer fields. */
-static bool read_request(const struct request_model *model, const char *body, size_t size, bool routing,
+static bool read_request(const struct request_models *models, const char *body, size_t size, bool routing,
                          struct arena *arena, struct embed_request *out, struct api_error *error) {
     const struct json_value *object, *input = NULL;
     struct input_reader reader = {.arena = arena, .strings = STRINGS_BY_LOOK, .error = error};
     *out = (struct embed_request){.encoding = REQUEST_FLOAT};
-    if (!request_read_object(body, size, arena, &object, error))
+    if (!request_read_object(body, size, arena, &object, error) ||
+        !request_choose_model(models, object, &out->model, error))
         return false;
+    const struct limoe_info *model = models->info[out->model];
 
     for (const struct json_value *field = object->child; field; field = field->next) {
         const struct request_peer_field *peer;
         bool ok = true;
-        if (field->type == JSON_NULL)
+        if (field->type == JSON_NULL || text_is(field->name, "model"))
             continue;
         if (text_is(field->name, "input"))
             input = field;
-        else if (text_is(field->name, "model"))
-            ok = request_check_model(model, field, error);
         else if (text_is(field->name, "modality"))
             ok = read_modality(field, &reader.strings, error);
         else if (!routing && text_is(field->name, "encoding_format"))
@@ -184,7 +184,7 @@ static bool read_request(const struct request_model *model, const char *body, si
         else if (!routing && text_is(field->name, "user")) /* whose request it is: of no use here */
             ok = field->type == JSON_STRING || request_refuse_type("user", "a string", field->type, error);
         else if (!routing && (peer = request_peer_find(field->name)))
-            ok = request_peer_check(peer, model->info, field, error);
+            ok = request_peer_check(peer, model, field, error);
         else
             ok = request_refuse_field(field->name.data, field->name.size,
                                       routing ? ROUTING_FIELDS : EMBEDDINGS_FIELDS, error);
@@ -194,12 +194,12 @@ static bool read_request(const struct request_model *model, const char *body, si
     return read_input(&reader, input, out);
 }
 
-bool request_embeddings_json(const struct request_model *model, const char *body, size_t size,
+bool request_embeddings_json(const struct request_models *models, const char *body, size_t size,
                              struct arena *arena, struct embed_request *out, struct api_error *error) {
-    return read_request(model, body, size, false, arena, out, error);
+    return read_request(models, body, size, false, arena, out, error);
 }
 
-bool request_routing_json(const struct request_model *model, const char *body, size_t size,
+bool request_routing_json(const struct request_models *models, const char *body, size_t size,
                           struct arena *arena, struct embed_request *out, struct api_error *error) {
-    return read_request(model, body, size, true, arena, out, error);
+    return read_request(models, body, size, true, arena, out, error);
 }

@@ -140,14 +140,14 @@ static bool read_top_k(struct text text, size_t *top_k, struct api_error *error)
 }
 
 /* Everything but the pictures. */
-static bool read_fields(const struct request_model *model, struct form form, struct arena *arena,
+static bool read_fields(const struct request_models *models, struct form form, struct arena *arena,
                         struct classify_request *out, struct api_error *error) {
     const struct request_list labels = request_labels(out), templates = request_templates(out);
     const struct request_field *name, *classifier, *top_k;
     if (!find_one(form, "model", &name, error) || !find_one(form, "classifier", &classifier, error) ||
         !find_one(form, "top_k", &top_k, error))
         return false;
-    if (name && !request_check_model_name(model, text_in(name), error))
+    if (name && !request_find_model(models, text_in(name), &out->model, error))
         return false;
     if (classifier)
         out->classifier = text_in(classifier);
@@ -226,23 +226,23 @@ static bool read_image_parts(struct form form, struct arena *arena, struct class
     return true;
 }
 
-bool request_classify_multipart(const struct request_model *model, const struct request_field *parts,
+bool request_classify_multipart(const struct request_models *models, const struct request_field *parts,
                                 size_t n, struct arena *arena, struct classify_request *out,
                                 struct api_error *error) {
     static const char *const known[] = {"image", "labels", "templates", "top_k", "classifier", "model", NULL};
     const struct form form = {.fields = parts, .n = n};
     *out = (struct classify_request){0};
-    return refuse_unknown(form, known, PART_FIELDS, error) && read_fields(model, form, arena, out, error) &&
+    return refuse_unknown(form, known, PART_FIELDS, error) && read_fields(models, form, arena, out, error) &&
            read_image_parts(form, arena, out, error);
 }
 
-bool request_classify_raw(const struct request_model *model, const uint8_t *body, size_t size,
+bool request_classify_raw(const struct request_models *models, const uint8_t *body, size_t size,
                           const struct request_field *args, size_t n, struct arena *arena,
                           struct classify_request *out, struct api_error *error) {
     static const char *const known[] = {"labels", "templates", "top_k", "classifier", "model", NULL};
     const struct form form = {.fields = args, .n = n};
     *out = (struct classify_request){0};
-    if (!refuse_unknown(form, known, ARG_FIELDS, error) || !read_fields(model, form, arena, out, error))
+    if (!refuse_unknown(form, known, ARG_FIELDS, error) || !read_fields(models, form, arena, out, error))
         return false;
     if (!size)
         return api_fail(error, 400, "missing_image", NULL, "the body is empty; a picture is expected");

@@ -16,9 +16,10 @@ bool request_refuse_field(const char *name, size_t size, const char *accepted, s
 bool request_refuse_type(const char *param, const char *accepted, enum json_type found,
                          struct api_error *error);
 
-/* "model": must be a name of the hosted one. */
-bool request_check_model(const struct request_model *model, const struct json_value *value,
-                         struct api_error *error);
+/* Which model the object's "model" asks for; the default where it has none. Read before the other fields,
+ * which may depend on it. */
+bool request_choose_model(const struct request_models *models, const struct json_value *object, size_t *out,
+                          struct api_error *error);
 
 /* A field that is a list of texts, and where it goes. */
 struct request_list {

@@ -17,7 +17,9 @@ static enum limoe_status start_engine(const struct generation_options *options, 
                                       struct limoe_error *err) {
     const struct serve_options *serve = options->serve;
     const struct engine_options engine = {
-        .model = serve->model,
+        .model = options->dir,
+        .name = options->name,
+        .served = options->index,
         .compute = serve->compute,
         .step_tokens = serve->step_tokens,
         .queue = generation->queue,
@@ -42,15 +44,14 @@ static enum limoe_status build(const struct generation_options *options, struct 
     generation->answered_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (generation->opened_event < 0 || generation->answered_event < 0)
         return limoe_fail(err, LIMOE_IO, "cannot make an event for the engine: %s", strerror(errno));
-    enum limoe_status status = limoe_processor_open(serve->model, &serve->image, &generation->processor, err);
+    enum limoe_status status = limoe_processor_open(options->dir, &serve->image, &generation->processor, err);
     if (status != LIMOE_OK)
         return status;
-    generation->model = limoe_processor_info(generation->processor);
+    generation->info = *limoe_processor_info(generation->processor);
+    if (options->name)
+        generation->info.name = options->name;
+    generation->model = &generation->info;
     generation->image = limoe_processor_image_settings(generation->processor);
-    generation->asked = (struct request_model){.info = generation->model, .aliases = serve->model_aliases};
-    status = model_names_check(&generation->asked, err);
-    if (status != LIMOE_OK)
-        return status;
     generation->queue = queue_new(&serve->queue);
     if (!generation->queue)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the queue");
@@ -69,6 +70,7 @@ enum limoe_status generation_open(const struct generation_options *options, stru
     struct generation *generation = calloc(1, sizeof *generation);
     if (!generation)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to load a model");
+    generation->index = options->index;
     generation->number = options->number;
     generation->opened_event = generation->answered_event = -1;
     generation->unused_event = options->unused_event;

@@ -15,7 +15,6 @@
 #include <stdint.h>
 
 #include "limoe.h"
-#include "server/api/model_names.h"
 #include "server/front/observe/log.h"
 #include "server/front/observe/metrics.h"
 #include "server/front/options.h"
@@ -25,11 +24,14 @@
 #include "server/front/supervisor/health.h"
 
 struct generation {
-    uint64_t number; /* 1 for the first */
+    size_t index;    /* of its model among those that are served */
+    uint64_t number; /* 1 for the first of its model */
     struct limoe_processor *processor;
-    const struct limoe_info *model;    /* the processor's: shapes and name, known before the weights are */
+    const struct limoe_info
+        *model;             /* the processor's, under the name by which it is served: shapes, which are
+                                       known before the weights are */
+    struct limoe_info info; /* that */
     struct limoe_image_settings image; /* what decoders make of its pictures */
-    struct request_model asked;        /* the same, with the aliases under which requests may ask for it */
     struct text_cache *cache;          /* NULL: none */
     struct queue *queue;
     struct health *health;
@@ -45,6 +47,8 @@ struct generation {
 
 struct generation_options {
     const struct serve_options *serve; /* outlives the generation, as does all below */
+    const char *name, *dir;            /* of the model; name NULL: its own */
+    size_t index;                      /* of the model, for the metrics */
     struct metrics *metrics;
     struct log *log;
     uint64_t number;

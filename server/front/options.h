@@ -15,9 +15,13 @@
 #define SERVE_HALF         UINT_MAX /* of the connections that the server turns out to have room for, */
 #define SERVE_LEAST_HALF   64u      /* or so many, if that is more: one address may be a proxy's */
 
+/* Is there memory for an engine's weights, before it is started? */
+enum memory_check { MEMORY_CHECK_ON, MEMORY_CHECK_OFF };
+
 /* Its strings lie in it: it is not to be moved while they are used. */
 struct serve_options {
-    const char *host, *port, *model;
+    const char *host, *port;
+    const char *models;        /* as model_list.h has them; NULL: the default one */
     const char *model_aliases; /* as model_names.h has them, or NULL */
     struct limoe_options compute;
     struct launch_options launch; /* of an engine of several ranks */
@@ -38,10 +42,11 @@ struct serve_options {
     unsigned decode_seconds;   /* of processor time that one picture may take */
     uint64_t decoder_pictures; /* after which a decoder is replaced; 0: never */
     bool unconfined_decoders;  /* where the system has no sandbox for them */
-    uint64_t engine_bytes;     /* resident memory past which an engine is replaced; 0: no limit */
-    uint64_t cache_bytes;      /* of text embeddings; 0: no cache */
-    const char *state_dir;     /* where classifiers are kept */
-    uint64_t classifier_bytes; /* of disk that they may take */
+    enum memory_check memory_check;
+    uint64_t engine_bytes;                 /* resident memory past which an engine is replaced; 0: no limit */
+    uint64_t cache_bytes;                  /* of text embeddings; 0: no cache */
+    const char *state_dir;                 /* where classifiers are kept */
+    uint64_t classifier_bytes;             /* of disk that they may take */
     const char *api_keys, *admin_keys;     /* files, a key a line; NULL: no keys */
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
     const char *allowed_hosts;             /* names, with commas; "*": any; NULL: what hosts.h says */

@@ -2,7 +2,10 @@
  *
  * serve.c owns it: it builds the parts in the order below, and takes them down in reverse. Others read the
  * pointers and the options, which do not change while requests are served, and count in the atomics. What
- * does change is the generation in force: server_generation gives it out.
+ * does change is which generations are in force: server_roster gives them out.
+ *
+ * Each model that is served has generations of its own, each with its own engine, queue, cache and probe.
+ * Threads, decoders and the classifiers are shared by all.
  */
 #ifndef LIMOE_SERVER_FRONT_SERVER_H
 #define LIMOE_SERVER_FRONT_SERVER_H
@@ -16,10 +19,11 @@
 #include "base/workers.h"
 #include "limoe.h"
 #include "server/front/decoders/decoders.h"
-#include "server/front/generation.h"
 #include "server/front/observe/log.h"
 #include "server/front/observe/metrics.h"
 #include "server/front/options.h"
+#include "server/front/roster.h"
+#include "server/front/schedule/queue.h"
 #include "server/front/store/classifiers.h"
 
 enum server_phase {
@@ -41,6 +45,14 @@ struct reload_waiter {
     struct reload_waiter *next;
 };
 
+/* One of the models as the options name it. */
+struct served {
+    const char *name; /* NULL: as the model itself is called */
+    const char *dir;
+    struct reload_waiter *reloads;  /* who has asked since its last loading began; guarded by server->lock */
+    int reload_event, unused_event; /* eventfds: a reload is asked for; a generation is unused */
+};
+
 struct auth;
 struct timeouts;
 struct hosts;
@@ -48,6 +60,8 @@ struct tls;
 
 struct server {
     struct serve_options options;
+    struct served *served; /* [n_served], at least 1; the first is the default */
+    size_t n_served;
     struct log *log;
     struct metrics *metrics;
     struct classifiers *classifiers;
@@ -59,12 +73,13 @@ struct server {
     struct hosts *hosts;
     struct tls *tls; /* NULL: plain HTTP */
     struct timeouts *timeouts;
+    /* What requests hold before they have said which model they are for, as a queue without jobs; from then
+     * on that model's own counts it. NULL with one model, whose own counts all. */
+    struct queue *intake;
 
-    pthread_mutex_t lock;           /* guards the three below */
-    struct generation *generation;  /* in force, with a reference; NULL until the first is ready */
-    struct reload_waiter *reloads;  /* who has asked since the last loading began */
-    bool closed;                    /* nobody will be told any more */
-    int reload_event, unused_event; /* eventfds: a reload is asked for; a generation is unused */
+    pthread_mutex_t lock;  /* guards the two below, and who waits for reloads */
+    struct roster *roster; /* in force, with a reference; NULL until all models are ready */
+    bool closed;           /* nobody will be told any more */
 
     _Atomic(enum server_phase) phase;
     _Atomic uint64_t connections; /* open */
@@ -72,10 +87,14 @@ struct server {
     _Atomic uint64_t handed; /* calls that others than the HTTP threads have, their connections suspended */
 };
 
-/* The generation in force, with a reference for the caller; NULL before the first. Any thread. */
-struct generation *server_generation(struct server *server);
-/* Asks for the model to be loaded anew; `waiter` (NULL: nobody) is told when that is done. False: the server
- * is stopping, and nobody will be told. Any thread. */
-bool server_reload(struct server *server, struct reload_waiter *waiter);
+/* The generations in force, with a reference for the caller; NULL before the first. Any thread. */
+struct roster *server_roster(struct server *server);
+/* Puts others in force, and takes over the caller's reference. */
+void server_put_roster(struct server *server, struct roster *roster);
+/* Asks for models first … first + n - 1 to be loaded anew; each has one of waiters[n] (NULL: nobody), which is
+ * told when that is done. False: the server is stopping, and nobody will be told. Any thread. */
+bool server_reload(struct server *server, size_t first, size_t n, struct reload_waiter *const *waiters);
+/* Requests hold much of the memory that they may (queue_pressed), of one model at least. Any thread. */
+bool server_pressed(struct server *server);
 
 #endif

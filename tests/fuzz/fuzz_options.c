@@ -68,12 +68,14 @@ static bool same_text(const char *a, const char *b) {
 /* A list that was accepted, as one of aliases: each name is there, and takes itself. */
 static bool names_hold(const char *names) {
     static const struct limoe_info info = {.name = "m"};
-    const struct request_model model = {.info = &info, .aliases = names};
+    static const struct limoe_info *const infos[] = {&info};
+    const struct request_models models = {.info = infos, .n = 1, .aliases = names};
     struct limoe_error err;
     struct model_alias entry;
-    const bool aliases = model_names_check_list(names, &err) == LIMOE_OK;
+    const bool aliases =
+        model_names_check_list(names, &err) == LIMOE_OK && model_names_check(&models, &err) == LIMOE_OK;
     for (const char *list = names; model_names_next(&list, &entry);)
-        if (aliases && (!entry.alias.size || !model_names_take(&model, entry.alias)))
+        if (aliases && (!entry.alias.size || model_names_find(&models, entry.alias) != 0))
             return false;
     return true;
 }

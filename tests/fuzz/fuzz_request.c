@@ -191,8 +191,8 @@ static size_t read_args(const uint8_t *data, const uint8_t *end, struct arena *a
 }
 
 /* The query, "|", the picture. */
-static bool read_raw(const struct request_model *model, const uint8_t *data, size_t size, struct arena *arena,
-                     struct classify_request *out, struct api_error *error) {
+static bool read_raw(const struct request_models *model, const uint8_t *data, size_t size,
+                     struct arena *arena, struct classify_request *out, struct api_error *error) {
     const uint8_t *all = data + size, *bar = size ? memchr(data, '|', size) : NULL;
     const uint8_t *end = bar ? bar : all, *body = bar ? bar + 1 : all;
     struct request_field args[MOST_ARGS];
@@ -200,7 +200,7 @@ static bool read_raw(const struct request_model *model, const uint8_t *data, siz
     return request_classify_raw(model, body, (size_t)(all - body), args, n, arena, out, error);
 }
 
-static bool read_multipart(const struct request_model *model, const char *body, size_t size,
+static bool read_multipart(const struct request_models *model, const char *body, size_t size,
                            struct arena *arena, struct classify_request *out, struct api_error *error) {
     struct request_field *parts;
     size_t n;
@@ -208,7 +208,7 @@ static bool read_multipart(const struct request_model *model, const char *body, 
            request_classify_multipart(model, parts, n, arena, out, error);
 }
 
-static bool read_put(const struct request_model *model, const char *data, size_t size, struct arena *arena,
+static bool read_put(const struct request_models *model, const char *data, size_t size, struct arena *arena,
                      struct classifier_request *out, struct api_error *error) {
     const char *bar = size ? memchr(data, '|', size) : NULL;
     const size_t name = bar ? (size_t)(bar - data) : size, rest = bar ? name + 1 : size;
@@ -218,7 +218,9 @@ static bool read_put(const struct request_model *model, const char *data, size_t
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct limoe_info info = {.name = "m", .embed = 8, .text_length = 4};
-    static const struct request_model model = {.info = &info, .aliases = "a,b=m"};
+    static const struct limoe_info other = {.name = "n", .embed = 16, .text_length = 2};
+    static const struct limoe_info *const infos[] = {&info, &other};
+    static const struct request_models model = {.info = infos, .n = 2, .aliases = "a,b=m,c=n"};
     if (size == 0)
         return 0;
     struct arena *arena = arena_new();

@@ -62,9 +62,15 @@ void call_fail(struct call *call, const struct api_error *error) {
 
 void call_refuse_full(struct call *call) {
     struct api_error error;
-    call->retry_after = queue_drain_seconds(call->generation->queue);
-    api_fail(&error, 429, "queue_full", NULL,
-             "the server has as much to do as it will queue; try again in %u s", call->retry_after);
+    const struct generation *generation = call->generation;
+    call->retry_after = queue_drain_seconds(generation ? generation->queue : call->counter);
+    if (generation && call->server->n_served > 1)
+        api_fail(&error, 429, "queue_full", NULL,
+                 "the model %s has as much to do as it will queue; try again in %u s",
+                 generation->model->name, call->retry_after);
+    else
+        api_fail(&error, 429, "queue_full", NULL,
+                 "the server has as much to do as it will queue; try again in %u s", call->retry_after);
     call_fail(call, &error);
 }
 
@@ -230,8 +236,8 @@ static bool allowed_method(struct call *call, struct api_error *error) {
 
 static bool accepted_body(struct call *call, struct api_error *error) {
     call->form = request_body_of(call->content_type);
-    if (!call->route->bodies)
-        return true; /* whatever comes is not looked at */
+    if (!call->route->bodies || (call->route->begin && call->content_length == 0))
+        return true; /* whatever comes is not looked at; or nothing comes, whatever its type */
     /* Without a type the body itself tells, once it is there. */
     if (call->form != REQUEST_BODY_UNTYPED && !(call->route->bodies & 1u << call->form))
         return request_refuse_body(call->content_type, call->route->accepted, error);
@@ -261,6 +267,24 @@ static bool fail_too_large(const struct call *call, struct api_error *error) {
                     call->server->options.max_body_bytes);
 }
 
+/* Of one model it is known from the start whose queue counts what a request holds. */
+static void count_in(struct call *call) {
+    call->counter = call->server->intake;
+    if (call->counter)
+        return;
+    call->generation = call->roster->generation[0];
+    generation_retain(call->generation);
+    call->counter = call->generation->queue;
+}
+
+/* What administration asks for is let in whatever the queue holds. */
+static bool admit(struct call *call, const struct queue_load *more) {
+    if (!call->route->admin)
+        return queue_admit(call->counter, more, &call->held);
+    queue_charge(call->counter, more);
+    return true;
+}
+
 /* Everything the headers decide. A call that may go on is counted as one item, until its body says how many,
  * and with the memory of its head. */
 static void check_headers(struct call *call) {
@@ -274,7 +298,7 @@ static void check_headers(struct call *call) {
     if (call->route->get)
         return;
     enum server_phase phase = atomic_load(&server->phase);
-    if (phase != SERVER_READY || !call->generation) {
+    if (phase != SERVER_READY || !call->roster) {
         refuse_phase(call, phase == SERVER_READY ? SERVER_STARTING : phase);
         return;
     }
@@ -284,10 +308,11 @@ static void check_headers(struct call *call) {
         call_fail(call, &error);
         return;
     }
+    count_in(call);
     const struct queue_load one = {.items = 1, .bytes = arena_size(call->arena)};
     if (!call->route->bodies)
         return; /* holds nothing that is worth counting */
-    if (queue_admit(call->generation->queue, &one, &call->held))
+    if (admit(call, &one))
         call->held = one;
     else
         call_refuse_full(call);
@@ -320,7 +345,7 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
         return NULL;
     }
     atomic_fetch_add(&server->calls, 1);
-    call->generation = server_generation(server);
+    call->roster = server_roster(server);
     set_id(call);
     set_client(call);
     trace_begin(header(call, "traceparent"), &call->trace);
@@ -335,14 +360,15 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
 
 void call_end(struct call *call, bool answered) {
     struct server *server = call->server;
+    const int served = call->generation ? (int)call->generation->index : METRICS_NO_MODEL;
     if (answered)
-        metrics_count_request(server->metrics, call->route->series, call->status, call->total_ns);
+        metrics_count_request(server->metrics, call->route->series, served, call->status, call->total_ns);
     else
         metrics_count_disconnect(server->metrics);
     if (call->inference_ns > 0) {
-        metrics_count_stage(server->metrics, METRICS_QUEUE, call->queue_ns);
-        metrics_count_stage(server->metrics, METRICS_PREPROCESS, call->preprocess_ns);
-        metrics_count_stage(server->metrics, METRICS_INFERENCE, call->inference_ns);
+        metrics_count_stage(server->metrics, (size_t)served, METRICS_QUEUE, call->queue_ns);
+        metrics_count_stage(server->metrics, (size_t)served, METRICS_PREPROCESS, call->preprocess_ns);
+        metrics_count_stage(server->metrics, (size_t)served, METRICS_INFERENCE, call->inference_ns);
     }
     log_request(server->log, &(struct log_request){
                                  .request_id = call->id,
@@ -360,16 +386,47 @@ void call_end(struct call *call, bool answered) {
                                  .inference_ns = call->inference_ns,
                                  .total_ns = answered ? call->total_ns : clock_now() - call->began,
                              });
-    if (call->generation)
-        queue_release(call->generation->queue, &call->held);
+    if (call->counter)
+        queue_release(call->counter, &call->held);
     classifier_release(call->classifier);
     store_job_free(call->asked);
     buffer_free(&call->body);
     buffer_free(&call->answer);
     arena_free(call->arena);
     generation_release(call->generation);
+    roster_release(call->roster);
     free(call);
     atomic_fetch_sub(&server->calls, 1); /* last: a stopping server waits for it */
+}
+
+/* ---- the model */
+
+bool call_choose(struct call *call, size_t model) {
+    static const struct queue_load nothing;
+    if (call->generation)
+        return true; /* there is one alone */
+    struct generation *generation = call->roster->generation[model];
+    generation_retain(generation);
+    roster_release(call->roster);
+    call->roster = NULL;
+    call->generation = generation;
+    call->over = call->route->bodies && !queue_admit(generation->queue, &call->held, &nothing);
+    if (call->over)
+        return false;
+    if (!call->route->bodies)
+        queue_charge(generation->queue, &call->held); /* next to nothing */
+    queue_release(call->counter, &call->held);
+    call->counter = generation->queue;
+    return true;
+}
+
+struct text call_argument(const struct call *call, const char *name) {
+    const char *value = NULL;
+    size_t size = 0;
+    if (MHD_lookup_connection_value_n(call->connection, MHD_GET_ARGUMENT_KIND, name, strlen(name), &value,
+                                      &size) != MHD_YES)
+        return (struct text){.data = NULL};
+    return (struct text){.data = value ? value : "", .size = size};
 }
 
 /* ---- memory */
@@ -377,7 +434,7 @@ void call_end(struct call *call, bool answered) {
 /* Counts `bytes` more as held. False: others hold too much already. */
 static bool hold(struct call *call, size_t bytes) {
     const struct queue_load more = {.bytes = bytes};
-    if (!queue_admit(call->generation->queue, &more, &call->held))
+    if (!admit(call, &more))
         return false;
     call->held.bytes += bytes;
     return true;
@@ -385,7 +442,7 @@ static bool hold(struct call *call, size_t bytes) {
 
 static void let_go(struct call *call, size_t bytes) {
     const struct queue_load less = {.bytes = bytes};
-    queue_release(call->generation->queue, &less);
+    queue_release(call->counter, &less);
     call->held.bytes -= bytes;
 }
 
@@ -406,12 +463,14 @@ void call_trim(struct call *call) {
     buffer_fit(&call->answer);
     arena_rewind(call->arena, call->head_mark);
     const size_t left = arena_size(call->arena) + call->answer.capacity;
+    if (!call->counter)
+        return; /* it was answered from its head */
     if (call->held.bytes >= left) {
         let_go(call, call->held.bytes - left);
         return;
     }
     const struct queue_load more = {.bytes = left - call->held.bytes};
-    queue_charge(call->generation->queue, &more);
+    queue_charge(call->counter, &more);
     call->held.bytes = left;
 }
 

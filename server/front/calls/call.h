@@ -41,7 +41,11 @@ enum call_stage {
 
 struct call {
     struct server *server;
-    struct generation *generation; /* with a reference; NULL: none is there yet, the server is starting */
+    /* Each with a reference. The models that were in force when its head came, until it has said which one it
+     * is for (call_choose); NULL at the start, while none are. */
+    struct roster *roster;
+    struct generation *generation; /* the one that it is for; NULL: it has not said so yet */
+    struct queue *counter; /* where `held` is counted: the intake, or the model's queue; NULL: nowhere yet */
     struct MHD_Connection *connection;
     const struct http_connection *from; /* what is kept of it: there until call_end */
     const struct route *route;
@@ -53,7 +57,7 @@ struct call {
     enum call_stage stage;
     struct arena *arena;
     size_t head_mark;       /* the arena when the headers had been read: what call_end needs is older */
-    struct queue_load held; /* of the generation's queue's limits; given back by call_end */
+    struct queue_load held; /* of the counter's limits; given back by call_end */
     bool over;              /* parsing took more memory than there is for it */
 
     /* Times, as clock_now(). */
@@ -93,7 +97,8 @@ struct call {
     size_t scratch; /* bytes that writing the answer will take besides, where they matter */
     struct usage usage;
     struct job job;
-    atomic_bool gone; /* the client has hung up: what waits need not be computed */
+    _Atomic(struct queue *) pushed; /* where the job is; NULL: it has not been handed over */
+    atomic_bool gone;               /* the client has hung up: what waits need not be computed */
 
     /* What goes out. */
     int status;
@@ -124,6 +129,13 @@ void call_trim(struct call *call);
 /* The body is complete: where no Content-Type told its form, its bytes do. False: the route reads no such
  * form. */
 bool call_settle_form(struct call *call, struct api_error *error);
+
+/* The request is for this model of the roster: it is the model's from here on, and counted in its queue. False:
+ * that is full (call->over), and the request is to be refused with call_refuse_full. */
+bool call_choose(struct call *call, size_t model);
+
+/* An argument of the query, of a route whose arguments are not read otherwise; data NULL: it is not there. */
+struct text call_argument(const struct call *call, const char *name);
 
 /* Answers with call->answer as it is. */
 void call_succeed(struct call *call, const char *content_type);

@@ -14,16 +14,30 @@ static struct text name_of(const struct call *call) {
     return text_of(call->route_path + strlen(call->route->path));
 }
 
+/* GET says whether the vectors of the model that "model" names are there; the others are asked of no model. */
+static bool choose(struct call *call, struct api_error *error) {
+    size_t model = 0;
+    for (size_t i = 0; i < call->n_args; i++) {
+        const struct request_field *field = &call->args[i];
+        const struct text name = {.data = (const char *)field->bytes, .size = field->size};
+        if (strcmp(field->name, "model") == 0 &&
+            !request_find_model(&call->roster->models, name, &model, error))
+            return false;
+    }
+    return call_choose(call, model);
+}
+
 static bool parse_name(struct call *call, struct api_error *error) {
-    return request_classifier_name(name_of(call), &call->request.classifier, error);
+    return request_classifier_name(name_of(call), &call->request.classifier, error) && choose(call, error);
 }
 
 /* ---- PUT */
 
 bool route_classifier_put_parse(struct call *call, struct api_error *error) {
     struct classifier_request *request = &call->request.classifier;
-    if (!request_classifier_json(&call->generation->asked, name_of(call), call->body.data, call->body.size,
-                                 call->arena, request, error))
+    if (!request_classifier_json(&call->roster->models, name_of(call), call->body.data, call->body.size,
+                                 call->arena, request, error) ||
+        !call_choose(call, request->definition.model))
         return false;
     call->n = classify_prompt_count(&request->definition);
     struct request_item *inputs = arena_array(call->arena, call->n, sizeof *inputs);

@@ -17,18 +17,18 @@
 #define MOST_PREDICTIONS 200000u
 
 static bool parse_form(struct call *call, struct classify_request *request, struct api_error *error) {
-    const struct request_model *model = &call->generation->asked;
+    const struct request_models *models = &call->roster->models;
     const char *body = call->body.data ? call->body.data : "";
     if (call->form == REQUEST_BODY_IMAGE)
-        return request_classify_raw(model, (const uint8_t *)body, call->body.size, call->args, call->n_args,
+        return request_classify_raw(models, (const uint8_t *)body, call->body.size, call->args, call->n_args,
                                     call->arena, request, error);
     if (call->form == REQUEST_BODY_MULTIPART) {
         struct request_field *parts;
         size_t n;
         return multipart_parse(call->content_type, body, call->body.size, call->arena, &parts, &n, error) &&
-               request_classify_multipart(model, parts, n, call->arena, request, error);
+               request_classify_multipart(models, parts, n, call->arena, request, error);
     }
-    return request_classify_json(model, body, call->body.size, call->arena, request, error);
+    return request_classify_json(models, body, call->body.size, call->arena, request, error);
 }
 
 static bool check_scale(const struct classify_request *request, struct api_error *error) {
@@ -69,7 +69,7 @@ static bool list_inputs(struct call *call, struct api_error *error) {
 
 bool route_classify_parse(struct call *call, struct api_error *error) {
     struct classify_request *request = &call->request.classify;
-    if (!parse_form(call, request, error) ||
+    if (!parse_form(call, request, error) || !call_choose(call, request->model) ||
         (request->classifier.data && !classifier_look(call, request->classifier, error)))
         return false;
     return call->asking || list_inputs(call, error);

@@ -4,8 +4,9 @@
 
 bool route_embeddings_parse(struct call *call, struct api_error *error) {
     struct embed_request *request = &call->request.embed;
-    if (!request_embeddings_json(&call->generation->asked, call->body.data, call->body.size, call->arena,
-                                 request, error))
+    if (!request_embeddings_json(&call->roster->models, call->body.data, call->body.size, call->arena,
+                                 request, error) ||
+        !call_choose(call, request->model))
         return false;
     call->inputs = request->items;
     call->n = request->n_items;

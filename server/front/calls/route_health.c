@@ -1,4 +1,5 @@
-/* route_health.c - GET /health: 200 only while the engine answers its probe.
+/* route_health.c - GET /health: 200 only while the engine of each model answers its probe; with ?model=NAME,
+ * that of one model.
  *
  * Classifiers that cannot be read or changed make it "degraded", and no failure: all else is served, and
  * another process in this one's place would find the same disk. */
@@ -6,34 +7,104 @@
 
 #include "server/front/calls/call.h"
 
-void route_health(struct call *call) {
-    struct server *server = call->server;
-    enum server_phase phase = atomic_load(&server->phase);
-    char why[700] = "";
-    bool good =
-        phase == SERVER_READY && call->generation && health_good(call->generation->health, why, sizeof why);
-    if (phase == SERVER_STARTING)
-        snprintf(why, sizeof why, "the model is not ready yet");
-    else if (phase >= SERVER_DRAINING)
-        snprintf(why, sizeof why, "the server is stopping");
+enum { WHY_SIZE = 900 };
 
-    struct classifiers_state store;
-    classifiers_state(server->classifiers, &store);
-    const bool whole = store.reading && store.writing;
-    if (good && !whole)
-        snprintf(why, sizeof why, "%s", store.why);
+/* What is said of the server, or of the model that was asked for. */
+struct condition {
+    enum server_phase phase;
+    bool good, whole; /* its engines answer; so does the store */
+    char why[WHY_SIZE];
+};
 
-    const char *state = phase == SERVER_STARTING   ? "starting"
-                        : phase >= SERVER_DRAINING ? "draining"
-                                                   : "failing";
-    buffer_print(&call->answer, "{\"status\":\"%s\"", good ? whole ? "ok" : "degraded" : state);
-    if (*why) {
-        buffer_string(&call->answer, ",\"reason\":");
-        buffer_json_string(&call->answer, why);
+static const char *word(const struct condition *now) {
+    return now->phase == SERVER_STARTING   ? "starting"
+           : now->phase >= SERVER_DRAINING ? "draining"
+           : !now->good                    ? "failing"
+           : now->whole                    ? "ok"
+                                           : "degraded";
+}
+
+/* False: the call is answered with the 404. */
+static bool pick(struct call *call, size_t *first, size_t *n) {
+    struct api_error error;
+    const struct text name = call_argument(call, "model");
+    *first = 0;
+    *n = call->roster ? call->roster->models.n : 0;
+    if (!call->roster || !name.data)
+        return true;
+    *n = 1;
+    if (request_find_model(&call->roster->models, name, first, &error))
+        return true;
+    call_fail(call, &error);
+    return false;
+}
+
+/* The first model that does not answer is the reason; of several it is named. */
+static void look(struct call *call, size_t first, size_t n, struct condition *now) {
+    char why[WHY_SIZE - 200];
+    for (size_t i = first; i < first + n; i++) {
+        struct generation *generation = call->roster->generation[i];
+        if (health_good(generation->health, why, sizeof why) || !now->good)
+            continue;
+        now->good = false;
+        if (call->server->n_served > 1)
+            snprintf(now->why, sizeof now->why, "model %s: %s", generation->model->name, why);
+        else
+            snprintf(now->why, sizeof now->why, "%s", why);
     }
+}
+
+static void look_around(struct call *call, struct condition *now) {
+    struct classifiers_state store;
+    if (now->phase == SERVER_STARTING)
+        snprintf(now->why, sizeof now->why, "%s",
+                 call->server->n_served > 1 ? "the models are not ready yet" : "the model is not ready yet");
+    else if (now->phase >= SERVER_DRAINING)
+        snprintf(now->why, sizeof now->why, "the server is stopping");
+    classifiers_state(call->server->classifiers, &store);
+    now->whole = store.reading && store.writing;
+    if (now->good && !now->whole)
+        snprintf(now->why, sizeof now->why, "%s", store.why);
+}
+
+/* ,"models":[{"id":…,"status":…}]: of several, each. */
+static void list_models(struct call *call, size_t first, size_t n) {
+    char why[WHY_SIZE];
+    buffer_string(&call->answer, ",\"models\":[");
+    for (size_t i = first; i < first + n; i++) {
+        struct generation *generation = call->roster->generation[i];
+        const bool good = health_good(generation->health, why, sizeof why);
+        buffer_string(&call->answer, i > first ? ",{\"id\":" : "{\"id\":");
+        buffer_json_string(&call->answer, generation->model->name);
+        buffer_print(&call->answer, ",\"status\":\"%s\"", good ? "ok" : "failing");
+        if (!good) {
+            buffer_string(&call->answer, ",\"reason\":");
+            buffer_json_string(&call->answer, why);
+        }
+        buffer_string(&call->answer, "}");
+    }
+    buffer_string(&call->answer, "]");
+}
+
+void route_health(struct call *call) {
+    size_t first, n;
+    struct condition now = {.phase = atomic_load(&call->server->phase)};
+    if (!pick(call, &first, &n))
+        return;
+    now.good = now.phase == SERVER_READY && n > 0;
+    if (now.phase == SERVER_READY)
+        look(call, first, n, &now);
+    look_around(call, &now);
+    buffer_print(&call->answer, "{\"status\":\"%s\"", word(&now));
+    if (*now.why) {
+        buffer_string(&call->answer, ",\"reason\":");
+        buffer_json_string(&call->answer, now.why);
+    }
+    if (call->server->n_served > 1 && n > 0)
+        list_models(call, first, n);
     buffer_string(&call->answer, "}\n");
     call_succeed(call, "application/json");
-    if (!good) {
+    if (!now.good) {
         call->status = 503;
         call->retry_after = 1;
     }

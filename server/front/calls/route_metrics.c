@@ -19,54 +19,77 @@ static size_t list_decoders(struct decoders *decoders, unsigned lane, unsigned c
     return n;
 }
 
+/* Those of a model's engine on this host. */
+static size_t list_ranks(const struct generation *generation, struct metrics_process *out) {
+    struct engine_rank ranks[MOST_RANKS];
+    size_t n = 0;
+    const uint32_t count = engine_ranks(generation->engine, ranks, MOST_RANKS);
+    for (uint32_t r = 0; r < count && r < MOST_RANKS; r++)
+        if (ranks[r].pid > 0)
+            out[n++] = (struct metrics_process){
+                .role = "engine", .model = generation->model->name, .index = r, .pid = ranks[r].pid};
+    return n;
+}
+
 /* A decoder or engine that is being replaced just now is left out, and so is a rank on another host. */
-static size_t list_processes(const struct server *server, const struct generation *generation,
-                             struct metrics_process *out) {
+static size_t list_processes(const struct call *call, struct metrics_process *out) {
+    const struct server *server = call->server;
     size_t n = 0;
     out[n++] = (struct metrics_process){.role = "front", .pid = getpid()};
-    if (!generation)
-        return n;
-    struct engine_rank ranks[MOST_RANKS];
-    uint32_t n_ranks = engine_ranks(generation->engine, ranks, MOST_RANKS);
-    for (uint32_t r = 0; r < n_ranks && r < MOST_RANKS; r++)
-        if (ranks[r].pid > 0)
-            out[n++] = (struct metrics_process){.role = "engine", .index = r, .pid = ranks[r].pid};
+    for (size_t i = 0; call->roster && i < call->roster->models.n; i++)
+        n += list_ranks(call->roster->generation[i], out + n);
     for (unsigned lane = 0; lane < LANES; lane++)
         n += list_decoders(server->decoders[lane], lane, server->options.workers + DECODERS_SPARE, out + n);
     return n;
 }
 
-static void describe_model(struct generation *generation, struct metrics_gauges *gauges) {
+static void describe(const struct generation *generation, bool ready, struct metrics_served_gauges *out) {
     const struct engine_info *engine = engine_info(generation->engine);
-    char why[700];
-    gauges->ready = health_good(generation->health, why, sizeof why);
-    if (!engine)
-        return;
-    gauges->model.name = engine->model.name;
-    gauges->model.fingerprint = engine->fingerprint;
-    gauges->model.dtype = limoe_dtype_name(engine->dtype);
-    gauges->model.backend = engine->backend;
-    gauges->step_tokens = engine->step_tokens;
-}
-
-static void describe_load(struct generation *generation, struct metrics_gauges *gauges) {
     const struct queue_load depth = queue_depth(generation->queue);
-    gauges->queue_items = depth.items;
-    gauges->queue_tokens = depth.tokens;
-    gauges->queue_bytes = depth.bytes;
-    gauges->queue_pixels = depth.pixels;
-    gauges->drain_seconds = queue_drain_seconds(generation->queue);
+    char why[700];
+    *out = (struct metrics_served_gauges){
+        .ready = ready && health_good(generation->health, why, sizeof why),
+        .name = engine->model.name,
+        .fingerprint = engine->fingerprint,
+        .dtype = limoe_dtype_name(engine->dtype),
+        .backend = engine->backend,
+        .step_tokens = engine->step_tokens,
+        .queue_items = depth.items,
+        .queue_tokens = depth.tokens,
+        .queue_bytes = depth.bytes,
+        .queue_pixels = depth.pixels,
+        .drain_seconds = queue_drain_seconds(generation->queue),
+    };
     if (generation->cache) {
         const struct text_cache_stats cache = text_cache_stats(generation->cache);
-        gauges->cache_entries = cache.entries;
-        gauges->cache_bytes = cache.bytes;
+        out->cache_entries = cache.entries;
+        out->cache_bytes = cache.bytes;
     }
+}
+
+/* The models' part; all of it is in the arena. False: no memory. */
+static bool describe_all(struct call *call, struct metrics_gauges *gauges) {
+    const size_t n = call->roster ? call->roster->models.n : 0;
+    const bool ready = atomic_load(&call->server->phase) == SERVER_READY;
+    struct metrics_process *processes =
+        arena_array(call->arena, 1 + n * MOST_RANKS + LANES * MOST_DECODERS, sizeof *processes);
+    struct metrics_served_gauges *models = arena_array(call->arena, n + 1, sizeof *models);
+    if (!processes || !models)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        describe(call->roster->generation[i], ready, &models[i]);
+    gauges->models = models;
+    gauges->n_models = n;
+    gauges->processes = processes;
+    gauges->n_processes = list_processes(call, processes);
+    return true;
 }
 
 void route_metrics(struct call *call) {
     struct server *server = call->server;
     const struct serve_options *options = &server->options;
-    struct metrics_process processes[1 + MOST_RANKS + LANES * MOST_DECODERS];
+    struct classifiers_state store;
+    struct api_error error;
     struct metrics_gauges gauges = {
         .limit_items = options->queue.items,
         .limit_tokens = options->queue.tokens,
@@ -76,19 +99,17 @@ void route_metrics(struct call *call) {
         .certificate_expiry = server->tls ? (double)tls_expiry(server->tls) : 0,
         .connections = atomic_load(&server->connections),
         .requests = atomic_load(&server->calls),
-        .processes = processes,
-        .n_processes = list_processes(server, call->generation, processes),
+        .intake_bytes = server->intake ? queue_depth(server->intake).bytes : 0,
     };
-    if (call->generation) {
-        describe_model(call->generation, &gauges);
-        describe_load(call->generation, &gauges);
+    if (!describe_all(call, &gauges)) {
+        api_fail_memory(&error);
+        call_fail(call, &error);
+        return;
     }
-    struct classifiers_state store;
     classifiers_state(server->classifiers, &store);
     gauges.store_ready = store.reading && store.writing;
     gauges.store_bytes = store.bytes;
     gauges.store_limit_bytes = store.limit_bytes;
-    gauges.ready = gauges.ready && atomic_load(&server->phase) == SERVER_READY;
     metrics_write(server->metrics, &gauges, &call->answer);
     call_succeed(call, "text/plain; version=0.0.4; charset=utf-8");
 }

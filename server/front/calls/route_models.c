@@ -1,4 +1,4 @@
-/* route_models.c - GET /v1/models and /v1/models/{id}: what the engine runs; /v1/models/{id}/load: what its
+/* route_models.c - GET /v1/models and /v1/models/{id}: what the engines run; /v1/models/{id}/load: what its
  * experts were given to do. */
 #include <stdlib.h>
 #include <string.h>
@@ -26,62 +26,84 @@ static struct limoe_rank *list_ranks(struct engine *engine, uint32_t n) {
     return list;
 }
 
-/* False: the model is not open yet, and the call is answered. *ranks is to be freed. */
-static bool describe(struct call *call, struct answer_model *out, struct limoe_rank **ranks) {
-    const struct engine_info *engine = call->generation ? engine_info(call->generation->engine) : NULL;
-    if (!engine) {
-        struct api_error error;
-        api_fail(&error, 503, "starting", NULL, "the server is starting: the model is not ready yet");
-        call->retry_after = 1;
-        call_fail(call, &error);
-        return false;
-    }
-    *ranks = list_ranks(call->generation->engine, engine->ranks);
-    if (!*ranks) {
-        struct api_error error;
-        api_fail(&error, 500, "internal", NULL, "no memory to list %u ranks", engine->ranks);
-        call_fail(call, &error);
-        return false;
-    }
+/* False: no memory. out->rank is to be freed. */
+static bool describe(const struct roster *roster, size_t index, struct answer_model *out) {
+    const struct generation *generation = roster->generation[index];
+    const struct engine_info *engine = engine_info(generation->engine);
     *out = (struct answer_model){
         .info = &engine->model,
-        .aliases = call->generation->asked.aliases,
+        .models = &roster->models,
+        .index = index,
         .dtype = limoe_dtype_name(engine->dtype),
         .backend = engine->backend,
         .fingerprint = engine->fingerprint,
         .threads = engine->threads,
         .ranks = engine->ranks,
-        .rank = *ranks,
+        .rank = list_ranks(generation->engine, engine->ranks),
         .created = engine->created,
     };
-    return true;
+    return out->rank != NULL;
+}
+
+/* False: no model is open yet, and the call is answered. */
+static bool is_open(struct call *call) {
+    struct api_error error;
+    if (call->roster)
+        return true;
+    api_fail(&error, 503, "starting", NULL, "the server is starting: the model is not ready yet");
+    call->retry_after = 1;
+    call_fail(call, &error);
+    return false;
+}
+
+static void fail_memory(struct call *call) {
+    struct api_error error;
+    api_fail_memory(&error);
+    call_fail(call, &error);
 }
 
 void route_models(struct call *call) {
-    struct answer_model model;
-    struct limoe_rank *ranks;
-    if (!describe(call, &model, &ranks))
+    if (!is_open(call))
         return;
-    answer_models(&call->answer, &model, 1);
-    buffer_string(&call->answer, "\n");
-    free(ranks);
-    call_succeed(call, "application/json");
+    const size_t n = call->roster->models.n;
+    struct answer_model *models = arena_array(call->arena, n, sizeof *models);
+    bool good = models != NULL;
+    for (size_t i = 0; good && i < n; i++)
+        good = describe(call->roster, i, &models[i]);
+    if (good) {
+        answer_models(&call->answer, models, n);
+        buffer_string(&call->answer, "\n");
+        call_succeed(call, "application/json");
+    } else
+        fail_memory(call);
+    for (size_t i = 0; models && i < n; i++)
+        free((struct limoe_rank *)models[i].rank);
+}
+
+/* "NAME/load": true, and *asked is the name. */
+static bool take_load(struct text *asked) {
+    const size_t suffix = strlen(LOAD);
+    if (asked->size <= suffix ||
+        !text_is((struct text){.data = asked->data + asked->size - suffix, .size = suffix}, LOAD))
+        return false;
+    asked->size -= suffix;
+    return true;
 }
 
 void route_model(struct call *call) {
     struct answer_model model;
-    struct limoe_rank *ranks;
-    if (!describe(call, &model, &ranks))
+    struct api_error error;
+    size_t index;
+    if (!is_open(call))
         return;
     struct text asked = text_of(call->route_path + strlen(call->route->path));
-    struct api_error error;
-    const size_t suffix = strlen(LOAD);
-    const bool load = asked.size > suffix &&
-                      text_is((struct text){.data = asked.data + asked.size - suffix, .size = suffix}, LOAD);
-    asked.size -= load ? suffix : 0;
-    if (!request_check_model_name(&call->generation->asked, asked, &error)) {
-        free(ranks);
+    const bool load = take_load(&asked);
+    if (!request_find_model(&call->roster->models, asked, &index, &error)) {
         call_fail(call, &error);
+        return;
+    }
+    if (!describe(call->roster, index, &model)) {
+        fail_memory(call);
         return;
     }
     if (load)
@@ -89,6 +111,6 @@ void route_model(struct call *call) {
     else
         answer_model(&call->answer, &model);
     buffer_string(&call->answer, "\n");
-    free(ranks);
+    free((struct limoe_rank *)model.rank);
     call_succeed(call, "application/json");
 }

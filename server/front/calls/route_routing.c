@@ -4,10 +4,11 @@
 
 bool route_routing_parse(struct call *call, struct api_error *error) {
     struct embed_request *request = &call->request.embed;
-    const struct limoe_info *model = call->generation->model;
-    if (!request_routing_json(&call->generation->asked, call->body.data, call->body.size, call->arena,
-                              request, error))
+    if (!request_routing_json(&call->roster->models, call->body.data, call->body.size, call->arena, request,
+                              error) ||
+        !call_choose(call, request->model))
         return false;
+    const struct limoe_info *model = call->generation->model;
     call->inputs = request->items;
     call->n = request->n_items;
     size_t rows = 0;

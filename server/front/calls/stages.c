@@ -115,7 +115,9 @@ bool stages_reader_left(struct call *call, struct api_error *error) {
 
 void stages_gone(struct call *call) {
     atomic_store(&call->gone, true);
-    queue_cancel(call->generation->queue, &call->job);
+    struct queue *queue = atomic_load(&call->pushed);
+    if (queue)
+        queue_cancel(queue, &call->job);
 }
 
 /* ---- the store, which has threads of its own: no worker waits for a disk */
@@ -226,6 +228,7 @@ static void embed(struct call *call) {
     call->job.done = embedded;
     const struct queue_load load = call->held;
     call->held.items = call->held.tokens = 0; /* the queue's to take back from here on */
+    atomic_store(&call->pushed, call->generation->queue);
     if (!queue_push(call->generation->queue, &call->job)) {
         struct api_error error;
         call->held = load;
@@ -294,7 +297,8 @@ static bool recall(struct call *call, size_t i) {
         return false;
     bool found = text_cache_get(cache, (const char *)input->bytes, input->size,
                                 call->embeddings + i * call->generation->model->embed, &tokens);
-    metrics_count(call->server->metrics, found ? METRICS_CACHE_HITS : METRICS_CACHE_MISSES, 1);
+    metrics_count_model(call->server->metrics, call->generation->index,
+                        found ? METRICS_CACHE_HITS : METRICS_CACHE_MISSES, 1);
     if (found)
         call->usage.prompt_tokens += tokens;
     return found;
@@ -325,6 +329,7 @@ static bool decode(struct call *call, size_t i, struct api_error *error) {
         .bytes = input->bytes,
         .size = input->size,
         .settings = &call->generation->image,
+        .served = call->generation->index,
         .most_pixels = pixels_of(call, input),
         .wanted = is_wanted,
         .arg = call,

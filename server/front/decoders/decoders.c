@@ -290,7 +290,7 @@ enum limoe_status decoders_decode(struct decoders *decoders, const struct decode
     }
     if (broken < MOST_BROKEN)
         return limoe_fail(err, LIMOE_INTERNAL, "the picture's decoder was lost %d times: %s", losses, why);
-    metrics_count(decoders->metrics, METRICS_POISON_PICTURES, 1);
+    metrics_count_model(decoders->metrics, picture->served, METRICS_POISON_PICTURES, 1);
     return limoe_fail(err, LIMOE_INTERNAL, "the picture broke its decoder twice: %s", why);
 }
 

@@ -54,6 +54,7 @@ struct decoders_picture {
     size_t size;
     /* What is made of it: those of the model it is for. Limits are the decoders', not these. */
     const struct limoe_image_settings *settings;
+    size_t served;        /* which model that is, for the metrics */
     uint64_t most_pixels; /* one with more is refused, from its header; 0: as the limits say */
     /* Asked every few milliseconds, on the same thread: false gives the picture up. NULL: never. */
     bool (*wanted)(void *arg);

@@ -11,18 +11,24 @@
 
 /* ---- life */
 
-struct metrics *metrics_new(const char *const *routes, size_t n) {
+struct metrics *metrics_new(const char *const *routes, size_t n, size_t served) {
     struct metrics *metrics = calloc(1, sizeof *metrics);
     if (!metrics)
         return NULL;
-    metrics->routes = calloc(n, sizeof *metrics->routes);
-    if (!metrics->routes || pthread_mutex_init(&metrics->models_lock, NULL) != 0) {
-        free(metrics->routes);
-        free(metrics);
-        return NULL;
-    }
     metrics->names = routes;
     metrics->n = n;
+    metrics->n_served = served;
+    metrics->routes = calloc(n, sizeof *metrics->routes);
+    metrics->served = calloc(served, sizeof *metrics->served);
+    bool good = pthread_mutex_init(&metrics->models_lock, NULL) == 0 && metrics->routes && metrics->served;
+    for (size_t i = 0; good && i < served; i++) {
+        metrics->served[i].codes = calloc(n, sizeof *metrics->served[i].codes);
+        good = metrics->served[i].codes != NULL;
+    }
+    if (!good) {
+        metrics_free(metrics);
+        return NULL;
+    }
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     metrics->started = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
@@ -34,15 +40,19 @@ void metrics_free(struct metrics *metrics) {
         return;
     metrics_models_free(metrics->models);
     pthread_mutex_destroy(&metrics->models_lock);
+    for (size_t i = 0; metrics->served && i < metrics->n_served; i++)
+        free(metrics->served[i].codes);
+    free(metrics->served);
     free(metrics->routes);
     free(metrics);
 }
 
 /* ---- counting */
 
-void metrics_count_request(struct metrics *metrics, size_t route, int code, int64_t ns) {
+void metrics_count_request(struct metrics *metrics, size_t route, int served, int code, int64_t ns) {
     struct metrics_route *counted = &metrics->routes[route];
-    counter_add(&counted->codes[code - METRICS_FIRST_CODE], 1);
+    counter *codes = served < 0 ? counted->codes : metrics->served[served].codes[route];
+    counter_add(&codes[code - METRICS_FIRST_CODE], 1);
     histogram_count(&counted->duration, &histogram_seconds, (uint64_t)ns);
 }
 
@@ -54,27 +64,32 @@ void metrics_count_refusal(struct metrics *metrics, enum metrics_refusal reason)
     counter_add(&metrics->refusals[reason], 1);
 }
 
-void metrics_count_stage(struct metrics *metrics, enum metrics_stage stage, int64_t ns) {
-    histogram_count(&metrics->stages[stage], &histogram_seconds, (uint64_t)ns);
+void metrics_count_stage(struct metrics *metrics, size_t served, enum metrics_stage stage, int64_t ns) {
+    histogram_count(&metrics->served[served].stages[stage], &histogram_seconds, (uint64_t)ns);
 }
 
 void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n) {
     counter_add(&metrics->events[event], n);
 }
 
-void metrics_count_step(struct metrics *metrics, const struct metrics_step *step) {
+void metrics_count_model(struct metrics *metrics, size_t served, enum metrics_model_event event, uint64_t n) {
+    counter_add(&metrics->served[served].events[event], n);
+}
+
+void metrics_count_step(struct metrics *metrics, size_t served, const struct metrics_step *step) {
+    struct metrics_served *counted = &metrics->served[served];
     uint64_t items = 0, tokens = 0;
     for (int modality = 0; modality < LIMOE_MODALITIES; modality++) {
-        counter_add(&metrics->items[modality], step->items[modality]);
-        counter_add(&metrics->tokens[modality], step->tokens[modality]);
+        counter_add(&counted->items[modality], step->items[modality]);
+        counter_add(&counted->tokens[modality], step->tokens[modality]);
         items += step->items[modality];
         tokens += step->tokens[modality];
     }
-    histogram_count(&metrics->step_items, &histogram_sizes, items);
-    histogram_count(&metrics->step_tokens, &histogram_sizes, tokens);
+    histogram_count(&counted->step_items, &histogram_sizes, items);
+    histogram_count(&counted->step_tokens, &histogram_sizes, tokens);
     if (step->budget)
-        histogram_count(&metrics->step_budget, &histogram_shares, tokens * HISTOGRAM_WHOLE / step->budget);
-    histogram_count(&metrics->step_duration, &histogram_seconds, (uint64_t)step->duration_ns);
+        histogram_count(&counted->step_budget, &histogram_shares, tokens * HISTOGRAM_WHOLE / step->budget);
+    histogram_count(&counted->step_duration, &histogram_seconds, (uint64_t)step->duration_ns);
     if (step->compute_ns > 0)
-        histogram_count(&metrics->compute, &histogram_seconds, (uint64_t)step->compute_ns);
+        histogram_count(&counted->compute, &histogram_seconds, (uint64_t)step->compute_ns);
 }

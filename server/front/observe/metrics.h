@@ -16,14 +16,18 @@
 
 struct metrics;
 
-/* routes [n]: the values of the label "route"; static strings. NULL: no memory. */
-struct metrics *metrics_new(const char *const *routes, size_t n);
+/* routes [n]: the values of the label "route"; static strings. `served`: how many models are served, whose
+ * counters are told apart by their index; names come with the page. NULL: no memory. */
+struct metrics *metrics_new(const char *const *routes, size_t n, size_t served);
 void metrics_free(struct metrics *metrics); /* NULL is fine */
 
 /* ---- requests */
 
-/* A request answered with the HTTP status `code` (100 … 599) after `ns` nanoseconds. */
-void metrics_count_request(struct metrics *metrics, size_t route, int code, int64_t ns);
+enum { METRICS_NO_MODEL = -1 };
+
+/* A request answered with the HTTP status `code` (100 … 599) after `ns` nanoseconds. `served`: which model it
+ * was for, or METRICS_NO_MODEL. */
+void metrics_count_request(struct metrics *metrics, size_t route, int served, int code, int64_t ns);
 /* A client that went away before its answer was sent. */
 void metrics_count_disconnect(struct metrics *metrics);
 
@@ -40,27 +44,33 @@ enum metrics_refusal {
 void metrics_count_refusal(struct metrics *metrics, enum metrics_refusal reason);
 
 enum metrics_stage { METRICS_QUEUE, METRICS_PREPROCESS, METRICS_INFERENCE, METRICS_STAGES };
-/* What one request spent in a stage. */
-void metrics_count_stage(struct metrics *metrics, enum metrics_stage stage, int64_t ns);
+/* What one request for a model spent in a stage. */
+void metrics_count_stage(struct metrics *metrics, size_t served, enum metrics_stage stage, int64_t ns);
 
 /* Things that happen, counted each on its own. */
 enum metrics_event {
-    METRICS_ENGINE_RESTARTS,   /* an engine was lost and another started in its place */
-    METRICS_REPLAYED_STEPS,    /* steps sent again because their engine was lost */
-    METRICS_POISON_ITEMS,      /* items that broke their engine twice, alone: answered 500 */
     METRICS_DECODER_RESTARTS,  /* a picture decoder was lost and another started in its place */
-    METRICS_POISON_PICTURES,   /* pictures that lost their decoder each time they were tried */
     METRICS_GIVEN_UP_PICTURES, /* pictures whose decoding was stopped because nobody waited for them */
-    METRICS_CACHE_HITS,        /* texts whose embedding the cache had */
-    METRICS_CACHE_MISSES,
-    METRICS_CANCELLED, /* requests dropped while they waited, because their client was gone */
-    METRICS_RELOADS,   /* models swapped in under load */
-    METRICS_FAILED_RELOADS,
-    METRICS_SLOW_CLIENTS, /* connections closed because a request did not arrive in time */
-    METRICS_STORE_BUSY,   /* requests answered 503 because the classifiers' disk did not answer in time */
+    METRICS_CANCELLED,         /* requests dropped while they waited, because their client was gone */
+    METRICS_SLOW_CLIENTS,      /* connections closed because a request did not arrive in time */
+    METRICS_STORE_BUSY, /* requests answered 503 because the classifiers' disk did not answer in time */
     METRICS_EVENTS,
 };
 void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n);
+
+/* The same of one model. */
+enum metrics_model_event {
+    METRICS_ENGINE_RESTARTS, /* an engine was lost and another started in its place */
+    METRICS_REPLAYED_STEPS,  /* steps sent again because their engine was lost */
+    METRICS_POISON_ITEMS,    /* items that broke their engine twice, alone: answered 500 */
+    METRICS_POISON_PICTURES, /* pictures that lost their decoder each time they were tried */
+    METRICS_CACHE_HITS,      /* texts whose embedding the cache had */
+    METRICS_CACHE_MISSES,
+    METRICS_RELOADS, /* models swapped in under load */
+    METRICS_FAILED_RELOADS,
+    METRICS_MODEL_EVENTS,
+};
+void metrics_count_model(struct metrics *metrics, size_t served, enum metrics_model_event event, uint64_t n);
 
 /* ---- steps */
 
@@ -70,7 +80,7 @@ struct metrics_step {
     int64_t duration_ns; /* as the front sees it, from the step's sending to its result */
     int64_t compute_ns;  /* as the engine measured it; 0: not known, not counted */
 };
-void metrics_count_step(struct metrics *metrics, const struct metrics_step *step);
+void metrics_count_step(struct metrics *metrics, size_t served, const struct metrics_step *step);
 
 /* The counters of one model's experts. */
 struct metrics_model;
@@ -107,25 +117,33 @@ void metrics_write_load(struct metrics *metrics, const char *model, struct buffe
 
 /* One of the server's processes. One that has ended since is left out of the page. */
 struct metrics_process {
-    const char *role; /* "front", "engine", "decoder" */
-    unsigned index;   /* among those of its role, from 0: the same for one that was restarted */
+    const char *role;  /* "front", "engine", "decoder" */
+    const char *model; /* an engine's; NULL: of all */
+    unsigned index;    /* among those of its role and model, from 0: the same for one that was restarted */
     pid_t pid;
 };
 
-struct metrics_gauges {
+/* Of one model, as it is now. */
+struct metrics_served_gauges {
     bool ready;
-    /* The model being served; name NULL: none yet. */
-    struct {
-        const char *name, *fingerprint, *dtype, *backend; /* the others are "" where NULL */
-    } model;
+    const char *name, *fingerprint, *dtype, *backend;              /* but for the name "" where NULL */
     uint64_t queue_items, queue_tokens, queue_bytes, queue_pixels; /* let in now */
-    uint64_t limit_items, limit_tokens, limit_bytes, limit_pixels; /* of the queue */
     unsigned drain_seconds;                                        /* until what waits is computed */
     uint64_t step_tokens;                                          /* a step's budget */
-    uint64_t connections, requests;                                /* open now; being served now */
-    uint64_t cache_entries, cache_bytes, cache_limit_bytes;        /* of text embeddings */
-    bool store_ready;                                              /* classifiers can be read and changed */
-    uint64_t store_bytes, store_limit_bytes;                       /* of their file in use */
+    uint64_t cache_entries, cache_bytes;                           /* of text embeddings */
+};
+
+struct metrics_gauges {
+    /* [n_models], as many as metrics_new was told of, in that order; 0: none is ready yet, and what is counted
+     * by model is not on the page. */
+    const struct metrics_served_gauges *models;
+    size_t n_models;
+    uint64_t limit_items, limit_tokens, limit_bytes, limit_pixels; /* of each model's queue */
+    uint64_t cache_limit_bytes;                                    /* of each model's cache */
+    uint64_t intake_bytes;          /* held by requests that have not said yet which model they are for */
+    uint64_t connections, requests; /* open now; being served now */
+    bool store_ready;               /* classifiers can be read and changed */
+    uint64_t store_bytes, store_limit_bytes; /* of their file in use */
     double certificate_expiry;               /* Unix seconds; 0: none, and no such metric */
     const struct metrics_process *processes; /* [n_processes]; the front is one of them */
     size_t n_processes;

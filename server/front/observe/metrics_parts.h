@@ -23,11 +23,6 @@ static inline unsigned long long counter_get(counter *count) {
     return atomic_load_explicit(count, memory_order_relaxed);
 }
 
-struct metrics_route {
-    counter codes[METRICS_CODES]; /* by status - METRICS_FIRST_CODE */
-    struct histogram duration;
-};
-
 /* What ranks exchange. */
 enum { METRICS_EXCHANGE_ROWS, METRICS_EXCHANGE_BYTES, METRICS_EXCHANGE_NS, METRICS_EXCHANGES };
 
@@ -48,16 +43,32 @@ struct metrics_model {
     } * entropy; /* [layers, LIMOE_MODALITIES] */
 };
 
-struct metrics {
-    const char *const *names; /* [n] */
-    size_t n;
-    struct metrics_route *routes; /* [n] */
-    counter disconnects;
-    counter refusals[METRICS_REFUSALS];
-    counter events[METRICS_EVENTS];
+/* The answers of one route, by status - METRICS_FIRST_CODE. */
+typedef counter metrics_codes[METRICS_CODES];
+
+struct metrics_route {
+    metrics_codes codes; /* of requests for no model */
+    struct histogram duration;
+};
+
+/* Of one model. */
+struct metrics_served {
+    metrics_codes *codes; /* [n routes] */
+    counter events[METRICS_MODEL_EVENTS];
     struct histogram stages[METRICS_STAGES];
     counter items[LIMOE_MODALITIES], tokens[LIMOE_MODALITIES];
     struct histogram step_items, step_tokens, step_budget, step_duration, compute;
+};
+
+struct metrics {
+    const char *const *names; /* [n] */
+    size_t n;
+    struct metrics_route *routes;  /* [n] */
+    struct metrics_served *served; /* [n_served] */
+    size_t n_served;
+    counter disconnects;
+    counter refusals[METRICS_REFUSALS];
+    counter events[METRICS_EVENTS];
     pthread_mutex_t models_lock;
     struct metrics_model *models; /* the newest first; timed by models_lock */
     double started;               /* Unix seconds */

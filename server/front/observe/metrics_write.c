@@ -4,7 +4,9 @@
  * scrape, with 0 where nothing has happened: a rate needs a sample before the first event as well as after
  * it. The codes of requests are the exception, since most never occur.
  */
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -22,35 +24,50 @@ static const char *const refusals[METRICS_REFUSALS] = {
 };
 
 /* Where an event is on the page. Events of one family stand together; the first of them brings its help. */
-static const struct {
-    enum metrics_event event;
-    const char *name, *labels, *help;
-} events[] = {
+struct event_row {
+    unsigned event;
+    const char *name, *label, *help; /* label: what stands beside the model's; "": nothing */
+};
+
+static const struct event_row events[] = {
     {METRICS_CANCELLED, "limoe_requests_cancelled_total", "",
      "Requests dropped while they waited because their client was gone."},
     {METRICS_SLOW_CLIENTS, "limoe_slow_clients_total", "",
      "Connections closed because a request did not arrive in time."},
     {METRICS_STORE_BUSY, "limoe_classifier_store_busy_total", "",
      "Requests answered 503 because the classifiers' disk did not answer in time."},
-    {METRICS_ENGINE_RESTARTS, "limoe_engine_restarts_total", "",
-     "Engines that were lost and another started in their place."},
-    {METRICS_REPLAYED_STEPS, "limoe_steps_replayed_total", "",
-     "Steps sent again because their engine was lost."},
-    {METRICS_POISON_ITEMS, "limoe_items_failed_total", "{reason=\"engine_lost\"}",
-     "Items given up because they, alone, lost the process that worked on them each time."},
-    {METRICS_POISON_PICTURES, "limoe_items_failed_total", "{reason=\"decoder_lost\"}", NULL},
     {METRICS_DECODER_RESTARTS, "limoe_decoder_restarts_total", "",
      "Picture decoders that were lost and another started in their place."},
     {METRICS_GIVEN_UP_PICTURES, "limoe_pictures_given_up_total", "",
      "Pictures whose decoding was stopped because nobody waited for them."},
+};
+_Static_assert(sizeof events / sizeof *events == METRICS_EVENTS, "every event is on the page");
+
+static const struct event_row model_events[] = {
+    {METRICS_ENGINE_RESTARTS, "limoe_engine_restarts_total", "",
+     "Engines that were lost and another started in their place."},
+    {METRICS_REPLAYED_STEPS, "limoe_steps_replayed_total", "",
+     "Steps sent again because their engine was lost."},
+    {METRICS_POISON_ITEMS, "limoe_items_failed_total", ",reason=\"engine_lost\"",
+     "Items given up because they, alone, lost the process that worked on them each time."},
+    {METRICS_POISON_PICTURES, "limoe_items_failed_total", ",reason=\"decoder_lost\"", NULL},
     {METRICS_CACHE_HITS, "limoe_text_cache_hits_total", "", "Texts whose embedding was in the cache."},
     {METRICS_CACHE_MISSES, "limoe_text_cache_misses_total", "",
      "Texts whose embedding was not in the cache."},
-    {METRICS_RELOADS, "limoe_model_reloads_total", "{result=\"ok\"}",
+    {METRICS_RELOADS, "limoe_model_reloads_total", ",result=\"ok\"",
      "Models that were to be swapped in while requests were served."},
-    {METRICS_FAILED_RELOADS, "limoe_model_reloads_total", "{result=\"failed\"}", NULL},
+    {METRICS_FAILED_RELOADS, "limoe_model_reloads_total", ",result=\"failed\"", NULL},
 };
-_Static_assert(sizeof events / sizeof *events == METRICS_EVENTS, "every event is on the page");
+_Static_assert(sizeof model_events / sizeof *model_events == METRICS_MODEL_EVENTS,
+               "every event is on the page");
+
+/* What the page is written from. */
+struct page {
+    struct metrics *metrics;
+    const struct metrics_gauges *gauges;
+    char **labels; /* [gauges->n_models]: model="…", escaped */
+    struct buffer *out;
+};
 
 void metrics_head(struct buffer *out, const char *name, const char *type, const char *help) {
     buffer_print(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -74,34 +91,73 @@ static void gauge(struct buffer *out, const char *name, const char *help, uint64
     buffer_print(out, "%s %llu\n", name, (unsigned long long)value);
 }
 
-static void write_histogram(struct histogram *histogram, const struct histogram_shape *shape,
-                            const char *name, const char *help, struct buffer *out) {
-    metrics_head(out, name, "histogram", help);
-    histogram_write(histogram, shape, name, "", out);
+/* ---- by model */
+
+/* A sample of each model: the number at `offset` of its gauges. */
+static void gauge_of_each(const struct page *page, const char *name, const char *help, size_t offset) {
+    metrics_head(page->out, name, "gauge", help);
+    for (size_t i = 0; i < page->gauges->n_models; i++) {
+        uint64_t value;
+        memcpy(&value, (const char *)&page->gauges->models[i] + offset, sizeof value);
+        buffer_print(page->out, "%s{%s} %llu\n", name, page->labels[i], (unsigned long long)value);
+    }
 }
+
+/* The same number for each model. */
+static void limit_of_each(const struct page *page, const char *name, const char *help, uint64_t value) {
+    metrics_head(page->out, name, "gauge", help);
+    for (size_t i = 0; i < page->gauges->n_models; i++)
+        buffer_print(page->out, "%s{%s} %llu\n", name, page->labels[i], (unsigned long long)value);
+}
+
+/* The histogram at `offset` of each model's counters. */
+static void histogram_of_each(const struct page *page, const struct histogram_shape *shape, const char *name,
+                              const char *help, size_t offset) {
+    metrics_head(page->out, name, "histogram", help);
+    for (size_t i = 0; i < page->gauges->n_models; i++)
+        histogram_write((struct histogram *)((char *)&page->metrics->served[i] + offset), shape, name,
+                        page->labels[i], page->out);
+}
+
+static void modalities_of_each(const struct page *page, const char *name, const char *help, size_t offset) {
+    metrics_head(page->out, name, "counter", help);
+    for (size_t i = 0; i < page->gauges->n_models; i++) {
+        counter *counts = (counter *)((char *)&page->metrics->served[i] + offset);
+        for (int m = 0; m < LIMOE_MODALITIES; m++)
+            buffer_print(page->out, "%s{%s,modality=\"%s\"} %llu\n", name, page->labels[i],
+                         metrics_modalities[m], counter_get(&counts[m]));
+    }
+}
+
+#define GAUGE(name, field, help)                                                                             \
+    gauge_of_each(page, (name), (help), offsetof(struct metrics_served_gauges, field))
+#define HISTOGRAM(name, shape, field, help)                                                                  \
+    histogram_of_each(page, &(shape), (name), (help), offsetof(struct metrics_served, field))
 
 /* ---- what runs */
 
-static void write_identity(const struct metrics_gauges *gauges, struct buffer *out) {
+static void write_identity(const struct page *page) {
+    const struct metrics_gauges *gauges = page->gauges;
+    struct buffer *out = page->out;
     metrics_head(out, "limoe_build_info", "gauge", "The program; always 1.");
     buffer_print(out, "limoe_build_info{version=\"%s\"} 1\n", LIMOE_VERSION);
-    if (gauges->model.name) {
-        const struct {
-            const char *label, *value;
-        } labels[] = {{"model", gauges->model.name},
-                      {"fingerprint", gauges->model.fingerprint},
-                      {"dtype", gauges->model.dtype},
-                      {"backend", gauges->model.backend}};
-        metrics_head(out, "limoe_model_info", "gauge", "The model being served; always 1.");
-        buffer_string(out, "limoe_model_info");
-        for (size_t i = 0; i < sizeof labels / sizeof *labels; i++) {
-            buffer_print(out, "%c%s=\"", i ? ',' : '{', labels[i].label);
-            metrics_label(out, labels[i].value);
-            buffer_string(out, "\"");
-        }
-        buffer_string(out, "} 1\n");
+    if (gauges->n_models)
+        metrics_head(out, "limoe_model_info", "gauge", "A model that is served; always 1.");
+    for (size_t i = 0; i < gauges->n_models; i++) {
+        const struct metrics_served_gauges *model = &gauges->models[i];
+        buffer_print(out, "limoe_model_info{%s,fingerprint=\"", page->labels[i]);
+        metrics_label(out, model->fingerprint);
+        buffer_string(out, "\",dtype=\"");
+        metrics_label(out, model->dtype);
+        buffer_string(out, "\",backend=\"");
+        metrics_label(out, model->backend);
+        buffer_string(out, "\"} 1\n");
     }
-    gauge(out, "limoe_ready", "1 when the engine answers its probe.", gauges->ready);
+    metrics_head(out, "limoe_ready", "gauge", "1 when the model's engine answers its probe.");
+    for (size_t i = 0; i < gauges->n_models; i++)
+        buffer_print(out, "limoe_ready{%s} %d\n", page->labels[i], gauges->models[i].ready);
+    if (!gauges->n_models) /* of no model, so that one that never comes up is missed */
+        buffer_string(out, "limoe_ready 0\n");
     if (gauges->certificate_expiry > 0)
         single(out, "limoe_tls_certificate_expiry_timestamp_seconds", "gauge",
                "When the certificate that is served ends, in Unix seconds.", gauges->certificate_expiry);
@@ -109,15 +165,44 @@ static void write_identity(const struct metrics_gauges *gauges, struct buffer *o
 
 /* ---- requests */
 
-static void write_requests(struct metrics *metrics, struct buffer *out) {
-    metrics_head(out, "limoe_requests_total", "counter", "Requests answered, by route and HTTP status.");
-    for (size_t route = 0; route < metrics->n; route++)
-        for (int code = 0; code < METRICS_CODES; code++) {
-            unsigned long long n = counter_get(&metrics->routes[route].codes[code]);
-            if (n)
-                buffer_print(out, "limoe_requests_total{route=\"%s\",code=\"%d\"} %llu\n",
-                             metrics->names[route], code + METRICS_FIRST_CODE, n);
+/* `label`: the model's, with a comma behind it, or "". */
+static void write_codes(const struct page *page, const char *label, size_t route, metrics_codes codes) {
+    for (int code = 0; code < METRICS_CODES; code++) {
+        unsigned long long n = counter_get(&codes[code]);
+        if (n)
+            buffer_print(page->out, "limoe_requests_total{%s%sroute=\"%s\",code=\"%d\"} %llu\n", label,
+                         *label ? "," : "", page->metrics->names[route], code + METRICS_FIRST_CODE, n);
+    }
+}
+
+static void write_stages(const struct page *page) {
+    metrics_head(page->out, "limoe_stage_duration_seconds", "histogram",
+                 "Time a request spent waiting (queue), being decoded and tokenised (preprocess), in the "
+                 "engine (inference).");
+    for (size_t i = 0; i < page->gauges->n_models; i++)
+        for (int stage = 0; stage < METRICS_STAGES; stage++) {
+            struct buffer labels = {0};
+            buffer_print(&labels, "%s,stage=\"%s\"", page->labels[i], stages[stage]);
+            buffer_bytes(&labels, "", 1);
+            if (labels.failed)
+                page->out->failed = true;
+            else
+                histogram_write(&page->metrics->served[i].stages[stage], &histogram_seconds,
+                                "limoe_stage_duration_seconds", labels.data, page->out);
+            buffer_free(&labels);
         }
+}
+
+static void write_requests(const struct page *page) {
+    struct metrics *metrics = page->metrics;
+    struct buffer *out = page->out;
+    metrics_head(out, "limoe_requests_total", "counter",
+                 "Requests answered, by route and HTTP status; by model, where one was asked for.");
+    for (size_t route = 0; route < metrics->n; route++) {
+        write_codes(page, "", route, metrics->routes[route].codes);
+        for (size_t i = 0; i < page->gauges->n_models; i++)
+            write_codes(page, page->labels[i], route, metrics->served[i].codes[route]);
+    }
 
     metrics_head(out, "limoe_request_duration_seconds", "histogram",
                  "Time from a request's headers to its answer, by route.");
@@ -137,48 +222,58 @@ static void write_requests(struct metrics *metrics, struct buffer *out) {
     single(out, "limoe_client_disconnects_total", "counter",
            "Clients that went away before their answer was sent.",
            (double)counter_get(&metrics->disconnects));
-
-    metrics_head(out, "limoe_stage_duration_seconds", "histogram",
-                 "Time a request spent waiting (queue), being decoded and tokenised (preprocess), in the "
-                 "engine (inference).");
-    for (int stage = 0; stage < METRICS_STAGES; stage++) {
-        char label[64];
-        snprintf(label, sizeof label, "stage=\"%s\"", stages[stage]);
-        histogram_write(&metrics->stages[stage], &histogram_seconds, "limoe_stage_duration_seconds", label,
-                        out);
-    }
+    write_stages(page);
 }
 
-static void write_events(struct metrics *metrics, struct buffer *out) {
-    for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
-        if (events[i].help)
-            metrics_head(out, events[i].name, "counter", events[i].help);
-        buffer_print(out, "%s%s %llu\n", events[i].name, events[i].labels,
-                     counter_get(&metrics->events[events[i].event]));
+static void write_events(const struct page *page) {
+    for (size_t i = 0; i < METRICS_EVENTS; i++) {
+        metrics_head(page->out, events[i].name, "counter", events[i].help);
+        buffer_print(page->out, "%s %llu\n", events[i].name,
+                     counter_get(&page->metrics->events[events[i].event]));
+    }
+    for (size_t i = 0; i < METRICS_MODEL_EVENTS; i++) {
+        const struct event_row *row = &model_events[i];
+        if (row->help)
+            metrics_head(page->out, row->name, "counter", row->help);
+        for (size_t m = 0; m < page->gauges->n_models; m++)
+            buffer_print(page->out, "%s{%s%s} %llu\n", row->name, page->labels[m], row->label,
+                         counter_get(&page->metrics->served[m].events[row->event]));
     }
 }
 
 /* ---- what is let in */
 
-static void write_load(const struct metrics_gauges *gauges, struct buffer *out) {
+static void write_drain(const struct page *page) {
+    static const char name[] = "limoe_queue_drain_seconds";
+    metrics_head(page->out, name, "gauge", "Time until what waits is computed, at the pace measured.");
+    for (size_t i = 0; i < page->gauges->n_models; i++)
+        buffer_print(page->out, "%s{%s} %u\n", name, page->labels[i], page->gauges->models[i].drain_seconds);
+}
+
+static void write_load(const struct page *page) {
+    const struct metrics_gauges *gauges = page->gauges;
+    struct buffer *out = page->out;
     gauge(out, "limoe_requests_in_flight", "Requests being served.", gauges->requests);
     gauge(out, "limoe_connections", "Open client connections.", gauges->connections);
-    gauge(out, "limoe_queue_depth", "Items let in and not computed yet.", gauges->queue_items);
-    gauge(out, "limoe_queue_depth_tokens", "Tokens let in and not computed yet.", gauges->queue_tokens);
-    gauge(out, "limoe_queue_bytes", "Memory held by requests being served.", gauges->queue_bytes);
-    gauge(out, "limoe_queue_pixels", "Pixels of pictures let in and not decoded yet.", gauges->queue_pixels);
-    gauge(out, "limoe_queue_limit", "Items let in at which requests are refused.", gauges->limit_items);
-    gauge(out, "limoe_queue_limit_tokens", "Tokens let in at which requests are refused.",
-          gauges->limit_tokens);
-    gauge(out, "limoe_queue_limit_bytes", "Bytes held at which requests are refused.", gauges->limit_bytes);
-    gauge(out, "limoe_queue_limit_pixels", "Pixels let in at which requests are refused.",
-          gauges->limit_pixels);
-    gauge(out, "limoe_queue_drain_seconds", "Time until what waits is computed, at the pace measured.",
-          gauges->drain_seconds);
-    gauge(out, "limoe_text_cache_entries", "Texts in the cache of embeddings.", gauges->cache_entries);
-    gauge(out, "limoe_text_cache_bytes", "Memory of the cache of text embeddings.", gauges->cache_bytes);
-    gauge(out, "limoe_text_cache_limit_bytes", "Memory that the cache of text embeddings may take.",
-          gauges->cache_limit_bytes);
+    gauge(out, "limoe_intake_bytes", "Memory held by requests that have not said which model they are for.",
+          gauges->intake_bytes);
+    GAUGE("limoe_queue_depth", queue_items, "Items let in and not computed yet.");
+    GAUGE("limoe_queue_depth_tokens", queue_tokens, "Tokens let in and not computed yet.");
+    GAUGE("limoe_queue_bytes", queue_bytes, "Memory held by requests being served.");
+    GAUGE("limoe_queue_pixels", queue_pixels, "Pixels of pictures let in and not decoded yet.");
+    limit_of_each(page, "limoe_queue_limit", "Items let in at which requests are refused.",
+                  gauges->limit_items);
+    limit_of_each(page, "limoe_queue_limit_tokens", "Tokens let in at which requests are refused.",
+                  gauges->limit_tokens);
+    limit_of_each(page, "limoe_queue_limit_bytes", "Bytes held at which requests are refused.",
+                  gauges->limit_bytes);
+    limit_of_each(page, "limoe_queue_limit_pixels", "Pixels let in at which requests are refused.",
+                  gauges->limit_pixels);
+    write_drain(page);
+    GAUGE("limoe_text_cache_entries", cache_entries, "Texts in the cache of embeddings.");
+    GAUGE("limoe_text_cache_bytes", cache_bytes, "Memory of the cache of text embeddings.");
+    limit_of_each(page, "limoe_text_cache_limit_bytes", "Memory that the cache of text embeddings may take.",
+                  gauges->cache_limit_bytes);
     gauge(out, "limoe_classifier_store_ready", "1 while classifiers can be read from the disk and changed.",
           gauges->store_ready);
     gauge(out, "limoe_classifier_store_bytes", "Bytes of the classifiers' file in use.", gauges->store_bytes);
@@ -188,29 +283,35 @@ static void write_load(const struct metrics_gauges *gauges, struct buffer *out) 
 
 /* ---- steps */
 
-static void write_modalities(counter *counts, const char *name, const char *help, struct buffer *out) {
-    metrics_head(out, name, "counter", help);
-    for (int m = 0; m < LIMOE_MODALITIES; m++)
-        buffer_print(out, "%s{modality=\"%s\"} %llu\n", name, metrics_modalities[m], counter_get(&counts[m]));
-}
-
-static void write_steps(struct metrics *metrics, const struct metrics_gauges *gauges, struct buffer *out) {
-    gauge(out, "limoe_step_budget_tokens", "Most tokens that are computed together.", gauges->step_tokens);
-    write_histogram(&metrics->step_items, &histogram_sizes, "limoe_step_items",
-                    "Items computed together in one engine step.", out);
-    write_histogram(&metrics->step_tokens, &histogram_sizes, "limoe_step_tokens",
-                    "Tokens computed together in one engine step.", out);
-    write_histogram(&metrics->step_budget, &histogram_shares, "limoe_step_budget_use_ratio",
-                    "Tokens of one engine step over its budget.", out);
-    write_histogram(&metrics->step_duration, &histogram_seconds, "limoe_step_duration_seconds",
-                    "Time of one engine step, from its sending to its result.", out);
-    write_histogram(&metrics->compute, &histogram_seconds, "limoe_step_compute_seconds",
-                    "Time of one engine step as the engine measured it.", out);
-    write_modalities(metrics->items, "limoe_items_total", "Items embedded, by modality.", out);
-    write_modalities(metrics->tokens, "limoe_tokens_total", "Tokens embedded, by modality.", out);
+static void write_steps(const struct page *page) {
+    GAUGE("limoe_step_budget_tokens", step_tokens, "Most tokens that are computed together.");
+    HISTOGRAM("limoe_step_items", histogram_sizes, step_items, "Items computed together in one engine step.");
+    HISTOGRAM("limoe_step_tokens", histogram_sizes, step_tokens,
+              "Tokens computed together in one engine step.");
+    HISTOGRAM("limoe_step_budget_use_ratio", histogram_shares, step_budget,
+              "Tokens of one engine step over its budget.");
+    HISTOGRAM("limoe_step_duration_seconds", histogram_seconds, step_duration,
+              "Time of one engine step, from its sending to its result.");
+    HISTOGRAM("limoe_step_compute_seconds", histogram_seconds, compute,
+              "Time of one engine step as the engine measured it.");
+    modalities_of_each(page, "limoe_items_total", "Items embedded, by modality.",
+                       offsetof(struct metrics_served, items));
+    modalities_of_each(page, "limoe_tokens_total", "Tokens embedded, by modality.",
+                       offsetof(struct metrics_served, tokens));
 }
 
 /* ---- processes */
+
+/* process="engine",index="0",model="…" */
+static void write_process_labels(const struct metrics_process *process, struct buffer *out) {
+    buffer_print(out, "{process=\"%s\",index=\"%u\"", process->role, process->index);
+    if (process->model) {
+        buffer_string(out, ",model=\"");
+        metrics_label(out, process->model);
+        buffer_string(out, "\"");
+    }
+    buffer_string(out, "}");
+}
 
 static void write_processes(const struct metrics_gauges *gauges, struct buffer *out) {
     /* Families stand together, and a process may end between the two: it is read once. */
@@ -224,10 +325,12 @@ static void write_processes(const struct metrics_gauges *gauges, struct buffer *
         struct process_usage usage;
         if (!usage_read(process->pid, &usage))
             continue;
-        buffer_print(out, "limoe_process_resident_memory_bytes{process=\"%s\",index=\"%u\"} %llu\n",
-                     process->role, process->index, (unsigned long long)usage.resident_bytes);
-        buffer_print(&seconds, "limoe_process_cpu_seconds_total{process=\"%s\",index=\"%u\"} %.15g\n",
-                     process->role, process->index, usage.cpu_seconds);
+        buffer_string(out, "limoe_process_resident_memory_bytes");
+        write_process_labels(process, out);
+        buffer_print(out, " %llu\n", (unsigned long long)usage.resident_bytes);
+        buffer_string(&seconds, "limoe_process_cpu_seconds_total");
+        write_process_labels(process, &seconds);
+        buffer_print(&seconds, " %.15g\n", usage.cpu_seconds);
     }
     buffer_bytes(out, seconds.data, seconds.failed ? 0 : seconds.size);
     out->failed = out->failed || seconds.failed;
@@ -248,13 +351,41 @@ static void write_self(const struct metrics *metrics, struct buffer *out) {
            metrics->started);
 }
 
+/* False: no memory. */
+static bool label_models(struct page *page) {
+    const size_t n = page->gauges->n_models;
+    page->labels = calloc(n + 1, sizeof *page->labels);
+    for (size_t i = 0; page->labels && i < n; i++) {
+        struct buffer label = {0};
+        size_t size;
+        buffer_string(&label, "model=\"");
+        metrics_label(&label, page->gauges->models[i].name);
+        buffer_bytes(&label, "\"", 2);
+        page->labels[i] = buffer_take(&label, &size);
+        if (!page->labels[i])
+            return false;
+    }
+    return page->labels != NULL;
+}
+
+static void free_labels(struct page *page) {
+    for (size_t i = 0; page->labels && page->labels[i]; i++)
+        free(page->labels[i]);
+    free(page->labels);
+}
+
 void metrics_write(struct metrics *metrics, const struct metrics_gauges *gauges, struct buffer *out) {
-    write_identity(gauges, out);
-    write_requests(metrics, out);
-    write_events(metrics, out);
-    write_load(gauges, out);
-    write_steps(metrics, gauges, out);
-    metrics_write_models(metrics, out);
-    write_processes(gauges, out);
-    write_self(metrics, out);
+    struct page page = {.metrics = metrics, .gauges = gauges, .out = out};
+    if (label_models(&page)) {
+        write_identity(&page);
+        write_requests(&page);
+        write_events(&page);
+        write_load(&page);
+        write_steps(&page);
+        metrics_write_models(metrics, out);
+        write_processes(gauges, out);
+        write_self(metrics, out);
+    } else
+        out->failed = true;
+    free_labels(&page);
 }

@@ -33,6 +33,7 @@
 #include "server/front/server.h"
 #include "server/options/command.h"
 #include "server/options/model_dir.h"
+#include "server/options/model_list.h"
 
 #define TICK_MS       100
 #define DRAIN_TICK_MS 10
@@ -47,16 +48,17 @@
 struct watch {
     struct server *server;
     struct http *http;
-    struct loading loading;
-    int signals; /* signalfd */
+    struct loadings loadings;
+    struct pollfd *polled; /* [2 + LOADING_EVENTS of each model] */
+    int signals;           /* signalfd */
     int64_t began;
     char address[HTTP_ADDRESS_SIZE];
 };
 
 /* ---- watching */
 
-static void print_ready(const struct watch *watch) {
-    const struct engine_info *engine = engine_info(watch->server->generation->engine);
+static void print_model(const struct generation *generation) {
+    const struct engine_info *engine = engine_info(generation->engine);
     const struct limoe_info *model = &engine->model;
     struct buffer name = {0};
     escape_message(&name, model->name);
@@ -67,6 +69,12 @@ static void print_ready(const struct watch *watch) {
         printf(", %u experts in %u of %u blocks", model->experts, model->moe_layers, model->blocks);
     printf("\ncompute    %s on %s, %u thread%s\n", limoe_dtype_name(engine->dtype), engine->backend,
            engine->threads, engine->threads == 1 ? "" : "s");
+}
+
+static void print_ready(const struct watch *watch) {
+    const struct roster *roster = watch->server->roster; /* this thread alone changes it */
+    for (size_t i = 0; i < roster->models.n; i++)
+        print_model(roster->generation[i]);
     printf("ready      %s, %.0f ms after start\n", watch->address,
            (double)(clock_now() - watch->began) / (double)CLOCK_MILLISECOND);
     fflush(stdout);
@@ -87,33 +95,26 @@ static void reload_access(struct server *server) {
         log_print(server->log, LOG_WARNING, NULL, "the certificate stays as it was: %s", err.message);
 }
 
-/* Memory is short: those who hold some of it and do nothing are to let go. */
-static bool is_pressed(struct server *server) {
-    struct generation *generation = server_generation(server);
-    bool pressed = generation && queue_pressed(generation->queue);
-    generation_release(generation);
-    return pressed;
-}
-
 /* Sleeps until something happens, at most `timeout` ms, and sees to it. False: the server cannot go on.
  * *signal_number is 0 or the signal that asks it to stop. */
 static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
     struct server *server = watch->server;
-    struct pollfd polled[2 + LOADING_EVENTS] = {{.fd = watch->signals, .events = POLLIN},
-                                                {.fd = timeouts_fd(server->timeouts), .events = POLLIN}};
-    size_t n = 2 + loading_events(&watch->loading, polled + 2);
+    struct pollfd *polled = watch->polled;
+    polled[0] = (struct pollfd){.fd = watch->signals, .events = POLLIN};
+    polled[1] = (struct pollfd){.fd = timeouts_fd(server->timeouts), .events = POLLIN};
+    size_t n = 2 + loadings_events(&watch->loadings, polled + 2);
     *signal_number = 0;
     if (poll(polled, n, timeout) > 0 && polled[0].revents) /* whatever fails: the tick goes on */
         *signal_number = read_signal(watch);
     if (*signal_number == SIGHUP) {
         *signal_number = 0;
         reload_access(server);
-        server_reload(server, NULL);
+        server_reload(server, 0, server->n_served, NULL);
     }
     metrics_count(server->metrics, METRICS_SLOW_CLIENTS,
-                  timeouts_sweep(server->timeouts, clock_now(), is_pressed(server)));
+                  timeouts_sweep(server->timeouts, clock_now(), server_pressed(server)));
     struct limoe_error err;
-    enum loading_outcome outcome = loading_poll(&watch->loading, &err);
+    enum loading_outcome outcome = loadings_poll(&watch->loadings, &err);
     bool starting = atomic_load(&server->phase) == SERVER_STARTING;
     if (starting && outcome == LOADING_SWAPPED) {
         atomic_store(&server->phase, SERVER_READY);
@@ -144,7 +145,7 @@ static void drain(struct watch *watch, int signal_number) {
               (unsigned long long)atomic_load(&server->calls));
     atomic_store(&server->phase, SERVER_DRAINING);
     http_stop_accepting(watch->http);
-    loading_stop(&watch->loading);
+    loadings_stop(&watch->loadings);
     int64_t limit = clock_now() + (int64_t)server->options.drain_seconds * CLOCK_SECOND, stopped_at = 0;
     bool late = false;
     while (!is_drained(server, late, stopped_at)) {
@@ -164,7 +165,7 @@ static void drain(struct watch *watch, int signal_number) {
             continue;
         atomic_store(&server->phase, SERVER_STOPPED); /* from here on no call is handed over */
         late = atomic_load(&server->handed) > 0;
-        loading_abandon(&watch->loading); /* who waits is told so, which takes a moment */
+        loadings_abandon(&watch->loadings); /* who waits is told so, which takes a moment */
         stopped_at = clock_now();
         limit = stopped_at + ABANDON_GRACE;
     }
@@ -172,7 +173,11 @@ static void drain(struct watch *watch, int signal_number) {
 
 static int run(struct watch *watch) {
     int signal_number = 0;
-    loading_begin(&watch->loading);
+    struct limoe_error err;
+    if (loadings_begin(&watch->loadings, &err) != LIMOE_OK) {
+        command_complain("%s", err.message);
+        return COMMAND_INPUT;
+    }
     while (!signal_number)
         if (!watch_once(watch, TICK_MS, &signal_number))
             return COMMAND_INPUT;
@@ -252,24 +257,28 @@ static bool build(struct watch *watch, int *listening) {
     struct serve_options *options = &server->options;
     struct limoe_error err;
     server->log = log_new(STDERR_FILENO, options->log_format, options->log_level);
-    server->metrics = metrics_new(route_series_names, ROUTE_SERIES);
+    server->metrics = metrics_new(route_series_names, ROUTE_SERIES, server->n_served);
     if (!server->log || !server->metrics) {
         command_complain("no memory");
         return false;
     }
-    server->reload_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    server->unused_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    watch->loading.warmed_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (server->reload_event < 0 || server->unused_event < 0 || watch->loading.warmed_event < 0) {
-        command_complain("cannot start: %s", strerror(errno));
+    watch->polled = calloc(2 + LOADING_EVENTS * server->n_served, sizeof *watch->polled);
+    if (server->n_served > 1)
+        server->intake = queue_new(&options->queue);
+    if (!watch->polled || (server->n_served > 1 && !server->intake)) {
+        command_complain("no memory");
         return false;
     }
+    if (loadings_open(&watch->loadings, server, &err) != LIMOE_OK)
+        return fail(&err);
     options->connections = system_connections(options->connections, server->log);
     if (options->connections_per_address == SERVE_HALF)
         options->connections_per_address =
             options->connections / 2 > SERVE_LEAST_HALF ? options->connections / 2 : SERVE_LEAST_HALF;
-    const struct classifiers_options classifiers = {
-        .dir = options->state_dir, .disk_bytes = options->classifier_bytes, .log = server->log};
+    const struct classifiers_options classifiers = {.dir = options->state_dir,
+                                                    .disk_bytes = options->classifier_bytes,
+                                                    .models = server->n_served,
+                                                    .log = server->log};
     const bool encrypted = options->tls_certificate != NULL;
     if (http_listen(options->host, options->port, encrypted, listening, watch->address, &err) != LIMOE_OK ||
         open_access(server, *listening, &err) != LIMOE_OK ||
@@ -287,9 +296,9 @@ static bool build(struct watch *watch, int *listening) {
 /* In reverse order. Works for what build left unfinished, too. */
 static void take_down(struct watch *watch, int listening) {
     struct server *server = watch->server;
-    loading_stop(&watch->loading);
+    loadings_stop(&watch->loadings);
     http_stop(watch->http);
-    loading_close(&watch->loading); /* after the last call, before the workers that its jobs go to */
+    loadings_close(&watch->loadings); /* after the last call, before the workers that its jobs go to */
     for (int lane = 0; lane < LANES; lane++) {
         workers_stop(server->decoding[lane]);
         decoders_stop(server->decoders[lane]);
@@ -303,14 +312,54 @@ static void take_down(struct watch *watch, int listening) {
     auth_free(server->auth);
     if (listening >= 0)
         close(listening);
-    if (watch->loading.warmed_event >= 0)
-        close(watch->loading.warmed_event);
-    if (server->unused_event >= 0)
-        close(server->unused_event);
-    if (server->reload_event >= 0)
-        close(server->reload_event);
+    queue_free(server->intake);
+    free(watch->polled);
     metrics_free(server->metrics);
     log_free(server->log);
+}
+
+/* ---- the models, as they are named */
+
+static void close_served(struct server *server) {
+    for (size_t i = 0; i < server->n_served; i++) {
+        struct served *served = &server->served[i];
+        free((char *)served->name);
+        free((char *)served->dir);
+        if (served->reload_event >= 0)
+            close(served->reload_event);
+        if (served->unused_event >= 0)
+            close(served->unused_event);
+    }
+    free(server->served);
+}
+
+static bool name_one(struct served *served, const struct model_entry *entry) {
+    served->name = entry->name.data ? strndup(entry->name.data, entry->name.size) : NULL;
+    served->dir = strndup(entry->dir.data, entry->dir.size);
+    served->reload_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    served->unused_event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return served->dir && (served->name || !entry->name.data) && served->reload_event >= 0 &&
+           served->unused_event >= 0;
+}
+
+/* What was opened is closed by close_served, also after a failure. */
+static bool open_served(struct server *server) {
+    char room[PATH_MAX];
+    struct model_entry entry;
+    const char *list = server->options.models, *own = list ? NULL : model_dir(NULL, room);
+    if (!list && !own) {
+        command_complain("no model is named, and none is where it is looked for; --model names one");
+        return false;
+    }
+    server->served = calloc(list ? model_list_count(list) : 1, sizeof *server->served);
+    bool good = server->served != NULL;
+    if (good && own)
+        good = name_one(&server->served[server->n_served++], &(struct model_entry){.dir = text_of(own)});
+    while (good && model_list_next(&list, &entry))
+        good = name_one(&server->served[server->n_served++], &entry);
+    if (!good)
+        command_complain("cannot start: %s", strerror(errno));
+    return good;
 }
 
 /* These come through the descriptor from now on, in every thread. */
@@ -326,12 +375,8 @@ static int signal_descriptor(void) {
 }
 
 int serve_main(int argc, char **argv) {
-    struct server server = {
-        .phase = SERVER_STARTING, .lock = PTHREAD_MUTEX_INITIALIZER, .reload_event = -1, .unused_event = -1};
-    struct watch watch = {.server = &server,
-                          .loading = {.server = &server, .warmed_event = -1},
-                          .signals = -1,
-                          .began = clock_now()};
+    struct server server = {.phase = SERVER_STARTING, .lock = PTHREAD_MUTEX_INITIALIZER};
+    struct watch watch = {.server = &server, .signals = -1, .began = clock_now()};
     switch (serve_parse(argc, argv, &server.options)) {
     case SERVE_EXIT_OK:
         return COMMAND_OK;
@@ -340,10 +385,8 @@ int serve_main(int argc, char **argv) {
     case SERVE_RUN:
         break;
     }
-    char room[PATH_MAX];
-    server.options.model = model_dir(server.options.model, room);
-    if (!server.options.model) {
-        command_complain("no model is named, and none is where it is looked for; --model names one");
+    if (!open_served(&server)) {
+        close_served(&server);
         return COMMAND_INPUT;
     }
     if (!server.options.workers) {
@@ -354,6 +397,7 @@ int serve_main(int argc, char **argv) {
     watch.signals = signal_descriptor();
     if (watch.signals < 0) {
         command_complain("cannot start: %s", strerror(errno));
+        close_served(&server);
         return COMMAND_INPUT;
     }
     printf("%s\n", limoe_version());
@@ -366,6 +410,7 @@ int serve_main(int argc, char **argv) {
         log_print(server.log, LOG_INFO, NULL, "stopped");
     }
     take_down(&watch, listening);
+    close_served(&server);
     close(watch.signals);
     return status;
 }

@@ -9,6 +9,7 @@
 #include "server/api/model_names.h"
 #include "server/front/store/classifiers.h"
 #include "server/options/command.h"
+#include "server/options/model_list.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
@@ -19,6 +20,9 @@
 static const struct option_choice log_formats[] = {{"text", LOG_TEXT}, {"json", LOG_JSON}, {NULL, 0}};
 static const struct option_choice log_levels[] = {
     {"error", LOG_ERROR}, {"warning", LOG_WARNING}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}, {NULL, 0}};
+
+static const struct option_choice memory_checks[] = {
+    {"on", MEMORY_CHECK_ON}, {"off", MEMORY_CHECK_OFF}, {NULL, 0}};
 
 #define STRING(flag, field, value, ...)                                                                      \
     { .name = (flag), .kind = OPTION_STRING, .offset = AT(field), .metavar = (value), __VA_ARGS__ }
@@ -39,12 +43,17 @@ static const struct option_choice log_levels[] = {
     }
 
 static const struct option_row table[] = {
-    COMMAND_MODEL_ROW(AT(model)),
+    {.name = "model",
+     .kind = OPTION_NAMES,
+     .offset = AT(models),
+     .metavar = "[NAME=]DIR,...",
+     .help = "model directory, perhaps under a name; of several the first is the default",
+     .fallback = MODEL_DIR_DEFAULT},
     {.name = "model-alias",
      .kind = OPTION_NAMES,
      .offset = AT(model_aliases),
      .metavar = "ALIAS,...",
-     .help = "more names for the model in requests: ALIAS or ALIAS=NAME; * is any name",
+     .help = "more names for models in requests: ALIAS (of the default) or ALIAS=NAME; * is any name",
      .fallback = "none"},
     STRING("host", host, "HOST", .help = "address to listen on"),
     {.name = "port",
@@ -87,6 +96,8 @@ static const struct option_row table[] = {
            .fallback = "half of --connections, at least 64"),
     NUMBER("engine-memory", OPTION_BYTES, engine_bytes, 0, 1024 * GIB,
            .help = "resident memory past which an engine is replaced; 0: no limit"),
+    CHOICE("memory-check", memory_check, memory_checks, "on|off",
+           .help = "whether a model that needs more memory than there is, is refused before it is loaded"),
     NUMBER("decoder-pictures", OPTION_U64, decoder_pictures, 0, UINT64_C(1) << 40,
            .help = "pictures after which a decoder is replaced by a fresh one; 0: never"),
     NUMBER("cache-bytes", OPTION_BYTES, cache_bytes, 0, 1024 * GIB,
@@ -161,7 +172,7 @@ static const struct option_row table[] = {
 
 static const struct option_command command = {
     .name = "serve",
-    .usage = "limoe serve [--model DIR] [options]",
+    .usage = "limoe serve [--model [NAME=]DIR]... [options]",
     .about = "Serves zero-shot classification and embeddings of pictures and texts over HTTP.",
     .more = "SIGTERM and SIGINT finish what is in flight and exit with status 0; a second one exits at once.",
     .table = table,
@@ -202,13 +213,39 @@ static bool is_group(const struct serve_options *options) {
     return !of_mpi;
 }
 
+/* "HOST:PORT", "[IPv6]:PORT": an IPv6 address without brackets has more colons, and no port. */
+static bool has_port(const char *address) {
+    const char *colon = strrchr(address, ':');
+    return colon && (strchr(address, ':') == colon || (colon > address && colon[-1] == ']'));
+}
+
+/* What can be of one model alone. */
+static bool is_of_several(const struct serve_options *options) {
+    const size_t n = model_list_count(options->models);
+    const struct launch_options *launch = &options->launch;
+    if (n > 1 && options->compute.load_file) {
+        command_usage("serve", "load is set and model names %zu models; accepted: with one, whose load it is",
+                      n);
+        return false;
+    }
+    if (n > 1 && launch->address && has_port(launch->address)) {
+        command_usage("serve",
+                      "rank-address is \"%s\" and model names %zu models; accepted: without a port, as each "
+                      "model's ranks connect to one of their own",
+                      launch->address, n);
+        return false;
+    }
+    return true;
+}
+
 static bool is_consistent(const struct serve_options *options, const struct options *read) {
     if (read->n_operands) {
         command_usage("serve", "unexpected argument \"%s\"", read->operands[0]);
         return false;
     }
     struct limoe_error err;
-    if (model_names_check_list(options->model_aliases, &err) != LIMOE_OK) {
+    if (model_list_check(options->models, &err) != LIMOE_OK ||
+        model_names_check_list(options->model_aliases, &err) != LIMOE_OK) {
         command_usage("serve", "%s", err.message);
         return false;
     }
@@ -232,6 +269,8 @@ static bool is_consistent(const struct serve_options *options, const struct opti
                       "ranks on others connect to");
         return false;
     }
+    if (!is_of_several(options))
+        return false;
     if (options->compute.expert_bytes && !options->compute.load_file) {
         command_usage("serve", "expert-bytes is set and load is not; accepted: with a measured load");
         return false;

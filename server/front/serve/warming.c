@@ -24,6 +24,7 @@ struct warming {
     struct classifiers *store;
     struct log *log;
     int done_event;
+    char *like; /* fingerprint whose matrices the classifiers must have; NULL: any will do */
     pthread_t thread;
     sem_t computed;       /* posted when the job has come back */
     pthread_mutex_t lock; /* guards stop, and that no job is handed over once it is set */
@@ -133,7 +134,7 @@ static void *warming_main(void *argument) {
     pthread_setname_np(pthread_self(), "limoe-warming");
     while (!stopped(warming)) {
         struct limoe_error err;
-        struct store_job *job = store_job_next_without(text_of(after), &model);
+        struct store_job *job = store_job_next_without(text_of(after), &model, warming->like);
         if (classifiers_wait(warming->store, &job, &err) != STORE_DONE)
             log_print(warming->log, LOG_WARNING, NULL,
                       "classifiers: none is made ready, all will be on demand: %s", err.message);
@@ -159,24 +160,35 @@ static void *warming_main(void *argument) {
     return NULL;
 }
 
-enum limoe_status warming_start(struct generation *generation, struct classifiers *store, struct log *log,
-                                int done_event, struct warming **out, struct limoe_error *err) {
+static void warming_free(struct warming *warming) {
+    pthread_mutex_destroy(&warming->lock);
+    sem_destroy(&warming->computed);
+    free(warming->like);
+    free(warming);
+}
+
+enum limoe_status warming_start(const struct warming_options *options, struct warming **out,
+                                struct limoe_error *err) {
+    const struct generation *before = options->instead_of;
     struct warming *warming = calloc(1, sizeof *warming);
-    if (!warming)
+    char *like = before ? strdup(engine_info(before->engine)->fingerprint) : NULL;
+    if (!warming || (before && !like)) {
+        free(warming);
+        free(like);
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to make classifiers ready");
-    warming->generation = generation;
-    warming->store = store;
-    warming->log = log;
-    warming->done_event = done_event;
+    }
+    warming->generation = options->generation;
+    warming->store = options->store;
+    warming->log = options->log;
+    warming->done_event = options->done_event;
+    warming->like = like;
     sem_init(&warming->computed, 0, 0);
     pthread_mutex_init(&warming->lock, NULL);
-    generation_retain(generation);
+    generation_retain(warming->generation);
     int code = pthread_create(&warming->thread, NULL, warming_main, warming);
     if (code) {
-        generation_release(generation);
-        pthread_mutex_destroy(&warming->lock);
-        sem_destroy(&warming->computed);
-        free(warming);
+        generation_release(warming->generation);
+        warming_free(warming);
         return limoe_fail(err, LIMOE_INTERNAL, "cannot start a thread to make classifiers ready: %s",
                           strerror(code));
     }
@@ -192,8 +204,6 @@ void warming_stop(struct warming *warming) {
     queue_cancel(warming->generation->queue, &warming->job);
     pthread_mutex_unlock(&warming->lock);
     pthread_join(warming->thread, NULL);
-    pthread_mutex_destroy(&warming->lock);
     generation_release(warming->generation);
-    sem_destroy(&warming->computed);
-    free(warming);
+    warming_free(warming);
 }

@@ -14,10 +14,19 @@
 
 struct warming;
 
-/* For a generation whose engine answers; holds a reference until warming_stop. done_event, an eventfd, is
- * written when all is made; or could not be, which the log says: what is missing is then made on demand. */
-enum limoe_status warming_start(struct generation *generation, struct classifiers *store, struct log *log,
-                                int done_event, struct warming **out, struct limoe_error *err);
+struct warming_options {
+    struct generation *generation; /* whose engine answers; a reference is held until warming_stop */
+    /* Only classifiers that have a matrix of this one are made ready; NULL: all. Read by warming_start. */
+    const struct generation *instead_of;
+    struct classifiers *store;
+    struct log *log;
+    /* An eventfd, written when all is made; or could not be, which the log says: what is missing is then made
+     * on demand. */
+    int done_event;
+};
+
+enum limoe_status warming_start(const struct warming_options *options, struct warming **out,
+                                struct limoe_error *err);
 /* Ends it, wherever it is. NULL is fine. */
 void warming_stop(struct warming *warming);
 

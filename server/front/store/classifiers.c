@@ -190,6 +190,7 @@ enum limoe_status classifiers_open(const struct classifiers_options *options, st
     store->log = options->log;
     store->writer.most = most;
     store->writer.most_bytes = bytes;
+    store->writer.others = options->models ? options->models : 1;
     atomic_init(&store->version_fd, -1);
     describe(&store->reading, options, bytes);
     describe(&store->writing, options, bytes);

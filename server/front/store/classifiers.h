@@ -34,6 +34,7 @@ struct classifiers_options {
     size_t most;         /* classifiers that are accepted; 0: CLASSIFIERS_MOST */
     size_t cache_bytes;  /* of classifiers in memory; 0: CLASSIFIERS_CACHE_BYTES */
     uint64_t disk_bytes; /* of the file; 0: CLASSIFIERS_DISK_BYTES */
+    size_t models;       /* that are served: so many matrices of others are kept besides a new one; 0: 1 */
     struct log *log;     /* told when trouble begins and ends; NULL: nobody is */
 };
 

@@ -73,9 +73,13 @@ struct store_job *store_job_get(struct text name, const struct classifier_model 
     return finished(job, job && copy_text(job, name, &job->name) && copy_model(job, model));
 }
 
-struct store_job *store_job_next_without(struct text after, const struct classifier_model *model) {
+struct store_job *store_job_next_without(struct text after, const struct classifier_model *model,
+                                         const char *like) {
     struct store_job *job = job_new(STORE_NEXT_WITHOUT);
-    return finished(job, job && copy_text(job, after, &job->name) && copy_model(job, model));
+    if (job && like)
+        job->like = arena_copy(job->arena, like, strlen(like));
+    return finished(job, job && copy_text(job, after, &job->name) && copy_model(job, model) &&
+                             (!like || job->like));
 }
 
 struct store_job *store_job_list(struct text after, size_t limit) {

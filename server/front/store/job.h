@@ -88,6 +88,7 @@ struct store_job {
     uint64_t prompt_tokens;
     int64_t revision; /* of STORE_PUT_MATRIX */
     size_t limit;     /* of STORE_LIST */
+    const char *like; /* of STORE_NEXT_WITHOUT, or NULL */
 
     /* What is answered. */
     enum store_outcome outcome;
@@ -110,9 +111,11 @@ struct store_job {
 
 /* A classifier by name. Its matrix is NULL where this model's is not stored yet. */
 struct store_job *store_job_get(struct text name, const struct classifier_model *model);
-/* The first classifier after the name `after` (empty: from the start) that has no matrix of this model: for a
- * reload to make them all before it serves. */
-struct store_job *store_job_next_without(struct text after, const struct classifier_model *model);
+/* The first classifier after the name `after` (empty: from the start) that has no matrix of this model, and has
+ * one of the model with the fingerprint `like` (NULL: that does not matter): for a reload to make them all
+ * before it serves. */
+struct store_job *store_job_next_without(struct text after, const struct classifier_model *model,
+                                         const char *like);
 /* At most `limit` of those after the name `after` (empty: from the start). */
 struct store_job *store_job_list(struct text after, size_t limit);
 /* Stores it in place of one of that name. */

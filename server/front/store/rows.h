@@ -42,6 +42,7 @@ struct row_writer {
     sqlite3_stmt *write[ROW_WRITES];
     bool open;
     size_t most;            /* classifiers */
+    size_t others;          /* matrices of other models that a classifier keeps */
     uint64_t most_bytes;    /* of the file */
     _Atomic uint64_t bytes; /* that are used of it, when it was looked at last */
 };

@@ -16,7 +16,8 @@ static const char *const reading[ROW_READS] = {
     [ROW_REVISION] = "SELECT id FROM classifier WHERE name = ?1",
     [ROW_READ] = "SELECT " ROW_COLUMNS ROW_TABLES "WHERE c.name = ?1",
     [ROW_READ_NEXT] =
-        "SELECT " ROW_COLUMNS ROW_TABLES "WHERE c.name > ?1 AND m.id IS NULL ORDER BY c.name LIMIT 1",
+        "SELECT " ROW_COLUMNS ROW_TABLES "WHERE c.name > ?1 AND m.id IS NULL AND (?4 IS NULL OR EXISTS"
+        " (SELECT 1 FROM matrix o WHERE o.classifier = c.id AND o.fingerprint = ?4)) ORDER BY c.name LIMIT 1",
     [ROW_LIST] = "SELECT " SUMMARY_COLUMNS " FROM classifier WHERE name > ?1 ORDER BY name LIMIT ?2",
     [ROW_NAMES] = "SELECT name FROM classifier",
 };
@@ -86,6 +87,8 @@ static enum limoe_status read_entry(struct row_reader *reader, enum row_read whi
     bind_text(read, 1, job->name);
     sqlite3_bind_text(read, 2, job->model.fingerprint, -1, SQLITE_STATIC);
     sqlite3_bind_int64(read, 3, job->model.embed);
+    if (which == ROW_READ_NEXT)
+        sqlite3_bind_text(read, 4, job->like, -1, SQLITE_STATIC); /* NULL binds NULL */
     enum limoe_status status = database_step(&reader->database, read, &found, &job->error);
     if (status != LIMOE_OK)
         return status;

@@ -25,10 +25,10 @@ static const char *const writing[ROW_WRITES] = {
     [ROW_INSERT_MATRIX] = "INSERT OR REPLACE INTO matrix(classifier, fingerprint, label_count, embed,"
                           " prompt_tokens, vectors)"
                           " SELECT id, ?2, label_count, ?3, ?4, ?5 FROM classifier WHERE id = ?1",
-    /* Leaves the one before of those of other models, so that going back to it costs nothing. */
+    /* Leaves the latest of those of other models, so that going back to one costs nothing. */
     [ROW_TRIM_MATRICES] = "DELETE FROM matrix WHERE classifier = ?1 AND fingerprint <> ?2 AND id NOT IN"
                           " (SELECT id FROM matrix WHERE classifier = ?1 AND fingerprint <> ?2"
-                          " ORDER BY id DESC LIMIT 1)",
+                          " ORDER BY id DESC LIMIT ?3)",
     [ROW_PAGES] = "PRAGMA page_count",
     [ROW_FREE_PAGES] = "PRAGMA freelist_count",
     [ROW_PAGE_SIZE] = "PRAGMA page_size",
@@ -189,6 +189,7 @@ static enum limoe_status put_matrix(struct row_writer *writer, struct store_job 
     sqlite3_stmt *trim = writer->write[ROW_TRIM_MATRICES];
     sqlite3_bind_int64(trim, 1, job->revision);
     sqlite3_bind_text(trim, 2, job->model.fingerprint, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(trim, 3, (sqlite3_int64)writer->others);
     enum limoe_status status = run(writer, ROW_TRIM_MATRICES, err);
     if (status == LIMOE_OK)
         status = check_bytes(writer, job, err);

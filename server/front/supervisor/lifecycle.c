@@ -139,7 +139,7 @@ void lifecycle_start(struct engine *engine) {
     set_arguments(engine, &arguments);
     engine->start_at = 0;
     if (atomic_load(&engine->settled) && !is_whole(launcher))
-        metrics_count(options->metrics, METRICS_ENGINE_RESTARTS, 1);
+        metrics_count_model(options->metrics, options->served, METRICS_ENGINE_RESTARTS, 1);
     if (launcher->ops->start(launcher, arguments.list, &err) != LIMOE_OK) {
         failed(engine, &err, false);
         return;
@@ -212,7 +212,7 @@ static void suspect(struct engine *engine, bool answered, size_t in_hand, const 
         snprintf(message, sizeof message,
                  "the engine was lost twice while it computed item %zu, the last time alone: %.400s",
                  slice->first, cause);
-        metrics_count(engine->options.metrics, METRICS_POISON_ITEMS, 1);
+        metrics_count_model(engine->options.metrics, engine->options.served, METRICS_POISON_ITEMS, 1);
         steps_fail(engine, LIMOE_INTERNAL, message);
         return;
     case REPLAY_NO_MEMORY:
@@ -240,7 +240,7 @@ static void replace(struct engine *engine, const struct loss *loss) {
     }
     log_print(engine->options.log, LOG_WARNING, NULL,
               "engine: %s was lost: %s; started again, with %zu steps", loss->what, loss->cause, in_hand);
-    metrics_count(engine->options.metrics, METRICS_REPLAYED_STEPS, in_hand);
+    metrics_count_model(engine->options.metrics, engine->options.served, METRICS_REPLAYED_STEPS, in_hand);
     suspect(engine, loss->answered, in_hand, loss->cause);
     engine->start_at = clock_now();
 }
@@ -351,6 +351,8 @@ static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
         .ranks = engine->membership.n,
         .created = (int64_t)time(NULL),
     };
+    if (engine->options.name)
+        engine->info.model.name = engine->options.name;
     /* Also where it was left open: those that are started from now on are told the same. */
     engine->options.step_tokens = hello->step_tokens;
     replay_init(&engine->replay, hello->step_tokens + 1); /* the probe has two items, whatever the budget */
@@ -358,7 +360,7 @@ static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
     if (!transfer_init(&engine->transfer, &shape, engine->membership.n))
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
                           (unsigned long long)hello->step_tokens);
-    engine->counters = metrics_open_model(engine->options.metrics, &hello->model);
+    engine->counters = metrics_open_model(engine->options.metrics, &engine->info.model);
     return LIMOE_OK;
 }
 

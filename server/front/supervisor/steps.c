@@ -134,7 +134,7 @@ static void count(struct engine *engine, const struct flight *flight, const stru
             routing.tokens[item->modality] += item->length;
         }
     }
-    metrics_count_step(options->metrics, &step);
+    metrics_count_step(options->metrics, options->served, &step);
     metrics_count_routing(engine->counters, &routing);
 }
 

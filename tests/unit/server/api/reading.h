@@ -16,7 +16,8 @@
 #include "server/api/request.h"
 
 static const struct limoe_info info = {.name = "pictograms", .embed = 192, .text_length = 16};
-static const struct request_model model = {.info = &info};
+static const struct limoe_info *const infos[] = {&info};
+static const struct request_models model = {.info = infos, .n = 1};
 static struct arena *arena;
 static struct api_error error;
 static void *copies[256]; /* of exactly() */

@@ -126,8 +126,14 @@ static void models(void **state) {
     struct buffer out = {0};
     const struct limoe_rank ranks[] = {{.experts = 3, .dense_bytes = 1, .expert_bytes = 2},
                                        {.experts = 4, .dense_bytes = 1, .expert_bytes = 5}};
+    struct limoe_info dense = info;
+    dense.name = "dense";
+    dense.moe_layers = 0;
+    const struct limoe_info *const infos[] = {&info, &dense};
+    const struct request_models all = {
+        .info = infos, .n = 2, .aliases = "clip,text-embedding-3-small=tiny,vit=dense"};
     const struct answer_model model = {.info = &info,
-                                       .aliases = "clip,text-embedding-3-small=tiny",
+                                       .models = &all,
                                        .dtype = "bfloat16",
                                        .backend = "cpu-amx",
                                        .fingerprint = "0123456789abcdef",
@@ -135,11 +141,21 @@ static void models(void **state) {
                                        .ranks = 2,
                                        .rank = ranks,
                                        .created = 1700000000};
+    struct answer_model second = model;
+    second.info = &dense;
+    second.index = 1;
+    answer_model(&out, &second);
+    buffer_bytes(&out, "", 1);
+    assert_non_null(strstr(out.data, "{\"id\":\"dense\","));
+    assert_non_null(
+        strstr(out.data, ",\"aliases\":[\"vit\"],\"capabilities\":[\"classify\",\"embeddings\"],"));
+    buffer_free(&out);
     answer_models(&out, &model, 1);
     assert_answer(
         &out,
         "{\"object\":\"list\",\"data\":[{\"id\":\"tiny\",\"object\":\"model\","
         "\"created\":1700000000,\"owned_by\":\"limoe\",\"aliases\":[\"clip\",\"text-embedding-3-small\"],"
+        "\"capabilities\":[\"classify\",\"embeddings\",\"routing\"],"
         "\"dtype\":\"bfloat16\","
         "\"backend\":\"cpu-amx\",\"fingerprint\":\"0123456789abcdef\",\"threads\":2,\"ranks\":2,\"by_rank\":["
         "{\"rank\":0,\"experts\":3,\"dense_bytes\":1,\"expert_bytes\":2},"

@@ -142,11 +142,11 @@ static void f13_strings_meant_for_pictures_are_pictures(void **state) {
 
 static void f21_an_alias_or_no_name_is_the_model(void **state) {
     (void)state;
-    static const struct request_model aliased = {.info = &info,
-                                                 .aliases = "text-embedding-3-small,openai/clip=pictograms"};
-    static const struct request_model any = {.info = &info, .aliases = "clip,*"};
+    static const struct request_models aliased = {
+        .info = infos, .n = 1, .aliases = "text-embedding-3-small,openai/clip=pictograms"};
+    static const struct request_models any = {.info = infos, .n = 1, .aliases = "clip,*"};
     static const struct {
-        const struct request_model *model;
+        const struct request_models *model;
         const char *name;
         bool here;
     } cases[] = {
@@ -175,13 +175,112 @@ static void f21_an_alias_or_no_name_is_the_model(void **state) {
     }
 }
 
+/* Of several models a request gets the one that it names, wherever in its body it does so, and what depends on
+ * the model is held against that one. */
+static void a_request_names_its_model(void **state) {
+    (void)state;
+    static const struct limoe_info clip = {.name = "clip", .embed = 512, .text_length = 77};
+    static const struct limoe_info *const both[] = {&info, &clip};
+    static const struct request_models models = {
+        .info = both, .n = 2, .aliases = "openai/clip=clip,any,*=clip,text-embedding-3-small=pictograms"};
+    static const struct {
+        const char *body;
+        size_t model;
+    } good[] = {
+        {"{\"input\":\"x\"}", 0},
+        {"{\"input\":\"x\",\"model\":null}", 0},
+        {"{\"input\":\"x\",\"model\":\"\"}", 0},
+        {"{\"input\":\"x\",\"model\":\"pictograms\",\"dimensions\":192}", 0},
+        {"{\"dimensions\":512,\"truncate_prompt_tokens\":77,\"input\":\"x\",\"model\":\"clip\"}", 1},
+        {"{\"input\":\"x\",\"model\":\"openai/clip\"}", 1},
+        {"{\"input\":\"x\",\"model\":\"any\"}", 0},
+        {"{\"input\":\"x\",\"model\":\"whatever\"}", 1},
+        {"{\"input\":\"x\",\"model\":\"text-embedding-3-small\"}", 0},
+    };
+    struct embed_request request;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        if (!request_embeddings_json(&models, good[i].body, strlen(good[i].body), arena, &request, &error))
+            fail_msg("%s: %s", good[i].body, error.message);
+        assert_int_equal(request.model, good[i].model);
+    }
+    static const char wrong[] = "{\"dimensions\":192,\"input\":\"x\",\"model\":\"clip\"}";
+    assert_false(request_embeddings_json(&models, wrong, strlen(wrong), arena, &request, &error));
+    assert_error(400, "unsupported_dimensions", "dimensions", "have 512");
+    static const struct request_models strict = {.info = both, .n = 2};
+    static const char unknown[] = "{\"input\":\"x\",\"model\":\"siglip\"}";
+    assert_false(request_routing_json(&strict, unknown, strlen(unknown), arena, &request, &error));
+    assert_error(404, "model_not_found", "model", "available: \"pictograms\", \"clip\"");
+    static const char number[] = "{\"input\":\"x\",\"model\":1}";
+    assert_false(request_routing_json(&strict, number, strlen(number), arena, &request, &error));
+    assert_error(400, "invalid_type", "model", "a string");
+}
+
+static void names_of_several_models_are_checked(void **state) {
+    (void)state;
+    static const struct limoe_info clip = {.name = "clip"}, same = {.name = "pictograms"};
+    static const struct limoe_info *const both[] = {&info, &clip}, *const twice[] = {&info, &clip, &same};
+    static const struct {
+        const char *aliases, *message;
+    } cases[] = {
+        {NULL, NULL},
+        {"a=clip,b,a=clip", NULL},
+        {"clip=clip,pictograms", NULL},
+        {"a=clip,a", "\"a\" for two models"},
+        {"pictograms=clip", "\"pictograms\" for two models"},
+        {"*,*=clip", "\"*\" for two models"},
+        {"a=siglip", "\"siglip\"; there is \"pictograms\", \"clip\""},
+    };
+    struct limoe_error err;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct request_models models = {.info = both, .n = 2, .aliases = cases[i].aliases};
+        const enum limoe_status status = model_names_check(&models, &err);
+        if ((status == LIMOE_OK) != !cases[i].message ||
+            (cases[i].message && !strstr(err.message, cases[i].message)))
+            fail_msg("%s: %s", cases[i].aliases, status == LIMOE_OK ? "accepted" : err.message);
+    }
+    const struct request_models doubled = {.info = twice, .n = 3};
+    assert_int_equal(model_names_check(&doubled, &err), LIMOE_INVALID);
+    assert_non_null(strstr(err.message, "two models are called \"pictograms\""));
+    char names[14]; /* too short for any */
+    assert_string_equal(model_names_list(&doubled, names, sizeof names), "…");
+    char more[36];
+    assert_string_equal(model_names_list(&doubled, more, sizeof more), "\"pictograms\", \"clip\", …");
+}
+
+static void a_reload_names_a_model_or_none(void **state) {
+    (void)state;
+    static const struct limoe_info clip = {.name = "clip"};
+    static const struct limoe_info *const both[] = {&info, &clip};
+    static const struct request_models models = {.info = both, .n = 2};
+    static const struct {
+        const char *body;
+        bool named;
+        size_t model;
+    } good[] = {
+        {"", false, 0}, {"{}", false, 0}, {"{\"model\":null}", false, 0}, {"{\"model\":\"clip\"}", true, 1}};
+    bool named;
+    size_t found;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_true(
+            request_reload_json(&models, good[i].body, strlen(good[i].body), arena, &named, &found, &error));
+        assert_int_equal(named, good[i].named);
+        assert_int_equal(found, good[i].model);
+    }
+    assert_false(request_reload_json(&models, "{\"name\":\"clip\"}", 15, arena, &named, &found, &error));
+    assert_error(400, "unknown_field", "name", "accepted: model");
+    assert_false(request_reload_json(&models, "{\"model\":\"vit\"}", 15, arena, &named, &found, &error));
+    assert_error(404, "model_not_found", "model", "\"clip\"");
+    assert_false(request_reload_json(&models, "[]", 2, arena, &named, &found, &error));
+    assert_error(400, "invalid_json", "", "a JSON object");
+}
+
 static void f21_a_list_of_aliases_is_checked(void **state) {
     (void)state;
     static const char *const good[] = {"clip", "a,b=pictograms", "*", "*=pictograms", NULL};
     static const char *const bad[] = {"=pictograms", "clip=", "a,=b", "="};
     struct limoe_error err;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        const struct request_model asked = {.info = &info, .aliases = good[i]};
+        const struct request_models asked = {.info = infos, .n = 1, .aliases = good[i]};
         assert_int_equal(model_names_check_list(good[i], &err), LIMOE_OK);
         assert_int_equal(model_names_check(&asked, &err), LIMOE_OK);
     }
@@ -192,7 +291,7 @@ static void f21_a_list_of_aliases_is_checked(void **state) {
     longest[MODEL_ALIAS_BYTES + 1] = '\0';
     assert_int_equal(model_names_check_list(longest, &err), LIMOE_INVALID);
     assert_int_equal(model_names_check_list(longest + 1, &err), LIMOE_OK);
-    const struct request_model other = {.info = &info, .aliases = "a=pictograms,b=photographs"};
+    const struct request_models other = {.info = infos, .n = 1, .aliases = "a=pictograms,b=photographs"};
     assert_int_equal(model_names_check(&other, &err), LIMOE_INVALID);
     assert_non_null(strstr(err.message, "\"photographs\"; there is \"pictograms\""));
 }
@@ -273,6 +372,9 @@ int main(void) {
         TEST(f4_white_space_is_a_text),
         TEST(f13_strings_meant_for_pictures_are_pictures),
         TEST(f21_an_alias_or_no_name_is_the_model),
+        TEST(a_request_names_its_model),
+        TEST(names_of_several_models_are_checked),
+        TEST(a_reload_names_a_model_or_none),
         TEST(f21_a_list_of_aliases_is_checked),
         TEST(w15_a_nul_in_a_name_or_a_value_is_refused),
         TEST(the_number_and_size_of_items_are_bounded),

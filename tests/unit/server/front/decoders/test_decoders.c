@@ -134,7 +134,7 @@ static enum limoe_status start(struct fixture *f, const struct limoe_image_limit
     assert_true(f->log_fd >= 0);
     assert_int_equal(limoe_processor_open(MODEL, limits, &f->processor, err), LIMOE_OK);
     f->settings = limoe_processor_image_settings(f->processor);
-    f->metrics = metrics_new(routes, 1);
+    f->metrics = metrics_new(routes, 1, 1);
     f->log = log_new(f->log_fd, LOG_TEXT, LOG_DEBUG);
     static const char *const keep[] = {"TEST_*", NULL};
     const struct decoders_options options = {

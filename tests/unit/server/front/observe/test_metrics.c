@@ -29,17 +29,25 @@ static const uint64_t load[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
 
 static char *page(struct metrics *metrics) {
     struct buffer out = {0};
-    const struct metrics_process processes[] = {{"front", 0, getpid()}, {"engine", 0, 0x7ffffff0}};
+    const struct metrics_process processes[] = {
+        {"front", NULL, 0, getpid()}, {"engine", "c", 1, getpid()}, {"engine", "c", 0, 0x7ffffff0}};
+    const struct metrics_served_gauges models[] = {
+        {.ready = true,
+         .name = "a \"b\"\\\n",
+         .fingerprint = "f00d",
+         .dtype = "float32",
+         .queue_items = 3,
+         .queue_tokens = 48,
+         .queue_bytes = 5},
+        {.name = "c", .queue_items = 7, .drain_seconds = 9},
+    };
     const struct metrics_gauges gauges = {
-        .ready = true,
-        .model = {"a \"b\"\\\n", "f00d", "float32", NULL},
-        .queue_items = 3,
-        .queue_tokens = 48,
-        .queue_bytes = 5,
+        .models = models,
+        .n_models = 2,
         .limit_tokens = 65536,
         .certificate_expiry = 1.8e9,
         .processes = processes,
-        .n_processes = 2,
+        .n_processes = 3,
     };
     metrics_write(metrics, &gauges, &out);
     buffer_bytes(&out, "", 1);
@@ -58,21 +66,22 @@ static void assert_line(const char *text, const char *line) {
 
 static void test_counts(void **state) {
     (void)state;
-    struct metrics *metrics = metrics_new(routes, 2);
+    struct metrics *metrics = metrics_new(routes, 2, 2);
     struct metrics_model *counters = metrics_open_model(metrics, &model);
-    metrics_count_request(metrics, 0, 200, 400000);
-    metrics_count_request(metrics, 0, 200, 500000);
-    metrics_count_request(metrics, 0, 429, 2000000000);
-    metrics_count_request(metrics, 1, 599, 60000000000);
+    metrics_count_request(metrics, 0, 0, 200, 400000);
+    metrics_count_request(metrics, 0, 0, 200, 500000);
+    metrics_count_request(metrics, 0, 1, 429, 2000000000);
+    metrics_count_request(metrics, 1, METRICS_NO_MODEL, 599, 60000000000);
     metrics_count_disconnect(metrics);
-    metrics_count_stage(metrics, METRICS_PREPROCESS, 3000000);
+    metrics_count_stage(metrics, 1, METRICS_PREPROCESS, 3000000);
     metrics_count_refusal(metrics, METRICS_DEADLINE);
-    metrics_count(metrics, METRICS_POISON_PICTURES, 4);
-    metrics_count(metrics, METRICS_FAILED_RELOADS, 1);
+    metrics_count(metrics, METRICS_DECODER_RESTARTS, 5);
+    metrics_count_model(metrics, 0, METRICS_POISON_PICTURES, 4);
+    metrics_count_model(metrics, 1, METRICS_FAILED_RELOADS, 1);
     const struct metrics_step step = {
         .items = {2, 3}, .tokens = {128, 12}, .budget = 280, .duration_ns = 1000000};
-    metrics_count_step(metrics, &step);
-    metrics_count_step(metrics, &step);
+    metrics_count_step(metrics, 0, &step);
+    metrics_count_step(metrics, 0, &step);
     const double entropy[] = {0.5, 0.25, 1, 2};
     metrics_count_routing(counters, &(struct metrics_routing){.load = load,
                                                               .entropy = entropy,
@@ -84,8 +93,8 @@ static void test_counts(void **state) {
                                                               .ranks = 2});
     metrics_count_routing(counters, &(struct metrics_routing){.load = load});
     char *text = page(metrics);
-    assert_line(text, "limoe_requests_total{route=\"/a\",code=\"200\"} 2");
-    assert_line(text, "limoe_requests_total{route=\"/a\",code=\"429\"} 1");
+    assert_line(text, "limoe_requests_total{" MODEL ",route=\"/a\",code=\"200\"} 2");
+    assert_line(text, "limoe_requests_total{model=\"c\",route=\"/a\",code=\"429\"} 1");
     assert_line(text, "limoe_requests_total{route=\"/b\",code=\"599\"} 1");
     assert_line(text, "limoe_request_duration_seconds_bucket{route=\"/a\",le=\"0.0005\"} 2");
     assert_line(text, "limoe_request_duration_seconds_bucket{route=\"/a\",le=\"1\"} 2");
@@ -94,23 +103,23 @@ static void test_counts(void **state) {
     assert_line(text, "limoe_request_duration_seconds_bucket{route=\"/b\",le=\"+Inf\"} 1");
     assert_line(text, "limoe_request_duration_seconds_sum{route=\"/a\"} 2.0009");
     assert_line(text, "limoe_request_duration_seconds_count{route=\"/a\"} 3");
-    assert_line(text, "limoe_stage_duration_seconds_count{stage=\"preprocess\"} 1");
+    assert_line(text, "limoe_stage_duration_seconds_count{model=\"c\",stage=\"preprocess\"} 1");
     assert_line(text, "limoe_client_disconnects_total 1");
-    assert_line(text, "limoe_items_total{modality=\"text\"} 6");
-    assert_line(text, "limoe_tokens_total{modality=\"image\"} 256");
-    assert_line(text, "limoe_step_tokens_bucket{le=\"128\"} 0");
-    assert_line(text, "limoe_step_tokens_bucket{le=\"256\"} 2");
-    assert_line(text, "limoe_step_tokens_sum 280");
-    assert_line(text, "limoe_step_budget_use_ratio_bucket{le=\"0.4\"} 0");
-    assert_line(text, "limoe_step_budget_use_ratio_bucket{le=\"0.5\"} 2");
-    assert_line(text, "limoe_step_budget_use_ratio_sum 1");
-    assert_line(text, "limoe_step_duration_seconds_count 2");
-    assert_line(text, "limoe_step_compute_seconds_count 0");
+    assert_line(text, "limoe_items_total{" MODEL ",modality=\"text\"} 6");
+    assert_line(text, "limoe_tokens_total{" MODEL ",modality=\"image\"} 256");
+    assert_line(text, "limoe_step_tokens_bucket{" MODEL ",le=\"128\"} 0");
+    assert_line(text, "limoe_step_tokens_bucket{" MODEL ",le=\"256\"} 2");
+    assert_line(text, "limoe_step_tokens_sum{" MODEL "} 280");
+    assert_line(text, "limoe_step_budget_use_ratio_bucket{" MODEL ",le=\"0.4\"} 0");
+    assert_line(text, "limoe_step_budget_use_ratio_bucket{" MODEL ",le=\"0.5\"} 2");
+    assert_line(text, "limoe_step_budget_use_ratio_sum{" MODEL "} 1");
+    assert_line(text, "limoe_step_duration_seconds_count{" MODEL "} 2");
+    assert_line(text, "limoe_step_compute_seconds_count{" MODEL "} 0");
     assert_line(text, "limoe_requests_refused_total{reason=\"deadline\"} 1");
     assert_line(text, "limoe_requests_refused_total{reason=\"queue_full\"} 0");
-    assert_line(text, "limoe_items_failed_total{reason=\"decoder_lost\"} 4");
-    assert_line(text, "limoe_items_failed_total{reason=\"engine_lost\"} 0");
-    assert_line(text, "limoe_model_reloads_total{result=\"failed\"} 1");
+    assert_line(text, "limoe_items_failed_total{" MODEL ",reason=\"decoder_lost\"} 4");
+    assert_line(text, "limoe_items_failed_total{" MODEL ",reason=\"engine_lost\"} 0");
+    assert_line(text, "limoe_model_reloads_total{model=\"c\",result=\"failed\"} 1");
     assert_line(text, "limoe_expert_tokens_total{" MODEL ",layer=\"1\",expert=\"1\",modality=\"image\"} 4");
     assert_line(text, "limoe_expert_tokens_total{" MODEL ",layer=\"3\",expert=\"0\",modality=\"text\"} 14");
     /* Layer 1 assigned 1 + 3 and 2 + 4: 6 of a mean of 5. Layer 3 5 + 7 and 6 + 8: 14 of a mean of 13. */
@@ -123,24 +132,50 @@ static void test_counts(void **state) {
     assert_line(text, "limoe_rank_imbalance_ratio_sum{" MODEL "} 1.6");
     assert_line(text, "limoe_gate_entropy_nats_sum{" MODEL ",layer=\"1\",modality=\"text\"} 0.25");
     assert_line(text, "limoe_gate_entropy_nats_count{" MODEL ",layer=\"3\",modality=\"image\"} 4");
-    assert_line(text, "limoe_queue_depth 3");
-    assert_line(text, "limoe_queue_depth_tokens 48");
-    assert_line(text, "limoe_queue_limit_tokens 65536");
-    assert_line(text, "limoe_ready 1");
+    assert_line(text, "limoe_queue_depth{" MODEL "} 3");
+    assert_line(text, "limoe_queue_depth_tokens{" MODEL "} 48");
+    assert_line(text, "limoe_queue_limit_tokens{" MODEL "} 65536");
+    assert_line(text, "limoe_ready{" MODEL "} 1");
+    assert_line(text, "limoe_ready{model=\"c\"} 0");
+    assert_line(text, "limoe_queue_depth{model=\"c\"} 7");
+    assert_line(text, "limoe_queue_limit_tokens{model=\"c\"} 65536");
+    assert_line(text, "limoe_queue_drain_seconds{model=\"c\"} 9");
+    assert_line(text, "limoe_tokens_total{model=\"c\",modality=\"image\"} 0");
+    assert_line(text, "limoe_decoder_restarts_total 5");
     assert_line(text, "limoe_tls_certificate_expiry_timestamp_seconds 1800000000");
     assert_line(text, "limoe_model_info{" MODEL ",fingerprint=\"f00d\",dtype=\"float32\",backend=\"\"} 1");
     assert_non_null(strstr(text, "limoe_process_resident_memory_bytes{process=\"front\",index=\"0\"} "));
-    assert_null(strstr(text, "process=\"engine\"")); /* has ended */
+    assert_non_null(
+        strstr(text, "limoe_process_cpu_seconds_total{process=\"engine\",index=\"1\",model=\"c\"} "));
+    assert_null(strstr(text, "process=\"engine\",index=\"0\"")); /* has ended */
     free(text);
+    metrics_free(metrics);
+}
+
+/* Before a model is ready nothing is counted by model, but that none is ready is said. */
+static void test_a_page_without_models(void **state) {
+    (void)state;
+    struct metrics *metrics = metrics_new(routes, 2, 3);
+    const struct metrics_gauges gauges = {.requests = 1};
+    struct buffer out = {0};
+    metrics_count_request(metrics, 0, METRICS_NO_MODEL, 503, 1);
+    metrics_write(metrics, &gauges, &out);
+    buffer_bytes(&out, "", 1);
+    assert_line(out.data, "limoe_ready 0");
+    assert_line(out.data, "limoe_requests_total{route=\"/a\",code=\"503\"} 1");
+    assert_line(out.data, "limoe_requests_in_flight 1");
+    assert_non_null(strstr(out.data, "# TYPE limoe_queue_depth gauge"));
+    assert_null(strstr(out.data, "model=\""));
+    buffer_free(&out);
     metrics_free(metrics);
 }
 
 /* Every sample is announced by HELP and TYPE, once, and all samples of a metric stand together. */
 static void test_every_sample_is_announced(void **state) {
     (void)state;
-    struct metrics *metrics = metrics_new(routes, 2);
+    struct metrics *metrics = metrics_new(routes, 2, 2);
     metrics_open_model(metrics, &model);
-    metrics_count_request(metrics, 1, 200, 1);
+    metrics_count_request(metrics, 1, 0, 200, 1);
     char *text = page(metrics), *rest = text;
     char current[128] = "", type[32] = "";
     char seen[16384] = "";
@@ -206,7 +241,7 @@ static void test_models_come_and_go(void **state) {
     (void)state;
     const struct limoe_info other = {.name = "other", .moe_layers = 1, .experts = 1, .moe_blocks = blocks};
     const struct limoe_info dense = {.name = "dense"};
-    struct metrics *metrics = metrics_new(routes, 2);
+    struct metrics *metrics = metrics_new(routes, 2, 2);
     struct metrics_model *first = metrics_open_model(metrics, &model);
     metrics_count_routing(first, &routing);
     assert_ptr_equal(metrics_open_model(metrics, &model), first);
@@ -245,7 +280,7 @@ static void test_models_come_and_go(void **state) {
  * reload fails after its engine's greeting, leaves the page to the one before it. */
 static void test_a_model_that_is_closed_leaves_the_page(void **state) {
     (void)state;
-    struct metrics *metrics = metrics_new(routes, 2);
+    struct metrics *metrics = metrics_new(routes, 2, 2);
     struct metrics_model *first = metrics_open_model(metrics, &model);
     assert_ptr_equal(metrics_open_model(metrics, &model), first);
     metrics_count_routing(first, &routing);
@@ -271,7 +306,7 @@ static void test_a_model_that_is_closed_leaves_the_page(void **state) {
 static void test_counters_of_models_that_are_gone_take_no_memory(void **state) {
     (void)state;
     enum { MODELS = 1000, EXPERTS = 256 };
-    struct metrics *metrics = metrics_new(routes, 2);
+    struct metrics *metrics = metrics_new(routes, 2, 2);
     struct metrics_model *served = NULL;
     size_t in_use = 0;
     for (uint32_t i = 0; i < MODELS; i++) {
@@ -314,7 +349,7 @@ static void *swap_models(void *argument) {
  * much to do, however the others come on. */
 static void test_scraped_while_models_change(void **state) {
     (void)state;
-    struct metrics *metrics = metrics_new(routes, 2);
+    struct metrics *metrics = metrics_new(routes, 2, 2);
     pthread_t threads[SWAPPERS];
     for (int i = 0; i < SWAPPERS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, swap_models, metrics), 0);
@@ -329,6 +364,7 @@ static void test_scraped_while_models_change(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_a_page_without_models),
         cmocka_unit_test(test_every_sample_is_announced),
         cmocka_unit_test(test_models_come_and_go),
         cmocka_unit_test(test_a_model_that_is_closed_leaves_the_page),

@@ -148,7 +148,7 @@ static void put_matrix(const struct classifier *of, const struct classifier_mode
 }
 
 static const struct classifier *next_without(const char *after, const struct classifier_model *whose) {
-    struct store_job *job = store_job_next_without(text_of(after), whose);
+    struct store_job *job = store_job_next_without(text_of(after), whose, NULL);
     if (classifiers_wait(store, &job, &err) != STORE_DONE)
         fail_msg("%s", err.message);
     const struct classifier *found = job->classifier;

@@ -576,7 +576,7 @@ static char path[] = "/tmp/limoe-test-engine-XXXXXX";
 static struct fixture start_with(struct engine_options options) {
     const struct queue_load limits = {1000000, 1000000, 1000000, 1000000};
     struct fixture fixture = {.queue = queue_new(&limits),
-                              .metrics = metrics_new(routes, 1),
+                              .metrics = metrics_new(routes, 1, 1),
                               .log = log_new(STDERR_FILENO, LOG_TEXT, LOG_ERROR),
                               .opened = eventfd(0, EFD_CLOEXEC)};
     options.model = path;
