@@ -177,15 +177,15 @@ def test_metrics_count_what_is_done(start):
             name, value = line.rsplit(" ", 1)
             assert name not in values
             values[name] = float(value)
-    assert values['limoe_requests_total{route="/v1/embeddings",code="200"}'] == 1
-    assert values['limoe_requests_total{route="/v1/embeddings",code="400"}'] == 1
+    assert values['limoe_requests_total{model="pictograms",route="/v1/embeddings",code="200"}'] == 1
+    assert values['limoe_requests_total{model="pictograms",route="/v1/embeddings",code="400"}'] == 1
     assert values['limoe_requests_total{route="unknown",code="404"}'] == 1
     assert values['limoe_request_duration_seconds_count{route="/v1/embeddings"}'] == 2
-    assert values['limoe_stage_duration_seconds_count{stage="inference"}'] == 1
-    assert values['limoe_items_total{modality="text"}'] == 2
-    assert values['limoe_items_total{modality="image"}'] == 1
-    assert values['limoe_tokens_total{modality="text"}'] == usage["prompt_tokens"]
-    assert values['limoe_tokens_total{modality="image"}'] == usage["image_tokens"]
+    assert values['limoe_stage_duration_seconds_count{model="pictograms",stage="inference"}'] == 1
+    assert values['limoe_items_total{model="pictograms",modality="text"}'] == 2
+    assert values['limoe_items_total{model="pictograms",modality="image"}'] == 1
+    assert values['limoe_tokens_total{model="pictograms",modality="text"}'] == usage["prompt_tokens"]
+    assert values['limoe_tokens_total{model="pictograms",modality="image"}'] == usage["image_tokens"]
     label = f'model="{model["id"]}"'
     for block in model["moe"]["blocks"]:
         for modality, tokens in [("image", usage["image_tokens"]), ("text", usage["prompt_tokens"])]:
@@ -194,7 +194,7 @@ def test_metrics_count_what_is_done(start):
                 for e in range(model["moe"]["experts"])
             )
             assert routed == tokens * model["moe"]["top_k"]
-    assert values["limoe_ready"] == 1
-    assert values["limoe_queue_depth"] == values["limoe_queue_bytes"] == 0
+    assert values[f"limoe_ready{{{label}}}"] == 1
+    assert values[f"limoe_queue_depth{{{label}}}"] == values[f"limoe_queue_bytes{{{label}}}"] == 0
     assert values["process_resident_memory_bytes"] > 1e6
     assert any(name.startswith("limoe_build_info{") for name in values)

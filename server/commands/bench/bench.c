@@ -21,7 +21,7 @@ struct asked {
     size_t connections, backlog, closed, items;
     uint64_t seed;
     enum arrivals_kind arrivals;
-    const char *mix, *encoding, *labels, *classifier, *texts, *key_file, *ca_file;
+    const char *mix, *encoding, *labels, *classifier, *model, *texts, *key_file, *ca_file;
     struct option_list images;
     bool unique_texts, check, insecure, json;
 };
@@ -114,6 +114,11 @@ static const struct option_row table[] = {
      AT(classifier),
      .metavar = "NAME",
      .help = "of classify, in place of labels"},
+    {.name = "model",
+     .kind = OPTION_STRING,
+     AT(model),
+     .metavar = "NAME",
+     .help = "of the server's models; without it, its default"},
     {.name = "texts",
      .kind = OPTION_STRING,
      AT(texts),
@@ -273,6 +278,7 @@ static bool read_plan(const struct asked *asked, const struct options *options, 
                           .unique_texts = asked->unique_texts,
                           .items = asked->items,
                           .classifier = asked->classifier,
+                          .model = asked->model,
                           .ca_file = asked->ca_file,
                           .insecure = asked->insecure};
     if (options->n_operands != 1) {

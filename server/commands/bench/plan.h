@@ -37,6 +37,7 @@ struct plan {
     const struct text *labels;
     size_t n_labels;
     const char *classifier; /* in place of labels, or NULL */
+    const char *model;      /* that every request names; NULL: none does */
 
     const char *key; /* or NULL */
     const char *ca_file;

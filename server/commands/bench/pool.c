@@ -145,6 +145,16 @@ static void json_labels(struct buffer *out, const struct plan *plan) {
     buffer_string(out, "]");
 }
 
+/* "{", and the model if one is named. */
+static void json_begin(struct buffer *out, const char *model) {
+    buffer_string(out, "{");
+    if (!model)
+        return;
+    buffer_string(out, "\"model\":");
+    buffer_json_string(out, model);
+    buffer_string(out, ",");
+}
+
 static void form_field(struct buffer *out, const char *boundary, const char *name, struct text value) {
     buffer_print(out, "--%s\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n", boundary, name);
     buffer_bytes(out, value.data, value.size);
@@ -179,7 +189,8 @@ static const char *media_type(struct text picture) {
 static bool classify_json(struct pool *pool, const struct plan *plan, struct text picture,
                           struct load_request *out) {
     struct buffer body = {0};
-    buffer_string(&body, "{\"image\":");
+    json_begin(&body, plan->model);
+    buffer_string(&body, "\"image\":");
     buffer_json_base64(&body, picture.data, picture.size);
     buffer_string(&body, ",");
     json_labels(&body, plan);
@@ -203,6 +214,8 @@ static bool classify_multipart(struct pool *pool, const struct plan *plan, struc
                  boundary, media_type(picture));
     buffer_bytes(&body, picture.data, picture.size);
     buffer_string(&body, "\r\n");
+    if (plan->model)
+        form_field(&body, boundary, "model", text_of(plan->model));
     if (plan->classifier)
         form_field(&body, boundary, "classifier", text_of(plan->classifier));
     for (size_t i = 0; !plan->classifier && i < plan->n_labels; i++)
@@ -218,6 +231,11 @@ static bool classify_raw(struct pool *pool, const struct plan *plan, struct text
     struct buffer url = {0};
     struct text kept;
     buffer_print(&url, "%s/v1/classify?", plan->url);
+    if (plan->model) {
+        buffer_string(&url, "model=");
+        percent_encode(&url, text_of(plan->model));
+        buffer_string(&url, "&");
+    }
     if (plan->classifier) {
         buffer_string(&url, "classifier=");
         percent_encode(&url, text_of(plan->classifier));
@@ -263,9 +281,10 @@ static bool make_embeddings(struct pool *pool, const struct plan *plan, enum loa
     for (size_t i = 0; i < n; i++) {
         struct buffer body = {0};
         requests[i] = (struct load_request){.kind = kind, .url = url, .content_type = "application/json"};
+        json_begin(&body, plan->model);
         for (size_t k = 0; k < plan->items; k++) {
             const struct text input = inputs[(i + k) % n];
-            buffer_string(&body, k ? "," : "{\"input\":[");
+            buffer_string(&body, k ? "," : "\"input\":[");
             buffer_string(&body, kind == LOAD_IMAGE ? "{\"image\":" : "");
             if (kind == LOAD_IMAGE)
                 buffer_json_base64(&body, input.data, input.size);
@@ -290,6 +309,7 @@ bool pool_open(struct pool *pool, const struct plan *plan, const char **message)
     pool->random.state = plan->seed;
     pool->seed = plan->seed;
     pool->items = plan->items;
+    pool->model = plan->model;
     pool->unique = plan->unique_texts;
     for (int kind = 0; kind < LOAD_KINDS; kind++) {
         pool->mix[kind] = plan->mix[kind];
@@ -327,8 +347,9 @@ bool pool_wants_body(const struct pool *pool, const struct load_request *request
 }
 
 void pool_unique_body(struct pool *pool, struct buffer *out) {
+    json_begin(out, pool->model);
     for (size_t k = 0; k < pool->items; k++)
-        buffer_print(out, "%s\"picture %llu of series %llu\"", k ? "," : "{\"input\":[",
+        buffer_print(out, "%s\"picture %llu of series %llu\"", k ? "," : "\"input\":[",
                      (unsigned long long)pool->serial++, (unsigned long long)pool->seed);
     buffer_string(out, "]}");
 }

@@ -28,6 +28,7 @@ struct pool {
     uint32_t mix[LOAD_KINDS], mix_sum;
     /* Where each text differs from all others, requests [LOAD_TEXT] is one that a body is made for. */
     bool unique;
+    const char *model; /* the plan's */
     size_t items;
     uint64_t serial, seed;
     size_t pictures, texts; /* for the report */

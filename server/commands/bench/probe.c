@@ -77,7 +77,7 @@ bool probe_server(const struct plan *plan, struct arena *arena, struct probe *ou
         *message = describe(arena, models.url, &call.answer);
         goto out;
     }
-    out->model = first_model(arena, call.answer.body);
+    out->model = plan->model ? plan->model : first_model(arena, call.answer.body);
     ask(client, plan, &health, &call);
     if (call.answer.error != CLIENT_ANSWERED || !call.answer.body.data) {
         *message = describe(arena, health.url, &call.answer);

@@ -89,6 +89,30 @@ static void sends_each_encoding(void **state) {
     pool_close(&pool);
 }
 
+static bool holds(struct text body, const char *what) {
+    return memmem(body.data, body.size, what, strlen(what)) != NULL;
+}
+
+static void names_the_model(void **state) {
+    (void)state;
+    struct plan plan = some_plan();
+    plan.model = "a\"b";
+    plan.unique_texts = true;
+    struct pool pool = open_pool(&plan);
+    const struct load_request *requests = pool.requests[LOAD_CLASSIFY];
+    struct buffer body = {0};
+    assert_true(is_json(requests[0].body) && holds(requests[0].body, "{\"model\":\"a\\\"b\",\"image\":"));
+    assert_true(holds(requests[1].body, "name=\"model\"\r\n\r\na\"b\r\n"));
+    assert_string_equal(requests[2].url,
+                        "http://server/v1/classify?model=a%22b&labels=cat&labels=%E7%8C%AB%20%26%20dog");
+    assert_true(is_json(pool.requests[LOAD_IMAGE][0].body));
+    assert_true(holds(pool.requests[LOAD_IMAGE][0].body, "{\"model\":\"a\\\"b\",\"input\":["));
+    pool_unique_body(&pool, &body);
+    assert_true(holds((struct text){body.data, body.size}, "{\"model\":\"a\\\"b\",\"input\":["));
+    buffer_free(&body);
+    pool_close(&pool);
+}
+
 static void all_texts_differ(void **state) {
     (void)state;
     struct plan plan = some_plan();
@@ -136,6 +160,7 @@ int main(void) {
         cmocka_unit_test(keeps_the_mix),
         cmocka_unit_test(a_seed_makes_the_same_bytes),
         cmocka_unit_test(sends_each_encoding),
+        cmocka_unit_test(names_the_model),
         cmocka_unit_test(all_texts_differ),
         cmocka_unit_test(unique_texts_never_come_again),
         cmocka_unit_test(names_the_file_at_fault),
