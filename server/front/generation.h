@@ -49,6 +49,7 @@ struct generation_options {
     const struct serve_options *serve; /* outlives the generation, as does all below */
     const char *name, *dir;            /* of the model; name NULL: its own */
     size_t index;                      /* of the model, for the metrics */
+    bool several;                      /* it is not the only one: the log names it */
     struct metrics *metrics;
     struct log *log;
     uint64_t number;

@@ -78,3 +78,28 @@ def test_a_picture_that_breaks_its_decoder_fails_alone(hooked, what):
     assert guilty["error"]["param"] == "input[0].image"
     assert send(server, bodies[:10]) == expected[:10]
     server.log[:] = [line for line in server.log if " error " not in line]
+
+
+def test_poison_for_one_model_is_nothing_to_another(hooked, report, tmp_path):
+    """A picture that ends its engine and its own model's alone: the same picture's other model does not even see it."""
+    names = ("poisoned", "sound")
+    for name in names:
+        (tmp_path / name).symlink_to(harness.MODEL)
+    listed = ",".join(f"{name}={tmp_path / name}" for name in names)
+    bodies = [{**neighbour(i), "model": "sound"} for i in range(NEIGHBOURS // 2)]
+    expected = send(hooked("--cache-bytes", 0, "--model", listed), bodies)
+    assert all(status == 200 for status, _ in expected)
+
+    server = hooked("--cache-bytes", 0, "--model", listed, env={"LIMOE_TEST_CRASH_PIXEL": ",".join(map(str, COLOUR))})
+    guilty = [{**poison(), "model": "poisoned"}, {**neighbour(1), "model": "poisoned"}]
+    half = len(bodies) // 2
+    answers = send(server, bodies[:half] + guilty + bodies[half:])
+    (status, told), (beside, _) = answers[half], answers[half + 1]
+    del answers[half : half + 2]
+    restarts = {name: server.metric(f'limoe_engine_restarts_total{{model="{name}"}}') for name in names}
+    report(neighbours=len(bodies), engine_restarts=restarts)
+    assert answers == expected
+    assert status == 500 and told["error"]["code"] == "engine_error" and beside == 200
+    assert restarts["poisoned"] >= 2 and restarts["sound"] == 0
+    assert any("engine poisoned: " in line and "was lost" in line for line in server.log)
+    server.log[:] = [line for line in server.log if " error " not in line]

@@ -456,7 +456,10 @@ def test_a_classifier_serves_the_model_that_is_asked_for(trio):
         assert client.get("/v1/classifiers/pets").json()["model"] == "pictograms"
         assert client.get("/v1/classifiers/pets", params={"model": "clip"}).json()["model"] == "other"
         assert client.get("/v1/classifiers/pets", params={"model": "none"}).status_code == 404
+        assert [one["name"] for one in client.get("/v1/classifiers").json()["data"]] == ["pets"]
         assert client.delete("/v1/classifiers/pets").status_code == 200
+        assert client.delete("/v1/classifiers/pets").status_code == 404
+        assert client.get("/v1/classifiers/pets").json()["error"]["code"] == "classifier_not_found"
 
 
 # ---- the end

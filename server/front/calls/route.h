@@ -43,7 +43,7 @@ struct route {
     bool below;         /* answers what is below the path ("/v1/models/{id}"), not the path itself */
     const char *method; /* "GET" answers HEAD, too */
     void (*get)(struct call *call);
-    /* Reads the body into call->inputs and call->request. */
+    /* Reads the body into call->inputs and call->request, and says which model it is for (call_choose). */
     bool (*parse)(struct call *call, struct api_error *error);
     /* Writes the answer from call->embeddings (or routing) to call->answer. */
     bool (*answer)(struct call *call, struct api_error *error);

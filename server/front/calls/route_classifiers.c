@@ -141,6 +141,7 @@ bool route_classifier_delete_answer(struct call *call, struct api_error *error) 
 bool route_classifiers_parse(struct call *call, struct api_error *error) {
     const struct classifier_request *request = &call->request.classifier;
     return request_classifier_list(call->args, call->n_args, &call->request.classifier, error) &&
+           call_choose(call, 0) && /* of no model in particular */
            stages_ask(call, store_job_list(request->after, request->limit), error);
 }
 

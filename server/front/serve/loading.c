@@ -108,6 +108,7 @@ static enum loading_outcome start(struct loadings *all, struct loading *loading,
         .name = loading->served->name,
         .dir = loading->served->dir,
         .index = index_of(all, loading),
+        .several = server->n_served > 1,
         .metrics = server->metrics,
         .log = server->log,
         .number = ++loading->count,
@@ -247,7 +248,8 @@ static void poll_retired(struct loadings *all, struct loading *loading) {
             continue;
         }
         *at = generation->next;
-        log_print(all->server->log, LOG_INFO, NULL, "reload: the old model's last request is answered");
+        log_print(all->server->log, LOG_INFO, NULL, "reload: the old model's last request is answered (%s)",
+                  generation->model->name);
         generation_close(generation);
     }
 }

@@ -87,6 +87,8 @@ enum limoe_status engine_start(const struct engine_options *options, struct engi
     if (!engine)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the engine");
     engine->options = *options;
+    snprintf(engine->label, sizeof engine->label, "engine%s%s", options->label ? " " : "",
+             options->label ? options->label : "");
     if (!engine->options.step_seconds)
         engine->options.step_seconds = STEP_SECONDS_DEFAULT;
     pthread_mutex_init(&engine->lock, NULL);

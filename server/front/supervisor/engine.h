@@ -31,6 +31,7 @@ struct engine_options {
     const char *model; /* directory; outlives the engine, as do name, queue, metrics and log */
     const char *name;  /* by which the model is served; NULL: its own */
     size_t served;     /* which of the served models it is, for the metrics */
+    const char *label; /* what the log calls the model; NULL: there is one alone, and it needs no name */
     struct limoe_options compute;
     uint64_t step_tokens; /* budget of one step; 0: as the engine's device is best served */
     struct queue *queue;

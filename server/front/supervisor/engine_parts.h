@@ -17,6 +17,7 @@ enum engine_phase { ENGINE_DOWN, ENGINE_OPENING, ENGINE_UP };
 
 struct engine {
     struct engine_options options;
+    char label[160]; /* "engine", "engine NAME": how lines of the log begin */
     pthread_t thread;
 
     /* Written once by the thread, before the atomic that says that they may be read. */

@@ -52,7 +52,7 @@ static void failed(struct engine *engine, const struct limoe_error *err, bool fi
         return;
     }
     log_print(engine->options.log, over ? LOG_ERROR : LOG_WARNING, NULL,
-              "engine: start %u in a row has failed: %s", engine->failures, err->message);
+              "%s: start %u in a row has failed: %s", engine->label, engine->failures, err->message);
     if (over)
         engine_set_fault(engine, err->message);
     engine->start_at =
@@ -238,8 +238,8 @@ static void replace(struct engine *engine, const struct loss *loss) {
         failed(engine, &err, false);
         return;
     }
-    log_print(engine->options.log, LOG_WARNING, NULL,
-              "engine: %s was lost: %s; started again, with %zu steps", loss->what, loss->cause, in_hand);
+    log_print(engine->options.log, LOG_WARNING, NULL, "%s: %s was lost: %s; started again, with %zu steps",
+              engine->label, loss->what, loss->cause, in_hand);
     metrics_count_model(engine->options.metrics, engine->options.served, METRICS_REPLAYED_STEPS, in_hand);
     suspect(engine, loss->answered, in_hand, loss->cause);
     engine->start_at = clock_now();
@@ -431,12 +431,12 @@ void lifecycle_hello(struct engine *engine, struct member *rank) {
     engine->deadline = 0;
     engine->measure_at = engine->options.memory_bytes ? now : 0;
     tell_ranks(engine);
-    log_print(engine->options.log, LOG_INFO, NULL, "engine: process %ld has %s open after %.0f ms, %u rank%s",
-              (long)engine_process(engine), engine->info.model.name,
+    log_print(engine->options.log, LOG_INFO, NULL, "%s: process %ld has %s open after %.0f ms, %u rank%s",
+              engine->label, (long)engine_process(engine), engine->info.model.name,
               (double)(now - engine->began) / (double)CLOCK_MILLISECOND, membership->n,
               membership->n == 1 ? "" : "s");
     if (first && engine->hello.note[0])
-        log_print(engine->options.log, LOG_INFO, NULL, "engine: %s", engine->hello.note);
+        log_print(engine->options.log, LOG_INFO, NULL, "%s: %s", engine->label, engine->hello.note);
     if (first)
         engine_settle(engine, LIMOE_OK, NULL);
 }

@@ -33,8 +33,8 @@ void steps_fail(struct engine *engine, enum limoe_status status, const char *mes
         struct queue_slice *slice = &flight->step.slices[i];
         slice->failed = true;
         limoe_fail(&slice->job->error, status, "%s", message);
-        log_print(engine->options.log, LOG_ERROR, NULL, "engine: items %zu to %zu of a request failed: %s",
-                  slice->first, slice->first + slice->count - 1, message);
+        log_print(engine->options.log, LOG_ERROR, NULL, "%s: items %zu to %zu of a request failed: %s",
+                  engine->label, slice->first, slice->first + slice->count - 1, message);
     }
     give_back(engine, flight);
 }
@@ -153,7 +153,7 @@ static void finish(struct engine *engine, const struct transfer_sum *sum) {
         steps_fail(engine, sum->status, sum->message);
     else
         log_print(engine->options.log, LOG_WARNING, NULL,
-                  "engine: a step was refused, and is computed in parts: %s", sum->message);
+                  "%s: a step was refused, and is computed in parts: %s", engine->label, sum->message);
     became_oldest(engine);
 }
 

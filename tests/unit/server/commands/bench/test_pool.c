@@ -157,12 +157,9 @@ static void names_the_file_at_fault(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keeps_the_mix),
-        cmocka_unit_test(a_seed_makes_the_same_bytes),
-        cmocka_unit_test(sends_each_encoding),
-        cmocka_unit_test(names_the_model),
-        cmocka_unit_test(all_texts_differ),
-        cmocka_unit_test(unique_texts_never_come_again),
+        cmocka_unit_test(keeps_the_mix),           cmocka_unit_test(a_seed_makes_the_same_bytes),
+        cmocka_unit_test(sends_each_encoding),     cmocka_unit_test(names_the_model),
+        cmocka_unit_test(all_texts_differ),        cmocka_unit_test(unique_texts_never_come_again),
         cmocka_unit_test(names_the_file_at_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
