@@ -147,14 +147,19 @@ static void put_matrix(const struct classifier *of, const struct classifier_mode
     store_job_free(job);
 }
 
-static const struct classifier *next_without(const char *after, const struct classifier_model *whose) {
-    struct store_job *job = store_job_next_without(text_of(after), whose, NULL);
+static const struct classifier *next_without_like(const char *after, const struct classifier_model *whose,
+                                                  const char *like) {
+    struct store_job *job = store_job_next_without(text_of(after), whose, like);
     if (classifiers_wait(store, &job, &err) != STORE_DONE)
         fail_msg("%s", err.message);
     const struct classifier *found = job->classifier;
     job->classifier = NULL;
     store_job_free(job);
     return found;
+}
+
+static const struct classifier *next_without(const char *after, const struct classifier_model *whose) {
+    return next_without_like(after, whose, NULL);
 }
 
 /* The caller frees the job with the page in it. */
@@ -334,6 +339,56 @@ static void those_without_a_matrix_are_found_in_turn(void **state) {
     assert_null(next);
     next = next_without("", &model);
     assert_null(next);
+}
+
+/* A reload of one model makes ready what was used with it, and nothing else. */
+static void those_of_another_model_are_found_in_turn(void **state) {
+    (void)state;
+    const struct classifier_model next_model = {.fingerprint = "model-3", .embed = EMBED};
+    float matrix[MOST_LABELS * EMBED] = {0};
+    put(store, "a", 1);
+    put(store, "b", 2);
+    put(store, "c", 3);
+    const struct classifier *b = get_for(store, "b", &other), *found;
+    put_matrix(b, &other, matrix, 1);
+    classifier_release(b);
+    found = next_without_like("", &next_model, other.fingerprint);
+    assert_non_null(found);
+    assert_true(text_is(found->name, "b"));
+    assert_null(found->matrix);
+    put_matrix(found, &next_model, matrix, 1);
+    classifier_release(found);
+    assert_null(next_without_like("", &next_model, other.fingerprint));
+    assert_null(next_without_like("", &next_model, "nobody's"));
+    found = next_without_like("", &next_model, model.fingerprint);
+    assert_true(text_is(found->name, "a"));
+    classifier_release(found);
+}
+
+/* With several models each has its matrix beside the others', and the one before. */
+static void as_many_matrices_are_kept_as_there_are_models(void **state) {
+    (void)state;
+    char fingerprints[5][8];
+    float matrix[MOST_LABELS * EMBED] = {0};
+    classifiers_close(store);
+    const struct classifiers_options options = {.dir = dir, .models = 3};
+    assert_int_equal(classifiers_open(&options, &store, &err), LIMOE_OK);
+    put(store, "a", 6);
+    for (int i = 0; i < 5; i++) {
+        snprintf(fingerprints[i], sizeof fingerprints[i], "f%d", i);
+        const struct classifier_model whose = {.fingerprint = fingerprints[i], .embed = EMBED};
+        const struct classifier *of = get_for(store, "a", &whose);
+        put_matrix(of, &whose, matrix, 1);
+        classifier_release(of);
+    }
+    classifiers_close(store); /* what is in memory does not count */
+    assert_int_equal(classifiers_open(&options, &store, &err), LIMOE_OK);
+    for (int i = 0; i < 5; i++) {
+        const struct classifier_model whose = {.fingerprint = fingerprints[i], .embed = EMBED};
+        const struct classifier *found = get_for(store, "a", &whose);
+        assert_int_equal(found->matrix != NULL, i > 0);
+        classifier_release(found);
+    }
 }
 
 static void their_number_is_bounded(void **state) {
@@ -1000,6 +1055,8 @@ int main(void) {
         TEST(a_matrix_is_its_models_alone),
         TEST(a_matrix_of_old_labels_is_not_stored),
         TEST(those_without_a_matrix_are_found_in_turn),
+        TEST(those_of_another_model_are_found_in_turn),
+        TEST(as_many_matrices_are_kept_as_there_are_models),
         TEST(their_number_is_bounded),
         TEST(memory_is_bounded),
         TEST(they_are_listed_in_pages),
