@@ -50,6 +50,10 @@ class Document:
     def commands(self):
         return [command for language, text in self.blocks() if language in COMMANDS for command in commands_of(text)]
 
+    def in_its_folder(self, command):
+        """The command as it runs from the top: train/README.md's run in train/."""
+        return f"cd train && {command}" if self.path.startswith("train/") else command
+
     def spans(self):
         """What stands in backticks, each on one line."""
         return [" ".join(span.split()) for _, span in SPAN.findall(self.prose)]

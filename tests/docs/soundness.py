@@ -38,7 +38,8 @@ def text_of(program, subcommand=None):
         return subprocess.run([BUILD / "limoe", subcommand, "--help"], capture_output=True, text=True, timeout=30).stdout
     if program.startswith("build/"):
         name = program.removeprefix("build/")
-        sources = [path for path in tracked() if path.rpartition(".")[0] == name or path == f"{pathlib.Path(name).parent}/arguments.c"]
+        shared = f"{pathlib.Path(name).parent}/arguments.c"
+        sources = [path for path in tracked() if path.rpartition(".")[0] == name or path == shared]
     else:
         sources = [program]
     return "".join((ROOT / path).read_text(encoding="utf-8") for path in sources)
@@ -76,7 +77,7 @@ def check_program(words, folder):
         names, units = stages()
         if arguments and arguments[0] not in names | {"STAGE", "--list", "--help"}:
             wrong.append(f"{arguments[0]}: no stage of scripts/test")
-        if arguments and arguments[0] == "units":
+        if arguments and arguments[0] in ("units", "sanitized"):
             wrong += [f"{name}: no unit" for name in arguments[1:] if name not in units]
     elif program in targets() or program in tracked():
         known = text_of(program, arguments[0] if program == "build/limoe" and arguments else None)
