@@ -32,10 +32,11 @@ def stages():
 
 
 @functools.cache
-def text_of(program, subcommand=None):
+def text_of(program, subcommand):
     """Where a program's options are named: limoe's help, else its sources."""
     if program == "build/limoe":
-        return subprocess.run([BUILD / "limoe", subcommand, "--help"], capture_output=True, text=True, timeout=30).stdout
+        asked = [BUILD / "limoe", *re.findall("^[a-z]+$", subcommand), "--help"]
+        return subprocess.run(asked, capture_output=True, text=True, timeout=30).stdout
     if program.startswith("build/"):
         name = program.removeprefix("build/")
         shared = f"{pathlib.Path(name).parent}/arguments.c"
@@ -80,7 +81,7 @@ def check_program(words, folder):
         if arguments and arguments[0] in ("units", "sanitized"):
             wrong += [f"{name}: no unit" for name in arguments[1:] if name not in units]
     elif program in targets() or program in tracked():
-        known = text_of(program, arguments[0] if program == "build/limoe" and arguments else None)
+        known = text_of(program, arguments[0] if program == "build/limoe" and arguments else "")
         options = {word.partition("=")[0] for word in arguments if word.startswith("--")}
         wrong += [f"{program} has no {option}" for option in options if not re.search(re.escape(option) + r"(?![\w-])", known)]
     return wrong
