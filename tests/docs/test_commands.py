@@ -107,7 +107,7 @@ def shell(tree, server):
 @pytest.mark.parametrize("document, command", RUN, ids=shown(RUN))
 def test_a_command(shell, document, command):
     done = shell(document.in_its_folder(command))
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nwhat cannot be run in a test has its place in NOT_RUN"
     assert ">" in command or done.stdout, "it said nothing"
     picture = re.search(r"image=@(?:examples/)?(\w+)\.|--data-binary @(?:examples/)?(\w+)\.|examples/(\w+)\.png\)", command)
     if picture and "/v1/classify" in command:  # the picture is named after what it shows
