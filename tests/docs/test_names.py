@@ -83,6 +83,19 @@ def test_commands_in_sentences(document):
     assert not {span: found for span, found in wrong.items() if found}
 
 
+@pytest.mark.parametrize("document", BY_PATH)
+def test_functions_are_where_it_says(document):
+    """`queue_admit` (`front/schedule/queue.c`): the file has such a name."""
+    said = re.findall(r"`(\w+)`\s+\(`([\w/]+\.(?:c|h|cpp))`", document.prose)
+    wrong = []
+    for name, tail in said:
+        texts = [(ROOT / path).read_text() for path in tracked() if f"/{path}".endswith(f"/{tail}")]
+        if not any(re.search(rf"\b{name}\b", text) for text in texts):
+            wrong.append(f"{tail} has no {name}")
+    assert not wrong
+    assert said or document.path != "docs/development.md"
+
+
 def is_known(name):
     """Whether an option (--ranks) or a variable (LIMOE_RANKS) is in the sources, or in a table of options ("ranks")."""
     option = name.removeprefix("--").removeprefix("LIMOE_").lower().replace("_", "-")
