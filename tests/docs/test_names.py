@@ -135,6 +135,16 @@ def test_documents_named_in_the_sources():
     assert not [fault for link in named if (fault := broken(link, "README.md"))]
 
 
+def test_paths_named_in_the_sources():
+    """In comments, that is: docker compose -f deploy/compose.yaml."""
+    tops = "|".join(sorted(folder for folder in folders() if "/" not in folder))
+    suffixes = "c|h|cpp|cu|cuh|py|sh|md|build|ya?ml"
+    text = re.sub(r"^\s*#\s*include .*$", "", sources(), flags=re.M)
+    named = set(re.findall(rf"(?<![\w/.-])((?:{tops})/[\w/.-]*\w\.(?:{suffixes}))\b(?!\w|\.\w)", text))
+    assert len(named) > 50
+    assert not sorted(path for path in named if not is_there(path))
+
+
 def test_the_table_of_stages():
     """docs/development.md has a row for each stage of scripts/test, in their order."""
     text = Document("docs/development.md").text
