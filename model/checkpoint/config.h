@@ -64,6 +64,8 @@ struct config_tower {
     enum config_pool pool;
 };
 
+/* To add a field: config.c reads it within its bounds, tests/unit/model/checkpoint/test_config.c, docs/format.md,
+ * train/model.py (docs/development.md#an-architecture). */
 struct config {
     enum config_format format;
     char name[128];
