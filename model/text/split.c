@@ -10,13 +10,17 @@ static bool long_s(struct text text, size_t at) {
            (unsigned char)text.data[at + 1] == 0xBF;
 }
 
-/* Bytes of text[at ..] that match `pattern`, in which an s may be long; 0: none. */
-static size_t match(struct text text, size_t at, const char *pattern, bool any_s) {
+static char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+/* Bytes of text[at ..] that match `pattern`, which is in lower case; 0: none. */
+static size_t match(struct text text, size_t at, const char *pattern, bool any_case) {
     const size_t from = at;
     for (; *pattern; pattern++)
-        if (any_s && *pattern == 's' && long_s(text, at))
+        if (any_case && *pattern == 's' && long_s(text, at))
             at += 2;
-        else if (at < text.size && text.data[at] == *pattern)
+        else if (at < text.size && (any_case ? lower(text.data[at]) : text.data[at]) == *pattern)
             at++;
         else
             return 0;
@@ -32,26 +36,25 @@ static size_t match_literal(struct text text, size_t at, enum split_literals lit
     return size > 0 ? size : match(text, at, names[literals][1], literals == SPLIT_OPENCLIP);
 }
 
-static size_t match_contraction(struct text text, size_t at, bool any_s) {
+static size_t match_contraction(struct text text, size_t at, bool any_case) {
     static const char *const endings[] = {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"};
     size_t size = 0;
     for (size_t i = 0; size == 0 && i < sizeof endings / sizeof *endings; i++)
-        size = match(text, at, endings[i], any_s);
+        size = match(text, at, endings[i], any_case);
     return size;
 }
 
-enum class { LETTER, NUMBER, SPACE, OTHER };
+enum kind { LETTER, NUMBER, SPACE, OTHER };
 
-static enum class class_of(uint32_t c) {
-    return unicode_letter(c)   ? LETTER
-           : unicode_number(c) ? NUMBER
-           : unicode_space(c)  ? SPACE
-                               : OTHER;
+static enum kind kind_of(uint32_t c, enum split_literals literals) {
+    if (c == 0x345 && literals == SPLIT_OPENCLIP)
+        return SPACE;
+    return unicode_letter(c) ? LETTER : unicode_number(c) ? NUMBER : unicode_space(c) ? SPACE : OTHER;
 }
 
-/* Where the run of `class` that begins at text[at] ends. */
-static size_t run_end(struct text text, size_t at, enum class class) {
-    for (size_t next = at; at < text.size && class_of(unicode_next(text, &next)) == class;)
+/* Where the run of `kind` that begins at text[at] ends. */
+static size_t run_end(struct text text, size_t at, enum kind kind, enum split_literals literals) {
+    for (size_t next = at; at < text.size && kind_of(unicode_next(text, &next), literals) == kind;)
         at = next;
     return at;
 }
@@ -66,9 +69,9 @@ bool split_next(struct text text, enum split_literals literals, size_t *at, stru
         const bool literal = size > 0;
         if (c == '\'')
             size = match_contraction(text, from, literals == SPLIT_OPENCLIP);
-        const enum class class = class_of(c);
-        *at = size > 0 ? from + size : class == NUMBER ? next : run_end(text, from, class);
-        if (class == SPACE)
+        const enum kind kind = kind_of(c, literals);
+        *at = size > 0 ? from + size : kind == NUMBER ? next : run_end(text, from, kind, literals);
+        if (kind == SPACE)
             continue;
         *word =
             (struct split_word){.text = {.data = text.data + from, .size = *at - from}, .literal = literal};

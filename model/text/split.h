@@ -3,8 +3,8 @@
  *   <|startoftext|> | <|endoftext|> | 's | 't | 're | 've | 'm | 'll | 'd | \p{L}+ | \p{N} | [^\s\p{L}\p{N}]+
  *
  * The first alternative that matches counts, at each place. Hugging Face's pattern knows the two literals, or does
- * not; OpenCLIP's names them <start_of_text> and <end_of_text>, and ignores case: its texts are lower case already,
- * but for the long s (U+017F), which then is an s.
+ * not; OpenCLIP's names them <start_of_text> and <end_of_text>, and ignores case, which makes the long s (U+017F) an s,
+ * and makes U+0345, a mark whose capital is a letter, match nothing.
  */
 #ifndef LIMOE_MODEL_TEXT_SPLIT_H
 #define LIMOE_MODEL_TEXT_SPLIT_H

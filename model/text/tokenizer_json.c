@@ -131,32 +131,36 @@ static enum limoe_status frame_clip(struct bpe_text *t, const struct vocab *voca
     return folder_config_pad_left(config, false, &facts->pad_left, err);
 }
 
-/* Start and end are what tokenizer_config.json switches on, if it does; else what the file itself puts there. */
+/* What tokenizer_config.json switches on must be what the file does: of transformers, version 4 goes by the one,
+ * version 5 by the other. */
+static enum limoe_status check_switch(const struct folder_config *config, const char *name, int32_t id,
+                                      struct limoe_error *err) {
+    bool on = false;
+    enum limoe_status status = folder_config_switch(config, name, id >= 0, &on, err);
+    if (status == LIMOE_OK && on != (id >= 0)) {
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          TOKENIZER_CONFIG ": \"%s\" is %s, but \"post_processor\" of " TOKENIZER_JSON
+                                           " %s such a token",
+                          name, on ? "true" : "false", on ? "has no" : "has");
+    }
+    return status;
+}
+
 static enum limoe_status frame_gemma(struct bpe_text *t, const struct vocab *vocab,
                                      const struct folder_config *config, const cJSON *root,
                                      struct limoe_error *err) {
     struct tokenizer_facts *facts = &t->base.facts;
-    bool start = false, end = false, lower = true;
+    bool lower = true;
     enum limoe_status status;
     if ((status = special_id(vocab, config, "pad_token", gemma_names.pad, &facts->pad, err)) ||
         (status = folder_config_switch(config, "do_lower_case", true, &lower, err)) ||
-        (status = folder_config_switch(config, "add_bos_token", false, &start, err)) ||
-        (status = folder_config_switch(config, "add_eos_token", false, &end, err)))
+        (status = component_frame(root, &facts->start, &facts->end, err)) ||
+        (status = check_switch(config, "add_bos_token", facts->start, err)) ||
+        (status = check_switch(config, "add_eos_token", facts->end, err)))
         return status;
     t->lower = t->lower || (lower && !config->open_clip);
-    if (cJSON_GetObjectItemCaseSensitive(config->tokenizer, "add_bos_token") ||
-        cJSON_GetObjectItemCaseSensitive(config->tokenizer, "add_eos_token")) {
-        if (start)
-            status = special_id(vocab, config, "bos_token", gemma_names.start, &facts->start, err);
-        if (status == LIMOE_OK && end)
-            status = special_id(vocab, config, "eos_token", gemma_names.end, &facts->end, err);
-    } else {
-        status = component_frame(root, &facts->start, &facts->end, err);
-    }
     facts->kind = "Gemma BPE";
-    return status == LIMOE_OK
-               ? folder_config_pad_left(config, component_pad_left(root), &facts->pad_left, err)
-               : status;
+    return folder_config_pad_left(config, component_pad_left(root), &facts->pad_left, err);
 }
 
 static enum limoe_status set_unknown(struct bpe_text *t, const struct vocab *vocab,
