@@ -167,7 +167,7 @@ typedef void kernels_layernorm_fn(struct kernels *k, const float *x, const float
  * / heads). norm may be NULL. out_act [rows, width]. out = (sum of e_j v_j) / (sum of e_j), over the rows j
  * that the mask lets the row see, with e_j = exp(score_j - max score) in float32; as operands of a product,
  * normalised q and k and the e_j that meet v are act. KERNELS_CAUSAL: a row's bits are those that it has at
- * the end of a sequence cut short after it. */
+ * the end of a sequence cut short after it, whatever numbers the rows behind it hold. */
 typedef void kernels_attention_fn(struct kernels *k, const void *qkv_act, uint32_t width, uint32_t heads,
                                   enum kernels_mask mask, const struct kernels_qk_norm *norm, void *out_act);
 
