@@ -18,11 +18,6 @@
  * would the whole, then dropped. This bounds the reading. */
 #define MAX_TEXT 65536u
 
-/* The two enums are one, which the casts below rely on. */
-_Static_assert((int)LIMOE_PAD == (int)CONFIG_PAD && (int)LIMOE_SQUASH == (int)CONFIG_SQUASH &&
-                   (int)LIMOE_CROP == (int)CONFIG_CROP,
-               "enum limoe_resize is enum config_resize");
-
 struct limoe_processor {
     struct config config;
     struct limoe_info info; /* its strings are config's */
@@ -78,26 +73,18 @@ enum limoe_status limoe_process_image(const struct limoe_processor *processor, c
 }
 
 struct limoe_image_settings limoe_processor_image_settings(const struct limoe_processor *processor) {
-    const struct config *config = &processor->config;
     const struct limoe_image_limits *limits = &processor->limits;
-    struct limoe_image_settings settings = {
-        .size = config->image.size,
-        .resize = (enum limoe_resize)config->image.resize,
+    return (struct limoe_image_settings){
+        .preprocess = image_settings(&processor->config),
         .limits = {.max_bytes = limits->max_bytes ? limits->max_bytes : LIMOE_MAX_BYTES,
                    .max_pixels = limits->max_pixels ? limits->max_pixels : LIMOE_MAX_PIXELS,
                    .found_pixels = limits->found_pixels},
     };
-    memcpy(settings.background, config->image.background, sizeof settings.background);
-    return settings;
 }
 
 enum limoe_status limoe_process_image_by(const struct limoe_image_settings *settings, const uint8_t *bytes,
                                          size_t size, uint8_t *pixels, struct limoe_error *err) {
-    struct config config = {
-        .image = {.size = settings->size, .resize = (enum config_resize)settings->resize},
-    };
-    memcpy(config.image.background, settings->background, sizeof settings->background);
-    return image_preprocess(bytes, size, &settings->limits, &config, pixels, err);
+    return image_preprocess_by(bytes, size, &settings->limits, &settings->preprocess, pixels, err);
 }
 
 enum limoe_status limoe_process_text(const struct limoe_processor *processor, const char *text, size_t size,
