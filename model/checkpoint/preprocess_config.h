@@ -31,7 +31,7 @@ struct preprocess_config {
 
 /* What a field that is missing means depends on the processor's class. The file names it; one that does not
  * is read as the class given, which follows from the model. */
-enum preprocess_class { PREPROCESS_CLIP, PREPROCESS_CHINESE_CLIP, PREPROCESS_SIGLIP, PREPROCESS_VIT };
+enum preprocess_class { PREPROCESS_CLIP /* and Chinese-CLIP's */, PREPROCESS_SIGLIP, PREPROCESS_VIT };
 
 /* All numbers that there are: values[channel][byte], bit for bit those of the original. */
 void preprocess_values(const struct preprocess_scale *scale, float values[3][256]);
