@@ -23,10 +23,10 @@ void fields_refuse(struct fields *f, enum limoe_status status, const char *key, 
 }
 
 bool fields_bool(struct fields *f, const char *key, bool absent) {
-    const cJSON *item = fields_find(f, key);
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(f->object, key);
     if (!item)
         return absent;
-    if (!cJSON_IsBool(item))
+    if (!cJSON_IsBool(item) && !cJSON_IsNull(item))
         fields_refuse(f, LIMOE_CORRUPT, key, item, "true or false");
     return cJSON_IsTrue(item);
 }

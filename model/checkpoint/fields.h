@@ -1,8 +1,7 @@
 /* fields.h - an object's fields, read one below another, for the files of other libraries. Internal to
  * model/checkpoint/.
  *
- * The first failure is kept, and those after it are silent. A field that is null is one that is missing, as
- * those libraries have it. */
+ * The first failure is kept, and those after it are silent. A field that is null is one that is missing. */
 #ifndef LIMOE_MODEL_CHECKPOINT_FIELDS_H
 #define LIMOE_MODEL_CHECKPOINT_FIELDS_H
 
@@ -27,7 +26,7 @@ const cJSON *fields_find(const struct fields *f, const char *key);
 void fields_refuse(struct fields *f, enum limoe_status status, const char *key, const cJSON *item,
                    const char *accepted);
 
-/* Each of these returns `absent` where the field is missing. */
+/* Each of these returns `absent` where the field is missing. A flag that is null is off: None, in Python. */
 bool fields_bool(struct fields *f, const char *key, bool absent);
 uint32_t fields_integer(struct fields *f, const char *key, uint32_t min, uint32_t max, uint32_t absent);
 double fields_number(struct fields *f, const char *key, double min, double max, double absent);

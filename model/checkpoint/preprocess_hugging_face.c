@@ -192,6 +192,13 @@ static void set_square(struct fields *f, const char *key, struct size size,
     picture->size = size.height;
 }
 
+/* null is not the class's filter but the one of the function that resizes. */
+static enum limoe_filter read_filter(struct fields *f, enum limoe_filter absent) {
+    if (cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(f->object, "resample")))
+        return LIMOE_BILINEAR;
+    return (enum limoe_filter)fields_integer(f, "resample", LIMOE_NEAREST, LIMOE_HAMMING, absent);
+}
+
 static void read_picture(struct fields *f, const struct defaults *d, struct limoe_preprocess *picture) {
     const struct size usual = {d->shortest, USUAL_SIDE, USUAL_SIDE};
     const struct size usual_crop = {false, USUAL_SIDE, USUAL_SIDE};
@@ -204,7 +211,7 @@ static void read_picture(struct fields *f, const struct defaults *d, struct limo
                                   : LIMOE_EXACT,
         .width = size.shortest ? size.height : size.width,
         .height = size.height,
-        .filter = (enum limoe_filter)fields_integer(f, "resample", LIMOE_NEAREST, LIMOE_HAMMING, d->filter),
+        .filter = read_filter(f, d->filter),
         .middle = LIMOE_MIDDLE_DOWN,
         .background = {255, 255, 255},
     };
