@@ -32,10 +32,15 @@ def cut(picture: Image.Image, left: int, top: int, width: int, height: int, marg
     return square
 
 
+def stem(config: dict) -> str:
+    """ "CLIP" of "CLIPImageProcessorFast"."""
+    name = config.get("image_processor_type") or config.get("feature_extractor_type") or "CLIPImageProcessor"
+    return name.removesuffix("Fast").removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
+
+
 def hugging_face(config: dict, picture: Image.Image) -> np.ndarray:
     """[height, width, 3] float32. config: preprocessor_config.json; picture: upright, RGB or RGBA."""
-    name = config.get("image_processor_type") or config.get("feature_extractor_type") or "CLIPImageProcessor"
-    name = name.removesuffix("Fast").removesuffix("ImageProcessor").removesuffix("FeatureExtractor")
+    name = stem(config)
     usual = {"do_resize": True, "do_rescale": True, "do_normalize": True, "rescale_factor": 1 / 255} | CLASSES[name]
     config = usual | {key: value for key, value in config.items() if value is not None or key.startswith("do_")}
     picture = pillow_reference.flatten(picture, (255, 255, 255))

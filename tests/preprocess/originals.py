@@ -1,5 +1,8 @@
 """Descriptions of preprocessing as folders have them, and odd pictures to prepare by them."""
 
+import hashlib
+from collections.abc import Iterable
+
 import numpy as np
 from PIL import Image
 
@@ -7,7 +10,7 @@ from original_reference import OPENAI_MEAN, OPENAI_STD
 from pictures import cmyk, exif, photo, save, with_alpha
 
 SIZES = [
-    (1, 1), (1, 2), (2, 1), (1, 9), (9, 1), (1, 300), (300, 1), (2, 3000), (3000, 2), (2, 3), (7, 5), (17, 31), (31, 17),
+    (1, 1), (1, 2), (2, 1), (1, 9), (9, 1), (1, 300), (300, 1), (2, 1000), (1000, 2), (2, 3), (7, 5), (17, 31), (31, 17),
     (31, 31), (32, 32), (33, 33), (31, 33), (33, 31), (32, 65), (65, 32), (64, 64), (63, 65), (65, 63), (60, 500), (500, 60),
     (999, 30), (30, 999), (127, 128), (250, 249), (401, 400), (641, 479), (479, 641),
 ]  # fmt: skip
@@ -83,6 +86,35 @@ OPEN_CLIP = {
 }
 
 
+KINDS = {"hugging_face": HUGGING_FACE, "open_clip": OPEN_CLIP}
+
+
+def descriptions() -> list[tuple[str, str]]:
+    return [(kind, name) for kind, named in KINDS.items() for name in named]
+
+
+def some_of(pictures: dict[str, bytes], description: str) -> dict[str, bytes]:
+    """All of them; of those that are made as large as published models have them a sample, and none that is a line, of which
+    Pillow makes the whole before it cuts."""
+    if "defaults" not in description:
+        return pictures
+    return {name: pictures[name] for name in list(pictures)[::9] if "1000" not in name}
+
+
+def is_the_same_everywhere(picture: str) -> bool:
+    """Whether no version of Pillow writes it with other pixels."""
+    return not any(word in picture for word in ("palette", "turned", "gif", "webp", "photo", "two colours"))
+
+
+def digest(numbers: Iterable[np.ndarray]) -> str:
+    """Of float32 values, and of the shapes they are in. -0 is 0."""
+    found = hashlib.sha256()
+    for array in numbers:
+        found.update(f"{array.shape}{array.dtype}".encode())
+        found.update((array + np.float32(0)).tobytes())
+    return found.hexdigest()
+
+
 def odd_pictures() -> dict[str, bytes]:
     """More than 200, each file read without loss, or as Pillow and model/image/ read it alike."""
     found = {}
@@ -102,5 +134,5 @@ def odd_pictures() -> dict[str, bytes]:
     found["gif"] = save(photo(99, 60).quantize(200), "GIF")
     found["16-bit grey"] = save(Image.fromarray((np.arange(99 * 60).reshape(60, 99) * 11).astype(np.uint16)), "PNG")
     found["webp"] = save(with_alpha(99, 60), "WEBP", lossless=True)
-    found["photo"] = save(photo(1200, 900), "JPEG", quality=90)
+    found["photo"] = save(photo(800, 600), "JPEG", quality=90)
     return found
