@@ -58,18 +58,15 @@ struct defaults {
     float mean[3], std[3];
 };
 
-#define OPENAI_MEAN                                                                                          \
-    { 0.48145466f, 0.4578275f, 0.40821073f }
-#define OPENAI_STD                                                                                           \
-    { 0.26862954f, 0.26130258f, 0.27577711f }
-#define HALF                                                                                                 \
-    { 0.5f, 0.5f, 0.5f }
-#define USUAL_SIDE 224u
+#define OPENAI_MEAN 0.48145466f, 0.4578275f, 0.40821073f
+#define OPENAI_STD  0.26862954f, 0.26130258f, 0.27577711f
+#define HALF        0.5f, 0.5f, 0.5f
+#define USUAL_SIDE  224u
 
 static const struct defaults defaults[] = {
-    [PREPROCESS_CLIP] = {true, false, LIMOE_BICUBIC, OPENAI_MEAN, OPENAI_STD},
-    [PREPROCESS_SIGLIP] = {false, false, LIMOE_BICUBIC, HALF, HALF},
-    [PREPROCESS_VIT] = {false, true, LIMOE_BILINEAR, HALF, HALF},
+    [PREPROCESS_CLIP] = {true, false, LIMOE_BICUBIC, {OPENAI_MEAN}, {OPENAI_STD}},
+    [PREPROCESS_SIGLIP] = {false, false, LIMOE_BICUBIC, {HALF}, {HALF}},
+    [PREPROCESS_VIT] = {false, true, LIMOE_BILINEAR, {HALF}, {HALF}},
 };
 
 struct size {
@@ -181,10 +178,10 @@ static struct size read_size(struct fields *f, const char *key, bool square, str
     return (struct size){!square, side, square ? side : 0};
 }
 
-/* What all pictures must end as. */
+/* What all pictures end as. */
 static void set_square(struct fields *f, const char *key, struct size size,
                        struct limoe_preprocess *picture) {
-    if (f->status == LIMOE_OK && (size.shortest || size.height != size.width)) {
+    if (f->status == LIMOE_OK && size.height != size.width) {
         f->status = limoe_fail(f->err, LIMOE_UNSUPPORTED,
                                "%s: \"%s%s\" makes pictures of %u x %u; a square is accepted", f->where,
                                f->prefix, key, size.height, size.width);
@@ -224,7 +221,7 @@ static void read_picture(struct fields *f, const struct defaults *d, struct limo
         fields_refuse(
             f, LIMOE_UNSUPPORTED, "do_center_crop", fields_find(f, "do_center_crop"),
             "a crop, or a \"size\" of {\"height\", \"width\"} and \"do_resize\", so that all pictures "
-            "end as the same square,");
+            "become the same square,");
     } else {
         set_square(f, "size", size, picture);
     }
