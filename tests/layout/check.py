@@ -14,6 +14,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PRODUCT = ("include/", "base/", "kernels/", "router/", "experts/", "model/", "server/")
 SOURCE = re.compile(r"\.(c|h|cpp|cu|cuh)$")
+SCRIPT = re.compile(r"\.(py|sh)$")
 INCLUDE = re.compile(r'^\s*#\s*include "([^"]+)"', re.M)
 ELSEWHERE = {"limoe.h", "nccl.h", "cuda_runtime.h"}  # by their names alone: ours is public, the others are not ours
 MOST_LINES = 600
@@ -90,15 +91,25 @@ def check_cycles(allowed: dict[str, set[str]]) -> list[str]:
     return []
 
 
+def is_script(path: pathlib.Path) -> bool:
+    """Python and shell, by the name or by the first line of what has none."""
+    if SCRIPT.search(path.name):
+        return True
+    with path.open("rb") as file:
+        return "." not in path.name and file.read(2) == b"#!"
+
+
 def main() -> int:
     listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
-    files = {path for path in listed if SOURCE.search(path) and (ROOT / path).is_file()}
-    texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in sorted(files)}
+    listed = sorted(path for path in listed if (ROOT / path).is_file())
+    files = {path for path in listed if SOURCE.search(path)}
+    scripts = {path for path in listed if path not in files and is_script(ROOT / path)}
+    texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in listed if path in files | scripts}
     wrong = []
     for path, text in texts.items():
-        wrong += check_file(path, text, files)
-        wrong += check_length(path, text) if path.startswith(PRODUCT) else []
-    wrong += check_arrows({path: text for path, text in texts.items() if path.startswith(PRODUCT)})
+        wrong += check_file(path, text, files) if path in files else []
+        wrong += check_length(path, text)
+    wrong += check_arrows({path: text for path, text in texts.items() if path in files and path.startswith(PRODUCT)})
     print("\n".join(wrong) or f"{len(texts)} files")
     return bool(wrong)
 
