@@ -11,6 +11,6 @@
 enum device_kind { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 
 /* NULL is "auto", "cuda" is "cuda:0". False: it is none of those that are accepted. */
-bool device_parse(const char *device, enum device_kind *kind, uint32_t *index);
+bool device_name_parse(const char *device, enum device_kind *kind, uint32_t *index);
 
 #endif

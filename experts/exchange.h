@@ -69,9 +69,6 @@ static inline uint32_t exchange_peer(const struct exchange *x, uint32_t i) {
     return (x->rank + 1 + i) % x->ranks;
 }
 
-/* One rank. */
-const struct exchange *exchange_local(void);
-
 /* What a handle of limoe.h stands for; NULL: one rank. */
 const struct exchange *exchange_of(const struct limoe_ranks *ranks);
 

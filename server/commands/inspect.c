@@ -188,7 +188,7 @@ int inspect_main(int argc, char **argv) {
     if (asked.json)
         answer_inspection(&out, inspection, ranks);
     else if (!print_facts(inspection, dir, arena, &out) || !print_blocks(inspection, arena, &out) ||
-             (ranks && !cli_print_ranks(ranks, arena, &out))) {
+             (ranks && !inspect_ranks_print(ranks, arena, &out))) {
         command_complain("no memory for the answer");
         goto out;
     }

@@ -224,7 +224,7 @@ static void note_device(const char *device, char note[FRAME_NOTE_BYTES]) {
     char why[FRAME_NOTE_BYTES - 64];
     enum device_kind kind;
     uint32_t index;
-    if (device_parse(device, &kind, &index) && kind == DEVICE_AUTO && limoe_gpus(why, sizeof why) == 0)
+    if (device_name_parse(device, &kind, &index) && kind == DEVICE_AUTO && limoe_gpus(why, sizeof why) == 0)
         snprintf(note, FRAME_NOTE_BYTES, "no GPU was found (%s), computing on the CPU", why);
 }
 

@@ -70,7 +70,7 @@ static bool list_inputs(struct call *call, struct api_error *error) {
 bool route_classify_parse(struct call *call, struct api_error *error) {
     struct classify_request *request = &call->request.classify;
     if (!parse_form(call, request, error) ||
-        (request->classifier.data && !classifier_look(call, request->classifier, error)))
+        (request->classifier.data && !classifying_look(call, request->classifier, error)))
         return false;
     return call->asking || list_inputs(call, error);
 }
@@ -107,7 +107,7 @@ bool route_classify_answer(struct call *call, struct api_error *error) {
         call->usage.prompt_tokens = call->classifier->prompt_tokens;
         return rank(call, call->classifier->matrix, error);
     }
-    const struct classifier_model model = classifier_model_of(call);
+    const struct classifier_model model = classifying_model(call);
     float *labels = prompt_vectors(call, model.embed);
     classify_labels(labels, request->n_labels, request->n_templates, model.embed, labels);
     if (!call->classifier)
@@ -127,8 +127,8 @@ static void report_matrix(struct call *call) {
 
 bool route_classify_stored(struct call *call, struct api_error *error) {
     if (!call->answering)
-        return classifier_take(call, call->request.classify.classifier, "classifier", error) &&
+        return classifying_take(call, call->request.classify.classifier, "classifier", error) &&
                list_inputs(call, error);
     report_matrix(call);
-    return rank(call, prompt_vectors(call, classifier_model_of(call).embed), error);
+    return rank(call, prompt_vectors(call, classifying_model(call).embed), error);
 }

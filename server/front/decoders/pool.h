@@ -63,22 +63,22 @@ struct decoders {
 
 /* The supervisor's thread: starts what is missing, until `stopping`; then ends them all. Children die with the
  * thread that started them, so all are started there. */
-void *supervise_main(void *decoders);
+void *decoders_supervise(void *decoders);
 
 /* To the stack, or from it to an empty slot, whose process is the caller's to kill. With the lock held. */
-void pool_put(struct decoders *decoders, struct slot *slot);
-struct process pool_lose(struct decoders *decoders, struct slot *slot);
+void decoders_put(struct decoders *decoders, struct slot *slot);
+struct process decoders_lose(struct decoders *decoders, struct slot *slot);
 
 /* Has it had its share of pictures? Not while another is missing: one at a time is replaced, and none is
  * waited for. With the lock held. */
-bool pool_is_spent(const struct decoders *decoders, const struct slot *slot);
+bool decoders_is_spent(const struct decoders *decoders, const struct slot *slot);
 
 /* Ends a decoder that has done nothing wrong, and has its place taken. Without the lock. */
-void pool_dismiss(struct decoders *decoders, struct process *process);
+void decoders_dismiss(struct decoders *decoders, struct process *process);
 
 /* Kills what is left of a lost decoder, logs and counts it. `fault`: what it did wrong, or NULL when that is
  * how it ended. `doing`: "idle", "over a picture of 5 bytes". why: for messages. Returns as process_kill. */
-int pool_reap(struct decoders *decoders, struct process *lost, const char *fault, const char *doing,
-              char why[PROCESS_WHY_SIZE]);
+int decoders_reap(struct decoders *decoders, struct process *lost, const char *fault, const char *doing,
+                  char why[PROCESS_WHY_SIZE]);
 
 #endif

@@ -107,7 +107,7 @@ static void accept_ranks(struct decoders *decoders, struct slot *slot) {
     pthread_mutex_lock(&decoders->lock);
     decoders->failure.status = LIMOE_OK;
     decoders->alive++;
-    pool_put(decoders, slot);
+    decoders_put(decoders, slot);
     pthread_mutex_unlock(&decoders->lock);
 }
 
@@ -119,14 +119,14 @@ static void replace_idle(struct decoders *decoders, struct slot *slot) {
     char why[PROCESS_WHY_SIZE];
     pthread_mutex_lock(&decoders->lock);
     if (slot->state == SLOT_IDLE && process_ended(&slot->process))
-        lost = pool_lose(decoders, slot);
-    else if (slot->state == SLOT_IDLE && pool_is_spent(decoders, slot))
-        spent = pool_lose(decoders, slot);
+        lost = decoders_lose(decoders, slot);
+    else if (slot->state == SLOT_IDLE && decoders_is_spent(decoders, slot))
+        spent = decoders_lose(decoders, slot);
     pthread_mutex_unlock(&decoders->lock);
     if (lost.pid > 0)
-        pool_reap(decoders, &lost, NULL, "idle", why);
+        decoders_reap(decoders, &lost, NULL, "idle", why);
     if (spent.pid > 0)
-        pool_dismiss(decoders, &spent);
+        decoders_dismiss(decoders, &spent);
 }
 
 static int64_t earlier(int64_t a, int64_t b) {
@@ -201,7 +201,7 @@ static void end_all(struct decoders *decoders) {
     }
 }
 
-void *supervise_main(void *argument) {
+void *decoders_supervise(void *argument) {
     struct decoders *decoders = argument;
     pthread_setname_np(pthread_self(), "limoe-decoders");
     while (!stopping(decoders))

@@ -223,7 +223,7 @@ static bool is_consistent(const struct serve_options *options, const struct opti
         command_usage("serve", "%s is set and ranks is 1; accepted: with ranks of 2 or more", many);
         return false;
     }
-    if (launch->ranks > 1 && device_parse(options->compute.device, &device, &index) &&
+    if (launch->ranks > 1 && device_name_parse(options->compute.device, &device, &index) &&
         device == DEVICE_CUDA && !is_group(options))
         return false;
     if (launch->hostfile && !launch->address) {
