@@ -17,27 +17,27 @@ struct inspect_options {
     struct limoe_rank_options place;
 };
 
+#define AT(field)   .offset = offsetof(struct inspect_options, field)
+#define FLAG(field) .only_flag = true, AT(field)
+
 static const struct option_row table[] = {
-    COMMAND_MODEL_ROW(offsetof(struct inspect_options, model)),
-    COMMAND_JSON_ROW(offsetof(struct inspect_options, json), "print one JSON object"),
+    COMMAND_MODEL_ROW(AT(model), .fallback = MODEL_DIR_DEFAULT),
+    COMMAND_JSON_ROW(AT(json), .help = "print one JSON object"),
     {.name = "ranks",
-     .only_flag = true,
      .kind = OPTION_UNSIGNED,
-     .offset = offsetof(struct inspect_options, ranks),
+     FLAG(ranks),
      .least = 1,
      .most = 1024,
      .metavar = "N",
      .help = "also print how N ranks would share the experts, and the memory of each"},
     {.name = "load",
-     .only_flag = true,
      .kind = OPTION_STRING,
-     .offset = offsetof(struct inspect_options, place.load),
+     FLAG(place.load),
      .metavar = "FILE",
      .help = "with --ranks: a measured load; experts are spread so that ranks get equal rows"},
     {.name = "expert-bytes",
-     .only_flag = true,
      .kind = OPTION_BYTES,
-     .offset = offsetof(struct inspect_options, place.expert_bytes),
+     FLAG(place.expert_bytes),
      .least = 1,
      .most = INT64_MAX,
      .metavar = "N",
@@ -45,11 +45,11 @@ static const struct option_row table[] = {
      .fallback = "an even share"},
     {.name = "device",
      .kind = OPTION_DEVICE,
-     .offset = offsetof(struct inspect_options, place.device),
+     AT(place.device),
      .metavar = "DEVICE",
      .help = "with --ranks: auto, cpu or cuda, which need not be there; weights are packed for it",
      .fallback = "auto: a GPU where there is one, else the CPU"},
-    COMMAND_DTYPE_ROW(offsetof(struct inspect_options, place.dtype)),
+    COMMAND_DTYPE_ROW(AT(place.dtype)),
     COMMAND_HELP_ROW,
 };
 

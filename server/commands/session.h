@@ -19,12 +19,13 @@ struct session_options {
 
 /* All of them, for the struct session_options at `at`. */
 #define COMMAND_ROWS(at)                                                                                     \
-    COMMAND_MODEL_ROW((at) + offsetof(struct session_options, model)),                                       \
-        COMMAND_DEVICE_ROW((at) + offsetof(struct session_options, compute.device)),                         \
-        COMMAND_DTYPE_ROW((at) + offsetof(struct session_options, compute.dtype)),                           \
-        COMMAND_THREADS_ROW((at) + offsetof(struct session_options, compute.threads)),                       \
-        COMMAND_JSON_ROW((at) + offsetof(struct session_options, json),                                      \
-                         "print the object that the HTTP route answers with"),                               \
+    COMMAND_MODEL_ROW(.offset = (at) + offsetof(struct session_options, model),                              \
+                      .fallback = MODEL_DIR_DEFAULT),                                                        \
+        COMMAND_DEVICE_ROW(.offset = (at) + offsetof(struct session_options, compute.device)),               \
+        COMMAND_DTYPE_ROW(.offset = (at) + offsetof(struct session_options, compute.dtype)),                 \
+        COMMAND_THREADS_ROW(.offset = (at) + offsetof(struct session_options, compute.threads)),             \
+        COMMAND_JSON_ROW(.offset = (at) + offsetof(struct session_options, json),                            \
+                         .help = "print the object that the HTTP route answers with"),                       \
         COMMAND_HELP_ROW
 
 /* An open model. Zero-initialise; close in any state. */

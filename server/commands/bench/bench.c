@@ -147,7 +147,7 @@ static const struct option_row table[] = {
      .metavar = "FILE",
      .help = "trust these certificates (PEM) instead of the system's"},
     {.name = "insecure", .kind = OPTION_SWITCH, AT(insecure), .help = "trust any certificate"},
-    COMMAND_JSON_ROW(offsetof(struct asked, json), "print one object"),
+    COMMAND_JSON_ROW(.offset = offsetof(struct asked, json), .help = "print one object"),
     COMMAND_HELP_ROW,
 };
 
