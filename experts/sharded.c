@@ -190,7 +190,7 @@ static void reserve_here(struct sharded *s, size_t rows) {
 /* ---- one layer */
 
 /* Sends each assignment to a copy of its expert and sorts the rows by bin: s->plan and s->offset. */
-static void plan_places(struct sharded *s, uint32_t layer, const struct sharded_rows *rows) {
+static void plan_bins(struct sharded *s, uint32_t layer, const struct sharded_rows *rows) {
     const struct kernels_ops *op = s->k->ops;
     const struct placement *p = s->placement;
     const struct bins *l = &s->layer[layer];
@@ -293,7 +293,7 @@ enum limoe_status sharded_forward(struct sharded *s, uint32_t layer, const struc
     const size_t row_bytes = s->width * s->k->act_size;
     const uint32_t peers = s->x->ranks - 1, mine = l->held[peers];
 
-    plan_places(s, layer, rows);
+    plan_bins(s, layer, rows);
     const uint64_t start = now();
     enum limoe_status status = swap_counts(s, l, mine, err);
     if (status)

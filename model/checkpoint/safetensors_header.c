@@ -159,7 +159,7 @@ static enum limoe_status check_metadata(const struct file *f, const cJSON *metad
 }
 
 /* By place in the file; an empty tensor before the one that begins where it does. */
-static int compare_places(const void *a, const void *b) {
+static int compare_offsets(const void *a, const void *b) {
     const struct tensor *s = a, *t = b;
     if (s->offset != t->offset)
         return s->offset < t->offset ? -1 : 1;
@@ -169,7 +169,7 @@ static int compare_places(const void *a, const void *b) {
 static enum limoe_status check_tiling(const struct file *f, struct tensor *tensor, size_t count) {
     uint64_t expected = f->data;
     char name[STRICT_JSON_DESCRIPTION];
-    qsort(tensor, count, sizeof *tensor, compare_places);
+    qsort(tensor, count, sizeof *tensor, compare_offsets);
     for (size_t i = 0; i < count; i++) {
         uint64_t begin = tensor[i].offset;
         if (begin != expected) {

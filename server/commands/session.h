@@ -33,7 +33,7 @@ struct session {
     struct limoe_processor *processor;
     struct limoe_model *model;
 };
-bool session_open(struct session *session, const struct session_options *cli); /* false: complained */
+bool session_open(struct session *session, const struct session_options *shared); /* false: complained */
 void session_close(struct session *session);
 
 /* Embeds items[n] in steps of bounded size: embeddings [n, embed]. False: complained. */

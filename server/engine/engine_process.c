@@ -183,7 +183,7 @@ static uint32_t own_threads(void) {
 
 /* Tells the front that this rank has found the others, or that it is in vain. What cannot be sent is seen
  * with the HELLO. */
-static void say_met(struct engine_process *engine) {
+static void say_connected(struct engine_process *engine) {
     const struct frame_header header = {.type = FRAME_CONNECTED};
     struct limoe_error err;
     if (link_stage(&engine->out, &header, NULL, 0))
@@ -277,7 +277,7 @@ static int run(struct engine_process *engine, const struct engine_flags *flags) 
     if (!code) {
         if (flags->connect) {
             status = limoe_ranks_open("mpi", &engine->ranks, &err);
-            say_met(engine);
+            say_connected(engine);
         }
         if (status == LIMOE_OK)
             status = open_model(engine, flags, &err);

@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""The shape of the sources: who includes whom, how headers are named and guarded, how long files are.
+"""The shape of the sources: who includes whom, how headers are named, how long files are, which names are of before.
 
 Compares what each folder includes with the table in docs/architecture.md, in both directions: an include that the table does
 not have is an arrow that should not be, a row that no include needs is a table that is no longer true.
 Prints what is wrong, a line each; the exit status is 1 if there is anything.
 """
 
+import io
+import keyword
 import pathlib
 import re
 import subprocess
 import sys
+import tokenize
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PRODUCT = ("include/", "base/", "kernels/", "router/", "experts/", "model/", "server/")
@@ -18,6 +21,8 @@ SCRIPT = re.compile(r"\.(py|sh)$")
 INCLUDE = re.compile(r'^\s*#\s*include "([^"]+)"', re.M)
 ELSEWHERE = {"limoe.h", "nccl.h", "cuda_runtime.h"}  # by their names alone: ours is public, the others are not ours
 MOST_LINES = 600
+# Comments and literals of C: what is left when they are taken out is identifiers, numbers and punctuation.
+C_PROSE = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
 
 
 def table() -> dict[str, set[str]]:
@@ -91,6 +96,37 @@ def check_cycles(allowed: dict[str, set[str]]) -> list[str]:
     return []
 
 
+def retired() -> dict[str, str]:
+    """A name of before -> what stands in its stead."""
+    text = (ROOT / "tests/layout/retired.txt").read_text(encoding="utf-8")
+    return dict(line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#"))
+
+
+def identifiers(path: str, text: str) -> set[str]:
+    if path.endswith(".py"):
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        return {token.string for token in tokens if token.type == tokenize.NAME} - set(keyword.kwlist)
+    return set(re.findall(r"\b[A-Za-z_]\w*", C_PROSE.sub(" ", text))) if SOURCE.search(path) else set()
+
+
+def check_names(path: str, text: str, old: dict[str, str]) -> list[str]:
+    named = identifiers(path, text) | {pathlib.PurePath(path).stem}
+    found = {(name, word) for name in named for word in re.split(r"[_\W]+", name.lower()) if word in old}
+    return [f'{path}: "{name}" is of before; now: {old[word]}' for name, word in sorted(found)]
+
+
+def check_paths(path: str, text: str, listed: set[str]) -> list[str]:
+    """Files and folders that a page names by their path from the top, in backticks."""
+    folders = {str(parent) for name in listed for parent in pathlib.PurePath(name).parents}
+    named = {name.rstrip("/") for name in re.findall(r"`([a-z]+/[\w./-]*)`", text)}
+    tops = {name.split("/", 1)[0] for name in listed if "/" in name}
+    return [
+        f"{path}: names {name}, which is not there"
+        for name in sorted(named)
+        if name.split("/", 1)[0] in tops and not re.search(r"NAME|build/", name) and name not in listed | folders
+    ]
+
+
 def is_script(path: pathlib.Path) -> bool:
     """Python and shell, by the name or by the first line of what has none."""
     if SCRIPT.search(path.name):
@@ -106,9 +142,13 @@ def main() -> int:
     scripts = {path for path in listed if path not in files and is_script(ROOT / path)}
     texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in listed if path in files | scripts}
     wrong = []
+    old = retired()
     for path, text in texts.items():
+        wrong += check_names(path, text, old)
         wrong += check_file(path, text, files) if path in files else []
         wrong += check_length(path, text)
+    for path in (name for name in listed if name.endswith(".md")):
+        wrong += check_paths(path, (ROOT / path).read_text(encoding="utf-8"), set(listed))
     wrong += check_arrows({path: text for path, text in texts.items() if path in files and path.startswith(PRODUCT)})
     print("\n".join(wrong) or f"{len(texts)} files")
     return bool(wrong)

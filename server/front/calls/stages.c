@@ -259,7 +259,7 @@ static void release_surplus(struct call *call) {
 }
 
 /* Where the engine writes: straight into call->embeddings, unless cached rows stand between. */
-static bool place_results(struct call *call) {
+static bool room_for_results(struct call *call) {
     call->job.embeddings = call->embeddings;
     if (call->job.n < call->n)
         call->job.embeddings =
@@ -275,7 +275,7 @@ static void end_preparing(struct call *call) {
         embedded(&call->job); /* the cache had all */
     } else if (call->job.n == 0) {
         write_answer(&call->task);
-    } else if (place_results(call)) {
+    } else if (room_for_results(call)) {
         embed(call);
     } else {
         api_fail_memory(&error);

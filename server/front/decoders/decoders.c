@@ -70,7 +70,7 @@ struct process decoders_lose(struct decoders *decoders, struct slot *slot) {
     return slot->process;
 }
 
-int decoders_reap(struct decoders *decoders, struct process *lost, const char *fault, const char *doing,
+int decoders_reap(struct decoders *decoders, struct process *lost, const char *fault, const char *when,
                   char why[PROCESS_WHY_SIZE]) {
     const long pid = lost->pid;
     const int signal_number = process_kill(lost, why);
@@ -78,7 +78,7 @@ int decoders_reap(struct decoders *decoders, struct process *lost, const char *f
         snprintf(why, PROCESS_WHY_SIZE, "%s", fault);
     metrics_count(decoders->metrics, METRICS_DECODER_RESTARTS, 1);
     log_print(decoders->log, LOG_WARNING, NULL, "picture decoder %ld lost, %s: %s; another takes its place",
-              pid, doing, why);
+              pid, when, why);
     return signal_number;
 }
 
@@ -223,8 +223,8 @@ static struct process take_away(struct decoders *decoders, struct slot *slot) {
 /* Gives up a decoder that did not answer. True: it is held against the picture. */
 static bool lose(struct decoders *decoders, struct slot *slot, enum wire_end end, size_t size,
                  char why[PROCESS_WHY_SIZE]) {
-    char doing[64], late[64];
-    snprintf(doing, sizeof doing, "%s a picture of %zu bytes", end == WIRE_UNREAD ? "before" : "over", size);
+    char when[64], late[64];
+    snprintf(when, sizeof when, "%s a picture of %zu bytes", end == WIRE_UNREAD ? "before" : "over", size);
     snprintf(late, sizeof late, "no answer for %lld s", (long long)(decoders->limit / CLOCK_SECOND));
     const char *fault = end == WIRE_LATE     ? late
                         : end == WIRE_SPENT  ? "too much processor time"
@@ -232,7 +232,7 @@ static bool lose(struct decoders *decoders, struct slot *slot, enum wire_end end
                                              : NULL;
     struct process lost = take_away(decoders, slot);
     event_signal(decoders->wake);
-    const int signal_number = decoders_reap(decoders, &lost, fault, doing, why);
+    const int signal_number = decoders_reap(decoders, &lost, fault, when, why);
     return fault || (end == WIRE_CLOSED && signal_number != SIGKILL);
 }
 

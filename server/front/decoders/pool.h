@@ -77,8 +77,8 @@ bool decoders_is_spent(const struct decoders *decoders, const struct slot *slot)
 void decoders_dismiss(struct decoders *decoders, struct process *process);
 
 /* Kills what is left of a lost decoder, logs and counts it. `fault`: what it did wrong, or NULL when that is
- * how it ended. `doing`: "idle", "over a picture of 5 bytes". why: for messages. Returns as process_kill. */
-int decoders_reap(struct decoders *decoders, struct process *lost, const char *fault, const char *doing,
+ * how it ended. `when`: "idle", "over a picture of 5 bytes". why: for messages. Returns as process_kill. */
+int decoders_reap(struct decoders *decoders, struct process *lost, const char *fault, const char *when,
                   char why[PROCESS_WHY_SIZE]);
 
 #endif

@@ -139,7 +139,7 @@ static enum limoe_status revise(struct row_reader *reader, int fd, struct shelf 
 }
 
 /* Keeps the nearest in job->nearest, in order; equals as they come. */
-static void place(struct store_job *job, struct text name, unsigned distance, unsigned *distances) {
+static void insert(struct store_job *job, struct text name, unsigned distance, unsigned *distances) {
     size_t at = job->n_nearest;
     while (at > 0 && distance < distances[at - 1])
         at--;
@@ -172,7 +172,7 @@ static enum limoe_status find_nearest(struct row_reader *reader, struct store_jo
             status = fail_memory(&job->error);
             break;
         }
-        place(job, kept, distance, distances);
+        insert(job, kept, distance, distances);
     }
     database_done(names);
     return status;

@@ -63,10 +63,10 @@ static void no_such_ranks(void **state) {
 /* Ranks that are told who they are, on GPUs. */
 static void expect_unplaced(const char *device, uint32_t rank, enum limoe_status status,
                             const char *message) {
-    const struct limoe_rank_identity place = {.rank = rank, .count = 2, .device = device};
+    const struct limoe_rank_identity identity = {.rank = rank, .count = 2, .device = device};
     struct limoe_ranks *ranks = (struct limoe_ranks *)8;
     struct limoe_error err = {0};
-    assert_int_equal(limoe_ranks_open_at("nccl", &place, &ranks, &err), status);
+    assert_int_equal(limoe_ranks_open_at("nccl", &identity, &ranks, &err), status);
     assert_null(ranks);
     if (!strstr(err.message, message))
         fail_msg("\"%s\" has no \"%s\"", err.message, message);

@@ -69,29 +69,29 @@ enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, s
 /* A group: ranks wait for each other by what they share, and notice nobody's end. */
 static atomic_bool interrupted, grouped;
 
-enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_rank_identity *place,
+enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_rank_identity *identity,
                                       struct limoe_ranks **out, struct limoe_error *err) {
     char device[16];
-    snprintf(device, sizeof device, "cuda:%u", place->rank);
-    if (strcmp(kind, "nccl") != 0 || strcmp(place->device, device) != 0 || place->count != RANKS)
-        return limoe_fail(err, LIMOE_UNSUPPORTED, "there is no %s on %s", kind, place->device);
+    snprintf(device, sizeof device, "cuda:%u", identity->rank);
+    if (strcmp(kind, "nccl") != 0 || strcmp(identity->device, device) != 0 || identity->count != RANKS)
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "there is no %s on %s", kind, identity->device);
     if (fake->missing)
         return limoe_fail(err, LIMOE_UNSUPPORTED, "no GPU is made up");
-    the_ranks = (struct limoe_ranks){.rank = place->rank, .count = place->count};
-    fake->joined[place->rank] = 0;
-    fake->ranks[place->rank] = getpid();
+    the_ranks = (struct limoe_ranks){.rank = identity->rank, .count = identity->count};
+    fake->joined[identity->rank] = 0;
+    fake->ranks[identity->rank] = getpid();
     grouped = true;
     *out = &the_ranks;
     return LIMOE_OK;
 }
 
 enum limoe_status limoe_ranks_make_unique_id(struct limoe_ranks *ranks,
-                                             uint8_t key[LIMOE_RANKS_UNIQUE_ID_BYTES],
+                                             uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
                                              struct limoe_error *err) {
     (void)err;
-    const unsigned serial = ++fake->keys;
-    memset(key, 0x5a, LIMOE_RANKS_UNIQUE_ID_BYTES);
-    memcpy(key, &serial, sizeof serial);
+    const unsigned serial = ++fake->unique_ids;
+    memset(unique_id, 0x5a, LIMOE_RANKS_UNIQUE_ID_BYTES);
+    memcpy(unique_id, &serial, sizeof serial);
     return ranks->rank == 0 ? LIMOE_OK : LIMOE_INTERNAL;
 }
 
@@ -111,12 +111,13 @@ static enum limoe_status await_others(unsigned serial, unsigned least, struct li
     return LIMOE_OK;
 }
 
-enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks, const uint8_t key[LIMOE_RANKS_UNIQUE_ID_BYTES],
+enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks,
+                                   const uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
                                    struct limoe_error *err) {
     unsigned serial;
-    memcpy(&serial, key, sizeof serial);
-    if (key[LIMOE_RANKS_UNIQUE_ID_BYTES - 1] != 0x5a)
-        return limoe_fail(err, LIMOE_INTERNAL, "that is no key");
+    memcpy(&serial, unique_id, sizeof serial);
+    if (unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES - 1] != 0x5a)
+        return limoe_fail(err, LIMOE_INTERNAL, "that is no unique id");
     fake->arrived[ranks->rank] = 0;
     fake->joined[ranks->rank] = serial;
     return await_others(serial, 0, err);

@@ -45,7 +45,7 @@ struct fake {
     atomic_int session;      /* the process of mpirun's with another host */
     atomic_uint opened;      /* models, by all processes */
     atomic_bool lonely;      /* rank 1 loses the others, once, and nobody has ended */
-    atomic_uint keys;        /* made so far, and by which each rank of a group has joined; 0: by none */
+    atomic_uint unique_ids;  /* made so far, and by which each rank of a group has joined; 0: by none */
     atomic_uint joined[RANKS], arrived[RANKS]; /* arrived: how often it has waited for the others since */
     _Atomic(enum pretence) pretence;
     _Atomic(enum hang) hang;
