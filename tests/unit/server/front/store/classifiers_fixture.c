@@ -10,7 +10,8 @@
 const struct classifier_model model = {.fingerprint = "model-1", .embed = EMBED};
 const struct classifier_model other = {.fingerprint = "model-2", .embed = EMBED};
 
-char dir[64], file[96];
+char dir[FOLDER_SIZE + 8], file[FOLDER_SIZE + 32];
+static char folder[FOLDER_SIZE]; /* that dir is made in */
 struct classifiers *store;
 struct limoe_error err;
 
@@ -24,10 +25,8 @@ struct classifiers *open_with(size_t most, size_t cache_bytes) {
 
 int set_up(void **state) {
     (void)state;
-    snprintf(dir, sizeof dir, "/tmp/limoe-classifiers-XXXXXX");
-    if (!mkdtemp(dir))
-        return -1;
-    strcat(dir, "/a/b"); /* neither is there yet */
+    folder_make(folder);
+    snprintf(dir, sizeof dir, "%s/a/b", folder); /* neither is there yet */
     snprintf(file, sizeof file, "%s/classifiers.db", dir);
     store = open_with(0, 0);
     return 0;
@@ -37,10 +36,7 @@ int tear_down(void **state) {
     (void)state;
     classifiers_close(store);
     store = NULL;
-    dir[strlen(dir) - strlen("/a/b")] = '\0';
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", dir);
-    return system(command);
+    return folder_remove(folder);
 }
 
 size_t labels_of(unsigned number) {

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "server/front/store/classifiers.h"
+#include "tests/unit/files.h"
 
 #define EMBED       8
 #define MOST_LABELS 300
@@ -22,7 +23,7 @@ extern const struct classifier_model model, other;
 
 /* Of the test that runs: its folder, the database in it, the store over it (a test may close it and open
  * it again) and the error of the last call that failed. */
-extern char dir[64], file[96];
+extern char dir[FOLDER_SIZE + 8], file[FOLDER_SIZE + 32];
 extern struct classifiers *store;
 extern struct limoe_error err;
 
