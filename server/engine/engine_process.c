@@ -15,9 +15,9 @@
  * that is lost costs the others a step: they are told, and join anew.
  *
  * Two threads. The main thread owns the model and the step's buffers, computes, and sends. The reader
- * receives (inbox.h). One rank of mpirun's has a third, which waits for the socket's end alone. It may be
- * waiting for others, in MPI, when the front gives the job up; nothing but the end of the process leads out
- * of there.
+ * receives (inbox.h). A rank of mpirun's has a third thread, which does nothing but wait for the socket's
+ * end: when the front gives the job up, the main thread may be waiting for other ranks inside MPI, and only
+ * the end of the process interrupts that.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -71,8 +71,9 @@ struct engine_process {
 
 /* ---- a rank of mpirun's */
 
-/* With nothing in hand it takes leave of the others, so that mpirun does not take its end for a failure;
- * while it computes there may be nobody left to take leave of. */
+/* Ends the process once the front has closed the socket. With nothing in hand the rank leaves MPI first,
+ * so that mpirun does not take its end for a failure. While it computes it does not, since the other ranks
+ * may be gone. */
 static void *await_end(void *argument) {
     struct engine_process *engine = argument;
     struct pollfd end = {.fd = engine->fd, .events = POLLRDHUP};
@@ -120,7 +121,7 @@ static enum limoe_status compute(struct engine_process *engine, size_t n, bool r
     return limoe_model_embed(engine->model, engine->items, n, engine->embeddings, &routing, err);
 }
 
-/* False: the front sends what cannot be, or is gone. */
+/* Computes a step and sends the RESULT. False if the front sends what cannot be, or is gone. */
 static bool answer(struct engine_process *engine, const struct link *in) {
     struct limoe_error err;
     size_t n;
@@ -181,8 +182,8 @@ static uint32_t own_threads(void) {
     return threads > 0 ? (uint32_t)threads : 1;
 }
 
-/* Tells the front that this rank has found the others, or that it is in vain. What cannot be sent is seen
- * with the HELLO. */
+/* Tells the front that this rank has found the others, or cannot. A failure to send shows again with the
+ * HELLO. */
 static void say_connected(struct engine_process *engine) {
     const struct frame_header header = {.type = FRAME_CONNECTED};
     struct limoe_error err;
@@ -219,7 +220,7 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
     return LIMOE_OK;
 }
 
-/* Why it is the CPU that computes, where that was left open. */
+/* Writes why the CPU computes, if the choice of the device was left to this process. */
 static void note_device(const char *device, char note[FRAME_NOTE_BYTES]) {
     char why[FRAME_NOTE_BYTES - 64];
     enum device_kind kind;
@@ -260,14 +261,14 @@ static bool answer_step(struct engine_process *engine) {
     return answered;
 }
 
-/* The threads still use *engine, and the system takes it all. */
+/* Ends the process without freeing anything: other threads still use *engine. */
 __attribute__((noreturn)) static void leave(struct engine_process *engine) {
     limoe_model_close(engine->model);
     limoe_ranks_close(engine->ranks);
     _exit(COMMAND_OK);
 }
 
-/* One rank, or one of mpirun's: opens the model, and computes. */
+/* Of an engine of one rank, or of mpirun's ranks: opens the model, and computes. */
 static int run(struct engine_process *engine, const struct engine_flags *flags) {
     struct limoe_error err;
     pthread_t ending;
@@ -297,7 +298,7 @@ static int run(struct engine_process *engine, const struct engine_flags *flags) 
 
 /* ---- ranks that the front brings together */
 
-/* Makes the unique id of a generation. */
+/* Answers an ASK: makes the unique id of a generation. */
 static bool answer_ask(struct engine_process *engine, const struct engine_flags *flags) {
     uint8_t unique_id[FRAME_UNIQUE_ID_BYTES];
     struct limoe_error err;
@@ -312,8 +313,8 @@ static bool answer_ask(struct engine_process *engine, const struct engine_flags 
     return link_stage(&engine->out, &header, &part, 1) && link_send(&engine->out, &err) == LINK_DONE;
 }
 
-/* Joins the others. The model is opened beside those that open it now. LIMOE_LOST: there will be another
- * generation, and what is open stays. */
+/* Answers a GROUP: joins the others, and opens the model together with those that have not. After LIMOE_LOST
+ * there will be another generation, and what is open stays open. */
 static bool answer_group(struct engine_process *engine, const struct engine_flags *flags) {
     uint8_t unique_id[FRAME_UNIQUE_ID_BYTES];
     struct limoe_error err;
@@ -431,7 +432,7 @@ static bool parse(int argc, char **argv, struct arena *arena, struct engine_flag
     return false;
 }
 
-/* Signals that stop a whole group or unit are the front's to heed; mpirun unblocks them. */
+/* Blocks the signals that stop a whole process group or unit, which the front handles. mpirun unblocks them. */
 static void block_stops(void) {
     sigset_t stops;
     sigemptyset(&stops);

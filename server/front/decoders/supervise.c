@@ -90,7 +90,7 @@ static enum limoe_status judge(struct decoders *decoders, struct slot *slot, enu
 }
 
 /* Its hello has come, or never will. */
-static void accept_ranks(struct decoders *decoders, struct slot *slot) {
+static void take_hello(struct decoders *decoders, struct slot *slot) {
     const struct wire_deadline now = {.until = clock_now()};
     struct wire_hello hello;
     struct limoe_error err;
@@ -152,7 +152,7 @@ static void poll_slot(struct decoders *decoders, struct slot *slot, struct pollf
     } else if (state == SLOT_STARTING) {
         struct pollfd said = {.fd = slot->process.fd, .events = POLLIN};
         if (poll(&said, 1, 0) > 0 || now >= slot->deadline) {
-            accept_ranks(decoders, slot);
+            take_hello(decoders, slot);
             *until = now; /* look again: it is idle, or empty */
             return;
         }

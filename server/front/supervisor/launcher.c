@@ -1,4 +1,4 @@
-/* launcher.c - which kind it is. */
+/* launcher.c - which kind of launcher an engine has. */
 #include "server/front/supervisor/launcher.h"
 
 #include "base/device_name.h"

@@ -1,4 +1,4 @@
-/* membership.c - who is there, and who is who. */
+/* membership.c - which ranks are there, and which process is which rank. */
 #include "server/front/supervisor/membership.h"
 
 #include <signal.h>
