@@ -147,7 +147,7 @@ static void put(struct decoders *decoders, struct slot *slot) {
 
 /* ---- one picture */
 
-/* A picture in a decoder's hands. */
+/* A picture that a decoder is at work on. */
 struct turn {
     const struct decoders *decoders;
     const struct decoders_picture *picture;
@@ -236,7 +236,7 @@ static bool lose(struct decoders *decoders, struct slot *slot, enum wire_end end
     return fault || (end == WIRE_CLOSED && signal_number != SIGKILL);
 }
 
-/* Nobody waits for it: the decoder goes with its picture, which has the processor free at once. */
+/* Gives up a picture that nobody waits for. Its decoder ends with it, which frees the processor at once. */
 static enum limoe_status abandon(struct decoders *decoders, struct slot *slot, struct limoe_error *err) {
     struct process process = take_away(decoders, slot);
     decoders_dismiss(decoders, &process);
@@ -244,7 +244,7 @@ static enum limoe_status abandon(struct decoders *decoders, struct slot *slot, s
     return give_up(err);
 }
 
-/* It had its time, and would take as long again. */
+/* Refuses a picture that has had its time: it would take as long again. */
 static enum limoe_status refuse(const struct decoders *decoders, struct limoe_error *err) {
     return limoe_fail(
         err, LIMOE_TOO_LARGE,
@@ -317,7 +317,7 @@ static const char **join_kept(const char *const *more) {
     return kept;
 }
 
-/* NULL: *err says why. */
+/* NULL: no memory or descriptors, as *err says. */
 static struct decoders *decoders_new(const struct decoders_options *options, struct limoe_error *err) {
     const unsigned n = options->processes + DECODERS_SPARE;
     struct decoders *decoders = calloc(1, sizeof *decoders + n * sizeof *decoders->slots);

@@ -89,7 +89,7 @@ static enum limoe_status judge(struct decoders *decoders, struct slot *slot, enu
     return limoe_fail(err, LIMOE_INTERNAL, "a picture decoder does not start: %s", why);
 }
 
-/* Its hello has come, or never will. */
+/* Takes the hello of a decoder that is starting, or replaces one whose hello will not come. */
 static void take_hello(struct decoders *decoders, struct slot *slot) {
     const struct wire_deadline now = {.until = clock_now()};
     struct wire_hello hello;
@@ -172,7 +172,7 @@ static bool stopping(struct decoders *decoders) {
     return stop;
 }
 
-/* One turn: all slots, then sleep until something happens. */
+/* Looks at all slots, then sleeps until something happens. */
 static void turn(struct decoders *decoders) {
     int64_t until = INT64_MAX;
     for (unsigned i = 0; i < decoders->n; i++)
@@ -186,7 +186,7 @@ static void turn(struct decoders *decoders) {
 
 /* ---- stopping */
 
-/* Tells all to end, so that none is waited for longer than the slowest; then makes sure. */
+/* Tells all decoders to end before it waits for any, then makes sure that they have. */
 static void end_all(struct decoders *decoders) {
     for (unsigned i = 0; i < decoders->n; i++)
         if (decoders->slots[i].state != SLOT_EMPTY)
