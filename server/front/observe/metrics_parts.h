@@ -12,7 +12,7 @@
 #define METRICS_FIRST_CODE 100
 #define METRICS_CODES      500
 
-/* No counter says anything about another: relaxed order is enough. */
+/* Relaxed order is enough, for no counter says anything about another. */
 typedef _Atomic uint64_t counter;
 
 static inline void counter_add(counter *count, uint64_t more) {
@@ -31,7 +31,7 @@ struct metrics_route {
 /* What ranks exchange. */
 enum { METRICS_EXCHANGE_ROWS, METRICS_EXCHANGE_BYTES, METRICS_EXCHANGE_NS, METRICS_EXCHANGES };
 
-/* Not changed but for its counters, and what is said to be guarded by models_lock. */
+/* Nothing of it changes but the counters and what models_lock is said to guard. */
 struct metrics_model {
     struct metrics_model *older; /* NULL: the oldest; guarded */
     unsigned opened;             /* as often as it is still to be closed; guarded */
