@@ -15,7 +15,7 @@ static bool is_stack(enum layout_id id) {
     return id >= LAYOUT_MOE_FC1_WEIGHT && id <= LAYOUT_MOE_FC2_BIAS;
 }
 
-static size_t index_of(const struct config *c, enum layout_id id, uint32_t block, uint32_t expert) {
+static size_t place(const struct config *c, enum layout_id id, uint32_t block, uint32_t expert) {
     const size_t tensors = (size_t)LAYOUT_COUNT * c->blocks;
     if (!is_stack(id))
         return (size_t)id * c->blocks + block;
@@ -41,7 +41,7 @@ void digests_note(struct digests *d, enum layout_id id, uint32_t block, uint32_t
     XXH64_hash_t seed = XXH3_64bits(t->name, strlen(t->name) + 1);
     seed = XXH3_64bits_withSeed(t->dtype_name, strlen(t->dtype_name) + 1, seed);
     const XXH64_hash_t digest = XXH3_64bits_withSeed(bytes, size, seed);
-    d->value[index_of(d->config, id, block, expert)] = digest ? digest : 1;
+    d->value[place(d->config, id, block, expert)] = digest ? digest : 1;
 }
 
 bool digests_differ(const struct digests *d, const uint64_t *all, char name[96]) {
@@ -52,7 +52,7 @@ bool digests_differ(const struct digests *d, const uint64_t *all, char name[96])
             if (!layout_expected(d->config, id, block, &t))
                 continue;
             for (uint32_t e = 0; e < (is_stack(id) ? d->config->moe.experts : 1); e++) {
-                const size_t at = index_of(d->config, id, block, e);
+                const size_t at = place(d->config, id, block, e);
                 if (!d->value[at] || d->value[at] == all[at])
                     continue;
                 if (is_stack(id))

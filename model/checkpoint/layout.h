@@ -1,6 +1,6 @@
 /* layout.h - which tensors a checkpoint of format "limoe-1" holds, by name and shape.
  *
- * Nothing else knows it: loading, inspecting and counting parameters all ask here. Weight matrices are
+ * The one place that knows: loading, inspecting and counting parameters all ask here. Weight matrices are
  * torch layout, [out, in]; d = width, m = mlp, p = patch, E = experts, h = heads. */
 #ifndef LIMOE_MODEL_CHECKPOINT_LAYOUT_H
 #define LIMOE_MODEL_CHECKPOINT_LAYOUT_H

@@ -23,8 +23,8 @@ void image_free(struct image *image); /* leaves an empty image; an empty image i
 enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
                                struct image *out, struct limoe_error *err);
 
-/* Where there is alpha, puts the picture on the background: RGBA becomes RGB, (c a + b (255 - a)) / 255
- * rounded as Pillow does. */
+/* RGB over the background where there is alpha: in place of RGBA, (c a + b (255 - a)) / 255 rounded as Pillow
+ * does. */
 enum limoe_status image_flatten(struct image *image, const uint8_t background[3], struct limoe_error *err);
 
 /* Pillow's antialiased BICUBIC (a = -0.5, support scaled by the reduction, 8-bit fixed point, bit for bit as
@@ -33,7 +33,7 @@ enum limoe_status image_flatten(struct image *image, const uint8_t background[3]
 enum limoe_status image_resize(const struct image *image, const double box[4], uint32_t width,
                                uint32_t height, uint8_t *out, struct limoe_error *err);
 
-/* All of these in order: writes pixels[size, size, 3] as config->image says (pad, squash or crop). */
+/* All of it: writes pixels[size, size, 3] as config->image says (pad, squash or crop). */
 enum limoe_status image_preprocess(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
                                    const struct config *config, uint8_t *pixels, struct limoe_error *err);
 
