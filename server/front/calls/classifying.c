@@ -1,4 +1,4 @@
-/* classifying.c - the store's answers in HTTP's terms. */
+/* classifying.c - what the store's answers mean for a client: a classifier, or an error with its status. */
 #include "server/front/calls/classifying.h"
 
 #include "server/api/classifier.h"
@@ -30,7 +30,7 @@ bool classifying_take(struct call *call, struct text name, const char *param, st
     return true;
 }
 
-/* The store's trouble is the operator's to read; a client is told that there was some. */
+/* The log tells operators what is wrong with the store; a client is told only that something is. */
 bool classifying_fail(struct call *call, struct api_error *error) {
     const struct store_job *job = call->asked;
     if (!job || job->outcome == STORE_BUSY) {

@@ -104,7 +104,7 @@ bool route_classifier_delete_parse(struct call *call, struct api_error *error) {
            stages_ask(call, store_job_delete(call->request.classifier.name), error);
 }
 
-/* Of a name that is not there, those that it is like are looked for. */
+/* If there is no such name, the answer names those that are like it. */
 bool route_classifier_delete_stored(struct call *call, struct api_error *error) {
     const struct classifier_model model = classifying_model(call);
     const struct text name = call->request.classifier.name;

@@ -48,7 +48,7 @@ static bool has_matrix(const struct call *call) {
     return call->classifier && call->classifier->matrix;
 }
 
-/* Once labels are known, the request's or the classifier's. */
+/* Lists what is to be embedded, once the labels are known: the request's own, or the classifier's. */
 static bool list_inputs(struct call *call, struct api_error *error) {
     struct classify_request *request = &call->request.classify;
     const struct classifier *found = call->classifier;
@@ -75,7 +75,8 @@ bool route_classify_parse(struct call *call, struct api_error *error) {
     return call->asking || list_inputs(call, error);
 }
 
-/* What is scored against is the classifier's, or what the prompts' embeddings make. */
+/* Ranks the labels for each picture. Their vectors are the classifier's, or are made of the prompts'
+ * embeddings. */
 static bool rank(struct call *call, const float *labels, struct api_error *error) {
     const struct classify_request *request = &call->request.classify;
     const struct limoe_info *model =
@@ -116,7 +117,8 @@ bool route_classify_answer(struct call *call, struct api_error *error) {
                       error);
 }
 
-/* Without the matrix on disk the answer is as good: the next request makes it again. */
+/* Tells the log if the matrix could not be stored. The answer is as good without: the next request makes
+ * it again. */
 static void report_matrix(struct call *call) {
     const struct store_job *job = call->asked;
     if (!job)
