@@ -143,7 +143,7 @@ void sharded_destroy(struct sharded *s) {
 
 /* ---- room; contents are not kept */
 
-/* Some more than is asked for: how many rows come differs from layer to layer. */
+/* Room for some more rows than are asked for, since how many come differs from layer to layer. */
 static size_t grown(size_t rows) {
     return rows + rows / 4 + 64;
 }
@@ -256,7 +256,7 @@ static void plan_here(struct sharded *s, uint32_t mine, size_t here) {
     s->k->ops->plan(s->k, s->held, here, mine, 1, s->here_plan);
 }
 
-/* Rows to answers, in place: act [here, width]. */
+/* Turns rows into answers, which overwrite them: act [here, width]. */
 static void compute_here(struct sharded *s, const struct experts *experts, size_t here, void *rows) {
     const struct kernels_ops *op = s->k->ops;
     const struct kernels_plan sorted = s->here_plan;

@@ -207,7 +207,7 @@ struct parts {
     size_t n, capacity;
 };
 
-/* A place for one more part, zeroed; NULL: no memory. */
+/* Room for one more part, zeroed; NULL: no memory. */
 static struct request_field *new_part(struct reader *reader, struct parts *parts) {
     if (parts->n == parts->capacity) {
         const size_t capacity = parts->capacity ? 2 * parts->capacity : 16;

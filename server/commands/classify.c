@@ -1,4 +1,5 @@
-/* classify.c - limoe classify: the route's work on files, through the same codec. One thread. */
+/* classify.c - limoe classify: what the route does, for files, through the same functions of server/api.
+ * One thread. */
 #include <string.h>
 
 #include "server/api/answer.h"
@@ -25,7 +26,7 @@ struct task {
     struct usage usage;
 };
 
-/* The one place that knows the lists' rows. */
+/* Rows of the table by which the lists' values are told apart. */
 enum row { ROW_LABELS, ROW_LABEL, ROW_TEMPLATE };
 
 static const struct option_row table[] = {

@@ -240,7 +240,7 @@ static bool read_labels(const char *list, struct arena *arena, struct plan *plan
     return true;
 }
 
-/* The first line. */
+/* Reads a file's first line. */
 static bool read_key(const char *path, struct arena *arena, const char **out) {
     char line[4096];
     FILE *file = fopen(path, "r");

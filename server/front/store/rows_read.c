@@ -65,7 +65,7 @@ static struct text text_at(sqlite3_stmt *statement, int column) {
     return (struct text){.data = data ? data : "", .size = (size_t)sqlite3_column_bytes(statement, column)};
 }
 
-/* Into the arena; false: no memory. */
+/* Copies a text into the arena; false if there is no memory. */
 static bool keep_text(struct text text, struct arena *arena, struct text *out) {
     *out = (struct text){.data = arena_copy(arena, text.data, text.size), .size = text.size};
     return out->data != NULL;
@@ -239,7 +239,7 @@ static enum limoe_status list(struct row_reader *reader, struct store_job *job) 
 
 /* ---- */
 
-/* As any reading does, it waits for who writes. */
+/* Reads something, which waits, as any reading does, for whoever writes. */
 static enum limoe_status probe(struct row_reader *reader, struct store_job *job) {
     bool row;
     int64_t id;
