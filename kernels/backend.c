@@ -1,5 +1,5 @@
-/* backend.c - which backend a device's name stands for. An instance belongs to who asked for it; the module of
- * the CUDA backend stays loaded once it is. No state, any thread.
+/* backend.c - which backend a device's name stands for. An instance belongs to who asked for it; the module
+ * of the CUDA backend stays loaded once it is. No state, any thread.
  */
 #include "base/device_name.h"
 

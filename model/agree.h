@@ -9,7 +9,8 @@
 #include "limoe.h"
 #include "model/checkpoint/fingerprint.h"
 
-/* What must be the same on every rank: else their answers would differ, or what they exchange would not fit. */
+/* What must be the same on every rank: else their answers would differ, or what they exchange would not
+ * fit. */
 struct terms {
     char version[32], backend[32];
     char inputs[FINGERPRINT_DIGITS + 1]; /* of config.json and tokenizer.model */

@@ -22,8 +22,8 @@ struct rank_options {
     uint64_t expert_bytes;
 };
 
-/* Places the model's experts; `expert` is from rank_sizes_bytes. imbalance [layers] is set with a load; NULL: not
- * wanted. Free with placement_free. */
+/* Places the model's experts; `expert` is from rank_sizes_bytes. imbalance [layers] is set with a load;
+ * NULL: not wanted. Free with placement_free. */
 enum limoe_status rank_sizes_place(const struct config *config, const struct rank_options *options,
                                    uint64_t expert, struct placement *out, double *imbalance,
                                    struct limoe_error *err);

@@ -25,7 +25,8 @@ enum limoe_status threads_create(uint32_t count, struct threads **out, struct li
 void threads_destroy(struct threads *t); /* NULL is fine */
 uint32_t threads_count(const struct threads *t);
 
-/* Runs chunk(context, 0 .. chunks - 1, thread) and returns when all are done. Not to be called from a chunk. */
+/* Runs chunk(context, 0 .. chunks - 1, thread) and returns when all are done. Not to be called from a
+ * chunk. */
 void threads_run(struct threads *t, uint32_t chunks, threads_chunk *chunk, void *context);
 
 #endif

@@ -15,7 +15,8 @@ struct box {
 /* The next box, cut off where the bytes around it end; the cursor passes it. False if there is none. */
 bool box_take(struct cursor *cursor, struct box *box);
 
-/* Whether no picture of the file is derived from itself, or through many levels from others, alphas included. */
+/* Whether no picture of the file is derived from itself, or through many levels from others, alphas
+ * included. */
 bool heif_references_end(const uint8_t *bytes, size_t size);
 
 #endif

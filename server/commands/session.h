@@ -1,4 +1,5 @@
-/* session.h - what the subcommands that compute share: their options, the model they open, the pictures they read. */
+/* session.h - what the subcommands that compute share: their options, the model they open, the pictures
+ * they read. */
 #ifndef LIMOE_SERVER_COMMANDS_SESSION_H
 #define LIMOE_SERVER_COMMANDS_SESSION_H
 

@@ -94,7 +94,7 @@ static void decode_all(const struct decoder *decoder) {
     while (wire_read(PROCESS_FD, &request, sizeof request)) {
         if (request.magic != WIRE_REQUEST || request.size == 0 || request.pixels == 0 ||
             request.size > decoder->settings.limits.max_bytes) {
-            complain(COMMAND_INPUT, "the front does not speak this decoder's language");
+            complain(COMMAND_INPUT, "the front sent a request that is malformed");
             return;
         }
         uint8_t *bytes = decoder->room + decoder->room_size - request.size;

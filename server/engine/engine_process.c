@@ -432,7 +432,8 @@ static bool parse(int argc, char **argv, struct arena *arena, struct engine_flag
     return false;
 }
 
-/* Blocks the signals that stop a whole process group or unit, which the front handles. mpirun unblocks them. */
+/* Blocks the signals that stop a whole process group or unit, which the front handles. mpirun unblocks
+ * them. */
 static void block_stops(void) {
     sigset_t stops;
     sigemptyset(&stops);

@@ -98,7 +98,8 @@ enum {
 void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BYTES]);
 enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struct frame_hello *out,
                                   struct limoe_error *err);
-/* Whether both compute the same model in the same way with as many ranks, so that answers have the same bits. */
+/* Whether both compute the same model in the same way with as many ranks, so that answers have the same
+ * bits. */
 bool frame_hello_equal(const struct frame_hello *a, const struct frame_hello *b);
 
 /* ---- ASK has no payload, UNIQUE_ID and GROUP have the unique_id, whatever it says */

@@ -17,7 +17,8 @@ struct addrinfo;
  * socket, or -1. */
 int join_front(const char *address, struct limoe_error *err);
 
-/* Splits "HOST", "HOST:PORT" or "[HOST]:PORT"; a port that is not there is "0". False if it is none of these. */
+/* Splits "HOST", "HOST:PORT" or "[HOST]:PORT"; a port that is not there is "0". False if it is none of
+ * these. */
 bool join_split_host(const char *text, char host[256], char port[8]);
 /* The same, for getaddrinfo's `flags`; *out is for freeaddrinfo. */
 enum limoe_status join_resolve(const char *text, int flags, struct addrinfo **out, struct limoe_error *err);

@@ -33,7 +33,8 @@ static inline uint8_t *file_read(const char *path, size_t *size) {
 /* Room for a folder's path. */
 #define FOLDER_SIZE 64
 
-/* A fresh folder under $TMPDIR, or under /tmp where that is not set or long. The caller calls folder_remove. */
+/* A fresh folder under $TMPDIR, or under /tmp where that is not set or long. The caller calls
+ * folder_remove. */
 static inline void folder_make(char path[FOLDER_SIZE]) {
     const char *above = getenv("TMPDIR");
     snprintf(path, FOLDER_SIZE, "%s/limoe-test-XXXXXX",
@@ -48,7 +49,8 @@ static inline int folder_remove_entry(const char *path, const struct stat *at, i
     return remove(path);
 }
 
-/* The folder and all that is in it; 0, or that it could not. Fit for a tear-down, whose failure cmocka tells. */
+/* The folder and all that is in it; 0, or that it could not. Fit for a tear-down, whose failure cmocka
+ * tells. */
 static inline int folder_remove(const char *path) {
     return nftw(path, folder_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }

@@ -97,7 +97,8 @@ static void set_client(struct call *call) {
         call->client[0] = '\0';
 }
 
-/* Sets the id: the client's own if that is short and plain enough for logs and headers, else 128 random bits. */
+/* Sets the id: the client's own if that is short and plain enough for logs and headers, else 128 random
+ * bits. */
 static void set_id(struct call *call) {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:/+=";
     const char *given = header(call, "X-Request-Id");

@@ -228,7 +228,7 @@ static bool lose(struct decoders *decoders, struct slot *slot, enum wire_end end
     snprintf(late, sizeof late, "no answer for %lld s", (long long)(decoders->limit / CLOCK_SECOND));
     const char *fault = end == WIRE_LATE     ? late
                         : end == WIRE_SPENT  ? "too much processor time"
-                        : end == WIRE_BROKEN ? "an answer that is none"
+                        : end == WIRE_BROKEN ? "a malformed answer"
                                              : NULL;
     struct process lost = take_away(decoders, slot);
     event_signal(decoders->wake);

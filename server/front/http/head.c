@@ -307,7 +307,8 @@ static bool read_length(struct slice value, struct parsed *head, struct api_erro
     return true;
 }
 
-/* Reads a list of codings, each perhaps with parameters. One that is not known is refused once all are read. */
+/* Reads a list of codings, each perhaps with parameters. One that is not known is refused once all are
+ * read. */
 static bool read_coding(struct slice value, struct parsed *head, struct api_error *error) {
     head->coding = true;
     for (bool more = true; more;) {

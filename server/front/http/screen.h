@@ -44,7 +44,8 @@ enum screen_state {
     SCREEN_COMPLETE, /* the request is through */
 };
 
-/* Defined here only so that a connection can contain one; the fields are screen.c's. All zeros is a new one. */
+/* Defined here only so that a connection can contain one; the fields are screen.c's. All zeros is a new
+ * one. */
 struct screen {
     enum screen_state state;
     uint64_t left;    /* of a counted body, or of a chunk */

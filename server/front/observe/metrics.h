@@ -96,7 +96,8 @@ struct metrics_routing {
     const uint64_t *rank_tokens; /* [ranks]: each one's part; may be NULL */
     uint32_t ranks;
 };
-/* Counts the routing of the model that was given to metrics_open_model. If model is NULL nothing is counted. */
+/* Counts the routing of the model that was given to metrics_open_model. If model is NULL nothing is
+ * counted. */
 void metrics_count_routing(struct metrics_model *model, const struct metrics_routing *routing);
 
 /* What the experts of a model have been given since its counters were opened, as a file of measured load, by

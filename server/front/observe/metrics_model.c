@@ -292,7 +292,8 @@ static void write_rank_imbalance(struct metrics_model *model, struct buffer *out
     buffer_free(&labels);
 }
 
-/* Writes the models, of those that share a name only the newest: a scraper refuses a sample that comes twice. */
+/* Writes the models, of those that share a name only the newest: a scraper refuses a sample that comes
+ * twice. */
 static void write_each(struct metrics_model *newest, void (*write)(struct metrics_model *, struct buffer *),
                        struct buffer *out) {
     for (struct metrics_model *model = newest; model; model = model->older)

@@ -352,7 +352,8 @@ static int64_t oldest_deadline(const struct queue *queue, int64_t delay) {
     return oldest + delay;
 }
 
-/* Whether there is a step to be taken; if not, sets what the taker is woken by, and when. The lock is held. */
+/* Whether there is a step to be taken; if not, sets what the taker is woken by, and when. The lock is
+ * held. */
 static bool demand_met(struct queue *queue, const struct queue_demand *demand, int64_t now,
                        int64_t *wake_at) {
     *wake_at = 0;

@@ -46,7 +46,8 @@ struct row_writer {
     _Atomic uint64_t bytes; /* that are used of it, when it was looked at last */
 };
 
-/* Opening what is open already does nothing. After a failure they are closed, and database.code is SQLite's. */
+/* Opening what is open already does nothing. After a failure they are closed, and database.code is
+ * SQLite's. */
 enum limoe_status row_reader_open(struct row_reader *reader, const struct database_options *options,
                                   struct limoe_error *err);
 enum limoe_status row_writer_open(struct row_writer *writer, const struct database_options *options,

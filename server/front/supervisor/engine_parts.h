@@ -69,14 +69,16 @@ void lifecycle_connected(struct engine *engine, struct member *rank);
 void lifecycle_hello(struct engine *engine, struct member *rank);
 /* The rank's link has received a UNIQUE_ID. */
 void lifecycle_unique_id(struct engine *engine, struct member *rank);
-/* The engine is lost: its process has ended by itself (`cause` is NULL), or is ended now because of `cause`. */
+/* The engine is lost: its process has ended by itself (`cause` is NULL), or is ended now because of
+ * `cause`. */
 void lifecycle_lost(struct engine *engine, const char *cause);
 /* A rank is of no more use, because of `cause`; where ranks are not separable, none of them is. */
 void lifecycle_rank_lost(struct engine *engine, struct member *rank, const char *cause);
 /* A rank says that it has lost the others. Either one of them has ended, and its end is about to show, or
  * none has, and all are to be brought together anew. */
 void lifecycle_peers_lost(struct engine *engine, const char *message);
-/* Brings the ranks together anew: they have lost each other, and none has ended in the time given for that. */
+/* Brings the ranks together anew: they have lost each other, and none has ended in the time given for
+ * that. */
 void lifecycle_rejoin(struct engine *engine);
 /* Ends the process; the engine is not started again. */
 void lifecycle_stop(struct engine *engine);

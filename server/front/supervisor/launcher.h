@@ -28,7 +28,8 @@ struct launcher;
 
 /* A function that a kind has no need of is NULL. */
 struct launcher_ops {
-    /* A rank can be lost alone, and the others stay. Where it is false, the loss of one is the loss of all. */
+    /* A rank can be lost alone, and the others stay. Where it is false, the loss of one is the loss of
+     * all. */
     bool separable;
     /* The ranks were started by another process than the front. A socket that ends then does not show which
      * process has ended, and why is told by the process that started them. */

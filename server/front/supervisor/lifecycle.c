@@ -312,7 +312,8 @@ static bool last_words(struct engine *engine, struct member *rank) {
     return engine->phase == ENGINE_DOWN;
 }
 
-/* The same of all ranks: the end of one ends the job, and others may be gone before what it has said is read. */
+/* The same of all ranks: the end of one ends the job, and others may be gone before what it has said is
+ * read. */
 static bool last_words_of_any(struct engine *engine) {
     bool heard = false;
     for (uint32_t r = 0; !heard && r < engine->membership.joined; r++)

@@ -37,7 +37,8 @@ void membership_free(struct membership *membership);
 void membership_forget(struct membership *membership);
 /* Closes every socket, upon which ranks end by themselves; the buffers stay. */
 void membership_close(struct membership *membership);
-/* After membership_close: kills those on this host that have not ended, as a process that was stopped cannot. */
+/* After membership_close: kills those on this host that have not ended, as a process that was stopped
+ * cannot. */
 void membership_kill(struct membership *membership);
 
 /* Takes in the next rank to have come, on a non-blocking socket; fewer than n have come before. */

@@ -87,10 +87,10 @@ static void test_a_picture_that_breaks_its_decoder_twice_fails(void **state) {
 
 static void test_answers_that_are_none(void **state) {
     (void)state;
-    expect("magic", LIMOE_INTERNAL, "twice: an answer that is none", 2);
-    expect("status", LIMOE_INTERNAL, "twice: an answer that is none", 2);
-    expect("more", LIMOE_INTERNAL, "twice: an answer that is none", 2);
-    expect("huge", LIMOE_INTERNAL, "twice: an answer that is none", 2);
+    expect("magic", LIMOE_INTERNAL, "twice: a malformed answer", 2);
+    expect("status", LIMOE_INTERNAL, "twice: a malformed answer", 2);
+    expect("more", LIMOE_INTERNAL, "twice: a malformed answer", 2);
+    expect("huge", LIMOE_INTERNAL, "twice: a malformed answer", 2);
     expect("half", LIMOE_INTERNAL, "twice: no answer for 2 s", 2);
 }
 
