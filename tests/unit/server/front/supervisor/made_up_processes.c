@@ -114,7 +114,7 @@ static void keep_things(void) {
     char name[128];
     const pid_t session = fork();
     if (session == 0) {
-        alarm(60); /* nobody finds it when the test itself kills mpirun */
+        alarm(60); /* should nobody end it */
         _exit(pause());
     }
     fake->session = session;
