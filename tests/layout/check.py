@@ -115,18 +115,6 @@ def check_names(path: str, text: str, old: dict[str, str]) -> list[str]:
     return [f'{path}: "{name}" is of before; now: {old[word]}' for name, word in sorted(found)]
 
 
-def check_paths(path: str, text: str, listed: set[str]) -> list[str]:
-    """Files and folders that a page names by their path from the top, in backticks."""
-    folders = {str(parent) for name in listed for parent in pathlib.PurePath(name).parents}
-    named = {name.rstrip("/") for name in re.findall(r"`([a-z]+/[\w./-]*)`", text)}
-    tops = {name.split("/", 1)[0] for name in listed if "/" in name}
-    return [
-        f"{path}: names {name}, which is not there"
-        for name in sorted(named)
-        if name.split("/", 1)[0] in tops and not re.search(r"NAME|build/", name) and name not in listed | folders
-    ]
-
-
 def is_script(path: pathlib.Path) -> bool:
     """Python and shell, by the name or by the first line of what has none."""
     if SCRIPT.search(path.name):
@@ -147,8 +135,6 @@ def main() -> int:
         wrong += check_names(path, text, old)
         wrong += check_file(path, text, files) if path in files else []
         wrong += check_length(path, text)
-    for path in (name for name in listed if name.endswith(".md")):
-        wrong += check_paths(path, (ROOT / path).read_text(encoding="utf-8"), set(listed))
     wrong += check_arrows({path: text for path, text in texts.items() if path in files and path.startswith(PRODUCT)})
     print("\n".join(wrong) or f"{len(texts)} files")
     return bool(wrong)
