@@ -165,10 +165,10 @@ enum limoe_status limoe_process_text(const struct limoe_processor *processor, co
 /* ---- devices */
 
 /* Where a model is computed: "cpu"; "cuda:N", a GPU; "cuda", the first; "auto", and NULL: the first GPU where
- * there is one, else the CPU. GPUs need the module limoe-cuda.so, from the directory that LIMOE_MODULES
+ * there is one, else the CPU. GPUs take the module limoe-cuda.so, from the directory that LIMOE_MODULES
  * names, else from the program's own.
  *
- * Returns how many GPUs there are, cuda:0 and up. If there are none why[size] says why; it may be NULL. */
+ * How many GPUs there are, cuda:0 and up. 0: why, in why[size] (NULL: nobody asks). */
 uint32_t limoe_gpus(char *why, size_t size);
 
 /* ---- ranks */
