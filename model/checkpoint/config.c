@@ -104,7 +104,7 @@ enum limoe_status config_parse(const char *json, size_t size, const char *where,
                                struct limoe_error *err) {
     cJSON *root = NULL;
     struct limoe_error own;
-    enum limoe_status status = metadata_parse(json, size, where, &root, err);
+    enum limoe_status status = strict_json_parse(json, size, where, &root, err);
     if (status != LIMOE_OK)
         return status;
     struct fields_report report = {.where = where, .err = err ? err : &own};
