@@ -62,7 +62,7 @@ static const struct option_command *const described[] = {
     &serve_command, &classify_command,   &embed_command,  &inspect_command,
     &bench_command, &completion_command, &manual_command,
 };
-static const struct option_program program = {&self, described, sizeof described / sizeof *described};
+static const struct option_program program = {&self, described, sizeof described / sizeof described[0]};
 
 static int run_completion(int argc, char **argv) {
     return completion_main(&program, argc, argv);
