@@ -172,6 +172,24 @@ def test_a_shell_offers_files_where_a_file_is_meant(offers):
     assert {word.rstrip("/") for word in offers("limoe inspect m")} == {"models"}
 
 
+def test_tab_completes_in_a_bash_at_a_terminal(installed, folder):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(folder)
+        os.execvpe("bash", ["bash", "--norc", "-i"], {**ENVIRONMENT, "TERM": "dumb", "PS1": "$ "})
+    lines = [f". {installed.share}/bash-completion/completions/limoe", "limoe serve --log-level=de\tport\x01#"]  # ^A#: a comment
+    try:
+        echo, deadline = "", time.monotonic() + 60
+        os.write(terminal, "".join(f"{line}\n" for line in lines).encode())
+        while "limoe serve --log-level=debug port" not in echo:
+            assert time.monotonic() < deadline, echo
+            if select.select([terminal], [], [], 0.1)[0]:
+                echo += os.read(terminal, 65536).decode(errors="replace")
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+
+
 def test_a_value_behind_an_equals_sign_is_completed(installed, folder):
     """bash makes three words of it, which is easily got wrong."""
     assert bash(installed, "limoe serve --log-level = de", folder) == {"debug"}
