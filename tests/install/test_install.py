@@ -84,6 +84,12 @@ def test_modules_are_found_from_the_program_and_from_the_library(copy, asks_for_
     assert missing in complaint(copy) and missing in asks_for_gpus()
 
 
+@pytest.mark.skipif(not (BUILD / "limoe-mpi.so").exists() or not shutil.which("mpirun"), reason="needs Open MPI")
+def test_ranks_find_their_module(installed, start):
+    server = start("--ranks", 2, "--device", "cpu", command=[installed.program, "serve"])
+    assert json.loads(run("curl", "-sS", server.url + "/v1/models"))["data"][0]["ranks"] == 2
+
+
 # ---- the library
 
 
