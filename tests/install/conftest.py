@@ -1,5 +1,6 @@
 """An installation, moved away from where it was installed, so that nothing can lean on the build or on its prefix."""
 
+import json
 import os
 import pathlib
 import re
@@ -45,6 +46,6 @@ class Installation:
 def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("installed")
     run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", folder / "staged")
-    staged = folder / "staged" / run("meson", "introspect", "--buildoptions", BUILD).split('"name": "prefix"')[1].split('"value": "/')[1].split('"')[0]
-    staged.rename(folder / "elsewhere")
+    options = {option["name"]: option["value"] for option in json.loads(run("meson", "introspect", "--buildoptions", BUILD))}
+    (folder / "staged" / options["prefix"].lstrip("/")).rename(folder / "elsewhere")
     return Installation(folder / "elsewhere")
