@@ -1,5 +1,5 @@
-/* module.h - parts of limoe that a machine may lack what they need for: modules, limoe-KIND.so, loaded when
- * they are asked for, so that one build serves every machine.
+/* module.h - modules: the parts of limoe that need what a machine may not have. Each is a file,
+ * limoe-KIND.so, and is loaded when it is asked for, so that one build serves every machine.
  *
  * A module lies in the directory that LIMOE_MODULES names; if that is not set, beside the program, as a build leaves it,
  * else in the library folder of an installation, LIBDIR/limoe, found from the program or from liblimoe.so. It exports one struct,
