@@ -78,6 +78,8 @@ struct cuda {
 
     uint32_t *plan_scratch; /* of plan_room elements: plan.cu */
     size_t plan_room;
+    uint8_t *picture; /* one that is larger than a slot of staging; NULL: there was none yet */
+    size_t picture_room;
 
     struct graph graph[GRAPHS];
     uint64_t clock;
