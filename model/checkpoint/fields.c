@@ -15,10 +15,10 @@ const cJSON *fields_find(const struct fields *f, const char *key) {
 
 void fields_refuse(struct fields *f, enum limoe_status status, const char *key, const cJSON *item,
                    const char *accepted) {
-    char found[METADATA_DESCRIPTION];
+    char found[STRICT_JSON_DESCRIPTION];
     if (f->status == LIMOE_OK) {
         f->status = limoe_fail(f->err, status, "%s: \"%s%s\" is %s; %s is accepted", f->where, f->prefix, key,
-                               metadata_describe(item, found), accepted);
+                               strict_json_describe(item, found), accepted);
     }
 }
 
@@ -36,7 +36,7 @@ uint32_t fields_integer(struct fields *f, const char *key, uint32_t min, uint32_
     int64_t value = min;
     if (!item)
         return absent;
-    if (!metadata_integer(item, min, max, &value)) {
+    if (!strict_json_integer(item, min, max, &value)) {
         char accepted[64];
         snprintf(accepted, sizeof accepted, "an integer from %u to %u", min, max);
         fields_refuse(f, LIMOE_CORRUPT, key, item, accepted);
@@ -88,8 +88,8 @@ bool fields_pair(struct fields *f, const char *key, uint32_t min, uint32_t max, 
     const cJSON *item = fields_find(f, key);
     int64_t a = 0, b = 0;
     const bool good = cJSON_GetArraySize(item) == 2 &&
-                      metadata_integer(cJSON_GetArrayItem(item, 0), min, max, &a) &&
-                      metadata_integer(cJSON_GetArrayItem(item, 1), min, max, &b);
+                      strict_json_integer(cJSON_GetArrayItem(item, 0), min, max, &a) &&
+                      strict_json_integer(cJSON_GetArrayItem(item, 1), min, max, &b);
     if (!good) {
         char accepted[80];
         snprintf(accepted, sizeof accepted, "an array of two integers from %u to %u", min, max);

@@ -85,13 +85,13 @@ static void check_known(struct fields *f) {
     cJSON_ArrayForEach(child, f->object) {
         if (cJSON_IsNull(child) || is_listed(read, child->string) || is_listed(ignored, child->string))
             continue;
-        char name[METADATA_DESCRIPTION], found[METADATA_DESCRIPTION];
+        char name[STRICT_JSON_DESCRIPTION], found[STRICT_JSON_DESCRIPTION];
         if (f->status == LIMOE_OK) {
-            f->status =
-                limoe_fail(f->err, LIMOE_UNSUPPORTED,
-                           "%s: unknown key %s, which is %s: it may change how pictures are "
-                           "prepared; a file without it is accepted",
-                           f->where, metadata_quote(child->string, name), metadata_describe(child, found));
+            f->status = limoe_fail(f->err, LIMOE_UNSUPPORTED,
+                                   "%s: unknown key %s, which is %s: it may change how pictures are "
+                                   "prepared; a file without it is accepted",
+                                   f->where, strict_json_quote(child->string, name),
+                                   strict_json_describe(child, found));
         }
     }
 }
@@ -268,7 +268,7 @@ static enum limoe_status parse_file(const char *dir, const char *name, uint8_t *
         return LIMOE_OK;
     enum limoe_status status = file_read(dir, name, MAX_FILE, bytes, size, err);
     if (status == LIMOE_OK)
-        status = metadata_parse(*bytes, *size, name, root, err);
+        status = strict_json_parse(*bytes, *size, name, root, err);
     return status;
 }
 

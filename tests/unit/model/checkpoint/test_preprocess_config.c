@@ -26,7 +26,7 @@ static const char open_clip[] =
 static enum limoe_status read_text(bool is_open_clip, const char *text, struct preprocess_config *config,
                                    struct limoe_error *err) {
     cJSON *root = NULL;
-    enum limoe_status status = metadata_parse(text, strlen(text), "file.json", &root, err);
+    enum limoe_status status = strict_json_parse(text, strlen(text), "file.json", &root, err);
     if (status == LIMOE_OK && is_open_clip)
         status = preprocess_read_open_clip(root, "file.json", config, err);
     else if (status == LIMOE_OK)
