@@ -79,15 +79,6 @@ static void check(const struct fields *f, const struct config *config) {
     check_pool(f, config);
 }
 
-/* The numbers that a byte becomes, as mean and deviation of b / 255. */
-static void set_scale(const struct preprocess_scale *scale, struct config *config) {
-    const double unit = scale->kind == PREPROCESS_OVER ? 255 / scale->factor : 255 * scale->factor;
-    for (int c = 0; c < 3; c++) {
-        config->image.mean[c] = (float)(scale->mean[c] / unit);
-        config->image.std[c] = (float)(scale->std[c] / unit);
-    }
-}
-
 /* What another library's folder says about pictures. */
 static enum limoe_status set_preprocess(const struct preprocess_config *preprocess, const char *where,
                                         struct config *config, struct limoe_error *err) {
@@ -96,7 +87,8 @@ static enum limoe_status set_preprocess(const struct preprocess_config *preproce
                           "%s: pictures are made %u pixels wide, and the model reads %u", where,
                           preprocess->picture.size, config->image.size);
     config->image.picture = preprocess->picture;
-    set_scale(&preprocess->scale, config);
+    memcpy(config->image.mean, preprocess->mean, sizeof config->image.mean);
+    memcpy(config->image.std, preprocess->std, sizeof config->image.std);
     return LIMOE_OK;
 }
 
