@@ -128,20 +128,54 @@ struct limoe_image_limits {
 #define LIMOE_MAX_PIXELS  UINT64_C(12500000) /* a phone's 4032 x 3024 */
 #define LIMOE_JPEG_FACTOR 5u                 /* a phone's 8192 x 6144 */
 
+/* How a picture is brought to the model's square. The first three are of limoe-1; after the others the square
+ * lies in the middle of the picture, which may be larger or smaller, as enum limoe_middle says. */
 enum limoe_resize {
-    LIMOE_PAD,    /* fit, centred on the background */
-    LIMOE_SQUASH, /* both sides to the model's */
-    LIMOE_CROP,   /* fit the short side, cut the long one on both ends */
+    LIMOE_PAD,      /* fit, centred on the margin */
+    LIMOE_SQUASH,   /* both sides to the model's */
+    LIMOE_CROP,     /* fit the short side, cut the long one on both ends */
+    LIMOE_UNSCALED, /* as it is */
+    LIMOE_EXACT,    /* to width x height, whatever its shape */
+    LIMOE_SHORTEST, /* the short side to `width`, the long one in proportion, rounded down */
+    LIMOE_LONGEST,  /* both sides in proportion to fit the square, rounded to the nearest, halves to even */
+};
+
+/* The filters of Pillow, by its numbers: all but nearest are widened by the reduction. */
+enum limoe_filter {
+    LIMOE_NEAREST = 0,
+    LIMOE_LANCZOS = 1, /* 3 lobes */
+    LIMOE_BILINEAR = 2,
+    LIMOE_BICUBIC = 3, /* a = -0.5 */
+    LIMOE_BOX = 4,
+    LIMOE_HAMMING = 5,
+};
+
+/* Where the square lies if the picture is an odd number of pixels larger or smaller. */
+enum limoe_middle {
+    /* Hugging Face: the half pixel is rounded down, so that the square is nearer to the picture's left and
+     * top where it is smaller, and the picture nearer to the square's right and bottom where that is. */
+    LIMOE_MIDDLE_DOWN,
+    /* torchvision: halves to even where the square is smaller, to the left and top where the picture is. */
+    LIMOE_MIDDLE_EVEN,
 };
 
 #define LIMOE_MAX_IMAGE_SIZE 2048u /* the largest image_size that a model may have */
 
 /* All that pixels depend on besides the picture. Plain values, so that a process without files can be sent
  * them. */
-struct limoe_image_settings {
+struct limoe_preprocess {
     uint32_t size; /* of the model's square picture, in pixels */
     enum limoe_resize resize;
-    uint8_t background[3];
+    uint32_t width, height; /* LIMOE_EXACT: to these; LIMOE_SHORTEST: `width`; else unused */
+    enum limoe_filter filter;
+    enum limoe_middle middle;
+    bool drop_alpha;       /* colours as they are under any alpha; else composited on the background */
+    uint8_t background[3]; /* under transparency */
+    uint8_t margin[3];     /* where the square reaches beyond the picture */
+};
+
+struct limoe_image_settings {
+    struct limoe_preprocess preprocess;
     struct limoe_image_limits limits;
 };
 
@@ -163,15 +197,14 @@ const char *limoe_processor_fingerprint(const struct limoe_processor *processor)
 enum limoe_status limoe_process_image(const struct limoe_processor *processor, const uint8_t *bytes,
                                       size_t size, uint8_t *pixels, struct limoe_error *err);
 
-/* Brings what decodes pictures to where it opens no file and starts no thread, for a process that is about to
- * shut itself in; else it happens with the first picture that needs it. Any number of times, from any thread.
- */
+/* Opens the files and starts the threads that decoding will need, for a process that is about to enter a
+ * sandbox; else this happens with the first picture that needs them. Any number of times, from any thread. */
 void limoe_image_prepare(void);
 
 /* What limoe_process_image does its work by: the limits are the processor's, defaults filled in. */
 struct limoe_image_settings limoe_processor_image_settings(const struct limoe_processor *processor);
 
-/* limoe_process_image without a processor: pixels[settings->size, settings->size, 3], the same bits. */
+/* limoe_process_image without a processor: pixels[size, size, 3], the same bits. */
 enum limoe_status limoe_process_image_by(const struct limoe_image_settings *settings, const uint8_t *bytes,
                                          size_t size, uint8_t *pixels, struct limoe_error *err);
 
@@ -191,8 +224,10 @@ enum limoe_status limoe_process_text(const struct limoe_processor *processor, co
 /* ---- devices */
 
 /* Where a model is computed: "cpu"; "cuda:N", a GPU; "cuda", the first; "auto", and NULL: the first GPU where
- * there is one, else the CPU. GPUs take the module limoe-cuda.so, from the directory that LIMOE_MODULES
- * names, else from the program's own.
+ * there is one, else the CPU. GPUs take the module limoe-cuda.so.
+ *
+ * Modules come from the directory that LIMOE_MODULES names; where that is not set, from the program's own, else from where
+ * limoe is installed: the folder limoe beside the library.
  *
  * How many GPUs there are, cuda:0 and up. 0: why, in why[size] (NULL: nobody asks). */
 uint32_t limoe_gpus(char *why, size_t size);
@@ -204,7 +239,7 @@ uint32_t limoe_gpus(char *why, size_t size);
 struct limoe_ranks;
 
 /* kind "local": one rank, this process. kind "mpi": as many as mpirun started; loads the module limoe-mpi.so
- * from the directory that LIMOE_MODULES names, else from the program's own, and calls MPI_Init: at most once
+ * and calls MPI_Init: at most once
  * in a process, by all ranks. LIMOE_UNSUPPORTED when there is no such kind or no module for it. A rank that
  * is lost takes the others with it: MPI ends the whole job. MPI carries rows between CPUs. */
 enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, struct limoe_error *err);
@@ -219,8 +254,8 @@ struct limoe_rank_identity {
  * and a model stays as it is, to be used again after the next join (limoe_model_rejoin). */
 enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_rank_identity *identity,
                                       struct limoe_ranks **out, struct limoe_error *err);
-/* One rank makes a unique_id, the others are given it, and all join by it: once, for a rank that is lost takes the
- * unique id with it. Joining gives up what was joined before, and waits for the others. */
+/* One rank makes a unique_id, the others are given it, and all join by it: once, for a rank that is lost
+ * takes the unique id with it. Joining gives up what was joined before, and waits for the others. */
 enum { LIMOE_RANKS_UNIQUE_ID_BYTES = 128 };
 enum limoe_status limoe_ranks_make_unique_id(struct limoe_ranks *ranks,
                                              uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
@@ -228,12 +263,13 @@ enum limoe_status limoe_ranks_make_unique_id(struct limoe_ranks *ranks,
 enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks,
                                    const uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
                                    struct limoe_error *err);
-/* With true: what waits for other ranks stops waiting, and fails with LIMOE_LOST, until this is called with
+/* With true, what waits for other ranks stops waiting and fails with LIMOE_LOST, until this is called with
  * false. Any thread, beside the one that uses the ranks. */
 void limoe_ranks_interrupt(struct limoe_ranks *ranks, bool on);
 uint32_t limoe_ranks_rank(const struct limoe_ranks *ranks); /* 0 … count - 1 */
 uint32_t limoe_ranks_count(const struct limoe_ranks *ranks);
-/* After its models; with MPI by all ranks: waits for them (MPI_Finalize). NULL is fine. */
+/* Called after the models on these ranks are closed; with MPI by all ranks, each of which waits for the
+ * others (MPI_Finalize). NULL is fine. */
 void limoe_ranks_close(struct limoe_ranks *ranks);
 
 /* ---- model */
@@ -258,8 +294,9 @@ struct limoe_options {
  * where GPUs compute, or the other way round. */
 enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *options,
                                    struct limoe_model **out, struct limoe_error *err);
-/* After its ranks have joined anew, beside those that open the model then, as their limoe_model_open: is it
- * the same for all? Nothing is read again. After a failure other than LIMOE_LOST it is not to be used. */
+/* Asks the other ranks, after a new join, whether the model is still the same for all; those that open it
+ * then call limoe_model_open meanwhile. Nothing is read again. After a failure other than LIMOE_LOST it is
+ * not to be used. */
 enum limoe_status limoe_model_rejoin(struct limoe_model *model, struct limoe_error *err);
 void limoe_model_close(struct limoe_model *model); /* NULL is fine */
 

@@ -22,7 +22,7 @@
 #include "model/forward/weights.h"
 #include "model/info.h"
 #include "model/rank_sizes.h"
-#include "model/text/tokenizer.h"
+#include "model/text/text.h"
 
 struct limoe_model {
     struct config config;
@@ -47,7 +47,7 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
     struct layout_source token;
     enum limoe_status status;
     if ((status = fingerprint_create(&inputs, err)) || (status = config_load(dir, &m->config, inputs, err)) ||
-        (status = tokenizer_fingerprint(dir, inputs, err)) ||
+        (status = text_fingerprint(dir, &m->config, inputs, err)) ||
         (status = checkpoint_open(dir, &m->config, checkpoint, err)) ||
         (status = layout_find(&m->config, LAYOUT_TEXT_TOKEN, 0, *checkpoint, &token, err)))
         goto out;
@@ -69,8 +69,8 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
                             m->info.name, m->ranks->ranks);
         goto out;
     }
-    place_sizes(&m->config, m->k->kind, m->k->dtype, token.bytes, &m->dense_bytes, &m->expert_bytes);
-    if ((status = place_experts(&m->config, &ranks, m->expert_bytes, &m->placement, NULL, err)) ||
+    rank_sizes_bytes(&m->config, m->k->kind, m->k->dtype, token.bytes, &m->dense_bytes, &m->expert_bytes);
+    if ((status = rank_sizes_place(&m->config, &ranks, m->expert_bytes, &m->placement, NULL, err)) ||
         (status = digests_create(&m->config, &m->digests, err)))
         goto out;
     snprintf(m->terms.backend, sizeof m->terms.backend, "%s", m->k->name);

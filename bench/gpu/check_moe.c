@@ -9,7 +9,7 @@
 #include "bench/gpu/truth.h"
 #include "kernels/number.h"
 
-enum { TEXTS = 301, PICTURES = 3, TABLE = 5000 };
+enum { TEXTS = 301, PICTURES = 3, LEAD = 1, TABLE = 5000 };
 
 /* The device's answer and the twin's, byte by byte. */
 static void judge_bytes(struct check *c, const char *name, const void *there, const void *want,
@@ -37,7 +37,8 @@ static void check_patches(struct check *c, struct kernels *twin, const struct si
     static const float mean[] = {0.48f, 0.46f, 0.41f}, std[] = {0.27f, 0.26f, 0.28f};
     struct kernels *k = c->k;
     const size_t bytes = (size_t)s->image * s->image * 3;
-    const size_t used = (size_t)(s->image / s->patch) * s->patch, n = PICTURES * used * used * 3;
+    const size_t side = s->image / s->patch;
+    const size_t n = PICTURES * (LEAD + side * side) * s->patch * s->patch * 3;
     uint8_t *pixels = array_alloc(PICTURES * bytes);
     const uint8_t *picture[PICTURES];
     char name[80];
@@ -46,8 +47,8 @@ static void check_patches(struct check *c, struct kernels *twin, const struct si
     for (size_t i = 0; i < PICTURES; i++)
         picture[i] = pixels + i * bytes;
     void *out = device_poisoned(k, n * k->act_size), *want = array_alloc(n * k->act_size);
-    k->ops->patches(k, picture, PICTURES, s->image, s->patch, 0, mean, std, out);
-    twin->ops->patches(twin, picture, PICTURES, s->image, s->patch, 0, mean, std, want);
+    k->ops->patches(k, picture, PICTURES, s->image, s->patch, LEAD, mean, std, out);
+    twin->ops->patches(twin, picture, PICTURES, s->image, s->patch, LEAD, mean, std, want);
     snprintf(name, sizeof name, "%s patches of pictures", s->name);
     judge_bytes(c, name, out, want, n * k->act_size);
     k->ops->release(k, out);
@@ -65,13 +66,13 @@ static void check_tokens(struct check *c, struct kernels *twin, const struct siz
     float *position_there = device_copy(k, position, (size_t)length * width * sizeof *position);
     const struct kernels_tensor t = {rows, KERNELS_BF16};
     int32_t id[TEXTS];
-    uint32_t place[TEXTS];
+    uint32_t position_id[TEXTS];
     const size_t bytes = (size_t)TEXTS * width * sizeof(float);
     const size_t tiled_bytes = (size_t)5 * length * width * sizeof(float);
     char name[80];
     for (uint32_t i = 0; i < TEXTS; i++) {
         id[i] = (int32_t)random_below(&c->random, TABLE);
-        place[i] = i % length;
+        position_id[i] = i % length;
     }
     if (k->ops->load_table(k, t, TABLE, width, &table, &err) ||
         twin->ops->load_table(twin, t, TABLE, width, &twins, &err)) {
@@ -79,8 +80,8 @@ static void check_tokens(struct check *c, struct kernels *twin, const struct siz
         exit(1);
     }
     float *out = device_poisoned(k, bytes), *want = array_alloc(bytes);
-    k->ops->embed_tokens(k, table, position_there, id, place, TEXTS, out);
-    twin->ops->embed_tokens(twin, twins, position, id, place, TEXTS, want);
+    k->ops->embed_tokens(k, table, position_there, id, position_id, TEXTS, out);
+    twin->ops->embed_tokens(twin, twins, position, id, position_id, TEXTS, want);
     snprintf(name, sizeof name, "%s token embeddings", s->name);
     judge_bytes(c, name, out, want, bytes);
     float *tiled = device_poisoned(k, tiled_bytes), *want_tiled = array_alloc(tiled_bytes);

@@ -1,8 +1,8 @@
 /* decoder.c - `limoe decoder`: pictures in, pixels out, one after the other. One thread.
  *
- * The front starts it and says what it must know over the socket, so it opens no file of its own. A picture's
- * bytes lie at the end of the room for them, before a page that cannot be read: a reader that runs past the
- * end of its picture ends the process, and shows nothing of the pictures before.
+ * The front starts it and tells it over the socket what it must know, so it opens no file of its own. A
+ * picture's bytes lie at the end of the room for them, before a page that cannot be read: a reader that runs
+ * past the end of its picture ends the process, and shows nothing of earlier pictures.
  */
 #include "server/decoder/decoder.h"
 
@@ -33,6 +33,7 @@
  * RGBA (4) and its alpha (1); model/image/jpeg.c sees to it that a JPEG's coefficients and RGB are no more.
  */
 #define BYTES_PER_PIXEL 9u
+#define SUMS_PER_PIXEL  12u             /* bytes that resizing takes for a pixel of the model's square */
 #define MOST_SIDE       UINT64_C(65535) /* no reader takes more, whatever max_pixels says */
 #define SPARE_MEMORY    (32 * MIB)      /* tables, windows, rows */
 
@@ -52,7 +53,8 @@ static int complain(int status, const char *what) {
 static uint64_t working_memory(const struct limoe_image_limits *limits) {
     const uint64_t most = MOST_SIDE * MOST_SIDE;
     const uint64_t pixels = limits->max_pixels < most ? limits->max_pixels : most;
-    return pixels * BYTES_PER_PIXEL + limits->max_bytes + SPARE_MEMORY;
+    const uint64_t square = (uint64_t)LIMOE_MAX_IMAGE_SIZE * LIMOE_MAX_IMAGE_SIZE;
+    return pixels * BYTES_PER_PIXEL + square * SUMS_PER_PIXEL + limits->max_bytes + SPARE_MEMORY;
 }
 
 /* Address space: memory comes with the first write to it. NULL: there is none. */
@@ -94,17 +96,18 @@ static bool answer(const struct decoder *decoder, size_t size, enum limoe_status
 
 static bool is_sound(const struct decoder *decoder, const struct wire_request *request) {
     const struct limoe_image_settings *settings = &request->settings;
+    const uint32_t side = settings->preprocess.size;
     return request->magic == WIRE_REQUEST && request->size > 0 &&
-           request->size <= decoder->limits.max_bytes && settings->limits.found_pixels > 0 &&
-           settings->size > 0 && settings->size <= LIMOE_MAX_IMAGE_SIZE;
+           request->size <= decoder->limits.max_bytes && settings->limits.found_pixels > 0 && side > 0 &&
+           side <= LIMOE_MAX_IMAGE_SIZE;
 }
 
-/* Until the front hangs up. */
+/* Decodes until the front hangs up. */
 static void decode_all(const struct decoder *decoder) {
     struct wire_request request;
     while (wire_read(PROCESS_FD, &request, sizeof request)) {
         if (!is_sound(decoder, &request)) {
-            complain(COMMAND_INPUT, "the front does not speak this decoder's language");
+            complain(COMMAND_INPUT, "the front sent a request that is malformed");
             return;
         }
         uint8_t *bytes = decoder->room + decoder->room_size - request.size;
@@ -121,7 +124,7 @@ static void decode_all(const struct decoder *decoder) {
             limoe_process_image_by(&settings, bytes, request.size, decoder->pixels, &err);
         if (request.size > KEPT_MEMORY)
             madvise(decoder->room, decoder->room_size, MADV_DONTNEED);
-        if (!answer(decoder, pixels_size(settings.size), status, &err))
+        if (!answer(decoder, pixels_size(settings.preprocess.size), status, &err))
             return;
     }
 }

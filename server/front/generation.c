@@ -1,4 +1,4 @@
-/* generation.c - built in the order of the struct, taken down in reverse. */
+/* generation.c - a generation is built in the order of the struct, and taken down in reverse. */
 #include "server/front/generation.h"
 
 #include <errno.h>

@@ -18,7 +18,7 @@
 /* Is there memory for an engine's weights, before it is started? */
 enum memory_check { MEMORY_CHECK_ON, MEMORY_CHECK_OFF };
 
-/* Its strings lie in it: it is not to be moved while they are used. */
+/* Its strings lie within it, so it must not be moved while they are used. */
 struct serve_options {
     const char *host, *port;
     const char *models;        /* as model_list.h has them; NULL: the default one */
@@ -58,9 +58,9 @@ struct serve_options {
 
 enum serve_parsed { SERVE_RUN, SERVE_EXIT_OK, SERVE_EXIT_USAGE };
 
-/* Fills *options with the defaults and, over them, what the configuration file, the environment and argv say.
- * Prints help or the configuration (to stdout) or what was wrong (to stderr) when the answer is not
- * SERVE_RUN. */
+/* Fills *options with the defaults and, over them, what the configuration file, the environment and argv
+ * say. Unless it returns SERVE_RUN it has printed help or the configuration (to stdout) or what was wrong
+ * (to stderr). */
 enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *options);
 
 #endif

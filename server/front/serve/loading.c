@@ -168,7 +168,7 @@ static enum loading_outcome swap(struct loadings *all, struct loading *loading, 
     return complete ? LOADING_SWAPPED : LOADING_NOTHING;
 }
 
-/* The front's half of the model and the engine's were read one after the other. */
+/* Checks that the front and the engine have read the same files, since they read them one after the other. */
 static enum limoe_status check_same(const struct generation *generation, struct limoe_error *err) {
     const char *front = limoe_processor_fingerprint(generation->processor);
     if (strncmp(front, engine_info(generation->engine)->fingerprint, strlen(front)) == 0)

@@ -1,4 +1,4 @@
-/* loading.h - generations: loaded, swapped in, retired, closed. The main thread's.
+/* loading.h - how generations are loaded, swapped in, retired and closed. The main thread uses it.
  *
  * Of each model at most one is being loaded; models are loaded independently of each other. A generation is
  * put in force once its engine has answered a probe and, unless it is its model's first, the stored

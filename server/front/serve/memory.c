@@ -21,7 +21,7 @@
 static bool on_gpu(const struct serve_options *options) {
     enum device_kind kind;
     uint32_t index;
-    if (!device_parse(options->compute.device, &kind, &index) || kind == DEVICE_CPU)
+    if (!device_name_parse(options->compute.device, &kind, &index) || kind == DEVICE_CPU)
         return false;
     return kind == DEVICE_CUDA || (options->launch.ranks == 1 && access("/dev/nvidiactl", F_OK) == 0);
 }

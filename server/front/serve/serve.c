@@ -44,7 +44,7 @@
 /* Of the long lane's decoders: a tenth of the processor where others want all of it, all where nobody does. */
 #define LONG_NICE 10
 
-/* serve.c's own, beside the server. */
+/* What serve.c needs beside the server. */
 struct watch {
     struct server *server;
     struct http *http;
@@ -86,7 +86,7 @@ static int read_signal(const struct watch *watch) {
     return read(watch->signals, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
 }
 
-/* Keys and certificate, as their files are now; what does not read stays as it was. */
+/* Reads keys and certificate again; what cannot be read stays as it was. */
 static void reload_access(struct server *server) {
     struct limoe_error err;
     if (auth_reload(server->auth, &err) != LIMOE_OK)
@@ -192,7 +192,7 @@ static bool fail(const struct limoe_error *err) {
     return false;
 }
 
-/* Who may connect, by which name and with which key, and how long they may take. */
+/* Sets up who may connect, by which name and with which key, and how long they may take. */
 static enum limoe_status open_access(struct server *server, int listening, struct limoe_error *err) {
     const struct serve_options *options = &server->options;
     const struct timeouts_limits limits = {.idle_seconds = options->idle_seconds,
@@ -250,8 +250,8 @@ static enum limoe_status start_http(struct server *server, int listening, struct
     return http_start(&http, listening, out, err);
 }
 
-/* Everything up to the listening socket and the running threads, in the order of struct server. What was
- * built is the caller's to take down, also after a failure. */
+/* Builds everything up to the listening socket and the running threads, in the order of struct server. The
+ * caller takes down what was built, also after a failure. */
 static bool build(struct watch *watch, int *listening) {
     struct server *server = watch->server;
     struct serve_options *options = &server->options;
@@ -293,7 +293,7 @@ static bool build(struct watch *watch, int *listening) {
     return true;
 }
 
-/* In reverse order. Works for what build left unfinished, too. */
+/* Takes all down in reverse order, also what build has left unfinished. */
 static void take_down(struct watch *watch, int listening) {
     struct server *server = watch->server;
     loadings_stop(&watch->loadings);
@@ -362,7 +362,7 @@ static bool open_served(struct server *server) {
     return good;
 }
 
-/* These come through the descriptor from now on, in every thread. */
+/* Blocks the signals in every thread, so that they come through the descriptor from now on. */
 static int signal_descriptor(void) {
     sigset_t set;
     sigemptyset(&set);
