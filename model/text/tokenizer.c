@@ -94,12 +94,13 @@ enum limoe_status tokenizer_fingerprint(const char *dir, struct fingerprint *fin
 
 /* ---- the files of other folders */
 
-enum file { JSON, VOCAB, MERGES, SIMPLE, SIMPLE_PACKED, SPIECE, CONFIG, MAP, OPEN_CLIP, FILES };
+enum file { JSON, VOCAB, MERGES, SIMPLE, SIMPLE_PACKED, SPIECE, CONFIG, MAP, MODEL, OPEN_CLIP, FILES };
 
 static const char *const names[FILES] = {
-    [JSON] = TOKENIZER_JSON,     [VOCAB] = VOCAB_JSON,          [MERGES] = MERGES_TXT,
-    [SIMPLE] = SIMPLE_BPE,       [SIMPLE_PACKED] = SIMPLE_GZIP, [SPIECE] = SPIECE_MODEL,
-    [CONFIG] = TOKENIZER_CONFIG, [MAP] = SPECIAL_TOKENS_MAP,    [OPEN_CLIP] = OPEN_CLIP_CONFIG,
+    [JSON] = TOKENIZER_JSON,        [VOCAB] = VOCAB_JSON,          [MERGES] = MERGES_TXT,
+    [SIMPLE] = SIMPLE_BPE,          [SIMPLE_PACKED] = SIMPLE_GZIP, [SPIECE] = SPIECE_MODEL,
+    [CONFIG] = TOKENIZER_CONFIG,    [MAP] = SPECIAL_TOKENS_MAP,    [MODEL] = MODEL_CONFIG,
+    [OPEN_CLIP] = OPEN_CLIP_CONFIG,
 };
 
 struct files {
@@ -228,8 +229,9 @@ enum limoe_status tokenizer_open_folder(const char *dir, enum tokenizer_origin o
     struct tokenizer *t = NULL;
     enum limoe_status status = files_read(dir, &files, fingerprint, err);
     if (status == LIMOE_OK) {
-        const struct file_bytes *open_clip = origin == TOKENIZER_OPENCLIP ? &files.file[OPEN_CLIP] : NULL;
-        status = folder_config_parse(&config, &files.file[CONFIG], &files.file[MAP], open_clip, err);
+        const struct folder_files small = {files.file[CONFIG], files.file[MAP], files.file[MODEL],
+                                           files.file[OPEN_CLIP]};
+        status = folder_config_parse(&config, &small, origin == TOKENIZER_OPENCLIP, err);
     }
     if (status == LIMOE_OK)
         status = open_kind(&files, &config, &t, err);

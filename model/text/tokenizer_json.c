@@ -150,15 +150,15 @@ static enum limoe_status frame_gemma(struct bpe_text *t, const struct vocab *voc
                                      const struct folder_config *config, const cJSON *root,
                                      struct limoe_error *err) {
     struct tokenizer_facts *facts = &t->base.facts;
-    bool lower = true;
+    bool lower = false;
     enum limoe_status status;
     if ((status = special_id(vocab, config, "pad_token", gemma_names.pad, &facts->pad, err)) ||
-        (status = folder_config_switch(config, "do_lower_case", true, &lower, err)) ||
+        (status = folder_config_lower(config, &lower, err)) ||
         (status = component_frame(root, &facts->start, &facts->end, err)) ||
         (status = check_switch(config, "add_bos_token", facts->start, err)) ||
         (status = check_switch(config, "add_eos_token", facts->end, err)))
         return status;
-    t->lower = t->lower || (lower && !config->open_clip);
+    t->lower = t->lower || lower;
     facts->kind = "Gemma BPE";
     return folder_config_pad_left(config, component_pad_left(root), &facts->pad_left, err);
 }
