@@ -296,12 +296,13 @@ struct text bpe_byte_letter(unsigned byte, char letter[4]) {
 }
 
 static void byte_symbols(struct bpe_text *t, const struct vocab *vocab) {
+    static const char end[] = {'<', '/', 'w', '>'};
     for (unsigned byte = 0; byte < 256; byte++) {
         char piece[8];
         struct text text = bpe_byte_letter(byte, piece);
         t->byte_ids[0][byte] = piece_id(vocab, text);
-        memcpy(piece + text.size, "</w>", 4);
-        text.size += 4;
+        memcpy(piece + text.size, end, sizeof end);
+        text.size += sizeof end;
         t->byte_ids[1][byte] = piece_id(vocab, text);
     }
 }

@@ -11,7 +11,7 @@
 #define VOCAB_JSON  "vocab.json"
 #define MERGES_TXT  "merges.txt"
 #define SIMPLE_BPE  "bpe_simple_vocab_16e6.txt"
-#define SIMPLE_GZIP SIMPLE_BPE ".gz"
+#define SIMPLE_GZIP "bpe_simple_vocab_16e6.txt.gz"
 
 /* transformers' CLIPTokenizer from vocab.json and merges.txt. The first bytes are written to on the way. */
 enum limoe_status clip_files_read(char *vocab, size_t vocab_size, const char *merges, size_t merges_size,

@@ -193,7 +193,7 @@ static bool read_id(const cJSON *item, int32_t *id) {
 static bool read_special(const cJSON *processor, const cJSON *piece, int32_t *id) {
     const char *name = cJSON_GetStringValue(member(member(piece, "SpecialToken"), "id"));
     const cJSON *ids = name ? member(member(member(processor, "special_tokens"), name), "ids") : NULL;
-    return cJSON_IsArray(ids) && cJSON_GetArraySize(ids) == 1 && read_id(ids->child, id);
+    return ids && cJSON_IsArray(ids) && cJSON_GetArraySize(ids) == 1 && read_id(ids->child, id);
 }
 
 static bool read_template(const cJSON *processor, int32_t *start, int32_t *end) {

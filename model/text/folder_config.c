@@ -80,7 +80,7 @@ static enum limoe_status read_text_cfg(const cJSON *root, struct folder_config *
     }
     config->open_clip = true;
     config->context_length = (uint32_t)tokens;
-    config->hugging_face = cJSON_IsString(name) && name->valuestring[0] != '\0';
+    config->hugging_face = name && cJSON_IsString(name) && name->valuestring[0] != '\0';
     return read_clean(kwargs, config, err);
 }
 

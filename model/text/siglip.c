@@ -154,17 +154,21 @@ static enum limoe_status token_id(struct siglip *t, const struct folder_config *
     return LIMOE_OK;
 }
 
-/* The tokens that are cut out where they are written: the unknown, the end, and what else tokenizer_config.json
- * lists, all of which must be pieces. */
+static bool is_one_of(const char *token, const char *const *named, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (token && named[i] && strcmp(token, named[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The tokens that are cut out where they are written: the unknown, the end and the padding, all of them pieces. Others
+ * that tokenizer_config.json lists are refused. */
 static enum limoe_status add_specials(struct siglip *t, const struct folder_config *config, const char *end,
                                       const char *pad, struct limoe_error *err) {
     const char *named[3] = {t->unknown, end, pad};
     enum limoe_status status = LIMOE_OK;
     for (size_t i = 0; i < 3 && status == LIMOE_OK; i++) {
-        bool again = false;
-        for (size_t j = 0; j < i; j++)
-            again = again || strcmp(named[j], named[i]) == 0;
-        if (!again) {
+        if (named[i] && !is_one_of(named[i], named, i)) {
             status = added_add(&t->special, text_of(named[i]), (uint32_t)pieces_id(t->pieces, named[i]),
                                false, false, TOKENIZER_CONFIG, err);
         }
@@ -172,10 +176,7 @@ static enum limoe_status add_specials(struct siglip *t, const struct folder_conf
     const cJSON *item, *listed = cJSON_GetObjectItemCaseSensitive(config->tokenizer, "added_tokens_decoder");
     cJSON_ArrayForEach(item, listed) {
         const char *content = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "content"));
-        bool known = false;
-        for (size_t i = 0; i < 3 && content; i++)
-            known = known || strcmp(content, named[i]) == 0;
-        if (!known && status == LIMOE_OK) {
+        if (status == LIMOE_OK && !is_one_of(content, named, 3)) {
             status = limoe_fail(err, LIMOE_UNSUPPORTED,
                                 TOKENIZER_CONFIG
                                 ": \"added_tokens_decoder\" has a token other than the unknown, the "

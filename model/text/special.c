@@ -103,7 +103,7 @@ static enum limoe_status add_decoder(struct bpe_text *t, struct vocab *vocab, co
                                      struct limoe_error *err) {
     const cJSON *item;
     cJSON_ArrayForEach(item, decoder) {
-        struct entry entry;
+        struct entry entry = {0};
         uint32_t id;
         if (!read_key(item->string, &id)) {
             char found[METADATA_DESCRIPTION];
@@ -125,7 +125,7 @@ static enum limoe_status add_listed(struct bpe_text *t, struct vocab *vocab, con
                                     struct limoe_error *err) {
     const cJSON *item;
     cJSON_ArrayForEach(item, listed) {
-        struct entry entry;
+        struct entry entry = {0};
         int64_t id;
         if (!metadata_integer(cJSON_GetObjectItemCaseSensitive(item, "id"), 0, VOCAB_MAX - 1, &id)) {
             return limoe_fail(err, LIMOE_CORRUPT,

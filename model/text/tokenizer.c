@@ -212,12 +212,12 @@ static enum limoe_status open_kind(struct files *files, const struct folder_conf
         return open_simple(files, config, out, err);
     enum limoe_status status = open_hugging_face(files, config, out, err);
     uint32_t length = 0;
-    if (status == LIMOE_OK)
-        status = folder_config_length(config, &length, err);
+    if (status != LIMOE_OK || !*out)
+        return status;
+    status = folder_config_length(config, &length, err);
     if (status == LIMOE_OK && (length > 0 || config->open_clip))
         (*out)->facts.length = config->open_clip ? config->context_length : length;
-    if (status == LIMOE_OK)
-        (*out)->clean = config->clean;
+    (*out)->clean = config->clean;
     return status;
 }
 
@@ -235,7 +235,7 @@ enum limoe_status tokenizer_open_folder(const char *dir, enum tokenizer_origin o
     }
     if (status == LIMOE_OK)
         status = open_kind(&files, &config, &t, err);
-    if (status == LIMOE_OK && t->facts.vocab > vocab) {
+    if (status == LIMOE_OK && t && t->facts.vocab > vocab) {
         status = limoe_fail(err, LIMOE_CORRUPT,
                             "the tokenizer has ids up to %u, but the model has %u rows of tokens",
                             t->facts.vocab - 1, vocab);

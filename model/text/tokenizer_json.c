@@ -43,7 +43,7 @@ static enum limoe_status find_large(struct json_scan *scan, struct parts *parts)
     if (status == LIMOE_OK)
         status = json_scan_more(scan, '}', &opened, &more);
     while (status == LIMOE_OK && more) {
-        struct text key;
+        struct text key = {0};
         if ((status = take_key(scan, &key)))
             return status;
         json_scan_peek(scan);
@@ -71,7 +71,7 @@ static enum limoe_status take_apart(struct json_scan *scan, struct parts *parts)
     if (status == LIMOE_OK)
         status = json_scan_more(scan, '}', &opened, &more);
     while (status == LIMOE_OK && more) {
-        struct text key;
+        struct text key = {0};
         if ((status = take_key(scan, &key)))
             return status;
         status = text_is(key, "\"model\"") && json_scan_peek(scan) == '{' ? find_large(scan, parts)
@@ -221,9 +221,9 @@ enum limoe_status tokenizer_json_read(char *bytes, size_t size, const struct fol
         status = metadata_parse(parts.rest.data, parts.rest.size, TOKENIZER_JSON, &root, err);
     if (status == LIMOE_OK && !(t = bpe_text_new()))
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a tokenizer");
-    if (status == LIMOE_OK)
+    if (status == LIMOE_OK && t)
         status = put_together(t, &parts, root, config, err);
-    if (status == LIMOE_OK)
+    if (status == LIMOE_OK && t)
         *out = &t->base;
     else if (t)
         tokenizer_close(&t->base);
