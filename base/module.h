@@ -1,5 +1,5 @@
-/* module.h - parts of limoe that a machine may lack what they need for: modules, limoe-KIND.so, loaded when
- * they are asked for, so that one build serves every machine.
+/* module.h - modules: the parts of limoe that need what a machine may not have. Each is a file,
+ * limoe-KIND.so, and is loaded when it is asked for, so that one build serves every machine.
  *
  * A module lies beside the program, or in the directory that LIMOE_MODULES names. It exports one struct,
  * whose first field is a uint32_t: the version of the header that declares it. Once loaded, a module stays

@@ -30,7 +30,7 @@ void limoe_scores(const float *image, const float *labels, size_t n, size_t embe
                   float *cosine, float *score) {
     const double scale = exp((double)logit_scale);
     double highest = -DBL_MAX, sum = 0;
-    dots(image, labels, n, embed, cosine);
+    dot_rows(image, labels, n, embed, cosine);
     for (size_t i = 0; i < n; i++)
         highest = fmax(highest, scale * cosine[i]);
     /* Relative to the highest logit no exponential overflows, and the sum is at least 1. The first are kept

@@ -46,8 +46,8 @@ static void check_known(struct reader *r, const cJSON *object, const char *prefi
         while (*k && strcmp(*k, child->string) != 0)
             k++;
         if (!*k) {
-            char name[METADATA_DESCRIPTION];
-            FAIL(r, LIMOE_CORRUPT, "%s: unknown key %s%s%s", r->where, metadata_quote(child->string, name),
+            char name[STRICT_JSON_DESCRIPTION];
+            FAIL(r, LIMOE_CORRUPT, "%s: unknown key %s%s%s", r->where, strict_json_quote(child->string, name),
                  *prefix ? " in " : "", prefix);
         }
     }
@@ -57,9 +57,9 @@ static void check_known(struct reader *r, const cJSON *object, const char *prefi
 static const cJSON *read_object(struct reader *r, const cJSON *object, const char *path) {
     const cJSON *item = find(object, path);
     if (!cJSON_IsObject(item)) {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         FAIL(r, LIMOE_CORRUPT, "%s: \"%s\" is %s; an object is accepted", r->where, path,
-             metadata_describe(item, found));
+             strict_json_describe(item, found));
         return NULL;
     }
     return item;
@@ -67,10 +67,10 @@ static const cJSON *read_object(struct reader *r, const cJSON *object, const cha
 
 static uint32_t integer(struct reader *r, const cJSON *item, const char *path, uint32_t min, uint32_t max) {
     int64_t value = min;
-    if (!metadata_integer(item, min, max, &value)) {
-        char found[METADATA_DESCRIPTION];
+    if (!strict_json_integer(item, min, max, &value)) {
+        char found[STRICT_JSON_DESCRIPTION];
         FAIL(r, LIMOE_CORRUPT, "%s: \"%s\" is %s; an integer from %u to %u is accepted", r->where, path,
-             metadata_describe(item, found), min, max);
+             strict_json_describe(item, found), min, max);
     }
     return (uint32_t)value;
 }
@@ -83,9 +83,9 @@ static uint32_t read_integer(struct reader *r, const cJSON *object, const char *
 static float number(struct reader *r, const cJSON *item, const char *path, double min, double max) {
     double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
     if (!(value >= min && value <= max)) {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         FAIL(r, LIMOE_CORRUPT, "%s: \"%s\" is %s; a number from %g to %g is accepted", r->where, path,
-             metadata_describe(item, found), min, max);
+             strict_json_describe(item, found), min, max);
         value = min;
     }
     return (float)value;
@@ -94,9 +94,9 @@ static float number(struct reader *r, const cJSON *item, const char *path, doubl
 static bool read_bool(struct reader *r, const cJSON *object, const char *path, bool absent) {
     const cJSON *item = find(object, path);
     if (item && !cJSON_IsBool(item)) {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         FAIL(r, LIMOE_CORRUPT, "%s: \"%s\" is %s; true or false is accepted", r->where, path,
-             metadata_describe(item, found));
+             strict_json_describe(item, found));
     }
     return item ? cJSON_IsTrue(item) : absent;
 }
@@ -105,7 +105,7 @@ static bool read_bool(struct reader *r, const cJSON *object, const char *path, b
  * LIMOE_UNSUPPORTED: the file may be sound and this build too old. */
 static int read_word(struct reader *r, const cJSON *object, const char *path, const char *const *accepted) {
     const cJSON *item = find(object, path);
-    char list[160] = "", found[METADATA_DESCRIPTION];
+    char list[160] = "", found[STRICT_JSON_DESCRIPTION];
     size_t used = 0;
     if (!item)
         return 0;
@@ -117,7 +117,7 @@ static int read_word(struct reader *r, const cJSON *object, const char *path, co
         used += (size_t)n;
     }
     FAIL(r, cJSON_IsString(item) ? LIMOE_UNSUPPORTED : LIMOE_CORRUPT, "%s: \"%s\" is %s; %s is accepted",
-         r->where, path, metadata_describe(item, found), list);
+         r->where, path, strict_json_describe(item, found), list);
     return 0;
 }
 
@@ -131,13 +131,13 @@ static const cJSON *element(const cJSON *array, int i, const char *path, char na
 static const cJSON *read_channels(struct reader *r, const cJSON *object, const char *path) {
     const cJSON *array = find(object, path);
     if (!cJSON_IsArray(array) || cJSON_GetArraySize(array) != 3) {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         if (cJSON_IsArray(array)) {
             FAIL(r, LIMOE_CORRUPT, "%s: \"%s\" has %d elements; 3 (red, green, blue) are accepted", r->where,
                  path, cJSON_GetArraySize(array));
         } else {
             FAIL(r, LIMOE_CORRUPT, "%s: \"%s\" is %s; an array of 3 (red, green, blue) is accepted", r->where,
-                 path, metadata_describe(array, found));
+                 path, strict_json_describe(array, found));
         }
         return NULL;
     }
@@ -151,12 +151,12 @@ static void read_name(struct reader *r, const cJSON *root, struct config *config
     size_t length = strlen(name);
     if (length == 0 || length >= sizeof config->name || strspn(name, safe) != length || name[0] == '.' ||
         name[0] == '-') {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         FAIL(r, LIMOE_CORRUPT,
              "%s: \"name\" is %s; 1 to %zu letters, digits, '.', '_' and '-' are accepted, not starting with "
              "'.' or "
              "'-'",
-             r->where, metadata_describe(item, found), sizeof config->name - 1);
+             r->where, strict_json_describe(item, found), sizeof config->name - 1);
         return;
     }
     memcpy(config->name, name, length + 1);
@@ -213,10 +213,10 @@ static void read_text(struct reader *r, const cJSON *root, struct config *config
 
 static void read_moe_blocks(struct reader *r, const cJSON *moe, struct config *config) {
     const cJSON *array = find(moe, "moe.blocks");
-    char name[64], found[METADATA_DESCRIPTION];
+    char name[64], found[STRICT_JSON_DESCRIPTION];
     if (!cJSON_IsArray(array)) {
         FAIL(r, LIMOE_CORRUPT, "%s: \"moe.blocks\" is %s; an array of block indices is accepted", r->where,
-             metadata_describe(array, found));
+             strict_json_describe(array, found));
         return;
     }
     int n = cJSON_GetArraySize(array);
@@ -300,7 +300,7 @@ static void read_config(struct reader *r, const cJSON *root, struct config *conf
 enum limoe_status config_parse(const char *json, size_t size, const char *where, struct config *config,
                                struct limoe_error *err) {
     cJSON *root = NULL;
-    enum limoe_status status = metadata_parse(json, size, where, &root, err);
+    enum limoe_status status = strict_json_parse(json, size, where, &root, err);
     if (status != LIMOE_OK)
         return status;
     struct reader r = {.where = where, .err = err, .status = LIMOE_OK};

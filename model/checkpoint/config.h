@@ -25,6 +25,8 @@ enum config_pad { CONFIG_IGNORE, CONFIG_ATTEND };
 #define CONFIG_MAX_EXPERTS     1024u
 #define CONFIG_MAX_TOP_K       16u
 
+/* To add a field: config.c reads it within its bounds, tests/unit/model/checkpoint/test_config.c, docs/format.md,
+ * train/model.py (docs/development.md#an-architecture). */
 struct config {
     char name[128];
     uint32_t width, blocks, heads, mlp, embed;

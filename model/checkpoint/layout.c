@@ -13,6 +13,8 @@ enum where { ONCE, EVERY_BLOCK, QK_NORM_BLOCK, DENSE_BLOCK, MOE_BLOCK };
 /* A size that the config gives. END is 0, so that a row's unnamed dimensions end its shape. */
 enum dim { END, WIDTH, WIDTH_3, HEAD, MLP, EMBED, PATCH_VALUES, IMAGE_TOKENS, VOCAB, LENGTH, EXPERTS };
 
+/* To add one: its id and shape (layout.h), a row here, where it is loaded and used (model/forward/), the config that
+ * asks for it, docs/format.md, train/ (docs/development.md#an-architecture). */
 static const struct row {
     const char *name; /* after "blocks.i." where it is a block's */
     enum where where;

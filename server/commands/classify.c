@@ -1,4 +1,5 @@
-/* classify.c - limoe classify: the route's work on files, through the same codec. One thread. */
+/* classify.c - limoe classify: what the route does, for files, through the same functions of server/api.
+ * One thread. */
 #include <string.h>
 
 #include "server/api/answer.h"
@@ -11,7 +12,7 @@
 
 /* What the command line asks. The lists live in the arena; there is room for whatever argv can hold. */
 struct task {
-    struct session_options cli;
+    struct session_options shared;
     struct option_list asked; /* --labels, --label, --template */
     struct arena *arena;
     struct text *labels, *templates; /* what request points to */
@@ -25,7 +26,7 @@ struct task {
     struct usage usage;
 };
 
-/* The one place that knows the lists' rows. */
+/* Rows of the table by which the lists' values are told apart. */
 enum row { ROW_LABELS, ROW_LABEL, ROW_TEMPLATE };
 
 static const struct option_row table[] = {
@@ -54,7 +55,7 @@ static const struct option_row table[] = {
      .metavar = "K",
      .help = "print the K best labels",
      .fallback = "all"},
-    COMMAND_ROWS(offsetof(struct task, cli)),
+    COMMAND_ROWS(offsetof(struct task, shared)),
 };
 
 static const struct option_command command = {
@@ -251,11 +252,12 @@ int classify_main(int argc, char **argv) {
         command_complain("no memory for %zu items", most);
         goto out;
     }
-    if (!session_open(&session, &task.cli))
+    if (!session_open(&session, &task.shared))
         goto out;
     status = COMMAND_OK;
     read_images(&task, &session, &status);
-    if (task.request.n_images && (!read_prompts(&task, &session) || !answer(&task, &session, task.cli.json)))
+    if (task.request.n_images &&
+        (!read_prompts(&task, &session) || !answer(&task, &session, task.shared.json)))
         status = COMMAND_INPUT;
 out:
     session_close(&session);

@@ -1,5 +1,5 @@
-/* commands.h - the subcommands that people call besides serve. argv[0] is the subcommand's name; each returns the exit
- * status (options/command.h). */
+/* commands.h - the subcommands that people call besides serve. argv[0] is the subcommand's name; each
+ * returns the exit status (options/command.h). */
 #ifndef LIMOE_SERVER_COMMANDS_COMMANDS_H
 #define LIMOE_SERVER_COMMANDS_COMMANDS_H
 

@@ -12,7 +12,7 @@
 #define MOST_COSINES 16
 
 struct task {
-    struct session_options cli;
+    struct session_options shared;
     struct arena *arena;
     struct option_list asked; /* --text and --image, in order */
     /* Of those that could be read. */
@@ -36,7 +36,7 @@ static const struct option_row table[] = {
                    .offset = offsetof(struct task, asked),
                    .metavar = "FILE",
                    .help = "a picture"},
-    COMMAND_ROWS(offsetof(struct task, cli)),
+    COMMAND_ROWS(offsetof(struct task, shared)),
 };
 
 static const struct option_command command = {
@@ -214,11 +214,11 @@ int embed_main(int argc, char **argv) {
     if (!parse(&task, argc, argv, &status))
         goto out;
     status = COMMAND_INPUT;
-    if (!session_open(&session, &task.cli))
+    if (!session_open(&session, &task.shared))
         goto out;
     status = COMMAND_OK;
     read_items(&task, &session, &status);
-    if (task.n && !answer(&task, &session, task.cli.json))
+    if (task.n && !answer(&task, &session, task.shared.json))
         status = COMMAND_INPUT;
 out:
     session_close(&session);

@@ -4,10 +4,8 @@
 
 #include "server/options/options.h"
 
-/* What messages and a file call a source's option: "--port", "LIMOE_PORT", "limoe.conf:3: port". */
+/* Room for the name of an option in a message, with where it stands. */
 #define OPTION_LABEL_SIZE 256
-const char *option_label(const struct options *options, const struct option_row *option,
-                         struct option_origin origin, char room[OPTION_LABEL_SIZE]);
 
 /* "queue-items" → "LIMOE_QUEUE_ITEMS". */
 const char *option_variable(const struct option_row *option, char room[OPTION_LABEL_SIZE]);

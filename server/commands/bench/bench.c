@@ -147,7 +147,7 @@ static const struct option_row table[] = {
      .metavar = "FILE",
      .help = "trust these certificates (PEM) instead of the system's"},
     {.name = "insecure", .kind = OPTION_SWITCH, AT(insecure), .help = "trust any certificate"},
-    COMMAND_JSON_ROW(offsetof(struct asked, json), "print one object"),
+    COMMAND_JSON_ROW(.offset = offsetof(struct asked, json), .help = "print one object"),
     COMMAND_HELP_ROW,
 };
 
@@ -240,7 +240,7 @@ static bool read_labels(const char *list, struct arena *arena, struct plan *plan
     return true;
 }
 
-/* The first line. */
+/* Reads a file's first line. */
 static bool read_key(const char *path, struct arena *arena, const char **out) {
     char line[4096];
     FILE *file = fopen(path, "r");

@@ -14,42 +14,38 @@
 #define GIB (UINT64_C(1) << 30)
 #define DAY 86400
 
-#define AT(field) offsetof(struct serve_options, field)
+#define AT(field) .offset = offsetof(struct serve_options, field)
 
 static const struct option_choice log_formats[] = {{"text", LOG_TEXT}, {"json", LOG_JSON}, {NULL, 0}};
 static const struct option_choice log_levels[] = {
     {"error", LOG_ERROR}, {"warning", LOG_WARNING}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}, {NULL, 0}};
 
 #define STRING(flag, field, value, ...)                                                                      \
-    { .name = (flag), .kind = OPTION_STRING, .offset = AT(field), .metavar = (value), __VA_ARGS__ }
+    { .name = (flag), .kind = OPTION_STRING, AT(field), .metavar = (value), __VA_ARGS__ }
 #define NUMBER(flag, type, field, from, to, ...)                                                             \
-    {                                                                                                        \
-        .name = (flag), .kind = (type), .offset = AT(field), .least = (from), .most = (to), .metavar = "N",  \
-        __VA_ARGS__                                                                                          \
-    }
+    { .name = (flag), .kind = (type), AT(field), .least = (from), .most = (to), .metavar = "N", __VA_ARGS__ }
 #define SECONDS(flag, field, ...)                                                                            \
     {                                                                                                        \
-        .name = (flag), .kind = OPTION_SECONDS, .offset = AT(field), .least = 1, .most = DAY,                \
-        .metavar = "S", __VA_ARGS__                                                                          \
-    }
-#define CHOICE(flag, field, names, value, ...)                                                               \
-    {                                                                                                        \
-        .name = (flag), .kind = OPTION_CHOICE, .offset = AT(field), .choices = (names), .metavar = (value),  \
+        .name = (flag), .kind = OPTION_SECONDS, AT(field), .least = 1, .most = DAY, .metavar = "S",          \
         __VA_ARGS__                                                                                          \
     }
+#define CHOICE(flag, field, names, value, ...)                                                               \
+    { .name = (flag), .kind = OPTION_CHOICE, AT(field), .choices = (names), .metavar = (value), __VA_ARGS__ }
 
+/* To add one: a field (server/front/options.h), a row here, its default and what must go with it below,
+ * docs/configuration.md, a test of what it does (docs/development.md#an-option-of-limoe-serve). */
 static const struct option_row table[] = {
-    COMMAND_MODEL_ROW(AT(model)),
+    COMMAND_MODEL_ROW(AT(model), .fallback = MODEL_DIR_DEFAULT),
     {.name = "model-alias",
      .kind = OPTION_NAMES,
-     .offset = AT(model_aliases),
+     AT(model_aliases),
      .metavar = "ALIAS,...",
      .help = "more names for the model in requests: ALIAS or ALIAS=NAME; * is any name",
      .fallback = "none"},
     STRING("host", host, "HOST", .help = "address to listen on"),
     {.name = "port",
      .kind = OPTION_NUMERAL,
-     .offset = AT(port),
+     AT(port),
      .most = 65535,
      .metavar = "PORT",
      .help = "port to listen on; 0 takes any that is free"},
@@ -118,11 +114,8 @@ static const struct option_row table[] = {
     STRING("mpirun", launch.mpirun, "PATH", .help = "what starts the ranks"),
     STRING("mpi-arguments", launch.arguments, "TEXT", .help = "more arguments for mpirun, divided at blanks",
            .fallback = "none"),
-    STRING("load", compute.load_file, "FILE",
-           .help = "measured load to place experts by: /v1/models/{id}/load",
-           .fallback = "none: placed in order, without copies"),
-    NUMBER("expert-bytes", OPTION_BYTES, compute.expert_bytes, 0, 1024 * GIB,
-           .help = "with --load: memory of a rank for experts and copies of the busiest; 0: no copies"),
+    COMMAND_LOAD_ROW(AT(compute.load_file)),
+    COMMAND_EXPERT_BYTES_ROW(AT(compute.expert_bytes)),
 
     STRING("api-keys-file", api_keys, "FILE", .group = "access",
            .help = "keys that clients must show, one a line", .fallback = "none: no key is asked for"),
@@ -139,7 +132,7 @@ static const struct option_row table[] = {
 
     {.name = "allow-unsandboxed-decoders",
      .kind = OPTION_SWITCH,
-     .offset = AT(unconfined_decoders),
+     AT(unconfined_decoders),
      .help = "decode pictures also where the system has no sandbox (seccomp) for it"},
 
     CHOICE("log-format", log_format, log_formats, "FORMAT", .group = "log, to standard error",
@@ -223,7 +216,7 @@ static bool is_consistent(const struct serve_options *options, const struct opti
         command_usage("serve", "%s is set and ranks is 1; accepted: with ranks of 2 or more", many);
         return false;
     }
-    if (launch->ranks > 1 && device_parse(options->compute.device, &device, &index) &&
+    if (launch->ranks > 1 && device_name_parse(options->compute.device, &device, &index) &&
         device == DEVICE_CUDA && !is_group(options))
         return false;
     if (launch->hostfile && !launch->address) {
