@@ -165,8 +165,8 @@ static enum limoe_status open_simple(struct files *files, const struct folder_co
         if (i == 1 && files->file[SIMPLE_PACKED].at)
             break;
         if (files->file[file].at) {
-            return simple_file_read((const char *)files->file[file].at, files->file[file].size, names[file],
-                                    config, out, err);
+            return clip_files_read_simple((const char *)files->file[file].at, files->file[file].size,
+                                          names[file], config, out, err);
         }
     }
     if (!files->file[SIMPLE_PACKED].at) {
@@ -177,7 +177,7 @@ static enum limoe_status open_simple(struct files *files, const struct folder_co
     struct buffer unpacked = {0};
     enum limoe_status status = unpack(&files->file[SIMPLE_PACKED], &unpacked, err);
     if (status == LIMOE_OK)
-        status = simple_file_read(unpacked.data, unpacked.size, SIMPLE_GZIP, config, out, err);
+        status = clip_files_read_simple(unpacked.data, unpacked.size, SIMPLE_GZIP, config, out, err);
     buffer_free(&unpacked);
     return status;
 }

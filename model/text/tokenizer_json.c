@@ -99,7 +99,7 @@ static enum limoe_status read_tables(struct bpe_text *t, struct parts *parts, st
     const cJSON *listed = cJSON_GetObjectItemCaseSensitive(root, "added_tokens");
     enum limoe_status status;
     if ((status = vocab_json_read(&parts->vocab, vocab)) ||
-        (status = merges_json_read(&parts->merges, vocab, &merges)) ||
+        (status = vocab_json_read_merges(&parts->merges, vocab, &merges)) ||
         (status = special_add(t, vocab, config, listed, t->bytes ? &clip_names : &gemma_names, err)) ||
         (status = vocab_check_ids(vocab, err)) || (status = bpe_text_symbols(t, vocab, err)))
         goto out;
@@ -119,7 +119,7 @@ static enum limoe_status frame_clip(struct bpe_text *t, const struct vocab *voca
     if ((status = special_id(vocab, config, "bos_token", clip_names.start, &facts->start, err)) ||
         (status = special_id(vocab, config, "eos_token", clip_names.end, &facts->end, err)) ||
         (status = special_id(vocab, config, "pad_token", clip_names.pad, &facts->pad, err)) ||
-        (status = component_frame(root, &start, &end, err)))
+        (status = components_frame(root, &start, &end, err)))
         return status;
     if ((start >= 0 || end >= 0) && (start != facts->start || end != facts->end)) {
         return limoe_fail(err, LIMOE_UNSUPPORTED,
@@ -154,13 +154,13 @@ static enum limoe_status frame_gemma(struct bpe_text *t, const struct vocab *voc
     enum limoe_status status;
     if ((status = special_id(vocab, config, "pad_token", gemma_names.pad, &facts->pad, err)) ||
         (status = folder_config_lower(config, &lower, err)) ||
-        (status = component_frame(root, &facts->start, &facts->end, err)) ||
+        (status = components_frame(root, &facts->start, &facts->end, err)) ||
         (status = check_switch(config, "add_bos_token", facts->start, err)) ||
         (status = check_switch(config, "add_eos_token", facts->end, err)))
         return status;
     t->lower = t->lower || lower;
     facts->kind = "Gemma BPE";
-    return folder_config_pad_left(config, component_pad_left(root), &facts->pad_left, err);
+    return folder_config_pad_left(config, components_pad_left(root), &facts->pad_left, err);
 }
 
 static enum limoe_status set_unknown(struct bpe_text *t, const struct vocab *vocab,
@@ -218,7 +218,7 @@ enum limoe_status tokenizer_json_read(char *bytes, size_t size, const struct fol
     if (status == LIMOE_OK && parts.rest.failed)
         status = limoe_fail(err, LIMOE_NO_MEMORY, TOKENIZER_JSON ": no memory for %zu bytes", size);
     if (status == LIMOE_OK)
-        status = metadata_parse(parts.rest.data, parts.rest.size, TOKENIZER_JSON, &root, err);
+        status = strict_json_parse(parts.rest.data, parts.rest.size, TOKENIZER_JSON, &root, err);
     if (status == LIMOE_OK && !(t = bpe_text_new()))
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a tokenizer");
     if (status == LIMOE_OK && t)

@@ -77,8 +77,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         status = clip_files_read((char *)first.at, first.size, (const char *)second.at, second.size, &config,
                                  &tokenizer, &err);
     } else if (status == LIMOE_OK) {
-        status =
-            simple_file_read((const char *)first.at, first.size, "merges.txt", &config, &tokenizer, &err);
+        status = clip_files_read_simple((const char *)first.at, first.size, "merges.txt", &config, &tokenizer,
+                                        &err);
     }
     if (status != LIMOE_OK && (err.status != status || !strchr(err.message, ':')))
         __builtin_trap();
