@@ -21,7 +21,6 @@
 struct siglip {
     struct tokenizer base;
     struct pieces *pieces;
-    bool plain; /* nothing is done to a text but encoding it: OpenCLIP cleans it beforehand */
     bool lower;
     struct added special;
     char *unknown;     /* the text of the unknown token */
@@ -111,8 +110,6 @@ static enum limoe_status encode_whole(struct run *run, struct text text) {
 static enum limoe_status encode(const struct tokenizer *tokenizer, struct text text, int32_t *ids,
                                 uint32_t capacity, uint32_t *count, struct limoe_error *err) {
     const struct siglip *t = (const struct siglip *)tokenizer;
-    if (t->plain)
-        return pieces_encode(t->pieces, text.data ? text.data : "", text.size, 0, ids, capacity, count, err);
     struct run run = {.t = t, .ids = ids, .capacity = capacity, .err = err};
     begin(text, &run.whole);
     const enum limoe_status status =
@@ -214,8 +211,7 @@ enum limoe_status siglip_read(const uint8_t *bytes, size_t size, const struct fo
     if (!t)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a tokenizer");
     t->base.kind = &kind;
-    t->plain = config->open_clip;
-    t->base.end_once = !t->plain;
+    t->base.end_once = true;
     t->base.facts = (struct tokenizer_facts){.kind = "SentencePiece", .start = -1, .length = 64};
     enum limoe_status status = pieces_open(bytes, size, SPIECE_MODEL, &t->pieces, err);
     if (status == LIMOE_OK)

@@ -193,7 +193,7 @@ static enum limoe_status open_hugging_face(struct files *files, const struct fol
     struct file_bytes *json = &files->file[JSON], *vocab = &files->file[VOCAB],
                       *merges = &files->file[MERGES];
     const struct file_bytes *spiece = &files->file[SPIECE];
-    if (spiece->at && (is_siglip(config) || !json->at || config->open_clip))
+    if (spiece->at && !config->open_clip && (is_siglip(config) || !json->at))
         return siglip_read(spiece->at, spiece->size, config, out, err);
     if (json->at)
         return tokenizer_json_read((char *)json->at, json->size, config, out, err);

@@ -8,7 +8,8 @@
  *                        SigLIP: transformers' SiglipTokenizer, over spiece.model (siglip.h)
  *                        SigLIP 2: transformers' Siglip2Tokenizer or GemmaTokenizer, over tokenizer.json
  *   OpenCLIP folder      open_clip's SimpleTokenizer with what open_clip_config.json says (clip_files.h), or its
- *                        HFTokenizer around one of the above; both behind open_clip's cleaning (clean.h)
+ *                        HFTokenizer around one of the above, or for SigLIP around T5Tokenizer (unigram.h); all behind
+ *                        open_clip's cleaning (clean.h)
  *
  * A tokenizer is read-only once opened: any number of threads may encode. Letters, digits, case and NFC are those
  * of the utf8proc that the program is linked with (Debian 12: Unicode 15); code points assigned later count as

@@ -10,6 +10,7 @@
 #include "model/checkpoint/strict_json.h"
 #include "model/text/components.h"
 #include "model/text/special.h"
+#include "model/text/unigram.h"
 #include "model/text/vocab_json.h"
 
 /* The file, taken apart. */
@@ -206,6 +207,12 @@ static enum limoe_status put_together(struct bpe_text *t, struct parts *parts, c
     return status == LIMOE_OK ? check_ids(t, err) : status;
 }
 
+static bool is_unigram(const cJSON *root) {
+    const cJSON *type =
+        cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(root, "model"), "type");
+    return cJSON_IsString(type) && strcmp(type->valuestring, "Unigram") == 0;
+}
+
 enum limoe_status tokenizer_json_read(char *bytes, size_t size, const struct folder_config *config,
                                       struct tokenizer **out, struct limoe_error *err) {
     struct parts parts = {0};
@@ -219,6 +226,10 @@ enum limoe_status tokenizer_json_read(char *bytes, size_t size, const struct fol
         status = limoe_fail(err, LIMOE_NO_MEMORY, TOKENIZER_JSON ": no memory for %zu bytes", size);
     if (status == LIMOE_OK)
         status = strict_json_parse(parts.rest.data, parts.rest.size, TOKENIZER_JSON, &root, err);
+    if (status == LIMOE_OK && parts.vocab.at && is_unigram(root)) {
+        status = unigram_read(&parts.vocab, root, config, out, err);
+        goto out;
+    }
     if (status == LIMOE_OK && !(t = bpe_text_new()))
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a tokenizer");
     if (status == LIMOE_OK && t)
@@ -227,6 +238,7 @@ enum limoe_status tokenizer_json_read(char *bytes, size_t size, const struct fol
         *out = &t->base;
     else if (t)
         tokenizer_close(&t->base);
+out:
     cJSON_Delete(root);
     buffer_free(&parts.rest);
     return status;

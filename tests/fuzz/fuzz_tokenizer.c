@@ -52,9 +52,12 @@ static void check_texts(const struct tokenizer *tokenizer, const struct file_byt
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const uint8_t open_clip[] = "{\"model_cfg\":{\"text_cfg\":{\"context_length\":77,\"tokenizer_"
-                                       "kwargs\":{\"clean\":\"whitespace\"}}}}";
-    const struct file_bytes open_clip_file = {.at = (uint8_t *)open_clip, .size = sizeof open_clip - 1};
+    static const char *const open_clip[] = {"{\"model_cfg\":{\"text_cfg\":{\"context_length\":77,\"tokenizer_"
+                                            "kwargs\":{\"clean\":\"whitespace\"}}}}",
+                                            "{\"model_cfg\":{\"text_cfg\":{\"hf_tokenizer_name\":\"x\","
+                                            "\"tokenizer_kwargs\":{\"clean\":\"canonicalize\"}}}}"};
+    const char *const text_cfg = open_clip[size > 0 && data[0] % 12 >= 6];
+    const struct file_bytes open_clip_file = {.at = (uint8_t *)text_cfg, .size = strlen(text_cfg)};
     if (size < 7)
         return 0;
     const uint8_t kind = data[0] % 6;

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import transformers
-from folders import DATA, KINDS, Folders, clip_config, clip_vocab, write
+from folders import DATA, KINDS, Folders, clip_config, clip_vocab, read, write
 from originals import Originals, clip_merges, gemma, spiece_model
 from strings_of import texts
 from test_tokenizers import digest
@@ -30,6 +30,11 @@ def vocabularies() -> None:
     pack("gemma.json", json.dumps(gemma(texts()), ensure_ascii=False).encode())
     unknown = gemma(texts(), 1500, 80, ("<bos>",))
     pack("gemma-unknown.json", json.dumps(unknown, ensure_ascii=False).encode())
+    with tempfile.TemporaryDirectory() as root:
+        write(Path(root), spiece__model=read("spiece.model"))
+        kwargs = {"pad_token": "</s>", "extra_ids": 0}
+        transformers.T5Tokenizer.from_pretrained(root, **kwargs).save_pretrained(root)
+        pack("t5.json", (Path(root) / "tokenizer.json").read_bytes())
     with tempfile.TemporaryDirectory() as root:
         write(Path(root), vocab__json=clip_vocab(merges[:1]), merges__txt=merges[0], tokenizer_config__json=clip_config())
         transformers.CLIPTokenizer.from_pretrained(root).save_pretrained(root)

@@ -119,6 +119,8 @@ class Originals:
                 packed.write(gzip.compress((folder / "merges.txt").read_bytes()))
                 packed.flush()
                 return self.by_simple(packed.name, length, clean="whitespace")
+        if name.startswith("openclip-siglip") and name != "openclip-siglip2":
+            return self.by_canonical(folder, transformers.PreTrainedTokenizerFast, length)
         if name == "openclip-siglip2":
             return self.by_canonical(folder, transformers.GemmaTokenizerFast, length)
         made = transformers.Siglip2Tokenizer if name.startswith("siglip2") else transformers.SiglipTokenizer

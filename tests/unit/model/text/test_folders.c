@@ -196,8 +196,8 @@ static void test_json_faults(void **state) {
         {"\"version\"", "\"model\":0,\"version\"", LIMOE_CORRUPT, "the key \"model\" is there twice"},
         {"\"vocab\"", "\"words\"", LIMOE_CORRUPT, "tokenizer.json: \"model\" has no \"vocab\""},
         {"\"merges\"", "\"pairs\"", LIMOE_CORRUPT, "tokenizer.json: \"model\" has no \"merges\""},
-        {"\"BPE\"", "\"Unigram\"", LIMOE_UNSUPPORTED,
-         "\"model\" has the component \"Unigram\"; accepted: BPE"},
+        {"\"BPE\"", "\"WordLevel\"", LIMOE_UNSUPPORTED,
+         "\"model\" has the component \"WordLevel\"; accepted: BPE"},
         {"\"dropout\":null", "\"dropout\":0.1", LIMOE_UNSUPPORTED, "\"dropout\" has 0.1; accepted: null"},
         {"\"ignore_merges\":false", "\"ignore_merges\":true", LIMOE_UNSUPPORTED,
          "\"ignore_merges\" has true"},
@@ -364,6 +364,64 @@ static void test_open_clip_faults(void **state) {
     expect_faults(*state, "merges.txt", "heading\na b", TOKENIZER_OPENCLIP, FAULTS(merges));
 }
 
+/* ---- OpenCLIP's SigLIP */
+
+static const char unigram_config[] =
+    "{\"model_cfg\":{\"text_cfg\":{\"context_length\":8,\"hf_tokenizer_name\":\"x\","
+    "\"tokenizer_kwargs\":{\"clean\":\"canonicalize\"}}}}";
+static const char unigram_json[] =
+    "{\"added_tokens\":[{\"id\":1,\"content\":\"</s>\"}],\"normalizer\":{\"type\":\"Precompiled\","
+    "\"precompiled_charsmap\":\"\"},\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"\\u2581\","
+    "\"prepend_scheme\":\"always\",\"split\":true},\"post_processor\":{\"type\":\"TemplateProcessing\","
+    "\"single\":["
+    "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"SpecialToken\":{\"id\":\"</"
+    "s>\",\"type_id\":0}}],\"special_tokens\":{"
+    "\"</s>\":{\"id\":\"</s>\",\"ids\":[1],\"tokens\":[\"</"
+    "s>\"]}}},\"model\":{\"type\":\"Unigram\",\"unk_id\":2,"
+    "\"vocab\":[[\"<pad>\",0],[\"</"
+    "s>\",0.0],[\"<unk>\",0],[\"\\u2581\",-2.5],[\"a\",-3],[\"b\",-3.5],[\"ab\",-5e0],"
+    "[\"\\u2581a\",-4]]}}";
+
+static void test_unigram(void **state) {
+    static const struct fault faults[] = {
+        {"[\"a\",-3]", "[\"a\",-1e999]", LIMOE_CORRUPT, "tokenizer.json: no number at byte"},
+        {"[\"a\",-3]", "[\"a\",\"-3\"]", LIMOE_CORRUPT, "tokenizer.json: no number at byte"},
+        {"[\"a\",-3]", "[\"a\"]", LIMOE_CORRUPT, "no \",\" at byte"},
+        {"[\"a\",-3]", "[\"b\",-3]", LIMOE_CORRUPT, "the piece \"b\" is there twice"},
+        {"[\"a\",-3]", "[\"\",-3]", LIMOE_CORRUPT, "the piece \"\" has 0 bytes; accepted: 1 to 128"},
+        {"\"unk_id\":2", "\"unk_id\":null", LIMOE_UNSUPPORTED, "\"unk_id\" has null"},
+        {"\"unk_id\":2", "\"unk_id\":8", LIMOE_CORRUPT, "names a piece beyond its 8"},
+        {"\"ids\":[1]", "\"ids\":[8]", LIMOE_CORRUPT, "names a piece beyond its 8"},
+        {"\"Precompiled\"", "\"NFKC\"", LIMOE_UNSUPPORTED, "\"normalizer\" has the component \"NFKC\""},
+        {"_charsmap\":\"", "_charsmap\":\"?", LIMOE_CORRUPT, "\"precompiled_charsmap\" is not base64"},
+        {"_charsmap\":\"", "_charsmap\":\"AAAA", LIMOE_CORRUPT,
+         "a precompiled_charsmap that is not a table and its text at byte 0 of 3"},
+        {"\"always\"", "\"never\"", LIMOE_UNSUPPORTED, "\"pre_tokenizer\" has the component \"Metaspace\""},
+        {"\"content\":\"</s>\"", "\"content\":\"s\"", LIMOE_UNSUPPORTED, "\"added_tokens\" has \"s\""},
+    };
+    put(*state, "open_clip_config.json", unigram_config);
+    put(*state, "tokenizer.json", unigram_json);
+    struct tokenizer *tokenizer = open_fine(*state, TOKENIZER_OPENCLIP);
+    const struct tokenizer_facts facts = tokenizer_facts(tokenizer);
+    assert_int_equal(facts.vocab, 8);
+    assert_int_equal(facts.length, 8);
+    assert_int_equal(facts.end, 1);
+    assert_int_equal(facts.pad, 0);
+    expect_ids(tokenizer, "A, ab!", 8,
+               IDS(7, 3, 6, 1)); /* -2.5 - 5 and -4 - 3.5 are equal: the longer last piece */
+    expect_ids(tokenizer, "xyz b", 8, IDS(3, 2, 3, 5, 1));
+    expect_ids(tokenizer, "", 8, IDS(1));
+    expect_ids(tokenizer, "a a a a", 3, IDS(7, 7, 1));
+    tokenizer_close(tokenizer);
+    expect_faults(*state, "tokenizer.json", unigram_json, TOKENIZER_OPENCLIP, FAULTS(faults));
+    struct limoe_error err = {0};
+    tokenizer = NULL;
+    expect_failure("not OpenCLIP",
+                   tokenizer_open_folder(*state, TOKENIZER_HUGGING_FACE, 1000, NULL, &tokenizer, &err), &err,
+                   LIMOE_UNSUPPORTED,
+                   "tokenizer.json: \"model\" is Unigram, which is accepted in an OpenCLIP folder");
+}
+
 /* ---- whole folders */
 
 static void test_rows(void **state) {
@@ -412,10 +470,12 @@ static void test_fingerprint(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, directory_setup, directory_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_clip),        TEST(test_long_word),     TEST(test_gemma),
-        TEST(test_json_faults), TEST(test_config_faults), TEST(test_case),
-        TEST(test_clip_faults), TEST(test_simple),        TEST(test_open_clip_faults),
-        TEST(test_rows),        TEST(test_fingerprint),
+        TEST(test_clip),          TEST(test_long_word),
+        TEST(test_gemma),         TEST(test_json_faults),
+        TEST(test_config_faults), TEST(test_case),
+        TEST(test_unigram),       TEST(test_clip_faults),
+        TEST(test_simple),        TEST(test_open_clip_faults),
+        TEST(test_rows),          TEST(test_fingerprint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
