@@ -182,18 +182,14 @@ static enum limoe_status open_simple(struct files *files, const struct folder_co
     return status;
 }
 
-static bool is_siglip(const struct folder_config *config) {
-    const cJSON *name = cJSON_GetObjectItemCaseSensitive(config->tokenizer, "tokenizer_class");
-    return cJSON_IsString(name) && strncmp(name->valuestring, "SiglipTokenizer", 15) == 0;
-}
-
-/* transformers reads tokenizer.json where there is one; but SiglipTokenizer knows only spiece.model. */
+/* transformers reads tokenizer.json where there is one; but SiglipTokenizer, whose file spiece.model is, knows no
+ * other. */
 static enum limoe_status open_hugging_face(struct files *files, const struct folder_config *config,
                                            struct tokenizer **out, struct limoe_error *err) {
     struct file_bytes *json = &files->file[JSON], *vocab = &files->file[VOCAB],
                       *merges = &files->file[MERGES];
     const struct file_bytes *spiece = &files->file[SPIECE];
-    if (spiece->at && !config->open_clip && (is_siglip(config) || !json->at))
+    if (spiece->at && !config->open_clip)
         return siglip_read(spiece->at, spiece->size, config, out, err);
     if (json->at)
         return tokenizer_json_read((char *)json->at, json->size, config, out, err);
