@@ -165,8 +165,10 @@ enum limoe_status limoe_process_text(const struct limoe_processor *processor, co
 /* ---- devices */
 
 /* Where a model is computed: "cpu"; "cuda:N", a GPU; "cuda", the first; "auto", and NULL: the first GPU where
- * there is one, else the CPU. GPUs take the module limoe-cuda.so, from the directory that LIMOE_MODULES
- * names, else from the program's own.
+ * there is one, else the CPU. GPUs take the module limoe-cuda.so.
+ *
+ * Modules come from the directory that LIMOE_MODULES names; where that is not set, from the program's own, else from where
+ * limoe is installed: the folder limoe beside the library.
  *
  * How many GPUs there are, cuda:0 and up. 0: why, in why[size] (NULL: nobody asks). */
 uint32_t limoe_gpus(char *why, size_t size);
@@ -178,7 +180,7 @@ uint32_t limoe_gpus(char *why, size_t size);
 struct limoe_ranks;
 
 /* kind "local": one rank, this process. kind "mpi": as many as mpirun started; loads the module limoe-mpi.so
- * from the directory that LIMOE_MODULES names, else from the program's own, and calls MPI_Init: at most once
+ * and calls MPI_Init: at most once
  * in a process, by all ranks. LIMOE_UNSUPPORTED when there is no such kind or no module for it. A rank that
  * is lost takes the others with it: MPI ends the whole job. MPI carries rows between CPUs. */
 enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, struct limoe_error *err);

@@ -58,15 +58,34 @@ static const struct option_row table[] = {
     COMMAND_ROWS(offsetof(struct task, shared)),
 };
 
-static const struct option_command command = {
+static const struct task defaults = {0};
+static const struct option_note exits[] = {
+    {"0", "every picture is answered"},
+    {"1", "a picture could not be read (the others are answered), or the model is not sound"},
+    {"2", "the command line is wrong"},
+    {NULL, NULL},
+};
+static const struct option_note uses[] = {
+    {"limoe classify --labels cat,dog,bicycle examples/cat.png", "Which of three labels fits a picture"},
+    {"limoe classify --labels cat,dog --template {} --template \"a picture of a {}\" --top-k 1 *.png",
+     "The best label of many pictures, each label asked for in two templates"},
+    {"curl -s https://example.com/cat.png | limoe classify --label \"a cat, asleep\" --label \"a dog\" "
+     "--json -",
+     "A picture from a pipe, labels with commas, the answer as JSON"},
+    {NULL, NULL},
+};
+
+const struct option_command classify_command = {
     .name = "classify",
+    .summary = "say which label fits a picture",
     .usage = "limoe classify --labels \"cat,dog\" [options] IMAGE...",
+    .operand = "FILE",
     .about = "Says which of the labels fits each picture (\"-\": standard input), without training.",
-    .more =
-        "Exit status: 0, or 1 when a picture could not be read (the others are answered), or 2 for a wrong "
-        "option.",
     .table = table,
     .n = sizeof table / sizeof *table,
+    .defaults = &defaults,
+    .exits = exits,
+    .uses = uses,
 };
 
 /* "cat, dog" → two labels. */
@@ -101,7 +120,7 @@ static bool parse(struct task *task, int argc, char **argv, int *status) {
     struct classify_request *request = &task->request;
     struct options options;
     struct api_error error;
-    if (!command_options(&command, argc, argv, task, task->arena, &options, status))
+    if (!command_options(&classify_command, argc, argv, task, task->arena, &options, status))
         return false;
     for (size_t i = 0; i < task->asked.n; i++) {
         const char *value = task->asked.values[i].value;

@@ -39,16 +39,33 @@ static const struct option_row table[] = {
     COMMAND_ROWS(offsetof(struct task, shared)),
 };
 
-static const struct option_command command = {
+static const struct task defaults = {0};
+static const struct option_note exits[] = {
+    {"0", "every item is answered"},
+    {"1", "an item could not be read (the others are answered), or the model is not sound"},
+    {"2", "the command line is wrong"},
+    {NULL, NULL},
+};
+static const struct option_note uses[] = {
+    {"limoe embed --text \"a cat\" --text \"a dog\" --image examples/cat.png",
+     "How alike two texts and a picture are"},
+    {"limoe embed --image examples/cat.png --json >cat.json",
+     "A picture's vector, as POST /v1/embeddings answers"},
+    {NULL, NULL},
+};
+
+const struct option_command embed_command = {
     .name = "embed",
+    .summary = "map texts and pictures to vectors",
     .usage = "limoe embed [--text T]... [--image FILE]... [options]",
     .about = "Maps texts and pictures (\"-\": standard input) to unit vectors, in the order given. Without "
              "--json it "
              "prints the vectors' first numbers and, for up to 16 items, how alike they are.",
-    .more = "Exit status: 0, or 1 when an item could not be read (the others are answered), or 2 for a wrong "
-            "option.",
     .table = table,
     .n = sizeof table / sizeof *table,
+    .defaults = &defaults,
+    .exits = exits,
+    .uses = uses,
 };
 
 static bool is_text(const struct task *task, size_t asked) {
@@ -58,7 +75,7 @@ static bool is_text(const struct task *task, size_t asked) {
 /* False: exit with *status. */
 static bool parse(struct task *task, int argc, char **argv, int *status) {
     struct options options;
-    if (!command_options(&command, argc, argv, task, task->arena, &options, status))
+    if (!command_options(&embed_command, argc, argv, task, task->arena, &options, status))
         return false;
     for (size_t i = 0; i < task->asked.n; i++) {
         const char *value = task->asked.values[i].value;

@@ -53,14 +53,32 @@ static const struct option_row table[] = {
     COMMAND_HELP_ROW,
 };
 
-static const struct option_command command = {
+static const struct inspect_options defaults = {0};
+static const struct option_note exits[] = {
+    {"0", "the model is sound, as far as its headers show"},
+    {"1", "it is not"},
+    {"2", "the command line is wrong"},
+    {NULL, NULL},
+};
+static const struct option_note uses[] = {
+    {"limoe inspect", "What the bundled model is"},
+    {"limoe inspect /srv/models/large --ranks 4 --device cuda",
+     "What each of four GPUs would hold of another, which need not be there"},
+    {NULL, NULL},
+};
+
+const struct option_command inspect_command = {
     .name = "inspect",
+    .summary = "show what a model directory holds",
     .usage = "limoe inspect [DIR] [options]",
+    .operand = "DIR",
     .about = "Prints the sizes, experts and parameters of a model directory, and a table by block. Reads no "
              "weights. DIR goes before --model.",
-    .more = "Exit status: 0, or 1 when the model is not sound, or 2 for a wrong option.",
     .table = table,
     .n = sizeof table / sizeof *table,
+    .defaults = &defaults,
+    .exits = exits,
+    .uses = uses,
 };
 
 static const char *number(struct arena *arena, uint64_t value) {
@@ -157,7 +175,7 @@ int inspect_main(int argc, char **argv) {
         command_complain("no memory");
         goto out;
     }
-    if (!command_options(&command, argc, argv, &asked, arena, &options, &status))
+    if (!command_options(&inspect_command, argc, argv, &asked, arena, &options, &status))
         goto out;
     if (options.n_operands > 1) {
         status = command_usage("inspect", "one directory at a time; found \"%s\" after \"%s\"",

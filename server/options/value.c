@@ -185,7 +185,7 @@ static void show_bytes(uint64_t value, struct buffer *out) {
     buffer_print(out, "%llu", (unsigned long long)value);
 }
 
-static void show_accepted(const struct option_row *option, struct buffer *out) {
+void option_accepted(const struct option_row *option, struct buffer *out) {
     switch (option->kind) {
     case OPTION_NUMERAL:
     case OPTION_UNSIGNED:
@@ -221,7 +221,6 @@ static void show_accepted(const struct option_row *option, struct buffer *out) {
         buffer_string(out, "a text that is not empty and has no control characters");
         break;
     }
-    buffer_bytes(out, "", 1);
 }
 
 /* What the field holds once `value` is added to names that the same command line gave before; else `value`.
@@ -245,7 +244,8 @@ enum limoe_status option_set(struct options *options, const struct option_row *o
     }
     struct buffer accepted = {0};
     char label[OPTION_LABEL_SIZE], found[96];
-    show_accepted(option, &accepted);
+    option_accepted(option, &accepted);
+    buffer_bytes(&accepted, "", 1);
     const enum limoe_status status =
         limoe_fail(err, LIMOE_INVALID, "%s is \"%s\"; accepted: %s", label_of(options, option, origin, label),
                    text_quote(text_of(value), found, sizeof found), accepted.failed ? "?" : accepted.data);

@@ -15,6 +15,9 @@ bool option_configurable(const struct option_row *option);
 /* True when it takes a value on the command line. */
 bool option_takes_value(const struct option_row *option);
 
+/* Appends what option_set accepts, as messages say it. */
+void option_accepted(const struct option_row *option, struct buffer *out);
+
 /* Checks `value` and writes it to the option's field; not for OPTION_LIST. */
 enum limoe_status option_set(struct options *options, const struct option_row *option,
                              struct option_origin origin, const char *value, struct limoe_error *err);

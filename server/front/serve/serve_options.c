@@ -7,6 +7,7 @@
 
 #include "base/device_name.h"
 #include "server/api/model_names.h"
+#include "server/front/serve/serve.h"
 #include "server/front/store/classifiers.h"
 #include "server/options/command.h"
 
@@ -152,13 +153,71 @@ static const struct option_row table[] = {
     COMMAND_HELP_ROW,
 };
 
-static const struct option_command command = {
+static const struct serve_options defaults = {
+    .host = "127.0.0.1",
+    .port = "8080",
+    .image = {.max_pixels = LIMOE_MAX_PIXELS},
+    .max_request_pixels = 512 * MIB,
+    .max_body_bytes = 32 * MIB,
+    .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB, .pixels = 1024 * MIB},
+    .launch = {.ranks = 1, .mpirun = "mpirun"},
+    .http_threads = 1,
+    .connections = 16384,
+    .connections_per_address = SERVE_HALF,
+    .idle_seconds = 60,
+    .receive_seconds = 60,
+    .stall_seconds = 10,
+    .drain_seconds = 30,
+    .step_seconds = 30,
+    .decode_seconds = 5,
+    .decoder_pictures = 10000,
+    .cache_bytes = 64 * MIB,
+    .classifier_bytes = CLASSIFIERS_DISK_BYTES,
+    .log_format = LOG_TEXT,
+    .log_level = LOG_INFO,
+};
+static const struct option_note exits[] = {
+    {"0", "it was told to stop"},
+    {"1", "it could not start: an address in use, a model that is not sound, a file that cannot be read"},
+    {"2", "the command line, a variable or the configuration file is wrong"},
+    {NULL, NULL},
+};
+static const struct option_note environment[] = {
+    {"STATE_DIRECTORY", "systemd's: where classifiers are kept, when --state-dir is not said"},
+    {"XDG_STATE_HOME", "the same, where systemd did not start the server"},
+    {NULL, NULL},
+};
+static const struct option_note files[] = {
+    {"/etc/limoe/limoe.conf", "the configuration that the service of the Debian package reads, by --config"},
+    {"STATE-DIR/classifiers.db", "named classifiers, an SQLite database: all that outlives the server"},
+    {NULL, NULL},
+};
+static const struct option_note uses[] = {
+    {"limoe serve --port 8080", "The bundled model on this host's loopback address"},
+    {"limoe serve --config /etc/limoe/limoe.conf --print-config",
+     "What a configuration amounts to, without serving"},
+    {"limoe serve --host 0.0.0.0 --api-keys-file keys --tls-certificate chain.pem --tls-key key.pem",
+     "For other hosts: encrypted, and only for those who have a key"},
+    {"curl -s http://127.0.0.1:8080/v1/classify -F image=@cat.png -F labels=cat -F labels=dog",
+     "A first question"},
+    {NULL, NULL},
+};
+
+const struct option_command serve_command = {
     .name = "serve",
+    .summary = "answer over HTTP",
     .usage = "limoe serve [--model DIR] [options]",
     .about = "Serves zero-shot classification and embeddings of pictures and texts over HTTP.",
-    .more = "SIGTERM and SIGINT finish what is in flight and exit with status 0; a second one exits at once.",
+    .more = "SIGTERM and SIGINT finish what is in flight and exit with status 0; a second one exits at once. "
+            "SIGHUP reads "
+            "keys, certificate and model again.",
     .table = table,
     .n = sizeof table / sizeof *table,
+    .defaults = &defaults,
+    .exits = exits,
+    .environment = environment,
+    .files = files,
+    .uses = uses,
 };
 
 /* systemd's, which may be several; else the user's, as the XDG base directories have it. */
@@ -240,7 +299,7 @@ static bool is_consistent(const struct serve_options *options, const struct opti
 /* Those of a file and some defaults live in the arena, which ends with the reading. */
 static bool keep_strings(struct serve_options *options) {
     size_t used = 0;
-    for (size_t i = 0; i < command.n; i++) {
+    for (size_t i = 0; i < serve_command.n; i++) {
         if (table[i].kind != OPTION_STRING && table[i].kind != OPTION_NAMES &&
             table[i].kind != OPTION_NUMERAL && table[i].kind != OPTION_DEVICE)
             continue;
@@ -270,34 +329,12 @@ enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *optio
     enum serve_parsed parsed = SERVE_EXIT_USAGE;
     struct options read;
     int status;
-    *options = (struct serve_options){
-        .host = "127.0.0.1",
-        .port = "8080",
-        .image = {.max_pixels = LIMOE_MAX_PIXELS},
-        .max_request_pixels = 512 * MIB,
-        .max_body_bytes = 32 * MIB,
-        .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB, .pixels = 1024 * MIB},
-        .launch = {.ranks = 1, .mpirun = "mpirun"},
-        .http_threads = 1,
-        .connections = 16384,
-        .connections_per_address = SERVE_HALF,
-        .idle_seconds = 60,
-        .receive_seconds = 60,
-        .stall_seconds = 10,
-        .drain_seconds = 30,
-        .step_seconds = 30,
-        .decode_seconds = 5,
-        .decoder_pictures = 10000,
-        .cache_bytes = 64 * MIB,
-        .classifier_bytes = CLASSIFIERS_DISK_BYTES,
-        .log_format = LOG_TEXT,
-        .log_level = LOG_INFO,
-    };
+    *options = defaults;
     struct arena *arena = arena_new();
     options->state_dir = arena ? default_state_dir(arena) : NULL;
     if (!options->state_dir)
         command_complain("no memory");
-    else if (!command_options(&command, argc, argv, options, arena, &read, &status))
+    else if (!command_options(&serve_command, argc, argv, options, arena, &read, &status))
         parsed = status == COMMAND_OK ? SERVE_EXIT_OK : SERVE_EXIT_USAGE;
     else if (is_consistent(options, &read) && keep_strings(options)) {
         if (read.asked == OPTIONS_RUN)
