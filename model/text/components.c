@@ -247,6 +247,24 @@ enum limoe_status components_unigram(const cJSON *root, const char **charsmap, u
     return LIMOE_OK;
 }
 
+/* ---- WordPiece */
+
+enum limoe_status components_wordpiece(const cJSON *root, struct limoe_error *err) {
+    const cJSON *model = member(root, "model"), *words = member(root, "pre_tokenizer");
+    const cJSON *normalizer = member(root, "normalizer"), *most = member(model, "max_input_chars_per_word");
+    int64_t characters;
+    if (!is_type(normalizer, "BertNormalizer") || cJSON_IsFalse(member(normalizer, "clean_text")))
+        return refuse("normalizer", normalizer, "BertNormalizer that cleans, with WordPiece", err);
+    if (!is_type(words, "BertPreTokenizer"))
+        return refuse("pre_tokenizer", words, "BertPreTokenizer, with WordPiece", err);
+    if (!is_string(member(model, "continuing_subword_prefix"), "##"))
+        return refuse("continuing_subword_prefix", member(model, "continuing_subword_prefix"),
+                      "\"##\", with WordPiece", err);
+    if (most && !strict_json_integer(most, 100, 100, &characters))
+        return refuse("max_input_chars_per_word", most, "100", err);
+    return LIMOE_OK;
+}
+
 /* ---- post-processor */
 
 #define POST_PROCESSORS                                                                                      \

@@ -18,6 +18,9 @@ enum limoe_status components_read(const cJSON *root, struct bpe_text *t, struct 
 enum limoe_status components_unigram(const cJSON *root, const char **charsmap, uint32_t *unknown,
                                      struct limoe_error *err);
 
+/* Whether a WordPiece tokenizer is BERT's. */
+enum limoe_status components_wordpiece(const cJSON *root, struct limoe_error *err);
+
 /* The ids that the post-processor puts before and behind a text; -1: none. */
 enum limoe_status components_frame(const cJSON *root, int32_t *start, int32_t *end, struct limoe_error *err);
 

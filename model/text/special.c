@@ -163,10 +163,11 @@ static enum limoe_status add_named(struct bpe_text *t, struct vocab *vocab,
                                    struct limoe_error *err) {
     const struct {
         const char *name, *missing;
-    } named[] = {{"bos_token", missing->start},
-                 {"eos_token", missing->end},
+    } named[] = {{missing->start_name ? missing->start_name : "bos_token", missing->start},
+                 {missing->end_name ? missing->end_name : "eos_token", missing->end},
                  {"unk_token", missing->unknown},
-                 {"pad_token", missing->pad}};
+                 {"pad_token", missing->pad},
+                 {"mask_token", missing->mask}};
     for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
         struct entry entry = {.normalized = folder_config_normalized(config, named[i].name)};
         const char *token = NULL;

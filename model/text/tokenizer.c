@@ -11,6 +11,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "model/checkpoint/file.h"
+#include "model/text/bert.h"
 #include "model/text/clip_files.h"
 #include "model/text/folder_config.h"
 #include "model/text/pieces.h"
@@ -94,13 +95,13 @@ enum limoe_status tokenizer_fingerprint(const char *dir, struct fingerprint *fin
 
 /* ---- the files of other folders */
 
-enum file { JSON, VOCAB, MERGES, SIMPLE, SIMPLE_PACKED, SPIECE, CONFIG, MAP, MODEL, OPEN_CLIP, FILES };
+enum file { JSON, VOCAB, MERGES, LINES, SIMPLE, SIMPLE_PACKED, SPIECE, CONFIG, MAP, MODEL, OPEN_CLIP, FILES };
 
 static const char *const names[FILES] = {
-    [JSON] = TOKENIZER_JSON,        [VOCAB] = VOCAB_JSON,          [MERGES] = MERGES_TXT,
-    [SIMPLE] = SIMPLE_BPE,          [SIMPLE_PACKED] = SIMPLE_GZIP, [SPIECE] = SPIECE_MODEL,
-    [CONFIG] = TOKENIZER_CONFIG,    [MAP] = SPECIAL_TOKENS_MAP,    [MODEL] = MODEL_CONFIG,
-    [OPEN_CLIP] = OPEN_CLIP_CONFIG,
+    [JSON] = TOKENIZER_JSON, [VOCAB] = VOCAB_JSON,           [MERGES] = MERGES_TXT,
+    [LINES] = VOCAB_TXT,     [SIMPLE] = SIMPLE_BPE,          [SIMPLE_PACKED] = SIMPLE_GZIP,
+    [SPIECE] = SPIECE_MODEL, [CONFIG] = TOKENIZER_CONFIG,    [MAP] = SPECIAL_TOKENS_MAP,
+    [MODEL] = MODEL_CONFIG,  [OPEN_CLIP] = OPEN_CLIP_CONFIG,
 };
 
 struct files {
@@ -197,9 +198,13 @@ static enum limoe_status open_hugging_face(struct files *files, const struct fol
         return clip_files_read((char *)vocab->at, vocab->size, (const char *)merges->at, merges->size, config,
                                out, err);
     }
+    if (files->file[LINES].at) {
+        return bert_read_lines((const char *)files->file[LINES].at, files->file[LINES].size, config, out,
+                               err);
+    }
     return limoe_fail(err, LIMOE_NOT_FOUND,
                       "the folder has no tokenizer: neither " TOKENIZER_JSON ", nor " VOCAB_JSON
-                      " and " MERGES_TXT ", nor " SPIECE_MODEL " is there");
+                      " and " MERGES_TXT ", nor " SPIECE_MODEL ", nor " VOCAB_TXT " is there");
 }
 
 static enum limoe_status open_kind(struct files *files, const struct folder_config *config,

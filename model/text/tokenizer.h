@@ -7,6 +7,7 @@
  *                        tokenizer.json (tokenizer_json.h), or vocab.json and merges.txt (clip_files.h)
  *                        SigLIP: transformers' SiglipTokenizer, over spiece.model (siglip.h)
  *                        SigLIP 2: transformers' Siglip2Tokenizer or GemmaTokenizer, over tokenizer.json
+ *                        ChineseCLIP: transformers' BertTokenizer, from vocab.txt or tokenizer.json (bert.h)
  *   OpenCLIP folder      open_clip's SimpleTokenizer with what open_clip_config.json says (clip_files.h), or its
  *                        HFTokenizer around one of the above, or for SigLIP around T5Tokenizer (unigram.h); all behind
  *                        open_clip's cleaning (clean.h)

@@ -8,6 +8,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "model/checkpoint/strict_json.h"
+#include "model/text/bert.h"
 #include "model/text/components.h"
 #include "model/text/special.h"
 #include "model/text/unigram.h"
@@ -207,10 +208,10 @@ static enum limoe_status put_together(struct bpe_text *t, struct parts *parts, c
     return status == LIMOE_OK ? check_ids(t, err) : status;
 }
 
-static bool is_unigram(const cJSON *root) {
+static bool is_model(const cJSON *root, const char *name) {
     const cJSON *type =
         cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(root, "model"), "type");
-    return cJSON_IsString(type) && strcmp(type->valuestring, "Unigram") == 0;
+    return cJSON_IsString(type) && strcmp(type->valuestring, name) == 0;
 }
 
 enum limoe_status tokenizer_json_read(char *bytes, size_t size, const struct folder_config *config,
@@ -226,8 +227,12 @@ enum limoe_status tokenizer_json_read(char *bytes, size_t size, const struct fol
         status = limoe_fail(err, LIMOE_NO_MEMORY, TOKENIZER_JSON ": no memory for %zu bytes", size);
     if (status == LIMOE_OK)
         status = strict_json_parse(parts.rest.data, parts.rest.size, TOKENIZER_JSON, &root, err);
-    if (status == LIMOE_OK && parts.vocab.at && is_unigram(root)) {
+    if (status == LIMOE_OK && parts.vocab.at && is_model(root, "Unigram")) {
         status = unigram_read(&parts.vocab, root, config, out, err);
+        goto out;
+    }
+    if (status == LIMOE_OK && parts.vocab.at && is_model(root, "WordPiece")) {
+        status = bert_read_json(&parts.vocab, root, config, out, err);
         goto out;
     }
     if (status == LIMOE_OK && !(t = bpe_text_new()))

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "model/text/bert.h"
 #include "model/text/clip_files.h"
 #include "model/text/tokenizer_json.h"
 #include "model/text/tokenizer_kind.h"
@@ -60,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const struct file_bytes open_clip_file = {.at = (uint8_t *)text_cfg, .size = strlen(text_cfg)};
     if (size < 7)
         return 0;
-    const uint8_t kind = data[0] % 6;
+    const uint8_t kind = data[0] % 6, lines = data[0] % 24 >= 12;
     size_t left = size - 7, sizes[3];
     for (int i = 0; i < 3; i++)
         sizes[i] = (size_t)data[1 + 2 * i] | (size_t)data[2 + 2 * i] << 8;
@@ -76,6 +77,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     enum limoe_status status = folder_config_parse(&config, &files, kind >= 3, &err);
     if (status == LIMOE_OK && kind % 3 == 0) {
         status = tokenizer_json_read((char *)first.at, first.size, &config, &tokenizer, &err);
+    } else if (status == LIMOE_OK && lines) {
+        status = bert_read_lines((const char *)first.at, first.size, &config, &tokenizer, &err);
     } else if (status == LIMOE_OK && kind % 3 == 1) {
         status = clip_files_read((char *)first.at, first.size, (const char *)second.at, second.size, &config,
                                  &tokenizer, &err);

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import transformers
 from folders import DATA, KINDS, Folders, clip_config, clip_vocab, read, write
-from originals import Originals, clip_merges, gemma, spiece_model
+from originals import Originals, bert, clip_merges, gemma, spiece_model
 from strings_of import texts
 from test_tokenizers import digest
 
@@ -28,6 +28,7 @@ def vocabularies() -> None:
     pack("merges.txt", "\n".join(merges).encode())
     pack("spiece.model", spiece_model(texts()))
     pack("gemma.json", json.dumps(gemma(texts()), ensure_ascii=False).encode())
+    pack("vocab.txt", bert(texts()))
     unknown = gemma(texts(), 1500, 80, ("<bos>",))
     pack("gemma-unknown.json", json.dumps(unknown, ensure_ascii=False).encode())
     with tempfile.TemporaryDirectory() as root:

@@ -422,6 +422,57 @@ static void test_unigram(void **state) {
                    "tokenizer.json: \"model\" is Unigram, which is accepted in an OpenCLIP folder");
 }
 
+/* ---- ChineseCLIP */
+
+static const char bert_vocab[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\n##bc\n!\n\xE7\x8C\xAB\ne\n";
+static const char bert_json[] = "{\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true},\"pre_"
+                                "tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+                                "\"model\":{\"type\":\"WordPiece\",\"continuing_subword_prefix\":\"##\","
+                                "\"max_input_chars_per_word\":100,\"vocab\":{"
+                                "\"[PAD]\":0,\"[UNK]\":1,\"[CLS]\":2,\"[SEP]\":3,\"[MASK]\":4,\"a\":5}}}";
+
+static void test_bert(void **state) {
+    static const struct fault lines[] = {
+        {"a\n", "##b\n", LIMOE_CORRUPT, "vocab.txt: the piece \"##b\" is there twice"},
+        {"a\n", "\xFF\n", LIMOE_CORRUPT, "vocab.txt: not UTF-8 at byte 31"},
+        {"[CLS]", "[cls]", LIMOE_CORRUPT, "vocab.txt: \"cls_token\" is \"[CLS]\", which is no piece"},
+        {"[MASK]", "[mask]", LIMOE_CORRUPT, "vocab.txt: \"mask_token\" is \"[MASK]\", which is no piece"},
+    };
+    static const struct fault json[] = {
+        {"\"clean_text\":true", "\"clean_text\":false", LIMOE_UNSUPPORTED,
+         "\"normalizer\" has the component"},
+        {"\"BertPreTokenizer\"", "\"Whitespace\"", LIMOE_UNSUPPORTED,
+         "\"pre_tokenizer\" has the component \"Whitespace\""},
+        {"\"##\"", "\"@@\"", LIMOE_UNSUPPORTED, "\"continuing_subword_prefix\" has \"@@\"; accepted: \"##\""},
+        {"100", "200", LIMOE_UNSUPPORTED, "\"max_input_chars_per_word\" has 200; accepted: 100"},
+        {"\"a\":5", "\"a\":7", LIMOE_CORRUPT, "tokenizer.json: no piece has the id 5"},
+    };
+    char longest[256] = "";
+    put(*state, "vocab.txt", bert_vocab);
+    struct tokenizer *tokenizer = open_fine(*state, TOKENIZER_HUGGING_FACE);
+    const struct tokenizer_facts facts = tokenizer_facts(tokenizer);
+    assert_string_equal(facts.kind, "WordPiece");
+    assert_int_equal(facts.vocab, 11);
+    assert_int_equal(facts.start, 2);
+    assert_int_equal(facts.end, 3);
+    assert_int_equal(facts.pad, 0);
+    expect_ids(tokenizer, "ABC abb!", 8, IDS(2, 5, 7, 5, 6, 6, 8, 3));
+    expect_ids(tokenizer, "a\xE7\x8C\xAB[MASK]", 8, IDS(2, 5, 9, 4, 3)); /* Chinese stands alone */
+    expect_ids(tokenizer, "\xC3\x89 x ax", 8, IDS(2, 10, 1, 1, 3)); /* É is e; a word is known or it is not */
+    expect_ids(tokenizer, "a a a", 4, IDS(2, 5, 5, 3));
+    memset(longest, 'b', 100);
+    longest[0] = 'a';
+    int32_t ids[128];
+    uint32_t count = 0;
+    assert_int_equal(tokenizer_encode(tokenizer, longest, 100, ids, 128, &count, NULL), LIMOE_OK);
+    assert_int_equal(count, 102);
+    longest[100] = 'b'; /* too long a word */
+    expect_ids(tokenizer, longest, 8, IDS(2, 1, 3));
+    tokenizer_close(tokenizer);
+    expect_faults(*state, "vocab.txt", bert_vocab, TOKENIZER_HUGGING_FACE, FAULTS(lines));
+    expect_faults(*state, "tokenizer.json", bert_json, TOKENIZER_HUGGING_FACE, FAULTS(json));
+}
+
 /* ---- whole folders */
 
 static void test_rows(void **state) {
@@ -470,12 +521,19 @@ static void test_fingerprint(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, directory_setup, directory_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_clip),          TEST(test_long_word),
-        TEST(test_gemma),         TEST(test_json_faults),
-        TEST(test_config_faults), TEST(test_case),
-        TEST(test_unigram),       TEST(test_clip_faults),
-        TEST(test_simple),        TEST(test_open_clip_faults),
-        TEST(test_rows),          TEST(test_fingerprint),
+        TEST(test_clip),
+        TEST(test_long_word),
+        TEST(test_gemma),
+        TEST(test_json_faults),
+        TEST(test_config_faults),
+        TEST(test_case),
+        TEST(test_unigram),
+        TEST(test_bert),
+        TEST(test_clip_faults),
+        TEST(test_simple),
+        TEST(test_open_clip_faults),
+        TEST(test_rows),
+        TEST(test_fingerprint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
