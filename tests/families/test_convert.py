@@ -238,7 +238,7 @@ def test_v_moe_that_is_not_understood(tmp_path, command):
     refused(run("--no-text", "--top-k", 5), "--top-k is 5; 1 to 4")
     data = tmp_path / "c.data-00001-of-00002"
     whole = data.read_bytes()
-    for size in (0, 1, 40, len(whole) // 2, len(whole) - 1):
+    for size in (0, 40, len(whole) - 1):
         data.write_bytes(whole[:size])
         refused(run("--no-text"), "c.data-00001-of-00002", "at byte")
     data.unlink()
@@ -319,6 +319,8 @@ def test_hostile_pickle(tmp_path, name):
     tree, word = EVIL[name]
     save_zip(tmp_path / "evil.pt", tree)
     refused(convert_bounded(tmp_path / "evil.pt", tmp_path), "evil.pt", word)
+    if name == "no end":  # which takes seconds
+        return
     save_stream(tmp_path / "evil.bin", tree)
     refused(convert_bounded(tmp_path / "evil.bin", tmp_path), "evil.bin", word)
 
@@ -339,14 +341,14 @@ def test_hostile_archives(tmp_path):
 
     save_zip(path, state)
     whole = path.read_bytes()
-    for size in (0, 3, 30, 4000, len(whole) // 2, len(whole) - 1):
+    for size in (0, 3, 4000, len(whole) - 1):
         path.write_bytes(whole[:size])
         expect()
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:  # a bomb: 1 GB of zeros in 1 MB
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:  # a bomb: 256 MB of zeros in 256 kB
         with archive.open("archive/data.pkl", "w", force_zip64=True) as entry:
-            for _ in range(1024):
-                entry.write(bytes(1 << 20))
-    assert path.stat().st_size < 2 << 20
+            for _ in range(64):
+                entry.write(bytes(4 << 20))
+    assert path.stat().st_size < 1 << 20
     expect("compressed")
     save_zip(path, state, compression=zipfile.ZIP_DEFLATED)
     expect("compressed")
@@ -395,7 +397,7 @@ def test_damaged_at_random(tmp_path):
     rng, path = np.random.default_rng(5), tmp_path / "x.bin"
     save_stream(path, {f"t.{i}": np.arange(6, dtype=np.float32).reshape(2, 3) for i in range(4)})
     whole, sound = np.frombuffer(path.read_bytes(), np.uint8), 0
-    for _ in range(1500):
+    for _ in range(500):
         damaged = whole.copy()
         for at in rng.integers(0, len(whole) - 128, rng.integers(1, 4)):
             damaged[at] ^= 1 << rng.integers(0, 8)
@@ -405,7 +407,7 @@ def test_damaged_at_random(tmp_path):
             sound += 1
         except Refused as refusal:
             assert str(refusal).startswith(str(path))
-    assert 0 < sound < 1200
+    assert 0 < sound < 400
 
 
 def test_safetensors_that_lie(tmp_path, command):

@@ -35,16 +35,17 @@ _SIZES = {
     "ViT-bigG-14": (1280, 224, 14, 1664, 104, 48, 4.9231, 1280, 20, 32),
 }
 QUICK = "-quickgelu"
+_QUICK_TOO = ("ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336", "ViT-H-14", "ViT-H-14-378", "ViT-bigG-14")
 
 
 def architectures() -> list[str]:
-    return sorted([*_SIZES, *(name + QUICK for name in _SIZES)])
+    return sorted([*_SIZES, *(name + QUICK for name in _QUICK_TOO)])
 
 
 def architecture(name: str) -> dict:
     """model_cfg of an architecture by OpenCLIP's name for it."""
-    if name.removesuffix(QUICK) not in _SIZES:
-        raise Refused(f'no architecture "{name}" is known; those are: {", ".join(_SIZES)}, each also with {QUICK}')
+    if name not in architectures():
+        raise Refused(f'no architecture "{name}" is known; those that are: {", ".join(architectures())}')
     embed, size, patch, width, head, layers, ratio, text, heads, text_layers = _SIZES[name.removesuffix(QUICK)]
     vision = dict(image_size=size, layers=layers, width=width, patch_size=patch)
     vision |= dict(head_width=head) if head != 64 else {}

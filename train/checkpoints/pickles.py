@@ -22,9 +22,9 @@ from checkpoints import Refused
 from checkpoints.tensors import DTYPES, Tensor, map_file
 
 MOST_PICKLE = 64 << 20  # bytes of a program; that of a model of 1,000 tensors has 100 kB
-MOST_OPERATIONS = 2_000_000
+MOST_OPERATIONS = 1_000_000
 MOST_DEPTH = 64  # of dictionaries in dictionaries
-MOST_VALUES = 2_000_000  # visited when tensors are collected
+MOST_VALUES = 1_000_000  # visited when tensors are collected
 
 STORAGES = {
     "DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16", "BFloat16Storage": "BF16", "LongStorage": "I64",
