@@ -95,30 +95,41 @@ struct attention {
     struct kernels *k;
     void *qkv, *out;
     uint32_t width, heads;
+    enum kernels_mask mask;
 };
 
 static void run_attention(void *context) {
     struct attention *a = context;
-    a->k->ops->attention(a->k, a->qkv, a->width, a->heads, KERNELS_BIDIRECTIONAL, NULL, a->out);
+    a->k->ops->attention(a->k, a->qkv, a->width, a->heads, a->mask, NULL, a->out);
 }
 
 static void bench_attention(struct kernels *k) {
     static const struct {
         uint32_t n, length, width, heads;
-    } cases[] = {{1, 64, 192, 6}, {64, 64, 192, 6}, {64, 8, 192, 6}, {1, 196, 768, 12}, {8, 256, 768, 12}};
-    printf("\nattention                                 time, us   GFLOP/s\n");
+        enum kernels_mask mask;
+    } cases[] = {{1, 64, 192, 6, KERNELS_BIDIRECTIONAL},    {64, 64, 192, 6, KERNELS_BIDIRECTIONAL},
+                 {64, 8, 192, 6, KERNELS_BIDIRECTIONAL},    {8, 50, 768, 12, KERNELS_BIDIRECTIONAL},
+                 {1, 197, 768, 12, KERNELS_BIDIRECTIONAL},  {8, 257, 1024, 16, KERNELS_BIDIRECTIONAL},
+                 {1, 729, 1152, 16, KERNELS_BIDIRECTIONAL}, {8, 77, 512, 8, KERNELS_BIDIRECTIONAL},
+                 {8, 77, 512, 8, KERNELS_CAUSAL},           {1, 257, 1024, 16, KERNELS_CAUSAL}};
+    printf("\nattention                                           time, us   GFLOP/s of all pairs\n");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint32_t n = cases[i].n, length = cases[i].length, width = cases[i].width;
         size_t rows = (size_t)n * length;
         uint32_t start[65];
         for (uint32_t s = 0; s <= n; s++)
             start[s] = s * length;
-        struct attention a = {k, act_noise(k, rows * 3 * width), act_noise(k, rows * width), width,
-                              cases[i].heads};
+        struct attention a = {k,
+                              act_noise(k, rows * 3 * width),
+                              act_noise(k, rows * width),
+                              width,
+                              cases[i].heads,
+                              cases[i].mask};
         k->ops->sequences(k, start, n);
         double t = median_seconds(run_attention, &a, 0.1);
-        printf("  %2u sequences of %3u, width %3u, %2u heads %9.1f %9.1f\n", n, length, width, cases[i].heads,
-               t * 1e6, 4e-9 * (double)rows * length * width / t);
+        printf("  %2u sequences of %3u, width %4u, %2u heads%8s %9.1f %9.1f\n", n, length, width,
+               cases[i].heads, a.mask == KERNELS_CAUSAL ? ", causal" : "", t * 1e6,
+               4e-9 * (double)rows * length * width / t);
         k->ops->release(k, a.qkv);
         k->ops->release(k, a.out);
     }

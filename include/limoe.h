@@ -128,18 +128,52 @@ struct limoe_image_limits {
 #define LIMOE_MAX_PIXELS  UINT64_C(12500000) /* a phone's 4032 x 3024 */
 #define LIMOE_JPEG_FACTOR 5u                 /* a phone's 8192 x 6144 */
 
+/* How a picture is brought to the model's square. The first three are of limoe-1; after the others the square
+ * lies in the middle of the picture, which may be larger or smaller, as enum limoe_middle says. */
 enum limoe_resize {
-    LIMOE_PAD,    /* fit, centred on the background */
-    LIMOE_SQUASH, /* both sides to the model's */
-    LIMOE_CROP,   /* fit the short side, cut the long one on both ends */
+    LIMOE_PAD,      /* fit, centred on the margin */
+    LIMOE_SQUASH,   /* both sides to the model's */
+    LIMOE_CROP,     /* fit the short side, cut the long one on both ends */
+    LIMOE_UNSCALED, /* as it is */
+    LIMOE_EXACT,    /* to width x height, whatever its shape */
+    LIMOE_SHORTEST, /* the short side to `width`, the long one in proportion, rounded down */
+    LIMOE_LONGEST,  /* both sides in proportion to fit the square, rounded to the nearest, halves to even */
+};
+
+/* The filters of Pillow, by its numbers: all but nearest are widened by the reduction. */
+enum limoe_filter {
+    LIMOE_NEAREST = 0,
+    LIMOE_LANCZOS = 1, /* 3 lobes */
+    LIMOE_BILINEAR = 2,
+    LIMOE_BICUBIC = 3, /* a = -0.5 */
+    LIMOE_BOX = 4,
+    LIMOE_HAMMING = 5,
+};
+
+/* Where the square lies if the picture is an odd number of pixels larger or smaller. */
+enum limoe_middle {
+    /* Hugging Face: the half pixel is rounded down, so that the square is nearer to the picture's left and
+     * top where it is smaller, and the picture nearer to the square's right and bottom where that is. */
+    LIMOE_MIDDLE_DOWN,
+    /* torchvision: halves to even where the square is smaller, to the left and top where the picture is. */
+    LIMOE_MIDDLE_EVEN,
 };
 
 /* All that pixels depend on besides the picture. Plain values, so that a process without files can be sent
  * them. */
-struct limoe_image_settings {
+struct limoe_preprocess {
     uint32_t size; /* of the model's square picture, in pixels */
     enum limoe_resize resize;
-    uint8_t background[3];
+    uint32_t width, height; /* LIMOE_EXACT: to these; LIMOE_SHORTEST: `width`; else unused */
+    enum limoe_filter filter;
+    enum limoe_middle middle;
+    bool drop_alpha;       /* colours as they are under any alpha; else composited on the background */
+    uint8_t background[3]; /* under transparency */
+    uint8_t margin[3];     /* where the square reaches beyond the picture */
+};
+
+struct limoe_image_settings {
+    struct limoe_preprocess preprocess;
     struct limoe_image_limits limits;
 };
 
@@ -169,7 +203,7 @@ void limoe_image_prepare(void);
 /* What limoe_process_image does its work by: the limits are the processor's, defaults filled in. */
 struct limoe_image_settings limoe_processor_image_settings(const struct limoe_processor *processor);
 
-/* limoe_process_image without a processor: pixels[settings->size, settings->size, 3], the same bits. */
+/* limoe_process_image without a processor: pixels[size, size, 3], the same bits. */
 enum limoe_status limoe_process_image_by(const struct limoe_image_settings *settings, const uint8_t *bytes,
                                          size_t size, uint8_t *pixels, struct limoe_error *err);
 

@@ -46,7 +46,10 @@ struct kernels_tensor {
     enum kernels_storage storage;
 };
 
-/* What a linear operation does with acc + bias; y is the act or float32 output row. */
+/* What a linear operation does with acc + bias; y is the act or float32 output row.
+ *
+ * To add one: reference/linear.c, cpu/isa/rows.c, cuda/product.cuh, tests/unit/kernels, bench/gpu/truth.c, the
+ * config's name for it, KERNELS_MODULE_VERSION (docs/development.md#an-operation-or-an-activation). */
 enum kernels_epilogue {
     KERNELS_STORE,      /* act y = v */
     KERNELS_STORE_F32,  /* float y = v */
@@ -164,7 +167,7 @@ typedef void kernels_layernorm_fn(struct kernels *k, const float *x, const float
  * / heads). norm may be NULL. out_act [rows, width]. out = (sum of e_j v_j) / (sum of e_j), over the rows j
  * that the mask lets the row see, with e_j = exp(score_j - max score) in float32; as operands of a product,
  * normalised q and k and the e_j that meet v are act. KERNELS_CAUSAL: a row's bits are those that it has at
- * the end of a sequence cut short after it. */
+ * the end of a sequence cut short after it, whatever numbers the rows behind it hold. */
 typedef void kernels_attention_fn(struct kernels *k, const void *qkv_act, uint32_t width, uint32_t heads,
                                   enum kernels_mask mask, const struct kernels_qk_norm *norm, void *out_act);
 
@@ -210,7 +213,10 @@ typedef void kernels_normalize_fn(struct kernels *k, float *z, size_t n, uint32_
 /* Waits for all that was queued; reports a device's failure. */
 typedef enum limoe_status kernels_sync_fn(struct kernels *k, struct limoe_error *err);
 
-/* A backend's. Order and number are the module's version (KERNELS_MODULE_VERSION). */
+/* A backend's. Order and number are the module's version (KERNELS_MODULE_VERSION).
+ *
+ * To add one: its type above, then reference/, cpu/ and cuda/ with their tables, tests/unit/kernels, bench/gpu
+ * (docs/development.md#an-operation-or-an-activation). */
 struct kernels_ops {
     kernels_destroy_fn *destroy;
     kernels_alloc_fn *alloc;

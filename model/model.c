@@ -22,7 +22,7 @@
 #include "model/forward/weights.h"
 #include "model/info.h"
 #include "model/rank_sizes.h"
-#include "model/text/tokenizer.h"
+#include "model/text/text.h"
 
 struct limoe_model {
     struct config config;
@@ -47,7 +47,7 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
     struct layout_source token;
     enum limoe_status status;
     if ((status = fingerprint_create(&inputs, err)) || (status = config_load(dir, &m->config, inputs, err)) ||
-        (status = tokenizer_fingerprint(dir, inputs, err)) ||
+        (status = text_fingerprint(dir, &m->config, inputs, err)) ||
         (status = checkpoint_open(dir, &m->config, checkpoint, err)) ||
         (status = layout_find(&m->config, LAYOUT_TEXT_TOKEN, 0, *checkpoint, &token, err)))
         goto out;

@@ -12,16 +12,11 @@
 #include "model/checkpoint/fingerprint.h"
 #include "model/image/image.h"
 #include "model/info.h"
-#include "model/text/tokenizer.h"
+#include "model/text/text.h"
 
 /* A model keeps some dozens of pieces of a text; the rest is read, to tokenise the beginning as the tokenizer
  * would the whole, then dropped. This bounds the reading. */
 #define MAX_TEXT 65536u
-
-/* The two enums are one, which the casts below rely on. */
-_Static_assert((int)LIMOE_PAD == (int)CONFIG_PAD && (int)LIMOE_SQUASH == (int)CONFIG_SQUASH &&
-                   (int)LIMOE_CROP == (int)CONFIG_CROP,
-               "enum limoe_resize is enum config_resize");
 
 struct limoe_processor {
     struct config config;
@@ -42,7 +37,7 @@ enum limoe_status limoe_processor_open(const char *dir, const struct limoe_image
     if (status == LIMOE_OK)
         status = config_load(dir, &p->config, fingerprint, err);
     if (status == LIMOE_OK)
-        status = tokenizer_open(dir, p->config.text.vocab, fingerprint, &p->tokenizer, err);
+        status = text_open(dir, &p->config, fingerprint, &p->tokenizer, err);
     if (status == LIMOE_OK)
         fingerprint_digits(fingerprint, p->fingerprint);
     fingerprint_free(fingerprint);
@@ -74,30 +69,22 @@ const char *limoe_processor_fingerprint(const struct limoe_processor *processor)
 
 enum limoe_status limoe_process_image(const struct limoe_processor *processor, const uint8_t *bytes,
                                       size_t size, uint8_t *pixels, struct limoe_error *err) {
-    return image_preprocess(bytes, size, &processor->limits, &processor->config, pixels, err);
+    return image_preprocess(bytes, size, &processor->limits, &processor->config.image.picture, pixels, err);
 }
 
 struct limoe_image_settings limoe_processor_image_settings(const struct limoe_processor *processor) {
-    const struct config *config = &processor->config;
     const struct limoe_image_limits *limits = &processor->limits;
-    struct limoe_image_settings settings = {
-        .size = config->image.size,
-        .resize = (enum limoe_resize)config->image.resize,
+    return (struct limoe_image_settings){
+        .preprocess = processor->config.image.picture,
         .limits = {.max_bytes = limits->max_bytes ? limits->max_bytes : LIMOE_MAX_BYTES,
                    .max_pixels = limits->max_pixels ? limits->max_pixels : LIMOE_MAX_PIXELS,
                    .found_pixels = limits->found_pixels},
     };
-    memcpy(settings.background, config->image.background, sizeof settings.background);
-    return settings;
 }
 
 enum limoe_status limoe_process_image_by(const struct limoe_image_settings *settings, const uint8_t *bytes,
                                          size_t size, uint8_t *pixels, struct limoe_error *err) {
-    struct config config = {
-        .image = {.size = settings->size, .resize = (enum config_resize)settings->resize},
-    };
-    memcpy(config.image.background, settings->background, sizeof settings->background);
-    return image_preprocess(bytes, size, &settings->limits, &config, pixels, err);
+    return image_preprocess(bytes, size, &settings->limits, &settings->preprocess, pixels, err);
 }
 
 enum limoe_status limoe_process_text(const struct limoe_processor *processor, const char *text, size_t size,
@@ -116,16 +103,5 @@ enum limoe_status limoe_process_text(const struct limoe_processor *processor, co
                           (size_t)(nul - text));
     }
 
-    uint32_t n = 0;
-    if (size > 0) {
-        enum limoe_status status =
-            tokenizer_encode(processor->tokenizer, text, size, tokens, config->text.length - 1, &n, err);
-        if (status != LIMOE_OK)
-            return status;
-    }
-    tokens[n++] = config->text.eos_id;
-    while (config->text.pad == CONFIG_ATTEND && n < config->text.length)
-        tokens[n++] = config->text.pad_id;
-    *length = n;
-    return LIMOE_OK;
+    return text_encode(processor->tokenizer, config, text, size, tokens, length, err);
 }

@@ -2,10 +2,10 @@
 
 # What a build needs, and what the tests need on top. Debian 12 names.
 build_packages=(build-essential meson ninja-build pkg-config ca-certificates curl
-    libcmocka-dev libmicrohttpd-dev libgnutls28-dev libcjson-dev libsentencepiece-dev libjpeg62-turbo-dev libwebp-dev
+    libcmocka-dev libmicrohttpd-dev libgnutls28-dev libcjson-dev libsentencepiece-dev libutf8proc-dev libjpeg62-turbo-dev libwebp-dev
     libpng-dev libtiff-dev libheif-dev libde265-dev libdav1d-dev libstb-dev zlib1g-dev
     libsqlite3-dev libxxhash-dev libseccomp-dev libcurl4-openssl-dev libopenmpi-dev openmpi-bin)
-test_packages=(git clang clang-format clang-tidy libclang-rt-14-dev python3 python3-venv
+test_packages=(git codespell clang clang-format clang-tidy libclang-rt-14-dev python3 python3-venv
     libjpeg-turbo-progs libheif-examples libdnnl-dev procps openssl prometheus systemd iproute2)
 
 say() {

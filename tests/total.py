@@ -2,8 +2,8 @@
 
     total.py DIR
 
-A stage leaves up to three files in DIR, under its own name: NAME.status, its exit status; NAME.xml, a JUnit report;
-NAME.json, the log of `meson test`, a JSON object a line. The last is needed because the others can lie together: of a
+A stage leaves up to four files in DIR, under its own name: NAME.status, its exit status; NAME.seconds, how long it took;
+NAME.xml, a JUnit report; NAME.json, the log of `meson test`, a JSON object a line. The last is needed because the others can lie together: of a
 program that a signal ended, or whose time was up, meson's JUnit report has the cases until then, all of them passed.
 
 Each case of a report counts once. A failure that no case shows counts once more and is named: a program, a report that
@@ -63,6 +63,12 @@ def count_stage(status: pathlib.Path, hidden: list[str]) -> Counter:
     return count
 
 
+def times(folder: pathlib.Path) -> str:
+    """"layout 7 s, units 213 s", in the order in which stages ended."""
+    files = sorted(folder.glob("*.seconds"), key=lambda path: path.stat().st_mtime_ns)
+    return ", ".join(f"{path.stem} {path.read_text().strip()} s" for path in files)
+
+
 def main() -> int:
     hidden: list[str] = []
     total = Counter()
@@ -70,6 +76,8 @@ def main() -> int:
         total += count_stage(status, hidden)
     for what in hidden:
         print(what)
+    if took := times(pathlib.Path(sys.argv[1])):
+        print(took)
     skipped = f", {total['skipped']} skipped" if total["skipped"] else ""
     print(f"{total['passed']} passed, {total['failed']} failed{skipped}")
     return 0 if total["passed"] and not total["failed"] else 1

@@ -9,7 +9,7 @@
 #include "bench/gpu/truth.h"
 #include "kernels/number.h"
 
-enum { TEXTS = 301, PICTURES = 3, TABLE = 5000 };
+enum { TEXTS = 301, PICTURES = 3, LEAD = 1, TABLE = 5000 };
 
 /* The device's answer and the twin's, byte by byte. */
 static void judge_bytes(struct check *c, const char *name, const void *there, const void *want,
@@ -37,7 +37,8 @@ static void check_patches(struct check *c, struct kernels *twin, const struct si
     static const float mean[] = {0.48f, 0.46f, 0.41f}, std[] = {0.27f, 0.26f, 0.28f};
     struct kernels *k = c->k;
     const size_t bytes = (size_t)s->image * s->image * 3;
-    const size_t used = (size_t)(s->image / s->patch) * s->patch, n = PICTURES * used * used * 3;
+    const size_t side = s->image / s->patch;
+    const size_t n = PICTURES * (LEAD + side * side) * s->patch * s->patch * 3;
     uint8_t *pixels = array_alloc(PICTURES * bytes);
     const uint8_t *picture[PICTURES];
     char name[80];
@@ -46,8 +47,8 @@ static void check_patches(struct check *c, struct kernels *twin, const struct si
     for (size_t i = 0; i < PICTURES; i++)
         picture[i] = pixels + i * bytes;
     void *out = device_poisoned(k, n * k->act_size), *want = array_alloc(n * k->act_size);
-    k->ops->patches(k, picture, PICTURES, s->image, s->patch, 0, mean, std, out);
-    twin->ops->patches(twin, picture, PICTURES, s->image, s->patch, 0, mean, std, want);
+    k->ops->patches(k, picture, PICTURES, s->image, s->patch, LEAD, mean, std, out);
+    twin->ops->patches(twin, picture, PICTURES, s->image, s->patch, LEAD, mean, std, want);
     snprintf(name, sizeof name, "%s patches of pictures", s->name);
     judge_bytes(c, name, out, want, n * k->act_size);
     k->ops->release(k, out);

@@ -10,17 +10,17 @@ enum { LEAST_SHARE = 1 << 14 };
 struct patches_job {
     const struct cpu *self;
     const uint8_t *const *pixels;
-    size_t units; /* rows of patches, over all pictures */
-    uint32_t chunks, size, patch, lead;
-    uint16_t bf16[3][256]; /* act of each pixel value, by channel */
+    size_t units;                             /* rows of patches, over all pictures */
+    uint32_t chunks, size, patch, lead, side; /* side: patches across a picture */
+    uint16_t bf16[3][256];                    /* act of each pixel value, by channel */
     float f32[3][256];
     void *out;
 };
 
-/* Patch row `row` of one picture: size / patch patches. */
+/* Patch row `row` of one picture. */
 static void patch_row(const struct patches_job *job, const uint8_t *picture, uint32_t row, size_t at) {
-    uint32_t side = job->size / job->patch, line = job->patch * 3;
-    for (uint32_t px = 0; px < side; px++)
+    uint32_t line = job->patch * 3;
+    for (uint32_t px = 0; px < job->side; px++)
         for (uint32_t r = 0; r < job->patch; r++) {
             const uint8_t *p =
                 picture + (((size_t)row * job->patch + r) * job->size + (size_t)px * job->patch) * 3;
@@ -36,16 +36,18 @@ static void patch_row(const struct patches_job *job, const uint8_t *picture, uin
 static void patches_chunk(void *context, uint32_t chunk, uint32_t thread) {
     (void)thread;
     const struct patches_job *job = context;
-    uint32_t side = job->size / job->patch;
-    size_t elements = (size_t)job->patch * job->patch * 3, lead = job->lead * elements;
-    size_t first, last;
+    size_t elements = (size_t)job->patch * job->patch * 3, act = job->self->base.act_size, first, last;
     chunk_range(job->units, chunk, job->chunks, &first, &last);
+    size_t picture = first / job->side, row = first % job->side;
     for (size_t u = first; u < last; u++) {
-        size_t picture = u / side, row = u % side, act = job->self->base.act_size;
-        size_t at = picture * (lead + side * side * elements);
+        size_t out_row = picture * job->lead + u * job->side;
         if (row == 0)
-            memset((char *)job->out + at * act, 0, lead * act);
-        patch_row(job, job->pixels[picture], (uint32_t)row, at + lead + row * side * elements);
+            memset((char *)job->out + out_row * elements * act, 0, job->lead * elements * act);
+        patch_row(job, job->pixels[picture], (uint32_t)row, (out_row + job->lead) * elements);
+        if (++row == job->side) {
+            row = 0;
+            picture++;
+        }
     }
 }
 
@@ -58,6 +60,7 @@ void cpu_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint
                               .size = size,
                               .patch = patch,
                               .lead = lead,
+                              .side = size / patch,
                               .out = out};
     for (int ch = 0; ch < 3; ch++)
         for (int v = 0; v < 256; v++) {

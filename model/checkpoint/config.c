@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "model/checkpoint/config_format.h"
 #include "model/checkpoint/file.h"
+#include "model/checkpoint/preprocess_config.h"
 #include "model/checkpoint/strict_json.h"
 
 #define MAX_FILE (1u << 20)
@@ -16,28 +17,29 @@
 static const char transformers_file[] = "config.json", open_clip_file[] = "open_clip_config.json";
 
 /* A config.json is limoe's by "format", transformers' by "model_type", open_clip's by "model_cfg". */
-static void read_any(struct fields *f, const cJSON *root, struct config *config) {
+static void read_any(const struct fields *f, struct config *config) {
     static const char *const types[] = {"clip", "siglip", NULL};
-    if (fields_find(f, root, "format")) {
-        config_read_limoe(f, root, config);
+    f->report->strict = true;
+    if (fields_find(f, "format")) {
+        config_read_limoe(f, config);
         return;
     }
-    f->null_is_missing = true;
-    if (fields_find(f, root, "model_cfg"))
-        config_read_open_clip(f, root, config);
-    else if (!fields_find(f, root, "model_type"))
+    f->report->strict = false;
+    if (fields_find(f, "model_cfg"))
+        config_read_open_clip(f, config);
+    else if (!fields_find(f, "model_type"))
         fields_fail(f, LIMOE_CORRUPT,
                     "\"format\" is missing; \"limoe-1\" or \"limoe-2\" is accepted, or transformers' "
                     "\"model_type\", or "
                     "open_clip's \"model_cfg\"");
-    else if (fields_word(f, root, "model_type", types, 0) == 0)
-        config_read_clip(f, root, config);
+    else if (fields_word(f, "model_type", types, 0) == 0)
+        config_read_clip(f, config);
     else
-        config_read_siglip(f, root, config);
+        config_read_siglip(f, config);
 }
 
 /* A modality whose vectors are not projected has them as wide as the embedding. */
-static void check_width(struct fields *f, const struct config *config, enum limoe_modality modality,
+static void check_width(const struct fields *f, const struct config *config, enum limoe_modality modality,
                         bool projection) {
     const uint32_t width = config->tower[modality].width;
     if (!projection && width != config->embed)
@@ -46,7 +48,7 @@ static void check_width(struct fields *f, const struct config *config, enum limo
                     modality == LIMOE_IMAGE ? "pictures" : "texts", width, config->embed);
 }
 
-static void check_pool(struct fields *f, const struct config *config) {
+static void check_pool(const struct fields *f, const struct config *config) {
     const enum config_pool image = config->tower[LIMOE_IMAGE].pool, text = config->tower[LIMOE_TEXT].pool;
     if ((image == CONFIG_POOL_REST || image == CONFIG_POOL_FIRST) && !config->image.class_token)
         fields_fail(f, LIMOE_CORRUPT, "pictures are pooled by a class token, which they do not have");
@@ -58,8 +60,8 @@ static void check_pool(struct fields *f, const struct config *config) {
                     "pictures are read as texts are, from their first patch to their last");
 }
 
-static void check(struct fields *f, const struct config *config) {
-    if (f->status != LIMOE_OK)
+static void check(const struct fields *f, const struct config *config) {
+    if (f->report->status != LIMOE_OK)
         return;
     if (config_blocks(config) > CONFIG_MAX_BLOCKS)
         fields_fail(f, LIMOE_CORRUPT, "the towers have %u blocks together; at most %u are accepted",
@@ -77,6 +79,27 @@ static void check(struct fields *f, const struct config *config) {
     check_pool(f, config);
 }
 
+/* The numbers that a byte becomes, as mean and deviation of b / 255. */
+static void set_scale(const struct preprocess_scale *scale, struct config *config) {
+    const double unit = scale->kind == PREPROCESS_OVER ? 255 / scale->factor : 255 * scale->factor;
+    for (int c = 0; c < 3; c++) {
+        config->image.mean[c] = (float)(scale->mean[c] / unit);
+        config->image.std[c] = (float)(scale->std[c] / unit);
+    }
+}
+
+/* What another library's folder says about pictures. */
+static enum limoe_status set_preprocess(const struct preprocess_config *preprocess, const char *where,
+                                        struct config *config, struct limoe_error *err) {
+    if (preprocess->picture.size != config->image.size)
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "%s: pictures are made %u pixels wide, and the model reads %u", where,
+                          preprocess->picture.size, config->image.size);
+    config->image.picture = preprocess->picture;
+    set_scale(&preprocess->scale, config);
+    return LIMOE_OK;
+}
+
 enum limoe_status config_parse(const char *json, size_t size, const char *where, struct config *config,
                                struct limoe_error *err) {
     cJSON *root = NULL;
@@ -84,12 +107,19 @@ enum limoe_status config_parse(const char *json, size_t size, const char *where,
     enum limoe_status status = metadata_parse(json, size, where, &root, err);
     if (status != LIMOE_OK)
         return status;
-    struct fields f = {.where = where, .err = err ? err : &own, .status = LIMOE_OK};
+    struct fields_report report = {.where = where, .err = err ? err : &own};
+    const struct fields f = {&report, root, ""};
     memset(config, 0, sizeof *config);
-    read_any(&f, root, config);
+    read_any(&f, config);
     check(&f, config);
+    if (report.status == LIMOE_OK && config->format >= CONFIG_OPEN_CLIP) {
+        struct preprocess_config preprocess;
+        report.status = preprocess_read_open_clip(root, where, &preprocess, report.err);
+        if (report.status == LIMOE_OK)
+            report.status = set_preprocess(&preprocess, where, config, report.err);
+    }
     cJSON_Delete(root);
-    return f.status;
+    return report.status;
 }
 
 /* The folder's own name, where the config has none: what requests call the model. Characters that a name may not
@@ -103,6 +133,18 @@ static void name_by_folder(const char *dir, struct config *config) {
     for (char *c = config->name; *c; c++)
         if (!strchr(safe, *c))
             *c = '-';
+}
+
+/* transformers keeps it in a file of its own. */
+static enum limoe_status load_preprocess(const char *dir, struct config *config,
+                                         struct fingerprint *fingerprint, struct limoe_error *err) {
+    struct preprocess_config preprocess;
+    if (config->format != CONFIG_CLIP && config->format != CONFIG_SIGLIP)
+        return LIMOE_OK;
+    enum limoe_status status =
+        preprocess_load_hugging_face(dir, config->format == CONFIG_CLIP ? PREPROCESS_CLIP : PREPROCESS_SIGLIP,
+                                     fingerprint, &preprocess, err);
+    return status ? status : set_preprocess(&preprocess, "preprocessor_config.json", config, err);
 }
 
 /* A folder may be both libraries': then transformers' weights decide. */
@@ -127,7 +169,7 @@ enum limoe_status config_load(const char *dir, struct config *config, struct fin
     if (status == LIMOE_OK && fingerprint)
         fingerprint_add(fingerprint, name, bytes, size);
     free(bytes);
-    return status;
+    return status ? status : load_preprocess(dir, config, fingerprint, err);
 }
 
 const char *config_file_name(const struct config *config) {

@@ -24,7 +24,6 @@ enum config_format {
 };
 
 enum config_activation { CONFIG_GELU_TANH, CONFIG_GELU, CONFIG_QUICK_GELU };
-enum config_resize { CONFIG_PAD, CONFIG_SQUASH, CONFIG_CROP };
 enum config_pad { CONFIG_IGNORE, CONFIG_ATTEND };
 
 /* How a sequence becomes one vector. */
@@ -64,6 +63,8 @@ struct config_tower {
     enum config_pool pool;
 };
 
+/* To add a field: config.c reads it within its bounds, tests/unit/model/checkpoint/test_config.c, docs/format.md,
+ * train/model.py (docs/development.md#an-architecture). */
 struct config {
     enum config_format format;
     char name[128];
@@ -76,9 +77,8 @@ struct config {
         uint32_t size, patch; /* a remainder of size / patch is cut off at the right and at the bottom */
         bool class_token;     /* a learned token before the patches, with a position of its own */
         bool patch_bias, projection;
-        float mean[3], std[3];
-        enum config_resize resize; /* default pad */
-        uint8_t background[3];     /* default white */
+        struct limoe_preprocess picture; /* how a picture becomes size x size pixels */
+        float mean[3], std[3];           /* a byte b becomes (b / 255 - mean) / std */
     } image;
     struct {
         uint32_t vocab, length;

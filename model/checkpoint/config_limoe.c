@@ -9,12 +9,9 @@
 #define MAX_GROUP    1048576u
 #define MAX_CAPACITY 64.0
 
-static const char *const activations[] = {
-    [CONFIG_GELU_TANH] = "gelu_tanh", [CONFIG_GELU] = "gelu", [CONFIG_QUICK_GELU] = "quick_gelu", NULL};
-
-static void read_name(struct fields *f, const cJSON *root, struct config *config) {
+static void read_name(const struct fields *f, struct config *config) {
     static const char safe[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    const cJSON *item = fields_find(f, root, "name");
+    const cJSON *item = fields_find(f, "name");
     const char *name = cJSON_IsString(item) ? item->valuestring : "";
     size_t length = strlen(name);
     if (length == 0 || length >= sizeof config->name || strspn(name, safe) != length || name[0] == '.' ||
@@ -31,193 +28,181 @@ static void read_name(struct fields *f, const cJSON *root, struct config *config
     memcpy(config->name, name, length + 1);
 }
 
-/* The sizes of a transformer; `prefix` is what its fields' paths begin with. */
-static void read_sizes(struct fields *f, const cJSON *object, const char *prefix,
-                       struct config_tower *tower) {
-    char path[64], width[64];
-#define PATH(key) (snprintf(path, sizeof path, "%s%s", prefix, key), path)
-    tower->width = fields_integer(f, object, PATH("width"), 1, CONFIG_MAX_WIDTH);
-    tower->blocks = fields_integer(f, object, PATH("blocks"), 1, CONFIG_MAX_BLOCKS);
-    tower->heads = fields_integer(f, object, PATH("heads"), 1, tower->width);
+/* The sizes of a transformer: of limoe-1 they stand at the top. */
+static void read_sizes(const struct fields *f, struct config_tower *tower) {
+    static const char *const activations[] = {
+        [CONFIG_GELU_TANH] = "gelu_tanh", [CONFIG_GELU] = "gelu", [CONFIG_QUICK_GELU] = "quick_gelu", NULL};
+    tower->width = fields_integer_needed(f, "width", 1, CONFIG_MAX_WIDTH);
+    tower->blocks = fields_integer_needed(f, "blocks", 1, CONFIG_MAX_BLOCKS);
+    tower->heads = fields_integer_needed(f, "heads", 1, tower->width);
     if (tower->width % tower->heads != 0) {
-        snprintf(width, sizeof width, "%swidth", prefix);
-        fields_fail(f, LIMOE_CORRUPT, "\"%s\" is %u; a multiple of \"%s\" (%u) is accepted", width,
-                    tower->width, path, tower->heads);
+        fields_fail(f, LIMOE_CORRUPT, "\"%swidth\" is %u; a multiple of \"%sheads\" (%u) is accepted",
+                    f->prefix, tower->width, f->prefix, tower->heads);
     }
-    tower->mlp = fields_integer(f, object, PATH("mlp"), 1, CONFIG_MAX_MLP);
-    tower->activation =
-        (enum config_activation)fields_word(f, object, PATH("activation"), activations, CONFIG_GELU_TANH);
-    tower->ln_eps = fields_number_or(f, object, PATH("ln_eps"), 1e-12, 0.1, 1e-6);
-    tower->qk_norm = fields_bool_or(f, object, PATH("qk_norm"), false);
-#undef PATH
+    tower->mlp = fields_integer_needed(f, "mlp", 1, CONFIG_MAX_MLP);
+    tower->activation = (enum config_activation)fields_word(f, "activation", activations, CONFIG_GELU_TANH);
+    tower->ln_eps = (float)fields_number(f, "ln_eps", 1e-12, 0.1, 1e-6);
+    tower->qk_norm = fields_bool(f, "qk_norm", false);
 }
 
-/* limoe-2: "image.tower", "text.tower". */
-static void read_tower(struct fields *f, const cJSON *owner, enum limoe_modality modality,
-                       struct config_tower *tower) {
+/* limoe-2: "tower" of "image" and of "text". */
+static void read_tower(const struct fields *owner, const char *prefix, struct config_tower *tower) {
     static const char *const known[] = {"width",   "blocks", "heads",    "mlp",       "activation", "ln_eps",
                                         "qk_norm", "causal", "pre_norm", "late_norm", "pool",       NULL};
     static const char *const pools[] = {
         [CONFIG_POOL_MEAN] = "mean", [CONFIG_POOL_REST] = "rest",           [CONFIG_POOL_FIRST] = "first",
         [CONFIG_POOL_LAST] = "last", [CONFIG_POOL_ATTENTION] = "attention", NULL};
-    const bool image = modality == LIMOE_IMAGE;
-    const cJSON *object = fields_object(f, owner, image ? "image.tower" : "text.tower");
-    fields_known(f, object, image ? "\"image.tower\"" : "\"text.tower\"", known);
-    read_sizes(f, object, image ? "image.tower." : "text.tower.", tower);
-    tower->causal = fields_bool_or(f, object, image ? "image.tower.causal" : "text.tower.causal", false);
-    tower->pre_norm =
-        fields_bool_or(f, object, image ? "image.tower.pre_norm" : "text.tower.pre_norm", false);
-    tower->late_norm =
-        fields_bool_or(f, object, image ? "image.tower.late_norm" : "text.tower.late_norm", false);
-    tower->pool = (enum config_pool)fields_word(f, object, image ? "image.tower.pool" : "text.tower.pool",
-                                                pools, CONFIG_POOL_MEAN);
+    const struct fields f = fields_enter(owner, "tower", prefix, false);
+    fields_known(&f, known);
+    read_sizes(&f, tower);
+    tower->causal = fields_bool(&f, "causal", false);
+    tower->pre_norm = fields_bool(&f, "pre_norm", false);
+    tower->late_norm = fields_bool(&f, "late_norm", false);
+    tower->pool = (enum config_pool)fields_word(&f, "pool", pools, CONFIG_POOL_MEAN);
 }
 
-static void read_pixels(struct fields *f, const cJSON *image, struct config *config) {
-    static const char *const resizes[] = {
-        [CONFIG_PAD] = "pad", [CONFIG_SQUASH] = "squash", [CONFIG_CROP] = "crop", NULL};
-    const cJSON *mean = fields_channels(f, image, "image.mean");
-    const cJSON *std = fields_channels(f, image, "image.std");
-    const cJSON *background = fields_find(f, image, "image.background");
-    char name[64];
-    if (background)
-        background = fields_channels(f, image, "image.background");
-    for (int c = 0; c < 3 && f->status == LIMOE_OK; c++) {
-        config->image.mean[c] =
-            fields_number_of(f, fields_element(mean, c, "image.mean", name), name, -10, 10);
-        config->image.std[c] =
-            fields_number_of(f, fields_element(std, c, "image.std", name), name, 1e-3, 100);
-        config->image.background[c] = 255;
-        if (background) {
-            const cJSON *level = fields_element(background, c, "image.background", name);
-            config->image.background[c] = (uint8_t)fields_integer_of(f, level, name, 0, 255);
-        }
+/* The preprocessing of limoe's own formats: antialiased bicubic, a transparent picture over the background. */
+static void read_pixels(const struct fields *f, struct config *config) {
+    static const char *const resizes[] = {"pad", "squash", "crop", NULL};
+    static const enum limoe_resize resize[] = {LIMOE_PAD, LIMOE_SQUASH, LIMOE_CROP};
+    struct limoe_preprocess *picture = &config->image.picture;
+    float background[3] = {255, 255, 255};
+    const cJSON *level;
+    fields_channels(f, "mean", false, -10, 10, config->image.mean);
+    fields_channels(f, "std", false, 1e-3, 100, config->image.std);
+    if (!fields_find(f, "mean") || !fields_find(f, "std"))
+        fields_refuse(f, LIMOE_CORRUPT, fields_find(f, "mean") ? "std" : "mean", NULL,
+                      "an array of 3 (red, green, blue)");
+    int i = 0;
+    cJSON_ArrayForEach(level, fields_find(f, "background")) {
+        char name[32];
+        snprintf(name, sizeof name, "background[%d]", i++);
+        fields_integer_of(f, level, name, 0, 255);
     }
-    config->image.resize = (enum config_resize)fields_word(f, image, "image.resize", resizes, CONFIG_PAD);
+    fields_channels(f, "background", false, 0, 255, background);
+    *picture = (struct limoe_preprocess){
+        .size = config->image.size,
+        .resize = resize[fields_word(f, "resize", resizes, 0)],
+        .filter = LIMOE_BICUBIC,
+        .middle = LIMOE_MIDDLE_EVEN,
+    };
+    for (int c = 0; c < 3; c++)
+        picture->background[c] = picture->margin[c] = (uint8_t)background[c];
 }
 
-static void read_image(struct fields *f, const cJSON *root, struct config *config) {
-    static const char *const known[][10] = {
-        [CONFIG_LIMOE_1] = {"size", "patch", "mean", "std", "resize", "background"},
-        [CONFIG_LIMOE_2] = {"size", "patch", "mean", "std", "resize", "background", "class_token",
-                            "patch_bias", "projection", "tower"},
-    };
-    const cJSON *image = fields_object(f, root, "image");
-    const char *keys[11] = {NULL};
-    memcpy(keys, known[config->format], sizeof known[config->format]);
-    fields_known(f, image, "\"image\"", keys);
-    config->image.size = fields_integer(f, image, "image.size", 1, CONFIG_MAX_IMAGE_SIZE);
-    config->image.patch = fields_integer(f, image, "image.patch", 1, config->image.size);
+static void read_image(const struct fields *root, struct config *config) {
+    static const char *const one[] = {"size", "patch", "mean", "std", "resize", "background", NULL};
+    static const char *const two[] = {"size",       "patch",      "mean",        "std",
+                                      "resize",     "background", "class_token", "patch_bias",
+                                      "projection", "tower",      NULL};
+    const struct fields f = fields_enter(root, "image", "image.", false);
+    fields_known(&f, config->towers == 1 ? one : two);
+    config->image.size = fields_integer_needed(&f, "size", 1, CONFIG_MAX_IMAGE_SIZE);
+    config->image.patch = fields_integer_needed(&f, "patch", 1, config->image.size);
     if (config->image.size % config->image.patch != 0) {
-        fields_fail(f, LIMOE_CORRUPT, "\"image.size\" is %u; a multiple of \"image.patch\" (%u) is accepted",
+        fields_fail(&f, LIMOE_CORRUPT, "\"image.size\" is %u; a multiple of \"image.patch\" (%u) is accepted",
                     config->image.size, config->image.patch);
     }
-    config->image.class_token = fields_bool_or(f, image, "image.class_token", false);
-    config->image.patch_bias = fields_bool_or(f, image, "image.patch_bias", true);
-    config->image.projection = fields_bool_or(f, image, "image.projection", true);
+    config->image.class_token = fields_bool(&f, "class_token", false);
+    config->image.patch_bias = fields_bool(&f, "patch_bias", true);
+    config->image.projection = fields_bool(&f, "projection", true);
     if (config_image_tokens(config) > CONFIG_MAX_IMAGE_TOKENS) {
-        fields_fail(f, LIMOE_CORRUPT,
+        fields_fail(&f, LIMOE_CORRUPT,
                     "\"image.size\" %u and \"image.patch\" %u make %u tokens; at most %u are accepted",
                     config->image.size, config->image.patch, config_image_tokens(config),
                     CONFIG_MAX_IMAGE_TOKENS);
     }
-    read_pixels(f, image, config);
+    read_pixels(&f, config);
     if (config->towers == 2)
-        read_tower(f, image, LIMOE_IMAGE, &config->tower[LIMOE_IMAGE]);
+        read_tower(&f, "image.tower.", &config->tower[LIMOE_IMAGE]);
 }
 
-static void read_text(struct fields *f, const cJSON *root, struct config *config) {
-    static const char *const known[][8] = {
-        [CONFIG_LIMOE_1] = {"vocab", "length", "eos_id", "pad_id", "pad"},
-        [CONFIG_LIMOE_2] = {"vocab", "length", "eos_id", "pad_id", "pad", "projection", "projection_bias",
-                            "tower"},
-    };
+static void read_text(const struct fields *root, struct config *config) {
+    static const char *const one[] = {"vocab", "length", "eos_id", "pad_id", "pad", NULL};
+    static const char *const two[] = {"vocab",      "length",          "eos_id", "pad_id", "pad",
+                                      "projection", "projection_bias", "tower",  NULL};
     static const char *const pads[] = {[CONFIG_IGNORE] = "ignore", [CONFIG_ATTEND] = "attend", NULL};
-    const cJSON *text = fields_object(f, root, "text");
-    const char *keys[9] = {NULL};
-    memcpy(keys, known[config->format], sizeof known[config->format]);
-    fields_known(f, text, "\"text\"", keys);
-    config->text.vocab = fields_integer(f, text, "text.vocab", 1, CONFIG_MAX_VOCAB);
-    config->text.length = fields_integer(f, text, "text.length", 1, CONFIG_MAX_TEXT_LENGTH);
-    config->text.eos_id = (int32_t)fields_integer(f, text, "text.eos_id", 0, config->text.vocab - 1);
-    config->text.pad = (enum config_pad)fields_word(f, text, "text.pad", pads, CONFIG_IGNORE);
-    if (config->text.pad == CONFIG_ATTEND || fields_find(f, text, "text.pad_id"))
-        config->text.pad_id = (int32_t)fields_integer(f, text, "text.pad_id", 0, config->text.vocab - 1);
-    config->text.projection = fields_bool_or(f, text, "text.projection", true);
-    config->text.projection_bias = fields_bool_or(f, text, "text.projection_bias", false);
+    const struct fields f = fields_enter(root, "text", "text.", false);
+    fields_known(&f, config->towers == 1 ? one : two);
+    config->text.vocab = fields_integer_needed(&f, "vocab", 1, CONFIG_MAX_VOCAB);
+    config->text.length = fields_integer_needed(&f, "length", 1, CONFIG_MAX_TEXT_LENGTH);
+    config->text.eos_id = (int32_t)fields_integer_needed(&f, "eos_id", 0, config->text.vocab - 1);
+    config->text.pad = (enum config_pad)fields_word(&f, "pad", pads, CONFIG_IGNORE);
+    if (config->text.pad == CONFIG_ATTEND || fields_find(&f, "pad_id"))
+        config->text.pad_id = (int32_t)fields_integer_needed(&f, "pad_id", 0, config->text.vocab - 1);
+    config->text.projection = fields_bool(&f, "projection", true);
+    config->text.projection_bias = fields_bool(&f, "projection_bias", false);
     if (config->towers == 2)
-        read_tower(f, text, LIMOE_TEXT, &config->tower[LIMOE_TEXT]);
+        read_tower(&f, "text.tower.", &config->tower[LIMOE_TEXT]);
 }
 
-/* Appends the blocks of a tower that hold experts; `path` names the array. */
-static void read_moe_blocks(struct fields *f, const cJSON *moe, const char *path,
-                            enum limoe_modality modality, struct config *config) {
+/* Appends the blocks of a tower that hold experts. */
+static void read_moe_blocks(const struct fields *f, const char *key, enum limoe_modality modality,
+                            struct config *config) {
     const uint32_t blocks = config->tower[modality].blocks, first = config_first_block(config, modality);
-    if (f->status != LIMOE_OK || config_blocks(config) > CONFIG_MAX_BLOCKS) /* which is refused */
+    const cJSON *array = fields_find(f, key), *item;
+    if (f->report->status != LIMOE_OK || config_blocks(config) > CONFIG_MAX_BLOCKS) /* which is refused */
         return;
-    const cJSON *array = fields_find(f, moe, path);
-    char name[64], found[METADATA_DESCRIPTION];
     if (!cJSON_IsArray(array)) {
-        fields_fail(f, LIMOE_CORRUPT, "\"%s\" is %s; an array of block indices is accepted", path,
-                    metadata_describe(array, found));
+        fields_refuse(f, LIMOE_CORRUPT, key, array, "an array of block indices");
         return;
     }
     int n = cJSON_GetArraySize(array);
     if (n < 1 || n > (int)blocks) {
         fields_fail(f, LIMOE_CORRUPT,
-                    "\"%s\" has %d elements; 1 to %u are accepted (a dense model has no \"moe\")", path, n,
-                    blocks);
+                    "\"%s%s\" has %d elements; 1 to %u are accepted (a dense model has no \"moe\")",
+                    f->prefix, key, n, blocks);
         return;
     }
     uint32_t least = 0, i = 0;
-    const cJSON *item;
     cJSON_ArrayForEach(item, array) {
-        snprintf(name, sizeof name, "%s[%u]", path, i++);
+        char name[32];
+        snprintf(name, sizeof name, "%s[%u]", key, i++);
         uint32_t block = fields_integer_of(f, item, name, 0, blocks - 1);
         if (block < least) {
-            fields_fail(f, LIMOE_CORRUPT, "\"%s\" is %u after %u; ascending block indices are accepted", name,
-                        block, least - 1);
+            fields_fail(f, LIMOE_CORRUPT, "\"%s%s\" is %u after %u; ascending block indices are accepted",
+                        f->prefix, name, block, least - 1);
         }
         config->moe.block[config->moe.layers++] = first + block;
         least = block + 1;
     }
 }
 
-static void read_capacity(struct fields *f, const cJSON *moe, struct config *config) {
-    if (fields_find(f, moe, "moe.capacity")) {
-        config->moe.capacity = fields_number_or(f, moe, "moe.capacity", 1e-3, MAX_CAPACITY, 0);
-        config->moe.group = fields_integer_or(f, moe, "moe.group", 1, MAX_GROUP, 0);
-        config->moe.priority = fields_bool_or(f, moe, "moe.priority", false);
-    } else if (fields_find(f, moe, "moe.group") || fields_find(f, moe, "moe.priority")) {
+static void read_capacity(const struct fields *f, struct config *config) {
+    if (fields_find(f, "capacity")) {
+        config->moe.capacity = (float)fields_number(f, "capacity", 1e-3, MAX_CAPACITY, 0);
+        config->moe.group = fields_integer(f, "group", 1, MAX_GROUP, 0);
+        config->moe.priority = fields_bool(f, "priority", false);
+    } else if (fields_find(f, "group") || fields_find(f, "priority")) {
         fields_fail(f, LIMOE_CORRUPT, "\"moe.%s\" is accepted only beside \"moe.capacity\"",
-                    fields_find(f, moe, "moe.group") ? "group" : "priority");
+                    fields_find(f, "group") ? "group" : "priority");
     }
 }
 
-static void read_moe(struct fields *f, const cJSON *root, struct config *config) {
+static void read_moe(const struct fields *root, struct config *config) {
     static const char *const one[] = {"blocks",   "experts", "top_k",    "renormalize",
                                       "capacity", "group",   "priority", NULL};
     static const char *const two[] = {"image", "text", "experts", "top_k", "renormalize", NULL};
-    if (!fields_find(f, root, "moe"))
+    if (!fields_find(root, "moe"))
         return; /* a dense model */
-    const cJSON *moe = fields_object(f, root, "moe");
-    fields_known(f, moe, "\"moe\"", config->towers == 1 ? one : two);
+    const struct fields f = fields_enter(root, "moe", "moe.", false);
+    fields_known(&f, config->towers == 1 ? one : two);
     if (config->towers == 1) {
-        read_moe_blocks(f, moe, "moe.blocks", LIMOE_IMAGE, config);
+        read_moe_blocks(&f, "blocks", LIMOE_IMAGE, config);
     } else {
-        if (fields_find(f, moe, "moe.image") || !fields_find(f, moe, "moe.text"))
-            read_moe_blocks(f, moe, "moe.image", LIMOE_IMAGE, config);
-        if (fields_find(f, moe, "moe.text"))
-            read_moe_blocks(f, moe, "moe.text", LIMOE_TEXT, config);
+        if (fields_find(&f, "image") || !fields_find(&f, "text"))
+            read_moe_blocks(&f, "image", LIMOE_IMAGE, config);
+        if (fields_find(&f, "text"))
+            read_moe_blocks(&f, "text", LIMOE_TEXT, config);
     }
-    config->moe.experts = fields_integer(f, moe, "moe.experts", 1, CONFIG_MAX_EXPERTS);
+    config->moe.experts = fields_integer_needed(&f, "experts", 1, CONFIG_MAX_EXPERTS);
     uint32_t most = config->moe.experts < CONFIG_MAX_TOP_K ? config->moe.experts : CONFIG_MAX_TOP_K;
-    config->moe.top_k = fields_integer(f, moe, "moe.top_k", 1, most);
-    config->moe.renormalize = fields_bool_or(f, moe, "moe.renormalize", false);
-    read_capacity(f, moe, config);
+    config->moe.top_k = fields_integer_needed(&f, "top_k", 1, most);
+    config->moe.renormalize = fields_bool(&f, "renormalize", false);
+    read_capacity(&f, config);
 }
 
-void config_read_limoe(struct fields *f, const cJSON *root, struct config *config) {
+void config_read_limoe(const struct fields *f, struct config *config) {
     static const char *const one[] = {"format",  "name",  "width", "blocks",     "heads",
                                       "mlp",     "embed", "pool",  "activation", "ln_eps",
                                       "qk_norm", "image", "text",  "moe",        NULL};
@@ -226,19 +211,19 @@ void config_read_limoe(struct fields *f, const cJSON *root, struct config *confi
     static const char *const scores[] = {[CONFIG_SOFTMAX] = "softmax", [CONFIG_SIGMOID] = "sigmoid", NULL};
     static const char *const pools[] = {[CONFIG_POOL_MEAN] = "mean", NULL};
     /* First: the keys of another format mean nothing here. */
-    config->format = (enum config_format)fields_word(f, root, "format", formats, CONFIG_LIMOE_1);
+    config->format = (enum config_format)fields_word(f, "format", formats, CONFIG_LIMOE_1);
     config->towers = config->format == CONFIG_LIMOE_1 ? 1 : 2;
-    fields_known(f, root, "", config->towers == 1 ? one : two);
-    read_name(f, root, config);
+    fields_known(f, config->towers == 1 ? one : two);
+    read_name(f, config);
     if (config->towers == 1) {
-        read_sizes(f, root, "", &config->tower[LIMOE_IMAGE]);
-        fields_word(f, root, "pool", pools, CONFIG_POOL_MEAN);
+        read_sizes(f, &config->tower[LIMOE_IMAGE]);
+        fields_word(f, "pool", pools, CONFIG_POOL_MEAN);
     }
-    config->embed = fields_integer(f, root, "embed", 1, CONFIG_MAX_EMBED);
-    config->scores = (enum config_scores)fields_word(f, root, "scores", scores, CONFIG_SOFTMAX);
-    read_image(f, root, config);
-    read_text(f, root, config);
+    config->embed = fields_integer_needed(f, "embed", 1, CONFIG_MAX_EMBED);
+    config->scores = (enum config_scores)fields_word(f, "scores", scores, CONFIG_SOFTMAX);
+    read_image(f, config);
+    read_text(f, config);
     if (config->towers == 1)
         config->tower[LIMOE_TEXT] = config->tower[LIMOE_IMAGE];
-    read_moe(f, root, config);
+    read_moe(f, config);
 }

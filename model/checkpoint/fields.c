@@ -1,4 +1,4 @@
-/* fields.c - a model's JSON, field by field. No state but the reader's, no threads. */
+/* fields.c - reads fields of an object, each with its bounds. No state but the report's, no threads. */
 #include "model/checkpoint/fields.h"
 
 #include <math.h>
@@ -9,132 +9,155 @@
 #include "base/error.h"
 #include "model/checkpoint/strict_json.h"
 
-void fields_fail(struct fields *f, enum limoe_status status, const char *format, ...) {
-    char message[sizeof f->err->message];
+void fields_fail(const struct fields *f, enum limoe_status status, const char *format, ...) {
+    struct fields_report *report = f->report;
+    char message[sizeof report->err->message];
     va_list arguments;
-    if (f->status != LIMOE_OK)
+    if (report->status != LIMOE_OK)
         return;
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    f->status = limoe_fail(f->err, status, "%s: %s", f->where, message);
+    report->status = limoe_fail(report->err, status, "%s: %s", report->where, message);
 }
 
-const cJSON *fields_find(const struct fields *f, const cJSON *object, const char *path) {
-    const char *dot = strrchr(path, '.');
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, dot ? dot + 1 : path);
-    return f->null_is_missing && cJSON_IsNull(item) ? NULL : item;
+void fields_refuse(const struct fields *f, enum limoe_status status, const char *key, const cJSON *item,
+                   const char *accepted) {
+    char found[METADATA_DESCRIPTION];
+    fields_fail(f, status, "\"%s%s\" is %s; %s is accepted", f->prefix, key, metadata_describe(item, found),
+                accepted);
 }
 
-void fields_known(struct fields *f, const cJSON *object, const char *prefix, const char *const *known) {
+const cJSON *fields_find(const struct fields *f, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(f->object, key);
+    return cJSON_IsNull(item) && !f->report->strict ? NULL : item;
+}
+
+struct fields fields_enter(const struct fields *f, const char *key, const char *prefix, bool optional) {
+    const cJSON *item = fields_find(f, key);
+    if (!cJSON_IsObject(item) && (item || !optional))
+        fields_refuse(f, LIMOE_CORRUPT, key, item, "an object");
+    return (struct fields){f->report, cJSON_IsObject(item) ? item : NULL, prefix};
+}
+
+void fields_known(const struct fields *f, const char *const *known) {
     const cJSON *child;
-    cJSON_ArrayForEach(child, object) {
+    cJSON_ArrayForEach(child, f->object) {
         const char *const *k = known;
         while (*k && strcmp(*k, child->string) != 0)
             k++;
         if (!*k) {
             char name[METADATA_DESCRIPTION];
-            fields_fail(f, LIMOE_CORRUPT, "unknown key %s%s%s", metadata_quote(child->string, name),
-                        *prefix ? " in " : "", prefix);
+            const int length = (int)strlen(f->prefix);
+            fields_fail(f, LIMOE_CORRUPT, "unknown key %s%s%.*s%s", metadata_quote(child->string, name),
+                        length ? " in \"" : "", length ? length - 1 : 0, f->prefix, length ? "\"" : "");
         }
     }
 }
 
-const cJSON *fields_object(struct fields *f, const cJSON *object, const char *path) {
-    const cJSON *item = fields_find(f, object, path);
-    if (!cJSON_IsObject(item)) {
-        char found[METADATA_DESCRIPTION];
-        fields_fail(f, LIMOE_CORRUPT, "\"%s\" is %s; an object is accepted", path,
-                    metadata_describe(item, found));
-        return NULL;
-    }
-    return item;
+bool fields_bool(const struct fields *f, const char *key, bool absent) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(f->object, key);
+    const bool off = cJSON_IsNull(item) && !f->report->strict; /* a flag that is None, in Python, is off */
+    if (!item)
+        return absent;
+    if (!cJSON_IsBool(item) && !off)
+        fields_refuse(f, LIMOE_CORRUPT, key, item, "true or false");
+    return cJSON_IsTrue(item);
 }
 
-uint32_t fields_integer_of(struct fields *f, const cJSON *item, const char *path, uint32_t min,
+uint32_t fields_integer_of(const struct fields *f, const cJSON *item, const char *name, uint32_t min,
                            uint32_t max) {
     int64_t value = min;
     if (!metadata_integer(item, min, max, &value)) {
-        char found[METADATA_DESCRIPTION];
-        fields_fail(f, LIMOE_CORRUPT, "\"%s\" is %s; an integer from %u to %u is accepted", path,
-                    metadata_describe(item, found), min, max);
+        char accepted[64];
+        snprintf(accepted, sizeof accepted, "an integer from %u to %u", min, max);
+        fields_refuse(f, LIMOE_CORRUPT, name, item, accepted);
+        return min;
     }
     return (uint32_t)value;
 }
 
-uint32_t fields_integer(struct fields *f, const cJSON *object, const char *path, uint32_t min, uint32_t max) {
-    return fields_integer_of(f, fields_find(f, object, path), path, min, max);
+uint32_t fields_integer_needed(const struct fields *f, const char *key, uint32_t min, uint32_t max) {
+    return fields_integer_of(f, fields_find(f, key), key, min, max);
 }
 
-uint32_t fields_integer_or(struct fields *f, const cJSON *object, const char *path, uint32_t min,
-                           uint32_t max, uint32_t absent) {
-    const cJSON *item = fields_find(f, object, path);
-    return item ? fields_integer_of(f, item, path, min, max) : absent;
+uint32_t fields_integer(const struct fields *f, const char *key, uint32_t min, uint32_t max,
+                        uint32_t absent) {
+    return fields_find(f, key) ? fields_integer_needed(f, key, min, max) : absent;
 }
 
-float fields_number_of(struct fields *f, const cJSON *item, const char *path, double min, double max) {
-    double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
-    if (!(value >= min && value <= max)) {
-        char found[METADATA_DESCRIPTION];
-        fields_fail(f, LIMOE_CORRUPT, "\"%s\" is %s; a number from %g to %g is accepted", path,
-                    metadata_describe(item, found), min, max);
-        value = min;
-    }
-    return (float)value;
+static double number_of(const struct fields *f, const cJSON *item, const char *name, double min, double max) {
+    const double value = cJSON_IsNumber(item) ? item->valuedouble : NAN;
+    char accepted[96];
+    if (value >= min && value <= max)
+        return value;
+    snprintf(accepted, sizeof accepted, "a number from %g to %g", min, max);
+    fields_refuse(f, LIMOE_CORRUPT, name, item, accepted);
+    return min;
 }
 
-float fields_number_or(struct fields *f, const cJSON *object, const char *path, double min, double max,
-                       double absent) {
-    const cJSON *item = fields_find(f, object, path);
-    return item ? fields_number_of(f, item, path, min, max) : (float)absent;
+double fields_number(const struct fields *f, const char *key, double min, double max, double absent) {
+    const cJSON *item = fields_find(f, key);
+    return item ? number_of(f, item, key, min, max) : absent;
 }
 
-bool fields_bool_or(struct fields *f, const cJSON *object, const char *path, bool absent) {
-    const cJSON *item = fields_find(f, object, path);
-    if (item && !cJSON_IsBool(item)) {
-        char found[METADATA_DESCRIPTION];
-        fields_fail(f, LIMOE_CORRUPT, "\"%s\" is %s; true or false is accepted", path,
-                    metadata_describe(item, found));
-    }
-    return item ? cJSON_IsTrue(item) : absent;
-}
-
-int fields_word(struct fields *f, const cJSON *object, const char *path, const char *const *accepted,
-                int absent) {
-    const cJSON *item = fields_find(f, object, path);
-    char list[240] = "", found[METADATA_DESCRIPTION];
+uint32_t fields_word(const struct fields *f, const char *key, const char *const *accepted, uint32_t absent) {
+    const cJSON *item = fields_find(f, key);
+    char list[256] = "";
     size_t used = 0;
     if (!item)
         return absent;
-    for (int i = 0; accepted[i]; i++) {
+    for (uint32_t i = 0; accepted[i]; i++) {
         if (cJSON_IsString(item) && strcmp(item->valuestring, accepted[i]) == 0)
             return i;
         const char *before = i == 0 ? "" : accepted[i + 1] ? ", " : " or ";
-        int n = snprintf(list + used, sizeof list - used, "%s\"%s\"", before, accepted[i]);
-        used += (size_t)n;
+        if (used < sizeof list)
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s\"%s\"", before, accepted[i]);
     }
-    fields_fail(f, cJSON_IsString(item) ? LIMOE_UNSUPPORTED : LIMOE_CORRUPT, "\"%s\" is %s; %s is accepted",
-                path, metadata_describe(item, found), list);
+    fields_refuse(f, cJSON_IsString(item) ? LIMOE_UNSUPPORTED : LIMOE_CORRUPT, key, item, list);
     return 0;
 }
 
-const cJSON *fields_element(const cJSON *array, int i, const char *path, char name[64]) {
-    snprintf(name, 64, "%s[%d]", path, i);
-    return cJSON_GetArrayItem(array, i);
+bool fields_pair(const struct fields *f, const char *key, uint32_t min, uint32_t max, uint32_t *first,
+                 uint32_t *second) {
+    const cJSON *item = fields_find(f, key);
+    int64_t a = 0, b = 0;
+    const bool good = cJSON_GetArraySize(item) == 2 &&
+                      metadata_integer(cJSON_GetArrayItem(item, 0), min, max, &a) &&
+                      metadata_integer(cJSON_GetArrayItem(item, 1), min, max, &b);
+    if (!good) {
+        char accepted[80];
+        snprintf(accepted, sizeof accepted, "an array of two integers from %u to %u", min, max);
+        fields_refuse(f, LIMOE_CORRUPT, key, item, accepted);
+    }
+    *first = good ? (uint32_t)a : min;
+    *second = good ? (uint32_t)b : min;
+    return good;
 }
 
-const cJSON *fields_channels(struct fields *f, const cJSON *object, const char *path) {
-    const cJSON *array = fields_find(f, object, path);
-    if (!cJSON_IsArray(array) || cJSON_GetArraySize(array) != 3) {
-        char found[METADATA_DESCRIPTION];
-        if (cJSON_IsArray(array)) {
-            fields_fail(f, LIMOE_CORRUPT, "\"%s\" has %d elements; 3 (red, green, blue) are accepted", path,
-                        cJSON_GetArraySize(array));
-        } else {
-            fields_fail(f, LIMOE_CORRUPT, "\"%s\" is %s; an array of 3 (red, green, blue) is accepted", path,
-                        metadata_describe(array, found));
-        }
-        return NULL;
+void fields_channels(const struct fields *f, const char *key, bool one, double min, double max,
+                     float channel[3]) {
+    const cJSON *item = fields_find(f, key);
+    if (!item)
+        return;
+    if (one && cJSON_IsNumber(item)) {
+        channel[0] = channel[1] = channel[2] = (float)number_of(f, item, key, min, max);
+        return;
     }
-    return array;
+    if (cJSON_IsArray(item) && cJSON_GetArraySize(item) != 3) {
+        fields_fail(f, LIMOE_CORRUPT, "\"%s%s\" has %d elements; 3 (red, green, blue) are accepted",
+                    f->prefix, key, cJSON_GetArraySize(item));
+        return;
+    }
+    if (!cJSON_IsArray(item)) {
+        fields_refuse(f, LIMOE_CORRUPT, key, item,
+                      one ? "a number, or an array of 3 (red, green, blue),"
+                          : "an array of 3 (red, green, blue)");
+        return;
+    }
+    for (int c = 0; c < 3; c++) {
+        char name[80];
+        snprintf(name, sizeof name, "%.64s[%d]", key, c);
+        channel[c] = (float)number_of(f, cJSON_GetArrayItem(item, c), name, min, max);
+    }
 }

@@ -30,6 +30,8 @@ enum where {
  * end its shape. */
 enum dim { END, WIDTH, WIDTH_3, HEAD, MLP, EMBED, PATCH_VALUES, IMAGE_TOKENS, VOCAB, LENGTH, EXPERTS };
 
+/* To add one: its id and shape (layout.h), a row here, where it is loaded and used (model/forward/), the config that
+ * asks for it, docs/format.md, train/ (docs/development.md#an-architecture). */
 static const struct row {
     enum where where;
     enum limoe_modality tower; /* of what stands once */

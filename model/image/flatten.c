@@ -1,4 +1,4 @@
-/* flatten.c - alpha over the background, in place. No state, no threads. */
+/* flatten.c - RGBA to RGB, in place: over the background, or as if it were opaque. No state, no threads. */
 #include "model/image/formats.h"
 
 enum limoe_status image_flatten(struct image *image, const uint8_t background[3], struct limoe_error *err) {
@@ -22,4 +22,18 @@ enum limoe_status image_flatten(struct image *image, const uint8_t background[3]
     }
     image->channels = 3;
     return LIMOE_OK;
+}
+
+void image_drop_alpha(struct image *image) {
+    if (image->channels != 4)
+        return;
+    size_t n = (size_t)image->width * image->height;
+    const uint8_t *from = image->pixels;
+    uint8_t *to = image->pixels; /* never ahead of `from` */
+    for (size_t i = 0; i < n; i++, from += 4, to += 3) {
+        to[0] = from[0];
+        to[1] = from[1];
+        to[2] = from[2];
+    }
+    image->channels = 3;
 }

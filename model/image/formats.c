@@ -13,6 +13,8 @@ struct signature {
 
 #define MAGIC(text) text, sizeof(text) - 1
 
+/* To add one: its reader and measurer (formats.h), rows here, what the sandbox must permit, tests/preprocess,
+ * the fuzzers' corpus, docs/api.md (docs/development.md#a-picture-format). */
 static const struct signature signatures[] = {
     {0, MAGIC("\xFF\xD8\xFF"), {"JPEG", image_read_jpeg, image_measure_jpeg}},
     {0, MAGIC("\x89PNG\r\n\x1A\n"), {"PNG", image_read_png, image_measure_png}},

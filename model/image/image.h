@@ -1,6 +1,6 @@
 /* image.h - from a picture's bytes to the pixels the model sees.
  *
- * decode (one file per format family) → orient (EXIF) → composite on the background → resize. */
+ * decode (one file per format family) → orient (EXIF) → composite on the background, or drop alpha → resize. */
 #ifndef LIMOE_MODEL_IMAGE_IMAGE_H
 #define LIMOE_MODEL_IMAGE_IMAGE_H
 
@@ -8,7 +8,6 @@
 #include <stdint.h>
 
 #include "limoe.h"
-#include "model/checkpoint/config.h"
 
 /* A decoded picture, 8 bits a channel, rows top to bottom without gaps. Free with image_free. */
 struct image {
@@ -27,14 +26,30 @@ enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct l
  * does. */
 enum limoe_status image_flatten(struct image *image, const uint8_t background[3], struct limoe_error *err);
 
-/* Pillow's antialiased BICUBIC (a = -0.5, support scaled by the reduction, 8-bit fixed point, bit for bit as
- * Pillow 13) from an RGB picture's box [x0, y0, x1, y1) (pixels, within the picture) to out[height, width,
- * 3]. */
+/* RGB in place of RGBA, whatever the alpha: Pillow's convert("RGB"). */
+void image_drop_alpha(struct image *image);
+
+/* A box of a picture, scaled to width x height, and the window of that which is wanted: what lies outside it
+ * is not computed, and takes no memory. */
+struct image_scaling {
+    double box[4];                     /* [x0, y0, x1, y1), in pixels, within the picture */
+    uint32_t width, height;            /* that the box is scaled to */
+    uint32_t left, top, columns, rows; /* the window, within width x height, not empty */
+    enum limoe_filter filter;
+};
+
+/* Pillow's Image.resize of an RGB picture, bit for bit as Pillow 13: antialiased (but nearest), in 8-bit fixed
+ * point. Writes the window's rows to `out`, each `stride` bytes after the one before. */
+enum limoe_status image_scale(const struct image *image, const struct image_scaling *scaling, uint8_t *out,
+                              size_t stride, struct limoe_error *err);
+
+/* The same with the bicubic filter, all of it: out[height, width, 3]. */
 enum limoe_status image_resize(const struct image *image, const double box[4], uint32_t width,
                                uint32_t height, uint8_t *out, struct limoe_error *err);
 
-/* All of it: writes pixels[size, size, 3] as config->image says (pad, squash or crop). */
+/* All of it: writes pixels[size, size, 3] as `how` says. */
 enum limoe_status image_preprocess(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
-                                   const struct config *config, uint8_t *pixels, struct limoe_error *err);
+                                   const struct limoe_preprocess *how, uint8_t *pixels,
+                                   struct limoe_error *err);
 
 #endif

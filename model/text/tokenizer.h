@@ -1,7 +1,21 @@
-/* tokenizer.h - SentencePiece behind a plain C face (tokenizer.cpp is the project's only C++). */
+/* tokenizer.h - text to token ids: one face, several kinds, chosen by what a model's folder holds.
+ *
+ * Each kind gives the ids of one original, and says which in its own file:
+ *
+ *   limoe-1 folder       tokenizer.model: SentencePiece (pieces.cpp)
+ *   Hugging Face folder  CLIP: transformers' CLIPTokenizer, which is `tokenizers`' BPE (clip.c)
+ *                        SigLIP: transformers' SiglipTokenizer over spiece.model (siglip.c)
+ *                        SigLIP 2: transformers' Siglip2Tokenizer or GemmaTokenizer over tokenizer.json (gemma.c)
+ *   OpenCLIP folder      open_clip's SimpleTokenizer, or its HFTokenizer around one of the above (clean.h)
+ *
+ * A tokenizer is read-only once opened: any number of threads may encode. Letters, digits, case and NFC are those
+ * of the utf8proc that the program is linked with (Debian 12: Unicode 15); code points assigned later count as
+ * unassigned.
+ */
 #ifndef LIMOE_MODEL_TEXT_TOKENIZER_H
 #define LIMOE_MODEL_TEXT_TOKENIZER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,17 +28,47 @@ extern "C" {
 
 struct tokenizer;
 
-/* Loads dir/tokenizer.model, whose vocabulary must be exactly `vocab` pieces, and adds its bytes to
- * `fingerprint` (NULL: to none). */
+/* Loads dir/tokenizer.model of a limoe-1 folder, whose vocabulary must be exactly `vocab` pieces, and adds its
+ * bytes to `fingerprint` (NULL: to none). */
 enum limoe_status tokenizer_open(const char *dir, uint32_t vocab, struct fingerprint *fingerprint,
                                  struct tokenizer **out, struct limoe_error *err);
 /* Adds what tokenizer_open would have, for who needs no tokenizer. A file that is not there counts as empty,
  * which no tokenizer is. */
 enum limoe_status tokenizer_fingerprint(const char *dir, struct fingerprint *fingerprint,
                                         struct limoe_error *err);
-void tokenizer_close(struct tokenizer *tokenizer);
 
-/* Encodes UTF-8 text, keeps at most `capacity` piece ids (no EOS added). Safe from many threads at once. */
+/* Whose folder it is, and so whose tokenizer is the original. */
+enum tokenizer_origin { TOKENIZER_HUGGING_FACE, TOKENIZER_OPENCLIP };
+
+/* Loads the tokenizer of such a folder. Every id it gives is below `vocab`, the rows of the model's token table,
+ * or the folder is refused. What the files say beyond what is reproduced is refused by name: LIMOE_UNSUPPORTED;
+ * LIMOE_CORRUPT, _NOT_FOUND, _TOO_LARGE, _IO and _NO_MEMORY as their names say. Messages begin with the file's
+ * name. All files read are added to `fingerprint` (NULL: to none). */
+enum limoe_status tokenizer_open_folder(const char *dir, enum tokenizer_origin origin, uint32_t vocab,
+                                        struct fingerprint *fingerprint, struct tokenizer **out,
+                                        struct limoe_error *err);
+/* Adds what tokenizer_open_folder would have. */
+enum limoe_status tokenizer_fingerprint_folder(const char *dir, struct fingerprint *fingerprint,
+                                               struct limoe_error *err);
+
+void tokenizer_close(struct tokenizer *tokenizer); /* NULL is fine */
+
+/* What the folder says of its tokenizer. */
+struct tokenizer_facts {
+    const char *kind; /* "SentencePiece", "CLIP BPE", … for people */
+    uint32_t vocab;   /* one more than the largest id */
+    uint32_t length;  /* the most tokens of a text, start and end included; 0: the folder does not say */
+    int32_t start;    /* the id that encode puts before a text; -1: none */
+    int32_t end;      /* the id that encode puts behind a text; -1: none (limoe-1: the caller adds it) */
+    int32_t pad;      /* the id that fills a row up to the model's length; -1: the folder does not say */
+    bool pad_left;    /* the original fills rows before the text, not behind it */
+};
+
+struct tokenizer_facts tokenizer_facts(const struct tokenizer *tokenizer);
+
+/* Encodes UTF-8 text: *count ids, start and end among them (not limoe-1's), no padding. What is longer than
+ * `capacity` is cut as the original cuts to a context of that many tokens, that is, the end token is kept.
+ * Time is n log n in the size of the text. Safe from many threads at once. */
 enum limoe_status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t size,
                                    int32_t *ids, uint32_t capacity, uint32_t *count, struct limoe_error *err);
 

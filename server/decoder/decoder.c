@@ -40,7 +40,7 @@ struct decoder {
     struct limoe_image_settings settings;
     uint8_t *room;    /* [room_size], the guard page behind it */
     size_t room_size; /* max_bytes in whole pages */
-    uint8_t *pixels;  /* [settings.size, settings.size, 3] */
+    uint8_t *pixels;  /* [settings.preprocess.size, settings.preprocess.size, 3] */
     size_t pixels_size;
 };
 
@@ -69,7 +69,7 @@ static bool allocate(struct decoder *decoder) {
     decoder->room = room;
     if (mprotect(decoder->room + decoder->room_size, page, PROT_NONE) != 0)
         return false;
-    decoder->pixels_size = (size_t)decoder->settings.size * decoder->settings.size * 3;
+    decoder->pixels_size = (size_t)decoder->settings.preprocess.size * decoder->settings.preprocess.size * 3;
     decoder->pixels = malloc(decoder->pixels_size);
     return decoder->pixels != NULL;
 }

@@ -11,7 +11,7 @@ from make_limoe2 import save
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("LIMOE_BUILD", ROOT / "build")).resolve()
-TOOL = BUILD / "tests/families/embed_items"
+TOOL = BUILD / "tests/families/embed_bits"
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def embed(tmp_path):
     """embed(model, pixels, tokens, lengths): the engine's float32 embeddings, pictures first."""
 
     def run(model, pixels, tokens, lengths):
-        assert TOOL.exists(), f"{TOOL} is not built: ninja -C {BUILD} tests/families/embed_items"
+        assert TOOL.exists(), f"{TOOL} is not built: ninja -C {BUILD} tests/families/embed_bits"
         save(tmp_path / "items", dict(pixels=pixels, tokens=tokens, lengths=lengths))
         done = subprocess.run(
             [TOOL, model, tmp_path / "items", tmp_path / "embeddings"], capture_output=True, text=True, timeout=300

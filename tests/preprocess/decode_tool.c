@@ -46,19 +46,19 @@ static int decode(const char *path) {
 }
 
 static int preprocess(uint32_t side, const char *mode, const char *background, const char *path) {
-    struct config config = {.image.size = side};
-    config.image.resize = strcmp(mode, "crop") == 0     ? CONFIG_CROP
-                          : strcmp(mode, "squash") == 0 ? CONFIG_SQUASH
-                                                        : CONFIG_PAD;
+    struct limoe_preprocess how = {.size = side, .filter = LIMOE_BICUBIC, .middle = LIMOE_MIDDLE_EVEN};
+    how.resize = strcmp(mode, "crop") == 0     ? LIMOE_CROP
+                 : strcmp(mode, "squash") == 0 ? LIMOE_SQUASH
+                                               : LIMOE_PAD;
     unsigned long rgb = strtoul(background, NULL, 16);
     for (int c = 0; c < 3; c++)
-        config.image.background[c] = (uint8_t)(rgb >> (16 - 8 * c));
+        how.background[c] = how.margin[c] = (uint8_t)(rgb >> (16 - 8 * c));
     size_t size = 0;
     uint8_t *bytes = read_file(path, &size);
     uint8_t *pixels = malloc((size_t)side * side * 3);
     struct limoe_error err = {.status = LIMOE_NO_MEMORY, .message = "no memory"};
     enum limoe_status status =
-        pixels ? image_preprocess(bytes, size, NULL, &config, pixels, &err) : LIMOE_NO_MEMORY;
+        pixels ? image_preprocess(bytes, size, NULL, &how, pixels, &err) : LIMOE_NO_MEMORY;
     if (status == LIMOE_OK)
         fwrite(pixels, (size_t)side * 3, side, stdout);
     free(pixels);

@@ -2,7 +2,7 @@
  * of a step costs the others that step and nothing else; what waits for ranks that do not come can be told to
  * stop.
  *
- * The GPUs and NCCL are emulated (tests/cuda). This program starts the ranks, as the front does, and tells
+ * The GPUs and NCCL are emulated (tests/emulator). This program starts the ranks, as the front does, and tells
  * them what to do through memory that they share.
  *
  * usage: LIMOE_MODULES=… test_gpus

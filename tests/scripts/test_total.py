@@ -1,5 +1,6 @@
 """Protects the one line that counts, "N passed, N failed": a failure is in it, however what failed came to its end."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -53,6 +54,15 @@ def test_stages_add_up(tmp_path):
         if report:
             (tmp_path / f"{name}.xml").write_text(report)
     assert total(tmp_path) == (1, ["three: exit status 2, with no case that failed", "2 passed, 2 failed"])
+
+
+def test_how_long_stages_took(tmp_path):
+    """In the order in which they ended, before the line that counts."""
+    for at, (name, seconds) in enumerate([("units", 213), ("layout", 7)]):
+        (tmp_path / f"{name}.status").write_text("0")
+        (tmp_path / f"{name}.seconds").write_text(f"{seconds}\n")
+        os.utime(tmp_path / f"{name}.seconds", ns=(at, at))
+    assert total(tmp_path) == (0, ["units 213 s, layout 7 s", "2 passed, 0 failed"])
 
 
 def test_nothing_is_no_success(tmp_path):

@@ -28,7 +28,10 @@ const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_UNKNOWN] = "unknown",
 };
 
-/* The first that fits is taken: an exact path stands before what is below another. */
+/* The first that fits is taken: an exact path stands before what is below another.
+ *
+ * To add one: its series (route.h) and their name above, a row here, route_NAME.c, the request (server/api/,
+ * call.h), its answer, tests, docs/api.md (docs/development.md#a-route). */
 static const struct route routes[] = {
     {.series = ROUTE_CLASSIFY,
      .path = "/v1/classify",

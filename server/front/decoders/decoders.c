@@ -183,7 +183,8 @@ static enum wire_end exchange(const struct decoders *decoders, const struct proc
                               enum limoe_status *status, struct limoe_error *err) {
     struct turn turn = {decoders, picture, process, -1};
     const struct wire_deadline deadline = {clock_now() + decoders->limit, ask, &turn};
-    const size_t pixels_size = (size_t)decoders->settings.size * decoders->settings.size * 3;
+    const size_t pixels_size =
+        (size_t)decoders->settings.preprocess.size * decoders->settings.preprocess.size * 3;
     struct wire_request request = {
         .magic = WIRE_REQUEST,
         .size = picture->size,

@@ -38,6 +38,8 @@ static const struct option_choice log_levels[] = {
         __VA_ARGS__                                                                                          \
     }
 
+/* To add one: a field (server/front/options.h), a row here, its default and what must go with it below,
+ * docs/configuration.md, a test of what it does (docs/development.md#an-option-of-limoe-serve). */
 static const struct option_row table[] = {
     COMMAND_MODEL_ROW(AT(model)),
     {.name = "model-alias",

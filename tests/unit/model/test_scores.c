@@ -94,7 +94,7 @@ static void test_long_vectors(void **state) {
     }
 }
 
-/* dots.h's order of additions, written down. */
+/* dot.h's order of additions, written down. */
 static float dot_in_order(const float *a, const float *b, size_t n) {
     double partial[8] = {0}, sum = 0;
     for (size_t i = 0; i < n; i++)

@@ -42,8 +42,8 @@ static void test_all_keys(void **state) {
     assert_int_equal(config_image_tokens(&c), 9);
     assert_true(c.image.mean[0] == 0.1f && c.image.mean[1] == 0.2f && c.image.mean[2] == 0.3f);
     assert_true(c.image.std[0] == 0.4f && c.image.std[1] == 0.5f && c.image.std[2] == 0.6f);
-    assert_int_equal(c.image.resize, CONFIG_CROP);
-    assert_memory_equal(c.image.background, ((uint8_t[]){1, 2, 3}), 3);
+    assert_int_equal(c.image.picture.resize, LIMOE_CROP);
+    assert_memory_equal(c.image.picture.background, ((uint8_t[]){1, 2, 3}), 3);
     assert_int_equal(c.text.vocab, 9);
     assert_int_equal(c.text.length, 3);
     assert_int_equal(c.text.eos_id, 8);
@@ -73,8 +73,8 @@ static void test_defaults(void **state) {
     assert_int_equal(c.tower[0].activation, CONFIG_GELU_TANH);
     assert_true(c.tower[0].ln_eps == 1e-6f);
     assert_false(c.tower[0].qk_norm);
-    assert_int_equal(c.image.resize, CONFIG_PAD);
-    assert_memory_equal(c.image.background, ((uint8_t[]){255, 255, 255}), 3);
+    assert_int_equal(c.image.picture.resize, LIMOE_PAD);
+    assert_memory_equal(c.image.picture.background, ((uint8_t[]){255, 255, 255}), 3);
     assert_int_equal(c.text.pad, CONFIG_IGNORE);
     assert_int_equal(c.text.pad_id, 0);
     assert_int_equal(c.moe.layers, 0);

@@ -99,7 +99,7 @@ static void alpha_is_exact(void **state) {
 }
 
 /* A red picture of width x height as a PPM file, preprocessed to 16 x 16 on blue. */
-static void preprocess(uint32_t width, uint32_t height, enum config_resize resize, uint8_t *pixels) {
+static void preprocess(uint32_t width, uint32_t height, enum limoe_resize resize, uint8_t *pixels) {
     char head[32];
     int head_size = snprintf(head, sizeof head, "P6 %u %u 255\n", width, height);
     size_t size = (size_t)head_size + (size_t)width * height * 3;
@@ -107,8 +107,13 @@ static void preprocess(uint32_t width, uint32_t height, enum config_resize resiz
     memcpy(file, head, (size_t)head_size);
     for (size_t i = (size_t)head_size; i < size; i += 3)
         file[i] = 255;
-    struct config config = {.image = {.size = 16, .resize = resize, .background = {0, 0, 255}}};
-    assert_int_equal(image_preprocess(file, size, NULL, &config, pixels, NULL), LIMOE_OK);
+    const struct limoe_preprocess how = {.size = 16,
+                                         .resize = resize,
+                                         .filter = LIMOE_BICUBIC,
+                                         .middle = LIMOE_MIDDLE_EVEN,
+                                         .background = {0, 0, 255},
+                                         .margin = {0, 0, 255}};
+    assert_int_equal(image_preprocess(file, size, NULL, &how, pixels, NULL), LIMOE_OK);
     free(file);
 }
 
@@ -120,7 +125,7 @@ static void pads_in_the_middle(void **state) {
                  {16, 5, 0, 5, 16, 10},  {1, 1, 0, 0, 16, 16},   {7, 16, 4, 0, 11, 16}};
     uint8_t pixels[16 * 16 * 3];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        preprocess(cases[i].width, cases[i].height, CONFIG_PAD, pixels);
+        preprocess(cases[i].width, cases[i].height, LIMOE_PAD, pixels);
         for (uint32_t y = 0; y < 16; y++) {
             for (uint32_t x = 0; x < 16; x++) {
                 bool red =
@@ -130,7 +135,7 @@ static void pads_in_the_middle(void **state) {
             }
         }
     }
-    for (enum config_resize resize = CONFIG_SQUASH; resize <= CONFIG_CROP; resize++) {
+    for (enum limoe_resize resize = LIMOE_SQUASH; resize <= LIMOE_CROP; resize++) {
         preprocess(40, 3, resize, pixels);
         for (size_t p = 0; p < 256; p++)
             assert_memory_equal(pixels + 3 * p, ((uint8_t[]){255, 0, 0}), 3);

@@ -65,7 +65,7 @@ static void misbehave(const char *how, const struct limoe_image_settings *settin
                       size_t size) {
     static const char ugly[] = "bad\n\x1b[31m \xc2\x85\xff\xe3\x81 caf\xc3\xa9";
     static const uint8_t nothing[4096];
-    const size_t whole = (size_t)settings->size * settings->size * 3;
+    const size_t whole = (size_t)settings->preprocess.size * settings->preprocess.size * 3;
     uint8_t *pixels = calloc(1, whole);
     if (strcmp(how, "magic") == 0)
         say(WIRE_HELLO, LIMOE_OK, whole, pixels, whole);

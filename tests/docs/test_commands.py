@@ -1,0 +1,146 @@
+"""Protects who pastes: every command of every document is run as it stands, in a tree like the repository, and what asks a
+server asks one of the tests' own. What cannot be run here is listed with the reason, and checked as far as it can be.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from conftest import BUILD, ROOT
+from documents import documents, plain
+from soundness import faults
+
+# What is not run here, and why. A command that no document has any more has no place here.
+RUN_BY_OTHERS = "other tests run it"
+A_STAGE = "a stage cannot run within a stage"
+LASTS = "runs until it is stopped, as the tests' own servers do"
+MEASURES = "measures for minutes, on an idle machine"
+PYTORCH = "needs PyTorch, which the tests do without"
+ROOTS = "installs packages"
+NOT_RUN = {
+    "scripts/build": RUN_BY_OTHERS,
+    "scripts/serve": RUN_BY_OTHERS,
+    "scripts/test": A_STAGE,
+    "scripts/test --list": RUN_BY_OTHERS,
+    "scripts/test layout": A_STAGE,
+    "scripts/test units queue": A_STAGE,
+    'scripts/test units queue "kernels moe"': A_STAGE,
+    "scripts/test sanitized queue": A_STAGE,
+    "scripts/test e2e tests/e2e/test_http.py": A_STAGE,
+    "scripts/test e2e tests/e2e/test_http.py -k keep_alive": A_STAGE,
+    "LIMOE_ISA=avx2 scripts/test units": A_STAGE,
+    "LIMOE_FUZZ_SECONDS=60 scripts/test fuzz": A_STAGE,
+    "build/limoe serve": LASTS,
+    "limoe serve --ranks 8 --hostfile /etc/limoe.hosts --rank-address 10.0.0.1": "needs several hosts",
+    "docker run -e LIMOE_HOST=0.0.0.0 -e LIMOE_LOG_FORMAT=json -p 8080:8080 -v limoe-state:/state -e LIMOE_STATE_DIR=/state "
+    "limoe": "needs Docker",
+    "scripts/gpu-check --out gpu.json": "needs a GPU",
+    "scripts/gpu-check --bundle": "needs nvcc, and minutes",
+    "build/tests/unit/model/test_golden tests/golden": RUN_BY_OTHERS,
+    "python bench/beside_pytorch.py --build build --model models/pictograms --threads 2 --seconds 1": PYTORCH,
+    "OMP_NUM_THREADS=1 build/bench/gemm_onednn 1 bfloat16": MEASURES,
+    "OMP_NUM_THREADS=1 build/bench/gemm_onednn 1 float32": MEASURES,
+    "build/bench/kernels linear": MEASURES,
+    "build/bench/kernels step": MEASURES,
+    "tests/soak/run": MEASURES,
+    "tests/soak/endurance.py --requests 1000000": MEASURES,
+    "bench/saturation.py --build build": MEASURES,
+    "bench/classifier.py http://127.0.0.1:8080": MEASURES,
+    "bench/recovery.py models/pictograms --ranks 1 2 --kills 5": MEASURES,
+    "build/bench/ranks --local --model models/pictograms --threads 2 --batch 32": MEASURES,
+    "mpirun --bind-to none -n 2 build/bench/ranks --model models/pictograms --threads 1 --batch 32": MEASURES,
+    "LIMOE_BUILD=build LIMOE_CHAOS_STRICT=1 LIMOE_CHAOS_SECONDS=60 build/venv/bin/pytest -s tests/chaos/test_kill.py "
+    "tests/chaos/test_overload.py tests/chaos/test_slow.py": MEASURES,
+    "LIMOE_BUILD=build LIMOE_CHAOS_STRICT=1 LIMOE_CHAOS_SECONDS=60 build/venv/bin/pytest -s tests/chaos/test_attacks.py": MEASURES,
+    'LIMOE_BUILD=build LIMOE_CHAOS_STRICT=1 build/venv/bin/pytest -s tests/chaos/test_ranks.py -k "cut_off or reach"': MEASURES,
+    "cd train && python evaluate.py --model ../models/pictograms --json ../models/pictograms/evaluation.json": PYTORCH,
+    "cd train && python golden.py --out ../tests/golden --cldr /usr/share/unicode/cldr/common": PYTORCH,
+    "apt-get install librsvg2-bin libjemalloc2": ROOTS,
+    "python3 -m venv venv && venv/bin/pip install -r requirements.txt": ROOTS,
+    "LD_PRELOAD=libjemalloc.so.2 MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,oversize_threshold:0 "
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY=8192 python train.py --minutes 78": PYTORCH,
+    "python scenes.py --seed 0 --count 1000 --split train --size 96 --out runs/scenes --sheet sheet.png": "needs the stages before it, "
+    "which fetch packages",
+}
+
+COMMANDS = [(document, command) for document in documents() for command in document.commands()]
+RUN = [(document, command) for document, command in COMMANDS if plain(command) not in NOT_RUN]
+LISTED = [(document, plain(command)) for document, command in COMMANDS if plain(command) in NOT_RUN]
+
+
+def shown(commands):
+    return [f"{document.path}: {plain(command)[:60]}" for document, command in commands]
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory):
+    """What the documents take for granted: the repository's top, with the build that is tested; cat.png; a configuration."""
+    top = tmp_path_factory.mktemp("tree")
+    for entry in ROOT.iterdir():
+        if not entry.name.startswith((".", "build")):
+            (top / entry.name).symlink_to(entry)
+    (top / "build").symlink_to(BUILD)
+    shutil.copy(ROOT / "examples/cat.png", top)
+    (top / "limoe.conf").write_text("queue-items = 4096\n")
+    # curl's exit status tells of answers that are errors, too.
+    (top / ".curlrc").write_text("fail-with-body\nshow-error\nsilent\nmax-time = 60\n")
+    return top
+
+
+@pytest.fixture(scope="session")
+def shell(tree, server):
+    """Runs a command of a document: on this server, with this configuration, and for a second where it measures."""
+    environment = {**os.environ, "PATH": f"{BUILD}:{os.environ['PATH']}", "CURL_HOME": str(tree), "KEY": "none-is-asked-for"}
+
+    def run(command):
+        command = command.replace("http://127.0.0.1:8080", server.url).replace("/etc/limoe.conf", "limoe.conf")
+        command = re.sub(r"--(duration|seconds) \d+", r"--\1 1", command)
+        arguments = ["bash", "-euo", "pipefail", "-c", command]
+        return subprocess.run(arguments, capture_output=True, text=True, timeout=60, cwd=tree, env=environment)
+
+    return run
+
+
+@pytest.mark.parametrize("document, command", RUN, ids=shown(RUN))
+def test_a_command(shell, document, command):
+    done = shell(document.in_its_folder(command))
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nwhat cannot be run in a test has its place in NOT_RUN"
+    assert ">" in command or done.stdout, "it said nothing"
+    picture = re.search(r"image=@(?:examples/)?(\w+)\.|--data-binary @(?:examples/)?(\w+)\.|examples/(\w+)\.png\)", command)
+    if picture and "/v1/classify" in command:  # the picture is named after what it shows
+        assert json.loads(done.stdout)["data"][0]["predictions"][0]["label"] in picture.groups()
+
+
+@pytest.mark.parametrize("document, command", LISTED, ids=shown(LISTED))
+def test_a_command_that_is_not_run(document, command):
+    assert not faults(document.in_its_folder(command))
+
+
+def test_nothing_is_listed_in_vain():
+    assert set(NOT_RUN) == {command for _, command in LISTED}
+
+
+def test_a_command_that_fails_is_seen(shell):
+    for command in ["curl http://127.0.0.1:8080/v1/no-such", "limoe inspect no-such-model", "limoe inspect --no-such | cat"]:
+        assert shell(command).returncode != 0, command
+
+
+@pytest.mark.parametrize(
+    "command, fault",
+    [
+        ("build/limoe serve --no-such 1", "build/limoe has no --no-such"),
+        ("A=1 limoe bench URL --rat 3", "build/limoe has no --rat"),
+        ("build/bench/no-such linear", "build/bench/no-such: the build makes no such thing"),
+        ("cd train && python peer.py --model ../models/other", "models/other: no such file"),
+        ("cd train && python peer.py --no-such 1", "train/peer.py has no --no-such"),
+        ("mpirun -n 2 build/bench/ranks --no-such", "build/bench/ranks has no --no-such"),
+        ("scripts/test no-such", "no-such: no stage of scripts/test"),
+        ("scripts/test units queue no-such", "no-such: no unit"),
+        ("tests/no-such/run", "tests/no-such/run: no such file"),
+    ],
+)
+def test_a_fault_is_seen(command, fault):
+    assert faults(command) == [fault]

@@ -1,0 +1,152 @@
+"""Models of the published sizes, with random weights, in the engine beside the library that they were made for.
+
+    python tests/families/full.py [--build build] [--keep DIR] [NAME...]
+
+Each is made by transformers or open_clip, saved as they save it, answered by them for two pictures and four texts, and
+then by build/tests/families/embed_items, which demands a cosine of 0.99999 in float32. Takes minutes and up to 10 GB of
+memory; needs torch, transformers, open_clip_torch. Not part of scripts/test, whose golden vectors hold the same code.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import make
+import numpy as np
+import open_clip
+import torch
+import transformers
+from safetensors.torch import save_file
+
+CLIP = dict(  # vision width, layers, heads, patch, size; text width, layers, heads; embed
+    **{
+        "clip-vit-base-patch32": (768, 12, 12, 32, 224, 512, 12, 8, 512),
+        "clip-vit-base-patch16": (768, 12, 12, 16, 224, 512, 12, 8, 512),
+        "clip-vit-large-patch14": (1024, 24, 16, 14, 224, 768, 12, 12, 768),
+        "clip-vit-large-patch14-336": (1024, 24, 16, 14, 336, 768, 12, 12, 768),
+        "clip-vit-h-14": (1280, 32, 16, 14, 224, 1024, 24, 16, 1024),
+    }
+)
+SIGLIP = dict(  # width, mlp, layers, heads, patch, size
+    **{
+        "siglip-base-patch16-224": (768, 3072, 12, 12, 16, 224),
+        "siglip-so400m-patch14-384": (1152, 4304, 27, 16, 14, 384),
+    }
+)
+OPEN_CLIP = ["ViT-B-32-quickgelu", "ViT-B-16-SigLIP"]
+PICTURES, TEXTS = 2, 4
+
+
+def items(out: Path, size: int, tokens: np.ndarray, lengths: np.ndarray, encode_image, encode_text) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (PICTURES, size, size, 3), dtype=np.uint8)
+    with torch.no_grad():
+        image = encode_image(make.values(pixels).float())
+        word = encode_text(torch.from_numpy(tokens).long())
+    image, word = (x if isinstance(x, torch.Tensor) else x.pooler_output for x in (image, word))
+    z = torch.cat([torch.nn.functional.normalize(v.double(), dim=-1).float() for v in (image, word)])
+    save_file(
+        {
+            "pixels": torch.from_numpy(pixels),
+            "tokens": torch.from_numpy(tokens),
+            "lengths": torch.from_numpy(lengths),
+            "embedding": z.contiguous(),
+        },
+        out / "items.safetensors",
+    )
+
+
+def clip_texts(length: int = 77, begin: int = 49406, end: int = 49407) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(5)
+    tokens = np.full((TEXTS, length), end, dtype=np.int32)
+    lengths = np.array([3, 8, 20, length], dtype=np.int32)
+    for row, n in zip(tokens, lengths):
+        row[:n] = [begin, *rng.integers(0, 49000, n - 2), end]
+    return tokens, lengths
+
+
+def siglip_texts(vocab: int = 32000) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(5)
+    tokens = np.ones((TEXTS, 64), dtype=np.int32)
+    for row, n in zip(tokens, (2, 5, 20, 64)):
+        row[: n - 1] = rng.integers(3, vocab, n - 1)
+    return tokens, np.full(TEXTS, 64, dtype=np.int32)
+
+
+def scale(model: torch.nn.Module) -> None:
+    """As the libraries begin, but with positions and tokens that matter."""
+    for name, p in model.named_parameters():
+        if "embedding" in name or "pos_embed" in name:
+            with torch.no_grad():
+                p.mul_(10)
+
+
+def make_clip(out: Path, name: str) -> None:
+    width, layers, heads, patch, size, text_width, text_layers, text_heads, embed = CLIP[name]
+    act = "gelu" if name == "clip-vit-h-14" else "quick_gelu"
+    config = transformers.CLIPConfig(
+        vision_config=dict(
+            hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers, num_attention_heads=heads,
+            patch_size=patch, image_size=size, projection_dim=embed, hidden_act=act,
+        ),
+        text_config=dict(
+            hidden_size=text_width, intermediate_size=4 * text_width, num_hidden_layers=text_layers,
+            num_attention_heads=text_heads, projection_dim=embed, hidden_act=act,
+        ),
+        projection_dim=embed,
+    )  # fmt: skip
+    model = transformers.CLIPModel(config).eval()
+    scale(model)
+    model.save_pretrained(out)
+    items(out, size, *clip_texts(), model.get_image_features, model.get_text_features)
+
+
+def make_siglip(out: Path, name: str) -> None:
+    width, mlp, layers, heads, patch, size = SIGLIP[name]
+    both = dict(hidden_size=width, intermediate_size=mlp, num_hidden_layers=layers, num_attention_heads=heads)
+    config = transformers.SiglipConfig(
+        vision_config=dict(both, patch_size=patch, image_size=size), text_config=dict(both, vocab_size=32000)
+    )
+    model = transformers.SiglipModel(config).eval()
+    scale(model)
+    model.save_pretrained(out)
+    items(out, size, *siglip_texts(), model.get_image_features, model.get_text_features)
+
+
+def make_open_clip(out: Path, name: str) -> None:
+    config = open_clip.get_model_config(name)
+    model = open_clip.create_model(name).eval()
+    scale(model)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, out / "open_clip_model.safetensors")
+    (out / "open_clip_config.json").write_text(json.dumps(dict(model_cfg=config, preprocess_cfg=dict(mean=[0.5] * 3, std=[0.5] * 3))))
+    siglip = "SigLIP" in name
+    texts = siglip_texts() if siglip else clip_texts()
+    items(out, config["vision_cfg"]["image_size"], *texts, model.encode_image, model.encode_text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", type=Path, default=Path("build"))
+    parser.add_argument("--keep", type=Path, help="make the folders here, and leave them")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of the models; default all")
+    arguments = parser.parse_args()
+    known = {**dict.fromkeys(CLIP, make_clip), **dict.fromkeys(SIGLIP, make_siglip), **dict.fromkeys(OPEN_CLIP, make_open_clip)}
+    failed = 0
+    for name in arguments.names or known:
+        if name not in known:
+            parser.error(f"{name}: one of {', '.join(known)}")
+        with tempfile.TemporaryDirectory() as scratch:
+            out = (arguments.keep or Path(scratch)) / name
+            out.mkdir(parents=True, exist_ok=True)
+            torch.manual_seed(1)
+            known[name](out, name)
+            print(name, flush=True)
+            failed += subprocess.run([arguments.build / "tests/families/embed_items", out]).returncode != 0
+    print(f"{failed} failed")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
