@@ -43,8 +43,8 @@ def hugging_face(path: Path, tensors: dict[str, Tensor], arguments) -> Made:
     folder = path if path.is_dir() else path.parent
     place = Path(arguments.config) if arguments.config else folder / "config.json"
     config = folders.read_json(place)
-    if config.get("model_type") not in ("clip", "siglip", "siglip2"):
-        raise Refused(f'{place}: "model_type" is {config.get("model_type")!r}; clip, siglip and siglip2 are accepted')
+    if config.get("model_type") not in ("clip", "siglip"):
+        raise Refused(f'{place}: "model_type" is {config.get("model_type")!r}; clip and siglip are accepted')
     beside = [f for f in (folder / "preprocessor_config.json",) if f.is_file()]
     return Made("config.json", config, open_clip.weights(str(path), tensors), beside, f"a {config['model_type']} of Hugging Face")
 

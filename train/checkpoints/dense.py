@@ -36,11 +36,11 @@ def read(folder: Path) -> tuple[dict, dict[str, Tensor]]:
     config = folders.read_json(path)
     if config.get("format") in ("limoe-1", "limoe-2"):
         return config, folders.read_weights(folder)
-    if config.get("model_type") in ("clip", "siglip", "siglip2"):
+    if config.get("model_type") in ("clip", "siglip"):
         return from_hugging_face(str(path), config, folders.read_weights(folder))
     raise Refused(
-        f'{path}: "format" is {config.get("format")!r} and "model_type" {config.get("model_type")!r}; limoe-1, limoe-2, clip, '
-        "siglip and siglip2 are accepted"
+        f'{path}: "format" is {config.get("format")!r} and "model_type" {config.get("model_type")!r}; limoe-1, limoe-2, clip '
+        "and siglip are accepted"
     )
 
 
