@@ -46,7 +46,13 @@ def hugging_face(path: Path, tensors: dict[str, Tensor], arguments) -> Made:
     if config.get("model_type") not in ("clip", "siglip"):
         raise Refused(f'{place}: "model_type" is {config.get("model_type")!r}; clip and siglip are accepted')
     beside = [f for f in (folder / "preprocessor_config.json",) if f.is_file()]
-    return Made("config.json", config, open_clip.weights(str(path), tensors), beside, f"a {config['model_type']} of Hugging Face")
+    return Made(
+        "config.json",
+        config,
+        open_clip.weights(str(path), tensors),
+        beside,
+        f"a {config['model_type']} of Hugging Face",
+    )
 
 
 def from_open_clip(path: Path, tensors: dict[str, Tensor], script: bool, arguments) -> Made:
@@ -67,7 +73,9 @@ def from_open_clip(path: Path, tensors: dict[str, Tensor], script: bool, argumen
             f"open_clip_config.json or an architecture: {', '.join(open_clip.architectures())}"
         )
     open_clip.check_config(where, tensors, config, said)
-    return Made("open_clip_config.json", config, tensors, [], "Long-CLIP" if long else "OpenAI's CLIP" if script else "OpenCLIP")
+    return Made(
+        "open_clip_config.json", config, tensors, [], "Long-CLIP" if long else "OpenAI's CLIP" if script else "OpenCLIP"
+    )
 
 
 def from_clip_moe(path: Path, tensors: dict[str, Tensor], arguments) -> Made:
@@ -97,7 +105,9 @@ def from_vmoe(prefix: str, arguments) -> Made:
     image, moe, tensors = limoe2.from_vmoe(prefix + ".index", vmoe.read_vmoe(prefix), arguments.top_k)
     embed = image["tower"]["width"]
     text, more = text_tower(arguments, embed)
-    config = dict(format="limoe-2", name=arguments.name, embed=embed, image=image, text=text) | ({"moe": moe} if moe else {})
+    config = dict(format="limoe-2", name=arguments.name, embed=embed, image=image, text=text) | (
+        {"moe": moe} if moe else {}
+    )
     return Made("config.json", config, tensors | more, [], "V-MoE")
 
 
@@ -116,7 +126,9 @@ def convert(arguments) -> Made:
                 path, tensors = path / name, read(path / name)
                 break
         else:
-            raise Refused(f"{path}: neither pytorch_model.bin, its index, open_clip_pytorch_model.bin nor a V-MoE's .index")
+            raise Refused(
+                f"{path}: neither pytorch_model.bin, its index, open_clip_pytorch_model.bin nor a V-MoE's .index"
+            )
     elif path.name.endswith(".index.json"):
         tensors = read_index(path, lambda shard: read_any(shard)[0])
     else:
@@ -151,14 +163,22 @@ def parse(words: list[str] | None) -> argparse.Namespace:
         metavar="NAME|FILE",
         help="of an OpenCLIP: an architecture by name (ViT-B-32, ViT-L-14-quickgelu, …), or a config file instead of the one beside",
     )
-    parser.add_argument("--tokenizer", type=Path, metavar="FOLDER|FILE", help="where the tokenizer's files are; else beside")
+    parser.add_argument(
+        "--tokenizer", type=Path, metavar="FOLDER|FILE", help="where the tokenizer's files are; else beside"
+    )
     parser.add_argument("--name", help="of a limoe-2: what requests call the model; else the folder's name")
-    parser.add_argument("--top-k", type=int, default=2, metavar="K", help="of CLIP-MoE and V-MoE: experts a token (default 2)")
-    parser.add_argument("--text-tower", type=Path, metavar="FOLDER", help="of V-MoE: a limoe-2 whose text tower is taken")
+    parser.add_argument(
+        "--top-k", type=int, default=2, metavar="K", help="of CLIP-MoE and V-MoE: experts a token (default 2)"
+    )
+    parser.add_argument(
+        "--text-tower", type=Path, metavar="FOLDER", help="of V-MoE: a limoe-2 whose text tower is taken"
+    )
     parser.add_argument("--no-text", action="store_true", help="of V-MoE: a text tower that says nothing")
     arguments = parser.parse_args(words)
     if arguments.name is not None and name_of(Path(arguments.name)) != arguments.name:
-        parser.error(f"--name is {arguments.name!r}; letters, digits, '.', '_' and '-' are accepted, not '.' or '-' first")
+        parser.error(
+            f"--name is {arguments.name!r}; letters, digits, '.', '_' and '-' are accepted, not '.' or '-' first"
+        )
     arguments.name = arguments.name or name_of(arguments.out.absolute())
     return arguments
 
@@ -178,15 +198,22 @@ def run(arguments) -> None:
     beside = arguments.checkpoint if arguments.checkpoint.is_dir() else arguments.checkpoint.parent
     files = made.files + folders.tokenizer_files(arguments.tokenizer, arguments.text_tower, beside)
     stands_in = made.what == "V-MoE" and arguments.no_text
-    card = CARD.format(name=arguments.name, what=made.what, source=arguments.checkpoint.name) + (NO_TEXT if stands_in else "")
+    card = CARD.format(name=arguments.name, what=made.what, source=arguments.checkpoint.name) + (
+        NO_TEXT if stands_in else ""
+    )
     if stands_in:
         files = []
     extra = {"tokenizer.model": stand_in.tokenizer()} if stands_in else {}
-    folders.write_folder(arguments.out, made.config_name, made.config, made.tensors, files, extra, card, arguments.force)
+    folders.write_folder(
+        arguments.out, made.config_name, made.config, made.tensors, files, extra, card, arguments.force
+    )
     values = sum(t.values.size for t in made.tensors.values())
     print(f"{arguments.out}: {made.what}, {len(made.tensors)} tensors, {values / 1e6:.1f} M parameters")
     if not files and not extra:
-        print(f"{arguments.out}: no tokenizer was beside the checkpoint; --tokenizer names a folder that has one", file=sys.stderr)
+        print(
+            f"{arguments.out}: no tokenizer was beside the checkpoint; --tokenizer names a folder that has one",
+            file=sys.stderr,
+        )
 
 
 def main(words: list[str] | None = None) -> int:

@@ -23,7 +23,7 @@ MOST_EXPERTS, MOST_TOP_K = 1024, 16
 
 
 def blocks_of(word: str | None, count: int, tower: str) -> list[int]:
-    """"1,3,5", or by default every other one, the last among them, as in V-MoE and LIMoE."""
+    """ "1,3,5", or by default every other one, the last among them, as in V-MoE and LIMoE."""
     if word is None:
         return list(range((count - 1) % 2, count, 2))
     try:
@@ -31,7 +31,9 @@ def blocks_of(word: str | None, count: int, tower: str) -> list[int]:
     except ValueError:
         raise Refused(f"--blocks is {word!r}; block numbers with commas between them are accepted") from None
     if found[0] < 0 or found[-1] >= count:
-        raise Refused(f"--blocks names {found[0] if found[0] < 0 else found[-1]}; the {tower} tower has blocks 0 to {count - 1}")
+        raise Refused(
+            f"--blocks names {found[0] if found[0] < 0 else found[-1]}; the {tower} tower has blocks 0 to {count - 1}"
+        )
     return found
 
 
@@ -40,7 +42,9 @@ def repeated(t: Tensor, experts: int) -> Tensor:
     return t.map(lambda v: np.broadcast_to(v, (experts, *v.shape)))
 
 
-def upcycle(tensors: Mapping[str, Tensor], prefix: str, blocks: list[int], experts: int, seed: int) -> dict[str, Tensor]:
+def upcycle(
+    tensors: Mapping[str, Tensor], prefix: str, blocks: list[int], experts: int, seed: int
+) -> dict[str, Tensor]:
     """MLPs of those blocks to experts; a router for each, small, so that it starts undecided."""
     made = dict(tensors)
     for i in blocks:
@@ -103,8 +107,12 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--force", action="store_true", help="replace the folder if it holds a model")
     parser.add_argument("--experts", type=number(MOST_EXPERTS), required=True, metavar="E")
     parser.add_argument("--top-k", type=number(MOST_TOP_K), default=1, metavar="K", help="experts a token (default 1)")
-    parser.add_argument("--blocks", metavar="N,N,…", help="which get experts, of each tower (default every other, the last too)")
-    parser.add_argument("--towers", type=towers, default=["image", "text"], metavar="T,T", help="of two (default image,text)")
+    parser.add_argument(
+        "--blocks", metavar="N,N,…", help="which get experts, of each tower (default every other, the last too)"
+    )
+    parser.add_argument(
+        "--towers", type=towers, default=["image", "text"], metavar="T,T", help="of two (default image,text)"
+    )
     parser.add_argument("--name", help="what requests call the model; else the folder's name")
     parser.add_argument("--seed", type=int, default=0, help="of the routers")
     arguments = parser.parse_args(words)
@@ -113,7 +121,9 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     if arguments.seed < 0:
         parser.error(f"--seed is {arguments.seed}; 0 or more is accepted")
     if arguments.name is not None and name_of(Path(arguments.name)) != arguments.name:
-        parser.error(f"--name is {arguments.name!r}; letters, digits, '.', '_' and '-' are accepted, not '.' or '-' first")
+        parser.error(
+            f"--name is {arguments.name!r}; letters, digits, '.', '_' and '-' are accepted, not '.' or '-' first"
+        )
     arguments.name = arguments.name or name_of(arguments.out.absolute())
     return arguments
 

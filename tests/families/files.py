@@ -127,7 +127,9 @@ def save_stream(path: Path, tree) -> None:
     writer = Writer(legacy=True)
     body = writer.pickle(tree)
     head = writer.pickle(0x1950A86A20F9469CFC6C) + writer.pickle(1001)
-    head += writer.pickle({"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}})
+    head += writer.pickle(
+        {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    )
     keys = writer.pickle([str(key) for key in range(len(writer.storages))])
     storages = b"".join(struct.pack("<q", values.size) + values.tobytes() for values in writer.storages)
     path.write_bytes(head + body + keys + storages)
@@ -168,7 +170,9 @@ def save_vmoe(prefix: Path, tree: dict, shards: int = 2, version: str | None = "
         for at, shard in parts:
             flat = part[at].reshape(-1)
             pieces = [flat[: len(flat) // 2], flat[len(flat) // 2 :]] if len(flat) > 8 else [flat]
-            data[shard].setdefault(str(number), []).append([[_ndarray(p) for p in pieces], msgpack.ExtType(6, _slice_nd(at))])
+            data[shard].setdefault(str(number), []).append(
+                [[_ndarray(p) for p in pieces], msgpack.ExtType(6, _slice_nd(at))]
+            )
         shaped = _pack([list(part.shape), part.dtype.name, False, {}])
         return msgpack.ExtType(8, _pack([shaped, [_slice_nd(at) for at, _ in parts], [shard for _, shard in parts]]))
 

@@ -58,7 +58,9 @@ CASES = {
         embed=24,
         image=dict(
             class_token=True,
-            tower=dict(width=36, blocks=2, heads=3, mlp=28, qk_norm=True, pool="rest", late_norm=True, activation="gelu"),
+            tower=dict(
+                width=36, blocks=2, heads=3, mlp=28, qk_norm=True, pool="rest", late_norm=True, activation="gelu"
+            ),
         ),
         text=dict(tower=dict(width=20, blocks=2, heads=2, mlp=24, qk_norm=True, causal=True, pool="mean")),
         moe=dict(image=[1], text=[0], experts=3, top_k=1),
@@ -182,7 +184,9 @@ def random_items(rng, config: dict):
     c, size = config["text"], config["image"]["size"]
     pixels = rng.integers(0, 256, (PICTURES, size, size, 3), dtype=np.uint8)
     # Every other picture is smooth: flat areas make rows that differ little.
-    pixels[::2] = rng.integers(0, 256, (PICTURES // 2, 2, 2, 3), dtype=np.uint8).repeat(size // 2, 1).repeat(size // 2, 2)
+    pixels[::2] = (
+        rng.integers(0, 256, (PICTURES // 2, 2, 2, 3), dtype=np.uint8).repeat(size // 2, 1).repeat(size // 2, 2)
+    )
     tokens = np.full((TEXTS, c["length"]), c["pad_id"], np.int32)
     lengths = rng.integers(2, c["length"] + 1, TEXTS).astype(np.int32)
     lengths[:2] = 1, c["length"]  # an empty text is its end alone; a long one was cut

@@ -45,7 +45,11 @@ def clip_state(seed: int, experts: int = 0, moe: dict | None = None, long: bool 
     tower("visual.", 128, 96, 2, (moe or {}).get("image", ()))
     tower("", 64, 80, 2, (moe or {}).get("text", ()))
     rows = (SIZE // PATCH) ** 2 + 1
-    shapes |= {"visual.class_embedding": (128,), "visual.positional_embedding": (rows, 128), "visual.proj": (128, EMBED)}
+    shapes |= {
+        "visual.class_embedding": (128,),
+        "visual.positional_embedding": (rows, 128),
+        "visual.proj": (128, EMBED),
+    }
     shapes |= {"visual.conv1.weight": (128, 3, PATCH, PATCH), "token_embedding.weight": (VOCAB, 64)}
     shapes |= {f"visual.{ln}.{part}": (128,) for ln in ("ln_pre", "ln_post") for part in ("weight", "bias")}
     shapes |= {"positional_embedding": (LENGTH, 64), "text_projection": (64, EMBED)}
@@ -92,9 +96,12 @@ class Clip:
     def image(self, pixels, mean=MEAN, std=STD):
         side = SIZE // PATCH
         values = ((pixels / 255 - mean) / std).reshape(side, PATCH, side, PATCH, 3)
-        x = np.einsum("aibjc,dcij->abd", values, self.s["visual.conv1.weight"]).reshape(side * side, -1)
+        x = np.einsum("uivjc,dcij->uvd", values, self.s["visual.conv1.weight"]).reshape(side * side, -1)
         x = np.concatenate([self.s["visual.class_embedding"][None], x]) + self.s["visual.positional_embedding"]
-        z = self.norm("visual.ln_post", self.tower("visual.", self.norm("visual.ln_pre", x), False)[0]) @ self.s["visual.proj"]
+        z = (
+            self.norm("visual.ln_post", self.tower("visual.", self.norm("visual.ln_pre", x), False)[0])
+            @ self.s["visual.proj"]
+        )
         return z / np.linalg.norm(z)
 
     def text(self, tokens):
@@ -109,7 +116,9 @@ class Clip:
 # ---- V-MoE in Flax's tree
 
 
-def vmoe_tree(seed: int, classifier: str = "token", qk_norm: bool = False, experts: int = 4, moe=(1,), blocks: int = 3) -> dict:
+def vmoe_tree(
+    seed: int, classifier: str = "token", qk_norm: bool = False, experts: int = 4, moe=(1,), blocks: int = 3
+) -> dict:
     rng, width, heads, mlp = np.random.default_rng(seed), 32, 2, 24
     size = width // heads
 
@@ -167,12 +176,12 @@ class VMoE:
 
     def attention(self, p, q, kv):
         parts = [
-            np.einsum("nd,dhe->hne", x, p[name]["kernel"].astype(float)) + p[name]["bias"].astype(float)[:, None]
+            np.einsum("td,dhe->hte", x, p[name]["kernel"].astype(float)) + p[name]["bias"].astype(float)[:, None]
             for name, x in (("query", q), ("key", kv), ("value", kv))
         ]
         if "query_ln" in p:
             parts[:2] = [self.norm(p[name], x) for name, x in zip(("query_ln", "key_ln"), parts)]
-        return np.einsum("hne,hed->nd", attend(*parts, False), p["out"]["kernel"].astype(float)) + p["out"]["bias"]
+        return np.einsum("hte,hed->td", attend(*parts, False), p["out"]["kernel"].astype(float)) + p["out"]["bias"]
 
     def mlp(self, p, x, expert=slice(None)):
         first, second = p["Dense_0"], p["Dense_1"]
@@ -188,7 +197,7 @@ class VMoE:
     def image(self, pixels):
         p, side = self.p, SIZE // PATCH
         values = ((pixels / 255 - 0.5) / 0.5).reshape(side, PATCH, side, PATCH, 3)
-        x = np.einsum("aibjc,ijcd->abd", values, p["embedding"]["kernel"].astype(float)).reshape(side * side, -1)
+        x = np.einsum("uivjc,ijcd->uvd", values, p["embedding"]["kernel"].astype(float)).reshape(side * side, -1)
         x = x + p["embedding"]["bias"]
         if "cls" in p:
             x = np.concatenate([p["cls"][0], x])

@@ -99,7 +99,8 @@ class Model:
     def attention(self, name, x, tower):
         heads = tower["heads"]
         q, k, v = (
-            part.reshape(len(x), heads, -1).transpose(1, 0, 2) for part in np.split(self.linear(name + ".qkv", x), 3, -1)
+            part.reshape(len(x), heads, -1).transpose(1, 0, 2)
+            for part in np.split(self.linear(name + ".qkv", x), 3, -1)
         )
         if tower.get("qk_norm"):
             q, k = self.norm(name + ".q_norm", q, tower), self.norm(name + ".k_norm", k, tower)
@@ -107,7 +108,9 @@ class Model:
         return self.linear(name + ".out", mixed.transpose(1, 0, 2).reshape(len(x), -1))
 
     def mlp(self, name, x, tower):
-        return self.linear(name + ".fc2", ACTIVATIONS[tower.get("activation", "gelu_tanh")](self.linear(name + ".fc1", x)))
+        return self.linear(
+            name + ".fc2", ACTIVATIONS[tower.get("activation", "gelu_tanh")](self.linear(name + ".fc1", x))
+        )
 
     def mixture(self, name, x, tower, routing):
         t = self.tensors

@@ -87,7 +87,9 @@ def test_openai(tmp_path, command):
     assert found.keys() == state.keys()
     assert all((found[name] == values).all() for name, values in state.items())
     # what is float16 in the archive takes two bytes in the folder
-    assert (tmp_path / "out/open_clip_model.safetensors").stat().st_size < 1.1 * sum(v.nbytes for v in state.values()) + 20000
+    assert (tmp_path / "out/open_clip_model.safetensors").stat().st_size < 1.1 * sum(
+        v.nbytes for v in state.values()
+    ) + 20000
 
 
 @pytest.mark.parametrize("keep", [save_zip, save_stream])
@@ -99,7 +101,9 @@ def test_open_clip(tmp_path, command, embed, keep, wrapped):
     tree = {f"module.{n}": v for n, v in state.items()} if wrapped else state
     keep(
         tmp_path / "open_clip_pytorch_model.bin",
-        {"epoch": 3, "name": "run", "state_dict": tree, "optimizer": {"state": {0: {"step": 1.0}}}} if wrapped else tree,
+        {"epoch": 3, "name": "run", "state_dict": tree, "optimizer": {"state": {0: {"step": 1.0}}}}
+        if wrapped
+        else tree,
     )
     (tmp_path / "open_clip_config.json").write_bytes((golden / "open_clip_config.json").read_bytes())
     (tmp_path / "tokenizer.json").write_text("{}")
@@ -133,7 +137,15 @@ def test_hugging_face(tmp_path, command, embed, name, weights):
 
 
 @pytest.mark.parametrize(
-    "how", [dict(), dict(classifier="gap"), dict(classifier="map"), dict(qk_norm=True), dict(moe=()), dict(blocks=12, moe=(1, 10))]
+    "how",
+    [
+        dict(),
+        dict(classifier="gap"),
+        dict(classifier="map"),
+        dict(qk_norm=True),
+        dict(moe=()),
+        dict(blocks=12, moe=(1, 10)),
+    ],
 )
 def test_v_moe(tmp_path, command, embed, how):
     tree = vmoe_tree(21, **how)
@@ -207,8 +219,14 @@ def change(state, **of):
         (clip_state(1), ["--config names", "ViT-B-32", "ViT-bigG-14"]),
         ({"a": np.zeros(3)}, ['none is "visual.…"']),
         ({"visual.layer1.0.conv1.weight": np.zeros(3)}, ["--config names"]),
-        (change(clip_state(1, long=True), visual_conv1_weight=np.zeros((3, 3, 4, 5), np.float32)), ["no square of patches"]),
-        (change(clip_state(1, long=True), positional_embedding=np.zeros((9, 64), np.float32)), ["positional_embedding has"]),
+        (
+            change(clip_state(1, long=True), visual_conv1_weight=np.zeros((3, 3, 4, 5), np.float32)),
+            ["no square of patches"],
+        ),
+        (
+            change(clip_state(1, long=True), positional_embedding=np.zeros((9, 64), np.float32)),
+            ["positional_embedding has"],
+        ),
         (change(clip_state(1, long=True), ln_final_bias=np.zeros(64, np.int64)), ['"ln_final.bias" is I64']),
         (clip_state(1, 4, dict(image=[0])) | {"visual.extra": np.zeros(3)}, ['"visual.extra" is none of a CLIP-MoE']),
         (
@@ -220,7 +238,11 @@ def change(state, **of):
 )
 def test_state_that_is_not_understood(tmp_path, command, state, words):
     save_zip(tmp_path / "x.pt", state)
-    refused(command("convert.py", tmp_path / "x.pt", "--out", tmp_path / "out"), "x.pt" if "config" not in words[0] else "", *words)
+    refused(
+        command("convert.py", tmp_path / "x.pt", "--out", tmp_path / "out"),
+        "x.pt" if "config" not in words[0] else "",
+        *words,
+    )
 
 
 def test_config_of_another_model(tmp_path, command):
@@ -263,7 +285,10 @@ EVIL = {
     "eval": (Call(Global("builtins", "eval"), "open('ran','w')"), "builtins.eval"),
     "nested": ({"a": {"b": [({"c": Call(Global("subprocess", "Popen"), ["touch", "ran"])},)]}}, "subprocess.Popen"),
     "torch.load": (Call(Global("torch", "load"), "ran"), "torch.load"),
-    "by its stack": (Raw(b"X\x02\x00\x00\x00osX\x06\x00\x00\x00system\x93X\x09\x00\x00\x00touch ran\x85R"), "os.system"),
+    "by its stack": (
+        Raw(b"X\x02\x00\x00\x00osX\x06\x00\x00\x00system\x93X\x09\x00\x00\x00touch ran\x85R"),
+        "os.system",
+    ),
     "by INST": (Raw(b"(X\x09\x00\x00\x00touch ranios\nsystem\n"), "INST"),
     "by an extension": (Raw(b"\x82\x01"), "EXT1"),
     "a class": (Raw(b"cpathlib\nPath\n)\x81"), "pathlib.Path"),

@@ -48,7 +48,12 @@ def test_two_experts_a_token_agree_within_rounding(tmp_path, command, embed, nam
 @pytest.mark.parametrize("towers", ["image", "text"])
 def test_one_tower(tmp_path, command, embed, towers):
     out = upcycled(command, tmp_path, GOLDEN / "clip", "--experts", 2, "--towers", towers, "--blocks", "1")
-    assert json.loads((out / "config.json").read_text())["moe"] == {towers: [1], "experts": 2, "top_k": 1, "renormalize": True}
+    assert json.loads((out / "config.json").read_text())["moe"] == {
+        towers: [1],
+        "experts": 2,
+        "top_k": 1,
+        "renormalize": True,
+    }
     assert (embed(out, *arrays("clip")) == embed(GOLDEN / "clip", *arrays("clip"))).all()
 
 
@@ -58,7 +63,9 @@ def test_pictures_are_prepared_as_before(tmp_path, command, embed, name, file):
     dense = tmp_path / "dense"
     shutil.copytree(GOLDEN / name, dense)
     config = json.loads((dense / file).read_text())
-    (config if name == "clip" else config["preprocess_cfg"]).update({"image_mean" if name == "clip" else "mean": [0.1, 0.2, 0.3]})
+    (config if name == "clip" else config["preprocess_cfg"]).update(
+        {"image_mean" if name == "clip" else "mean": [0.1, 0.2, 0.3]}
+    )
     (dense / file).write_text(json.dumps(config))
     out = upcycled(command, tmp_path, dense, "--experts", 2)
     found = embed(out, *arrays(name))
@@ -115,7 +122,9 @@ def test_refused(tmp_path, command, model, words, said):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("words", [["--experts", 0], ["--experts", 1025], ["--experts", 2, "--top-k", 3], ["--experts", 2, "--towers", "x"]])
+@pytest.mark.parametrize(
+    "words", [["--experts", 0], ["--experts", 1025], ["--experts", 2, "--top-k", 3], ["--experts", 2, "--towers", "x"]]
+)
 def test_bad_words(tmp_path, command, words):
     status, message = command("upcycle.py", GOLDEN / "clip", "--out", tmp_path / "out", *words)
     assert status == 2 and "accepted" in message, message

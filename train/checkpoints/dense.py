@@ -170,7 +170,9 @@ def _limoe2(where, vision, patch, class_token, projection, sigmoid, embed, tower
         std=[0.5] * 3, class_token=class_token, patch_bias=not class_token, projection=projection, tower=towers[0],
     )  # fmt: skip
     if image["patch"] < 1 or image["size"] % image["patch"]:
-        raise Refused(f"{where}: pictures of {image['size']} pixels in patches of {image['patch']}; a limoe-2 cuts nothing off")
+        raise Refused(
+            f"{where}: pictures of {image['size']} pixels in patches of {image['patch']}; a limoe-2 cuts nothing off"
+        )
     scores = dict(scores="sigmoid") if sigmoid else {}
     return dict(format="limoe-2", name="", embed=embed, **scores, image=image, text=words | dict(tower=towers[1]))
 
@@ -216,7 +218,14 @@ def _oc_blocks(names: _Names, old: str, to: str, count: int, parts: Mapping[str,
 _PAIRS = {"ln_1": "ln1", "ln_2": "ln2", "attn.out_proj": "attn.out", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
 OPEN_CLIP_BLOCK = {f"{a}.{p}": f"{b}.{p}" for a, b in _PAIRS.items() for p in ("weight", "bias")}
 OPEN_CLIP_BLOCK |= {"attn.in_proj_weight": "attn.qkv.weight", "attn.in_proj_bias": "attn.qkv.bias"}
-_PAIRS = {"norm1": "ln1", "norm2": "ln2", "attn.qkv": "attn.qkv", "attn.proj": "attn.out", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
+_PAIRS = {
+    "norm1": "ln1",
+    "norm2": "ln2",
+    "attn.qkv": "attn.qkv",
+    "attn.proj": "attn.out",
+    "mlp.fc1": "mlp.fc1",
+    "mlp.fc2": "mlp.fc2",
+}
 TIMM_BLOCK = {f"{a}.{p}": f"{b}.{p}" for a, b in _PAIRS.items() for p in ("weight", "bias")}
 
 
@@ -224,7 +233,9 @@ def _timm(where: str, names: _Names, vision: Mapping) -> tuple[dict, dict]:
     """SigLIP's image tower, whose sizes are in the tensors: what the config's image part says, and the tower."""
     known = TIMM.fullmatch(str(vision["timm_model_name"]))
     if not known:
-        raise Refused(f'{where}: "timm_model_name" is {str(vision["timm_model_name"])[:60]!r}; vit_SIZE_patchP_siglip_S is accepted')
+        raise Refused(
+            f'{where}: "timm_model_name" is {str(vision["timm_model_name"])[:60]!r}; vit_SIZE_patchP_siglip_S is accepted'
+        )
     old = "visual.trunk."
     names.move(old + "patch_embed.proj.weight", "image.patch.weight", flat_patches)
     names.move(old + "patch_embed.proj.bias", "image.patch.bias")
@@ -237,7 +248,9 @@ def _timm(where: str, names: _Names, vision: Mapping) -> tuple[dict, dict]:
     _oc_blocks(names, old + "blocks.", "image", blocks, TIMM_BLOCK)
     mlp, width = names.made["image.blocks.0.mlp.fc1.weight"].shape
     act = "gelu_tanh" if TIMM_TANH.match(known[0]) else "gelu"
-    tower = dict(width=width, blocks=blocks, heads=TIMM_HEADS[known[1]], mlp=mlp, activation=act, ln_eps=1e-6, pool="attention")
+    tower = dict(
+        width=width, blocks=blocks, heads=TIMM_HEADS[known[1]], mlp=mlp, activation=act, ln_eps=1e-6, pool="attention"
+    )
     size = vision.get("image_size", 224)
     return dict(image_size=size[0] if isinstance(size, list) and size else size, patch_size=int(known[2])), tower
 
@@ -283,7 +296,9 @@ def from_open_clip(where: str, config: Mapping, tensors: Mapping[str, Tensor]) -
     causal, pool = not _get(where, words, "no_causal_mask", False), words.get("pool_type", "argmax")
     tower |= dict(pool="last", causal=causal)
     vocab, length = len(names.made["text.token"].values), len(names.made["text.pos"].values)
-    text = dict(vocab=vocab, length=length, eos_id=vocab - 1, pad_id=_get(where, words, "pad_id", 0), projection_bias=biased)
+    text = dict(
+        vocab=vocab, length=length, eos_id=vocab - 1, pad_id=_get(where, words, "pad_id", 0), projection_bias=biased
+    )
     text["pad"] = "ignore" if causal and pool != "last" else "attend"
     made = names.end()
     embed = made["text.proj.weight"].shape[0]

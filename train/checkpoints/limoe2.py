@@ -71,7 +71,9 @@ class _Clip:
         if experts:
             gate = self.take(prefix + "gate.weight", 2)
             if gate.shape[0] != experts:
-                raise Refused(f'{self.where}: "{prefix}gate.weight" has {gate.shape[0]} rows, there are {experts} experts')
+                raise Refused(
+                    f'{self.where}: "{prefix}gate.weight" has {gate.shape[0]} rows, there are {experts} experts'
+                )
             self.give(to + "moe.router.weight", gate)
         return experts
 

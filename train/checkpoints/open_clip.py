@@ -56,7 +56,9 @@ def architecture(name: str) -> dict:
 
 
 def whole_config(model: dict) -> dict:
-    return dict(model_cfg=model, preprocess_cfg=dict(mean=MEAN, std=STD, interpolation="bicubic", resize_mode="shortest"))
+    return dict(
+        model_cfg=model, preprocess_cfg=dict(mean=MEAN, std=STD, interpolation="bicubic", resize_mode="shortest")
+    )
 
 
 # ---- what tensors say
@@ -85,7 +87,9 @@ def sizes(where: str, tensors: Mapping[str, Tensor]) -> dict:
     rows = need(where, tensors, "visual.positional_embedding", 2).shape[0]
     side = math.isqrt(max(rows - 1, 0))
     if conv[1] != 3 or conv[2] != conv[3] or side < 1 or side * side != rows - 1:
-        raise Refused(f"{where}: patches of shape {conv} and {rows} positions are no square of patches and a class token")
+        raise Refused(
+            f"{where}: patches of shape {conv} and {rows} positions are no square of patches and a class token"
+        )
     length, text = need(where, tensors, "positional_embedding", 2).shape
     return dict(
         embed=need(where, tensors, "visual.proj", 2).shape[1],
@@ -111,13 +115,19 @@ def openai_config(where: str, tensors: Mapping[str, Tensor]) -> dict:
     """open_clip_config.json of OpenAI's own models: heads of 64, QuickGELU."""
     s = sizes(where, tensors)
     if s["width"] % 64 or s["text"] % 64:
-        raise Refused(f"{where}: widths {s['width']} and {s['text']} are no multiples of OpenAI's heads of 64; give --config")
+        raise Refused(
+            f"{where}: widths {s['width']} and {s['text']} are no multiples of OpenAI's heads of 64; give --config"
+        )
     vision = dict(image_size=s["image"], layers=s["layers"], width=s["width"], patch_size=s["patch"])
     ratio = mlp_width(where, tensors, "visual.transformer.resblocks.") / s["width"]
     if ratio != 4:
         vision["mlp_ratio"] = ratio
     words = dict(
-        context_length=s["length"], vocab_size=s["vocab"], width=s["text"], heads=s["text"] // 64, layers=s["text_layers"]
+        context_length=s["length"],
+        vocab_size=s["vocab"],
+        width=s["text"],
+        heads=s["text"] // 64,
+        layers=s["text_layers"],
     )
     ratio = mlp_width(where, tensors, "transformer.resblocks.") / s["text"]
     if ratio != 4:
@@ -146,7 +156,7 @@ def check_config(where: str, tensors: Mapping[str, Tensor], config: dict, said: 
     )
     for key, has, due in pairs:
         if has not in (due, [due, due]):
-            raise Refused(f"{said}: \"{key}\" is {has}, the tensors of {where} say {due}")
+            raise Refused(f'{said}: "{key}" is {has}, the tensors of {where} say {due}')
 
 
 # ---- tensors

@@ -128,7 +128,9 @@ class Machine:
         return Storage(key, STORAGES[storage.name], elements)
 
     def tensor(self, storage, offset, shape, stride, *_) -> View:
-        if not isinstance(storage, Storage) or not all(isinstance(n, (tuple, list)) and len(n) <= 8 for n in (shape, stride)):
+        if not isinstance(storage, Storage) or not all(
+            isinstance(n, (tuple, list)) and len(n) <= 8 for n in (shape, stride)
+        ):
             raise TypeError
         if len(shape) != len(stride) or not all(type(n) is int and 0 <= n < 1 << 48 for n in (offset, *shape, *stride)):
             raise TypeError
@@ -316,7 +318,9 @@ class Archive:
         if entry is None:
             raise Refused(f'{self.path}: the archive has no entry "{self.prefix[:60]}{name[:60]}"')
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size or entry.flag_bits & 1:
-            raise Refused(f'{self.path}: entry "{entry.filename[:60]}" is compressed or encrypted, as torch.save leaves none')
+            raise Refused(
+                f'{self.path}: entry "{entry.filename[:60]}" is compressed or encrypted, as torch.save leaves none'
+            )
         head = self.bytes[entry.header_offset : entry.header_offset + 30].tobytes()
         at = entry.header_offset + 30 + int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
         if len(head) < 30 or head[:4] != b"PK\x03\x04" or at + entry.file_size > len(self.bytes):
@@ -356,7 +360,11 @@ def _from_stream(path: Path) -> object:
         raise Refused(f"{path}: its storages are not little-endian")
     tree, keys = Machine(where).run(stream), Machine(where).run(stream)
     sizes = {}
-    _visit(where, tree, lambda name, value: sizes.update({value.storage.key: value.storage}) if isinstance(value, View) else None)
+    _visit(
+        where,
+        tree,
+        lambda name, value: sizes.update({value.storage.key: value.storage}) if isinstance(value, View) else None,
+    )
     found, at = {}, stream.tell()
     for key in keys if isinstance(keys, list) else ():
         storage = sizes.get(str(key))

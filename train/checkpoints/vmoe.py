@@ -20,7 +20,15 @@ from checkpoints import Refused, msgpack
 from checkpoints.tensors import DTYPES, Tensor, map_file
 
 NDARRAY, SHAPED, SLICE_ND, INDEX = 1, 4, 6, 8
-KNOWN = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64", "int32": "I32", "int64": "I64", "uint32": "I32"}
+KNOWN = {
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float64": "F64",
+    "int32": "I32",
+    "int64": "I64",
+    "uint32": "I32",
+}
 CHUNKS = "__msgpack_array_chunk_a87ca2__"
 VERSIONS = (None, "20220622")
 
@@ -162,7 +170,9 @@ def read_vmoe(prefix: str) -> dict[str, Tensor]:
     root = roots[0] + "/" if roots[0] else ""
     if index.get("version") is None and any(not leaf.name.startswith(root) for leaf in leaves):
         # The order of a tree of other things than dictionaries is not in the file.
-        raise Refused(f"{path}: a whole training state of before version {VERSIONS[1]!r}; its parameters alone are accepted")
+        raise Refused(
+            f"{path}: a whole training state of before version {VERSIONS[1]!r}; its parameters alone are accepted"
+        )
     wanted = {i for i, leaf in enumerate(leaves) if leaf.name.startswith(root)}
     for shard in sorted(set().union(*(leaves[i].shards for i in wanted))):
         if not 0 <= shard < index["shard_count"]:

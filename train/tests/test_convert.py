@@ -53,8 +53,12 @@ def test_a_checkpoint_of_training(tmp_path):
     tree = {f"module.{name}": p for name, p in clip.named_parameters()}
     torch.save(dict(epoch=1, name="x", state_dict=tree, optimizer=optimizer.state_dict()), tmp_path / "epoch_1.pt")
     (tmp_path / "config").write_text(json.dumps(open_clip.whole_config(CONFIG)))
-    assert main([str(tmp_path / "epoch_1.pt"), "--out", str(tmp_path / "out"), "--config", str(tmp_path / "config")]) == 0
-    expect_same(load_file(tmp_path / "out/open_clip_model.safetensors"), {n: p.detach() for n, p in clip.named_parameters()})
+    assert (
+        main([str(tmp_path / "epoch_1.pt"), "--out", str(tmp_path / "out"), "--config", str(tmp_path / "config")]) == 0
+    )
+    expect_same(
+        load_file(tmp_path / "out/open_clip_model.safetensors"), {n: p.detach() for n, p in clip.named_parameters()}
+    )
 
 
 def test_torchscript(tmp_path):
@@ -73,7 +77,9 @@ def test_torchscript(tmp_path):
 def test_transformers(tmp_path, kind):
     small = dict(hidden_size=32, intermediate_size=40, num_hidden_layers=1, num_attention_heads=2)
     vision, text = small | dict(image_size=16, patch_size=4), small | dict(vocab_size=64, max_position_embeddings=12)
-    made = getattr(transformers, "CLIPConfig" if kind == "clip" else "SiglipConfig")(vision_config=vision, text_config=text)
+    made = getattr(transformers, "CLIPConfig" if kind == "clip" else "SiglipConfig")(
+        vision_config=vision, text_config=text
+    )
     network = (transformers.CLIPModel if kind == "clip" else transformers.SiglipModel)(made)
     made.save_pretrained(tmp_path)
     torch.save(network.state_dict(), tmp_path / "pytorch_model.bin")
@@ -87,7 +93,14 @@ def test_transformers(tmp_path, kind):
 def test_views(tmp_path):
     """Transposed, a part of a larger storage, two tensors of one storage, none at all, a scalar."""
     base = torch.arange(24.0).reshape(4, 6)
-    tree = dict(t=base.T, part=base[1:3, 2:5], same=base, empty=torch.zeros(0, 3), scalar=torch.tensor(2.5), long=torch.arange(3))
+    tree = dict(
+        t=base.T,
+        part=base[1:3, 2:5],
+        same=base,
+        empty=torch.zeros(0, 3),
+        scalar=torch.tensor(2.5),
+        long=torch.arange(3),
+    )
     for zipped in (True, False):
         torch.save(tree, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
         found, script = read_torch(tmp_path / "x.pt")
