@@ -1,6 +1,5 @@
 """Fixtures of the tests of train/convert.py and train/upcycle.py: the commands, and what the engine answers."""
 
-import os
 import pathlib
 import subprocess
 import sys
@@ -9,8 +8,11 @@ import numpy as np
 import pytest
 from make_limoe2 import save
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("LIMOE_BUILD", ROOT / "build")).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from harness import *  # noqa: E402, F403
+from harness import BUILD, ROOT  # noqa: E402
+
 TOOL = BUILD / "tests/families/embed_bits"
 
 
