@@ -15,10 +15,10 @@ struct arena;
 struct arena *arena_new(void);        /* NULL: no memory */
 void arena_free(struct arena *arena); /* NULL is fine; frees every allocation */
 
-/* Is asked before the arena takes `bytes` more from the system, which is for many allocations at once or for
- * a large one. False: the arena does not get them, and the allocation gives NULL. */
+/* Asked before the arena takes `bytes` more from the system, which it does for many allocations at once or
+ * for a large one. False: the arena does not take them, and the allocation returns NULL. */
 typedef bool arena_meter(void *context, size_t bytes);
-/* From here on `meter` is asked; NULL: nobody is. */
+/* Sets the meter that is asked from here on; NULL: none. */
 void arena_set_meter(struct arena *arena, arena_meter *meter, void *context);
 
 /* A moment in the arena's life, for arena_rewind. */

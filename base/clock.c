@@ -1,4 +1,4 @@
-/* clock.c - one place that reads the monotonic clock. No state, any thread. */
+/* clock.c - reads the monotonic clock. No state, any thread. */
 #include "base/clock.h"
 
 #include <time.h>

@@ -13,7 +13,7 @@ static bool read_index(const char *text, uint32_t *index) {
     return *index <= DEVICE_MOST;
 }
 
-bool device_parse(const char *device, enum device_kind *kind, uint32_t *index) {
+bool device_name_parse(const char *device, enum device_kind *kind, uint32_t *index) {
     static const char numbered[] = "cuda:";
     *index = 0;
     if (!device || strcmp(device, "auto") == 0)

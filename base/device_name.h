@@ -1,4 +1,4 @@
-/* device_name.h - what may be said for where a model is computed. */
+/* device_name.h - the names of the devices that a model can be computed on. */
 #ifndef LIMOE_BASE_DEVICE_NAME_H
 #define LIMOE_BASE_DEVICE_NAME_H
 
@@ -10,7 +10,7 @@
 
 enum device_kind { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 
-/* NULL is "auto", "cuda" is "cuda:0". False: it is none of those that are accepted. */
-bool device_parse(const char *device, enum device_kind *kind, uint32_t *index);
+/* NULL is "auto", "cuda" is "cuda:0". False if it is none of those that are accepted. */
+bool device_name_parse(const char *device, enum device_kind *kind, uint32_t *index);
 
 #endif

@@ -20,17 +20,47 @@ static bool is_word(const char *kind) {
     return n > 0 && n <= 16 && kind[n] == '\0';
 }
 
-static enum limoe_status module_path(const char *kind, char path[PATH_MAX], struct limoe_error *err) {
-    char program[PATH_MAX];
-    const char *dir = getenv("LIMOE_MODULES");
-    if (!dir || !*dir) {
-        const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-        if (n < 0)
-            return limoe_fail(err, LIMOE_IO, "cannot tell where this program lies: %m");
-        program[n] = '\0';
-        *strrchr(program, '/') = '\0';
-        dir = program;
+/* path = the module in the folder `below`, seen from the folder of `file`. False: there is no such folder. */
+static bool path_below(const char *file, const char *below, const char *kind, char path[PATH_MAX]) {
+    const char *slash = strrchr(file, '/');
+    char name[PATH_MAX], folder[PATH_MAX];
+    if (!slash)
+        return false;
+    /* The last "/." is no folder's where `below` is a file. */
+    const int n = snprintf(name, sizeof name, "%.*s/%s/.", (int)(slash - file), file, below);
+    return n < PATH_MAX && realpath(name, folder) &&
+           snprintf(path, PATH_MAX, "%s/limoe-%s.so", folder, kind) < PATH_MAX;
+}
+
+/* Where a module lies when nobody says: beside the program, as a build leaves it; where `meson install` puts it, as seen
+ * from the program, so that a whole installation can be moved; or from liblimoe.so, in a program of somebody else's.
+ * If it is in none, path is where it would be in the last of these folders that there is. */
+static enum limoe_status find(const char *kind, char path[PATH_MAX], struct limoe_error *err) {
+    static const char here;
+    char program[PATH_MAX], candidate[PATH_MAX];
+    Dl_info object;
+    const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n < 0)
+        return limoe_fail(err, LIMOE_IO, "cannot tell where this program lies: %m");
+    program[n] = '\0';
+    const char *library = dladdr(&here, &object) && object.dli_fname ? object.dli_fname : "";
+    const char *const places[][2] = {{program, "."}, {program, LIMOE_MODULES_FROM_BIN}, {library, "limoe"}};
+    *path = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        if (!path_below(places[i][0], places[i][1], kind, candidate))
+            continue;
+        memcpy(path, candidate, sizeof candidate);
+        if (access(path, F_OK) == 0)
+            break;
     }
+    return *path ? LIMOE_OK
+                 : limoe_fail(err, LIMOE_IO, "cannot tell where modules would lie from %.300s", program);
+}
+
+static enum limoe_status module_path(const char *kind, char path[PATH_MAX], struct limoe_error *err) {
+    const char *dir = getenv("LIMOE_MODULES");
+    if (!dir || !*dir)
+        return find(kind, path, err);
     const int n = snprintf(path, PATH_MAX, "%s/limoe-%s.so", dir, kind);
     return n < PATH_MAX
                ? LIMOE_OK

@@ -1,7 +1,8 @@
-/* module.h - parts of limoe that a machine may lack what they need for: modules, limoe-KIND.so, loaded when
- * they are asked for, so that one build serves every machine.
+/* module.h - modules: the parts of limoe that need what a machine may not have. Each is a file,
+ * limoe-KIND.so, and is loaded when it is asked for, so that one build serves every machine.
  *
- * A module lies beside the program, or in the directory that LIMOE_MODULES names. It exports one struct,
+ * A module lies in the directory that LIMOE_MODULES names; if that is not set, beside the program, as a build leaves it,
+ * else in the library folder of an installation, LIBDIR/limoe, found from the program or from liblimoe.so. It exports one struct,
  * whose first field is a uint32_t: the version of the header that declares it. Once loaded, a module stays
  * until the process ends, for what it leaves behind (handlers, threads) must not lose its code.
  */

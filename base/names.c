@@ -1,4 +1,4 @@
-/* names.c - what limoe.h calls things: the program's version, number formats. No state, no threads. */
+/* names.c - the names that limoe.h gives out: the program's version, number formats. No state, no threads. */
 #include "limoe.h"
 
 const char *limoe_version(void) {

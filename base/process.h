@@ -37,17 +37,18 @@ enum limoe_status process_spawn(const char *const argv[], const char *const *kee
                                 struct limoe_error *err);
 
 /* Kills the child if it is still alive, waits for its end, closes what *process holds. why (may be NULL) is
- * how it ended: "killed by SIGKILL", "exited with status 1". One whose pid is not above 0 is none: fine.
- * Returns the signal that ended it, or 0. */
+ * how it ended: "killed by SIGKILL", "exited with status 1". A pid that is not above 0 stands for no child,
+ * and nothing is done. Returns the signal that ended it, or 0. */
 int process_kill(struct process *process, char why[PROCESS_WHY_SIZE]);
 
-/* Without waiting. */
+/* True if the child has ended; does not wait for it. */
 bool process_ended(const struct process *process);
 
 /* ---- the child's side */
 
-/* First thing in a child: to die with the parent, and before it when the system runs out of memory. False,
- * with a message in *err: PROCESS_FD is no socket (started by hand), or the parent is gone already. */
+/* The first thing that a child does: from then on it dies with the parent, and before it when the system
+ * runs out of memory. False, with a message in *err, if PROCESS_FD is no socket, as when it was started by
+ * hand, or if the parent is gone already. */
 bool process_child_setup(struct limoe_error *err);
 
 #endif

@@ -1,4 +1,4 @@
-/* text.h - slices of UTF-8, and what the codec asks of them. */
+/* text.h - slices of UTF-8, and what those who parse requests ask of them. */
 #ifndef LIMOE_BASE_TEXT_H
 #define LIMOE_BASE_TEXT_H
 

@@ -1,4 +1,4 @@
-/* utf8.h - is this text? */
+/* utf8.h - whether bytes are well-formed UTF-8. */
 #ifndef LIMOE_BASE_UTF8_H
 #define LIMOE_BASE_UTF8_H
 

@@ -1,6 +1,6 @@
 /* workers.h - a pool of threads for the processor's work around the engine: parsing, decoding, answering.
  *
- * So that the HTTP threads only move bytes and the engine's thread only computes.
+ * It leaves the HTTP threads nothing to do but to move bytes, and the engine's thread nothing but steps.
  */
 #ifndef LIMOE_BASE_WORKERS_H
 #define LIMOE_BASE_WORKERS_H
@@ -11,22 +11,23 @@
 
 struct workers;
 
-/* Embedded in what it works on; one push at a time. The maker owns it until the push,
- * run() from its start. */
+/* A task is embedded in what it works on, and stands in a queue once at a time. Whoever made it owns it until
+ * it is pushed; run() owns it from its start. */
 struct task {
     void (*run)(struct task *task);
     struct task *next;
 };
 
-/* `threads` at least 1. `name`: theirs, of up to 15 characters; a static string. */
+/* `threads` is at least 1. `name` is what the system calls them: a static string of up to 15 characters. */
 enum limoe_status workers_start(unsigned threads, const char *name, struct workers **out,
                                 struct limoe_error *err);
-/* Runs what was pushed, then joins the threads. Nobody pushes any more. NULL is fine. */
+/* Runs what was pushed, then joins the threads. Nothing may be pushed from then on. NULL is fine. */
 void workers_stop(struct workers *workers);
 
-/* Behind the other tasks. */
+/* Queues a task behind the others. */
 void workers_push(struct workers *workers, struct task *task);
-/* Behind the other tasks pushed so, before those of workers_push: work that frees what a request holds. */
+/* Queues it behind the others that were pushed so, but before those of workers_push: for work that frees what
+ * a request holds. */
 void workers_push_early(struct workers *workers, struct task *task);
 /* True when another task waits: a long one had better push itself again and return. */
 bool workers_wanted(struct workers *workers);

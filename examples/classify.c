@@ -3,7 +3,8 @@
  *     cc -o classify classify.c $(pkg-config --cflags --libs limoe)
  *     ./classify models/pictograms examples/cat.png cat dog bicycle
  *
- * A label is asked for in two templates, whose embeddings are ensembled, as `limoe classify` and the server do.
+ * A label is asked for in two templates, whose embeddings are ensembled, as `limoe classify` and the server
+ * do.
  */
 #include <stdio.h>
 #include <stdlib.h>

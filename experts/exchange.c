@@ -35,7 +35,7 @@ static enum limoe_status local_largest(const struct exchange *x, uint64_t *value
     return LIMOE_OK;
 }
 
-const struct exchange *exchange_local(void) {
+static const struct exchange *exchange_local(void) {
     static const struct exchange_ops ops = {
         .close = local_close, .gather = local_gather, .largest = local_largest};
     static const struct exchange local = {.ops = &ops, .rank = 0, .ranks = 1};
@@ -105,7 +105,7 @@ enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_rank_
     *out = NULL;
     if (identity->rank >= identity->count)
         return limoe_fail(err, LIMOE_INVALID, "rank %u of %u", identity->rank, identity->count);
-    if (!device_parse(identity->device, &device, &at.gpu) || device != DEVICE_CUDA)
+    if (!device_name_parse(identity->device, &device, &at.gpu) || device != DEVICE_CUDA)
         return limoe_fail(err, LIMOE_UNSUPPORTED,
                           "ranks of kind \"%s\" compute on GPUs; device is \"%.40s\"; accepted: cuda, cuda:N",
                           kind, identity->device ? identity->device : "auto");

@@ -1,4 +1,4 @@
-/* exchange.h - how rows travel between the ranks of a model. Opaque: nothing here knows what travels.
+/* exchange.h - how rows travel between the ranks of a model. Nothing here knows what they hold.
  *
  * A kind of exchange is an implementation of exchange_ops. "local" is built in: one rank, which has nobody to
  * exchange with. Others live in modules, limoe-KIND.so, loaded when they are asked for, so that one build
@@ -6,10 +6,9 @@
  *
  * gather, largest and swap are collective: all ranks call the same ones in the same order, with sizes that
  * agree, and one returns when this rank's part is done, or fails. What breaks between ranks cannot be mended
- * by one of them. There are two ways out of it. MPI's is to end the processes of all ranks, so that it never
- * fails. Ranks that somebody brings together, which that one can bring together again, are told LIMOE_LOST: their
- * memory is as they left it, but for what was being received, and after the next join they begin anew with
- * something that all of them begin.
+ * by one of them. MPI then ends the processes of all ranks, so its calls never fail. Ranks that another
+ * process brings together, which can bring them together again, get LIMOE_LOST: their memory is as they left
+ * it, but for what was being received, and after the next join all of them begin the same thing anew.
  *
  * One thread at a time, but for interrupt.
  */
@@ -69,9 +68,6 @@ static inline uint32_t exchange_peer(const struct exchange *x, uint32_t i) {
     return (x->rank + 1 + i) % x->ranks;
 }
 
-/* One rank. */
-const struct exchange *exchange_local(void);
-
 /* What a handle of limoe.h stands for; NULL: one rank. */
 const struct exchange *exchange_of(const struct limoe_ranks *ranks);
 
@@ -80,7 +76,7 @@ const struct exchange *exchange_of(const struct limoe_ranks *ranks);
 /* Modules of another version are refused: change it with anything above. */
 #define EXCHANGE_VERSION 2u
 
-/* `identity` of what is `placed`. */
+/* Which rank a process is. Only exchanges that are `placed` are told. */
 struct exchange_identity {
     uint32_t rank, ranks, gpu;
 };

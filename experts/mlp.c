@@ -12,7 +12,7 @@ void experts_forward(struct kernels *k, const struct experts *experts, const voi
     op->dispatch(k, h, plan, experts->count, slots, experts->width, scratch.rows);
     op->grouped_linear(k, experts->fc1, plan.offset, scratch.rows, slots, experts->activation,
                        scratch.hidden);
-    /* fc1 has read the dispatched rows: their place takes the experts' answers. */
+    /* fc1 has read the dispatched rows, so the experts' answers may overwrite them. */
     op->grouped_linear(k, experts->fc2, plan.offset, scratch.hidden, slots, KERNELS_STORE, scratch.rows);
     op->combine(k, scratch.rows, plan, expert, gate, rows, experts->top_k, experts->width, x);
 }

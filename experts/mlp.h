@@ -1,4 +1,5 @@
-/* mlp.h - the experts: two-layer MLPs side by side, each meeting only the rows that were sent to it.
+/* mlp.h - the experts: two-layer MLPs side by side, each of which computes only the rows that were sent to
+ * it.
  *
  * dispatch (rows sorted by expert) -> grouped linear, activation -> grouped linear -> combine (weighted by
  * the gate, added to the residual). A row is computed once for each expert it was sent to.

@@ -56,7 +56,7 @@ uint32_t placement_copies(const struct placement *p, uint32_t layer, uint32_t ex
 /* Which of its expert's copies computes a row: an index into owner. `position` is as in placement_owner. */
 uint32_t placement_copy(const struct placement *p, uint32_t layer, uint32_t expert, uint32_t position);
 
-/* The rank that computes a row sent to the expert; `position` is the row's place in its sequence. */
+/* The rank that computes a row sent to the expert; `position` is the row's index in its sequence. */
 uint32_t placement_owner(const struct placement *p, uint32_t layer, uint32_t expert, uint32_t position);
 
 bool placement_holds(const struct placement *p, uint32_t rank, uint32_t layer, uint32_t expert);

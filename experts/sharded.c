@@ -143,7 +143,7 @@ void sharded_destroy(struct sharded *s) {
 
 /* ---- room; contents are not kept */
 
-/* Some more than is asked for: how many rows come differs from layer to layer. */
+/* Room for some more rows than are asked for, since how many come differs from layer to layer. */
 static size_t grown(size_t rows) {
     return rows + rows / 4 + 64;
 }
@@ -190,7 +190,7 @@ static void reserve_here(struct sharded *s, size_t rows) {
 /* ---- one layer */
 
 /* Sends each assignment to a copy of its expert and sorts the rows by bin: s->plan and s->offset. */
-static void plan_places(struct sharded *s, uint32_t layer, const struct sharded_rows *rows) {
+static void plan_bins(struct sharded *s, uint32_t layer, const struct sharded_rows *rows) {
     const struct kernels_ops *op = s->k->ops;
     const struct placement *p = s->placement;
     const struct bins *l = &s->layer[layer];
@@ -256,7 +256,7 @@ static void plan_here(struct sharded *s, uint32_t mine, size_t here) {
     s->k->ops->plan(s->k, s->held, here, mine, 1, s->here_plan);
 }
 
-/* Rows to answers, in place: act [here, width]. */
+/* Turns rows into answers, which overwrite them: act [here, width]. */
 static void compute_here(struct sharded *s, const struct experts *experts, size_t here, void *rows) {
     const struct kernels_ops *op = s->k->ops;
     const struct kernels_plan sorted = s->here_plan;
@@ -293,7 +293,7 @@ enum limoe_status sharded_forward(struct sharded *s, uint32_t layer, const struc
     const size_t row_bytes = s->width * s->k->act_size;
     const uint32_t peers = s->x->ranks - 1, mine = l->held[peers];
 
-    plan_places(s, layer, rows);
+    plan_bins(s, layer, rows);
     const uint64_t start = now();
     enum limoe_status status = swap_counts(s, l, mine, err);
     if (status)

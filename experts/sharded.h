@@ -11,8 +11,8 @@
  * What travels is the least there can be: the rows whose expert is elsewhere, once there and once back, and
  * for each expert held elsewhere a count of 4 bytes.
  *
- * No memory for rows that are on their way ends the process (exchange.h): the other ranks could not be told.
- * What fails otherwise is the exchange, for all ranks, and the next step begins anew.
+ * If there is no memory for rows that are on their way the process ends (exchange.h), since the other ranks
+ * could not be told. Whatever else fails is the exchange, for all ranks, and the next step begins anew.
  */
 #ifndef LIMOE_EXPERTS_SHARDED_H
 #define LIMOE_EXPERTS_SHARDED_H

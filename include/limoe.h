@@ -195,9 +195,8 @@ const char *limoe_processor_fingerprint(const struct limoe_processor *processor)
 enum limoe_status limoe_process_image(const struct limoe_processor *processor, const uint8_t *bytes,
                                       size_t size, uint8_t *pixels, struct limoe_error *err);
 
-/* Brings what decodes pictures to where it opens no file and starts no thread, for a process that is about to
- * shut itself in; else it happens with the first picture that needs it. Any number of times, from any thread.
- */
+/* Opens the files and starts the threads that decoding will need, for a process that is about to enter a
+ * sandbox; else this happens with the first picture that needs them. Any number of times, from any thread. */
 void limoe_image_prepare(void);
 
 /* What limoe_process_image does its work by: the limits are the processor's, defaults filled in. */
@@ -223,8 +222,10 @@ enum limoe_status limoe_process_text(const struct limoe_processor *processor, co
 /* ---- devices */
 
 /* Where a model is computed: "cpu"; "cuda:N", a GPU; "cuda", the first; "auto", and NULL: the first GPU where
- * there is one, else the CPU. GPUs take the module limoe-cuda.so, from the directory that LIMOE_MODULES
- * names, else from the program's own.
+ * there is one, else the CPU. GPUs take the module limoe-cuda.so.
+ *
+ * Modules come from the directory that LIMOE_MODULES names; where that is not set, from the program's own, else from where
+ * limoe is installed: the folder limoe beside the library.
  *
  * How many GPUs there are, cuda:0 and up. 0: why, in why[size] (NULL: nobody asks). */
 uint32_t limoe_gpus(char *why, size_t size);
@@ -236,7 +237,7 @@ uint32_t limoe_gpus(char *why, size_t size);
 struct limoe_ranks;
 
 /* kind "local": one rank, this process. kind "mpi": as many as mpirun started; loads the module limoe-mpi.so
- * from the directory that LIMOE_MODULES names, else from the program's own, and calls MPI_Init: at most once
+ * and calls MPI_Init: at most once
  * in a process, by all ranks. LIMOE_UNSUPPORTED when there is no such kind or no module for it. A rank that
  * is lost takes the others with it: MPI ends the whole job. MPI carries rows between CPUs. */
 enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, struct limoe_error *err);
@@ -251,8 +252,8 @@ struct limoe_rank_identity {
  * and a model stays as it is, to be used again after the next join (limoe_model_rejoin). */
 enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_rank_identity *identity,
                                       struct limoe_ranks **out, struct limoe_error *err);
-/* One rank makes a unique_id, the others are given it, and all join by it: once, for a rank that is lost takes the
- * unique id with it. Joining gives up what was joined before, and waits for the others. */
+/* One rank makes a unique_id, the others are given it, and all join by it: once, for a rank that is lost
+ * takes the unique id with it. Joining gives up what was joined before, and waits for the others. */
 enum { LIMOE_RANKS_UNIQUE_ID_BYTES = 128 };
 enum limoe_status limoe_ranks_make_unique_id(struct limoe_ranks *ranks,
                                              uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
@@ -260,12 +261,13 @@ enum limoe_status limoe_ranks_make_unique_id(struct limoe_ranks *ranks,
 enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks,
                                    const uint8_t unique_id[LIMOE_RANKS_UNIQUE_ID_BYTES],
                                    struct limoe_error *err);
-/* With true: what waits for other ranks stops waiting, and fails with LIMOE_LOST, until this is called with
+/* With true, what waits for other ranks stops waiting and fails with LIMOE_LOST, until this is called with
  * false. Any thread, beside the one that uses the ranks. */
 void limoe_ranks_interrupt(struct limoe_ranks *ranks, bool on);
 uint32_t limoe_ranks_rank(const struct limoe_ranks *ranks); /* 0 … count - 1 */
 uint32_t limoe_ranks_count(const struct limoe_ranks *ranks);
-/* After its models; with MPI by all ranks: waits for them (MPI_Finalize). NULL is fine. */
+/* Called after the models on these ranks are closed; with MPI by all ranks, each of which waits for the
+ * others (MPI_Finalize). NULL is fine. */
 void limoe_ranks_close(struct limoe_ranks *ranks);
 
 /* ---- model */
@@ -290,8 +292,9 @@ struct limoe_options {
  * where GPUs compute, or the other way round. */
 enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *options,
                                    struct limoe_model **out, struct limoe_error *err);
-/* After its ranks have joined anew, beside those that open the model then, as their limoe_model_open: is it
- * the same for all? Nothing is read again. After a failure other than LIMOE_LOST it is not to be used. */
+/* Asks the other ranks, after a new join, whether the model is still the same for all; those that open it
+ * then call limoe_model_open meanwhile. Nothing is read again. After a failure other than LIMOE_LOST it is
+ * not to be used. */
 enum limoe_status limoe_model_rejoin(struct limoe_model *model, struct limoe_error *err);
 void limoe_model_close(struct limoe_model *model); /* NULL is fine */
 

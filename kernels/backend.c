@@ -1,5 +1,5 @@
-/* backend.c - which backend a device's name stands for. An instance belongs to who asked for it; the module of
- * the CUDA backend stays loaded once it is. No state, any thread.
+/* backend.c - which backend a device's name stands for. An instance belongs to who asked for it; the module
+ * of the CUDA backend stays loaded once it is. No state, any thread.
  */
 #include "base/device_name.h"
 
@@ -50,7 +50,7 @@ enum limoe_status kernels_create(const char *device, enum limoe_dtype dtype, uin
     enum device_kind kind;
     uint32_t index, gpus;
     *out = NULL;
-    if (!device_parse(device, &kind, &index))
+    if (!device_name_parse(device, &kind, &index))
         return unknown(device, err);
     if (kind == DEVICE_CPU)
         return kernels_cpu_create(dtype, threads, out, err);
@@ -66,7 +66,7 @@ enum limoe_status kernels_create(const char *device, enum limoe_dtype dtype, uin
 enum limoe_status kernels_kind_of(const char *device, enum kernels_kind *kind, struct limoe_error *err) {
     enum device_kind asked;
     uint32_t index;
-    if (!device_parse(device, &asked, &index))
+    if (!device_name_parse(device, &asked, &index))
         return unknown(device, err);
     if (asked == DEVICE_AUTO)
         asked = limoe_gpus(NULL, 0) ? DEVICE_CUDA : DEVICE_CPU;

@@ -32,7 +32,7 @@ INLINE void add_products(const float *a, const float *b, size_t stride, size_t r
 
 /* What is left of vectors that do not end with a full set of lanes is filled up with zeros, whose product
  * changes no sum. */
-INLINE void dot_rows(const float *a, const float *b, size_t rows, size_t width, float *cosine) {
+INLINE void dot_few(const float *a, const float *b, size_t rows, size_t width, float *cosine) {
     doubles partial[ROWS][2] = {{{0}}};
     size_t i = 0;
     for (; i + LANES <= width; i += LANES)
@@ -55,9 +55,9 @@ INLINE void dot_rows(const float *a, const float *b, size_t rows, size_t width, 
 INLINE void dot_all(const float *a, const float *rows, size_t n, size_t width, float *cosine) {
     size_t i = 0;
     for (; i + ROWS <= n; i += ROWS)
-        dot_rows(a, rows + i * width, ROWS, width, cosine + i);
+        dot_few(a, rows + i * width, ROWS, width, cosine + i);
     for (; i < n; i++)
-        dot_rows(a, rows + i * width, 1, width, cosine + i);
+        dot_few(a, rows + i * width, 1, width, cosine + i);
 }
 
 #if defined(__x86_64__)
@@ -95,7 +95,7 @@ __attribute__((target("avx512f"))) static void dots_avx512(const float *a, const
 }
 #endif
 
-void dots(const float *a, const float *rows, size_t n, size_t width, float *cosine) {
+void dot_rows(const float *a, const float *rows, size_t n, size_t width, float *cosine) {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx512f")) {
         dots_avx512(a, rows, n, width, cosine);

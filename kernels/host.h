@@ -11,16 +11,16 @@ struct kernels_table {
     uint32_t rows, width;
 };
 
-/* What sequences() said last; both are the caller's. */
+/* What sequences() said last; the array is the caller's. */
 struct host_sequences {
     const uint32_t *start; /* [n + 1] */
     size_t n;
 };
 
-/* The weights are read once for so many rows; more would cost cache and resident memory. */
+/* The rows for which the weights are read once; more would cost cache and resident memory. */
 enum { HOST_STEP_ROWS = 2048 };
 
-/* Nothing is recorded: a queue of the host's own is a call. */
+/* Records nothing, since on the host an operation is a call and not queued. */
 bool host_begin(struct kernels *k, const struct kernels_shape *shape);
 void host_end(struct kernels *k);
 

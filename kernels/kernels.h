@@ -93,13 +93,15 @@ struct kernels_shape {
     uint64_t value[4];
 };
 
-/* ---- the operations. Each is a type, so that a backend declares its own of it in a line, and the compiler compares. */
+/* ---- the operations */
+
+/* Each is a type: a backend declares its own function by it in a line, and the compiler compares the two. */
 
 typedef void kernels_destroy_fn(struct kernels *k);
 
 /* ---- memory */
 
-/* At least `bytes`, aligned to 64, contents undefined. NULL when there is none left. */
+/* At least `bytes` of memory, aligned to 64, contents undefined. NULL if there is none left. */
 typedef void *kernels_alloc_fn(struct kernels *k, size_t bytes);
 typedef void kernels_release_fn(struct kernels *k, void *p); /* NULL is fine */
 typedef void kernels_upload_fn(struct kernels *k, void *to, const void *host, size_t bytes);
@@ -154,8 +156,8 @@ typedef void kernels_embed_tokens_fn(struct kernels *k, const struct kernels_tab
 /* y = epilogue(in W^T + b) over `rows` rows; in_act [rows, in], y [rows, out]. The matrix has one group. */
 typedef void kernels_linear_fn(struct kernels *k, const struct kernels_matrix *m, const void *in_act,
                                size_t rows, enum kernels_epilogue epilogue, void *y);
-/* Rows offset[g] .. offset[g+1]-1 of in_act meet matrix g. offset[groups + 1] is read where it lies;
- * `rows` bounds offset[groups] from above. Not with KERNELS_ADD_F32. */
+/* Rows offset[g] .. offset[g+1]-1 of in_act are multiplied by matrix g. offset[groups + 1] is read where
+ * it lies; `rows` bounds offset[groups] from above. Not with KERNELS_ADD_F32. */
 typedef void kernels_grouped_linear_fn(struct kernels *k, const struct kernels_matrix *m,
                                        const uint32_t *offset, const void *in_act, size_t rows,
                                        enum kernels_epilogue epilogue, void *y);
@@ -213,7 +215,7 @@ typedef void kernels_normalize_fn(struct kernels *k, float *z, size_t n, uint32_
 /* Waits for all that was queued; reports a device's failure. */
 typedef enum limoe_status kernels_sync_fn(struct kernels *k, struct limoe_error *err);
 
-/* A backend's. Order and number are the module's version (KERNELS_MODULE_VERSION).
+/* A backend's operations. Their order and number are the module's version (KERNELS_MODULE_VERSION).
  *
  * To add one: its type above, then reference/, cpu/ and cuda/ with their tables, tests/unit/kernels, bench/gpu
  * (docs/development.md#an-operation-or-an-activation). */

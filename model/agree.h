@@ -1,4 +1,4 @@
-/* agree.h - ranks that open one model, or none of them does. */
+/* agree.h - how ranks agree: all of them open the same model, or none does. */
 #ifndef LIMOE_MODEL_AGREE_H
 #define LIMOE_MODEL_AGREE_H
 
@@ -9,7 +9,8 @@
 #include "limoe.h"
 #include "model/checkpoint/fingerprint.h"
 
-/* What must be the same on every rank, else their answers would differ or their exchanges not fit. */
+/* What must be the same on every rank: else their answers would differ, or what they exchange would not
+ * fit. */
 struct terms {
     char version[32], backend[32];
     char inputs[FINGERPRINT_DIGITS + 1]; /* of config.json and tokenizer.model */
@@ -20,9 +21,9 @@ struct terms {
 struct terms agree_terms(void); /* this program's version; the rest is empty */
 uint64_t agree_digest(const struct placement *p);
 
-/* Collective, nothing with one rank. `status` is how it went on this rank; with LIMOE_OK, *err is not read.
- * LIMOE_OK if all went well everywhere, on equal terms (NULL: not compared); else every rank fails, with the
- * message of the first that did, or with LIMOE_LOST. */
+/* Collective; does nothing with one rank. `status` is how it went on this rank; with LIMOE_OK, *err is not
+ * read. LIMOE_OK if all went well everywhere, on equal terms (NULL: not compared). Else every rank fails,
+ * with the message of the first rank that did, or with LIMOE_LOST. */
 enum limoe_status agree(const struct exchange *x, enum limoe_status status, const struct terms *terms,
                         struct limoe_error *err);
 

@@ -13,10 +13,10 @@
 
 static enum limoe_status read_layer(const cJSON *item, const char *where, uint32_t layer, uint32_t experts,
                                     uint64_t *load, struct limoe_error *err) {
-    char found[METADATA_DESCRIPTION];
+    char found[STRICT_JSON_DESCRIPTION];
     if (!cJSON_IsArray(item))
         return limoe_fail(err, LIMOE_CORRUPT, "%s: \"load\"[%u] is %s; an array is accepted", where, layer,
-                          metadata_describe(item, found));
+                          strict_json_describe(item, found));
     const int n = cJSON_GetArraySize(item);
     if (n < 0 || (uint32_t)n != experts)
         return limoe_fail(err, LIMOE_CORRUPT, "%s: \"load\"[%u] has %d numbers; the model has %u experts",
@@ -25,10 +25,10 @@ static enum limoe_status read_layer(const cJSON *item, const char *where, uint32
     uint32_t expert = 0;
     cJSON_ArrayForEach(rows, item) {
         int64_t value;
-        if (!metadata_integer(rows, 0, INT64_C(1) << 53, &value))
+        if (!strict_json_integer(rows, 0, INT64_C(1) << 53, &value))
             return limoe_fail(err, LIMOE_CORRUPT,
                               "%s: \"load\"[%u][%u] is %s; an integer from 0 to 2^53 is accepted", where,
-                              layer, expert, metadata_describe(rows, found));
+                              layer, expert, strict_json_describe(rows, found));
         load[expert++] = (uint64_t)value;
     }
     return LIMOE_OK;
@@ -36,7 +36,7 @@ static enum limoe_status read_layer(const cJSON *item, const char *where, uint32
 
 static enum limoe_status read_root(const cJSON *root, const char *where, uint32_t layers, uint32_t experts,
                                    uint64_t *load, struct limoe_error *err) {
-    char found[METADATA_DESCRIPTION];
+    char found[STRICT_JSON_DESCRIPTION];
     const cJSON *format = cJSON_GetObjectItemCaseSensitive(root, "format");
     const cJSON *by_layer = cJSON_GetObjectItemCaseSensitive(root, "load");
     const cJSON *item;
@@ -44,14 +44,14 @@ static enum limoe_status read_root(const cJSON *root, const char *where, uint32_
         if (item != format && item != by_layer)
             return limoe_fail(err, LIMOE_CORRUPT,
                               "%s: the key %s is not known; \"format\" and \"load\" are accepted", where,
-                              metadata_quote(item->string, found));
+                              strict_json_quote(item->string, found));
     }
     if (!cJSON_IsString(format) || strcmp(format->valuestring, FORMAT) != 0)
         return limoe_fail(err, LIMOE_CORRUPT, "%s: \"format\" is %s; \"" FORMAT "\" is accepted", where,
-                          metadata_describe(format, found));
+                          strict_json_describe(format, found));
     if (!cJSON_IsArray(by_layer))
         return limoe_fail(err, LIMOE_CORRUPT, "%s: \"load\" is %s; an array is accepted", where,
-                          metadata_describe(by_layer, found));
+                          strict_json_describe(by_layer, found));
     const int n = cJSON_GetArraySize(by_layer);
     if (n < 0 || (uint32_t)n != layers)
         return limoe_fail(err, LIMOE_CORRUPT, "%s: \"load\" has %d layers; the model has %u", where, n,
@@ -67,12 +67,12 @@ static enum limoe_status read_root(const cJSON *root, const char *where, uint32_
     return LIMOE_OK;
 }
 
-enum limoe_status load_parse(const void *json, size_t size, const char *where, uint32_t layers,
-                             uint32_t experts, uint64_t **load, struct limoe_error *err) {
+enum limoe_status expert_load_parse(const void *json, size_t size, const char *where, uint32_t layers,
+                                    uint32_t experts, uint64_t **load, struct limoe_error *err) {
     cJSON *root = NULL;
     uint64_t *rows = NULL;
     *load = NULL;
-    enum limoe_status status = metadata_parse(json, size, where, &root, err);
+    enum limoe_status status = strict_json_parse(json, size, where, &root, err);
     if (status)
         goto out;
     rows = calloc((size_t)layers * experts + 1, sizeof *rows);
@@ -88,15 +88,15 @@ out:
     return status;
 }
 
-enum limoe_status load_read(const char *path, uint32_t layers, uint32_t experts, uint64_t **load,
-                            struct limoe_error *err) {
+enum limoe_status expert_load_read(const char *path, uint32_t layers, uint32_t experts, uint64_t **load,
+                                   struct limoe_error *err) {
     const char *slash = strrchr(path, '/');
     uint8_t *bytes = NULL;
     size_t size = 0;
     *load = NULL;
     enum limoe_status status = file_read_path(path, MAX_FILE, &bytes, &size, err);
     if (status == LIMOE_OK)
-        status = load_parse(bytes, size, slash ? slash + 1 : path, layers, experts, load, err);
+        status = expert_load_parse(bytes, size, slash ? slash + 1 : path, layers, experts, load, err);
     free(bytes);
     return status;
 }

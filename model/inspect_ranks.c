@@ -30,7 +30,7 @@ enum limoe_status limoe_inspect_ranks(const struct limoe_inspection *inspection,
     if ((status = kernels_kind_of(options->device, &kind, err)) ||
         (status = kernels_dtype(kind, options->dtype, &dtype, err)))
         goto out;
-    place_sizes(&in->config, kind, dtype, in->token_bytes, &dense, &r->public.expert_bytes);
+    rank_sizes_bytes(&in->config, kind, dtype, in->token_bytes, &dense, &r->public.expert_bytes);
     if (options->load && in->config.moe.layers) {
         r->public.imbalance = calloc(in->config.moe.layers, sizeof *r->public.imbalance);
         if (!r->public.imbalance) {
@@ -38,8 +38,8 @@ enum limoe_status limoe_inspect_ranks(const struct limoe_inspection *inspection,
             goto out;
         }
     }
-    status =
-        place_experts(&in->config, &ranks, r->public.expert_bytes, &r->placement, r->public.imbalance, err);
+    status = rank_sizes_place(&in->config, &ranks, r->public.expert_bytes, &r->placement, r->public.imbalance,
+                              err);
     if (status)
         goto out;
     r->public.ranks = r->placement.shape.ranks;

@@ -58,8 +58,8 @@ static uint64_t expert_bytes(const struct config *config, enum kernels_kind kind
     return bytes;
 }
 
-void place_sizes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
-                 uint64_t token_bytes, uint64_t *dense, uint64_t *expert) {
+void rank_sizes_bytes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
+                      uint64_t token_bytes, uint64_t *dense, uint64_t *expert) {
     *dense = *expert = 0;
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;
@@ -83,7 +83,7 @@ static enum limoe_status place_by_load(const struct rank_options *options,
     const uint32_t even = (shape->experts + shape->ranks - 1) / shape->ranks;
     const uint64_t slot_bytes = shape->layers * expert; /* one expert in every layer */
     const uint64_t slots = options->expert_bytes ? options->expert_bytes / slot_bytes : even;
-    enum limoe_status status = load_read(options->load, shape->layers, shape->experts, &load, err);
+    enum limoe_status status = expert_load_read(options->load, shape->layers, shape->experts, &load, err);
     if (status)
         goto out;
     if (slots < even) {
@@ -103,9 +103,9 @@ out:
     return status;
 }
 
-enum limoe_status place_experts(const struct config *config, const struct rank_options *options,
-                                uint64_t expert, struct placement *out, double *imbalance,
-                                struct limoe_error *err) {
+enum limoe_status rank_sizes_place(const struct config *config, const struct rank_options *options,
+                                   uint64_t expert, struct placement *out, double *imbalance,
+                                   struct limoe_error *err) {
     const struct placement_shape shape = {options->ranks, config->moe.layers, config->moe.experts};
     if (!options->load || !shape.layers || !shape.ranks) /* which is refused */
         return placement_contiguous(&shape, out, err);

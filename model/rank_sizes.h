@@ -12,8 +12,8 @@
 /* Bytes of packed weights in the memory of such a backend. dtype not AUTO; token_bytes are those of
  * text.token in the checkpoint, whose dtype it keeps. *dense: what every rank holds. *expert: one expert of
  * one layer; a tower's layers are alike, and of two towers it is the larger. */
-void place_sizes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
-                 uint64_t token_bytes, uint64_t *dense, uint64_t *expert);
+void rank_sizes_bytes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
+                      uint64_t token_bytes, uint64_t *dense, uint64_t *expert);
 
 /* How a model is to be spread; the fields are those of struct limoe_rank_options. */
 struct rank_options {
@@ -22,10 +22,10 @@ struct rank_options {
     uint64_t expert_bytes;
 };
 
-/* Places the model's experts; `expert` is from place_sizes. imbalance [layers] is set with a load; NULL: not
- * wanted. Free with placement_free. */
-enum limoe_status place_experts(const struct config *config, const struct rank_options *options,
-                                uint64_t expert, struct placement *out, double *imbalance,
-                                struct limoe_error *err);
+/* Places the model's experts; `expert` is from rank_sizes_bytes. imbalance [layers] is set with a load;
+ * NULL: not wanted. Free with placement_free. */
+enum limoe_status rank_sizes_place(const struct config *config, const struct rank_options *options,
+                                   uint64_t expert, struct placement *out, double *imbalance,
+                                   struct limoe_error *err);
 
 #endif

@@ -1,8 +1,9 @@
 /* gate.h - which experts a token goes to, and with what weight.
  *
  * logits = x W, without a bias; gates = softmax over ALL experts; then the top k (V-MoE, arXiv 2106.05974,
- * section 2.1: softmax first, so that for k = 1 the gate still carries a gradient). float32 in every dtype: a
- * rounded logit sends tokens elsewhere.
+ * section 2.1: softmax first, so that for k = 1 the gate still carries a gradient). It is float32 in every
+ * dtype, because a rounded logit sends tokens elsewhere. The arithmetic is that of two operations of
+ * kernels.h, router_logits and gate, which each backend implements where the activations are.
  */
 #ifndef LIMOE_ROUTER_GATE_H
 #define LIMOE_ROUTER_GATE_H

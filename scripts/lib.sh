@@ -6,7 +6,8 @@ build_packages=(build-essential meson ninja-build pkg-config ca-certificates cur
     libpng-dev libtiff-dev libheif-dev libde265-dev libdav1d-dev libstb-dev zlib1g-dev
     libsqlite3-dev libxxhash-dev libseccomp-dev libcurl4-openssl-dev libopenmpi-dev openmpi-bin)
 test_packages=(git codespell clang clang-format clang-tidy libclang-rt-14-dev python3 python3-venv
-    libjpeg-turbo-progs libheif-examples libdnnl-dev procps openssl prometheus systemd iproute2)
+    libjpeg-turbo-progs libheif-examples libdnnl-dev procps openssl prometheus systemd iproute2
+    man-db mandoc zsh fish debhelper lintian mmdebstrap)
 
 say() {
     printf '\033[1m==> %s\033[0m\n' "$*" >&2

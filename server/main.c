@@ -11,29 +11,91 @@
 #include "server/front/supervisor/launch.h"
 #include "server/options/command.h"
 
+static const struct option_row table[] = {
+    {.name = "help", .letter = 'h', .kind = OPTION_HELP, .help = "print the commands"},
+    {.name = "version", .kind = OPTION_HELP, .help = "print the version"},
+};
+static const struct option_note exits[] = {
+    {"0", "all is answered"},
+    {"1", "an input or the model was at fault; what could be answered still is"},
+    {"2", "the command line was"},
+    {NULL, NULL},
+};
+static const struct option_note environment[] = {
+    {"LIMOE_MODULES",
+     "the directory of limoe-mpi.so, limoe-cuda.so and limoe-nccl.so, in place of where they are looked for"},
+    {"LIMOE_ISA", "holds the kernels to an instruction set: generic, avx2, avx512, avx512bf16 or amx"},
+    {NULL, NULL},
+};
+static const struct option_note files[] = {
+    {"PREFIX/share/limoe/models/pictograms",
+     "the bundled model; PREFIX is where limoe is installed, most often /usr or /usr/local"},
+    {"LIBDIR/limoe/limoe-KIND.so",
+     "modules, of which a machine may have some: ranks on CPUs (mpi), GPUs (cuda), ranks on GPUs (nccl)"},
+    {"PREFIX/share/doc/limoe", "the HTTP API (api.md), settings (configuration.md), operations.md, "
+                               "metrics.md, the format of models (format.md)"},
+    {NULL, NULL},
+};
+static const struct option_note uses[] = {
+    {"limoe classify --labels cat,dog examples/cat.png", "A picture classified, without a server"},
+    {"limoe serve", "The same over HTTP, on 127.0.0.1:8080"},
+    {NULL, NULL},
+};
+static const struct option_command self = {
+    .name = "limoe",
+    .summary = "serve sparse mixture-of-experts image-text models",
+    .usage = "limoe COMMAND [options]",
+    .about = "Zero-shot classification of pictures, and embeddings of pictures and texts in one space, by "
+             "LIMoE models: over "
+             "HTTP, or on the command line. Answers depend on their input alone, to the bit. \"limoe COMMAND "
+             "--help\" lists a "
+             "command's options.",
+    .table = table,
+    .n = sizeof table / sizeof *table,
+    .exits = exits,
+    .environment = environment,
+    .files = files,
+    .uses = uses,
+};
+
+static const struct option_command *const described[] = {
+    &serve_command, &classify_command,   &embed_command,  &inspect_command,
+    &bench_command, &completion_command, &manual_command,
+};
+static const struct option_program program = {&self, described, sizeof described / sizeof described[0]};
+
+static int run_completion(int argc, char **argv) {
+    return completion_main(&program, argc, argv);
+}
+
+static int run_manual(int argc, char **argv) {
+    return manual_main(&program, argc, argv);
+}
+
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
-    const char *summary; /* NULL: not for people, and not in the help */
 } commands[] = {
-    {"serve", serve_main, "answer over HTTP"},
-    {"classify", classify_main, "say which label fits a picture"},
-    {"embed", embed_main, "map texts and pictures to vectors"},
-    {"inspect", inspect_main, "show what a model directory holds"},
-    {"bench", bench_main, "load a server and measure how it answers"},
-    {"decoder", decoder_main, NULL}, /* started by serve */
-    {"engine", engine_main, NULL},   /* likewise */
-    {"launch", launch_main, NULL},   /* likewise: it becomes mpirun */
+    {"serve", serve_main},
+    {"classify", classify_main},
+    {"embed", embed_main},
+    {"inspect", inspect_main},
+    {"bench", bench_main},
+    {"completion", run_completion},
+    {"manual", run_manual},
+    /* Not for people, and not in the help: serve starts them. */
+    {"decoder", decoder_main},
+    {"engine", engine_main},
+    {"launch", launch_main}, /* becomes mpirun */
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(FILE *to) {
-    fputs("usage: limoe COMMAND [options]\n\n", to);
-    for (size_t i = 0; i < COMMANDS; i++)
-        if (commands[i].summary)
-            fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    fputs("\n  limoe COMMAND --help   the options of one command\n"
-          "  limoe --version        the version\n",
+    fprintf(to, "usage: %s\n\n", self.usage);
+    for (size_t i = 0; i < program.n; i++)
+        fprintf(to, "  %-11s %s\n", described[i]->name, described[i]->summary);
+    fputs("\n  limoe COMMAND --help    the options of one command\n"
+          "  limoe --version         the version\n",
           to);
 }
 

@@ -11,10 +11,12 @@ import pathlib
 import re
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
 import time
+import zlib
 
 import httpx
 import pytest
@@ -196,6 +198,37 @@ def client(server):
         yield opened
 
 
+# ---- clients
+
+
+class Clients:
+    """Four that ask for the same embeddings without a pause, however long it takes, and compare."""
+
+    def __init__(self, server, body, expected):
+        self.server, self.body, self.expected = server, body, expected
+        self.wrong, self.times, self.done = [], [], threading.Event()
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(4)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self):
+        with self.server.client() as client:
+            while not self.done.is_set():
+                response = client.post("/v1/embeddings", json=self.body, timeout=300)
+                if response.status_code != 200 or response.content != self.expected:
+                    self.wrong.append((response.status_code, response.text[:300]))
+                self.times.append(time.monotonic())
+
+    def wait_for_more(self, seconds=60):
+        answered = len(self.times)
+        wait_until(lambda: len(self.times) > answered + 8, seconds)
+
+    def stop(self):
+        self.done.set()
+        for thread in self.threads:
+            thread.join(300)
+
+
 # ---- pictures
 
 
@@ -209,6 +242,16 @@ def picture(seed=0, size=(96, 80), kind="PNG", mode="RGB"):
     out = io.BytesIO()
     image.convert(mode).save(out, kind)
     return out.getvalue()
+
+
+def png_chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_file(size, packed, kind=2, depth=8):
+    """A PNG whose header says this; `packed` is all its pixel data, compressed, whether or not it fits the header."""
+    header = struct.pack(">IIBBBBB", *size, depth, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", packed) + png_chunk(b"IEND", b"")
 
 
 def b64(data):

@@ -66,13 +66,13 @@ static void check_tokens(struct check *c, struct kernels *twin, const struct siz
     float *position_there = device_copy(k, position, (size_t)length * width * sizeof *position);
     const struct kernels_tensor t = {rows, KERNELS_BF16};
     int32_t id[TEXTS];
-    uint32_t place[TEXTS];
+    uint32_t position_id[TEXTS];
     const size_t bytes = (size_t)TEXTS * width * sizeof(float);
     const size_t tiled_bytes = (size_t)5 * length * width * sizeof(float);
     char name[80];
     for (uint32_t i = 0; i < TEXTS; i++) {
         id[i] = (int32_t)random_below(&c->random, TABLE);
-        place[i] = i % length;
+        position_id[i] = i % length;
     }
     if (k->ops->load_table(k, t, TABLE, width, &table, &err) ||
         twin->ops->load_table(twin, t, TABLE, width, &twins, &err)) {
@@ -80,8 +80,8 @@ static void check_tokens(struct check *c, struct kernels *twin, const struct siz
         exit(1);
     }
     float *out = device_poisoned(k, bytes), *want = array_alloc(bytes);
-    k->ops->embed_tokens(k, table, position_there, id, place, TEXTS, out);
-    twin->ops->embed_tokens(twin, twins, position, id, place, TEXTS, want);
+    k->ops->embed_tokens(k, table, position_there, id, position_id, TEXTS, out);
+    twin->ops->embed_tokens(twin, twins, position, id, position_id, TEXTS, want);
     snprintf(name, sizeof name, "%s token embeddings", s->name);
     judge_bytes(c, name, out, want, bytes);
     float *tiled = device_poisoned(k, tiled_bytes), *want_tiled = array_alloc(tiled_bytes);

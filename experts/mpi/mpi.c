@@ -61,7 +61,7 @@ static enum limoe_status mpi_largest(const struct exchange *x, uint64_t *value, 
     return LIMOE_OK;
 }
 
-/* Counts by peer to counts and displacements by rank; nothing goes to oneself. */
+/* Turns counts by peer into counts and displacements by rank; nothing goes to oneself. */
 static void lay_out(const struct exchange *x, const uint32_t *by_peer, int *count, int *displacement) {
     uint64_t at = 0;
     count[x->rank] = displacement[x->rank] = 0;

@@ -1,4 +1,5 @@
-/* nccl.c - the exchange over NCCL: one rank to a GPU, in processes that somebody brings together with a unique id.
+/* nccl.c - the exchange over NCCL: one rank to a GPU, in processes that somebody brings together with a
+ * unique id.
  *
  * Nothing here waits for other ranks in a way that it could not leave. The communicator does not block: each
  * call is followed by looking, until it is done, an error shows, or this rank is interrupted. Then the
@@ -67,7 +68,7 @@ __attribute__((noreturn)) static void nccl_end(const struct exchange *x, const c
     _exit(1);
 }
 
-/* A GPU that fails its process does so from then on; another process may have more luck. */
+/* Ends the process if a call to its GPU has failed: it would fail from then on, and a new process may not. */
 static void must(const struct nccl *n, cudaError_t code) {
     char message[256];
     if (code == cudaSuccess)
@@ -102,7 +103,7 @@ static enum limoe_status look(struct nccl *n, bool *busy, struct limoe_error *er
     return LIMOE_OK;
 }
 
-/* After a call that has returned `result`: until the communicator can be used again. */
+/* Waits after a call that has returned `result` until the communicator can be used again. */
 static enum limoe_status settle(struct nccl *n, ncclResult_t result, struct limoe_error *err) {
     bool busy = true;
     enum limoe_status status = LIMOE_OK;
@@ -116,7 +117,7 @@ static enum limoe_status settle(struct nccl *n, ncclResult_t result, struct limo
     return status;
 }
 
-/* Until the stream is idle, and what it did was done well. */
+/* Waits until the stream is idle, and fails if anything that it did has failed. */
 static enum limoe_status finish(struct nccl *n, struct limoe_error *err) {
     cudaError_t code;
     bool busy;
@@ -130,7 +131,7 @@ static enum limoe_status finish(struct nccl *n, struct limoe_error *err) {
     return look(n, &busy, err);
 }
 
-/* Before anything else. The GPU is the calling thread's business. */
+/* Comes before anything else. Which GPU is used is a setting of the calling thread. */
 static enum limoe_status begin(struct nccl *n, struct limoe_error *err) {
     must(n, cudaSetDevice(n->gpu));
     return n->comm ? LIMOE_OK
@@ -139,7 +140,8 @@ static enum limoe_status begin(struct nccl *n, struct limoe_error *err) {
 
 /* ---- what is in the host's memory */
 
-/* Contents are not kept. The other ranks are in the same call, and could not be told. */
+/* Makes room, without keeping the contents. It ends the process if there is none: the other ranks are in
+ * the same call, and could not be told. */
 static void reserve(struct nccl *n, size_t bytes) {
     if (bytes <= n->room)
         return;

@@ -55,7 +55,7 @@ static const struct isa known[] = {
      .panels = 2,
      .product_f32 = product_f32_avx512,
      .product_bf16 = product_bf16_amx,
-     .finish = finish_amx,
+     .finish = product_finish_amx,
      .rows = &rows_avx512bf16},
 #endif
 };

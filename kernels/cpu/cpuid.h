@@ -4,12 +4,13 @@
 
 #include "kernels/cpu/isa/isa.h"
 
-/* From least to best. isa_at(i) is NULL past the last; isa_present says whether this machine can run it (for
- * AMX it asks the system for leave to use the tiles, once granted for the process's life). */
+/* The instruction sets, from least to best; isa_at(i) is NULL past the last. isa_present says whether this
+ * machine can run one. For AMX it asks the system's permission to use the tiles, which holds for the life
+ * of the process. */
 const struct isa *isa_at(size_t i);
 bool isa_present(const struct isa *isa);
 
-/* The best present, or the one that LIMOE_ISA names. */
+/* Chooses the best that is present, or the one that LIMOE_ISA names. */
 enum limoe_status isa_choose(const struct isa **out, struct limoe_error *err);
 
 #endif

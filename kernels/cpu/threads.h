@@ -1,7 +1,7 @@
 /* threads.h - a pool that runs the chunks of one loop at a time.
  *
  * The caller is thread 0 and works too. Chunks are claimed one by one, so a thread that the system took off
- * its processor holds nobody up but for the chunk in its hands; what a chunk computes must not depend on who
+ * its processor delays no more than the chunk that it computes; what a chunk computes must not depend on who
  * runs it. Between loops the other threads look out for the next one for some tens of microseconds, then
  * sleep: a step's loops follow each other without a system call, and an idle process takes no processor time.
  */
@@ -25,7 +25,8 @@ enum limoe_status threads_create(uint32_t count, struct threads **out, struct li
 void threads_destroy(struct threads *t); /* NULL is fine */
 uint32_t threads_count(const struct threads *t);
 
-/* Runs chunk(context, 0 .. chunks - 1, thread) and returns when all are done. Never from inside a chunk. */
+/* Runs chunk(context, 0 .. chunks - 1, thread) and returns when all are done. Not to be called from a
+ * chunk. */
 void threads_run(struct threads *t, uint32_t chunks, threads_chunk *chunk, void *context);
 
 #endif

@@ -19,7 +19,7 @@ __global__ void floats_kernel(const void *from, enum kernels_storage storage, si
 }
 
 /* Where feature f of a group lies: the even ones of each 16 first (device.h, struct kernels_matrix). */
-__device__ __forceinline__ size_t place_of(uint32_t f) {
+__device__ __forceinline__ size_t column_of(uint32_t f) {
     return f / 16 * 16 + f % 2 * 8 + f % 16 / 2;
 }
 
@@ -29,8 +29,8 @@ __global__ void rows_kernel(const void *from, enum kernels_storage storage, size
                             uint32_t in, uint32_t padded, uint32_t pitch, bool ordered, Act *weight) {
     const size_t row = first + blockIdx.x;
     const uint32_t group = (uint32_t)(row / out), feature = (uint32_t)(row % out);
-    const size_t place = ordered ? feature : place_of(feature);
-    Act *to = weight + ((size_t)group * padded + place) * pitch;
+    const size_t column = ordered ? feature : column_of(feature);
+    Act *to = weight + ((size_t)group * padded + column) * pitch;
     for (uint32_t c = threadIdx.x; c < in; c += THREADS)
         to[c] = from_float<Act>(stored(from, storage, blockIdx.x * (size_t)in + c));
 }

@@ -57,6 +57,7 @@ static void destroy(struct kernels *k) {
     if (self->stream)
         cudaStreamSynchronize(self->stream);
     graphs_forget(self);
+    cudaFree(self->picture);
     cudaFree(self->plan_scratch);
     cudaFree(self->tile);
     cudaFree(self->start);

@@ -1,8 +1,8 @@
 /* device.h - what the files of the CUDA backend share: the instance, its matrices, and how kernels are
  * queued.
  *
- * Two languages meet here. The .c files own memory, streams and choices, and know no kernel; the .cu files
- * hold kernels, each with a function of C's that queues it. A queued operation runs when the stream comes to
+ * It is included by C and by CUDA. The .c files own memory, streams and choices, and know no kernel; the .cu
+ * files hold kernels, each with a C function that queues it. A queued operation runs when the stream comes to
  * it, and what fails, at once or later, is told by sync() (kernels.h, "Errors").
  *
  * Ownership: struct cuda owns its streams, events, staging memory and recorded graphs. One caller at a time;
@@ -78,6 +78,8 @@ struct cuda {
 
     uint32_t *plan_scratch; /* of plan_room elements: plan.cu */
     size_t plan_room;
+    uint8_t *picture; /* one that is larger than a slot of staging; NULL: there was none yet */
+    size_t picture_room;
 
     struct graph graph[GRAPHS];
     uint64_t clock;
@@ -110,8 +112,8 @@ struct kernels_table {
 
 /* ---- cuda.c */
 
-/* Makes the instance's device the calling thread's, which may not be the thread that called before. First in
- * whatever begins something: allocating, copying, a step. */
+/* Makes the instance's device that of the calling thread, which may not be the one that called before.
+ * Called first by whatever begins something: allocating, copying, a step. */
 void cuda_enter(struct cuda *self);
 
 /* Notes what a call or the last launch came to; false: it failed. */
@@ -124,17 +126,17 @@ bool staging_create(struct cuda *self);
 void staging_destroy(struct cuda *self);
 /* The next slot, empty, of STAGING_BYTES; NULL when the device has failed. */
 unsigned char *staging_take(struct cuda *self);
-/* Sends its first bytes to the device, where operations queued from now on find them; NULL as above. */
+/* Sends the slot's first bytes to the device, where operations queued from now on find them; NULL as above. */
 const void *staging_send(struct cuda *self, size_t bytes);
-/* All operations that read the slot are queued. */
+/* Tells that all operations which read the slot are queued. */
 void staging_done(struct cuda *self);
 
 /* The same for host memory that lies in one piece; bytes fit a slot. */
 const void *staging_put(struct cuda *self, const void *host, size_t bytes);
 
 kernels_alloc_fn cuda_alloc;
-/* p, or in its place, contents lost, room for n elements and some more, *room of them. NULL, and *room 0:
- * there is none. */
+/* Returns p, or new room instead, with its contents lost, for n elements and some more, *room in all.
+ * NULL, and *room is 0, if there is no memory. */
 void *cuda_grow(struct cuda *self, void *p, size_t *room, size_t n, size_t size);
 kernels_release_fn cuda_release;
 kernels_upload_fn cuda_upload;
@@ -179,7 +181,7 @@ kernels_normalize_fn cuda_normalize;
 
 kernels_begin_fn cuda_begin;
 kernels_end_fn cuda_end;
-/* Memory that they were recorded with is about to go. */
+/* Drops the recorded graphs: memory that they were recorded with is about to be freed. */
 void graphs_forget(struct cuda *self);
 
 /* ---- the .cu files: each queues its kernel on the stream. act arrays are bfloat16 if bf16, else float32. */
@@ -203,10 +205,11 @@ cudaError_t gemm_wgmma_prepare(void);
 void gemm_wgmma(cudaStream_t stream, uint32_t processors, uint32_t tile_rows, const struct product *p,
                 const CUtensorMap *weight, const CUtensorMap *rows);
 
-/* count elements of `storage` at `from` to float32. */
+/* Converts `count` elements of `storage` at `from` to float32. */
 void convert_floats(cudaStream_t stream, const void *from, enum kernels_storage storage, size_t count,
                     float *to);
-/* Rows first … first + rows - 1 of all groups' rows together, `out` to a group, to their places in weight. */
+/* Converts rows first … first + rows - 1 of all groups' rows together, `out` to a group, into the packed
+ * weight. */
 void convert_rows(cudaStream_t stream, const void *from, enum kernels_storage storage, bool bf16,
                   size_t first, size_t rows, const struct kernels_matrix *m);
 

@@ -42,14 +42,40 @@ void cuda_sequences(struct kernels *k, const uint32_t *start, size_t n) {
 
 /* ---- the input */
 
+/* What the pictures of a call have in common. */
+struct cutting {
+    uint32_t size, patch, lead;
+    const float *mean, *std;
+};
+
+/* n pictures that lie on the device, one behind the other. */
+static void cut_pictures(struct cuda *self, const uint8_t *pixels, size_t n, const struct cutting *c,
+                         void *out) {
+    patches_run(self->stream, self->bf16, pixels, n, c->size, c->patch, c->lead, c->mean, c->std, out);
+    cuda_launched(self, "cutting pictures");
+}
+
+/* A picture that no slot holds: all in the order of the one stream, through memory that stays for the next. */
+static void cut_large_picture(struct cuda *self, const uint8_t *pixels, size_t bytes, const struct cutting *c,
+                              void *out) {
+    self->picture = cuda_grow(self, self->picture, &self->picture_room, bytes, 1);
+    if (!self->picture)
+        return;
+    cuda_upload(&self->base, self->picture, pixels, bytes);
+    cut_pictures(self, self->picture, 1, c, out);
+}
+
 /* Pictures go over some at a time, while those before them are cut up. */
 void cuda_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uint32_t size, uint32_t patch,
                   uint32_t lead, const float mean[3], const float std[3], void *out) {
     struct cuda *self = (struct cuda *)k;
+    const struct cutting c = {size, patch, lead, mean, std};
     const size_t bytes = (size_t)size * size * 3, side = size / patch;
     const size_t out_bytes = (lead + side * side) * patch * patch * 3 * k->act_size;
-    const size_t most = bytes < STAGING_BYTES ? STAGING_BYTES / bytes : 1;
-    for (size_t first = 0; first < n; first += most) {
+    const size_t most = STAGING_BYTES / bytes;
+    for (size_t i = 0; i < n && !most; i++)
+        cut_large_picture(self, pixels[i], bytes, &c, (char *)out + i * out_bytes);
+    for (size_t first = 0; first < n && most; first += most) {
         const size_t piece = n - first < most ? n - first : most;
         unsigned char *pinned = staging_take(self);
         if (!pinned)
@@ -59,9 +85,7 @@ void cuda_patches(struct kernels *k, const uint8_t *const *pixels, size_t n, uin
         const uint8_t *from = staging_send(self, piece * bytes);
         if (!from)
             return;
-        patches_run(self->stream, self->bf16, from, piece, size, patch, lead, mean, std,
-                    (char *)out + first * out_bytes);
-        cuda_launched(self, "cutting pictures");
+        cut_pictures(self, from, piece, &c, (char *)out + first * out_bytes);
         staging_done(self);
     }
 }

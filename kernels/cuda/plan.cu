@@ -17,7 +17,7 @@ size_t chunks_of(size_t assignments) {
     return (assignments + CHUNK - 1) / CHUNK;
 }
 
-/* Calls act(assignment, expert, place) for each of the chunk's, in order; place counts from seen[expert] on,
+/* Calls act(assignment, expert, slot) for each of the chunk's, in order; slot counts from seen[expert] on,
  * which moves along. seen is the warp's shared memory, or anything else that its lanes see. */
 template <typename Act>
 __device__ __forceinline__ void for_chunk(const int32_t *expert, size_t assignments, size_t chunk,
@@ -93,17 +93,17 @@ __global__ void __launch_bounds__(SCAN_THREADS)
 }
 
 __global__ void __launch_bounds__(WARP)
-    place_kernel(const int32_t *expert, size_t assignments, uint32_t experts, uint32_t top_k,
+    slots_kernel(const int32_t *expert, size_t assignments, uint32_t experts, uint32_t top_k,
                  const uint32_t *first, uint32_t *source, uint32_t *slot) {
     uint32_t *const seen = (uint32_t *)dynamic_shared();
     const size_t chunks = gridDim.x;
     for (uint32_t e = threadIdx.x; e < experts; e += WARP)
         seen[e] = first[e * chunks + blockIdx.x];
     __syncwarp();
-    for_chunk(expert, assignments, blockIdx.x, seen, [=](size_t a, int32_t e, uint32_t place) {
-        slot[a] = e < 0 ? KERNELS_DROPPED : place;
+    for_chunk(expert, assignments, blockIdx.x, seen, [=](size_t a, int32_t e, uint32_t at) {
+        slot[a] = e < 0 ? KERNELS_DROPPED : at;
         if (e >= 0)
-            source[place] = (uint32_t)(a / top_k);
+            source[at] = (uint32_t)(a / top_k);
     });
 }
 
@@ -121,6 +121,6 @@ void plan_run(cudaStream_t stream, const int32_t *expert, size_t assignments, ui
            scratch);
     launch(stream, scan_kernel, dim3(1), dim3(SCAN_THREADS), 0, scratch, chunks, experts, plan.offset);
     if (assignments)
-        launch(stream, place_kernel, dim3((unsigned)chunks), dim3(WARP), shared, expert, assignments, experts,
+        launch(stream, slots_kernel, dim3((unsigned)chunks), dim3(WARP), shared, expert, assignments, experts,
                top_k, scratch, plan.source, plan.slot);
 }

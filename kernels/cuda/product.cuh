@@ -1,13 +1,13 @@
 /* product.cuh - what the two products on matrix units share: which tile a block has next, and what becomes of
  * the accumulators.
  *
- * Orientation. The weights are the left operand and the rows the right one: D[out, rows] = W[out, in] X^T. The
- * instructions' second extent can be as small as 8, so an expert with few rows wastes little, and every
+ * Orientation. The weights are the left operand and the rows the right one: D[out, rows] = W[out, in] X^T.
+ * The instructions' second extent can be as small as 8, so an expert with few rows wastes little, and every
  * element of y is one chain in ascending k through the same instruction, however many rows there are.
  *
- * A lane then holds, of each 16 by 8 piece of D, rows l / 4 and l / 4 + 8. Weights are packed so that these are
- * features 2 (l / 4) and 2 (l / 4) + 1: neighbours in a row of y, which are stored together. Eight lanes fill
- * 32 bytes of one row of a bfloat16 y, a whole sector, without a detour through shared memory.
+ * A lane then holds, of each 16 by 8 piece of D, rows l / 4 and l / 4 + 8. Weights are packed so that these
+ * are features 2 (l / 4) and 2 (l / 4) + 1: neighbours in a row of y, which are stored together. Eight lanes
+ * fill 32 bytes of one row of a bfloat16 y, a whole sector, without a detour through shared memory.
  */
 #ifndef LIMOE_KERNELS_CUDA_PRODUCT_CUH
 #define LIMOE_KERNELS_CUDA_PRODUCT_CUH
@@ -17,7 +17,7 @@
 
 /* ---- tiles */
 
-/* A block's place among the tiles of all groups: those of a group end to end, features fastest, so that
+/* A block's position among the tiles of all groups: those of a group end to end, features fastest, so that
  * blocks that run together share rows in the second-level cache. */
 struct tile_cursor {
     uint32_t group, before; /* before: tiles of the groups before this one */
@@ -54,8 +54,8 @@ __device__ __forceinline__ bool find_tile(const struct product &p, uint32_t inde
 
 /* ---- epilogue */
 
-/* exp(-u), and a / b: to the last bits, or as the special function unit has them, within 2 units of bfloat16's
- * last place by far. */
+/* exp(-u), and a / b: to the last bits, or as the special function unit has them, within 2 units of
+ * bfloat16's last place by far. */
 template <bool EXACT> __device__ __forceinline__ float exp_minus(float u) {
     return EXACT ? expf(-u) : __expf(-u);
 }
@@ -82,16 +82,16 @@ template <bool EXACT> __device__ __forceinline__ float activate(float v, enum ke
     return v;
 }
 
-/* Where a lane's accumulators of COLUMNS pieces of 8 rows go: two neighbouring features of two rows a piece, the
- * first of them at `at`. The first `rows` of a tile's rows from here on are its own. */
+/* Where a lane's accumulators of COLUMNS pieces of 8 rows go: two neighbouring features of two rows a
+ * piece, the first of them at `at`. The first `rows` of a tile's rows from here on are its own. */
 struct lane_output {
     size_t at;    /* element of y */
     int32_t rows; /* may be negative: none */
     float2 bias;
 };
 
-/* y += v, for pieces in turns of TURN: all of a turn is read before any is written, or each element would wait
- * for memory by itself. */
+/* y += v, for pieces in turns of TURN: all of a turn is read before any is written, or each element would
+ * wait for memory by itself. */
 template <int COLUMNS>
 __device__ __forceinline__ void add(float *y, uint32_t out, const struct lane_output &to,
                                     const float (*d)[4]) {
@@ -142,8 +142,8 @@ __device__ __forceinline__ void put(void *y, uint32_t out, const struct lane_out
     }
 }
 
-/* A warp's 16 features from `feature` on, of COLUMNS pieces of 8 rows from `row` on; the lane's accumulators are
- * d[piece][4]. */
+/* A warp's 16 features from `feature` on, of COLUMNS pieces of 8 rows from `row` on; the lane's
+ * accumulators are d[piece][4]. */
 template <int COLUMNS>
 __device__ __forceinline__ void store(const struct product &p, const struct tile &tile, uint32_t feature,
                                       uint32_t row, const float (*d)[4]) {
@@ -171,8 +171,8 @@ __device__ __forceinline__ void store(const struct product &p, const struct tile
 
 /* ---- launching */
 
-/* A block for each tile of m features by n rows that there may be, but at most `most`: blocks go on to further
- * tiles by themselves. */
+/* A block for each tile of m features by n rows that there may be, but at most `most`: blocks go on to
+ * further tiles by themselves. */
 static inline dim3 grid_of(const struct product *p, uint32_t m, uint32_t n, uint32_t most) {
     /* Each group but one may end in a tile that is not full. */
     const uint64_t down = ((uint64_t)p->rows + n - 1) / n + (p->offset ? p->groups - 1 : 0);

@@ -105,7 +105,7 @@ enum limoe_status config_parse(const char *json, size_t size, const char *where,
                                struct limoe_error *err) {
     cJSON *root = NULL;
     struct limoe_error own;
-    enum limoe_status status = metadata_parse(json, size, where, &root, err);
+    enum limoe_status status = strict_json_parse(json, size, where, &root, err);
     if (status != LIMOE_OK)
         return status;
     struct fields_report report = {.where = where, .err = err ? err : &own};
@@ -145,7 +145,7 @@ static enum limoe_status load_open_clip_preprocess(const char *dir, struct finge
     cJSON *root = NULL;
     enum limoe_status status = file_read(dir, open_clip_file, MAX_FILE, &bytes, &size, err);
     if (status == LIMOE_OK)
-        status = metadata_parse((const char *)bytes, size, open_clip_file, &root, err);
+        status = strict_json_parse(bytes, size, open_clip_file, &root, err);
     if (status == LIMOE_OK)
         status = preprocess_read_open_clip(root, open_clip_file, preprocess, err);
     if (status == LIMOE_OK && fingerprint)

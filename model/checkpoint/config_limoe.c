@@ -16,13 +16,13 @@ static void read_name(const struct fields *f, struct config *config) {
     size_t length = strlen(name);
     if (length == 0 || length >= sizeof config->name || strspn(name, safe) != length || name[0] == '.' ||
         name[0] == '-') {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         fields_fail(
             f, LIMOE_CORRUPT,
             "\"name\" is %s; 1 to %zu letters, digits, '.', '_' and '-' are accepted, not starting with "
             "'.' or "
             "'-'",
-            metadata_describe(item, found), sizeof config->name - 1);
+            strict_json_describe(item, found), sizeof config->name - 1);
         return;
     }
     memcpy(config->name, name, length + 1);

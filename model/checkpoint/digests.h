@@ -21,7 +21,7 @@ struct digests {
     size_t count;
 };
 
-/* None yet, for a checkpoint of this config, which must outlive them. */
+/* Room for the digests of a checkpoint of this config, which must outlive them; none is noted yet. */
 enum limoe_status digests_create(const struct config *config, struct digests *out, struct limoe_error *err);
 void digests_free(struct digests *d); /* empty ones are fine */
 

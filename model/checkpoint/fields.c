@@ -23,9 +23,9 @@ void fields_fail(const struct fields *f, enum limoe_status status, const char *f
 
 void fields_refuse(const struct fields *f, enum limoe_status status, const char *key, const cJSON *item,
                    const char *accepted) {
-    char found[METADATA_DESCRIPTION];
-    fields_fail(f, status, "\"%s%s\" is %s; %s is accepted", f->prefix, key, metadata_describe(item, found),
-                accepted);
+    char found[STRICT_JSON_DESCRIPTION];
+    fields_fail(f, status, "\"%s%s\" is %s; %s is accepted", f->prefix, key,
+                strict_json_describe(item, found), accepted);
 }
 
 const cJSON *fields_find(const struct fields *f, const char *key) {
@@ -47,9 +47,9 @@ void fields_known(const struct fields *f, const char *const *known) {
         while (*k && strcmp(*k, child->string) != 0)
             k++;
         if (!*k) {
-            char name[METADATA_DESCRIPTION];
+            char name[STRICT_JSON_DESCRIPTION];
             const int length = (int)strlen(f->prefix);
-            fields_fail(f, LIMOE_CORRUPT, "unknown key %s%s%.*s%s", metadata_quote(child->string, name),
+            fields_fail(f, LIMOE_CORRUPT, "unknown key %s%s%.*s%s", strict_json_quote(child->string, name),
                         length ? " in \"" : "", length ? length - 1 : 0, f->prefix, length ? "\"" : "");
         }
     }
@@ -68,7 +68,7 @@ bool fields_bool(const struct fields *f, const char *key, bool absent) {
 uint32_t fields_integer_of(const struct fields *f, const cJSON *item, const char *name, uint32_t min,
                            uint32_t max) {
     int64_t value = min;
-    if (!metadata_integer(item, min, max, &value)) {
+    if (!strict_json_integer(item, min, max, &value)) {
         char accepted[64];
         snprintf(accepted, sizeof accepted, "an integer from %u to %u", min, max);
         fields_refuse(f, LIMOE_CORRUPT, name, item, accepted);
@@ -123,8 +123,8 @@ bool fields_pair(const struct fields *f, const char *key, uint32_t min, uint32_t
     const cJSON *item = fields_find(f, key);
     int64_t a = 0, b = 0;
     const bool good = cJSON_GetArraySize(item) == 2 &&
-                      metadata_integer(cJSON_GetArrayItem(item, 0), min, max, &a) &&
-                      metadata_integer(cJSON_GetArrayItem(item, 1), min, max, &b);
+                      strict_json_integer(cJSON_GetArrayItem(item, 0), min, max, &a) &&
+                      strict_json_integer(cJSON_GetArrayItem(item, 1), min, max, &b);
     if (!good) {
         char accepted[80];
         snprintf(accepted, sizeof accepted, "an array of two integers from %u to %u", min, max);

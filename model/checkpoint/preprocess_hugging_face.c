@@ -85,12 +85,12 @@ static void check_known(const struct fields *f) {
     cJSON_ArrayForEach(child, f->object) {
         if (cJSON_IsNull(child) || is_listed(read, child->string) || is_listed(ignored, child->string))
             continue;
-        char name[METADATA_DESCRIPTION], found[METADATA_DESCRIPTION];
+        char name[STRICT_JSON_DESCRIPTION], found[STRICT_JSON_DESCRIPTION];
         fields_fail(
             f, LIMOE_UNSUPPORTED,
             "unknown key %s, which is %s: it may change how pictures are prepared; a file without it is "
             "accepted",
-            metadata_quote(child->string, name), metadata_describe(child, found));
+            strict_json_quote(child->string, name), strict_json_describe(child, found));
     }
 }
 
@@ -265,7 +265,7 @@ static enum limoe_status parse_file(const char *dir, const char *name, uint8_t *
         return LIMOE_OK;
     enum limoe_status status = file_read(dir, name, MAX_FILE, bytes, size, err);
     if (status == LIMOE_OK)
-        status = metadata_parse(*bytes, *size, name, root, err);
+        status = strict_json_parse(*bytes, *size, name, root, err);
     return status;
 }
 

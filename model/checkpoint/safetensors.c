@@ -124,7 +124,7 @@ static bool is_plain_file_name(const char *name) {
 }
 
 static enum limoe_status read_entries(const cJSON *map, struct entry *entry, struct limoe_error *err) {
-    char name[METADATA_DESCRIPTION], found[METADATA_DESCRIPTION];
+    char name[STRICT_JSON_DESCRIPTION], found[STRICT_JSON_DESCRIPTION];
     const cJSON *item;
     size_t n = 0;
     cJSON_ArrayForEach(item, map) {
@@ -133,7 +133,7 @@ static enum limoe_status read_entries(const cJSON *map, struct entry *entry, str
                 err, LIMOE_CORRUPT,
                 INDEX ": \"weight_map\" says that %s is in %s; the name of a file in the same directory "
                       "is accepted",
-                metadata_quote(item->string, name), metadata_describe(item, found));
+                strict_json_quote(item->string, name), strict_json_describe(item, found));
         }
         entry[n++] = (struct entry){.tensor = item->string, .file = item->valuestring};
     }
@@ -233,14 +233,14 @@ static enum limoe_status open_shards(const char *dir, struct safetensors **out, 
     enum limoe_status status = file_read(dir, INDEX, MAX_INDEX, &bytes, &size, err);
     if (status != LIMOE_OK)
         return status;
-    status = metadata_parse(bytes, size, INDEX, &root, err);
+    status = strict_json_parse(bytes, size, INDEX, &root, err);
     if (status != LIMOE_OK)
         goto out;
     const cJSON *map = cJSON_GetObjectItemCaseSensitive(root, "weight_map");
     if (!cJSON_IsObject(map)) {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         status = limoe_fail(err, LIMOE_CORRUPT, INDEX ": \"weight_map\" is %s; an object is accepted",
-                            metadata_describe(map, found));
+                            strict_json_describe(map, found));
         goto out;
     }
     status = open_map(dir, map, out, err);
@@ -311,8 +311,8 @@ const struct tensor *safetensors_find(const struct safetensors *st, const char *
 }
 
 /* "[768, 192]" */
-static const char *print_shape(const uint64_t *shape, uint32_t rank, char to[METADATA_DESCRIPTION * 3]) {
-    size_t room = METADATA_DESCRIPTION * 3, used = 1;
+static const char *print_shape(const uint64_t *shape, uint32_t rank, char to[STRICT_JSON_DESCRIPTION * 3]) {
+    size_t room = STRICT_JSON_DESCRIPTION * 3, used = 1;
     to[0] = '[';
     for (uint32_t i = 0; i < rank; i++) {
         int n = snprintf(to + used, room - used, "%s%llu", i == 0 ? "" : ", ", (unsigned long long)shape[i]);
@@ -325,7 +325,7 @@ static const char *print_shape(const uint64_t *shape, uint32_t rank, char to[MET
 enum limoe_status safetensors_expect(const struct safetensors *st, const char *name, uint32_t rank,
                                      const uint64_t *shape, const struct tensor **out,
                                      struct limoe_error *err) {
-    char expected[METADATA_DESCRIPTION * 3], found[METADATA_DESCRIPTION * 3];
+    char expected[STRICT_JSON_DESCRIPTION * 3], found[STRICT_JSON_DESCRIPTION * 3];
     const struct tensor *t = safetensors_find(st, name);
     if (!t) {
         return limoe_fail(err, LIMOE_CORRUPT, "%s: tensor \"%s\" is missing; F32, BF16 or F16 %s is expected",

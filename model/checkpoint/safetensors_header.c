@@ -49,10 +49,10 @@ static const struct dtype *find_dtype(const cJSON *item) {
 
 static enum limoe_status read_shape(const struct file *f, const char *name, const cJSON *item,
                                     struct tensor *tensor) {
-    char found[METADATA_DESCRIPTION];
+    char found[STRICT_JSON_DESCRIPTION];
     if (!cJSON_IsArray(item)) {
         return limoe_fail(f->err, LIMOE_CORRUPT, "%s: tensor %s: \"shape\" is %s; an array is accepted",
-                          f->where, name, metadata_describe(item, found));
+                          f->where, name, strict_json_describe(item, found));
     }
     int rank = cJSON_GetArraySize(item);
     if (rank > TENSOR_MAX_RANK) {
@@ -64,11 +64,11 @@ static enum limoe_status read_shape(const struct file *f, const char *name, cons
     const cJSON *dim;
     cJSON_ArrayForEach(dim, item) {
         int64_t n = 0;
-        if (!metadata_integer(dim, 0, MAX_OFFSET, &n)) {
+        if (!strict_json_integer(dim, 0, MAX_OFFSET, &n)) {
             return limoe_fail(
                 f->err, LIMOE_CORRUPT,
                 "%s: tensor %s: \"shape\" has the dimension %s; an integer from 0 to 2^53 is accepted",
-                f->where, name, metadata_describe(dim, found));
+                f->where, name, strict_json_describe(dim, found));
         }
         tensor->shape[tensor->rank++] = (uint64_t)n;
         if (__builtin_mul_overflow(tensor->elements, (uint64_t)n, &tensor->elements)) {
@@ -83,8 +83,8 @@ static enum limoe_status read_offsets(const struct file *f, const char *name, co
                                       struct tensor *tensor) {
     int64_t begin = 0, end = 0;
     if (!cJSON_IsArray(item) || cJSON_GetArraySize(item) != 2 ||
-        !metadata_integer(item->child, 0, MAX_OFFSET, &begin) ||
-        !metadata_integer(item->child->next, 0, MAX_OFFSET, &end)) {
+        !strict_json_integer(item->child, 0, MAX_OFFSET, &begin) ||
+        !strict_json_integer(item->child->next, 0, MAX_OFFSET, &end)) {
         return limoe_fail(f->err, LIMOE_CORRUPT,
                           "%s: tensor %s: \"data_offsets\" is not two integers from 0 to 2^53 in an array",
                           f->where, name);
@@ -103,8 +103,8 @@ static enum limoe_status read_offsets(const struct file *f, const char *name, co
 }
 
 static enum limoe_status read_tensor(const struct file *f, const cJSON *item, struct tensor *tensor) {
-    char name[METADATA_DESCRIPTION], found[METADATA_DESCRIPTION];
-    metadata_quote(item->string, name);
+    char name[STRICT_JSON_DESCRIPTION], found[STRICT_JSON_DESCRIPTION];
+    strict_json_quote(item->string, name);
     size_t length = strlen(item->string);
     if (length == 0 || length > MAX_NAME) {
         return limoe_fail(f->err, LIMOE_CORRUPT, "%s: tensor %s: the name is %zu bytes; 1 to %u are accepted",
@@ -116,13 +116,13 @@ static enum limoe_status read_tensor(const struct file *f, const cJSON *item, st
     if (!cJSON_IsObject(item) || !dtype_item || !shape || !offsets || cJSON_GetArraySize(item) != 3) {
         return limoe_fail(f->err, LIMOE_CORRUPT,
                           "%s: tensor %s is %s without exactly \"dtype\", \"shape\" and \"data_offsets\"",
-                          f->where, name, metadata_describe(item, found));
+                          f->where, name, strict_json_describe(item, found));
     }
     const struct dtype *dtype = find_dtype(dtype_item);
     if (!dtype) {
         return limoe_fail(f->err, LIMOE_CORRUPT,
                           "%s: tensor %s: \"dtype\" is %s, which is not one of the format's", f->where, name,
-                          metadata_describe(dtype_item, found));
+                          strict_json_describe(dtype_item, found));
     }
     enum limoe_status status = read_shape(f, name, shape, tensor);
     if (status == LIMOE_OK)
@@ -159,7 +159,7 @@ static enum limoe_status check_metadata(const struct file *f, const cJSON *metad
 }
 
 /* By place in the file; an empty tensor before the one that begins where it does. */
-static int compare_places(const void *a, const void *b) {
+static int compare_offsets(const void *a, const void *b) {
     const struct tensor *s = a, *t = b;
     if (s->offset != t->offset)
         return s->offset < t->offset ? -1 : 1;
@@ -168,8 +168,8 @@ static int compare_places(const void *a, const void *b) {
 
 static enum limoe_status check_tiling(const struct file *f, struct tensor *tensor, size_t count) {
     uint64_t expected = f->data;
-    char name[METADATA_DESCRIPTION];
-    qsort(tensor, count, sizeof *tensor, compare_places);
+    char name[STRICT_JSON_DESCRIPTION];
+    qsort(tensor, count, sizeof *tensor, compare_offsets);
     for (size_t i = 0; i < count; i++) {
         uint64_t begin = tensor[i].offset;
         if (begin != expected) {
@@ -177,7 +177,7 @@ static enum limoe_status check_tiling(const struct file *f, struct tensor *tenso
                 f->err, LIMOE_CORRUPT,
                 "%s: tensor %s begins at byte %llu of the data, but the tensors before it end at byte "
                 "%llu: %s",
-                f->where, metadata_quote(tensor[i].name, name), (unsigned long long)(begin - f->data),
+                f->where, strict_json_quote(tensor[i].name, name), (unsigned long long)(begin - f->data),
                 (unsigned long long)(expected - f->data),
                 begin < expected ? "they overlap" : "there is a hole");
         }
@@ -236,7 +236,7 @@ enum limoe_status safetensors_read_header(const struct safetensors_source *sourc
     cJSON *root = NULL;
     if (length == 0 || header[0] != '{')
         return limoe_fail(err, LIMOE_CORRUPT, "%s: the header does not begin with '{'", f.where);
-    enum limoe_status status = metadata_parse(header, length, f.where, &root, err);
+    enum limoe_status status = strict_json_parse(header, length, f.where, &root, err);
     if (status != LIMOE_OK)
         return status;
     status = reserve(list, (size_t)cJSON_GetArraySize(root), &f);

@@ -14,7 +14,7 @@ struct tensor_list {
     size_t count, room;
 };
 
-/* One file: its size, its place among the checkpoint's files, and its name, which begins every message. */
+/* One file: its size, its index among the checkpoint's files, and its name, which begins every message. */
 struct safetensors_source {
     const char *where;
     uint64_t size;

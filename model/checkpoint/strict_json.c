@@ -61,17 +61,17 @@ static enum limoe_status scan(const char *text, size_t size, const char *where, 
         }
         if (c == '{' || c == '[') {
             values++;
-            if (++depth > METADATA_MAX_DEPTH) {
+            if (++depth > STRICT_JSON_MAX_DEPTH) {
                 return limoe_fail(err, LIMOE_TOO_LARGE, "%s: nested deeper than %u at byte %zu", where,
-                                  METADATA_MAX_DEPTH, (size_t)(s - text));
+                                  STRICT_JSON_MAX_DEPTH, (size_t)(s - text));
             }
         } else if (c == '}' || c == ']') {
             depth -= depth > 0; /* unbalanced: left to the parser to refuse */
         } else if (c == ',') {
             values++;
         }
-        if (values > METADATA_MAX_VALUES)
-            return limoe_fail(err, LIMOE_TOO_LARGE, "%s: more than %u values", where, METADATA_MAX_VALUES);
+        if (values > STRICT_JSON_MAX_VALUES)
+            return limoe_fail(err, LIMOE_TOO_LARGE, "%s: more than %u values", where, STRICT_JSON_MAX_VALUES);
         s++;
     }
     return LIMOE_OK;
@@ -81,7 +81,7 @@ static int compare_keys(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Recursion is bounded by METADATA_MAX_DEPTH. */
+/* Recursion is bounded by STRICT_JSON_MAX_DEPTH. */
 static enum limoe_status check_keys(const cJSON *value, const char *where, struct limoe_error *err) {
     enum limoe_status status = LIMOE_OK;
     const cJSON *child;
@@ -101,9 +101,9 @@ static enum limoe_status check_keys(const cJSON *value, const char *where, struc
         qsort(key, n, sizeof *key, compare_keys);
         for (size_t i = 1; i < n; i++) {
             if (strcmp(key[i - 1], key[i]) == 0) {
-                char name[METADATA_DESCRIPTION];
+                char name[STRICT_JSON_DESCRIPTION];
                 status = limoe_fail(err, LIMOE_CORRUPT, "%s: the key %s is there twice", where,
-                                    metadata_quote(key[i], name));
+                                    strict_json_quote(key[i], name));
                 goto out;
             }
         }
@@ -120,8 +120,8 @@ out:
     return status;
 }
 
-enum limoe_status metadata_parse(const void *text, size_t size, const char *where, cJSON **root,
-                                 struct limoe_error *err) {
+enum limoe_status strict_json_parse(const void *text, size_t size, const char *where, cJSON **root,
+                                    struct limoe_error *err) {
     enum limoe_status status = scan(text, size, where, err);
     if (status != LIMOE_OK)
         return status;
@@ -140,9 +140,9 @@ enum limoe_status metadata_parse(const void *text, size_t size, const char *wher
         goto out;
     }
     if (!cJSON_IsObject(tree)) {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         status = limoe_fail(err, LIMOE_CORRUPT, "%s: is %s; an object is accepted", where,
-                            metadata_describe(tree, found));
+                            strict_json_describe(tree, found));
         goto out;
     }
     status = check_keys(tree, where, err);
@@ -156,7 +156,7 @@ out:
     return status;
 }
 
-bool metadata_integer(const cJSON *item, int64_t min, int64_t max, int64_t *value) {
+bool strict_json_integer(const cJSON *item, int64_t min, int64_t max, int64_t *value) {
     if (!cJSON_IsNumber(item))
         return false;
     double number = item->valuedouble;
@@ -166,8 +166,8 @@ bool metadata_integer(const cJSON *item, int64_t min, int64_t max, int64_t *valu
     return true;
 }
 
-const char *metadata_quote(const char *string, char to[METADATA_DESCRIPTION]) {
-    enum { LONGEST = METADATA_DESCRIPTION - 8 };
+const char *strict_json_quote(const char *string, char to[STRICT_JSON_DESCRIPTION]) {
+    enum { LONGEST = STRICT_JSON_DESCRIPTION - 8 };
     size_t length = strlen(string);
     bool cut = length > LONGEST;
     if (cut) {
@@ -175,18 +175,18 @@ const char *metadata_quote(const char *string, char to[METADATA_DESCRIPTION]) {
         for (length = LONGEST; length > 0 && ((unsigned char)string[length] & 0xC0) == 0x80; length--) {
         }
     }
-    snprintf(to, METADATA_DESCRIPTION, "\"%.*s%s\"", (int)length, string, cut ? "…" : "");
+    snprintf(to, STRICT_JSON_DESCRIPTION, "\"%.*s%s\"", (int)length, string, cut ? "…" : "");
     for (size_t i = 1; i <= length; i++)
         if ((unsigned char)to[i] < 0x20 || to[i] == 0x7F || to[i] == '"')
             to[i] = '?';
     return to;
 }
 
-const char *metadata_describe(const cJSON *item, char to[METADATA_DESCRIPTION]) {
+const char *strict_json_describe(const cJSON *item, char to[STRICT_JSON_DESCRIPTION]) {
     if (cJSON_IsString(item))
-        return metadata_quote(item->valuestring, to);
+        return strict_json_quote(item->valuestring, to);
     if (cJSON_IsNumber(item)) {
-        snprintf(to, METADATA_DESCRIPTION, "%.10g", item->valuedouble);
+        snprintf(to, STRICT_JSON_DESCRIPTION, "%.10g", item->valuedouble);
         return to;
     }
     return !item                 ? "missing"

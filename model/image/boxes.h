@@ -12,11 +12,11 @@ struct box {
     struct cursor inside;
 };
 
-/* The next box, cut where its surroundings end, which the cursor passes. false: there is none. */
+/* The next box, cut off where the bytes around it end; the cursor passes it. False if there is none. */
 bool box_take(struct cursor *cursor, struct box *box);
 
-/* Whether no picture of the file is made of itself, or of others in many levels, by its derivations and
- * alphas. */
+/* Whether no picture of the file is derived from itself, or through many levels from others, alphas
+ * included. */
 bool heif_references_end(const uint8_t *bytes, size_t size);
 
 #endif

@@ -113,11 +113,11 @@ static inline void image_divide_alpha(uint8_t pixel[4]) {
     }
 }
 
-/* libheif and its decoders, brought to where they open no file; any number of times, from any thread. */
+/* Loads libheif and its decoders, which open no file from then on. Any number of times, from any thread. */
 void image_prepare_heif(void);
 
-/* Reads a TIFF, once: glibc's qsort, which libtiff sorts its fields by, asks for the size of memory on first
- * use. */
+/* Reads a TIFF once, since glibc's qsort, which libtiff sorts its fields with, asks for the size of memory
+ * when it is first used. */
 void image_prepare_tiff(void);
 
 /* Unpacks the runs of a bitmap of 8 or 4 bits to indices[n], all zero on entry;

@@ -56,7 +56,7 @@ const struct heif_library *heif_library(const char **why);
  * hence by thread; image_read_heif sets it for each file. */
 void heif_codecs_allow(uint64_t pixels);
 
-/* Takes pixels off what is left; false: that is too little. */
+/* Takes pixels off what is left; false if that is too little. */
 bool heif_codecs_charge(uint64_t width, uint64_t height);
 
 /* What is not charged yet. */
@@ -65,7 +65,7 @@ uint64_t heif_codecs_left(void);
 /* The decoders of the two formats. */
 extern const struct heif_decoder_plugin heif_codec_hevc, heif_codec_av1;
 
-/* A picture of planes as they lie in a codec's memory, to a new one of libheif's. */
+/* A picture's planes as they lie in a codec's memory, which are copied to a new picture of libheif's. */
 struct heif_planes {
     int width, height, bits; /* of a sample: 8, or up to 16 in two bytes */
     enum heif_chroma chroma; /* monochrome, 420, 422 or 444 */
@@ -79,8 +79,8 @@ struct heif_error heif_codecs_copy(const struct heif_planes *planes, struct heif
 /* An error of a decoder's; `message` is static. */
 struct heif_error heif_codecs_fail(const char *message);
 
-/* A sequence parameter set of HEVC, a NAL unit with its two bytes of header: the pictures' size. false: it
- * does not read. */
+/* The pictures' size, from a sequence parameter set of HEVC: a NAL unit with its two bytes of header.
+ * False if it cannot be read. */
 bool hevc_sps_size(const uint8_t *nal, size_t size, uint64_t *width, uint64_t *height);
 
 #endif

@@ -32,10 +32,11 @@ static bool is_empty(const cJSON *item) {
 /* "tokenizer.json: "normalizer" has Strip; accepted: …" */
 static enum limoe_status refuse(const char *part, const cJSON *item, const char *accepted,
                                 struct limoe_error *err) {
-    char found[METADATA_DESCRIPTION];
+    char found[STRICT_JSON_DESCRIPTION];
     const cJSON *type = cJSON_IsObject(item) ? member(item, "type") : NULL;
     return limoe_fail(err, LIMOE_UNSUPPORTED, TOKENIZER_JSON ": \"%s\" has %s%s; accepted: %s", part,
-                      type ? "the component " : "", metadata_describe(type ? type : item, found), accepted);
+                      type ? "the component " : "", strict_json_describe(type ? type : item, found),
+                      accepted);
 }
 
 /* ---- normaliser */
@@ -183,7 +184,7 @@ enum limoe_status components_read(const cJSON *root, struct bpe_text *t, struct 
 
 static bool read_id(const cJSON *item, int32_t *id) {
     int64_t value;
-    if (!metadata_integer(item, 0, VOCAB_MAX - 1, &value))
+    if (!strict_json_integer(item, 0, VOCAB_MAX - 1, &value))
         return false;
     *id = (int32_t)value;
     return true;

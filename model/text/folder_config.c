@@ -22,14 +22,14 @@ static enum limoe_status read_clean(const cJSON *kwargs, struct folder_config *c
         enum clean clean;
     } names[] = {
         {"whitespace", CLEAN_WHITESPACE}, {"lower", CLEAN_LOWER}, {"canonicalize", CLEAN_CANONICALIZE}};
-    char found[METADATA_DESCRIPTION];
+    char found[STRICT_JSON_DESCRIPTION];
     config->clean = config->hugging_face ? CLEAN_WHITESPACE : CLEAN_LOWER;
     const cJSON *item;
     cJSON_ArrayForEach(item, kwargs) {
         if (strcmp(item->string, "clean") != 0) {
             return limoe_fail(err, LIMOE_UNSUPPORTED,
                               OPEN_CLIP_CONFIG ": \"tokenizer_kwargs\" has %s; \"clean\" is accepted",
-                              metadata_quote(item->string, found));
+                              strict_json_quote(item->string, found));
         }
         size_t i = 0;
         while (i < sizeof names / sizeof *names &&
@@ -38,7 +38,7 @@ static enum limoe_status read_clean(const cJSON *kwargs, struct folder_config *c
         if (i == sizeof names / sizeof *names) {
             return limoe_fail(err, LIMOE_UNSUPPORTED,
                               OPEN_CLIP_CONFIG ": \"clean\" is %s; accepted: whitespace, lower, canonicalize",
-                              metadata_describe(item, found));
+                              strict_json_describe(item, found));
         }
         config->clean = names[i].clean;
     }
@@ -47,36 +47,36 @@ static enum limoe_status read_clean(const cJSON *kwargs, struct folder_config *c
 
 static enum limoe_status read_text_cfg(const cJSON *root, struct folder_config *config,
                                        struct limoe_error *err) {
-    char found[METADATA_DESCRIPTION];
+    char found[STRICT_JSON_DESCRIPTION];
     const cJSON *text = member(member(root, "model_cfg"), "text_cfg");
     if (!cJSON_IsObject(text)) {
         return limoe_fail(err, LIMOE_CORRUPT,
                           OPEN_CLIP_CONFIG ": \"model_cfg\".\"text_cfg\" is %s; an object is "
                                            "accepted",
-                          metadata_describe(text, found));
+                          strict_json_describe(text, found));
     }
     const cJSON *name = member(text, "hf_tokenizer_name"), *length = member(text, "context_length");
     const cJSON *kwargs = member(text, "tokenizer_kwargs"), *mode = member(text, "tokenizer_mode");
     if (mode && !cJSON_IsNull(mode)) {
         return limoe_fail(err, LIMOE_UNSUPPORTED,
                           OPEN_CLIP_CONFIG ": \"tokenizer_mode\" is %s; none is accepted",
-                          metadata_describe(mode, found));
+                          strict_json_describe(mode, found));
     }
     if (name && !cJSON_IsNull(name) && !cJSON_IsString(name)) {
         return limoe_fail(err, LIMOE_CORRUPT,
                           OPEN_CLIP_CONFIG ": \"hf_tokenizer_name\" is %s; a string is accepted",
-                          metadata_describe(name, found));
+                          strict_json_describe(name, found));
     }
     if (kwargs && !cJSON_IsNull(kwargs) && !cJSON_IsObject(kwargs)) {
         return limoe_fail(err, LIMOE_CORRUPT,
                           OPEN_CLIP_CONFIG ": \"tokenizer_kwargs\" is %s; an object is accepted",
-                          metadata_describe(kwargs, found));
+                          strict_json_describe(kwargs, found));
     }
     int64_t tokens = OPEN_CLIP_LENGTH;
-    if (length && !metadata_integer(length, 1, 1 << 20, &tokens)) {
+    if (length && !strict_json_integer(length, 1, 1 << 20, &tokens)) {
         return limoe_fail(err, LIMOE_CORRUPT,
                           OPEN_CLIP_CONFIG ": \"context_length\" is %s; accepted: 1 to 1048576",
-                          metadata_describe(length, found));
+                          strict_json_describe(length, found));
     }
     config->open_clip = true;
     config->context_length = (uint32_t)tokens;
@@ -89,7 +89,7 @@ static enum limoe_status read_open_clip(const struct file_bytes *file, struct fo
     cJSON *root = NULL;
     if (!file->at)
         return limoe_fail(err, LIMOE_NOT_FOUND, OPEN_CLIP_CONFIG ": is not there");
-    enum limoe_status status = metadata_parse(file->at, file->size, OPEN_CLIP_CONFIG, &root, err);
+    enum limoe_status status = strict_json_parse(file->at, file->size, OPEN_CLIP_CONFIG, &root, err);
     if (status == LIMOE_OK)
         status = read_text_cfg(root, config, err);
     cJSON_Delete(root);
@@ -104,9 +104,9 @@ enum limoe_status folder_config_parse(struct folder_config *config, const struct
     *config = (struct folder_config){0};
     enum limoe_status status = LIMOE_OK;
     if (tokenizer->at)
-        status = metadata_parse(tokenizer->at, tokenizer->size, TOKENIZER_CONFIG, &config->tokenizer, err);
+        status = strict_json_parse(tokenizer->at, tokenizer->size, TOKENIZER_CONFIG, &config->tokenizer, err);
     if (status == LIMOE_OK && map->at)
-        status = metadata_parse(map->at, map->size, SPECIAL_TOKENS_MAP, &config->map, err);
+        status = strict_json_parse(map->at, map->size, SPECIAL_TOKENS_MAP, &config->map, err);
     if (status == LIMOE_OK && open_clip)
         status = read_open_clip(open_clip, config, err);
     return status;
@@ -141,10 +141,10 @@ enum limoe_status folder_config_token(const struct folder_config *config, const 
         return LIMOE_OK;
     const cJSON *text = cJSON_IsObject(item) ? member(item, "content") : item;
     if (!cJSON_IsString(text) || text->valuestring[0] == '\0') {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         return limoe_fail(err, LIMOE_CORRUPT,
                           "%s: \"%s\" is %s; a string, or an object with \"content\", is accepted", file,
-                          name, metadata_describe(item, found));
+                          name, strict_json_describe(item, found));
     }
     *token = text->valuestring;
     return LIMOE_OK;
@@ -160,9 +160,9 @@ enum limoe_status folder_config_switch(const struct folder_config *config, const
     const cJSON *item = member(config->tokenizer, name);
     *value = item && !cJSON_IsNull(item) ? cJSON_IsTrue(item) : missing;
     if (item && !cJSON_IsNull(item) && !cJSON_IsBool(item)) {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         return limoe_fail(err, LIMOE_CORRUPT, TOKENIZER_CONFIG ": \"%s\" is %s; true or false is accepted",
-                          name, metadata_describe(item, found));
+                          name, strict_json_describe(item, found));
     }
     return LIMOE_OK;
 }
@@ -175,10 +175,10 @@ enum limoe_status folder_config_length(const struct folder_config *config, uint3
         return LIMOE_OK;
     /* "No limit" is written as 1e30. */
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= 1)) {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         return limoe_fail(err, LIMOE_CORRUPT,
                           TOKENIZER_CONFIG ": \"model_max_length\" is %s; 1 or more is accepted",
-                          metadata_describe(item, found));
+                          strict_json_describe(item, found));
     }
     *length = item->valuedouble <= 1 << 20 ? (uint32_t)item->valuedouble : 0;
     return LIMOE_OK;
@@ -192,10 +192,10 @@ enum limoe_status folder_config_pad_left(const struct folder_config *config, boo
         return LIMOE_OK;
     *left = cJSON_IsString(item) && strcmp(item->valuestring, "left") == 0;
     if (!*left && !(cJSON_IsString(item) && strcmp(item->valuestring, "right") == 0)) {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         return limoe_fail(err, LIMOE_CORRUPT,
                           TOKENIZER_CONFIG ": \"padding_side\" is %s; accepted: left, right",
-                          metadata_describe(item, found));
+                          strict_json_describe(item, found));
     }
     return LIMOE_OK;
 }

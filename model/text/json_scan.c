@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 
-#define MAX_DEPTH 16 /* as METADATA_MAX_DEPTH: what is skipped here is parsed there */
+#define MAX_DEPTH 16 /* as STRICT_JSON_MAX_DEPTH: what is skipped here is parsed there */
 
 static enum limoe_status fail(const struct json_scan *scan, const char *at, const char *what) {
     return limoe_fail(scan->err, LIMOE_CORRUPT, "%s: %s at byte %zu", scan->where, what,

@@ -1,4 +1,4 @@
-/* sentencepiece.h - is this a SentencePiece model that the library can be trusted with? */
+/* sentencepiece.h - whether a file is a SentencePiece model that the library can be trusted with. */
 #ifndef LIMOE_MODEL_TEXT_SENTENCEPIECE_H
 #define LIMOE_MODEL_TEXT_SENTENCEPIECE_H
 
@@ -12,7 +12,7 @@ extern "C" {
 #endif
 
 /* Checks a serialised ModelProto for all that the library takes on trust. `where`, the file's name, begins
- * every message. LIMOE_CORRUPT, LIMOE_UNSUPPORTED (a model that is neither unigram nor BPE) or
+ * every message. Fails with LIMOE_CORRUPT, LIMOE_UNSUPPORTED (a model that is neither unigram nor BPE) or
  * LIMOE_NO_MEMORY. */
 enum limoe_status sentencepiece_check(const uint8_t *bytes, size_t size, const char *where,
                                       struct limoe_error *err);

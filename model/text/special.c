@@ -106,10 +106,10 @@ static enum limoe_status add_decoder(struct bpe_text *t, struct vocab *vocab, co
         struct entry entry;
         uint32_t id;
         if (!read_key(item->string, &id)) {
-            char found[METADATA_DESCRIPTION];
+            char found[STRICT_JSON_DESCRIPTION];
             return limoe_fail(err, LIMOE_CORRUPT,
                               TOKENIZER_CONFIG ": \"added_tokens_decoder\" has the key %s; ids are accepted",
-                              metadata_quote(item->string, found));
+                              strict_json_quote(item->string, found));
         }
         enum limoe_status status = read_entry(item, id, TOKENIZER_CONFIG, &entry, err);
         if (status == LIMOE_OK)
@@ -127,7 +127,7 @@ static enum limoe_status add_listed(struct bpe_text *t, struct vocab *vocab, con
     cJSON_ArrayForEach(item, listed) {
         struct entry entry;
         int64_t id;
-        if (!metadata_integer(cJSON_GetObjectItemCaseSensitive(item, "id"), 0, VOCAB_MAX - 1, &id)) {
+        if (!strict_json_integer(cJSON_GetObjectItemCaseSensitive(item, "id"), 0, VOCAB_MAX - 1, &id)) {
             return limoe_fail(err, LIMOE_CORRUPT,
                               TOKENIZER_JSON ": an entry of \"added_tokens\" without \"id\", 0 to %u",
                               VOCAB_MAX - 1);
@@ -150,9 +150,9 @@ enum limoe_status special_id(const struct vocab *vocab, const struct folder_conf
         return status;
     const struct vocab_piece *piece = vocab_find(vocab, text_of(token));
     if (!piece) {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         return limoe_fail(err, LIMOE_CORRUPT, "%s: \"%s\" is %s, which is no piece", vocab->where, name,
-                          metadata_quote(token, found));
+                          strict_json_quote(token, found));
     }
     *id = (int32_t)piece->id;
     return LIMOE_OK;
@@ -190,10 +190,10 @@ enum limoe_status special_add(struct bpe_text *t, struct vocab *vocab, const str
                               struct limoe_error *err) {
     const cJSON *decoder = cJSON_GetObjectItemCaseSensitive(config->tokenizer, "added_tokens_decoder");
     if (decoder && !cJSON_IsObject(decoder)) {
-        char found[METADATA_DESCRIPTION];
+        char found[STRICT_JSON_DESCRIPTION];
         return limoe_fail(err, LIMOE_CORRUPT,
                           TOKENIZER_CONFIG ": \"added_tokens_decoder\" is %s; an object is accepted",
-                          metadata_describe(decoder, found));
+                          strict_json_describe(decoder, found));
     }
     enum limoe_status status =
         decoder ? add_decoder(t, vocab, decoder, err) : add_listed(t, vocab, listed, err);

@@ -32,8 +32,8 @@ struct tokenizer;
  * bytes to `fingerprint` (NULL: to none). */
 enum limoe_status tokenizer_open(const char *dir, uint32_t vocab, struct fingerprint *fingerprint,
                                  struct tokenizer **out, struct limoe_error *err);
-/* Adds what tokenizer_open would have, for who needs no tokenizer. A file that is not there counts as empty,
- * which no tokenizer is. */
+/* Adds to the fingerprint what tokenizer_open would add, for callers that need no tokenizer. A file that
+ * is not there counts as empty, which no tokenizer is. */
 enum limoe_status tokenizer_fingerprint(const char *dir, struct fingerprint *fingerprint,
                                         struct limoe_error *err);
 

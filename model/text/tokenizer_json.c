@@ -218,7 +218,7 @@ enum limoe_status tokenizer_json_read(char *bytes, size_t size, const struct fol
     if (status == LIMOE_OK && parts.rest.failed)
         status = limoe_fail(err, LIMOE_NO_MEMORY, TOKENIZER_JSON ": no memory for %zu bytes", size);
     if (status == LIMOE_OK)
-        status = metadata_parse(parts.rest.data, parts.rest.size, TOKENIZER_JSON, &root, err);
+        status = strict_json_parse(parts.rest.data, parts.rest.size, TOKENIZER_JSON, &root, err);
     if (status == LIMOE_OK && !(t = bpe_text_new()))
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a tokenizer");
     if (status == LIMOE_OK)

@@ -16,7 +16,7 @@ struct api_error {
 const char *api_error_type(int status);
 
 /* Fills *error and returns false, so that a failure is one line: return api_fail(error, 400, …). `param` may
- * be NULL, `code` must be static. */
+ * be NULL; `code` must be static. */
 bool api_fail(struct api_error *error, int status, const char *code, const char *param, const char *format,
               ...) __attribute__((format(printf, 5, 6), cold));
 

@@ -89,16 +89,16 @@ static struct ranked *sort(struct ranked *a, struct ranked *b, size_t n) {
         for (unsigned d = 0; d < DIGITS; d++)
             counts[d][digit(&a[i], d)]++;
     for (unsigned d = 0; d < DIGITS; d++) {
-        uint32_t *place = counts[d], sum = 0;
-        if (place[digit(&a[0], d)] == n)
+        uint32_t *next = counts[d], sum = 0;
+        if (next[digit(&a[0], d)] == n)
             continue; /* all have the same */
         for (unsigned v = 0; v < VALUES; v++) {
-            const uint32_t count = place[v];
-            place[v] = sum;
+            const uint32_t count = next[v];
+            next[v] = sum;
             sum += count;
         }
         for (size_t i = 0; i < n; i++)
-            b[place[digit(&a[i], d)]++] = a[i];
+            b[next[digit(&a[i], d)]++] = a[i];
         struct ranked *sorted = b;
         b = a;
         a = sorted;

@@ -207,8 +207,8 @@ struct parts {
     size_t n, capacity;
 };
 
-/* A place for one more part, zeroed; NULL: no memory. */
-static struct request_field *place_part(struct reader *reader, struct parts *parts) {
+/* Room for one more part, zeroed; NULL: no memory. */
+static struct request_field *new_part(struct reader *reader, struct parts *parts) {
     if (parts->n == parts->capacity) {
         const size_t capacity = parts->capacity ? 2 * parts->capacity : 16;
         struct request_field *fields = arena_array(reader->arena, capacity, sizeof *fields);
@@ -230,7 +230,7 @@ static bool read_parts(struct reader *reader, struct parts *parts) {
         if (parts->n == MULTIPART_MOST_PARTS)
             return api_fail(reader->error, 400, "too_many_parts", NULL,
                             "the multipart body has more than %u parts", MULTIPART_MOST_PARTS);
-        struct request_field *part = place_part(reader, parts);
+        struct request_field *part = new_part(reader, parts);
         if (!part)
             return api_fail_memory(reader->error);
         if (!read_headers(reader, parts->n, part) || !read_content(reader, parts->n, part))

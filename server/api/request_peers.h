@@ -22,7 +22,7 @@ struct request_peer_field {
 extern const struct request_peer_field request_peer_fields[]; /* [request_peer_count] */
 extern const size_t request_peer_count;
 
-/* The field's entry, or NULL: no peer has one of that name. */
+/* The field's entry; NULL if no peer has a field of that name. */
 const struct request_peer_field *request_peer_find(struct text name);
 
 /* The 400 for a field that asks for something else. */

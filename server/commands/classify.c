@@ -1,4 +1,5 @@
-/* classify.c - limoe classify: the route's work on files, through the same codec. One thread. */
+/* classify.c - limoe classify: what the route does, for files, through the same functions of server/api.
+ * One thread. */
 #include <string.h>
 
 #include "server/api/answer.h"
@@ -11,7 +12,7 @@
 
 /* What the command line asks. The lists live in the arena; there is room for whatever argv can hold. */
 struct task {
-    struct session_options cli;
+    struct session_options shared;
     struct option_list asked; /* --labels, --label, --template */
     struct arena *arena;
     struct text *labels, *templates; /* what request points to */
@@ -25,7 +26,7 @@ struct task {
     struct usage usage;
 };
 
-/* The one place that knows the lists' rows. */
+/* Rows of the table by which the lists' values are told apart. */
 enum row { ROW_LABELS, ROW_LABEL, ROW_TEMPLATE };
 
 static const struct option_row table[] = {
@@ -54,18 +55,37 @@ static const struct option_row table[] = {
      .metavar = "K",
      .help = "print the K best labels",
      .fallback = "all"},
-    COMMAND_ROWS(offsetof(struct task, cli)),
+    COMMAND_ROWS(offsetof(struct task, shared)),
 };
 
-static const struct option_command command = {
+static const struct task defaults = {0};
+static const struct option_note exits[] = {
+    {"0", "every picture is answered"},
+    {"1", "a picture could not be read (the others are answered), or the model is not sound"},
+    {"2", "the command line is wrong"},
+    {NULL, NULL},
+};
+static const struct option_note uses[] = {
+    {"limoe classify --labels cat,dog,bicycle examples/cat.png", "Which of three labels fits a picture"},
+    {"limoe classify --labels cat,dog --template {} --template \"a picture of a {}\" --top-k 1 *.png",
+     "The best label of many pictures, each label asked for in two templates"},
+    {"curl -s https://example.com/cat.png | limoe classify --label \"a cat, asleep\" --label \"a dog\" "
+     "--json -",
+     "A picture from a pipe, labels with commas, the answer as JSON"},
+    {NULL, NULL},
+};
+
+const struct option_command classify_command = {
     .name = "classify",
+    .summary = "say which label fits a picture",
     .usage = "limoe classify --labels \"cat,dog\" [options] IMAGE...",
+    .operand = "FILE",
     .about = "Says which of the labels fits each picture (\"-\": standard input), without training.",
-    .more =
-        "Exit status: 0, or 1 when a picture could not be read (the others are answered), or 2 for a wrong "
-        "option.",
     .table = table,
     .n = sizeof table / sizeof *table,
+    .defaults = &defaults,
+    .exits = exits,
+    .uses = uses,
 };
 
 /* "cat, dog" → two labels. */
@@ -100,7 +120,7 @@ static bool parse(struct task *task, int argc, char **argv, int *status) {
     struct classify_request *request = &task->request;
     struct options options;
     struct api_error error;
-    if (!command_options(&command, argc, argv, task, task->arena, &options, status))
+    if (!command_options(&classify_command, argc, argv, task, task->arena, &options, status))
         return false;
     for (size_t i = 0; i < task->asked.n; i++) {
         const char *value = task->asked.values[i].value;
@@ -251,11 +271,12 @@ int classify_main(int argc, char **argv) {
         command_complain("no memory for %zu items", most);
         goto out;
     }
-    if (!session_open(&session, &task.cli))
+    if (!session_open(&session, &task.shared))
         goto out;
     status = COMMAND_OK;
     read_images(&task, &session, &status);
-    if (task.request.n_images && (!read_prompts(&task, &session) || !answer(&task, &session, task.cli.json)))
+    if (task.request.n_images &&
+        (!read_prompts(&task, &session) || !answer(&task, &session, task.shared.json)))
         status = COMMAND_INPUT;
 out:
     session_close(&session);

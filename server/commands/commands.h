@@ -1,11 +1,20 @@
-/* commands.h - the subcommands that people call besides serve. argv[0] is the subcommand's name; each returns the exit
- * status (options/command.h). */
+/* commands.h - the subcommands that people call besides serve. argv[0] is the subcommand's name; each
+ * returns the exit status (options/command.h). */
 #ifndef LIMOE_SERVER_COMMANDS_COMMANDS_H
 #define LIMOE_SERVER_COMMANDS_COMMANDS_H
+
+#include "server/options/options.h"
+
+extern const struct option_command classify_command, embed_command, inspect_command, bench_command,
+    completion_command, manual_command;
 
 int classify_main(int argc, char **argv);
 int embed_main(int argc, char **argv);
 int inspect_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
+
+/* What describes the commands themselves: all of them are in *program. */
+int completion_main(const struct option_program *program, int argc, char **argv);
+int manual_main(const struct option_program *program, int argc, char **argv);
 
 #endif

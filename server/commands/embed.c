@@ -12,7 +12,7 @@
 #define MOST_COSINES 16
 
 struct task {
-    struct session_options cli;
+    struct session_options shared;
     struct arena *arena;
     struct option_list asked; /* --text and --image, in order */
     /* Of those that could be read. */
@@ -36,19 +36,36 @@ static const struct option_row table[] = {
                    .offset = offsetof(struct task, asked),
                    .metavar = "FILE",
                    .help = "a picture"},
-    COMMAND_ROWS(offsetof(struct task, cli)),
+    COMMAND_ROWS(offsetof(struct task, shared)),
 };
 
-static const struct option_command command = {
+static const struct task defaults = {0};
+static const struct option_note exits[] = {
+    {"0", "every item is answered"},
+    {"1", "an item could not be read (the others are answered), or the model is not sound"},
+    {"2", "the command line is wrong"},
+    {NULL, NULL},
+};
+static const struct option_note uses[] = {
+    {"limoe embed --text \"a cat\" --text \"a dog\" --image examples/cat.png",
+     "How alike two texts and a picture are"},
+    {"limoe embed --image examples/cat.png --json >cat.json",
+     "A picture's vector, as POST /v1/embeddings answers"},
+    {NULL, NULL},
+};
+
+const struct option_command embed_command = {
     .name = "embed",
+    .summary = "map texts and pictures to vectors",
     .usage = "limoe embed [--text T]... [--image FILE]... [options]",
     .about = "Maps texts and pictures (\"-\": standard input) to unit vectors, in the order given. Without "
              "--json it "
              "prints the vectors' first numbers and, for up to 16 items, how alike they are.",
-    .more = "Exit status: 0, or 1 when an item could not be read (the others are answered), or 2 for a wrong "
-            "option.",
     .table = table,
     .n = sizeof table / sizeof *table,
+    .defaults = &defaults,
+    .exits = exits,
+    .uses = uses,
 };
 
 static bool is_text(const struct task *task, size_t asked) {
@@ -58,7 +75,7 @@ static bool is_text(const struct task *task, size_t asked) {
 /* False: exit with *status. */
 static bool parse(struct task *task, int argc, char **argv, int *status) {
     struct options options;
-    if (!command_options(&command, argc, argv, task, task->arena, &options, status))
+    if (!command_options(&embed_command, argc, argv, task, task->arena, &options, status))
         return false;
     for (size_t i = 0; i < task->asked.n; i++) {
         const char *value = task->asked.values[i].value;
@@ -215,11 +232,11 @@ int embed_main(int argc, char **argv) {
     if (!parse(&task, argc, argv, &status))
         goto out;
     status = COMMAND_INPUT;
-    if (!session_open(&session, &task.cli))
+    if (!session_open(&session, &task.shared))
         goto out;
     status = COMMAND_OK;
     read_items(&task, &session, &status);
-    if (task.n && !answer(&task, &session, task.cli.json))
+    if (task.n && !answer(&task, &session, task.shared.json))
         status = COMMAND_INPUT;
 out:
     session_close(&session);

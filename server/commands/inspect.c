@@ -14,30 +14,30 @@ struct inspect_options {
     const char *model;
     bool json;
     unsigned ranks; /* 0: not asked for */
-    struct limoe_rank_options place;
+    struct limoe_rank_options placed;
 };
 
+#define AT(field)   .offset = offsetof(struct inspect_options, field)
+#define FLAG(field) .only_flag = true, AT(field)
+
 static const struct option_row table[] = {
-    COMMAND_MODEL_ROW(offsetof(struct inspect_options, model)),
-    COMMAND_JSON_ROW(offsetof(struct inspect_options, json), "print one JSON object"),
+    COMMAND_MODEL_ROW(AT(model), .fallback = MODEL_DIR_DEFAULT),
+    COMMAND_JSON_ROW(AT(json), .help = "print one JSON object"),
     {.name = "ranks",
-     .only_flag = true,
      .kind = OPTION_UNSIGNED,
-     .offset = offsetof(struct inspect_options, ranks),
+     FLAG(ranks),
      .least = 1,
      .most = 1024,
      .metavar = "N",
      .help = "also print how N ranks would share the experts, and the memory of each"},
     {.name = "load",
-     .only_flag = true,
      .kind = OPTION_STRING,
-     .offset = offsetof(struct inspect_options, place.load),
+     FLAG(placed.load),
      .metavar = "FILE",
      .help = "with --ranks: a measured load; experts are spread so that ranks get equal rows"},
     {.name = "expert-bytes",
-     .only_flag = true,
      .kind = OPTION_BYTES,
-     .offset = offsetof(struct inspect_options, place.expert_bytes),
+     FLAG(placed.expert_bytes),
      .least = 1,
      .most = INT64_MAX,
      .metavar = "N",
@@ -45,22 +45,40 @@ static const struct option_row table[] = {
      .fallback = "an even share"},
     {.name = "device",
      .kind = OPTION_DEVICE,
-     .offset = offsetof(struct inspect_options, place.device),
+     AT(placed.device),
      .metavar = "DEVICE",
      .help = "with --ranks: auto, cpu or cuda, which need not be there; weights are packed for it",
      .fallback = "auto: a GPU where there is one, else the CPU"},
-    COMMAND_DTYPE_ROW(offsetof(struct inspect_options, place.dtype)),
+    COMMAND_DTYPE_ROW(AT(placed.dtype)),
     COMMAND_HELP_ROW,
 };
 
-static const struct option_command command = {
+static const struct inspect_options defaults = {0};
+static const struct option_note exits[] = {
+    {"0", "the model is sound, as far as its headers show"},
+    {"1", "it is not"},
+    {"2", "the command line is wrong"},
+    {NULL, NULL},
+};
+static const struct option_note uses[] = {
+    {"limoe inspect", "What the bundled model is"},
+    {"limoe inspect /srv/models/large --ranks 4 --device cuda",
+     "What each of four GPUs would hold of another, which need not be there"},
+    {NULL, NULL},
+};
+
+const struct option_command inspect_command = {
     .name = "inspect",
+    .summary = "show what a model directory holds",
     .usage = "limoe inspect [DIR] [options]",
+    .operand = "DIR",
     .about = "Prints the sizes, experts and parameters of a model directory, and a table by block. Reads no "
              "weights. DIR goes before --model.",
-    .more = "Exit status: 0, or 1 when the model is not sound, or 2 for a wrong option.",
     .table = table,
     .n = sizeof table / sizeof *table,
+    .defaults = &defaults,
+    .exits = exits,
+    .uses = uses,
 };
 
 static const char *number(struct arena *arena, uint64_t value) {
@@ -173,14 +191,14 @@ int inspect_main(int argc, char **argv) {
         command_complain("no memory");
         goto out;
     }
-    if (!command_options(&command, argc, argv, &asked, arena, &options, &status))
+    if (!command_options(&inspect_command, argc, argv, &asked, arena, &options, &status))
         goto out;
     if (options.n_operands > 1) {
         status = command_usage("inspect", "one directory at a time; found \"%s\" after \"%s\"",
                                options.operands[1], options.operands[0]);
         goto out;
     }
-    if ((asked.place.load && !asked.ranks) || (asked.place.expert_bytes && !asked.place.load)) {
+    if ((asked.placed.load && !asked.ranks) || (asked.placed.expert_bytes && !asked.placed.load)) {
         status = command_usage("inspect",
                                asked.ranks ? "--expert-bytes goes with --load" : "--load goes with --ranks");
         goto out;
@@ -196,15 +214,15 @@ int inspect_main(int argc, char **argv) {
         command_complain("%s", err.message);
         goto out;
     }
-    asked.place.ranks = asked.ranks;
-    if (asked.ranks && limoe_inspect_ranks(inspection, &asked.place, &ranks, &err) != LIMOE_OK) {
+    asked.placed.ranks = asked.ranks;
+    if (asked.ranks && limoe_inspect_ranks(inspection, &asked.placed, &ranks, &err) != LIMOE_OK) {
         command_complain("%s", err.message);
         goto out;
     }
     if (asked.json)
         answer_inspection(&out, inspection, ranks);
     else if (!print_facts(inspection, dir, arena, &out) || !print_blocks(inspection, arena, &out) ||
-             (ranks && !cli_print_ranks(ranks, arena, &out))) {
+             (ranks && !inspect_ranks_print(ranks, arena, &out))) {
         command_complain("no memory for the answer");
         goto out;
     }

@@ -67,7 +67,7 @@ static void print_imbalance(const struct limoe_placement *ranks, struct buffer *
                  worst, sum / ranks->layers);
 }
 
-bool cli_print_ranks(const struct limoe_placement *ranks, struct arena *arena, struct buffer *out) {
+bool inspect_ranks_print(const struct limoe_placement *ranks, struct arena *arena, struct buffer *out) {
     enum { COLUMNS = 5 };
     static const bool right[COLUMNS] = {true, false, true, true, true};
     static const char *const heads[COLUMNS] = {"rank", "experts", "their weights", "dense weights", "in all"};

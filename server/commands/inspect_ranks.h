@@ -9,6 +9,6 @@
 #include "limoe.h"
 
 /* What each rank holds and in how much memory, and how even a measured load would fall. False: no memory. */
-bool cli_print_ranks(const struct limoe_placement *ranks, struct arena *arena, struct buffer *out);
+bool inspect_ranks_print(const struct limoe_placement *ranks, struct arena *arena, struct buffer *out);
 
 #endif

@@ -12,17 +12,17 @@
 /* Tokens of one step: enough to fill the matrix multiplications, few enough to keep the workspace small. */
 #define STEP_TOKENS 2048u
 
-bool session_open(struct session *session, const struct session_options *cli) {
+bool session_open(struct session *session, const struct session_options *shared) {
     char room[PATH_MAX];
     struct limoe_error err;
-    const char *dir = model_dir(cli->model, room);
+    const char *dir = model_dir(shared->model, room);
     const struct limoe_image_limits limits = {.max_bytes = MAX_IMAGE_BYTES};
     if (!dir) {
         command_complain("no model: give --model DIR or set LIMOE_MODEL");
         return false;
     }
     if (limoe_processor_open(dir, &limits, &session->processor, &err) != LIMOE_OK ||
-        limoe_model_open(dir, &cli->compute, &session->model, &err) != LIMOE_OK) {
+        limoe_model_open(dir, &shared->compute, &session->model, &err) != LIMOE_OK) {
         command_complain("%s", err.message);
         return false;
     }

@@ -1,4 +1,5 @@
-/* session.h - what the subcommands that compute share: their options, the model they open, the pictures they read. */
+/* session.h - what the subcommands that compute share: their options, the model they open, the pictures
+ * they read. */
 #ifndef LIMOE_SERVER_COMMANDS_SESSION_H
 #define LIMOE_SERVER_COMMANDS_SESSION_H
 
@@ -19,12 +20,13 @@ struct session_options {
 
 /* All of them, for the struct session_options at `at`. */
 #define COMMAND_ROWS(at)                                                                                     \
-    COMMAND_MODEL_ROW((at) + offsetof(struct session_options, model)),                                       \
-        COMMAND_DEVICE_ROW((at) + offsetof(struct session_options, compute.device)),                         \
-        COMMAND_DTYPE_ROW((at) + offsetof(struct session_options, compute.dtype)),                           \
-        COMMAND_THREADS_ROW((at) + offsetof(struct session_options, compute.threads)),                       \
-        COMMAND_JSON_ROW((at) + offsetof(struct session_options, json),                                      \
-                         "print the object that the HTTP route answers with"),                               \
+    COMMAND_MODEL_ROW(.offset = (at) + offsetof(struct session_options, model),                              \
+                      .fallback = MODEL_DIR_DEFAULT),                                                        \
+        COMMAND_DEVICE_ROW(.offset = (at) + offsetof(struct session_options, compute.device)),               \
+        COMMAND_DTYPE_ROW(.offset = (at) + offsetof(struct session_options, compute.dtype)),                 \
+        COMMAND_THREADS_ROW(.offset = (at) + offsetof(struct session_options, compute.threads)),             \
+        COMMAND_JSON_ROW(.offset = (at) + offsetof(struct session_options, json),                            \
+                         .help = "print the object that the HTTP route answers with"),                       \
         COMMAND_HELP_ROW
 
 /* An open model. Zero-initialise; close in any state. */
@@ -32,7 +34,7 @@ struct session {
     struct limoe_processor *processor;
     struct limoe_model *model;
 };
-bool session_open(struct session *session, const struct session_options *cli); /* false: complained */
+bool session_open(struct session *session, const struct session_options *shared); /* false: complained */
 void session_close(struct session *session);
 
 /* Embeds items[n] in steps of bounded size: embeddings [n, embed]. False: complained. */

@@ -6,7 +6,8 @@
 #include <string.h>
 #include <wchar.h>
 
-size_t table_width(const char *text) {
+/* Columns of a terminal that `text` (UTF-8) takes. */
+static size_t width_of(const char *text) {
     mbstate_t state = {0};
     size_t width = 0, left = strlen(text);
     while (left) {
@@ -31,7 +32,7 @@ void table_append(struct buffer *out, size_t indent, size_t columns, const bool 
                   const char *const *cells, size_t rows) {
     size_t widest[TABLE_MAX_COLUMNS] = {0};
     for (size_t i = 0; i < rows * columns; i++) {
-        const size_t width = table_width(cells[i]);
+        const size_t width = width_of(cells[i]);
         if (width > widest[i % columns])
             widest[i % columns] = width;
     }
@@ -39,7 +40,7 @@ void table_append(struct buffer *out, size_t indent, size_t columns, const bool 
         size_t owed = indent; /* spaces, written once something follows them */
         for (size_t column = 0; column < columns; column++) {
             const char *cell = cells[row * columns + column];
-            const size_t padding = widest[column] - table_width(cell);
+            const size_t padding = widest[column] - width_of(cell);
             if (right[column] || !*cell)
                 owed += padding;
             if (*cell) {

@@ -10,9 +10,6 @@
 
 #include "base/buffer.h"
 
-/* Columns of a terminal that `text` (UTF-8) takes. */
-size_t table_width(const char *text);
-
 #define TABLE_MAX_COLUMNS 32
 
 /* cells [rows, columns] (at most TABLE_MAX_COLUMNS), the first row usually heads. Columns are as wide as

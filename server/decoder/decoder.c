@@ -1,8 +1,8 @@
 /* decoder.c - `limoe decoder`: pictures in, pixels out, one after the other. One thread.
  *
- * The front starts it and says what it must know over the socket, so it opens no file of its own. A picture's
- * bytes lie at the end of the room for them, before a page that cannot be read: a reader that runs past the
- * end of its picture ends the process, and shows nothing of the pictures before.
+ * The front starts it and tells it over the socket what it must know, so it opens no file of its own. A
+ * picture's bytes lie at the end of the room for them, before a page that cannot be read: a reader that runs
+ * past the end of its picture ends the process, and shows nothing of earlier pictures.
  */
 #include "server/decoder/decoder.h"
 
@@ -88,13 +88,13 @@ static bool answer(const struct decoder *decoder, enum limoe_status status, cons
     return wire_write(PROCESS_FD, parts, 2);
 }
 
-/* Until the front hangs up. */
+/* Decodes until the front hangs up. */
 static void decode_all(const struct decoder *decoder) {
     struct wire_request request;
     while (wire_read(PROCESS_FD, &request, sizeof request)) {
         if (request.magic != WIRE_REQUEST || request.size == 0 || request.pixels == 0 ||
             request.size > decoder->settings.limits.max_bytes) {
-            complain(COMMAND_INPUT, "the front does not speak this decoder's language");
+            complain(COMMAND_INPUT, "the front sent a request that is malformed");
             return;
         }
         uint8_t *bytes = decoder->room + decoder->room_size - request.size;

@@ -21,18 +21,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
+#include "base/sanitized.h"
 
-/* Whatever the arguments are. */
+/* Calls that are allowed with any arguments. */
 static const int always[] = {
     SCMP_SYS(brk),
     SCMP_SYS(clock_gettime),
@@ -66,12 +57,12 @@ static int allow_all(scmp_filter_ctx filter, const int *calls, size_t n) {
     return code;
 }
 
-/* The call, where its first argument is `first`. */
+/* Allows the call if its first argument is `first`. */
 static int allow_with(scmp_filter_ctx filter, int call, uint64_t first) {
     return seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, SCMP_A0(SCMP_CMP_EQ, first, 0));
 }
 
-/* mmap or mprotect, where what becomes of the memory is no code. */
+/* Allows mmap or mprotect if it does not make memory executable. */
 static int allow_data(scmp_filter_ctx filter, int call) {
     return seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 }
@@ -131,7 +122,7 @@ static uint64_t mapped_now(void) {
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* False: *why says what could not be limited. */
+/* False if something could not be limited; *why says what. */
 static bool set_limits(uint64_t memory, char *why, size_t size) {
     bool limited = limit(RLIMIT_CORE, 0);
     if (!SANITIZED) {

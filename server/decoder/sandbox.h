@@ -1,8 +1,8 @@
 /* sandbox.h - takes from a process all that turning bytes into pixels does not need.
  *
- * What is left: to read and write the descriptor it was given, to write to standard error, to have memory up
- * to a limit, and to end. No files, no network, no other processes, no executable memory; no privileges to be
- * had. A system call outside this list ends the process with SIGSYS.
+ * The process can still read and write the descriptor that it was given, write to standard error, have memory
+ * up to a limit, and end. It has no files, no network, no other processes and no executable memory, and
+ * cannot get privileges. A system call outside the list ends it with SIGSYS.
  *
  * Builds with a sanitizer leave more: see sandbox.c.
  */
@@ -13,9 +13,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* fd: the descriptor that stays usable. memory: bytes that may be allocated besides what is mapped now.
- * False: the system does not let the filter be installed, or something be limited; why[size] says what it
- * lacks, and all else is in force nevertheless. For a process of one thread; there is no way back. */
+/* fd is the descriptor that stays usable; memory, the bytes that may be allocated besides what is mapped now.
+ * False if the system does not let the filter be installed or something be limited: why[size] says what is
+ * missing, and all else is in force nevertheless. For a process of one thread; there is no way back. */
 bool sandbox_enter(int fd, uint64_t memory, char *why, size_t size);
 
 #endif

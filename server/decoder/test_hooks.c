@@ -1,4 +1,4 @@
-/* test_hooks.c - what a picture that takes over its decoder would try. */
+/* test_hooks.c - what a picture that has taken over its decoder would try. */
 #include "server/decoder/test_hooks.h"
 
 #include <fcntl.h>

@@ -15,9 +15,9 @@
  * that is lost costs the others a step: they are told, and join anew.
  *
  * Two threads. The main thread owns the model and the step's buffers, computes, and sends. The reader
- * receives (inbox.h). One rank of mpirun's has a third, which waits for the socket's end alone. It may be
- * waiting for others, in MPI, when the front gives the job up; nothing but the end of the process leads out
- * of there.
+ * receives (inbox.h). A rank of mpirun's has a third thread, which does nothing but wait for the socket's
+ * end: when the front gives the job up, the main thread may be waiting for other ranks inside MPI, and only
+ * the end of the process interrupts that.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -71,8 +71,9 @@ struct engine_process {
 
 /* ---- a rank of mpirun's */
 
-/* With nothing in hand it takes leave of the others, so that mpirun does not take its end for a failure;
- * while it computes there may be nobody left to take leave of. */
+/* Ends the process once the front has closed the socket. With nothing in hand the rank leaves MPI first,
+ * so that mpirun does not take its end for a failure. While it computes it does not, since the other ranks
+ * may be gone. */
 static void *await_end(void *argument) {
     struct engine_process *engine = argument;
     struct pollfd end = {.fd = engine->fd, .events = POLLRDHUP};
@@ -120,7 +121,7 @@ static enum limoe_status compute(struct engine_process *engine, size_t n, bool r
     return limoe_model_embed(engine->model, engine->items, n, engine->embeddings, &routing, err);
 }
 
-/* False: the front sends what cannot be, or is gone. */
+/* Computes a step and sends the RESULT. False if the front sends what cannot be, or is gone. */
 static bool answer(struct engine_process *engine, const struct link *in) {
     struct limoe_error err;
     size_t n;
@@ -181,9 +182,9 @@ static uint32_t own_threads(void) {
     return threads > 0 ? (uint32_t)threads : 1;
 }
 
-/* Tells the front that this rank has found the others, or that it is in vain. What cannot be sent is seen
- * with the HELLO. */
-static void say_met(struct engine_process *engine) {
+/* Tells the front that this rank has found the others, or cannot. A failure to send shows again with the
+ * HELLO. */
+static void say_connected(struct engine_process *engine) {
     const struct frame_header header = {.type = FRAME_CONNECTED};
     struct limoe_error err;
     if (link_stage(&engine->out, &header, NULL, 0))
@@ -219,12 +220,12 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
     return LIMOE_OK;
 }
 
-/* Why it is the CPU that computes, where that was left open. */
+/* Writes why the CPU computes, if the choice of the device was left to this process. */
 static void note_device(const char *device, char note[FRAME_NOTE_BYTES]) {
     char why[FRAME_NOTE_BYTES - 64];
     enum device_kind kind;
     uint32_t index;
-    if (device_parse(device, &kind, &index) && kind == DEVICE_AUTO && limoe_gpus(why, sizeof why) == 0)
+    if (device_name_parse(device, &kind, &index) && kind == DEVICE_AUTO && limoe_gpus(why, sizeof why) == 0)
         snprintf(note, FRAME_NOTE_BYTES, "no GPU was found (%s), computing on the CPU", why);
 }
 
@@ -260,14 +261,14 @@ static bool answer_step(struct engine_process *engine) {
     return answered;
 }
 
-/* The threads still use *engine, and the system takes it all. */
+/* Ends the process without freeing anything: other threads still use *engine. */
 __attribute__((noreturn)) static void leave(struct engine_process *engine) {
     limoe_model_close(engine->model);
     limoe_ranks_close(engine->ranks);
     _exit(COMMAND_OK);
 }
 
-/* One rank, or one of mpirun's: opens the model, and computes. */
+/* Of an engine of one rank, or of mpirun's ranks: opens the model, and computes. */
 static int run(struct engine_process *engine, const struct engine_flags *flags) {
     struct limoe_error err;
     pthread_t ending;
@@ -277,7 +278,7 @@ static int run(struct engine_process *engine, const struct engine_flags *flags) 
     if (!code) {
         if (flags->connect) {
             status = limoe_ranks_open("mpi", &engine->ranks, &err);
-            say_met(engine);
+            say_connected(engine);
         }
         if (status == LIMOE_OK)
             status = open_model(engine, flags, &err);
@@ -297,7 +298,7 @@ static int run(struct engine_process *engine, const struct engine_flags *flags) 
 
 /* ---- ranks that the front brings together */
 
-/* Makes the unique id of a generation. */
+/* Answers an ASK: makes the unique id of a generation. */
 static bool answer_ask(struct engine_process *engine, const struct engine_flags *flags) {
     uint8_t unique_id[FRAME_UNIQUE_ID_BYTES];
     struct limoe_error err;
@@ -312,8 +313,8 @@ static bool answer_ask(struct engine_process *engine, const struct engine_flags 
     return link_stage(&engine->out, &header, &part, 1) && link_send(&engine->out, &err) == LINK_DONE;
 }
 
-/* Joins the others. The model is opened beside those that open it now. LIMOE_LOST: there will be another
- * generation, and what is open stays. */
+/* Answers a GROUP: joins the others, and opens the model together with those that have not. After LIMOE_LOST
+ * there will be another generation, and what is open stays open. */
 static bool answer_group(struct engine_process *engine, const struct engine_flags *flags) {
     uint8_t unique_id[FRAME_UNIQUE_ID_BYTES];
     struct limoe_error err;
@@ -362,76 +363,38 @@ static int run_grouped(struct engine_process *engine, const struct engine_flags 
 /* ---- the command line */
 
 /* Flags alone: the front passes on what it was configured with, and an environment must not contradict it. */
+#define AT(field) .only_flag = true, .offset = offsetof(struct engine_flags, field)
+
 static const struct option_row table[] = {
-    {.name = "model",
-     .only_flag = true,
-     .kind = OPTION_STRING,
-     .offset = offsetof(struct engine_flags, model),
-     .metavar = "DIR",
-     .help = "model directory"},
-    {.name = "device",
-     .only_flag = true,
-     .kind = OPTION_DEVICE,
-     .offset = offsetof(struct engine_flags, compute.device),
-     .metavar = "DEVICE",
-     .help = "auto, cpu, cuda or cuda:N, a GPU",
-     .fallback = "auto: the first GPU where there is one, else the CPU"},
-    {.name = "dtype",
-     .only_flag = true,
-     .kind = OPTION_CHOICE,
-     .offset = offsetof(struct engine_flags, compute.dtype),
-     .choices = command_dtypes,
-     .metavar = "TYPE",
-     .help = "auto, float32 or bfloat16; auto is bfloat16 on GPUs, and where the processor has it"},
-    {.name = "threads",
-     .only_flag = true,
-     .kind = OPTION_UNSIGNED,
-     .offset = offsetof(struct engine_flags, compute.threads),
-     .least = 1,
-     .most = 1024,
-     .metavar = "N",
-     .help = "compute threads",
-     .fallback = "one for each processor allowed"},
+    COMMAND_MODEL_ROW(AT(model)),
+    COMMAND_DEVICE_ROW(AT(compute.device)),
+    COMMAND_DTYPE_ROW(AT(compute.dtype)),
+    COMMAND_THREADS_ROW(AT(compute.threads)),
     {.name = "step-tokens",
-     .only_flag = true,
      .kind = OPTION_U64,
-     .offset = offsetof(struct engine_flags, step_tokens),
+     AT(step_tokens),
      .least = 1,
      .most = UINT32_MAX,
      .metavar = "N",
      .help = "most tokens computed in one step",
      .fallback = "as many as fill the device"},
-    {.name = "load",
-     .only_flag = true,
-     .kind = OPTION_STRING,
-     .offset = offsetof(struct engine_flags, compute.load_file),
-     .metavar = "FILE",
-     .help = "measured load to identity experts by"},
-    {.name = "expert-bytes",
-     .only_flag = true,
-     .kind = OPTION_BYTES,
-     .offset = offsetof(struct engine_flags, compute.expert_bytes),
-     .most = UINT64_C(1) << 50,
-     .metavar = "N",
-     .help = "with --load: memory for experts and copies of them"},
+    COMMAND_LOAD_ROW(AT(compute.load_file)),
+    COMMAND_EXPERT_BYTES_ROW(AT(compute.expert_bytes)),
     {.name = "connect",
-     .only_flag = true,
      .kind = OPTION_STRING,
-     .offset = offsetof(struct engine_flags, connect),
+     AT(connect),
      .metavar = "ADDRESS",
      .help = "the front, of which this is one of several ranks: unix:PATH or tcp:HOST:PORT",
      .fallback = "the socket that it was given"},
     {.name = "rank",
-     .only_flag = true,
      .kind = OPTION_UNSIGNED,
-     .offset = offsetof(struct engine_flags, rank),
+     AT(rank),
      .most = 1023,
      .metavar = "N",
      .help = "with --ranks: which one this is, from 0 on"},
     {.name = "ranks",
-     .only_flag = true,
      .kind = OPTION_UNSIGNED,
-     .offset = offsetof(struct engine_flags, ranks),
+     AT(ranks),
      .most = 1024,
      .metavar = "N",
      .help = "how many ranks, each on a GPU, the front starts and brings together; 0: this is none of them"},
@@ -469,7 +432,8 @@ static bool parse(int argc, char **argv, struct arena *arena, struct engine_flag
     return false;
 }
 
-/* Signals that stop a whole group or unit are the front's to heed; mpirun unblocks them. */
+/* Blocks the signals that stop a whole process group or unit, which the front handles. mpirun unblocks
+ * them. */
 static void block_stops(void) {
     sigset_t stops;
     sigemptyset(&stops);

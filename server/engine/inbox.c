@@ -23,7 +23,8 @@ void inbox_expect(struct inbox *inbox, uint64_t most) {
 
 /* ---- the reader */
 
-/* Where the next frame goes, once there is one: what it may be follows from what was said before it came. */
+/* Waits until there is room for the next frame and it has begun to come, and returns the link to receive
+ * it with. Only then is *most read, since the longest payload follows from what has been said before. */
 static struct link *await_frame(struct inbox *inbox, uint64_t *most) {
     struct pollfd in = {.fd = inbox->fd, .events = POLLIN};
     pthread_mutex_lock(&inbox->lock);
@@ -39,7 +40,8 @@ static struct link *await_frame(struct inbox *inbox, uint64_t *most) {
     return link;
 }
 
-/* Whoever waits for other ranks waits for a generation that is over. */
+/* Keeps what has been received. A new generation interrupts the thread that computes, if it waits for
+ * ranks: it waits for those of a generation that is over. */
 static enum limoe_status keep(struct inbox *inbox, const struct link *link, struct limoe_error *err) {
     const struct frame_header *frame = &link->frame;
     enum limoe_status status = LIMOE_OK;

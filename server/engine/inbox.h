@@ -1,10 +1,10 @@
-/* inbox.h - what the front sends to an engine: received by a thread, the reader, taken by the one that
- * computes.
+/* inbox.h - what the front sends to an engine: one thread, the reader, receives it, and the thread that
+ * computes takes it.
  *
  * A socket holds much less than a step of pictures, so without the reader the front could not send ahead, and
  * the processor would idle between two steps while pixels are copied. At most two steps are with an engine.
- * There is room for one frame more, so that the reader never has to wait: what a rank must hear while it
- * waits for others, in the midst of a step, comes behind the steps.
+ * There is room for one frame more, so that the reader never has to wait. For a rank that waits for others in
+ * the midst of a step must hear of a new generation, and that frame comes behind the steps.
  */
 #ifndef LIMOE_SERVER_ENGINE_INBOX_H
 #define LIMOE_SERVER_ENGINE_INBOX_H
@@ -46,7 +46,7 @@ void inbox_expect(struct inbox *inbox, uint64_t most);
 enum inbox_event { INBOX_STEP, INBOX_ASK, INBOX_GROUP, INBOX_END };
 enum inbox_event inbox_wait(struct inbox *inbox);
 
-/* After INBOX_STEP: the link that has it; the inbox's again with inbox_release. */
+/* After INBOX_STEP: the link that has it. inbox_release gives it back to the inbox. */
 const struct link *inbox_step(struct inbox *inbox);
 void inbox_release(struct inbox *inbox);
 /* After INBOX_ASK: the generation. */
@@ -55,7 +55,7 @@ uint64_t inbox_take_ask(struct inbox *inbox);
  * interrupted any more. 0: it is out of date already. */
 uint64_t inbox_take_group(struct inbox *inbox, uint8_t unique_id[FRAME_UNIQUE_ID_BYTES]);
 
-/* Is nothing in hand? Any thread; from then on inbox_wait says INBOX_END. */
+/* Makes inbox_wait say INBOX_END from now on. True if nothing is in hand. Any thread. */
 bool inbox_end(struct inbox *inbox);
 
 #endif

@@ -1,4 +1,4 @@
-/* test_hooks.c - the environment, read at each step: this is no build for speed. */
+/* test_hooks.c - reads the environment at each step, which only a build for tests can afford. */
 #include "server/engine/test_hooks.h"
 
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-/* generation.c - built in the order of the struct, taken down in reverse. */
+/* generation.c - a generation is built in the order of the struct, and taken down in reverse. */
 #include "server/front/generation.h"
 
 #include <errno.h>
@@ -11,8 +11,8 @@
 #include "base/error.h"
 #include "base/event.h"
 
-/* Of the long lane's decoders: a tenth of the processor where others want all of it,
- * all where nobody does. */
+/* The nice value of the long lane's decoders: they get a tenth of a processor that others want whole, and
+ * all of one that nobody wants. */
 #define LONG_NICE 10
 
 #define HEALTH_LIMIT (10 * CLOCK_SECOND) /* how old the engine's last answer to a probe may be */

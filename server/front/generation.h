@@ -25,8 +25,8 @@
 #include "server/front/supervisor/engine.h"
 #include "server/front/supervisor/health.h"
 
-/* Pictures are decoded in two lanes, each with threads and processes of its own: a request that asks for
- * little does not wait behind those that ask for much, and these stand back for all else on the machine. */
+/* Pictures are decoded in two lanes, each with threads and processes of its own. So a request that asks
+ * for little does not wait behind those that ask for much; and the processes of the long lane are nice. */
 enum lane { LANE_QUICK, LANE_LONG, LANES };
 
 struct generation {
@@ -43,7 +43,7 @@ struct generation {
                                          been answered */
     int unused_event;                 /* eventfd, not its own: written when the last reference goes */
     _Atomic uint64_t references;
-    /* loading.c's own. */
+    /* For loading.c alone. */
     struct generation *next; /* in its list */
     bool replaced;           /* its engine is superseded, and a reload was asked for */
 };
@@ -60,11 +60,11 @@ struct generation_options {
  * writes opened_event. The caller has one reference. */
 enum limoe_status generation_open(const struct generation_options *options, struct generation **out,
                                   struct limoe_error *err);
-/* The caller has a reference already, or holds the lock under which one may be had. */
+/* Takes a reference. The caller has one already, or holds the lock under which one may be had. */
 void generation_retain(struct generation *generation);
 void generation_release(struct generation *generation); /* any thread; NULL is fine */
-/* Nobody has a reference. Computes what is still in the queue; waits for threads and processes to end. NULL
- * is fine. */
+/* Computes what is still in the queue and waits for threads and processes to end. Nobody has a reference
+ * any more. NULL is fine. */
 void generation_close(struct generation *generation);
 
 #endif

@@ -15,7 +15,7 @@
 #define SERVE_HALF         UINT_MAX /* of the connections that the server turns out to have room for, */
 #define SERVE_LEAST_HALF   64u      /* or so many, if that is more: one address may be a proxy's */
 
-/* Its strings lie in it: it is not to be moved while they are used. */
+/* Its strings lie within it, so it must not be moved while they are used. */
 struct serve_options {
     const char *host, *port, *model;
     const char *model_aliases; /* as model_names.h has them, or NULL */
@@ -53,9 +53,9 @@ struct serve_options {
 
 enum serve_parsed { SERVE_RUN, SERVE_EXIT_OK, SERVE_EXIT_USAGE };
 
-/* Fills *options with the defaults and, over them, what the configuration file, the environment and argv say.
- * Prints help or the configuration (to stdout) or what was wrong (to stderr) when the answer is not
- * SERVE_RUN. */
+/* Fills *options with the defaults and, over them, what the configuration file, the environment and argv
+ * say. Unless it returns SERVE_RUN it has printed help or the configuration (to stdout) or what was wrong
+ * (to stderr). */
 enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *options);
 
 #endif

@@ -30,8 +30,8 @@ enum server_phase {
 
 /* Someone who waits to be told how a reload went. */
 struct reload_waiter {
-    /* `generation` is the new one in force, or NULL and *err says why the old one still is. On the main
-     * thread; must not block. */
+    /* `generation` is the new one in force; or it is NULL, and *err says why the old one still is. Called
+     * on the main thread; must not block. */
     void (*done)(struct reload_waiter *waiter, struct generation *generation, const struct limoe_error *err);
     struct reload_waiter *next;
 };

@@ -27,33 +27,44 @@ const char *command_suggest(const char *wrong, const char *const *names, size_t 
 
 extern const struct option_choice command_dtypes[];
 
-/* Rows for any command with such fields; `at` is the field's offset. */
-#define COMMAND_MODEL_ROW(at)                                                                                \
+/* Rows that several commands have. The arguments are the rest of the row: `.offset` of the command's
+ * field, and what holds for that command alone, such as `.only_flag = true`. */
+#define COMMAND_MODEL_ROW(...)                                                                               \
+    { .name = "model", .kind = OPTION_STRING, .metavar = "DIR", .help = "model directory", __VA_ARGS__ }
+#define COMMAND_DEVICE_ROW(...)                                                                              \
     {                                                                                                        \
-        .name = "model", .kind = OPTION_STRING, .offset = (at), .metavar = "DIR", .help = "model directory", \
-        .fallback = MODEL_DIR_DEFAULT                                                                        \
-    }
-#define COMMAND_DEVICE_ROW(at)                                                                               \
-    {                                                                                                        \
-        .name = "device", .kind = OPTION_DEVICE, .offset = (at), .metavar = "DEVICE",                        \
+        .name = "device", .kind = OPTION_DEVICE, .metavar = "DEVICE",                                        \
         .help = "auto, cpu, cuda or cuda:N, a GPU",                                                          \
-        .fallback = "auto: the first GPU where there is one, else the CPU"                                   \
+        .fallback = "auto: the first GPU where there is one, else the CPU", __VA_ARGS__                      \
     }
-#define COMMAND_DTYPE_ROW(at)                                                                                \
+#define COMMAND_DTYPE_ROW(...)                                                                               \
     {                                                                                                        \
-        .name = "dtype", .kind = OPTION_CHOICE, .offset = (at), .choices = command_dtypes,                   \
-        .metavar = "TYPE",                                                                                   \
-        .help = "auto, float32 or bfloat16; auto is bfloat16 on GPUs, and where the processor has it"        \
+        .name = "dtype", .kind = OPTION_CHOICE, .choices = command_dtypes, .metavar = "TYPE",                \
+        .help = "auto, float32 or bfloat16; auto is bfloat16 on GPUs, and where the processor has it",       \
+        __VA_ARGS__                                                                                          \
     }
-#define COMMAND_THREADS_ROW(at)                                                                              \
+#define COMMAND_THREADS_ROW(...)                                                                             \
     {                                                                                                        \
-        .name = "threads", .kind = OPTION_UNSIGNED, .offset = (at), .least = 1, .most = 1024,                \
-        .metavar = "N", .help = "compute threads", .fallback = "one for each processor allowed"              \
+        .name = "threads", .kind = OPTION_UNSIGNED, .least = 1, .most = 1024, .metavar = "N",                \
+        .help = "compute threads", .fallback = "one for each processor allowed", __VA_ARGS__                 \
     }
-#define COMMAND_JSON_ROW(at, text)                                                                           \
-    { .name = "json", .only_flag = true, .kind = OPTION_SWITCH, .offset = (at), .help = (text) }
+#define COMMAND_LOAD_ROW(...)                                                                                \
+    {                                                                                                        \
+        .name = "load", .kind = OPTION_STRING, .metavar = "FILE",                                            \
+        .help = "measured load to place experts by: /v1/models/{id}/load",                                   \
+        .fallback = "none: placed in order, without copies", __VA_ARGS__                                     \
+    }
+#define COMMAND_EXPERT_BYTES_ROW(...)                                                                        \
+    {                                                                                                        \
+        .name = "expert-bytes", .kind = OPTION_BYTES, .most = UINT64_C(1) << 40, .metavar = "N",             \
+        .help = "with --load: memory of a rank for experts and copies of the busiest; 0: no copies",         \
+        __VA_ARGS__                                                                                          \
+    }
+#define COMMAND_JSON_ROW(...)                                                                                \
+    { .name = "json", .only_flag = true, .kind = OPTION_SWITCH, __VA_ARGS__ }
 #define COMMAND_HELP_ROW                                                                                     \
     { .name = "help", .letter = 'h', .kind = OPTION_HELP, .help = "print this" }
+
 /* Reads a command's options over the defaults in *target and answers --help itself. False: exit with *status.
  * The arena holds what `out` and *target point to. */
 bool command_options(const struct option_command *command, int argc, char *const *argv, void *target,

@@ -14,7 +14,7 @@
 
 #define CONFIG_FILE_MOST ((size_t)64 << 10)
 
-/* Sets what the file options->file says. */
+/* Sets the options to what the file options->file says. */
 enum limoe_status config_file_read(struct options *options, struct limoe_error *err);
 
 /* The same for its text, which may come from anyone. Strings are copied to the arena. */

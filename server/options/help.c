@@ -72,6 +72,18 @@ static void show_variables(const struct option_command *command, struct buffer *
     }
 }
 
+static void show_exits(const struct option_note *exits, struct buffer *out) {
+    struct buffer line = {0};
+    buffer_string(&line, "Exit status: ");
+    for (const struct option_note *exit = exits; exit->term; exit++)
+        buffer_print(&line, "%s%s, %s", exit == exits ? "" : "; ", exit->term, exit->text);
+    buffer_string(&line, ".");
+    buffer_string(out, "\n");
+    wrap(line.data, line.size, 0, out);
+    out->failed = out->failed || line.failed;
+    buffer_free(&line);
+}
+
 void options_help(const struct option_command *command, const void *target, struct buffer *out) {
     const size_t text = INDENT + widest(command) + 2;
     buffer_print(out, "usage: %s\n\n", command->usage);
@@ -99,6 +111,8 @@ void options_help(const struct option_command *command, const void *target, stru
         buffer_string(out, "\n");
         wrap(command->more, strlen(command->more), 0, out);
     }
+    if (command->exits)
+        show_exits(command->exits, out);
 }
 
 static void show_origin(const struct options *options, const struct option_row *option, struct buffer *out) {

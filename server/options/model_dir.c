@@ -2,22 +2,27 @@
 #include "server/options/model_dir.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 const char *model_dir(const char *named, char room[PATH_MAX]) {
-    static const char bundled[] = "../models/pictograms";
+    static const char *const bundled[] = {"../models/pictograms", LIMOE_MODEL_FROM_BIN};
+    char program[PATH_MAX], path[PATH_MAX];
     if (named)
         return named;
-    char path[PATH_MAX];
-    const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
-    if (size <= 0 || (size_t)size >= sizeof path)
+    const ssize_t size = readlink("/proc/self/exe", program, sizeof program);
+    if (size <= 0 || (size_t)size >= sizeof program)
         return NULL;
-    path[size] = '\0';
-    char *name = strrchr(path, '/');
-    if (!name || (size_t)(name + 1 - path) + sizeof bundled > sizeof path)
+    program[size] = '\0';
+    char *slash = strrchr(program, '/');
+    if (!slash)
         return NULL;
-    memcpy(name + 1, bundled, sizeof bundled);
-    return realpath(path, room); /* without the "..": messages show a path that people would write */
+    *slash = '\0';
+    /* realpath takes the ".." out: messages show a path that people would write. */
+    for (size_t i = 0; i < sizeof bundled / sizeof *bundled; i++)
+        if (snprintf(path, sizeof path, "%s/%s", program, bundled[i]) < PATH_MAX && realpath(path, room))
+            return room;
+    return NULL;
 }

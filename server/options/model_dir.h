@@ -5,10 +5,10 @@
 #include <limits.h>
 
 /* What --help says of it. */
-#define MODEL_DIR_DEFAULT "models/pictograms beside the program's build folder"
+#define MODEL_DIR_DEFAULT "the bundled one, pictograms"
 
-/* `named` when it is not NULL; else ../models/pictograms from the program's own folder, where a clone has it.
- * NULL when there is none. A path that had to be made is written to room[]. */
+/* `named` when it is not NULL; else pictograms, as seen from the program's own folder: ../models/pictograms, where a clone
+ * has it, or where `meson install` puts it. NULL when there is none. A path that had to be made is written to room[]. */
 const char *model_dir(const char *named, char room[PATH_MAX]);
 
 #endif

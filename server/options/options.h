@@ -74,11 +74,29 @@ struct option_list {
     size_t n;
 };
 
+/* What a term stands for: an exit status, a variable, a file, a command line. Lists end with a NULL term. */
+struct option_note {
+    const char *term, *text;
+};
+
 struct option_command {
     const char *name;         /* "serve" */
+    const char *summary;      /* "answer over HTTP": a line in the list of commands */
     const char *usage;        /* "limoe serve [--model DIR] [options]" */
+    const char *operand;      /* the metavar of arguments that are no options; NULL: there are none */
     const char *about, *more; /* paragraphs before and after the options; more may be NULL */
     const struct option_row *table;
+    size_t n;
+    const void *defaults; /* the command's struct with what holds when nothing is said; NULL: all zero */
+    const struct option_note *exits; /* its exit statuses; NULL: not told */
+    const struct option_note *environment, *files,
+        *uses; /* for the manual alone; uses: examples. NULL: none */
+};
+
+/* A program of several commands. What holds for all of them, and its own options, are `self`. */
+struct option_program {
+    const struct option_command *self;
+    const struct option_command *const *commands; /* [n] */
     size_t n;
 };
 

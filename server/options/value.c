@@ -27,8 +27,9 @@ const char *option_variable(const struct option_row *option, char room[OPTION_LA
     return room;
 }
 
-const char *option_label(const struct options *options, const struct option_row *option,
-                         struct option_origin origin, char room[OPTION_LABEL_SIZE]) {
+/* What messages and a file call a source's option: "--port", "LIMOE_PORT", "limoe.conf:3: port". */
+static const char *label_of(const struct options *options, const struct option_row *option,
+                            struct option_origin origin, char room[OPTION_LABEL_SIZE]) {
     if (origin.from == ORIGIN_ENVIRONMENT)
         return option_variable(option, room);
     if (origin.from == ORIGIN_FILE)
@@ -133,7 +134,7 @@ static bool set(const struct option_row *option, const char *value, void *field)
         *(const char **)field = value;
         return true;
     case OPTION_DEVICE:
-        if (!device_parse(value, &device, &index))
+        if (!device_name_parse(value, &device, &index))
             return false;
         *(const char **)field = value;
         return true;
@@ -184,7 +185,7 @@ static void show_bytes(uint64_t value, struct buffer *out) {
     buffer_print(out, "%llu", (unsigned long long)value);
 }
 
-static void show_accepted(const struct option_row *option, struct buffer *out) {
+void option_accepted(const struct option_row *option, struct buffer *out) {
     switch (option->kind) {
     case OPTION_NUMERAL:
     case OPTION_UNSIGNED:
@@ -220,7 +221,6 @@ static void show_accepted(const struct option_row *option, struct buffer *out) {
         buffer_string(out, "a text that is not empty and has no control characters");
         break;
     }
-    buffer_bytes(out, "", 1);
 }
 
 /* What the field holds once `value` is added to names that the same command line gave before; else `value`.
@@ -244,10 +244,11 @@ enum limoe_status option_set(struct options *options, const struct option_row *o
     }
     struct buffer accepted = {0};
     char label[OPTION_LABEL_SIZE], found[96];
-    show_accepted(option, &accepted);
-    const enum limoe_status status = limoe_fail(
-        err, LIMOE_INVALID, "%s is \"%s\"; accepted: %s", option_label(options, option, origin, label),
-        text_quote(text_of(value), found, sizeof found), accepted.failed ? "?" : accepted.data);
+    option_accepted(option, &accepted);
+    buffer_bytes(&accepted, "", 1);
+    const enum limoe_status status =
+        limoe_fail(err, LIMOE_INVALID, "%s is \"%s\"; accepted: %s", label_of(options, option, origin, label),
+                   text_quote(text_of(value), found, sizeof found), accepted.failed ? "?" : accepted.data);
     buffer_free(&accepted);
     return status;
 }

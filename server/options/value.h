@@ -4,10 +4,8 @@
 
 #include "server/options/options.h"
 
-/* What messages and a file call a source's option: "--port", "LIMOE_PORT", "limoe.conf:3: port". */
+/* Room for the name of an option in a message, with where it stands. */
 #define OPTION_LABEL_SIZE 256
-const char *option_label(const struct options *options, const struct option_row *option,
-                         struct option_origin origin, char room[OPTION_LABEL_SIZE]);
 
 /* "queue-items" → "LIMOE_QUEUE_ITEMS". */
 const char *option_variable(const struct option_row *option, char room[OPTION_LABEL_SIZE]);
@@ -16,6 +14,9 @@ const char *option_variable(const struct option_row *option, char room[OPTION_LA
 bool option_configurable(const struct option_row *option);
 /* True when it takes a value on the command line. */
 bool option_takes_value(const struct option_row *option);
+
+/* Appends what option_set accepts, as messages say it. */
+void option_accepted(const struct option_row *option, struct buffer *out);
 
 /* Checks `value` and writes it to the option's field; not for OPTION_LIST. */
 enum limoe_status option_set(struct options *options, const struct option_row *option,

@@ -63,7 +63,7 @@ struct wire_deadline {
 };
 #define WIRE_TICK (10 * CLOCK_MILLISECOND)
 
-/* The front's transfers: all of the bytes, or not WIRE_DONE (and never WIRE_BROKEN). wire_send changes
+/* The front's transfers. WIRE_DONE: all of the bytes were transferred; never WIRE_BROKEN. wire_send changes
  * parts[n]. */
 enum wire_end wire_send(int fd, struct iovec *parts, int n, const struct wire_deadline *deadline);
 enum wire_end wire_receive(int fd, void *bytes, size_t size, const struct wire_deadline *deadline);
@@ -72,7 +72,7 @@ enum wire_end wire_receive(int fd, void *bytes, size_t size, const struct wire_d
 enum limoe_status wire_message(struct limoe_error *err, enum limoe_status status, const char *message,
                                size_t size);
 
-/* The decoder's transfers wait for as long as it takes. False: the front is gone. */
+/* The decoder's transfers, which wait for as long as it takes. False if the front is gone. */
 bool wire_write(int fd, struct iovec *parts, int n);
 bool wire_read(int fd, void *bytes, size_t size);
 

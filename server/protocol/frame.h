@@ -1,15 +1,15 @@
 /* frame.h - what the front and an engine say to each other, as bytes. Pure functions: no socket, no thread.
  *
  * A stream of frames each way, over any stream socket:
- *     engine → front   JOIN once, if it came to the front and was not started by it: by whose leave
+ *     engine → front   JOIN once, if the front has not started it: the token that shows that it may join
  *     engine → front   CONNECTED once, after JOIN: it has looked for the other ranks. No payload
  *     engine → front   HELLO once: what was opened, or why it could not be
  *     front → engine   STEP: items to embed
  *     engine → front   RESULT, one for each STEP, in their order
  * Ranks that the front brings together, at first and after each loss, which begins a new generation of them:
  *     front → engine   ASK, to rank 0: for a unique id
- *     engine → front   UNIQUE_ID: that all of this generation join by
- *     front → engine   GROUP, to each: the unique id. What was before is over: STEPs not answered yet never are
+ *     engine → front   UNIQUE_ID: by which all ranks of this generation join
+ * front → engine   GROUP, to each: the unique id. What was before is over: STEPs not answered yet never are
  *     engine → front   HELLO, once it has joined and has the model open. What it sent before is over, too
  *
  * A frame is a header of FRAME_HEADER_BYTES and a payload, little-endian:
@@ -67,7 +67,7 @@ struct frame_header {
 };
 
 void frame_put_header(const struct frame_header *header, uint8_t out[FRAME_HEADER_BYTES]);
-/* Accepts only a frame of one of the types, with a payload of at most `most` bytes. */
+/* Accepts only a frame of one of these types, with a payload of at most `most` bytes. */
 enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], unsigned types, uint64_t most,
                                    struct frame_header *out, struct limoe_error *err);
 
@@ -98,12 +98,13 @@ enum {
 void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BYTES]);
 enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struct frame_hello *out,
                                   struct limoe_error *err);
-/* The same model, computed in the same way by as many ranks: an answer has the same bits. */
+/* Whether both compute the same model in the same way with as many ranks, so that answers have the same
+ * bits. */
 bool frame_hello_equal(const struct frame_hello *a, const struct frame_hello *b);
 
 /* ---- ASK has no payload, UNIQUE_ID and GROUP have the unique_id, whatever it says */
 
-/* unique_id NULL: of an ASK. */
+/* unique_id is NULL for an ASK, which has none. */
 enum limoe_status frame_get_unique_id(const struct frame_header *header, const uint8_t *payload,
                                       uint8_t unique_id[FRAME_UNIQUE_ID_BYTES], struct limoe_error *err);
 

@@ -13,14 +13,16 @@ struct addrinfo;
 
 #define JOIN_TOKEN "LIMOE_RANK_TOKEN" /* the environment variable that a rank finds the token in */
 
-/* Connects to the front and shows the token, which leaves the environment. The blocking socket, or -1. */
+/* Connects to the front and shows the token, which it takes out of the environment. Returns a blocking
+ * socket, or -1. */
 int join_front(const char *address, struct limoe_error *err);
 
-/* "HOST", "HOST:PORT" or "[HOST]:PORT": the port is "0" where there is none. False: it is none of these. */
+/* Splits "HOST", "HOST:PORT" or "[HOST]:PORT"; a port that is not there is "0". False if it is none of
+ * these. */
 bool join_split_host(const char *text, char host[256], char port[8]);
 /* The same, for getaddrinfo's `flags`; *out is for freeaddrinfo. */
 enum limoe_status join_resolve(const char *text, int flags, struct addrinfo **out, struct limoe_error *err);
-/* A connection to another host may end without a word: the system is to ask now and then. */
+/* Lets the system ask now and then whether the other host is there: its end may not be told otherwise. */
 void join_keep_alive(int fd);
 
 #endif

@@ -47,8 +47,8 @@ enum link_event link_receive(struct link *link, enum frame_type type, uint64_t m
 /* The same of a frame of one of the types: FRAME_IN. */
 enum link_event link_receive_any(struct link *link, unsigned types, uint64_t most, struct limoe_error *err);
 
-/* Makes a frame the next to be sent; none is on its way. header->length is the sum of the parts, which stay
- * valid until it is sent. False: no memory. */
+/* Makes a frame the next to be sent; no other is on its way. header->length is the sum of the parts, which
+ * stay valid until it is sent. False: no memory. */
 bool link_stage(struct link *link, const struct frame_header *header, const struct iovec *parts, size_t n);
 /* Takes back what was staged; nothing of it has been sent. */
 void link_unstage(struct link *link);

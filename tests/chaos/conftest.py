@@ -74,6 +74,20 @@ def capacity(server, seconds=3, **options):
     return done["achieved_rps"]
 
 
+def figures_of(server, done):
+    """What a report has of a load beside which processes were lost."""
+    return {
+        "engine_restarts": server.metric("limoe_engine_restarts_total"),
+        "replayed_steps": server.metric("limoe_steps_replayed_total"),
+        **{name: done[name] for name in ("longest_stall_ms", "ok", "failed", "wrong", "latency_ms")},
+    }
+
+
+def assert_all_answered(done):
+    assert done["failed"] == 0 and done["wrong"] == 0 and done["refused"] == 0 and done["dropped"] == 0, done
+    assert done["ok"] == done["sent"] > 0
+
+
 @pytest.fixture
 def report(request):
     """report(figure=value, ...): what a test has measured."""

@@ -8,7 +8,7 @@ import asyncio
 
 import pytest
 
-PATIENCE = 20  # seconds; an answer takes milliseconds
+TIMEOUT = 20  # seconds; an answer takes milliseconds
 
 
 async def ask_again(port, rounds, unanswered):
@@ -16,9 +16,9 @@ async def ask_again(port, rounds, unanswered):
     try:
         for _ in range(rounds):
             writer.write(b"GET /health HTTP/1.1\r\nHost: limoe\r\n\r\n")
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), TIMEOUT)
             length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            await asyncio.wait_for(reader.readexactly(length), PATIENCE)
+            await asyncio.wait_for(reader.readexactly(length), TIMEOUT)
     except TimeoutError:
         unanswered.append(writer.get_extra_info("sockname"))
     finally:

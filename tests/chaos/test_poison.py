@@ -52,12 +52,12 @@ def test_a_poisonous_item_fails_alone(hooked, report):
     server = hooked("--cache-bytes", 0, env={"LIMOE_TEST_CRASH_PIXEL": ",".join(map(str, COLOUR))})
     half = NEIGHBOURS // 2
     answers = send(server, bodies[:half] + [poison()] + bodies[half:])
-    status, guilty = answers.pop(half)
+    status, poisoned = answers.pop(half)
     restarts = server.metric("limoe_engine_restarts_total")
-    report(neighbours=NEIGHBOURS, engine_restarts=restarts, answer=guilty["error"]["message"])
+    report(neighbours=NEIGHBOURS, engine_restarts=restarts, answer=poisoned["error"]["message"])
     assert answers == expected
-    assert status == 500 and guilty["error"]["code"] == "engine_error", guilty
-    assert restarts >= 2, "one loss may be chance: it takes two to be blamed"
+    assert status == 500 and poisoned["error"]["code"] == "engine_error", poisoned
+    assert restarts >= 2, "one loss may be chance: it takes two to be suspected"
     assert send(server, bodies[:10]) == expected[:10]
     server.log[:] = [line for line in server.log if " error " not in line]  # the loss is told as one
 
@@ -71,10 +71,10 @@ def test_a_picture_that_breaks_its_decoder_fails_alone(hooked, what):
     server = hooked("--cache-bytes", 0, "--decode-timeout", 2, env={"LIMOE_TEST_DECODER": what})
     broken = {"input": [{"image": data_uri(picture(1) + b"LIMOE-TEST")}]}
     answers = send(server, bodies + [broken])
-    status, guilty = answers.pop()
+    status, poisoned = answers.pop()
     assert answers == expected
     # One that computes for ever is told by its processor time: too large for any client's sake, and tried once.
-    assert status == (413 if what == "hang" else 500) and "decoder" in guilty["error"]["message"], guilty
-    assert guilty["error"]["param"] == "input[0].image"
+    assert status == (413 if what == "hang" else 500) and "decoder" in poisoned["error"]["message"], poisoned
+    assert poisoned["error"]["param"] == "input[0].image"
     assert send(server, bodies[:10]) == expected[:10]
     server.log[:] = [line for line in server.log if " error " not in line]

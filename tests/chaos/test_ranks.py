@@ -8,11 +8,10 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import threading
 import time
 
 import pytest
-from conftest import BUILD, SECONDS, STRICT, Load, b64, capacity, picture, wait_until
+from conftest import BUILD, SECONDS, STRICT, Clients, Load, assert_all_answered, b64, capacity, figures_of, picture, wait_until
 
 pytestmark = pytest.mark.skipif(
     not (BUILD / "limoe-mpi.so").exists() or not shutil.which("mpirun"), reason="needs limoe-mpi.so and mpirun"
@@ -73,22 +72,9 @@ def test_no_request_fails_while_ranks_are_killed(start, report):
                 pass
         time.sleep(1.5)
     done = load.result()
-    report(
-        ranks=ranks,
-        capacity_rps=best,
-        rate=rate,
-        killed=killed,
-        engine_restarts=server.metric("limoe_engine_restarts_total"),
-        replayed_steps=server.metric("limoe_steps_replayed_total"),
-        longest_stall_ms=done["longest_stall_ms"],
-        ok=done["ok"],
-        failed=done["failed"],
-        wrong=done["wrong"],
-        latency_ms=done["latency_ms"],
-    )
+    report(ranks=ranks, capacity_rps=best, rate=rate, killed=killed, **figures_of(server, done))
     assert killed > 0
-    assert done["failed"] == 0 and done["wrong"] == 0 and done["refused"] == 0 and done["dropped"] == 0, done
-    assert done["ok"] == done["sent"] > 0
+    assert_all_answered(done)
     assert server.metric("limoe_engine_restarts_total") > 0
     server.log[:] = [line for line in server.log if " error " not in line]  # losses are told as errors
 
@@ -149,34 +135,6 @@ def body(n):
     }
 
 
-class Clients:
-    """Four that ask without a pause, however long it takes, and compare."""
-
-    def __init__(self, server, expected):
-        self.server, self.expected = server, expected
-        self.wrong, self.times, self.done = [], [], threading.Event()
-        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(4)]
-        for thread in self.threads:
-            thread.start()
-
-    def run(self):
-        with self.server.client() as client:
-            while not self.done.is_set():
-                response = client.post("/v1/embeddings", json=body(12), timeout=300)
-                if response.status_code != 200 or response.content != self.expected:
-                    self.wrong.append((response.status_code, response.text[:300]))
-                self.times.append(time.monotonic())
-
-    def wait_for_more(self, seconds=60):
-        answered = len(self.times)
-        wait_until(lambda: len(self.times) > answered + 8, seconds)
-
-    def stop(self):
-        self.done.set()
-        for thread in self.threads:
-            thread.join(300)
-
-
 def answers_of_one_rank(start):
     """Of one rank: what /v1/embeddings says of body(12), and /v1/routing of body(6)."""
     one = start("--cache-bytes", 0)
@@ -203,7 +161,7 @@ def test_a_host_that_is_cut_off_is_a_wait(hosts, start, report):
     namespaces = {os.readlink(f"/proc/{pid}/ns/net") for pid in ranks_of(server).values()}
     assert len(namespaces) == len(HOSTS) and os.readlink("/proc/self/ns/net") not in namespaces
 
-    clients = Clients(server, expected)
+    clients = Clients(server, body(12), expected)
     cuts = []
     # Longer than a step may take: the job is given up meanwhile, and others are started in vain. Each length meets
     # what the network tries again in another state.
@@ -241,7 +199,7 @@ def test_hosts_that_do_not_reach_each_other_are_a_wait(hosts, start, report):
     """MPI hangs then for ever, in the first of its calls: the front, which all of them reach, must not."""
     expected, _ = answers_of_one_rank(start)
     server = start(*hosts, env=ENV)
-    clients = Clients(server, expected)
+    clients = Clients(server, body(12), expected)
     clients.wait_for_more()
     part(HOSTS, True)
     os.kill(ranks_of(server)[1], signal.SIGKILL)

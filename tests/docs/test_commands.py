@@ -33,6 +33,10 @@ NOT_RUN = {
     "scripts/test e2e tests/e2e/test_http.py -k keep_alive": A_STAGE,
     "LIMOE_ISA=avx2 scripts/test units": A_STAGE,
     "LIMOE_FUZZ_SECONDS=60 scripts/test fuzz": A_STAGE,
+    "meson install -C build --no-rebuild": "installs for the whole machine",
+    "deploy/debian/package /tmp/limoe build": RUN_BY_OTHERS,
+    "cc -o classify examples/classify.c $(pkg-config --cflags --libs limoe)": RUN_BY_OTHERS,
+    "./classify $(pkg-config --variable=model limoe) examples/cat.png cat dog bicycle": RUN_BY_OTHERS,
     "build/limoe serve": LASTS,
     "limoe serve --ranks 8 --hostfile /etc/limoe.hosts --rank-address 10.0.0.1": "needs several hosts",
     "docker run -e LIMOE_HOST=0.0.0.0 -e LIMOE_LOG_FORMAT=json -p 8080:8080 -v limoe-state:/state -e LIMOE_STATE_DIR=/state "

@@ -21,7 +21,7 @@ import zlib
 import httpx
 import numpy as np
 import pytest
-from harness import BUILD, MODEL, SANITIZED, b64, picture, wait_until
+from harness import BUILD, MODEL, SANITIZED, b64, picture, png_file, wait_until
 from PIL import Image
 
 LARGE = (4032, 3100)  # just within the pixels that are accepted
@@ -32,10 +32,6 @@ CLOCK = os.sysconf("SC_CLK_TCK")
 # ---- pictures that are small to send and much to decode
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def png(size=LARGE, kind=2, depth=8, predictor=4, rows=None):
     """Zeros, each row by the same predictor; `rows`: so many of them are there."""
     width, height = size
@@ -43,9 +39,7 @@ def png(size=LARGE, kind=2, depth=8, predictor=4, rows=None):
     row = bytes([predictor]) + bytes((width * channels * depth + 7) // 8)
     deflate = zlib.compressobj(9)
     data = [deflate.compress(row) for _ in range(height if rows is None else rows)]
-    head = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"".join(data) + deflate.flush())
-            + chunk(b"IEND", b""))
+    return png_file(size, b"".join(data) + deflate.flush(), kind, depth)
 
 
 def made(size, form, mode="RGB", **options):

@@ -4,12 +4,11 @@ is answered as if nothing had been."""
 import base64
 import json
 import os
-import struct
 import zlib
 
 import pytest
 
-from conftest import b64, data_uri, picture
+from conftest import b64, data_uri, picture, png_file
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +33,7 @@ def post(client, path, body):
 
 def png(width, height, rows=b"", color=2):
     """A PNG with a header of the caller's and whatever pixel data, compressed."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return png_file((width, height), rows, color)
 
 
 def zeros(size):

@@ -11,7 +11,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from conftest import ROOT, b64, picture
+from conftest import ROOT, b64, picture, png_chunk, png_file
 
 DATA = ROOT / "tests" / "unit" / "model" / "image" / "data"
 
@@ -47,14 +47,8 @@ def few():
     return photo().quantize(16)
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def png_of(stream):
-    image = photo()
-    head = struct.pack(">IIBBBBB", *image.size, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", stream) + chunk(b"IEND", b"")
+    return png_file(photo().size, stream)
 
 
 def png_rows():
@@ -175,7 +169,7 @@ def test_f14_alpha_before_the_palette_or_longer_than_it(client):
     end = alpha + 12 + int.from_bytes(data[alpha : alpha + 4], "big")
     length = end - alpha - 12
     moved = data[:palette] + data[alpha:end] + data[palette:alpha] + data[end:]
-    longer = data[:alpha] + chunk(b"tRNS", data[alpha + 8 : alpha + 8 + length].ljust(200, b"\0")) + data[end:]
+    longer = data[:alpha] + png_chunk(b"tRNS", data[alpha + 8 : alpha + 8 + length].ljust(200, b"\0")) + data[end:]
     assert_same(client, moved, data)
     assert_same(client, longer, data)
 

@@ -9,12 +9,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 import httpx
 import pytest
-from conftest import BUILD, MODEL, Server, b64, picture, stop_cleanly, wait_until
+from conftest import BUILD, MODEL, Clients, Server, b64, picture, stop_cleanly, wait_until
 
 pytestmark = pytest.mark.skipif(
     not (BUILD / "limoe-mpi.so").exists() or not shutil.which("mpirun"), reason="needs limoe-mpi.so and mpirun"
@@ -219,44 +218,19 @@ def test_a_measured_load_places_experts(start_ranks, one, tmp_path):
     assert httpx.get(server.url + "/v1/models/other/load", timeout=60).status_code == 404
 
 
-class Clients:
-    """Four that ask without a pause, and compare."""
-
-    def __init__(self, server, expected):
-        self.server, self.expected = server, expected
-        self.wrong, self.done, self.times = [], threading.Event(), []
-        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(4)]
-        for thread in self.threads:
-            thread.start()
-
-    def run(self):
-        with self.server.client() as client:
-            while not self.done.is_set():
-                response = client.post("/v1/embeddings", json={"input": items(12), "encoding_format": "base64"})
-                if response.status_code != 200 or response.content != self.expected:
-                    self.wrong.append((response.status_code, response.text[:300]))
-                self.times.append(time.monotonic())
-
-    def stop(self):
-        self.done.set()
-        for thread in self.threads:
-            thread.join(60)
-
-
 def test_the_loss_of_any_rank_is_a_wait(start_ranks):
     server = start_ranks(3)
     with server.client() as client:
-        expected = client.post("/v1/embeddings", json={"input": items(12), "encoding_format": "base64"}).content
-    clients = Clients(server, expected)
+        body = {"input": items(12), "encoding_format": "base64"}
+        expected = client.post("/v1/embeddings", json=body).content
+    clients = Clients(server, body, expected)
     for victim in (0, 1, 2):
         wait_until(lambda: len(ranks_of(server)) == 3)
-        answered = len(clients.times)
-        wait_until(lambda: len(clients.times) > answered + 8)
+        clients.wait_for_more()
         killed, at = ranks_of(server), time.monotonic()
         os.kill(killed[victim], signal.SIGKILL)
         wait_until(lambda: len(ranks_of(server)) == 3 and not set(ranks_of(server).values()) & set(killed.values()))
-        answered = len(clients.times)
-        wait_until(lambda: len(clients.times) > answered + 8)
+        clients.wait_for_more()
         gap = max(b - a for a, b in zip([at, *clients.times], clients.times) if b > at)
         print(f"rank {victim} lost: {gap * 1000:.0f} ms without an answer")
     clients.stop()

@@ -73,13 +73,13 @@ static void copy_row(const tensor_copy &c, const uint32_t *in_box, unsigned char
     }
     for (unsigned e = 0; e < m.box[0]; e++) {
         const int64_t at = (int64_t)c.at[0] + e;
-        auto place = (uintptr_t)(to + e * m.element);
+        auto address = (uintptr_t)(to + e * m.element);
         if (m.swizzled)
-            place ^= (place >> 7 & 7) << 4;
+            address ^= (address >> 7 & 7) << 4;
         if (inside && at >= 0 && (uint64_t)at < m.size_of_dim[0])
-            memcpy((void *)place, from + at * m.element, m.element);
+            memcpy((void *)address, from + at * m.element, m.element);
         else
-            memset((void *)place, 0, m.element);
+            memset((void *)address, 0, m.element);
     }
 }
 

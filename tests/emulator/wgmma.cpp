@@ -83,10 +83,10 @@ static tile decode(uint64_t descriptor, unsigned rows, const char *operand) {
 static void read_row(const tile &t, unsigned r, float out[16]) {
     const unsigned char *row = t.start + r / 8 * t.stride + r % 8 * 128;
     for (unsigned k = 0; k < 16; k++) {
-        auto place = (uintptr_t)(row + 2 * k);
-        place ^= (place >> 7 & 7) << 4;
+        auto address = (uintptr_t)(row + 2 * k);
+        address ^= (address >> 7 & 7) << 4;
         uint16_t bits;
-        memcpy(&bits, (const void *)place, sizeof bits);
+        memcpy(&bits, (const void *)address, sizeof bits);
         out[k] = __uint_as_float((uint32_t)bits << 16);
     }
 }

@@ -19,6 +19,7 @@ import numpy as np
 import open_clip
 import torch
 import transformers
+from PIL import Image
 from safetensors.torch import save_file
 
 CLIP = dict(  # vision width, layers, heads, patch, size; text width, layers, heads; embed
@@ -40,10 +41,17 @@ OPEN_CLIP = ["ViT-B-32-quickgelu", "ViT-B-16-SigLIP"]
 PICTURES, TEXTS = 2, 4
 
 
+def values(pixels: np.ndarray, out: Path) -> torch.Tensor:
+    """By what the folder says of mean and deviation."""
+    said = out / "preprocessor_config.json"
+    config = json.loads(said.read_text()) if said.exists() else dict(image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    return torch.from_numpy((pixels / 255.0 - config["image_mean"]) / config["image_std"]).permute(0, 3, 1, 2)
+
+
 def items(out: Path, size: int, tokens: np.ndarray, lengths: np.ndarray, encode_image, encode_text) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (PICTURES, size, size, 3), dtype=np.uint8)
     with torch.no_grad():
-        image = encode_image(make.values(pixels).float())
+        image = encode_image(values(pixels, out).float())
         word = encode_text(torch.from_numpy(tokens).long())
     image, word = (x if isinstance(x, torch.Tensor) else x.pooler_output for x in (image, word))
     z = torch.cat([torch.nn.functional.normalize(v.double(), dim=-1).float() for v in (image, word)])
@@ -75,6 +83,59 @@ def siglip_texts(vocab: int = 32000) -> tuple[np.ndarray, np.ndarray]:
     return tokens, np.full(TEXTS, 64, dtype=np.int32)
 
 
+def clip_files(out: Path, size: int) -> None:
+    """The real tokenizer, whose vocabulary open_clip brings along, and the preprocessing of OpenAI's models."""
+    simple = open_clip.tokenizer.SimpleTokenizer()
+    merges = sorted(simple.bpe_ranks, key=simple.bpe_ranks.get)
+    special = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+    vocab = {special.get(piece, piece): number for piece, number in simple.encoder.items()}
+    (out / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False))
+    (out / "merges.txt").write_text("#version: 0.2\n" + "".join(" ".join(pair) + "\n" for pair in merges))
+    (out / "tokenizer_config.json").write_text(
+        json.dumps(
+            dict(
+                tokenizer_class="CLIPTokenizer", unk_token="<|endoftext|>", bos_token="<|startoftext|>",
+                eos_token="<|endoftext|>", pad_token="<|endoftext|>", model_max_length=77, do_lower_case=True,
+            )
+        )
+    )  # fmt: skip
+    (out / "preprocessor_config.json").write_text(
+        json.dumps(
+            dict(
+                image_processor_type="CLIPImageProcessor", do_resize=True, size=dict(shortest_edge=size), resample=3,
+                do_center_crop=True, crop_size=dict(height=size, width=size), do_rescale=True, rescale_factor=1 / 255,
+                do_normalize=True, image_mean=[0.48145466, 0.4578275, 0.40821073],
+                image_std=[0.26862954, 0.26130258, 0.27577711], do_convert_rgb=True,
+            )
+        )
+    )  # fmt: skip
+
+
+def through_program(out: Path, build: Path, model) -> bool:
+    """Pictures and texts as bytes, through `limoe embed`, beside the library's own processor."""
+    root = Path(__file__).resolve().parents[2]
+    pictures = sorted((root / "examples").glob("*.png"))[:6]
+    texts = ["a cat", "a photo of a dog.", "  Two  CATS &amp; one dog's bone  ", "naïve café — 日本語 🐶", "x" * 500]
+    command = [build / "limoe", "embed", "--model", out, "--dtype", "float32", "--json"]
+    for picture in pictures:
+        command += ["--image", picture]
+    for text in texts:
+        command += ["--text", text]
+    answer = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    have = torch.tensor([row["embedding"] for row in sorted(answer["data"], key=lambda row: row["index"])])
+    images = transformers.CLIPImageProcessorPil if hasattr(transformers, "CLIPImageProcessorPil") else transformers.CLIPImageProcessor
+    pixels = images.from_pretrained(out)([Image.open(p) for p in pictures], return_tensors="pt")
+    tokens = transformers.AutoTokenizer.from_pretrained(out)(texts, padding=True, truncation=True, max_length=77, return_tensors="pt")
+    with torch.no_grad():
+        image = model.get_image_features(**pixels)
+        word = model.get_text_features(**tokens)
+    image, word = (x if isinstance(x, torch.Tensor) else x.pooler_output for x in (image, word))
+    want = torch.cat([torch.nn.functional.normalize(v, dim=-1) for v in (image, word)])
+    worst, difference = (have * want).sum(-1).min(), (have - want).abs().max()
+    print(f"  {len(pictures)} pictures and {len(texts)} texts through limoe embed: largest difference {difference:.1e}, worst cosine {worst:.7f}")
+    return bool(worst >= 0.99999)
+
+
 def scale(model: torch.nn.Module) -> None:
     """As the libraries begin, but with positions and tokens that matter."""
     for name, p in model.named_parameters():
@@ -83,7 +144,7 @@ def scale(model: torch.nn.Module) -> None:
                 p.mul_(10)
 
 
-def make_clip(out: Path, name: str) -> None:
+def make_clip(out: Path, name: str):
     width, layers, heads, patch, size, text_width, text_layers, text_heads, embed = CLIP[name]
     act = "gelu" if name == "clip-vit-h-14" else "quick_gelu"
     config = transformers.CLIPConfig(
@@ -100,7 +161,9 @@ def make_clip(out: Path, name: str) -> None:
     model = transformers.CLIPModel(config).eval()
     scale(model)
     model.save_pretrained(out)
+    clip_files(out, size)
     items(out, size, *clip_texts(), model.get_image_features, model.get_text_features)
+    return model
 
 
 def make_siglip(out: Path, name: str) -> None:
@@ -112,6 +175,7 @@ def make_siglip(out: Path, name: str) -> None:
     model = transformers.SiglipModel(config).eval()
     scale(model)
     model.save_pretrained(out)
+    (out / "preprocessor_config.json").write_text(json.dumps(make.preprocessor(size)))
     items(out, size, *siglip_texts(), model.get_image_features, model.get_text_features)
 
 
@@ -141,8 +205,9 @@ def main() -> int:
             out = (arguments.keep or Path(scratch)) / name
             out.mkdir(parents=True, exist_ok=True)
             torch.manual_seed(1)
-            known[name](out, name)
+            model = known[name](out, name)
             print(name, flush=True)
+            failed += model is not None and not through_program(out, arguments.build, model)
             failed += subprocess.run([arguments.build / "tests/families/embed_items", out]).returncode != 0
     print(f"{failed} failed")
     return failed != 0

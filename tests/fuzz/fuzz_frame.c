@@ -1,6 +1,7 @@
 /* fuzz_frame.c - any bytes, as any frame that front and engine send each other. The first byte, a digit in
  * the corpus, chooses what is decoded: 0 a header and its payload as HELLO, 1 as STEP, 2 as RESULT, 3 as
- * JOIN, 4 as CONNECTED, which are headers alone to this module, 5 as ASK, 6 as KEY, 7 as GROUP; 8 as any of them.
+ * JOIN, 4 as CONNECTED, which are headers alone to this module, 5 as ASK, 6 as UNIQUE_ID, 7 as GROUP; 8 as
+ * any of them.
  *
  * What is accepted must lie within the payload and within the shape's bounds, and be the same bytes when it
  * is encoded again; what is refused must say why. */

@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct preprocess_config config;
     struct limoe_error err = {0};
     cJSON *root = NULL;
-    enum limoe_status status = metadata_parse(data, size, NAME, &root, &err);
+    enum limoe_status status = strict_json_parse(data, size, NAME, &root, &err);
     if (status != LIMOE_OK) {
         check_refusal(status, &err);
         return 0;

@@ -1,22 +1,28 @@
 #!/usr/bin/env python3
-"""The shape of the sources: who includes whom, how headers are named and guarded, how long files are.
+"""The shape of the sources: who includes whom, how headers are named, how long files are, which names are of before.
 
 Compares what each folder includes with the table in docs/architecture.md, in both directions: an include that the table does
 not have is an arrow that should not be, a row that no include needs is a table that is no longer true.
 Prints what is wrong, a line each; the exit status is 1 if there is anything.
 """
 
+import io
+import keyword
 import pathlib
 import re
 import subprocess
 import sys
+import tokenize
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PRODUCT = ("include/", "base/", "kernels/", "router/", "experts/", "model/", "server/")
 SOURCE = re.compile(r"\.(c|h|cpp|cu|cuh)$")
+SCRIPT = re.compile(r"\.(py|sh)$")
 INCLUDE = re.compile(r'^\s*#\s*include "([^"]+)"', re.M)
 ELSEWHERE = {"limoe.h", "nccl.h", "cuda_runtime.h"}  # by their names alone: ours is public, the others are not ours
 MOST_LINES = 600
+# Comments and literals of C: what is left when they are taken out is identifiers, numbers and punctuation.
+C_PROSE = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
 
 
 def table() -> dict[str, set[str]]:
@@ -90,15 +96,46 @@ def check_cycles(allowed: dict[str, set[str]]) -> list[str]:
     return []
 
 
+def retired() -> dict[str, str]:
+    """A name of before -> what stands in its stead."""
+    text = (ROOT / "tests/layout/retired.txt").read_text(encoding="utf-8")
+    return dict(line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#"))
+
+
+def identifiers(path: str, text: str) -> set[str]:
+    if path.endswith(".py"):
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        return {token.string for token in tokens if token.type == tokenize.NAME} - set(keyword.kwlist)
+    return set(re.findall(r"\b[A-Za-z_]\w*", C_PROSE.sub(" ", text))) if SOURCE.search(path) else set()
+
+
+def check_names(path: str, text: str, old: dict[str, str]) -> list[str]:
+    named = identifiers(path, text) | {pathlib.PurePath(path).stem}
+    found = {(name, word) for name in named for word in re.split(r"[_\W]+", name.lower()) if word in old}
+    return [f'{path}: "{name}" is of before; now: {old[word]}' for name, word in sorted(found)]
+
+
+def is_script(path: pathlib.Path) -> bool:
+    """Python and shell, by the name or by the first line of what has none."""
+    if SCRIPT.search(path.name):
+        return True
+    with path.open("rb") as file:
+        return "." not in path.name and file.read(2) == b"#!"
+
+
 def main() -> int:
     listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
-    files = {path for path in listed if SOURCE.search(path) and (ROOT / path).is_file()}
-    texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in sorted(files)}
+    listed = sorted(path for path in listed if (ROOT / path).is_file())
+    files = {path for path in listed if SOURCE.search(path)}
+    scripts = {path for path in listed if path not in files and is_script(ROOT / path)}
+    texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in listed if path in files | scripts}
     wrong = []
+    old = retired()
     for path, text in texts.items():
-        wrong += check_file(path, text, files)
-        wrong += check_length(path, text) if path.startswith(PRODUCT) else []
-    wrong += check_arrows({path: text for path, text in texts.items() if path.startswith(PRODUCT)})
+        wrong += check_names(path, text, old)
+        wrong += check_file(path, text, files) if path in files else []
+        wrong += check_length(path, text)
+    wrong += check_arrows({path: text for path, text in texts.items() if path in files and path.startswith(PRODUCT)})
     print("\n".join(wrong) or f"{len(texts)} files")
     return bool(wrong)
 

@@ -23,7 +23,7 @@ static enum limoe_status load_open_clip(const char *dir, struct preprocess_confi
     cJSON *root = NULL;
     enum limoe_status status = file_read(dir, name, MAX_FILE, &bytes, &size, err);
     if (status == LIMOE_OK)
-        status = metadata_parse(bytes, size, name, &root, err);
+        status = strict_json_parse(bytes, size, name, &root, err);
     if (status == LIMOE_OK)
         status = preprocess_read_open_clip(root, name, config, err);
     cJSON_Delete(root);

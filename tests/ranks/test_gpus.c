@@ -30,7 +30,7 @@
 #include "tests/unit/model/fixture.h"
 
 enum { RANKS = 3, ITEMS = 20, EMBED = 44, ALL = RANKS };
-#define PATIENCE 60.0 /* s */
+#define TIMEOUT 60.0 /* s */
 
 /* Odd sizes on purpose: no width here is a multiple of a tile. */
 #define CONFIG                                                                                               \
@@ -160,8 +160,8 @@ static int run_rank(uint32_t index) {
     struct limoe_error err = {.message = ""};
     pthread_t thread;
     snprintf(device, sizeof device, "cuda:%u", index);
-    const struct limoe_rank_identity place = {.rank = index, .count = shared->ranks, .device = device};
-    if (shared->ranks > 1 && (limoe_ranks_open_at("nccl", &place, &c.ranks, &err) ||
+    const struct limoe_rank_identity identity = {.rank = index, .count = shared->ranks, .device = device};
+    if (shared->ranks > 1 && (limoe_ranks_open_at("nccl", &identity, &c.ranks, &err) ||
                               pthread_create(&thread, NULL, interrupt, &c))) {
         fprintf(stderr, "rank %u: %s\n", index, err.message);
         return 1;
@@ -219,7 +219,7 @@ static void order(uint32_t which, enum order what) {
 
 static void await(uint32_t index, enum limoe_status expected, const char *message) {
     struct rank *rank = &shared->rank[index];
-    const double until = now() + PATIENCE;
+    const double until = now() + TIMEOUT;
     while (atomic_load(&rank->order) != REST) {
         if (waitpid(pids[index], NULL, WNOHANG) != 0)
             fail_msg("rank %u has ended", index);

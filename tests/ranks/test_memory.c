@@ -13,17 +13,10 @@
 
 #include <cmocka.h>
 
+#include "base/sanitized.h"
 #include "tests/ranks/job.h"
 
 enum { ITEMS = 16 }; /* their activations are not what is measured */
-
-#ifdef __has_feature /* clang's way to say so */
-#define SANITIZED __has_feature(address_sanitizer)
-#elif defined __SANITIZE_ADDRESS__
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
 
 static struct job job;
 

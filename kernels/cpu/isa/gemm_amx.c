@@ -47,7 +47,7 @@ static void configure(uint32_t *tiles, uint32_t rows) {
     *tiles = rows;
 }
 
-void finish_amx(uint32_t *tiles) {
+void product_finish_amx(uint32_t *tiles) {
     if (*tiles)
         _tile_release();
     *tiles = 0;

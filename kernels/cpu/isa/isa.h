@@ -108,7 +108,7 @@ extern const struct row_ops rows_avx512;
 void product_bf16_avx512bf16(const struct product *p);
 extern const struct row_ops rows_avx512bf16;
 void product_bf16_amx(const struct product *p);
-void finish_amx(uint32_t *tiles);
+void product_finish_amx(uint32_t *tiles);
 #endif
 
 #endif

@@ -147,21 +147,57 @@ static const struct option_row table[] = {
      .metavar = "FILE",
      .help = "trust these certificates (PEM) instead of the system's"},
     {.name = "insecure", .kind = OPTION_SWITCH, AT(insecure), .help = "trust any certificate"},
-    COMMAND_JSON_ROW(offsetof(struct asked, json), "print one object"),
+    COMMAND_JSON_ROW(.offset = offsetof(struct asked, json), .help = "print one object"),
     COMMAND_HELP_ROW,
 };
 
-static const struct option_command command = {
+static const struct asked defaults = {
+    .rate = 50,
+    .duration_s = 10,
+    .timeout_s = 30,
+    .connections = 256,
+    .backlog = 10000,
+    .items = 1,
+    .seed = 1,
+    .mix = "classify=1,image=1,text=2",
+    .encoding = "json",
+    .labels = "cat,dog,house,tree",
+};
+static const struct option_note exits[] = {
+    {"0", "it has measured, whatever it found"},
+    {"1", "it could not"},
+    {"2", "the command line is wrong"},
+    {NULL, NULL},
+};
+static const struct option_note environment[] = {
+    {"LIMOE_API_KEY", "the key to show, where --api-key-file names none"},
+    {NULL, NULL},
+};
+static const struct option_note uses[] = {
+    {"limoe bench http://127.0.0.1:8080 --rate 200 --duration 30 --arrivals poisson",
+     "How a server answers 200 requests a second"},
+    {"limoe bench http://127.0.0.1:8080 --closed 16 --mix classify=1",
+     "How many classifications a second it can do"},
+    {"limoe bench https://limoe.example --check --json >report.json",
+     "Whether answers under load are those without, byte for byte"},
+    {NULL, NULL},
+};
+
+const struct option_command bench_command = {
     .name = "bench",
+    .summary = "load a server and measure how it answers",
     .usage = "limoe bench [options] URL",
+    .operand = "URL",
     .about = "Sends requests to a server as they would arrive from many clients, and says how many were "
              "answered and how "
              "long that took, counted from the moment at which each was due.",
-    .more = "Exit status: 0 once it has measured, whatever it found; 1 when it could not; 2 for a wrong "
-            "option. Ctrl-C "
-            "ends the load early and prints what was measured.",
+    .more = "Ctrl-C ends the load early and prints what was measured.",
     .table = table,
     .n = sizeof table / sizeof *table,
+    .defaults = &defaults,
+    .exits = exits,
+    .environment = environment,
+    .uses = uses,
 };
 
 /* ---- options → plan */
@@ -240,7 +276,7 @@ static bool read_labels(const char *list, struct arena *arena, struct plan *plan
     return true;
 }
 
-/* The first line. */
+/* Reads a file's first line. */
 static bool read_key(const char *path, struct arena *arena, const char **out) {
     char line[4096];
     FILE *file = fopen(path, "r");
@@ -366,16 +402,7 @@ static int measure(const struct plan *plan, struct arena *arena, bool json) {
 }
 
 int bench_main(int argc, char **argv) {
-    struct asked asked = {.rate = 50,
-                          .duration_s = 10,
-                          .timeout_s = 30,
-                          .connections = 256,
-                          .backlog = 10000,
-                          .items = 1,
-                          .seed = 1,
-                          .mix = "classify=1,image=1,text=2",
-                          .encoding = "json",
-                          .labels = "cat,dog,house,tree"};
+    struct asked asked = defaults;
     struct options options = {0};
     struct plan plan;
     int status = COMMAND_INPUT;
@@ -386,7 +413,7 @@ int bench_main(int argc, char **argv) {
         return status;
     }
     signal(SIGPIPE, SIG_IGN); /* TLS libraries write to sockets without MSG_NOSIGNAL */
-    if (command_options(&command, argc, argv, &asked, arena, &options, &status) &&
+    if (command_options(&bench_command, argc, argv, &asked, arena, &options, &status) &&
         read_plan(&asked, &options, arena, &plan, &status))
         status = measure(&plan, arena, asked.json);
     curl_global_cleanup();

@@ -32,7 +32,7 @@ void call_succeed(struct call *call, const char *content_type) {
     call->stage = CALL_ANSWERED;
 }
 
-/* For the metrics: errors that stand for work refused, not for a fault in the request. */
+/* Counts errors that stand for work refused, not for a fault in the request. */
 static void count_refusal(const struct call *call, const struct api_error *error) {
     static const struct {
         int status;
@@ -84,7 +84,7 @@ static const char *header(const struct call *call, const char *name) {
     return MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, name);
 }
 
-/* Of the connection's other end: a proxy's, where there is one. */
+/* Sets the address of the connection's other end, which is a proxy's where there is one. */
 static void set_client(struct call *call) {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
@@ -97,7 +97,8 @@ static void set_client(struct call *call) {
         call->client[0] = '\0';
 }
 
-/* The client's own id when it is short and plain enough for logs and headers, else 128 random bits. */
+/* Sets the id: the client's own if that is short and plain enough for logs and headers, else 128 random
+ * bits. */
 static void set_id(struct call *call) {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.:/+=";
     const char *given = header(call, "X-Request-Id");
@@ -143,7 +144,7 @@ static bool read_deadline(struct call *call, struct api_error *error) {
     return true;
 }
 
-/* Both headers' syntax has been checked (head.h). */
+/* Reads how long the body will be. The syntax of both headers has been checked (head.h). */
 static void read_length(struct call *call) {
     const char *length = header(call, "Content-Length");
     if (!length || !parse_digits(length, UINT64_MAX - 1, &call->content_length))
@@ -261,8 +262,8 @@ static bool fail_too_large(const struct call *call, struct api_error *error) {
                     call->server->options.max_body_bytes);
 }
 
-/* Everything the headers decide. A call that may go on is counted as one item, until its body says how many,
- * and with the memory of its head. */
+/* Checks everything that the headers decide. A call that may go on is counted as one item, until its body
+ * says how many there are, and with the memory of its head. */
 static void check_headers(struct call *call) {
     struct server *server = call->server;
     struct api_error error;
@@ -374,7 +375,7 @@ void call_end(struct call *call, bool answered) {
 
 /* ---- memory */
 
-/* Counts `bytes` more as held. False: others hold too much already. */
+/* Counts `bytes` more as held. False if others hold too much already. */
 static bool hold(struct call *call, size_t bytes) {
     const struct queue_load more = {.bytes = bytes};
     if (!queue_admit(call->generation->queue, &more, &call->held))
@@ -417,8 +418,8 @@ void call_trim(struct call *call) {
 
 /* ---- body */
 
-/* Room in the body's buffer for `size` more bytes, counted as held. Memory grows with what has come, by half
- * of it and no more than GREATEST_GROWTH, and never past what the client announced. */
+/* Makes room in the body's buffer for `size` more bytes, counted as held. Memory grows with what has come,
+ * by half of it and no more than GREATEST_GROWTH, and never past what the client announced. */
 static bool make_room(struct call *call, size_t size) {
     const size_t capacity = call->body.capacity, needed = call->body.size + size;
     if (needed <= capacity)

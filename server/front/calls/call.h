@@ -2,7 +2,8 @@
  *
  * A call has one owner at a time, who may touch it without a lock:
  *   - the connection's HTTP thread, from call_begin on, while headers and body come in;
- *   - a worker, once the body is complete (the connection is suspended meanwhile): parse, admit, decode, tokenise;
+ * - a worker, once the body is complete (the connection is suspended meanwhile): parse, admit, decode,
+ * tokenise;
  *   - the queue and the engine, through the call's job;
  *   - a worker again, to write the answer;
  *   - the HTTP thread, once the connection is resumed: it sends the answer and frees the call (call_end).
@@ -104,25 +105,26 @@ struct call {
     uint64_t sent;        /* bytes of the answer */
 };
 
-/* A call for a request whose headers were just read, answered with `refusal` if that is not NULL. NULL: no
- * memory. */
+/* Makes a call of a request whose headers were just read; if `refusal` is not NULL, the call is answered
+ * with it. NULL: no memory. */
 struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
                         const char *method, const struct api_error *refusal);
-/* Counts, logs and frees. `answered`: the client got its answer whole. */
+/* Counts, logs and frees the call. `answered` says that the client got the whole answer. */
 void call_end(struct call *call, bool answered);
 
-/* Adds to the body. When that is not possible (too large, no room), answers the call with an error and drops
- * the body. False: the client sends far more than it may, close the connection. */
+/* Adds to the body. If that is not possible (too large, no room), answers the call with an error and drops
+ * the body. False if the client sends far more than it may, so that its connection is to be closed. */
 bool call_receive(struct call *call, const char *bytes, size_t size);
 
-/* While it is on, what the arena takes is counted as held, and refused (call->over) where others hold too
- * much: for parsing, whose memory nobody knows before. What later stages take is admitted before they do. */
+/* While this is on, what the arena takes is counted as held, and refused (call->over) when others hold too
+ * much. It is on while a body is parsed, since nobody knows beforehand how much memory that takes; what
+ * later stages take is admitted before they take it. */
 void call_meter(struct call *call, bool on);
-/* Gives back all that an answered call held but its head and its answer, which a slow reader holds for as
- * long as it may. */
+/* Gives back all that an answered call holds but its head and its answer, which a slow reader may keep for
+ * long. */
 void call_trim(struct call *call);
-/* The body is complete: where no Content-Type told its form, its bytes do. False: the route reads no such
- * form. */
+/* Finds the form of a complete body by its bytes, if no Content-Type has told it. False if the route reads
+ * no such form. */
 bool call_settle_form(struct call *call, struct api_error *error);
 
 /* Answers with call->answer as it is. */

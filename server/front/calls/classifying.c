@@ -1,27 +1,27 @@
-/* classifying.c - the store's answers in HTTP's terms. */
+/* classifying.c - what the store's answers mean for a client: a classifier, or an error with its status. */
 #include "server/front/calls/classifying.h"
 
 #include "server/api/classifier.h"
 
 #define BUSY_RETRY_SECONDS 1u
 
-struct classifier_model classifier_model_of(const struct call *call) {
+struct classifier_model classifying_model(const struct call *call) {
     const struct engine_info *info = engine_info(call->generation->engine);
     return (struct classifier_model){.fingerprint = info->fingerprint, .embed = info->model.embed};
 }
 
-bool classifier_look(struct call *call, struct text name, struct api_error *error) {
-    const struct classifier_model model = classifier_model_of(call);
+bool classifying_look(struct call *call, struct text name, struct api_error *error) {
+    const struct classifier_model model = classifying_model(call);
     call->classifier = classifiers_recall(call->server->classifiers, name, &model, false);
     return call->classifier || stages_ask(call, store_job_get(name, &model), error);
 }
 
-bool classifier_take(struct call *call, struct text name, const char *param, struct api_error *error) {
+bool classifying_take(struct call *call, struct text name, const char *param, struct api_error *error) {
     struct store_job *job = call->asked;
     if (!job || job->outcome != STORE_DONE) { /* as it was last seen is better than not at all */
-        const struct classifier_model model = classifier_model_of(call);
+        const struct classifier_model model = classifying_model(call);
         call->classifier = classifiers_recall(call->server->classifiers, name, &model, true);
-        return call->classifier || classifier_fail(call, error);
+        return call->classifier || classifying_fail(call, error);
     }
     if (!job->found)
         return classifier_refuse_unknown(name, param, job->nearest, job->n_nearest, error);
@@ -30,8 +30,8 @@ bool classifier_take(struct call *call, struct text name, const char *param, str
     return true;
 }
 
-/* The store's trouble is the operator's to read; a client is told that there was some. */
-bool classifier_fail(struct call *call, struct api_error *error) {
+/* The log tells operators what is wrong with the store; a client is told only that something is. */
+bool classifying_fail(struct call *call, struct api_error *error) {
     const struct store_job *job = call->asked;
     if (!job || job->outcome == STORE_BUSY) {
         metrics_count(call->server->metrics, METRICS_STORE_BUSY, 1);

@@ -106,7 +106,8 @@ static bool refuse_before_body(const struct call *call) {
              call->content_length > call->server->options.max_body_bytes));
 }
 
-/* The request's own line in the log has neither its method nor its path: they may be what is not sound. */
+/* Logs a refusal. The request's line in the log has neither method nor path, since these may be what is
+ * not sound. */
 static void note_refusal(const struct call *call, const struct api_error *refusal) {
     if (refusal)
         log_print(call->server->log, LOG_DEBUG, call->id, "http: %s", refusal->message);

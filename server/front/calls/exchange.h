@@ -1,4 +1,5 @@
-/* exchange.h - what the HTTP server is to do with requests: make calls of them, and answers of these. */
+/* exchange.h - what the HTTP server does with requests: it makes calls of them, and sends the calls'
+ * answers. */
 #ifndef LIMOE_SERVER_FRONT_CALLS_EXCHANGE_H
 #define LIMOE_SERVER_FRONT_CALLS_EXCHANGE_H
 

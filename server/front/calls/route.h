@@ -19,7 +19,7 @@
 
 struct call;
 
-/* What routes are counted as: the values of the metrics' label "route", which are the paths. */
+/* Under which name routes are counted: the values of the metrics' label "route", which are the paths. */
 enum route_series {
     ROUTE_CLASSIFY,
     ROUTE_EMBEDDINGS,
@@ -47,7 +47,7 @@ struct route {
     bool (*parse)(struct call *call, struct api_error *error);
     /* Writes the answer from call->embeddings (or routing) to call->answer. */
     bool (*answer)(struct call *call, struct api_error *error);
-    /* The store has answered: call->asked. */
+    /* Goes on after the store has answered, with call->asked. */
     bool (*stored)(struct call *call, struct api_error *error);
     void (*begin)(struct call *call);
     bool routing;         /* wants to know the routing of what it has embedded */
@@ -57,16 +57,16 @@ struct route {
     const char *accepted; /* the same in words */
 };
 
-/* The path as the table has it: repeated slashes are one, one at the end is none, and "/v1" stands before
- * what may be asked without it. Routes that need no key, or an administrator's, stand at their own path
- * alone. In the arena; NULL: no memory. */
+/* The path as the table has it, in the arena: repeated slashes become one, a slash at the end is dropped,
+ * and "/v1" is put before what may be asked without it. Routes that need no key, or an administrator's,
+ * answer at their own path alone. NULL: no memory. */
 char *route_path(const char *url, struct arena *arena);
 /* The route for this method, or the first with this path if it has another; never NULL. */
 const struct route *route_find(const char *path, const char *method);
 bool route_takes(const struct route *route, const char *method);
 /* The methods of all routes that answer the same paths, for Allow: "GET, HEAD, PUT". */
 char *route_methods(const struct route *route, char *out, size_t size);
-/* The route whose path is the least edits away from a path that is none. */
+/* The route whose path is the fewest edits away from one that no route has. */
 const struct route *route_nearest(const char *path);
 
 /* The handlers, each in the file of its name. */

@@ -39,7 +39,7 @@ bool route_classifier_put_parse(struct call *call, struct api_error *error) {
 bool route_classifier_put_answer(struct call *call, struct api_error *error) {
     const struct classifier_request *request = &call->request.classifier;
     const struct classify_request *definition = &request->definition;
-    const struct classifier_model model = classifier_model_of(call);
+    const struct classifier_model model = classifying_model(call);
     classify_labels(call->embeddings, definition->n_labels, definition->n_templates, model.embed,
                     call->embeddings);
     const struct classifier_draft draft = {
@@ -61,7 +61,7 @@ bool route_classifier_put_stored(struct call *call, struct api_error *error) {
     if (job && job->outcome == STORE_TOO_MANY)
         return api_fail(error, 400, "too_many_classifiers", "name", "%s", job->error.message);
     if (!job || job->outcome != STORE_DONE)
-        return classifier_fail(call, error);
+        return classifying_fail(call, error);
     answer_classifier(&call->answer, &(struct classifier_answer){.name = request->name,
                                                                  .labels = definition->labels,
                                                                  .n_labels = definition->n_labels,
@@ -76,11 +76,11 @@ bool route_classifier_put_stored(struct call *call, struct api_error *error) {
 /* ---- GET */
 
 bool route_classifier_get_parse(struct call *call, struct api_error *error) {
-    return parse_name(call, error) && classifier_look(call, call->request.classifier.name, error);
+    return parse_name(call, error) && classifying_look(call, call->request.classifier.name, error);
 }
 
 bool route_classifier_get_stored(struct call *call, struct api_error *error) {
-    return classifier_take(call, call->request.classifier.name, "name", error);
+    return classifying_take(call, call->request.classifier.name, "name", error);
 }
 
 bool route_classifier_get_answer(struct call *call, struct api_error *error) {
@@ -104,13 +104,13 @@ bool route_classifier_delete_parse(struct call *call, struct api_error *error) {
            stages_ask(call, store_job_delete(call->request.classifier.name), error);
 }
 
-/* Of a name that is not there, those that it is like are looked for. */
+/* If there is no such name, the answer names those that are like it. */
 bool route_classifier_delete_stored(struct call *call, struct api_error *error) {
-    const struct classifier_model model = classifier_model_of(call);
+    const struct classifier_model model = classifying_model(call);
     const struct text name = call->request.classifier.name;
     const struct store_job *job = call->asked;
     if (!job || job->outcome != STORE_DONE)
-        return classifier_fail(call, error);
+        return classifying_fail(call, error);
     if (job->operation == STORE_GET)
         return classifier_refuse_unknown(name, "name", job->nearest, job->n_nearest, error);
     return job->found || stages_ask(call, store_job_get(name, &model), error);
@@ -131,7 +131,7 @@ bool route_classifiers_parse(struct call *call, struct api_error *error) {
 }
 
 bool route_classifiers_stored(struct call *call, struct api_error *error) {
-    return (call->asked && call->asked->outcome == STORE_DONE) || classifier_fail(call, error);
+    return (call->asked && call->asked->outcome == STORE_DONE) || classifying_fail(call, error);
 }
 
 bool route_classifiers_answer(struct call *call, struct api_error *error) {

@@ -48,7 +48,7 @@ static bool has_matrix(const struct call *call) {
     return call->classifier && call->classifier->matrix;
 }
 
-/* Once labels are known, the request's or the classifier's. */
+/* Lists what is to be embedded, once the labels are known: the request's own, or the classifier's. */
 static bool list_inputs(struct call *call, struct api_error *error) {
     struct classify_request *request = &call->request.classify;
     const struct classifier *found = call->classifier;
@@ -70,12 +70,13 @@ static bool list_inputs(struct call *call, struct api_error *error) {
 bool route_classify_parse(struct call *call, struct api_error *error) {
     struct classify_request *request = &call->request.classify;
     if (!parse_form(call, request, error) ||
-        (request->classifier.data && !classifier_look(call, request->classifier, error)))
+        (request->classifier.data && !classifying_look(call, request->classifier, error)))
         return false;
     return call->asking || list_inputs(call, error);
 }
 
-/* What is scored against is the classifier's, or what the prompts' embeddings make. */
+/* Ranks the labels for each picture. Their vectors are the classifier's, or are made of the prompts'
+ * embeddings. */
 static bool rank(struct call *call, const float *labels, struct api_error *error) {
     const struct classify_request *request = &call->request.classify;
     const struct limoe_info *model =
@@ -107,7 +108,7 @@ bool route_classify_answer(struct call *call, struct api_error *error) {
         call->usage.prompt_tokens = call->classifier->prompt_tokens;
         return rank(call, call->classifier->matrix, error);
     }
-    const struct classifier_model model = classifier_model_of(call);
+    const struct classifier_model model = classifying_model(call);
     float *labels = prompt_vectors(call, model.embed);
     classify_labels(labels, request->n_labels, request->n_templates, model.embed, labels);
     if (!call->classifier)
@@ -116,7 +117,8 @@ bool route_classify_answer(struct call *call, struct api_error *error) {
                       error);
 }
 
-/* Without the matrix on disk the answer is as good: the next request makes it again. */
+/* Tells the log if the matrix could not be stored. The answer is as good without: the next request makes
+ * it again. */
 static void report_matrix(struct call *call) {
     const struct store_job *job = call->asked;
     if (!job)
@@ -127,8 +129,8 @@ static void report_matrix(struct call *call) {
 
 bool route_classify_stored(struct call *call, struct api_error *error) {
     if (!call->answering)
-        return classifier_take(call, call->request.classify.classifier, "classifier", error) &&
+        return classifying_take(call, call->request.classify.classifier, "classifier", error) &&
                list_inputs(call, error);
     report_matrix(call);
-    return rank(call, prompt_vectors(call, classifier_model_of(call).embed), error);
+    return rank(call, prompt_vectors(call, classifying_model(call).embed), error);
 }

@@ -1,7 +1,7 @@
 /* route_health.c - GET /health: 200 only while the engine answers its probe.
  *
- * Classifiers that cannot be read or changed make it "degraded", and no failure: all else is served, and
- * another process in this one's place would find the same disk. */
+ * If classifiers cannot be read or changed it says "degraded", which is no failure: all else is served,
+ * and a new process would find the same disk. */
 #include <stdio.h>
 
 #include "server/front/calls/call.h"

@@ -7,7 +7,7 @@
 #define MOST_DECODERS (256 + DECODERS_SPARE) /* of a lane: as --workers may be, and what stands by */
 #define MOST_RANKS    256                    /* of one host; ranks beyond are not shown */
 
-/* The `count` of a lane, counted on from those of the lanes before it. */
+/* Appends a lane's processes to the list, numbered on from those of the lanes before it. */
 static size_t list_decoders(struct decoders *decoders, unsigned lane, unsigned count,
                             struct metrics_process *out) {
     pid_t pids[MOST_DECODERS];

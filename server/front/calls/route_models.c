@@ -26,7 +26,7 @@ static struct limoe_rank *list_ranks(struct engine *engine, uint32_t n) {
     return list;
 }
 
-/* False: the model is not open yet, and the call is answered. *ranks is to be freed. */
+/* False if the model is not open yet; the call is answered then. *ranks is to be freed. */
 static bool describe(struct call *call, struct answer_model *out, struct limoe_rank **ranks) {
     const struct engine_info *engine = call->generation ? engine_info(call->generation->engine) : NULL;
     if (!engine) {

@@ -61,7 +61,7 @@ static void finish_full(struct call *call) {
     stages_finish(call);
 }
 
-/* Is a call worth going on with? */
+/* Whether a call is worth going on with. */
 enum want {
     WANTED,
     WANT_GONE,    /* nobody is there to read the answer */
@@ -104,7 +104,7 @@ static bool wanted(struct call *call, struct api_error *error) {
     }
 }
 
-/* For decoders. */
+/* The decoders' question. */
 static bool is_wanted(void *call) {
     return want(call) == WANTED;
 }
@@ -143,7 +143,7 @@ static void ask(struct call *call) {
 
 /* ---- answer */
 
-/* An answer that is computed is given also after the deadline; but not to nobody. */
+/* An answer that has been computed is given also after the deadline, but not if the client has gone. */
 static bool check_outcome(struct call *call, struct api_error *error) {
     const struct job *job = &call->job;
     switch (job->outcome) {
@@ -175,7 +175,7 @@ static void collect(struct call *call) {
     }
 }
 
-/* The route has written its answer, unless it asks the store first. */
+/* Goes on after a route's answer: it has been written, unless the route asks the store first. */
 static void answered(struct call *call, bool good, struct api_error *error) {
     if (good && call->asking) {
         ask(call);
@@ -245,8 +245,8 @@ static void close_ranks(struct call *call) {
         }
 }
 
-/* Admission took every input for work, and each text at its longest; what is to be computed in truth is known
- * now. */
+/* Gives back what admission counted too much: it took every input for work, and each text for as long as
+ * may be. What is really to be computed is known now. */
 static void release_surplus(struct call *call) {
     uint64_t tokens = 0;
     for (size_t i = 0; i < call->job.n; i++)
@@ -259,7 +259,7 @@ static void release_surplus(struct call *call) {
 }
 
 /* Where the engine writes: straight into call->embeddings, unless cached rows stand between. */
-static bool place_results(struct call *call) {
+static bool room_for_results(struct call *call) {
     call->job.embeddings = call->embeddings;
     if (call->job.n < call->n)
         call->job.embeddings =
@@ -275,7 +275,7 @@ static void end_preparing(struct call *call) {
         embedded(&call->job); /* the cache had all */
     } else if (call->job.n == 0) {
         write_answer(&call->task);
-    } else if (place_results(call)) {
+    } else if (room_for_results(call)) {
         embed(call);
     } else {
         api_fail_memory(&error);
@@ -285,7 +285,7 @@ static void end_preparing(struct call *call) {
 
 /* ---- prepare */
 
-/* The cache's embedding of inputs[i], if it is a text that the cache has. */
+/* Takes the embedding of inputs[i] from the cache, if it is a text that the cache has. */
 static bool recall(struct call *call, size_t i) {
     const struct request_item *input = &call->inputs[i];
     struct text_cache *cache = call->generation->cache;
@@ -305,8 +305,8 @@ static bool tokenise(struct call *call, size_t i, struct api_error *error) {
                                            &call->items[i], &call->usage, error);
 }
 
-/* What a picture is counted as: the pixels in its header. One that does not say, or says more than any may
- * have, is as large as it may be. */
+/* How many pixels a picture counts as: those in its header. One that does not say, or says more than any
+ * may have, counts as the most that a picture may have. */
 static uint64_t pixels_of(const struct call *call, const struct request_item *input) {
     const uint64_t most = call->server->options.image.max_pixels;
     uint32_t width, height;
@@ -316,7 +316,7 @@ static uint64_t pixels_of(const struct call *call, const struct request_item *in
     return pixels == 0 ? 1 : pixels / LIMOE_JPEG_FACTOR > most ? most : pixels;
 }
 
-/* Decodes a picture in a process of its own kind: pictures come from anyone. */
+/* Decodes a picture in a decoder's process, since pictures come from anyone. */
 static bool decode(struct call *call, size_t i, struct api_error *error) {
     const struct limoe_info *model = call->generation->model;
     const struct request_item *input = &call->inputs[i];
@@ -353,13 +353,13 @@ struct preparing {
     void (*done)(struct call *call);
 };
 
-/* Hands the call over: to others' slices before its next, or to other workers. */
+/* Pauses the call: it is pushed to these workers, behind what waits for them already. */
 static void pause_for(struct call *call, struct workers *workers) {
     call->paused = clock_now();
     workers_push(workers, &call->task);
 }
 
-/* A slice. The call is not to be touched afterwards. */
+/* Prepares a slice of the items. The call is not to be touched afterwards. */
 static void prepare(struct call *call, const struct preparing *way) {
     struct api_error error;
     int64_t began = clock_now(), now = began;
@@ -411,7 +411,7 @@ static void prepare_texts(struct task *task) {
 
 /* ---- admit */
 
-/* What the call will hold, from what its body asks for. One item of it is counted since its headers came. */
+/* What the call will hold, by what its body asks for. One item is counted already, since its headers came. */
 static struct queue_load measure(struct call *call) {
     const struct limoe_info *model = call->generation->model;
     struct queue_load load = {.items = call->n - 1};
@@ -432,7 +432,8 @@ static struct queue_load measure(struct call *call) {
     return load;
 }
 
-/* One picture by itself is for its decoder to refuse, which says why. */
+/* Checks the pixels of all pictures together. A picture that is too large by itself is refused by its
+ * decoder, which says why. */
 static bool check_pixels(const struct call *call, const struct queue_load *load, struct api_error *error) {
     const uint64_t most = call->server->options.max_request_pixels;
     if (call->pictures <= 1 || load->pixels <= most)
@@ -481,7 +482,7 @@ static void admit(struct call *call) {
 
 /* ---- parse */
 
-/* The route has read the body, unless it asks the store first. */
+/* Goes on after a route's parse: it has read the body, unless it asks the store first. */
 static void parsed(struct call *call, bool good, struct api_error *error) {
     call->task.run = prepare_texts; /* should it be pushed again */
     call_meter(call, false);
@@ -512,7 +513,7 @@ static void parse(struct task *task) {
     parsed(call, good, &error);
 }
 
-/* The call goes on where it has asked the store: in its parsing, or in its answer. */
+/* Goes on where the call has asked the store: in its parsing, or in its answer. */
 static void stored(struct task *task) {
     struct call *call = call_of_task(task);
     struct api_error error;

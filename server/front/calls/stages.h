@@ -8,19 +8,19 @@
  * connection. The caller must not touch the call again. */
 void stages_begin(struct call *call);
 
-/* For a route's parse, answer and stored, as their last act: asks the store (server/front/store/job.h), and has the
- * route's `stored` go on from there. False, with *error: job is NULL, there was no memory for it. */
+/* Asks the store (server/front/store/job.h), after which the route's `stored` goes on. A route's parse,
+ * answer and stored call it last. False, with *error, if job is NULL, since there was no memory for it. */
 bool stages_ask(struct call *call, struct store_job *job, struct api_error *error);
 
-/* For routes that see to a call by themselves: gives the answered call back to its HTTP thread. The caller
+/* Gives an answered call back to its HTTP thread, for routes that handle calls by themselves. The caller
  * must not touch the call again. Any thread. */
 void stages_finish(struct call *call);
 
-/* The call's client has hung up: what waits for it is dropped as soon as it is seen. The caller knows that
- * the call has not been given back. Any thread; may be said again. */
+/* Tells that the call's client has hung up, so that what waits for it is dropped when it is next looked
+ * at. The caller knows that the call has not been given back. Any thread; may be told again. */
 void stages_gone(struct call *call);
 
-/* For a long answer's writer: true, with *error, when the call's client has hung up meanwhile. */
+/* Asked by those who write long answers: true, with *error, if the call's client has hung up meanwhile. */
 bool stages_reader_left(struct call *call, struct api_error *error);
 
 #endif

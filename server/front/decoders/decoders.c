@@ -48,14 +48,14 @@ static const char *const always_kept[] = {"LD_LIBRARY_PATH",
 
 /* ---- the stack of idle decoders */
 
-void pool_put(struct decoders *decoders, struct slot *slot) {
+void decoders_put(struct decoders *decoders, struct slot *slot) {
     slot->state = SLOT_IDLE;
     slot->next = decoders->idle;
     decoders->idle = slot;
     pthread_cond_signal(&decoders->change);
 }
 
-struct process pool_lose(struct decoders *decoders, struct slot *slot) {
+struct process decoders_lose(struct decoders *decoders, struct slot *slot) {
     if (slot->state == SLOT_IDLE) {
         struct slot **at = &decoders->idle;
         while (*at != slot)
@@ -70,19 +70,19 @@ struct process pool_lose(struct decoders *decoders, struct slot *slot) {
     return slot->process;
 }
 
-int pool_reap(struct decoders *decoders, struct process *lost, const char *fault, const char *doing,
-              char why[PROCESS_WHY_SIZE]) {
+int decoders_reap(struct decoders *decoders, struct process *lost, const char *fault, const char *when,
+                  char why[PROCESS_WHY_SIZE]) {
     const long pid = lost->pid;
     const int signal_number = process_kill(lost, why);
     if (fault)
         snprintf(why, PROCESS_WHY_SIZE, "%s", fault);
     metrics_count(decoders->metrics, METRICS_DECODER_RESTARTS, 1);
     log_print(decoders->log, LOG_WARNING, NULL, "picture decoder %ld lost, %s: %s; another takes its place",
-              pid, doing, why);
+              pid, when, why);
     return signal_number;
 }
 
-void pool_dismiss(struct decoders *decoders, struct process *process) {
+void decoders_dismiss(struct decoders *decoders, struct process *process) {
     event_signal(decoders->wake);
     process_kill(process, NULL);
 }
@@ -128,7 +128,7 @@ static enum limoe_status take(struct decoders *decoders, const struct decoders_p
     return status;
 }
 
-bool pool_is_spent(const struct decoders *decoders, const struct slot *slot) {
+bool decoders_is_spent(const struct decoders *decoders, const struct slot *slot) {
     return decoders->pictures && decoders->alive == decoders->n &&
            (slot->pictures >= decoders->pictures || slot->bytes >= MOST_BYTES);
 }
@@ -136,18 +136,18 @@ bool pool_is_spent(const struct decoders *decoders, const struct slot *slot) {
 static void put(struct decoders *decoders, struct slot *slot) {
     struct process spent = {.pid = -1};
     pthread_mutex_lock(&decoders->lock);
-    if (pool_is_spent(decoders, slot))
-        spent = pool_lose(decoders, slot);
+    if (decoders_is_spent(decoders, slot))
+        spent = decoders_lose(decoders, slot);
     else
-        pool_put(decoders, slot);
+        decoders_put(decoders, slot);
     pthread_mutex_unlock(&decoders->lock);
     if (spent.pid > 0)
-        pool_dismiss(decoders, &spent);
+        decoders_dismiss(decoders, &spent);
 }
 
 /* ---- one picture */
 
-/* A picture in a decoder's hands. */
+/* A picture that a decoder is at work on. */
 struct turn {
     const struct decoders *decoders;
     const struct decoders_picture *picture;
@@ -216,7 +216,7 @@ static enum wire_end exchange(const struct decoders *decoders, const struct proc
 
 static struct process take_away(struct decoders *decoders, struct slot *slot) {
     pthread_mutex_lock(&decoders->lock);
-    struct process process = pool_lose(decoders, slot);
+    struct process process = decoders_lose(decoders, slot);
     pthread_mutex_unlock(&decoders->lock);
     return process;
 }
@@ -224,28 +224,28 @@ static struct process take_away(struct decoders *decoders, struct slot *slot) {
 /* Gives up a decoder that did not answer. True: it is held against the picture. */
 static bool lose(struct decoders *decoders, struct slot *slot, enum wire_end end, size_t size,
                  char why[PROCESS_WHY_SIZE]) {
-    char doing[64], late[64];
-    snprintf(doing, sizeof doing, "%s a picture of %zu bytes", end == WIRE_UNREAD ? "before" : "over", size);
+    char when[64], late[64];
+    snprintf(when, sizeof when, "%s a picture of %zu bytes", end == WIRE_UNREAD ? "before" : "over", size);
     snprintf(late, sizeof late, "no answer for %lld s", (long long)(decoders->limit / CLOCK_SECOND));
     const char *fault = end == WIRE_LATE     ? late
                         : end == WIRE_SPENT  ? "too much processor time"
-                        : end == WIRE_BROKEN ? "an answer that is none"
+                        : end == WIRE_BROKEN ? "a malformed answer"
                                              : NULL;
     struct process lost = take_away(decoders, slot);
     event_signal(decoders->wake);
-    const int signal_number = pool_reap(decoders, &lost, fault, doing, why);
+    const int signal_number = decoders_reap(decoders, &lost, fault, when, why);
     return fault || (end == WIRE_CLOSED && signal_number != SIGKILL);
 }
 
-/* Nobody waits for it: the decoder goes with its picture, which has the processor free at once. */
+/* Gives up a picture that nobody waits for. Its decoder ends with it, which frees the processor at once. */
 static enum limoe_status abandon(struct decoders *decoders, struct slot *slot, struct limoe_error *err) {
     struct process process = take_away(decoders, slot);
-    pool_dismiss(decoders, &process);
+    decoders_dismiss(decoders, &process);
     metrics_count(decoders->metrics, METRICS_GIVEN_UP_PICTURES, 1);
     return give_up(err);
 }
 
-/* It had its time, and would take as long again. */
+/* Refuses a picture that has had its time: it would take as long again. */
 static enum limoe_status refuse(const struct decoders *decoders, struct limoe_error *err) {
     return limoe_fail(
         err, LIMOE_TOO_LARGE,
@@ -318,7 +318,7 @@ static const char **join_kept(const char *const *more) {
     return kept;
 }
 
-/* NULL: *err says why. */
+/* NULL: no memory or descriptors, as *err says. */
 static struct decoders *decoders_new(const struct decoders_options *options, struct limoe_error *err) {
     const unsigned n = options->processes + DECODERS_SPARE;
     struct decoders *decoders = calloc(1, sizeof *decoders + n * sizeof *decoders->slots);
@@ -361,7 +361,7 @@ enum limoe_status decoders_start(const struct decoders_options *options, struct 
     enum limoe_status status = LIMOE_OK;
     if (!decoders)
         return LIMOE_INTERNAL;
-    const int code = pthread_create(&decoders->supervisor, NULL, supervise_main, decoders);
+    const int code = pthread_create(&decoders->supervisor, NULL, decoders_supervise, decoders);
     if (code) {
         decoders_free(decoders);
         return limoe_fail(err, LIMOE_INTERNAL, "cannot start the thread that keeps picture decoders: %s",

@@ -6,9 +6,9 @@
  * breaks its decoder twice fails alone. To the caller all of this is limoe_process_image: the same pixels,
  * the same messages.
  *
- * What a picture takes is measured in processor time, so that a busy machine is not held against it. One that
- * nobody waits for any more is given up at once, with its decoder. For these, and for decoders that have had
- * their share of pictures, one process more than work at a time stands by.
+ * What a picture takes is measured in processor time, so that a busy machine is not held against it. A
+ * picture that nobody waits for any more is given up at once, with its decoder. One process more than work at
+ * a time stands by, to follow such a decoder, or one that has had its share of pictures.
  */
 #ifndef LIMOE_SERVER_FRONT_DECODERS_DECODERS_H
 #define LIMOE_SERVER_FRONT_DECODERS_DECODERS_H
@@ -41,12 +41,11 @@ struct decoders_options {
 
 enum { DECODERS_SPARE = 1 };
 
-/* Starts the processes and waits for the first; why that one did not start is the error. A system without
- * seccomp is one, unless `unconfined`: then its decoders are limited, but not confined, and the log says so.
- */
+/* Starts the processes and waits for the first, whose failure is the error. A system without seccomp is an
+ * error, too, unless `unconfined`: then its decoders are limited, but not confined, and the log says so. */
 enum limoe_status decoders_start(const struct decoders_options *options, struct decoders **out,
                                  struct limoe_error *err);
-/* Once nobody decodes any more. NULL is fine. */
+/* Ends the processes, once nobody decodes any more. NULL is fine. */
 void decoders_stop(struct decoders *decoders);
 
 /* One picture to decode. */

@@ -1,8 +1,8 @@
-/* pool.h - what decoders.c and supervisor.c share. Internal to decode/.
+/* pool.h - what decoders.c and supervise.c share. Internal to this folder.
  *
- * Who has a slot: the supervisor's thread while it is empty or starting, the lock while it is idle, and while it
- * is busy the thread that decodes. Its state changes under the lock. Its process changes under the lock, too,
- * so that the supervisor can look at those that are busy.
+ * A slot belongs to the supervisor's thread while it is empty or starting, to whoever holds the lock while it
+ * is idle, and to the thread that decodes while it is busy. Its state changes under the lock, and so does its
+ * process, so that the supervisor can look at those that are busy.
  */
 #ifndef LIMOE_SERVER_FRONT_DECODERS_POOL_H
 #define LIMOE_SERVER_FRONT_DECODERS_POOL_H
@@ -51,7 +51,7 @@ struct decoders {
     bool stopping;
     struct limoe_error failure; /* why the last start failed; status LIMOE_OK: none did since one succeeded */
 
-    /* The supervisor's own. */
+    /* For the supervisor alone. */
     unsigned failures;  /* starts that failed in a row */
     int64_t next_start; /* not before */
     bool warned;        /* that there is no sandbox */
@@ -61,24 +61,25 @@ struct decoders {
     struct slot slots[]; /* [n] */
 };
 
-/* The supervisor's thread: starts what is missing, until `stopping`; then ends them all. Children die with the
- * thread that started them, so all are started there. */
-void *supervise_main(void *decoders);
+/* The supervisor's thread: starts what is missing, until `stopping`; then ends them all. Children die with
+ * the thread that started them, so all are started there. */
+void *decoders_supervise(void *decoders);
 
-/* To the stack, or from it to an empty slot, whose process is the caller's to kill. With the lock held. */
-void pool_put(struct decoders *decoders, struct slot *slot);
-struct process pool_lose(struct decoders *decoders, struct slot *slot);
+/* decoders_put puts a slot on the stack of idle ones. decoders_lose empties a slot, taking it off the
+ * stack if it is there, and returns its process, which the caller kills. With the lock held. */
+void decoders_put(struct decoders *decoders, struct slot *slot);
+struct process decoders_lose(struct decoders *decoders, struct slot *slot);
 
-/* Has it had its share of pictures? Not while another is missing: one at a time is replaced, and none is
- * waited for. With the lock held. */
-bool pool_is_spent(const struct decoders *decoders, const struct slot *slot);
+/* Whether a decoder has had its share of pictures and can go. Not while another is missing: they are
+ * replaced one at a time, so that none is waited for. With the lock held. */
+bool decoders_is_spent(const struct decoders *decoders, const struct slot *slot);
 
-/* Ends a decoder that has done nothing wrong, and has its place taken. Without the lock. */
-void pool_dismiss(struct decoders *decoders, struct process *process);
+/* Ends a decoder that has done nothing wrong, and has another started. Without the lock. */
+void decoders_dismiss(struct decoders *decoders, struct process *process);
 
 /* Kills what is left of a lost decoder, logs and counts it. `fault`: what it did wrong, or NULL when that is
- * how it ended. `doing`: "idle", "over a picture of 5 bytes". why: for messages. Returns as process_kill. */
-int pool_reap(struct decoders *decoders, struct process *lost, const char *fault, const char *doing,
-              char why[PROCESS_WHY_SIZE]);
+ * how it ended. `when`: "idle", "over a picture of 5 bytes". why: for messages. Returns as process_kill. */
+int decoders_reap(struct decoders *decoders, struct process *lost, const char *fault, const char *when,
+                  char why[PROCESS_WHY_SIZE]);
 
 #endif

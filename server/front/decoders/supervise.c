@@ -89,8 +89,8 @@ static enum limoe_status judge(struct decoders *decoders, struct slot *slot, enu
     return limoe_fail(err, LIMOE_INTERNAL, "a picture decoder does not start: %s", why);
 }
 
-/* Its hello has come, or never will. */
-static void accept_ranks(struct decoders *decoders, struct slot *slot) {
+/* Takes the hello of a decoder that is starting, or replaces one whose hello will not come. */
+static void take_hello(struct decoders *decoders, struct slot *slot) {
     const struct wire_deadline now = {.until = clock_now()};
     struct wire_hello hello;
     struct limoe_error err;
@@ -107,7 +107,7 @@ static void accept_ranks(struct decoders *decoders, struct slot *slot) {
     pthread_mutex_lock(&decoders->lock);
     decoders->failure.status = LIMOE_OK;
     decoders->alive++;
-    pool_put(decoders, slot);
+    decoders_put(decoders, slot);
     pthread_mutex_unlock(&decoders->lock);
 }
 
@@ -119,14 +119,14 @@ static void replace_idle(struct decoders *decoders, struct slot *slot) {
     char why[PROCESS_WHY_SIZE];
     pthread_mutex_lock(&decoders->lock);
     if (slot->state == SLOT_IDLE && process_ended(&slot->process))
-        lost = pool_lose(decoders, slot);
-    else if (slot->state == SLOT_IDLE && pool_is_spent(decoders, slot))
-        spent = pool_lose(decoders, slot);
+        lost = decoders_lose(decoders, slot);
+    else if (slot->state == SLOT_IDLE && decoders_is_spent(decoders, slot))
+        spent = decoders_lose(decoders, slot);
     pthread_mutex_unlock(&decoders->lock);
     if (lost.pid > 0)
-        pool_reap(decoders, &lost, NULL, "idle", why);
+        decoders_reap(decoders, &lost, NULL, "idle", why);
     if (spent.pid > 0)
-        pool_dismiss(decoders, &spent);
+        decoders_dismiss(decoders, &spent);
 }
 
 static int64_t earlier(int64_t a, int64_t b) {
@@ -152,7 +152,7 @@ static void poll_slot(struct decoders *decoders, struct slot *slot, struct pollf
     } else if (state == SLOT_STARTING) {
         struct pollfd said = {.fd = slot->process.fd, .events = POLLIN};
         if (poll(&said, 1, 0) > 0 || now >= slot->deadline) {
-            accept_ranks(decoders, slot);
+            take_hello(decoders, slot);
             *until = now; /* look again: it is idle, or empty */
             return;
         }
@@ -172,7 +172,7 @@ static bool stopping(struct decoders *decoders) {
     return stop;
 }
 
-/* One turn: all slots, then sleep until something happens. */
+/* Looks at all slots, then sleeps until something happens. */
 static void turn(struct decoders *decoders) {
     int64_t until = INT64_MAX;
     for (unsigned i = 0; i < decoders->n; i++)
@@ -186,7 +186,7 @@ static void turn(struct decoders *decoders) {
 
 /* ---- stopping */
 
-/* Tells all to end, so that none is waited for longer than the slowest; then makes sure. */
+/* Tells all decoders to end before it waits for any, then makes sure that they have. */
 static void end_all(struct decoders *decoders) {
     for (unsigned i = 0; i < decoders->n; i++)
         if (decoders->slots[i].state != SLOT_EMPTY)
@@ -201,7 +201,7 @@ static void end_all(struct decoders *decoders) {
     }
 }
 
-void *supervise_main(void *argument) {
+void *decoders_supervise(void *argument) {
     struct decoders *decoders = argument;
     pthread_setname_np(pthread_self(), "limoe-decoders");
     while (!stopping(decoders))

@@ -1,6 +1,6 @@
 /* cors.h - answers that a browser lets pages of another origin read (Fetch standard, "CORS protocol").
  *
- * HTTP threads. Off unless an origin is allowed; none of it concerns other clients.
+ * Called on HTTP threads. Off unless an origin is allowed; it concerns no other clients than browsers.
  */
 #ifndef LIMOE_SERVER_FRONT_HTTP_CORS_H
 #define LIMOE_SERVER_FRONT_HTTP_CORS_H
@@ -11,13 +11,13 @@
 /* allowed: an origin ("https://app.example.com"), "*" for any, or NULL for none;
  * with NULL both do nothing. */
 
-/* Adds what lets the page that asked read this answer. Without effect on the answer otherwise. */
+/* Adds the headers that let the page which asked read this answer; the answer stays as it is otherwise. */
 void cors_add(const char *allowed, struct MHD_Connection *connection, struct MHD_Response *response);
 
 /* Whether the request is a preflight: a browser's question before it sends a page's request. Needs no key,
  * as browsers send none with it. */
 bool cors_preflight(const char *allowed, struct MHD_Connection *connection, const char *method);
-/* Answers it. */
+/* Answers a preflight. */
 enum MHD_Result cors_answer(const char *allowed, struct MHD_Connection *connection);
 
 #endif

@@ -150,8 +150,8 @@ enum head_scan head_scan(const char *bytes, size_t n, size_t *seen, size_t *leng
 
 /* ---- the request line */
 
-/* host[:port], as Host and an absolute target have it. Not taken apart here, but nothing in it may pass for
- * the end of it, or for a list. */
+/* Whether it is host[:port], as Host and an absolute target have it. It is not taken apart here, but
+ * nothing in it may pass for its end, or for a list. */
 static bool is_authority(struct slice s) {
     static const char others[] = "-._~%!$&'()*+;=:[]";
     for (size_t i = 0; i < s.size; i++) {
@@ -219,7 +219,7 @@ static bool check_version(struct slice version, struct parsed *head, struct api_
     return true;
 }
 
-/* method SP target SP version, each there, with one blank between. */
+/* Reads method SP target SP version: all of them must be there, with one blank between. */
 static bool read_request_line(struct slice line, struct parsed *head, struct api_error *error) {
     const char *first = memchr(line.at, ' ', line.size);
     const char *end = line.at + line.size;
@@ -307,7 +307,8 @@ static bool read_length(struct slice value, struct parsed *head, struct api_erro
     return true;
 }
 
-/* A list of codings, each perhaps with parameters. Which one is not known is said once all are read. */
+/* Reads a list of codings, each perhaps with parameters. One that is not known is refused once all are
+ * read. */
 static bool read_coding(struct slice value, struct parsed *head, struct api_error *error) {
     head->coding = true;
     for (bool more = true; more;) {
@@ -384,7 +385,7 @@ static bool note_field(const struct field *field, struct parsed *head, struct ap
 
 /* ---- the whole */
 
-/* The line at *at, without its end, behind which *at is moved. */
+/* Returns the line at *at, without its end, and moves *at behind that. */
 static struct slice next_line(const char **at, const char *end) {
     const char *begin = *at;
     const char *line_end = memchr(begin, '\r', (size_t)(end - begin));
@@ -459,7 +460,7 @@ static char *rewrite_request_line(char *out, const struct parsed *head) {
     return put(out, head->minor_zero ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n", 11);
 }
 
-/* A name, a colon, a blank where there was any, the value. */
+/* Writes a name, a colon, a blank if there was any, and the value. */
 static char *rewrite_field(char *out, const struct field *field, struct slice value) {
     const bool blank = value.size > 0 && field->value.at > field->raw.at;
     out = put(out, field->name.at, field->name.size + 1);

@@ -12,12 +12,12 @@
 
 #include "server/api/api_error.h"
 
-/* Of a head as it comes in, in bytes. */
+/* The most bytes of a head as it comes in. */
 #define HEAD_MOST (56u * 1024)
-/* What each field and each argument of the query counts as above its text: libmicrohttpd keeps a record of
- * each beside the head. */
+/* What each field and each argument of the query counts as beside its text: libmicrohttpd keeps a record of
+ * each. */
 #define HEAD_ENTRY_BYTES 64u
-/* Of a head in canonical form and its entries. */
+/* The most bytes of a head in canonical form and its entries. */
 #define HEAD_MOST_MEMORY (60u * 1024)
 
 enum head_scan {

@@ -1,4 +1,4 @@
-/* hosts.c - names compared without their port, in lower case, without a dot at the end. */
+/* hosts.c - names are compared without their port, in lower case, without a dot at the end. */
 #include "server/front/http/hosts.h"
 
 #include <arpa/inet.h>
@@ -67,7 +67,8 @@ static bool is_loopback(const char *name) {
     return strcmp(name, "localhost") == 0 || ends_with(name, ".localhost");
 }
 
-/* Where a list is given, any address is taken: probes use them, and no page gets to be called by a number. */
+/* Whether the name is this server's. If a list is given any numeric address is taken, too: probes use
+ * them, and a page that was loaded from a name cannot be reached under a number. */
 static bool known(const struct hosts *hosts, const char *name) {
     if (is_loopback(name) || strcmp(name, hosts->own) == 0 || (hosts->listed && is_address(name)))
         return true;
@@ -140,7 +141,7 @@ static bool listens_on_loopback(int fd) {
     return IN6_IS_ADDR_LOOPBACK(&bound.v6.sin6_addr);
 }
 
-/* A name, a "*.name", or an address, with brackets or without: no port and nothing of a URL. */
+/* Reads a name, a "*.name", or an address, with brackets or without; no port and nothing of a URL. */
 static bool read_entry(const char *entry, size_t length, char name[NAME_SIZE]) {
     char copy[NAME_SIZE + 2];
     if (length == 0 || length >= NAME_SIZE)

@@ -20,24 +20,25 @@ struct hosts;
 
 struct hosts_options {
     const char *host; /* --host */
-    /* --allowed-hosts: names, "*.name" for all below, with commas; "*" any; NULL: not given */
+    /* --allowed-hosts: names, with commas; "*.name" is all below it, "*" any. NULL: not given. */
     const char *allowed;
     const char *cors; /* --cors-origin; NULL: none */
     bool keys;        /* clients must show one */
     int listening;    /* the socket */
 };
 
-/* LIMOE_INVALID: `allowed` is no list of names. Copies what it keeps. */
+/* Copies what it keeps. LIMOE_INVALID if `allowed` is no list of names. */
 enum limoe_status hosts_new(const struct hosts_options *options, struct hosts **out, struct limoe_error *err);
 void hosts_free(struct hosts *hosts); /* NULL is fine */
 
-/* What a request says; each NULL where the header is missing. */
+/* What a request says of itself; NULL where the header is missing. */
 struct hosts_request {
     const char *method, *host, *origin;
     const char *fetch_site; /* Sec-Fetch-Site, which a browser sets and no page can */
 };
 
-/* False, with *error: 421 for the Host, 403 for the Origin. A request without them is no browser's. */
+/* False, with *error: a 421 for the Host, a 403 for the Origin. A request without these headers is no
+ * browser's. */
 bool hosts_allow(const struct hosts *hosts, const struct hosts_request *request, struct api_error *error);
 
 #endif

@@ -166,7 +166,7 @@ static struct http_connection *refuse_session(gnutls_session_t session) {
     return NULL;
 }
 
-/* NULL: no memory, or a session that takes no certificate. */
+/* NULL if there is no memory, or the session takes no certificate. */
 static struct http_connection *connection_begin(struct http_thread *thread, struct MHD_Connection *mhd,
                                                 int fd) {
     const struct http_options *options = thread->options;
@@ -190,8 +190,8 @@ static struct http_connection *connection_begin(struct http_thread *thread, stru
     return refuse_session(session);
 }
 
-/* Part of a head that the client did not complete in time. The library knows nothing of it: to it the
- * connection was silent. */
+/* Counts a head that the client did not complete in time. The library knows nothing of it, and takes the
+ * connection to have been silent. */
 static void count_slow_head(const struct http_options *options, const struct http_connection *connection) {
     if (screen_in_head(http_screen(connection)) && !options->handler.stopping(options->handler.arg))
         metrics_count(options->metrics, METRICS_SLOW_CLIENTS, 1);
@@ -217,7 +217,7 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **s
     }
 }
 
-/* The library's own messages: broken requests, mostly, which are the client's affair. */
+/* The library's own messages, most of which are about broken requests. */
 __attribute__((format(printf, 2, 0))) static void on_message(void *cls, const char *format, va_list args) {
     const struct http_options *options = cls;
     char message[512];

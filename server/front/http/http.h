@@ -1,5 +1,5 @@
-/* http.h - libmicrohttpd: sockets, threads, connections. What a request is, and how it is answered,
- * its handler knows. */
+/* http.h - libmicrohttpd: sockets, threads, connections. The handler knows what a request is, and how it is
+ * answered. */
 #ifndef LIMOE_SERVER_FRONT_HTTP_HTTP_H
 #define LIMOE_SERVER_FRONT_HTTP_HTTP_H
 
@@ -29,7 +29,7 @@ struct tls_credentials;
 enum limoe_status http_listen(const char *host, const char *port, bool encrypted, int *fd, char *address,
                               struct limoe_error *err);
 
-/* What is kept of a connection, from its start to its end. Its HTTP thread's. */
+/* What is kept of a connection, from its start to its end. It belongs to the connection's HTTP thread. */
 struct http_connection {
     struct timed *timed;
     struct intake *intake;
@@ -41,10 +41,10 @@ struct http_connection {
 
 struct screen *http_screen(const struct http_connection *connection);
 
-/* Before an answer to a request whose connection was not suspended. A connection that is resumed is read from
- * again, another only when something new comes in. So a request behind which more has come in already, which
- * the screen keeps back or the library has not read, is suspended for one turn of the loop, once. True: it
- * is, and is not to be answered now. */
+/* Called before an answer to a request whose connection was not suspended. The library reads again from a
+ * connection that is resumed, from another only when something new comes in. So a request behind which
+ * more has come in already, which the screen keeps back or the library has not read, is suspended for one
+ * turn of the loop, once. True if it is, so that it is not to be answered now. */
 bool http_look_ahead(struct http_connection *connection, struct MHD_Connection *request);
 
 /* What becomes of requests. Called on HTTP threads, where nothing may wait. */
@@ -54,14 +54,15 @@ struct http_handler {
     enum MHD_Result (*request)(void *arg, struct http_connection *connection, struct MHD_Connection *request,
                                const char *url, const char *method, const char *upload, size_t *upload_size,
                                void **state);
-    /* The end of what `request` began (*state may be NULL). `answered`: the client got its answer whole. */
+    /* Called at the end of what `request` began (*state may be NULL). `answered` says that the client got
+     * the whole answer. */
     void (*completed)(void *arg, void **state, bool answered);
     /* Whether the server closes its connections just now, so that none counts as slow. */
     bool (*stopping)(void *arg);
     void *arg;
 };
 
-/* All outlives the server. */
+/* All that these name outlives the server. */
 struct http_options {
     unsigned threads; /* limits are each thread's own, which has its share of them */
     unsigned connections, connections_per_address; /* per address 0: no limit of its own */

@@ -3,9 +3,8 @@
  *
  * A TLS session leads to its connection by the pointer that GnuTLS keeps for its user. A call to recv brings
  * a descriptor only; the table it is looked up in belongs to the HTTP thread, whose connections stay with it,
- * so that nobody else reads or writes it and no lock is needed. The thread-local pointer to that table, set
- * once as the thread begins, is the one thing here that is not passed from hand to hand: the library's call
- * has no argument that could carry it.
+ * so that nobody else reads or writes it and no lock is needed. The pointer to that table is thread-local,
+ * set once as the thread begins, because the library's call has no argument that could carry it.
  *
  * The library clears its note that a socket may have more when it gets fewer bytes than it asked for, or
  * EAGAIN; then it waits for an edge. So what a screen keeps back while the source has nothing new is told as
@@ -75,7 +74,7 @@ static struct intake *find(const struct intakes *intakes, int fd) {
     return intakes && fd >= 0 && (size_t)fd < intakes->n ? intakes->slots[fd].intake : NULL;
 }
 
-/* A screen's `end` may be one for want of memory, without a code. */
+/* The code of an end; `otherwise` if the screen has ended for want of memory, which leaves no code. */
 static int code_of(const struct intake *intake, int otherwise) {
     return intake->code ? intake->code : otherwise;
 }

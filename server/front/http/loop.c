@@ -1,8 +1,9 @@
 /* loop.c - sleep until the daemon's epoll set or somebody else has something, run the daemon, again.
  *
  * The daemon is the thread's alone while it runs, but for MHD_resume_connection, which the library allows
- * from anywhere, and which wakes nobody who runs the daemon from outside. Wishes come by an eventfd, written
- * once for all of them until the thread has seen it; commands are acknowledged by a semaphore.
+ * from anywhere, and which does not wake a thread that runs the daemon from outside. So requests come by an
+ * eventfd, which is written once for all of them until the thread has seen it; commands are acknowledged by a
+ * semaphore.
  */
 #include "server/front/http/loop.h"
 

@@ -2,8 +2,8 @@
  *
  * The library can run threads of its own, but must not here: in 0.9.75 its epoll loop collects events 128 at
  * a time and, when it has got exactly 128, waits for more as long as it would have for the first. If all
- * clients wait for their answers just then, nobody moves any more. A daemon that is run
- * from outside never sleeps: it is told when there is something to do.
+ * clients wait for their answers just then, the server stands still. A daemon that is run from outside never
+ * sleeps: it is told when there is something to do.
  */
 #ifndef LIMOE_SERVER_FRONT_HTTP_LOOP_H
 #define LIMOE_SERVER_FRONT_HTTP_LOOP_H

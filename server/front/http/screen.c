@@ -23,7 +23,7 @@
  * before its answer is read. */
 #define DRAIN_MOST (256u * 1024)
 
-/* A request that the library takes, and none that is let through can be: "-" is no target. */
+/* A request that the library takes, and that no client's request can equal: "-" is no target. */
 static const char stand_in[] = "- - HTTP/1.0\r\n\r\n";
 
 static const struct api_error no_memory = {
@@ -108,7 +108,7 @@ static bool step_head(struct screen *screen, struct span *span) {
     return true;
 }
 
-/* Of a counted body or a chunk. */
+/* Lets through the data of a counted body or a chunk. */
 static bool step_data(struct screen *screen, struct span *span, enum screen_state then) {
     const size_t there = span->n - span->read;
     const size_t size = screen->left < there ? (size_t)screen->left : there;
@@ -145,7 +145,8 @@ static bool read_chunk_size(const char *line, size_t length, uint64_t *size, str
         "with extensions behind a semicolon");
 }
 
-/* In lower case, without leading zeros; its line end, too. `out` is as long as what was read. */
+/* Writes the size in lower case, without leading zeros, and the line's end. `out` is as long as what was
+ * read. */
 static size_t print_chunk_size(uint64_t size, char *out) {
     size_t digits = 1;
     while (digits < 16 && size >> 4 * digits)
@@ -193,7 +194,7 @@ static bool step_chunk_end(struct screen *screen, struct span *span) {
     return true;
 }
 
-/* Trailers are fields like others, and not let through: nothing here reads them. */
+/* Checks a trailer, which is a field like others. It is not let through, since nothing here reads it. */
 static bool step_trailer(struct screen *screen, struct span *span) {
     struct api_error error;
     size_t length;
@@ -250,7 +251,8 @@ static void end(struct screen *screen, ssize_t why) {
     screen->end = why;
 }
 
-/* Room for `size` bytes behind the raw ones. False: no memory, and the stream is at its end. */
+/* Makes room for `size` bytes behind the raw ones. False if there is no memory, when the stream is at its
+ * end. */
 static bool make_room(struct screen *screen, size_t size) {
     const size_t raw = screen->raw_end - screen->raw_at;
     if (raw > 0 && screen->raw_at > 0)
@@ -312,7 +314,7 @@ static bool give_from(struct filling *to, const char *bytes, size_t size, size_t
     return *given > 0;
 }
 
-/* Gives what is ready. False: nothing is. */
+/* Gives what is ready. False if nothing is. */
 static bool give(struct screen *screen, struct filling *to) {
     size_t given;
     if (screen->staged_at < screen->staged_end) {
@@ -336,7 +338,7 @@ static bool note_end(struct screen *screen, ssize_t n) {
     return false;
 }
 
-/* Reads behind what is held. */
+/* Reads more from the source, behind what is held. */
 static bool read_more(struct screen *screen, const struct screen_source *source) {
     if (!make_room(screen, LEAST_READ))
         return false;
@@ -349,7 +351,7 @@ static bool read_more(struct screen *screen, const struct screen_source *source)
     return true;
 }
 
-/* Reads where it is wanted. What cannot be let through from there is held. */
+/* Reads into the library's own buffer. What cannot be let through from there is held. */
 static bool read_in_place(struct screen *screen, const struct screen_source *source, struct filling *to) {
     struct span span = {.bytes = to->out + to->filled};
     const ssize_t n = source->read(source->arg, span.bytes, to->size - to->filled);
@@ -375,7 +377,7 @@ static void drain(struct screen *screen, const struct screen_source *source) {
     screen->drained = true;
 }
 
-/* Gets one step further. False: not before the source has more, or the request has been answered. */
+/* Gets one step further. False if it cannot before the source has more, or the request has been answered. */
 static bool advance(struct screen *screen, const struct screen_source *source, struct filling *to) {
     if (give(screen, to))
         return true;
@@ -390,8 +392,8 @@ static bool advance(struct screen *screen, const struct screen_source *source, s
     return screen->raw_at < screen->raw_end ? read_more(screen, source) : read_in_place(screen, source, to);
 }
 
-/* The library looks for more while it has a request to answer: it does so once when a connection is resumed.
- * What is there is kept for later, and an end is told. */
+/* Reads for a library that looks for more while it has a request to answer, as it does once when a
+ * connection is resumed. What is there is kept for later, and an end is told. */
 static ssize_t read_early(struct screen *screen, const struct screen_source *source, char *out, size_t size) {
     if (screen->refusal)
         return SCREEN_AGAIN;

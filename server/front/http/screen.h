@@ -20,7 +20,7 @@
 
 #include "server/api/api_error.h"
 
-/* Results of reading that are no bytes; 0 is the peer's end of the stream. */
+/* Results of reading other than a number of bytes; 0 is the end of the peer's stream. */
 enum {
     SCREEN_AGAIN = -1, /* the source has nothing more for now */
     SCREEN_LATER =
@@ -44,7 +44,8 @@ enum screen_state {
     SCREEN_COMPLETE, /* the request is through */
 };
 
-/* For screen.c, but for its size: it lies in what a connection has. All zeros is a new one. */
+/* Defined here only so that a connection can contain one; the fields are screen.c's. All zeros is a new
+ * one. */
 struct screen {
     enum screen_state state;
     uint64_t left;    /* of a counted body, or of a chunk */
@@ -74,17 +75,17 @@ void screen_free(struct screen *screen);
  * last bytes. */
 ssize_t screen_read(struct screen *screen, const struct screen_source *source, char *out, size_t size);
 
-/* The request has been answered; the next may be let through. */
+/* Tells that the request has been answered, so that the next may be let through. */
 void screen_next(struct screen *screen);
 
 /* Whether anything of the next request is held. */
 bool screen_holds(const struct screen *screen);
-/* The peer has ended the stream within the request that is being let through. */
+/* Whether the peer has ended the stream within the request that is being let through. */
 bool screen_cut_off(const struct screen *screen);
-/* The head that is being waited for has begun, and may still be completed. */
+/* Whether the head that is being waited for has begun, and may still be completed. */
 bool screen_in_head(const struct screen *screen);
-/* The answer to the request that is being let through, if that was refused: the connection is to be closed
- * behind it. NULL: it was not. */
+/* The answer to the request that is being let through, if that was refused; the connection is to be closed
+ * behind it. NULL if it was not refused. */
 const struct api_error *screen_refusal(const struct screen *screen);
 
 #endif

@@ -4,10 +4,10 @@
  * limits are for the whole of a thing, whatever trickles in meanwhile. And while a call is being worked on
  * the library does not look at its socket at all; the epoll set does.
  *
- * Bodies and answers hold memory, so they must also go on. A client has its progress_deadline in seconds: time takes
- * from it, bytes that it sends or reads add to it at the least rate, and it never exceeds the pause that is
- * allowed. What a client has read is what its side has acknowledged, which the kernel counts: the library
- * tells nobody, and what lies in the socket's buffer has not been read.
+ * Bodies and answers hold memory, so they must also go on. A client has a deadline for its progress. Each
+ * byte that it sends or reads puts it off by the time that a byte takes at the least rate, but never farther
+ * than the pause that is allowed. What a client has read is what its side has acknowledged, which the kernel
+ * counts: the library does not tell, and what lies in the socket's buffer has not been read.
  *
  * One lock for everything. It is held for a few list operations; by the sweep for a walk over the
  * connections once a second, and over those who have gone otherwise.
@@ -101,7 +101,8 @@ static int64_t after(int64_t now, uint64_t seconds) {
     return seconds ? now + (int64_t)seconds * CLOCK_SECOND : 0;
 }
 
-/* A second more than the library gives to silence, so that those who are found here have sent something. */
+/* The limit is a second more than the library gives to silence, so that connections found here have sent
+ * something. */
 static int64_t head_limit(const struct timeouts *timeouts, int64_t now) {
     return after(now, timeouts->limits.idle_seconds ? timeouts->limits.idle_seconds + 1u : 0);
 }
@@ -140,7 +141,7 @@ void timeouts_close(struct timeouts *timeouts, struct timed *entry) {
     free(entry);
 }
 
-/* What an entry is to be from now on; its links, socket and watch stay. */
+/* What an entry is from now on; its links, socket and watch stay. */
 struct turn {
     enum phase phase;
     int64_t limit, progress_deadline;
@@ -228,8 +229,8 @@ static void call_back(struct timeouts *timeouts) {
 
 /* ---- who is slow */
 
-/* Nothing of an answer has been sent, and with the lock held nothing will be: the connection's thread asks
- * before it answers. What does not fit into the socket's buffer is not worth waiting for. */
+/* Answers 408. Nothing of an answer has been sent, and with the lock held nothing will be: the
+ * connection's thread asks before it answers. What does not fit into the socket's buffer is dropped. */
 static void say_timeout(int fd, const char *message) {
     char body[320], answer[512];
     int size = snprintf(body, sizeof body,
@@ -254,8 +255,8 @@ static uint64_t acknowledged(int fd) {
     return info.tcpi_bytes_acked;
 }
 
-/* It has sent what nobody has looked at yet, or has read all that it was given: a machine that is busy, or
- * was stopped for a while, is not its client's fault. */
+/* Whether it is for the server to go on: the client has sent what nobody has looked at yet, or has read
+ * all that it was given. A machine that is busy, or was stopped for a while, is not the client's fault. */
 static bool waits_for_us(const struct timed *entry) {
     int bytes;
     if (entry->phase == PHASE_RECEIVING)
@@ -263,8 +264,8 @@ static bool waits_for_us(const struct timed *entry) {
     return ioctl(entry->fd, SIOCOUTQ, &bytes) == 0 && bytes == 0;
 }
 
-/* Adds to the progress_deadline for what has been sent or read since the last look; from it, pressed or not, follows
- * whether the client has been too slow. An answer's first look only finds where its bytes begin. */
+/* Puts off the deadline for progress by what has been sent or read since the last look, and says whether it
+ * has passed. The first look at an answer only finds where its bytes begin. */
 static bool is_stalled(const struct timeouts *timeouts, struct timed *entry, int64_t now, bool pressed) {
     const bool receiving = entry->phase == PHASE_RECEIVING;
     if (!entry->progress_deadline || (!receiving && entry->phase != PHASE_ANSWERING))

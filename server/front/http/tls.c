@@ -1,5 +1,5 @@
-/* tls.c - PEM files read and checked against each other; credentials counted by the connections that use
- * them.
+/* tls.c - PEM files are read and checked against each other; credentials are counted by the connections that
+ * use them.
  *
  * Each connection's session is given its credentials as it begins. (The library's own callback for choosing a
  * certificate is told neither the daemon nor the connection, and would need a global.)

@@ -33,7 +33,7 @@ int64_t tls_expiry(struct tls *tls);
 /* Gives a session that has not shaken hands yet the current credentials, which live until they are given
  * back. NULL: no memory, and the session has none. */
 struct tls_credentials *tls_equip(struct tls *tls, gnutls_session_t session);
-/* After the session's end; NULL is fine. */
+/* Gives them back after the session's end; NULL is fine. */
 void tls_give_back(struct tls *tls, struct tls_credentials *credentials);
 
 #endif

@@ -53,8 +53,8 @@ bool trace_parse(const char *header, struct trace *trace) {
     return true;
 }
 
-/* Without entropy (only in a system's first moments) the time must do: ids have to differ, not to
- * be secret. */
+/* Without entropy, which is missing only in a system's first moments, the time serves: ids have to differ,
+ * not to be secret. */
 static void random_bytes(uint8_t *bytes, size_t n) {
     if (getrandom(bytes, n, GRND_NONBLOCK) == (ssize_t)n)
         return;

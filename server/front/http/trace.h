@@ -24,7 +24,7 @@ bool trace_parse(const char *header, struct trace *trace);
 /* The trace that `header` names, or a new one when it is NULL or malformed; in either, a span of our own. */
 void trace_begin(const char *header, struct trace *trace);
 
-/* For `traceresponse`: what the caller needs to find our span. */
+/* Writes the value of `traceresponse`, by which the caller finds our span. */
 void trace_print(const struct trace *trace, char out[TRACE_HEADER_SIZE]);
 
 #endif

@@ -20,7 +20,8 @@ static const struct {
     {0xE0000, 0xE0FFF},
 };
 
-bool escape_hides(uint32_t code) {
+/* Whether a character is escaped everywhere. */
+static bool is_hidden(uint32_t code) {
     for (size_t i = 0; i < sizeof hidden / sizeof *hidden && hidden[i].first <= code; i++)
         if (code <= hidden[i].last)
             return true;
@@ -64,7 +65,7 @@ static bool next(struct walk *walk) {
 }
 
 static bool hides(const struct walk *walk) {
-    return !walk->valid || escape_hides(walk->code);
+    return !walk->valid || is_hidden(walk->code);
 }
 
 /* ---- text */
@@ -75,7 +76,7 @@ static void put_text(struct buffer *out, const char *string, bool quoted) {
     for (struct walk walk = begin(string); next(&walk);)
         if (!walk.valid || walk.code < 0x20 || walk.code == 0x7F)
             buffer_print(out, "\\x%02x", (unsigned)(unsigned char)*walk.bytes);
-        else if (escape_hides(walk.code))
+        else if (is_hidden(walk.code))
             buffer_print(out, walk.code > 0xFFFF ? "\\U%08x" : "\\u%04x", (unsigned)walk.code);
         else if (walk.code == '\\' || (quoted && walk.code == '"'))
             buffer_print(out, "\\%c", (char)walk.code);
@@ -111,7 +112,7 @@ void escape_json(struct buffer *out, const char *value) {
     for (struct walk walk = begin(value); next(&walk);)
         if (!walk.valid)
             buffer_string(out, "\xEF\xBF\xBD");
-        else if (escape_hides(walk.code))
+        else if (is_hidden(walk.code))
             put_utf16(out, walk.code);
         else if (walk.code == '"' || walk.code == '\\')
             buffer_print(out, "\\%c", (char)walk.code);

@@ -22,7 +22,4 @@ void escape_message(struct buffer *out, const char *message);
 /* "value" for JSON; bytes that are no UTF-8 are U+FFFD. */
 void escape_json(struct buffer *out, const char *value);
 
-/* Whether a character is escaped everywhere. */
-bool escape_hides(uint32_t code);
-
 #endif

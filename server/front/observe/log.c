@@ -1,4 +1,5 @@
-/* log.c - lines built in a buffer of their own, written at once. The struct is read-only after log_new. */
+/* log.c - each line is built in a buffer of its own and written at once. The struct is read-only after
+ * log_new. */
 #include "server/front/observe/log.h"
 
 #include <stdarg.h>
@@ -68,7 +69,7 @@ static void put_milliseconds(const struct log *log, struct buffer *line, const c
     buffer_print(line, log->format == LOG_JSON ? ",\"%s\":%.3f" : " %s=%.3f", key, (double)ns / 1e6);
 }
 
-/* A line that found no memory is dropped: the log is not worth a request. */
+/* Writes the line. One that found no memory is dropped, for no request is to fail because of the log. */
 static void end(const struct log *log, struct buffer *line) {
     buffer_string(line, log->format == LOG_JSON ? "}\n" : "\n");
     if (!line->failed) {

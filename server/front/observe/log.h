@@ -21,7 +21,7 @@ struct log *log_new(int fd, enum log_format format,
                     enum log_level level); /* NULL: no memory; fd stays the caller's */
 void log_free(struct log *log);
 
-/* `request_id` NULL: about no request. */
+/* `request_id` is NULL if the line is about no request. */
 void log_print(struct log *log, enum log_level level, const char *request_id, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

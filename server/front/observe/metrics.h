@@ -75,13 +75,14 @@ void metrics_count_step(struct metrics *metrics, const struct metrics_step *step
 /* The counters of one model's experts. */
 struct metrics_model;
 
-/* The counters for a model that is going to be served; *info is copied from. They are named by the model: one
- * of the same name and shape goes on counting with those that are open (an engine restarted, a reload of new
- * weights); one of the same name and another shape starts from 0 and takes their place on the page. Two
- * models may count at once. NULL: no memory. Close it when nothing more is to be counted. */
+/* The counters for a model that is going to be served; what they need of *info is copied. They go by the
+ * model's name: a model of the same name and shape goes on with the counters that are open (an engine
+ * restarted, a reload of new weights); one of the same name and another shape starts from 0, and its
+ * counters replace the others on the page. Two models may count at once. NULL: no memory. Close it when
+ * nothing more is to be counted. */
 struct metrics_model *metrics_open_model(struct metrics *metrics, const struct limoe_info *info);
-/* The last of those who opened it frees it, and it leaves the page; if it stood in an older one's place, that
- * one is back. NULL is fine. */
+/* Once all who opened the counters have closed them they are freed and leave the page; older ones that
+ * they had replaced there are shown again. NULL is fine. */
 void metrics_close_model(struct metrics *metrics, struct metrics_model *model);
 
 /* What one step made of its tokens, model by model. */
@@ -95,7 +96,8 @@ struct metrics_routing {
     const uint64_t *rank_tokens; /* [ranks]: each one's part; may be NULL */
     uint32_t ranks;
 };
-/* The routing is of the model that was given to metrics_open_model. model may be NULL: nothing is counted. */
+/* Counts the routing of the model that was given to metrics_open_model. If model is NULL nothing is
+ * counted. */
 void metrics_count_routing(struct metrics_model *model, const struct metrics_routing *routing);
 
 /* What the experts of a model have been given since its counters were opened, as a file of measured load, by
@@ -105,7 +107,7 @@ void metrics_write_load(struct metrics *metrics, const char *model, struct buffe
 
 /* ---- the page */
 
-/* One of the server's processes. One that has ended since is left out of the page. */
+/* One of the server's processes. A process that has ended since is left out of the page. */
 struct metrics_process {
     const char *role; /* "front", "engine", "decoder" */
     unsigned index;   /* among those of its role, from 0: the same for one that was restarted */

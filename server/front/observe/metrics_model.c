@@ -116,7 +116,7 @@ void metrics_close_model(struct metrics *metrics, struct metrics_model *model) {
 
 /* ---- counting */
 
-/* max/mean of the layer's assignments over its experts, whatever their modality. */
+/* Counts max/mean of the layer's assignments over its experts, whatever their modality. */
 static void count_imbalance(struct metrics_model *model, uint32_t layer, const uint64_t *load) {
     uint64_t most = 0, total = 0;
     for (uint32_t expert = 0; expert < model->experts; expert++) {
@@ -130,7 +130,7 @@ static void count_imbalance(struct metrics_model *model, uint32_t layer, const u
         histogram_count(&model->imbalance[layer], &histogram_imbalance, most * model->experts * 1000 / total);
 }
 
-/* max/mean of the ranks' tokens. */
+/* Counts max/mean of the ranks' tokens. */
 static void count_ranks(struct metrics_model *model, const struct metrics_routing *routing) {
     uint64_t most = 0, total = 0;
     for (uint32_t r = 0; r < routing->ranks; r++) {
@@ -292,7 +292,8 @@ static void write_rank_imbalance(struct metrics_model *model, struct buffer *out
     buffer_free(&labels);
 }
 
-/* Of models that share a name the newest is on the page: a scraper takes no sample twice. */
+/* Writes the models, of those that share a name only the newest: a scraper refuses a sample that comes
+ * twice. */
 static void write_each(struct metrics_model *newest, void (*write)(struct metrics_model *, struct buffer *),
                        struct buffer *out) {
     for (struct metrics_model *model = newest; model; model = model->older)

@@ -12,7 +12,7 @@
 #define METRICS_FIRST_CODE 100
 #define METRICS_CODES      500
 
-/* No counter says anything about another: relaxed order is enough. */
+/* Relaxed order is enough, for no counter says anything about another. */
 typedef _Atomic uint64_t counter;
 
 static inline void counter_add(counter *count, uint64_t more) {
@@ -31,10 +31,10 @@ struct metrics_route {
 /* What ranks exchange. */
 enum { METRICS_EXCHANGE_ROWS, METRICS_EXCHANGE_BYTES, METRICS_EXCHANGE_NS, METRICS_EXCHANGES };
 
-/* Not changed but for its counters, and what is said to be timed by models_lock. */
+/* Nothing of it changes but the counters and what models_lock is said to guard. */
 struct metrics_model {
-    struct metrics_model *older; /* NULL: the oldest; timed */
-    unsigned opened;             /* as often as it is still to be closed; timed */
+    struct metrics_model *older; /* NULL: the oldest; guarded */
+    unsigned opened;             /* as often as it is still to be closed; guarded */
     char *name;
     uint32_t layers, experts;
     uint32_t *blocks;                     /* [layers] */
@@ -59,7 +59,7 @@ struct metrics {
     counter items[LIMOE_MODALITIES], tokens[LIMOE_MODALITIES];
     struct histogram step_items, step_tokens, step_budget, step_duration, compute;
     pthread_mutex_t models_lock;
-    struct metrics_model *models; /* the newest first; timed by models_lock */
+    struct metrics_model *models; /* the newest first; guarded by models_lock */
     double started;               /* Unix seconds */
 };
 

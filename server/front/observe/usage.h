@@ -1,4 +1,4 @@
-/* usage.h - what a process takes, from /proc. No state, any thread. */
+/* usage.h - what a process uses of the system, from /proc. No state, any thread. */
 #ifndef LIMOE_SERVER_FRONT_OBSERVE_USAGE_H
 #define LIMOE_SERVER_FRONT_OBSERVE_USAGE_H
 
@@ -11,7 +11,7 @@ struct process_usage {
     double cpu_seconds;      /* of all its threads, in user and kernel */
 };
 
-/* False: there is no such process, or no /proc. */
+/* False if there is no such process, or no /proc. */
 bool usage_read(pid_t pid, struct process_usage *usage);
 
 /* Open file descriptors of the calling process; 0 where /proc is missing. */

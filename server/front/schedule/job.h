@@ -1,4 +1,4 @@
-/* job.h - what the front asks of an engine: "embed these items". Knows nothing of HTTP.
+/* job.h - what the front asks of an engine: "embed these items". It knows nothing of HTTP.
  *
  * A job has one owner at a time, and who has it may touch it without a lock:
  *     its maker → the queue (queue_push) → the engine's thread (queue_take) → done() → its maker again.
@@ -40,7 +40,7 @@ struct job {
     int64_t started;          /* of the first step that took one of its items; 0 */
     int64_t ended;            /* of the last step's end */
 
-    /* The queue's own. */
+    /* For the queue alone. */
     struct job *next, *previous;
     size_t taken, finished;    /* items handed to the engine; items it has given back */
     uint64_t rows, taken_rows; /* tokens of all items; of those taken */

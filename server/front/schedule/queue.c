@@ -312,10 +312,10 @@ bool queue_push_first(struct queue *queue, struct job *job) {
     return push(queue, job, true);
 }
 
-/* One turn: items of `job` until the quantum is used up (or twice that, if the job is done then: among many
- * jobs of a little more than a quantum, each would else wait for all the others once more) or the step is
- * full. At least one item, unless the
- * step has some already and it does not fit. False: the step is full. */
+/* One turn: takes items of `job` until the quantum is used up or the step is full. A job that is done with
+ * twice the quantum gets that: among many jobs of a little more than a quantum, each would else wait for
+ * all the others once more. It takes at least one item, unless the step has some already and it does not
+ * fit. False if the step is full. */
 static bool take_turn(struct job *job, uint64_t budget, uint64_t quantum, struct queue_step *step,
                       int64_t now) {
     struct queue_slice slice = {.job = job, .first = job->taken, .first_row = job->taken_rows};
@@ -352,7 +352,8 @@ static int64_t oldest_deadline(const struct queue *queue, int64_t delay) {
     return oldest + delay;
 }
 
-/* Is there a step to be taken? If not, what to be woken by, and when. The lock is held. */
+/* Whether there is a step to be taken; if not, sets what the taker is woken by, and when. The lock is
+ * held. */
 static bool demand_met(struct queue *queue, const struct queue_demand *demand, int64_t now,
                        int64_t *wake_at) {
     *wake_at = 0;

@@ -1,8 +1,8 @@
 /* queue.h - the bounded queue between the front and its engine: admission, fairness, steps.
  *
- * Bounded by what was let in and is not computed yet, in items and tokens; by the pixels of pictures that are
- * not decoded yet; and by the bytes that requests hold until they are answered. A request is refused while
- * any of the four is at its limit. The one that crosses a limit is let in whole: so any request that is
+ * It is bounded by what was let in and is not computed yet, in items and tokens; by the pixels of pictures
+ * that are not decoded yet; and by the bytes that requests hold until they are answered. A request is refused
+ * while any of the four is at its limit. The one that crosses a limit is let in whole: so any request that is
  * itself acceptable can be served, and what waits is at most the limit and one request more.
  *
  * Of the bytes, large requests may take less than small ones: eight times what a request would hold must be
@@ -40,9 +40,9 @@ void queue_free(struct queue *queue);                     /* every job has been 
 
 /* ---- admission */
 
-/* Counts `more` as let in, unless others have reached a limit already: then false, and nothing is counted.
- * `held` is what the asking request has been counted with before, so that one that grows is not refused for
- * its own sake. */
+/* Counts `more` as let in, unless others have reached a limit already, when it returns false and counts
+ * nothing. `held` is what the asking request has been counted with before, so that one that grows is not
+ * refused for its own sake. */
 bool queue_admit(struct queue *queue, const struct queue_load *more, const struct queue_load *held);
 /* Counts `more` in whatever the limits say: for what a request that is in already turns out to need. */
 void queue_charge(struct queue *queue, const struct queue_load *more);
@@ -53,7 +53,7 @@ void queue_release(struct queue *queue, const struct queue_load *less);
 void queue_decoded(struct queue *queue, uint64_t pixels);
 /* What is let in now. */
 struct queue_load queue_depth(struct queue *queue);
-/* Requests hold half of the bytes or more: large ones are being refused. */
+/* True if requests hold half of the bytes or more, so that large ones are being refused. */
 bool queue_pressed(struct queue *queue);
 /* Seconds until what waits now is decoded and computed, each at the pace measured while there was such work,
  * whichever takes longer: 1 … 3600. */
@@ -61,8 +61,8 @@ unsigned queue_drain_seconds(struct queue *queue);
 
 /* ---- jobs */
 
-/* Hands over a job whose items and tokens are admitted. False: the queue is closed, and the job still the
- * caller's. */
+/* Hands over a job whose items and tokens are admitted. False if the queue is closed; the job is the
+ * caller's then. */
 bool queue_push(struct queue *queue, struct job *job);
 /* The same for the probe of the engine's health: it goes first, in a step of its own, whole, and counts
  * towards no limit. */
@@ -87,21 +87,22 @@ struct queue_demand {
     int64_t delay;   /* nanoseconds that the oldest job must have waited, unless the step is full */
 };
 
-/* Fills the step, if the demand can be met: at most `budget` tokens, or one item if that alone has more. Never
- * blocks. False: not yet; queue_event becomes readable when it is worth asking again, and *wake_at is when to
- * do so without (0: never). A closed queue makes no one wait for a fuller step. */
+/* Fills the step, if the demand can be met: with at most `budget` tokens, or with one item if that alone
+ * has more. Never blocks. False if it cannot be met yet: queue_event becomes readable when it is worth
+ * asking again, and *wake_at is when to ask again in any case (0: never). A closed queue makes no one wait
+ * for a fuller step. */
 bool queue_take(struct queue *queue, const struct queue_demand *demand, struct queue_step *step,
                 int64_t *wake_at);
 /* To be polled for reading only: queue_take empties it. */
 int queue_event(const struct queue *queue);
-/* The taker wants nothing now: empties the event, which tells it of the queue's end alone until it takes
- * again. */
+/* Empties the event for a taker that wants nothing now. Until it takes again, the event tells of nothing
+ * but the queue's end. */
 void queue_rest(struct queue *queue);
 bool queue_closed(struct queue *queue);
-/* Closed, and nothing left to take. */
+/* True if the queue is closed and nothing is left to take. */
 bool queue_exhausted(struct queue *queue);
-/* Gives a step's items back as computed (or failed). Jobs that ended are delivered: done() is called, outside
- * the lock. */
+/* Gives a step's items back as computed (or failed). Jobs that have ended with it are delivered: done() is
+ * called, outside the lock. */
 void queue_give_back(struct queue *queue, struct queue_step *step);
 /* Delivers the waiting jobs whose deadline has passed and of which no item is being computed, and the
  * cancelled ones. Any thread. */
@@ -109,9 +110,10 @@ void queue_expire(struct queue *queue, int64_t now);
 
 /* ---- the end */
 
-/* No more jobs: queue_push fails, and what waits may still be taken. */
+/* Closes the queue: from then on queue_push fails, and what waits may still be taken. */
 void queue_close(struct queue *queue);
-/* Also gives up what waits: delivered as JOB_ABANDONED, but for jobs with items in the step under way. */
+/* Closes the queue and gives up what waits, which is delivered as JOB_ABANDONED. Jobs with items in the
+ * step under way end with the step. */
 void queue_abandon(struct queue *queue);
 bool queue_abandoned(struct queue *queue);
 

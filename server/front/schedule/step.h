@@ -8,7 +8,7 @@
 
 #include "server/front/schedule/job.h"
 
-/* Filled by queue_take, given back whole by queue_give_back. Its arrays are its owner's, the taker's. */
+/* queue_take fills it, and queue_give_back takes it back whole. The arrays belong to the taker. */
 struct queue_step {
     struct queue_slice {
         struct job *job;

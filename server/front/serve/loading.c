@@ -38,7 +38,7 @@ static void stop_warming(struct loading *loading) {
     event_take(loading->warmed_event);
 }
 
-/* The loading under way has ended without a generation. */
+/* Ends the loading under way, which has made no generation. */
 static enum loading_outcome fail(struct loading *loading, const struct limoe_error *err) {
     struct reload_waiter *waiters = loading->waiters;
     stop_warming(loading);
@@ -76,7 +76,7 @@ static enum loading_outcome start(struct loading *loading, struct limoe_error *e
     return LOADING_NOTHING;
 }
 
-/* The new generation answers: it is in force from here on. */
+/* Puts the new generation, which answers, in force. */
 static enum loading_outcome swap(struct loading *loading) {
     struct server *server = loading->server;
     struct generation *generation = loading->next, *old;
@@ -102,7 +102,7 @@ static enum loading_outcome swap(struct loading *loading) {
     return LOADING_SWAPPED;
 }
 
-/* The front's half of the model and the engine's were read one after the other. */
+/* Checks that the front and the engine have read the same files, since they read them one after the other. */
 static enum limoe_status check_same(const struct generation *generation, struct limoe_error *err) {
     const char *front = limoe_processor_fingerprint(generation->processor);
     if (strncmp(front, engine_info(generation->engine)->fingerprint, strlen(front)) == 0)

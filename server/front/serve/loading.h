@@ -1,4 +1,4 @@
-/* loading.h - generations: loaded, swapped in, retired, closed. The main thread's.
+/* loading.h - how generations are loaded, swapped in, retired and closed. The main thread uses it.
  *
  * At most one is being loaded. It is put in force once its engine has answered a probe and, unless it is the
  * first, the stored classifiers are ready for it; if it fails before, the one in force stays so. One that was
@@ -24,25 +24,25 @@ struct loading {
     int64_t began;                 /* clock_now() of the loading under way */
 };
 
-/* Begins to load a generation, unless one is being loaded: then the request is kept until that is done. A
- * failure is told like a later one. */
+/* Begins to load a generation; if one is being loaded, the request is kept until that is done. A failure
+ * is told like one that shows later. */
 void loading_begin(struct loading *loading);
 
 enum loading_outcome { LOADING_NOTHING, LOADING_SWAPPED, LOADING_FAILED };
-/* Looks after all generations: events of the one being loaded, probes, deadlines, closing the unused. Any
- * time, at least once a second. LOADING_FAILED: *err says why. */
+/* Looks after all generations: events of the one being loaded, probes, deadlines, those that are unused
+ * and can be closed. Called at least once a second. LOADING_FAILED: *err says why. */
 enum loading_outcome loading_poll(struct loading *loading, struct limoe_error *err);
 
-/* What to sleep on: descriptors into polled[], at most LOADING_EVENTS; returns how many. loading_poll reads
- * them. */
+/* Puts the descriptors to sleep on into polled[], at most LOADING_EVENTS, and returns how many.
+ * loading_poll reads them. */
 enum { LOADING_EVENTS = 5 };
 size_t loading_events(const struct loading *loading, struct pollfd *polled);
 
-/* No more reloads: who waits for one is told that the server stops. */
+/* Ends reloads: whoever waits for one is told that the server stops. */
 void loading_stop(struct loading *loading);
 /* Gives up what waits in every generation's queue. */
 void loading_abandon(struct loading *loading);
-/* After the last call has ended: closes every generation. */
+/* Closes every generation. Called after the last call has ended. */
 void loading_close(struct loading *loading);
 
 #endif

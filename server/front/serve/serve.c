@@ -40,7 +40,7 @@
 #define ABANDON_GRACE (3 * CLOCK_SECOND) /* on a busy machine; else it takes milliseconds */
 #define MOST_WORKERS  16u
 
-/* serve.c's own, beside the server. */
+/* What serve.c needs beside the server. */
 struct watch {
     struct server *server;
     struct http *http;
@@ -75,7 +75,7 @@ static int read_signal(const struct watch *watch) {
     return read(watch->signals, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
 }
 
-/* Keys and certificate, as their files are now; what does not read stays as it was. */
+/* Reads keys and certificate again; what cannot be read stays as it was. */
 static void reload_access(struct server *server) {
     struct limoe_error err;
     if (auth_reload(server->auth, &err) != LIMOE_OK)
@@ -84,7 +84,7 @@ static void reload_access(struct server *server) {
         log_print(server->log, LOG_WARNING, NULL, "the certificate stays as it was: %s", err.message);
 }
 
-/* Memory is short: those who hold some of it and do nothing are to let go. */
+/* Whether memory is short, so that clients which hold some of it and do nothing are to be closed. */
 static bool is_pressed(struct server *server) {
     struct generation *generation = server_generation(server);
     bool pressed = generation && queue_pressed(generation->queue);
@@ -184,7 +184,7 @@ static bool fail(const struct limoe_error *err) {
     return false;
 }
 
-/* Who may connect, by which name and with which key, and how long they may take. */
+/* Sets up who may connect, by which name and with which key, and how long they may take. */
 static enum limoe_status open_access(struct server *server, int listening, struct limoe_error *err) {
     const struct serve_options *options = &server->options;
     const struct timeouts_limits limits = {.idle_seconds = options->idle_seconds,
@@ -224,8 +224,8 @@ static enum limoe_status start_http(struct server *server, int listening, struct
     return http_start(&http, listening, out, err);
 }
 
-/* Everything up to the listening socket and the running threads, in the order of struct server. What was
- * built is the caller's to take down, also after a failure. */
+/* Builds everything up to the listening socket and the running threads, in the order of struct server. The
+ * caller takes down what was built, also after a failure. */
 static bool build(struct watch *watch, int *listening) {
     struct server *server = watch->server;
     struct serve_options *options = &server->options;
@@ -262,7 +262,7 @@ static bool build(struct watch *watch, int *listening) {
     return true;
 }
 
-/* In reverse order. Works for what build left unfinished, too. */
+/* Takes all down in reverse order, also what build has left unfinished. */
 static void take_down(struct watch *watch, int listening) {
     struct server *server = watch->server;
     loading_stop(&watch->loading);
@@ -289,7 +289,7 @@ static void take_down(struct watch *watch, int listening) {
     log_free(server->log);
 }
 
-/* These come through the descriptor from now on, in every thread. */
+/* Blocks the signals in every thread, so that they come through the descriptor from now on. */
 static int signal_descriptor(void) {
     sigset_t set;
     sigemptyset(&set);

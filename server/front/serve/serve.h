@@ -2,6 +2,10 @@
 #ifndef LIMOE_SERVER_FRONT_SERVE_SERVE_H
 #define LIMOE_SERVER_FRONT_SERVE_SERVE_H
 
+#include "server/options/options.h"
+
+extern const struct option_command serve_command;
+
 /* Serves until it is told to stop. Returns the exit status. */
 int serve_main(int argc, char **argv);
 

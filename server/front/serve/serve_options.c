@@ -7,6 +7,7 @@
 
 #include "base/device_name.h"
 #include "server/api/model_names.h"
+#include "server/front/serve/serve.h"
 #include "server/front/store/classifiers.h"
 #include "server/options/command.h"
 
@@ -14,44 +15,38 @@
 #define GIB (UINT64_C(1) << 30)
 #define DAY 86400
 
-#define AT(field) offsetof(struct serve_options, field)
+#define AT(field) .offset = offsetof(struct serve_options, field)
 
 static const struct option_choice log_formats[] = {{"text", LOG_TEXT}, {"json", LOG_JSON}, {NULL, 0}};
 static const struct option_choice log_levels[] = {
     {"error", LOG_ERROR}, {"warning", LOG_WARNING}, {"info", LOG_INFO}, {"debug", LOG_DEBUG}, {NULL, 0}};
 
 #define STRING(flag, field, value, ...)                                                                      \
-    { .name = (flag), .kind = OPTION_STRING, .offset = AT(field), .metavar = (value), __VA_ARGS__ }
+    { .name = (flag), .kind = OPTION_STRING, AT(field), .metavar = (value), __VA_ARGS__ }
 #define NUMBER(flag, type, field, from, to, ...)                                                             \
-    {                                                                                                        \
-        .name = (flag), .kind = (type), .offset = AT(field), .least = (from), .most = (to), .metavar = "N",  \
-        __VA_ARGS__                                                                                          \
-    }
+    { .name = (flag), .kind = (type), AT(field), .least = (from), .most = (to), .metavar = "N", __VA_ARGS__ }
 #define SECONDS(flag, field, ...)                                                                            \
     {                                                                                                        \
-        .name = (flag), .kind = OPTION_SECONDS, .offset = AT(field), .least = 1, .most = DAY,                \
-        .metavar = "S", __VA_ARGS__                                                                          \
-    }
-#define CHOICE(flag, field, names, value, ...)                                                               \
-    {                                                                                                        \
-        .name = (flag), .kind = OPTION_CHOICE, .offset = AT(field), .choices = (names), .metavar = (value),  \
+        .name = (flag), .kind = OPTION_SECONDS, AT(field), .least = 1, .most = DAY, .metavar = "S",          \
         __VA_ARGS__                                                                                          \
     }
+#define CHOICE(flag, field, names, value, ...)                                                               \
+    { .name = (flag), .kind = OPTION_CHOICE, AT(field), .choices = (names), .metavar = (value), __VA_ARGS__ }
 
 /* To add one: a field (server/front/options.h), a row here, its default and what must go with it below,
  * docs/configuration.md, a test of what it does (docs/development.md#an-option-of-limoe-serve). */
 static const struct option_row table[] = {
-    COMMAND_MODEL_ROW(AT(model)),
+    COMMAND_MODEL_ROW(AT(model), .fallback = MODEL_DIR_DEFAULT),
     {.name = "model-alias",
      .kind = OPTION_NAMES,
-     .offset = AT(model_aliases),
+     AT(model_aliases),
      .metavar = "ALIAS,...",
      .help = "more names for the model in requests: ALIAS or ALIAS=NAME; * is any name",
      .fallback = "none"},
     STRING("host", host, "HOST", .help = "address to listen on"),
     {.name = "port",
      .kind = OPTION_NUMERAL,
-     .offset = AT(port),
+     AT(port),
      .most = 65535,
      .metavar = "PORT",
      .help = "port to listen on; 0 takes any that is free"},
@@ -120,11 +115,8 @@ static const struct option_row table[] = {
     STRING("mpirun", launch.mpirun, "PATH", .help = "what starts the ranks"),
     STRING("mpi-arguments", launch.arguments, "TEXT", .help = "more arguments for mpirun, divided at blanks",
            .fallback = "none"),
-    STRING("load", compute.load_file, "FILE",
-           .help = "measured load to place experts by: /v1/models/{id}/load",
-           .fallback = "none: placed in order, without copies"),
-    NUMBER("expert-bytes", OPTION_BYTES, compute.expert_bytes, 0, 1024 * GIB,
-           .help = "with --load: memory of a rank for experts and copies of the busiest; 0: no copies"),
+    COMMAND_LOAD_ROW(AT(compute.load_file)),
+    COMMAND_EXPERT_BYTES_ROW(AT(compute.expert_bytes)),
 
     STRING("api-keys-file", api_keys, "FILE", .group = "access",
            .help = "keys that clients must show, one a line", .fallback = "none: no key is asked for"),
@@ -141,7 +133,7 @@ static const struct option_row table[] = {
 
     {.name = "allow-unsandboxed-decoders",
      .kind = OPTION_SWITCH,
-     .offset = AT(unconfined_decoders),
+     AT(unconfined_decoders),
      .help = "decode pictures also where the system has no sandbox (seccomp) for it"},
 
     CHOICE("log-format", log_format, log_formats, "FORMAT", .group = "log, to standard error",
@@ -161,13 +153,71 @@ static const struct option_row table[] = {
     COMMAND_HELP_ROW,
 };
 
-static const struct option_command command = {
+static const struct serve_options defaults = {
+    .host = "127.0.0.1",
+    .port = "8080",
+    .image = {.max_pixels = LIMOE_MAX_PIXELS},
+    .max_request_pixels = 512 * MIB,
+    .max_body_bytes = 32 * MIB,
+    .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB, .pixels = 1024 * MIB},
+    .launch = {.ranks = 1, .mpirun = "mpirun"},
+    .http_threads = 1,
+    .connections = 16384,
+    .connections_per_address = SERVE_HALF,
+    .idle_seconds = 60,
+    .receive_seconds = 60,
+    .stall_seconds = 10,
+    .drain_seconds = 30,
+    .step_seconds = 30,
+    .decode_seconds = 5,
+    .decoder_pictures = 10000,
+    .cache_bytes = 64 * MIB,
+    .classifier_bytes = CLASSIFIERS_DISK_BYTES,
+    .log_format = LOG_TEXT,
+    .log_level = LOG_INFO,
+};
+static const struct option_note exits[] = {
+    {"0", "it was told to stop"},
+    {"1", "it could not start: an address in use, a model that is not sound, a file that cannot be read"},
+    {"2", "the command line, a variable or the configuration file is wrong"},
+    {NULL, NULL},
+};
+static const struct option_note environment[] = {
+    {"STATE_DIRECTORY", "systemd's: where classifiers are kept, when --state-dir is not said"},
+    {"XDG_STATE_HOME", "the same, where systemd did not start the server"},
+    {NULL, NULL},
+};
+static const struct option_note files[] = {
+    {"/etc/limoe/limoe.conf", "the configuration that the service of the Debian package reads, by --config"},
+    {"STATE-DIR/classifiers.db", "named classifiers, an SQLite database: all that outlives the server"},
+    {NULL, NULL},
+};
+static const struct option_note uses[] = {
+    {"limoe serve --port 8080", "The bundled model on this host's loopback address"},
+    {"limoe serve --config /etc/limoe/limoe.conf --print-config",
+     "What a configuration amounts to, without serving"},
+    {"limoe serve --host 0.0.0.0 --api-keys-file keys --tls-certificate chain.pem --tls-key key.pem",
+     "For other hosts: encrypted, and only for those who have a key"},
+    {"curl -s http://127.0.0.1:8080/v1/classify -F image=@cat.png -F labels=cat -F labels=dog",
+     "A first question"},
+    {NULL, NULL},
+};
+
+const struct option_command serve_command = {
     .name = "serve",
+    .summary = "answer over HTTP",
     .usage = "limoe serve [--model DIR] [options]",
     .about = "Serves zero-shot classification and embeddings of pictures and texts over HTTP.",
-    .more = "SIGTERM and SIGINT finish what is in flight and exit with status 0; a second one exits at once.",
+    .more = "SIGTERM and SIGINT finish what is in flight and exit with status 0; a second one exits at once. "
+            "SIGHUP reads "
+            "keys, certificate and model again.",
     .table = table,
     .n = sizeof table / sizeof *table,
+    .defaults = &defaults,
+    .exits = exits,
+    .environment = environment,
+    .files = files,
+    .uses = uses,
 };
 
 /* systemd's, which may be several; else the user's, as the XDG base directories have it. */
@@ -225,7 +275,7 @@ static bool is_consistent(const struct serve_options *options, const struct opti
         command_usage("serve", "%s is set and ranks is 1; accepted: with ranks of 2 or more", many);
         return false;
     }
-    if (launch->ranks > 1 && device_parse(options->compute.device, &device, &index) &&
+    if (launch->ranks > 1 && device_name_parse(options->compute.device, &device, &index) &&
         device == DEVICE_CUDA && !is_group(options))
         return false;
     if (launch->hostfile && !launch->address) {
@@ -249,7 +299,7 @@ static bool is_consistent(const struct serve_options *options, const struct opti
 /* Those of a file and some defaults live in the arena, which ends with the reading. */
 static bool keep_strings(struct serve_options *options) {
     size_t used = 0;
-    for (size_t i = 0; i < command.n; i++) {
+    for (size_t i = 0; i < serve_command.n; i++) {
         if (table[i].kind != OPTION_STRING && table[i].kind != OPTION_NAMES &&
             table[i].kind != OPTION_NUMERAL && table[i].kind != OPTION_DEVICE)
             continue;
@@ -279,34 +329,12 @@ enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *optio
     enum serve_parsed parsed = SERVE_EXIT_USAGE;
     struct options read;
     int status;
-    *options = (struct serve_options){
-        .host = "127.0.0.1",
-        .port = "8080",
-        .image = {.max_pixels = LIMOE_MAX_PIXELS},
-        .max_request_pixels = 512 * MIB,
-        .max_body_bytes = 32 * MIB,
-        .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB, .pixels = 1024 * MIB},
-        .launch = {.ranks = 1, .mpirun = "mpirun"},
-        .http_threads = 1,
-        .connections = 16384,
-        .connections_per_address = SERVE_HALF,
-        .idle_seconds = 60,
-        .receive_seconds = 60,
-        .stall_seconds = 10,
-        .drain_seconds = 30,
-        .step_seconds = 30,
-        .decode_seconds = 5,
-        .decoder_pictures = 10000,
-        .cache_bytes = 64 * MIB,
-        .classifier_bytes = CLASSIFIERS_DISK_BYTES,
-        .log_format = LOG_TEXT,
-        .log_level = LOG_INFO,
-    };
+    *options = defaults;
     struct arena *arena = arena_new();
     options->state_dir = arena ? default_state_dir(arena) : NULL;
     if (!options->state_dir)
         command_complain("no memory");
-    else if (!command_options(&command, argc, argv, options, arena, &read, &status))
+    else if (!command_options(&serve_command, argc, argv, options, arena, &read, &status))
         parsed = status == COMMAND_OK ? SERVE_EXIT_OK : SERVE_EXIT_USAGE;
     else if (is_consistent(options, &read) && keep_strings(options)) {
         if (read.asked == OPTIONS_RUN)

@@ -1,4 +1,4 @@
-/* system.h - what the system allows this process, and what it is told in return. */
+/* system.h - what the system allows this process, and how it is set to serve it. */
 #ifndef LIMOE_SERVER_FRONT_SERVE_SYSTEM_H
 #define LIMOE_SERVER_FRONT_SERVE_SYSTEM_H
 
@@ -7,11 +7,11 @@
 /* Processors in the affinity mask, at least 1. */
 unsigned system_processors(void);
 
-/* A connection needs a descriptor: raises the soft limit on open files towards the hard one. Returns how many
- * of `connections` there is room for; says so in the log if that is not all. */
+/* Raises the soft limit on open files towards the hard one, since each connection needs a descriptor.
+ * Returns how many of `connections` there is room for, and says in the log if that is not all. */
 unsigned system_connections(unsigned connections, struct log *log);
 
-/* Memory that a burst of requests took must go back to the system after it. */
+/* Makes the allocator give memory back to the system after a burst of requests. */
 void system_tune_allocator(void);
 
 #endif

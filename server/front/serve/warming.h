@@ -14,11 +14,12 @@
 
 struct warming;
 
-/* For a generation whose engine answers; holds a reference until warming_stop. done_event, an eventfd, is
- * written when all is made; or could not be, which the log says: what is missing is then made on demand. */
+/* Starts for a generation whose engine answers, and holds a reference until warming_stop. done_event, an
+ * eventfd, is written when all is made, or could not be, which the log says; what is missing is then made
+ * on demand. */
 enum limoe_status warming_start(struct generation *generation, struct classifiers *store, struct log *log,
                                 int done_event, struct warming **out, struct limoe_error *err);
-/* Ends it, wherever it is. NULL is fine. */
+/* Stops it, finished or not. NULL is fine. */
 void warming_stop(struct warming *warming);
 
 #endif

@@ -24,7 +24,7 @@ struct classifier {
     uint64_t prompt_tokens; /* of all its prompts, end tokens included; 0 without a matrix */
 };
 
-/* Lets go of what classifiers_get gave. NULL is fine. */
+/* Gives up a reference. NULL is fine. */
 void classifier_release(const struct classifier *classifier);
 
 /* ---- the store's own */
@@ -51,7 +51,7 @@ struct classifier_row {
     uint64_t prompt_tokens;
 };
 
-/* With one reference. LIMOE_CORRUPT: the row contradicts itself. */
+/* Makes an entry with one reference. LIMOE_CORRUPT if the row contradicts itself. */
 enum limoe_status classifier_entry_new(const struct classifier_row *row, struct classifier_entry **out,
                                        struct limoe_error *err);
 const struct classifier *classifier_hold(struct classifier_entry *entry);

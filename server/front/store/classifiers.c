@@ -160,7 +160,8 @@ static void stop_clock(struct classifiers *store) {
 
 /* ---- opening and closing */
 
-/* Once, before the lanes' threads are there: damage is found at the start. What is locked is left to them. */
+/* Opens the file once before the lanes' threads are there, so that damage is found at the start. A file
+ * that is locked is left to the lanes. */
 static enum limoe_status open_first(struct classifiers *store, struct limoe_error *err) {
     atomic_store(&store->writing.opening, clock_now() + STORE_TIMEOUT_MS * CLOCK_MILLISECOND);
     const enum limoe_status status = open_writer(store, err);

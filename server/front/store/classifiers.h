@@ -4,10 +4,10 @@
  * label. What a change has answered is on the disk, and is never half there. The file may be shared by
  * several servers: each sees the others' changes with its next request.
  *
- * Only the store's own threads touch the disk: one reads, one writes. Who asks is told within
+ * Only the store's own threads touch the disk: one reads, one writes. Whoever asks is told within
  * STORE_TIMEOUT_MS, whatever the disk does. What was read or put is kept in memory, bounded in bytes, and
- * serves without the disk for as long as the file's header says that nobody has changed it; or, while the
- * store is in trouble, as it was last seen.
+ * serves without the disk for as long as the file's header says that nobody has changed it. While the store
+ * is in trouble it serves as it was last seen.
  *
  * Any thread may call any function but the first and the last.
  */
@@ -37,23 +37,23 @@ struct classifiers_options {
     struct log *log;     /* told when trouble begins and ends; NULL: nobody is */
 };
 
-/* Errors name the file: it cannot be made, is damaged, or is not a limoe's. One that another process has
- * locked is no error: it is opened as soon as that lets go, and the store is in trouble until then. One store
- * of a directory in a process (database.h, on locks). */
+/* Errors name the file, which cannot be made, is damaged, or was not written by limoe. A file that another
+ * process has locked is no error: it is opened as soon as the lock is gone, and the store is in trouble
+ * until then. A process may have only one store of a directory (database.h, on locks). */
 enum limoe_status classifiers_open(const struct classifiers_options *options, struct classifiers **out,
                                    struct limoe_error *err);
-/* What jobs gave may be released later. NULL is fine. */
+/* Closes the store. What its jobs gave may be released later. NULL is fine. */
 void classifiers_close(struct classifiers *store);
 
-/* The classifier where it needs no disk, with a reference for the caller; NULL: ask. With `stale` also one
- * that may have been changed since by another server: for who has asked, and got no answer. */
+/* The classifier, if memory has it, with a reference for the caller; NULL: ask for it. With `stale` also
+ * one that another server may have changed since, for a caller that has asked and got no answer. */
 const struct classifier *classifiers_recall(struct classifiers *store, struct text name,
                                             const struct classifier_model *model, bool stale);
 
 /* Takes the job; waiter->done is told. */
 void classifiers_ask(struct classifiers *store, struct store_job *job, struct store_waiter *waiter);
-/* The same for who may wait: *job is the caller's again, or NULL after STORE_BUSY. job may be NULL: there was
- * no memory for it. *err unless the outcome is STORE_DONE. */
+/* The same for a caller that may wait. *job belongs to the caller again, or is NULL after STORE_BUSY. It
+ * may be NULL beforehand, if there was no memory for it. *err is set unless the outcome is STORE_DONE. */
 enum store_outcome classifiers_wait(struct classifiers *store, struct store_job **job,
                                     struct limoe_error *err);
 

@@ -1,4 +1,4 @@
-/* database.c - opening, checking and making the file; SQLite's codes in liblimoe's terms. */
+/* database.c - opens, checks and makes the file, and translates SQLite's codes to liblimoe's. */
 #include "server/front/store/database.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* database.h - a connection to the state directory's classifiers.db. Private to the store.
  *
- * A rollback journal with synchronous=FULL: what COMMIT has answered survives kill -9 and a power cut, and
- * what it has not answered is as if it had never begun. Several processes may have the file open. Nothing of
- * it is mapped: not even the little that a write-ahead log would share in memory, whose file somebody may cut
+ * It has a rollback journal and synchronous=FULL: what COMMIT has answered survives kill -9 and a power cut,
+ * and what it has not answered is as if it had never begun. Several processes may have the file open. Nothing
+ * of it is mapped, not even what a write-ahead log would share in memory, since somebody may cut that file
  * short.
  *
  * One thread at a time uses a connection and its statements; database_look is anybody's.
@@ -17,7 +17,8 @@
 #include "limoe.h"
 
 #define DATABASE_FILE "classifiers.db"
-/* Of the journal, on the disk from the start, so that a DELETE needs no new blocks: a full disk takes it. */
+/* The journal has this size on the disk from the start, so that a DELETE needs no new blocks, and a full
+ * disk takes it. */
 #define DATABASE_JOURNAL_BYTES 1048576
 #define DATABASE_UNKNOWN       (-1) /* no version */
 
@@ -37,9 +38,9 @@ struct database_options {
     void *context; /* for busy */
 };
 
-/* Opens `dir`/classifiers.db for writing; makes directory (mode 0700) and file where they are missing.
- * Refused with a message that names the file: one that is damaged, that something else wrote, or a later
- * version. With out->code SQLITE_BUSY: another process has it locked, and a later try may do. */
+/* Opens `dir`/classifiers.db for writing; makes directory (mode 0700) and file where they are missing. A
+ * file that is damaged, that another program or a later version has written is refused, with a message
+ * that names it. If out->code is SQLITE_BUSY another process has it locked, and a later try may succeed. */
 enum limoe_status database_open(const struct database_options *options, struct database *out,
                                 struct limoe_error *err);
 /* A second connection, for reading only, once the first is open. */

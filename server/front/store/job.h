@@ -1,4 +1,5 @@
-/* job.h - what the store is asked, and what it answers. Filled before classifiers_ask, read after it.
+/* job.h - what the store is asked, and what it answers. A job is filled before classifiers_ask, and read
+ * after it.
  *
  * A job owns all that its pointers name, in its arena: whoever has asked may be gone when the disk answers.
  * It belongs to the store from classifiers_ask on, and to the asker again when `done` gives it back.
@@ -23,7 +24,7 @@ struct classifier_model {
     uint32_t embed;
 };
 
-/* A classifier to be stored; its texts have passed the checks of codec/classifier.h. */
+/* A classifier to be stored; its texts have passed the checks of server/api/classifier.h. */
 struct classifier_draft {
     struct text name;
     const struct text *labels; /* [n_labels], 1 or more */
@@ -70,8 +71,8 @@ struct store_job;
 
 /* Who waits for a job. */
 struct store_waiter {
-    /* Once, on a thread of the store's, and must not block. job NULL: the disk still works at it, after
-     * STORE_TIMEOUT_MS. What was to be written may be written yet. */
+    /* Called once, on a thread of the store's; must not block. job is NULL if the disk is still at work on
+     * it after STORE_TIMEOUT_MS: what was to be written may be written yet. */
     void (*done)(struct store_waiter *waiter, struct store_job *job);
 };
 
@@ -99,14 +100,14 @@ struct store_job {
     struct classifier_page page; /* LIST */
     int64_t created, updated;    /* PUT: Unix seconds of the name's first PUT and of this one */
 
-    /* The lane's. */
+    /* For the lane alone. */
     struct store_job *next;
     struct store_waiter *waiter;
     int64_t deadline; /* clock_now() */
     bool abandoned;   /* the waiter has been told */
 };
 
-/* Each copies what it is given. NULL: no memory. */
+/* Each copies what it is given, and returns NULL if there is no memory. */
 
 /* A classifier by name. Its matrix is NULL where this model's is not stored yet. */
 struct store_job *store_job_get(struct text name, const struct classifier_model *model);

@@ -10,7 +10,7 @@
 
 _Static_assert(sizeof(((struct hash_secret *)0)->bytes) >= XXH3_SECRET_SIZE_MIN, "XXH3 asks for as much");
 
-enum limoe_status hash_secret_draw(struct hash_secret *secret, struct limoe_error *err) {
+enum limoe_status keyed_hash_draw(struct hash_secret *secret, struct limoe_error *err) {
     /* Up to 256 bytes come whole, and no signal interrupts them. */
     if (getrandom(secret->bytes, sizeof secret->bytes, 0) != (ssize_t)sizeof secret->bytes)
         return limoe_fail(err, LIMOE_IO, "the system gave no random bytes: %s", strerror(errno));

@@ -16,8 +16,8 @@ struct hash_secret {
     unsigned char bytes[192];
 };
 
-/* From the system's random numbers. */
-enum limoe_status hash_secret_draw(struct hash_secret *secret, struct limoe_error *err);
+/* Draws a secret from the system's random numbers. */
+enum limoe_status keyed_hash_draw(struct hash_secret *secret, struct limoe_error *err);
 uint64_t keyed_hash(const struct hash_secret *secret, const void *bytes, size_t size);
 
 #endif

@@ -62,7 +62,7 @@ static void give_up(struct store_job *job) {
     give_back(job, job->waiter);
 }
 
-/* False: it has waited for so long behind others that it is not begun. */
+/* Does the job. False if it has waited for so long behind others that it is not begun. */
 static bool do_job(struct lane *lane, struct store_job *job) {
     const int64_t deadline = job->deadline - MARGIN;
     atomic_store(&lane->deadline, deadline);

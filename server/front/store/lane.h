@@ -12,12 +12,12 @@
 #include "limoe.h"
 #include "server/front/store/job.h"
 
-/* After which a job is answered STORE_BUSY. */
+/* The time after which a job is answered STORE_BUSY. */
 #define STORE_TIMEOUT_MS 1000
 
 struct lane;
 
-/* Does a job: fills job->outcome and what is answered. On the lane's thread, one at a time. */
+/* Does a job: fills job->outcome and what is answered. Called on the lane's thread, for one job at a time. */
 typedef void (*lane_work)(void *context, struct store_job *job);
 
 /* `name` of the thread, at most 15 bytes. */
@@ -29,14 +29,14 @@ bool lane_stop(struct lane *lane);
 
 /* Takes the job. waiter NULL: nobody waits, and the job is freed. */
 void lane_ask(struct lane *lane, struct store_job *job, struct store_waiter *waiter);
-/* Tells those whose time is up by `now`. */
+/* Tells those whose time is over at `now`. */
 void lane_expire(struct lane *lane, int64_t now);
 bool lane_idle(struct lane *lane);
 
-/* For the work: until when it may wait for a lock. */
+/* Asked by the work: until when it may wait for a lock. */
 int64_t lane_deadline(struct lane *lane);
 
-/* False: what was asked last could not be done in time. */
+/* False if what was asked last could not be done in time. */
 bool lane_good(struct lane *lane);
 /* The same, and the reason, or "". */
 bool lane_explain(struct lane *lane, char *why, size_t size);

@@ -1,4 +1,4 @@
-/* nearest.h - which names are one or two slips of the hand away. No state. */
+/* nearest.h - how many typing errors one name is away from another. No state. */
 #ifndef LIMOE_SERVER_FRONT_STORE_NEAREST_H
 #define LIMOE_SERVER_FRONT_STORE_NEAREST_H
 

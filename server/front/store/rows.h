@@ -46,7 +46,7 @@ struct row_writer {
     _Atomic uint64_t bytes; /* that are used of it, when it was looked at last */
 };
 
-/* Once open, both may be opened again: nothing happens. After a failure they are closed, and database.code is
+/* Opening what is open already does nothing. After a failure they are closed, and database.code is
  * SQLite's. */
 enum limoe_status row_reader_open(struct row_reader *reader, const struct database_options *options,
                                   struct limoe_error *err);
@@ -59,7 +59,7 @@ void row_writer_close(struct row_writer *writer);
 void row_read(struct row_reader *reader, int fd, struct shelf *shelf, struct store_job *job);
 void row_write(struct row_writer *writer, int fd, struct shelf *shelf, struct store_job *job);
 
-/* job->outcome for what a connection has said. */
+/* The job's outcome that follows from what a connection has said. */
 enum store_outcome row_outcome(const struct database *database, enum limoe_status status);
 
 #endif

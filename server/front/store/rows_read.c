@@ -65,7 +65,7 @@ static struct text text_at(sqlite3_stmt *statement, int column) {
     return (struct text){.data = data ? data : "", .size = (size_t)sqlite3_column_bytes(statement, column)};
 }
 
-/* Into the arena; false: no memory. */
+/* Copies a text into the arena; false if there is no memory. */
 static bool keep_text(struct text text, struct arena *arena, struct text *out) {
     *out = (struct text){.data = arena_copy(arena, text.data, text.size), .size = text.size};
     return out->data != NULL;
@@ -139,7 +139,7 @@ static enum limoe_status revise(struct row_reader *reader, int fd, struct shelf 
 }
 
 /* Keeps the nearest in job->nearest, in order; equals as they come. */
-static void place(struct store_job *job, struct text name, unsigned distance, unsigned *distances) {
+static void insert(struct store_job *job, struct text name, unsigned distance, unsigned *distances) {
     size_t at = job->n_nearest;
     while (at > 0 && distance < distances[at - 1])
         at--;
@@ -172,7 +172,7 @@ static enum limoe_status find_nearest(struct row_reader *reader, struct store_jo
             status = fail_memory(&job->error);
             break;
         }
-        place(job, kept, distance, distances);
+        insert(job, kept, distance, distances);
     }
     database_done(names);
     return status;
@@ -239,7 +239,7 @@ static enum limoe_status list(struct row_reader *reader, struct store_job *job) 
 
 /* ---- */
 
-/* As any reading does, it waits for who writes. */
+/* Reads something, which waits, as any reading does, for whoever writes. */
 static enum limoe_status probe(struct row_reader *reader, struct store_job *job) {
     bool row;
     int64_t id;

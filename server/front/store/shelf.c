@@ -22,7 +22,7 @@ enum limoe_status shelf_new(size_t bytes, size_t expected, struct shelf **out, s
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the classifiers");
     shelf->most = bytes;
     pthread_mutex_init(&shelf->lock, NULL);
-    enum limoe_status status = hash_secret_draw(&shelf->secret, err);
+    enum limoe_status status = keyed_hash_draw(&shelf->secret, err);
     if (status == LIMOE_OK && !lru_init(&shelf->lru, expected))
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the classifiers");
     if (status == LIMOE_OK) {

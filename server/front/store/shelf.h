@@ -21,13 +21,13 @@ void shelf_free(struct shelf *shelf); /* NULL is fine; what was given out stays 
 /* With a reference for the caller, and the version in which it was right; NULL: not here. */
 const struct classifier *shelf_find(struct shelf *shelf, struct text name,
                                     const struct classifier_model *model, int64_t *version);
-/* In place of what is there for the same name and model; one that has no place at all is not kept. The
- * caller's reference stays the caller's. */
+/* Keeps a classifier, instead of what is there for the same name and model. One that is larger than the
+ * whole shelf is not kept. The caller's reference stays the caller's. */
 void shelf_keep(struct shelf *shelf, const struct classifier *classifier, int64_t version);
-/* What shelf_find gave is right in this version, too. */
+/* Notes that what shelf_find gave is right in this version, too. */
 void shelf_confirm(struct shelf *shelf, const struct classifier *classifier, int64_t version);
 void shelf_forget(struct shelf *shelf, struct text name);
-/* This server has made version + 1 of `version`, by a change to the classifier of this name alone. */
+/* Notes that this server has made version + 1 of `version` by changing the classifier of this name alone. */
 void shelf_changed(struct shelf *shelf, struct text name, int64_t version);
 
 #endif

@@ -66,7 +66,7 @@ enum limoe_status text_cache_new(size_t bytes, uint32_t embed, struct text_cache
     cache->room = share > fixed ? share - fixed : 0;
     cache->table_bytes = wanted * fixed;
 
-    enum limoe_status status = hash_secret_draw(&cache->secret, err);
+    enum limoe_status status = keyed_hash_draw(&cache->secret, err);
     if (status != LIMOE_OK)
         goto fail;
     cache->shards = aligned_alloc(_Alignof(struct shard), wanted * sizeof *cache->shards);

@@ -8,8 +8,8 @@
  * no more. An item that the engine is lost with time after time fails alone (replay.h).
  *
  * Ranks on CPUs are a job of MPI's: one that is lost takes the job with it. Those on GPUs are a group: one
- * that is lost is started again, and the others keep what they hold. It knows requests' jobs (server/front/schedule/job.h)
- * and no HTTP.
+ * that is lost is started again, and the others keep what they hold. The thread knows requests' jobs
+ * (server/front/schedule/job.h) and no HTTP.
  */
 #ifndef LIMOE_SERVER_FRONT_SUPERVISOR_ENGINE_H
 #define LIMOE_SERVER_FRONT_SUPERVISOR_ENGINE_H
@@ -58,22 +58,23 @@ struct engine_info {
 /* Starts the thread; returns before the model is open. */
 enum limoe_status engine_start(const struct engine_options *options, struct engine **out,
                                struct limoe_error *err);
-/* Closes the queue, lets the engine compute what is in it (if the engine does not start any more: gives it
- * up), ends the process and the thread. NULL is fine. */
+/* Closes the queue, lets the engine compute what is in it, and ends the process and the thread. What an
+ * engine that does not start any more cannot compute is given up. NULL is fine. */
 void engine_stop(struct engine *engine);
 
-/* NULL until the model is open, or when opening failed. Any thread. */
+/* NULL until the model is open, and when opening it has failed. Any thread. */
 const struct engine_info *engine_info(const struct engine *engine);
 /* Once opened_event was written: how opening the model ended, with the message in *err. */
 enum limoe_status engine_opened(const struct engine *engine, struct limoe_error *err);
 
-/* False: the engine was started several times in a row without ever answering; why[size] is what became of
- * the last one. It is still being tried. True does not mean that it answers: see health.h. Any thread. */
+/* False if the engine was started several times in a row without ever answering; why[size] is what became of
+ * the last start. More starts are tried all the same. True does not mean that the engine answers: see
+ * health.h. Any thread. */
 bool engine_running(struct engine *engine, char *why, size_t size);
-/* True: an engine was started again and found another model in the directory. Answers would change within a
+/* True if an engine was started again and found another model in the directory. Answers would change within a
  * request, so it is not used: what waits can only be given up, and the model be loaded anew. Any thread. */
 bool engine_superseded(const struct engine *engine);
-/* The engine's process now, of a job mpirun's, of a group rank 0's; 0: there is none just now. Any thread. */
+/* The engine's process: of a job that is mpirun's, of a group rank 0's. 0 while there is none. Any thread. */
 pid_t engine_pid(const struct engine *engine);
 
 /* One rank, as it is now; zeros while there is none. */

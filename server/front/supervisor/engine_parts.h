@@ -12,7 +12,7 @@
 #include "server/front/supervisor/replay.h"
 #include "server/front/supervisor/transfer.h"
 
-/* Of the process, or of the job. Without one: waiting to start the next. */
+/* What the process, or the job, is doing. ENGINE_DOWN: there is none, and the next is waited for. */
 enum engine_phase { ENGINE_DOWN, ENGINE_OPENING, ENGINE_UP };
 
 struct engine {
@@ -27,8 +27,8 @@ struct engine {
     atomic_bool ready, settled, superseded;
 
     pthread_mutex_t lock;
-    char fault[PROCESS_WHY_SIZE + sizeof(struct limoe_error)]; /* timed by lock; "": it is running */
-    struct engine_rank *ranks;                                 /* [membership.n]; timed by lock */
+    char fault[PROCESS_WHY_SIZE + sizeof(struct limoe_error)]; /* guarded by lock; "": it is running */
+    struct engine_rank *ranks;                                 /* [membership.n]; guarded by lock */
     atomic_int pid;
 
     /* The thread's own. Times are clock_now(); 0: never. */
@@ -55,47 +55,49 @@ struct engine {
 /* ---- engine.c: what others may read */
 
 void engine_settle(struct engine *engine, enum limoe_status opened, const struct limoe_error *err);
-/* "": it is running. */
+/* Says why the engine does not run; "": it runs. */
 void engine_set_fault(struct engine *engine, const char *fault);
 
 /* ---- lifecycle.c: the process, from its start to its loss */
 
 void lifecycle_start(struct engine *engine);
-/* Ranks may have come to the rendezvous. */
+/* Takes in the ranks that have come to the rendezvous, if any have. */
 void lifecycle_rendezvous(struct engine *engine);
-/* A CONNECTED has been received. */
+/* The rank's link has received a CONNECTED. */
 void lifecycle_connected(struct engine *engine, struct member *rank);
-/* A HELLO has been received. */
+/* The rank's link has received a HELLO. */
 void lifecycle_hello(struct engine *engine, struct member *rank);
-/* A UNIQUE_ID has been received. */
+/* The rank's link has received a UNIQUE_ID. */
 void lifecycle_unique_id(struct engine *engine, struct member *rank);
-/* The process has ended, or is ended now, because of `cause` (NULL: it ended by itself). */
+/* The engine is lost: its process has ended by itself (`cause` is NULL), or is ended now because of
+ * `cause`. */
 void lifecycle_lost(struct engine *engine, const char *cause);
-/* A rank is no more use, because of `cause`; and where ranks are not separable, none is. */
+/* A rank is of no more use, because of `cause`; where ranks are not separable, none of them is. */
 void lifecycle_rank_lost(struct engine *engine, struct member *rank, const char *cause);
-/* A rank has lost the others. One of them has ended, and its end is about to show; or none has, and they are
- * to be brought together anew. */
+/* A rank says that it has lost the others. Either one of them has ended, and its end is about to show, or
+ * none has, and all are to be brought together anew. */
 void lifecycle_peers_lost(struct engine *engine, const char *message);
-/* No rank has ended, and it is time to do so. */
+/* Brings the ranks together anew: they have lost each other, and none has ended in the time given for
+ * that. */
 void lifecycle_rejoin(struct engine *engine);
-/* Ends what there is; the engine is not to be started again. */
+/* Ends the process; the engine is not started again. */
 void lifecycle_stop(struct engine *engine);
-/* A rank's socket has ended or broken: the process's own end says more, if it comes. */
+/* A rank's socket has ended or broken. The end of its process, if that comes too, says more. */
 void lifecycle_disconnected(struct engine *engine, struct member *rank, const char *cause);
-/* It has answered a step: it works. */
+/* The engine has answered a step, which shows that it works. */
 void lifecycle_answered(struct engine *engine);
 
 /* ---- steps.c: steps out, results in */
 
-/* Sends what can be sent. */
+/* Sends as much of the next steps as can be sent now. */
 void steps_send(struct engine *engine);
 /* Receives what has come from a rank. */
 void steps_receive(struct engine *engine, struct member *rank);
-/* Is there anything that this rank may say now? */
+/* Whether this rank may say anything now. */
 bool steps_listening(const struct engine *engine, const struct member *rank);
-/* And which frames: FRAME_IN. */
+/* Which frames it may send now, as FRAME_IN has them. */
 unsigned steps_due(const struct engine *engine, const struct member *rank);
-/* Is there room for another step on the way to the engine? */
+/* Whether there is room for another step on the way to the engine. */
 bool steps_room(const struct engine *engine);
 /* Fails the first step's jobs with the message, and gives it back. */
 void steps_fail(struct engine *engine, enum limoe_status status, const char *message);

@@ -1,8 +1,8 @@
 /* gpu_group.c - ranks on GPUs: a child for each, which the front brings together by a unique id (frame.h).
  *
  * A rank that is lost ends a generation of the group: it alone is started again, and all are given the unique
- * id of the next one, by which they join. NCCL is the ranks' business: the front passes their ids on and knows
- * no more of them.
+ * id of the next one, by which they join. NCCL is the ranks' business: the front passes their ids on and
+ * knows no more of them.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -33,7 +33,7 @@ static const struct group *group_in(const struct launcher *launcher) {
 
 /* ---- processes */
 
-/* Each is told its own. */
+/* Each rank is told its own. */
 static const char *device(const struct limoe_options *compute) {
     (void)compute;
     return NULL;
@@ -61,7 +61,7 @@ static void begin_generation(struct group *group) {
     memset(group->told, 0, group->n * sizeof *group->told);
 }
 
-/* Those that are not there, each a member at its own rank; all of them begin a generation. */
+/* Starts the ranks that are not there, each a member at its own rank; all of them begin a generation. */
 static enum limoe_status start(struct launcher *launcher, const char *const engine[],
                                struct limoe_error *err) {
     struct group *group = group_of(launcher);
@@ -94,8 +94,8 @@ static void end_rank(struct group *group, uint32_t r, char ended[PROCESS_WHY_SIZ
     lost->pid = 0;
 }
 
-/* What is half sent to the ranks will be sent to its end, whatever becomes of the steps that it is of. A rank
- * that there is no memory to do it for is ended. */
+/* What is half sent to a rank will be sent to its end, whatever becomes of the step that it belongs to. Where
+ * there is no memory for that, the rank is ended. */
 static void detach(struct launcher *launcher) {
     struct group *group = group_of(launcher);
     membership_forget(launcher->membership);
@@ -149,7 +149,7 @@ static void stage(struct launcher *launcher) {
     }
 }
 
-/* One of a generation that is over changes nothing. */
+/* A unique id of a generation that is over changes nothing. */
 static enum limoe_status take_unique_id(struct launcher *launcher, struct limoe_error *err) {
     struct group *group = group_of(launcher);
     const struct link *link = &launcher->membership->rank[0].link;

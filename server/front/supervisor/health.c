@@ -2,7 +2,7 @@
  *
  * Who owns what: the probe's job and buffers belong to the engine while a probe is under way and to the
  * thread of health_probe otherwise; `under_way` says which, and is written only by the one that hands them
- * over. What health_good reads is timed by the mutex.
+ * over. What health_good reads is guarded by the mutex.
  */
 #include "server/front/supervisor/health.h"
 

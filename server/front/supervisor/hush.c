@@ -56,32 +56,32 @@ static bool is_over(int job) {
 
 /* Where a line is: outside of a message; its first, after the rule, which is held back; in one of either
  * kind. */
-enum place { OUTSIDE, FIRST, SAID, HUSHED };
+enum part { OUTSIDE, FIRST, SAID, HUSHED };
 
 void hush_copy(int in, int out, int job) {
     FILE *from = fdopen(in, "r");
     char line[LONGEST_LINE] = "", rule[LONGEST_LINE];
-    enum place place = OUTSIDE;
+    enum part part = OUTSIDE;
     while (from && fgets(line, sizeof line, from)) {
         const bool ends = is_rule(line);
-        if (is_over(job) || (place == OUTSIDE && is_loss(line)))
+        if (is_over(job) || (part == OUTSIDE && is_loss(line)))
             continue;
-        if (place == OUTSIDE && ends) {
+        if (part == OUTSIDE && ends) {
             memcpy(rule, line, sizeof rule);
-            place = FIRST;
+            part = FIRST;
             continue;
         }
-        if (place == FIRST) {
-            place = is_announcement(line) ? HUSHED : SAID;
-            if (place == SAID)
+        if (part == FIRST) {
+            part = is_announcement(line) ? HUSHED : SAID;
+            if (part == SAID)
                 dprintf(out, "%s", rule);
         }
-        if (place != HUSHED && dprintf(out, "%s", line) < 0)
+        if (part != HUSHED && dprintf(out, "%s", line) < 0)
             break;
         if (ends)
-            place = OUTSIDE;
+            part = OUTSIDE;
     }
-    if (place == FIRST && !is_over(job))
+    if (part == FIRST && !is_over(job))
         dprintf(out, "%s", rule);
     if (from)
         fclose(from);

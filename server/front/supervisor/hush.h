@@ -2,11 +2,11 @@
 #ifndef LIMOE_SERVER_FRONT_SUPERVISOR_HUSH_H
 #define LIMOE_SERVER_FRONT_SUPERVISOR_HUSH_H
 
-/* Copies lines until `in` ends or `out` does, but for mpirun's announcements that a rank has ended and that
- * it takes the others with it, and its libraries' that a rank cannot be reached any more. Everything else is
- * let through line by line: why a job cannot start, ranks' own complaints. `job` is a stream socket; once its
- * other end has been shut down or closed nothing is let through, since nobody wants the job any more and what
- * its parts miss is only each other. -1: none. */
+/* Copies lines until `in` ends or `out` does. It leaves out mpirun's announcements that a rank has ended and
+ * that the others end with it, and those of its libraries that a rank cannot be reached any more. Everything
+ * else is let through line by line: why a job cannot start, what ranks complain of. `job` is a stream socket,
+ * or -1: once its other end has been shut down or closed nothing is let through, since nobody wants the job
+ * any more and what its parts miss is only each other. */
 void hush_copy(int in, int out, int job);
 
 #endif

@@ -40,7 +40,7 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
     return 0;
 }
 
-/* Only what nobody else could have made, or could put anything into meanwhile. */
+/* Removes only what nobody else could have made, or could put anything into meanwhile. */
 void launch_clean(pid_t mpirun) {
     char path[PATH_MAX];
     struct stat status;

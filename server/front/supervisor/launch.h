@@ -1,8 +1,8 @@
 /* launch.h - starting the job of an engine of several ranks.
  *
- * The front starts `limoe launch mpirun …` as its child. That one asks to die with the front, takes the token
- * from its socket, so that it is on no command line, and becomes mpirun, which starts the ranks on this host
- * or on others. They come to the front by themselves: rendezvous.h.
+ * The front starts `limoe launch mpirun …` as its child. That child asks to die with the front, takes the
+ * token from its socket, so that no command line shows it, and becomes mpirun, which starts the ranks on this
+ * host or on others. The ranks come to the front by themselves (rendezvous.h).
  */
 #ifndef LIMOE_SERVER_FRONT_SUPERVISOR_LAUNCH_H
 #define LIMOE_SERVER_FRONT_SUPERVISOR_LAUNCH_H
@@ -15,7 +15,7 @@
 #include "limoe.h"
 #include "server/front/supervisor/rendezvous.h"
 
-/* Strings outlive whoever has them. */
+/* The strings outlive whoever is given the options. */
 struct launch_options {
     uint32_t ranks;        /* 0 and 1: one process, started without mpirun */
     const char *mpirun;    /* a path, or a name to be looked for in PATH */
@@ -24,21 +24,22 @@ struct launch_options {
     const char *address;   /* where the front listens for ranks; NULL: on a Unix socket */
 };
 
-/* Starts a job whose ranks run `limoe engine engine[0] engine[1] … NULL`, and come to the rendezvous, which is
- * open. */
+/* Starts a job whose ranks run `limoe engine engine[0] engine[1] … NULL`, and come to the rendezvous,
+ * which is open. */
 enum limoe_status launch_start(const struct launch_options *options, const struct rendezvous *rendezvous,
                                const char *const engine[], struct process *out, struct limoe_error *err);
-/* Tells a job that it is wanted no more: from here on nothing that it says goes to the log. */
+/* Tells a job that nobody wants it any more: from here on nothing that it says goes to the log. */
 void launch_let_go(const struct process *process);
 /* Kills what mpirun has started on this host: sessions with other hosts, which may outlive it for hours when
- * a host is away. Before it is killed. */
+ * a host is away. Called before mpirun itself is killed. */
 void launch_kill_children(pid_t mpirun);
-/* Removes what mpirun kept in files on this host, which it does not when it is killed. Once it has ended. */
+/* Removes the files that mpirun kept on this host, which it leaves behind when it is killed. Called once
+ * it has ended. */
 void launch_clean(pid_t mpirun);
-/* What the job could not begin for: "" if it could. Once the process has ended, before it is reaped. */
+/* Why the job could not begin, "" if it could. Called once the process has ended, before it is reaped. */
 void launch_fault(const struct process *process, char *why, size_t size);
 
-/* `limoe launch`: becomes mpirun. Returns, with the exit status, only where it cannot. */
+/* `limoe launch`: becomes mpirun. It returns, with the exit status, only if it cannot. */
 int launch_main(int argc, char **argv);
 
 #endif

@@ -1,4 +1,4 @@
-/* launcher.c - which kind it is. */
+/* launcher.c - which kind of launcher an engine has. */
 #include "server/front/supervisor/launcher.h"
 
 #include "base/device_name.h"
@@ -8,7 +8,7 @@ static struct launcher *make(const char *device, uint32_t ranks) {
     uint32_t index;
     if (ranks == 1)
         return launch_one_new();
-    const bool gpus = device_parse(device, &kind, &index) && kind == DEVICE_CUDA;
+    const bool gpus = device_name_parse(device, &kind, &index) && kind == DEVICE_CUDA;
     return gpus ? gpu_group_new(ranks) : mpi_job_new();
 }
 

@@ -4,7 +4,7 @@
  *   one        one rank, a child of the front's (launch_one.c);
  *   mpi job    ranks that mpirun starts, on this host or on others, and that come to the front (mpi_job.c);
  *   gpu group  a child of the front's for each GPU, which the front brings together (gpu_group.c).
- * Whoever watches over an engine knows of none of them but through this. The engine's thread alone.
+ * Whoever watches over an engine knows of none of them but through this. Only the engine's thread uses it.
  */
 #ifndef LIMOE_SERVER_FRONT_SUPERVISOR_LAUNCHER_H
 #define LIMOE_SERVER_FRONT_SUPERVISOR_LAUNCHER_H
@@ -26,44 +26,47 @@ enum { LAUNCHER_EVENTS = RENDEZVOUS_EVENTS };
 
 struct launcher;
 
-/* What is NULL a kind has no need of. */
+/* A function that a kind has no need of is NULL. */
 struct launcher_ops {
-    /* Ranks are lost one by one, and the others stay; else what is lost is all of it. */
+    /* A rank can be lost alone, and the others stay. Where it is false, the loss of one is the loss of
+     * all. */
     bool separable;
-    /* The front has not started the ranks: a socket that ends does not show which process did, and what ended
-     * them is told by the process that has. */
+    /* The ranks were started by another process than the front. A socket that ends then does not show which
+     * process has ended, and why is told by the process that started them. */
     bool remote;
     /* What a connected rank may send until all have said HELLO: FRAME_IN. */
     unsigned opening;
 
-    /* What `--device` of the ranks is to be. NULL: not given, or each rank's own to be given. */
+    /* The ranks' `--device`. NULL if they get none, or each one of its own. */
     const char *(*device)(const struct limoe_options *compute);
-    /* Starts what is not there; those that have a socket from the start are members at once. `engine`: the
-     * arguments of `limoe engine`, NULL behind the last. */
+    /* Starts the ranks that are not there; those that have a socket from the start are members at once.
+     * `engine` holds the arguments of `limoe engine`, with NULL behind the last. */
     enum limoe_status (*start)(struct launcher *launcher, const char *const engine[],
                                struct limoe_error *err);
-    /* Kills and reaps, closes sockets: all, or of a separable kind `alone`. How the last one ended goes to
-     * ended, which may be NULL. */
+    /* Kills and reaps the processes and closes their sockets: all, or `alone` if the kind is separable.
+     * How the last one ended goes to `ended`, which may be NULL. */
     void (*end)(struct launcher *launcher, const struct member *alone, char ended[PROCESS_WHY_SIZE]);
-    void (*free)(struct launcher *launcher); /* all has been ended */
-    /* The process that stands for the engine, 0 or below: there is none. */
+    void (*free)(struct launcher *launcher); /* once all has been ended */
+    /* The process that stands for the engine; 0 or below if there is none. */
     pid_t (*pid)(const struct launcher *launcher);
-    /* Readable once that process has ended, or the one behind `rank`, if it is not NULL; -1: none is watched. */
+    /* A descriptor that is readable once that process has ended, or the one behind `rank` if that is not
+     * NULL; -1 if none is watched. */
     int (*pidfd)(const struct launcher *launcher, const struct member *rank);
 
-    /* Nobody wants the ranks any more, whatever they have to say. */
+    /* Told when nobody wants the ranks any more, whatever they have to say. */
     void (*let_go)(struct launcher *launcher);
-    /* Are all processes there, as may be where ranks have only lost each other? NULL: no. */
+    /* Whether all processes are there, as they may be when ranks have only lost each other. NULL: never. */
     bool (*whole)(const struct launcher *launcher);
-    /* What was begun with the ranks is over: they are to be brought together anew. */
+    /* Drops what was begun with the ranks, which are to be brought together anew. */
     void (*detach)(struct launcher *launcher);
-    /* While ranks open: what is to be told them goes to links that have nothing to send. */
+    /* While ranks open the model: gives what they are to be told to those links that have nothing to send. */
     void (*stage)(struct launcher *launcher);
-    /* Rank 0's link has received a UNIQUE_ID. LIMOE_CORRUPT: it is none. */
+    /* Takes the UNIQUE_ID that rank 0's link has received. LIMOE_CORRUPT if it is none. */
     enum limoe_status (*unique_id)(struct launcher *launcher, struct limoe_error *err);
 
-    /* Ranks come to a rendezvous: what to poll for (at most LAUNCHER_EVENTS; returns how many), and who has
-     * come. `accept` is true once, when all have. */
+    /* Of a kind whose ranks come to a rendezvous. `events` sets what to poll for and returns how many
+     * there are, at most LAUNCHER_EVENTS. `accept` takes in those who have come; it is true once, when all
+     * have. */
     size_t (*events)(const struct launcher *launcher, struct pollfd *polled);
     bool (*accept)(struct launcher *launcher, int64_t now);
 };
@@ -76,7 +79,8 @@ struct launcher {
     uint64_t generation; /* the latest that ranks are brought together in; 0: it does not matter */
 };
 
-/* By the device and the number of ranks. Options, membership and log outlive it. NULL: no memory. */
+/* Chooses the kind by the device and the number of ranks. Options, membership and log outlive it. NULL: no
+ * memory. */
 struct launcher *launcher_new(const struct launch_options *options, const char *device,
                               struct membership *membership, struct log *log);
 void launcher_free(struct launcher *launcher); /* NULL is fine */

@@ -1,9 +1,10 @@
 /* lifecycle.c - an engine's process: started, heard, lost, started again.
  *
  * A process that has answered a step works; if it is lost, another is started at once, and the step that it
- * was computing is suspected. So is one that was lost with a step in hand before it answered any: that is what a
- * step that breaks engines looks like. One that is lost with nothing in hand before it answered anything does
- * not work: the next start waits, longer each time, and after MOST_FAILURES the engine is said not to run.
+ * was computing is suspected. So is one that was lost with a step in hand before it answered any: that is
+ * what a step that breaks engines looks like. One that is lost with nothing in hand before it answered
+ * anything does not work: the next start waits, longer each time, and after MOST_FAILURES the engine is said
+ * not to run.
  *
  * Ranks that come to the front and find each other by themselves (launcher.h) have little time to do it, but
  * for the first, of which nobody knows how much they need; and all the time that weights may take from then
@@ -42,8 +43,8 @@ static int64_t pause_after(unsigned failures, int64_t longest) {
     return pause < longest ? pause : longest;
 }
 
-/* The process was of no use. At the very first start the model that cannot be opened is the operator's to
- * see to, at once; what else may go wrong is tried again. */
+/* Notes that the process was of no use. A model that cannot be opened at the very first start is for the
+ * operator to mend, at once; whatever else goes wrong is tried again. */
 static void failed(struct engine *engine, const struct limoe_error *err, bool final) {
     engine->failures++;
     bool over = final || engine->failures >= MOST_FAILURES;
@@ -61,7 +62,7 @@ static void failed(struct engine *engine, const struct limoe_error *err, bool fi
 
 /* ---- start */
 
-/* `limoe engine` with these, but for its first word. */
+/* The arguments of `limoe engine`. */
 struct arguments {
     const char *list[16]; /* NULL behind the last */
     size_t n;
@@ -97,7 +98,7 @@ static void set_arguments(const struct engine *engine, struct arguments *argumen
         add(arguments, "--expert-bytes", arguments->expert_bytes);
 }
 
-/* What others may know of the ranks now. */
+/* Publishes what other threads may know of the ranks now. */
 static void tell_ranks(struct engine *engine) {
     pthread_mutex_lock(&engine->lock);
     for (uint32_t r = 0; r < engine->membership.n; r++) {
@@ -112,7 +113,7 @@ static void tell_ranks(struct engine *engine) {
     pthread_mutex_unlock(&engine->lock);
 }
 
-/* Are all processes there, as may be where ranks have only lost each other? */
+/* Whether all processes are there, as they may be when ranks have only lost each other. */
 static bool is_whole(const struct launcher *launcher) {
     return launcher->ops->whole && launcher->ops->whole(launcher);
 }
@@ -121,8 +122,8 @@ static pid_t engine_process(const struct engine *engine) {
     return engine->launcher->ops->pid(engine->launcher);
 }
 
-/* For ranks to come, and again for them to find each other. It grows, so that a machine that has
- * become slow is not given up for ever. */
+/* How long ranks have to come, and again to find each other. It grows, so that a machine that has become
+ * slow is not given up for ever. */
 static int64_t connect_timeout(const struct engine *engine) {
     int64_t timeout = CONNECT_TIMES * engine->connected_after;
     if (timeout < CONNECT_LEAST)
@@ -178,7 +179,7 @@ static void go_down(struct engine *engine) {
     engine->peers_lost[0] = '\0';
 }
 
-/* Ends all, or of separable ranks `alone`; how it ended. */
+/* Ends all, or of separable ranks `alone`, and says how the last one ended. */
 static void end_process(struct engine *engine, const struct member *alone, char ended[PROCESS_WHY_SIZE]) {
     struct launcher *launcher = engine->launcher;
     launcher->ops->end(launcher, alone, ended);
@@ -195,8 +196,8 @@ void lifecycle_stop(struct engine *engine) {
     end_process(engine, NULL, NULL);
 }
 
-/* The first of the steps that the engine had is suspected, or the one behind it, if whoever was lost had
- * answered the first; all are sent again, but for a poison item. */
+/* Suspects the first of the steps that the engine had, or the one behind it, if whoever was lost had
+ * answered the first. All are sent again, but for a poison item. */
 static void suspect(struct engine *engine, bool answered, size_t in_hand, const char *cause) {
     struct replay *replay = &engine->replay;
     if (in_hand == 0 || (answered && in_hand == 1))
@@ -299,7 +300,8 @@ void lifecycle_rejoin(struct engine *engine) {
     replace(engine, &(struct loss){.what = "its ranks' exchange", .cause = cause, .was_up = up});
 }
 
-/* What a rank has said before it ended: why it cannot open the model. True: that is seen to. */
+/* Reads what a rank has said before it ended, which may be why it cannot open the model. True if that was
+ * it, and has been seen to. */
 static bool last_words(struct engine *engine, struct member *rank) {
     while (steps_listening(engine, rank) &&
            link_receive_any(&rank->link, steps_due(engine, rank), FRAME_HELLO_BYTES, NULL) == LINK_DONE)
@@ -310,7 +312,8 @@ static bool last_words(struct engine *engine, struct member *rank) {
     return engine->phase == ENGINE_DOWN;
 }
 
-/* Its end ends the job: others may be gone before what it has said is read. */
+/* The same of all ranks: the end of one ends the job, and others may be gone before what it has said is
+ * read. */
 static bool last_words_of_any(struct engine *engine) {
     bool heard = false;
     for (uint32_t r = 0; !heard && r < engine->membership.joined; r++)
@@ -351,7 +354,7 @@ static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
         .ranks = engine->membership.n,
         .created = (int64_t)time(NULL),
     };
-    /* Also where it was left open: those that are started from now on are told the same. */
+    /* Also where the option left it open, so that processes started from now on are told the same. */
     engine->options.step_tokens = hello->step_tokens;
     replay_init(&engine->replay, hello->step_tokens + 1); /* the probe has two items, whatever the budget */
     const struct frame_shape shape = frame_shape(&hello->model, hello->step_tokens);
@@ -362,7 +365,7 @@ static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
     return LIMOE_OK;
 }
 
-/* Are these ranks to send steps to? */
+/* Whether steps may be sent to these ranks. */
 static enum limoe_status accept_ranks(struct engine *engine, struct limoe_error *err) {
     enum limoe_status status = membership_verify(&engine->membership, err);
     if (status != LIMOE_OK)
@@ -390,14 +393,15 @@ void lifecycle_unique_id(struct engine *engine, struct member *rank) {
         lifecycle_rank_lost(engine, rank, err.message);
 }
 
-/* A HELLO of a generation that is over. A rank that says none cannot take part in any, and says why. */
+/* Whether a HELLO belongs to a generation that is over. A HELLO without a generation is from a rank that
+ * cannot take part in any, and says why. */
 static bool is_late(const struct engine *engine, const struct member *rank) {
     const uint64_t generation = rank->link.frame.id;
     const uint64_t latest = engine->launcher->generation;
     return latest && generation && generation != latest;
 }
 
-/* The rank's own HELLO. Separable ranks have their numbers from the start. */
+/* Takes the rank's HELLO. Separable ranks have their numbers from the start. */
 static enum limoe_status hear(struct engine *engine, struct member *rank, struct limoe_error *err) {
     const uint32_t number = (uint32_t)(rank - engine->membership.rank);
     enum limoe_status status = membership_hello(&engine->membership, rank, err);

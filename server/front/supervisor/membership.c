@@ -1,4 +1,4 @@
-/* membership.c - who is there, and who is who. */
+/* membership.c - which ranks are there, and which process is which rank. */
 #include "server/front/supervisor/membership.h"
 
 #include <signal.h>
@@ -107,11 +107,11 @@ enum limoe_status membership_verify(struct membership *membership, struct limoe_
                               membership->rank[r].hello.rank, membership->rank[r].hello.ranks, membership->n);
     for (uint32_t r = 0; r < membership->n; r++)
         while (membership->rank[r].hello.rank != r) {
-            struct member *place = &membership->rank[membership->rank[r].hello.rank];
-            if (place->hello.rank == membership->rank[r].hello.rank)
+            struct member *other = &membership->rank[membership->rank[r].hello.rank];
+            if (other->hello.rank == membership->rank[r].hello.rank)
                 return limoe_fail(err, LIMOE_CORRUPT, "two ranks say that they are rank %u",
-                                  place->hello.rank);
-            swap(&membership->rank[r], place);
+                                  other->hello.rank);
+            swap(&membership->rank[r], other);
         }
     const struct frame_hello *first = &membership->rank[0].hello;
     for (uint32_t r = 1; r < membership->n; r++) {

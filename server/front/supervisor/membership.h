@@ -1,7 +1,8 @@
 /* membership.h - the processes of one engine, as the front sees them: a link to each.
  *
- * An engine of one rank is a membership of one, on the socket that it was started with, as those of a group are.
- * Those of a job come to a rendezvous; nobody knows who is which rank until it has said HELLO.
+ * An engine of one rank is a membership of one. Its socket is the one that it was started with, and so are
+ * those of a group. The ranks of a job come to a rendezvous, and nobody knows which rank is which until it
+ * has said HELLO.
  */
 #ifndef LIMOE_SERVER_FRONT_SUPERVISOR_MEMBERSHIP_H
 #define LIMOE_SERVER_FRONT_SUPERVISOR_MEMBERSHIP_H
@@ -32,27 +33,28 @@ struct membership {
 
 bool membership_init(struct membership *membership, uint32_t n); /* false: no memory */
 void membership_free(struct membership *membership);
-/* What they have said so far counts no more: they are to say HELLO again. */
+/* Forgets what they have said so far: they are to say HELLO again. */
 void membership_forget(struct membership *membership);
-/* Closes every socket; the buffers stay. Ranks end by themselves then. */
+/* Closes every socket, upon which ranks end by themselves; the buffers stay. */
 void membership_close(struct membership *membership);
-/* After membership_close: kills those on this host that have not ended, as one that was stopped cannot. */
+/* After membership_close: kills those on this host that have not ended, as a process that was stopped
+ * cannot. */
 void membership_kill(struct membership *membership);
 
-/* The next to have come, on a non-blocking socket. Fewer than n have. */
+/* Takes in the next rank to have come, on a non-blocking socket; fewer than n have come before. */
 void membership_join(struct membership *membership, int fd, pid_t pid);
-/* This one has said CONNECTED. True: all have. */
+/* Notes that this one has said CONNECTED. True if all have. */
 bool membership_connected(struct membership *membership, struct member *rank);
-/* What this one's link has received is its HELLO. Fails as frame_get_hello, or as the HELLO says. */
+/* Takes the HELLO that this one's link has received. Fails as frame_get_hello does, or as the HELLO says. */
 enum limoe_status membership_hello(struct membership *membership, struct member *rank,
                                    struct limoe_error *err);
-/* All have said HELLO: puts them in order. LIMOE_CORRUPT: they are not ranks 0 to n - 1 of one model, and the
- * message says who is not. */
+/* Puts the ranks, which have all said HELLO, in order. LIMOE_CORRUPT if they are not ranks 0 to n - 1 of one
+ * model; the message says which is not. */
 enum limoe_status membership_verify(struct membership *membership, struct limoe_error *err);
 
-/* Is something on its way out to any of them? */
+/* Whether anything is on its way out to any of them. */
 bool membership_sending(const struct membership *membership);
-/* This one has answered the oldest step. True: all have, and the next is the oldest. */
+/* Notes that this one has answered the oldest step. True if all have, and the next is the oldest now. */
 bool membership_answered(struct membership *membership, struct member *rank);
 
 #endif

@@ -1,8 +1,8 @@
 /* mpi_job.c - ranks on CPUs: mpirun starts them, and they come to the front.
  *
- * A rank that is lost is the job lost. Hosts may be out of reach then, and a job that is started meanwhile may
+ * With a rank the whole job is lost. Hosts may be out of reach then, and a job that is started meanwhile may
  * hang for ever: in mpirun, which does not hear of a host, or in MPI, which does not try twice to connect two
- * ranks. So whoever watches over it gives ranks little time to come and to find each other.
+ * ranks. So lifecycle.c gives ranks little time to come and to find each other.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ static const struct job *job_in(const struct launcher *launcher) {
     return (const struct job *)launcher;
 }
 
-/* Several ranks are the CPU's, unless GPUs are asked for. */
+/* Several ranks compute on the CPU unless GPUs are asked for. */
 static const char *device(const struct limoe_options *compute) {
     (void)compute;
     return "cpu";
@@ -43,8 +43,8 @@ static enum limoe_status start(struct launcher *launcher, const char *const engi
     return status;
 }
 
-/* Ranks that have lost the front end, and then mpirun does, which leaves nothing lying about as it would when
- * it is killed. What does not end is killed. */
+/* Ranks that have lost the front end by themselves. mpirun then ends too, and cleans up, as it does not
+ * when it is killed. What does not end is killed. */
 static void end(struct launcher *launcher, const struct member *alone, char ended[PROCESS_WHY_SIZE]) {
     (void)alone;
     struct job *job = job_of(launcher);

@@ -1,4 +1,4 @@
-/* rendezvous.c - addresses, pending, and the token. */
+/* rendezvous.c - the address that ranks are told, the peers that are pending, and the token. */
 #include "server/front/supervisor/rendezvous.h"
 
 #include <errno.h>
@@ -142,7 +142,7 @@ static void accept_peers(struct rendezvous *rendezvous, int64_t now) {
     }
 }
 
-/* In a time that does not depend on where they differ. */
+/* Takes a time that does not depend on where they differ. */
 static bool token_equal(const char *token, const uint8_t *shown) {
     uint8_t different = 0;
     for (size_t i = 0; i < FRAME_JOIN_BYTES; i++)

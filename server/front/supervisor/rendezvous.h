@@ -1,9 +1,11 @@
-/* rendezvous.h - where the ranks of a job find the front: a listening socket, and a token that they must show.
+/* rendezvous.h - where the ranks of a job find the front: a listening socket, and a token that they must
+ * show.
  *
- * Ranks are started by mpirun, perhaps on other hosts, so the front cannot hand them a socket: they come to
- * its. On one host that is a Unix socket in a directory of the front's own, on several it is TCP. Who comes
- * is believed once it has sent a JOIN with the token, which is new for each job and which only the job's
- * processes have in their environment. Others are turned away, and so is who takes too long.
+ * Ranks are started by mpirun, perhaps on other hosts, so the front cannot hand them a socket: they connect
+ * to one of the front's. On one host that is a Unix socket in a directory of the front's own, on several it
+ * is TCP. A peer that connects is pending until it has sent a JOIN with the token, which is new for each job
+ * and which only the job's processes have in their environment. Others are turned away, and so is a peer that
+ * takes too long.
  *
  * An address is "unix:PATH" or "tcp:HOST:PORT", a HOST with colons in brackets.
  */
@@ -31,7 +33,7 @@ struct rendezvous {
         struct link link; /* fd -1: no peer */
         int64_t until;    /* clock_now() when it is turned away */
     } pending[RENDEZVOUS_PENDING];
-    uint64_t refused; /* pending turned away so far */
+    uint64_t refused; /* peers turned away so far */
 };
 
 void rendezvous_init(struct rendezvous *rendezvous); /* closed */
@@ -39,13 +41,13 @@ void rendezvous_init(struct rendezvous *rendezvous); /* closed */
 /* Listens, with a new token. host NULL: a Unix socket; else TCP at "HOST" or "HOST:PORT", without a port at
  * any that is free. */
 enum limoe_status rendezvous_open(struct rendezvous *rendezvous, const char *host, struct limoe_error *err);
-/* Turns away who is still a peer. A closed one is fine. */
+/* Turns away the peers that are still pending. A rendezvous that is closed is fine. */
 void rendezvous_close(struct rendezvous *rendezvous);
 
-/* What to poll for; returns how many. */
+/* Sets what to poll for, and returns how many there are. */
 size_t rendezvous_events(const struct rendezvous *rendezvous, struct pollfd events[RENDEZVOUS_EVENTS]);
-/* Lets in who has come and has shown the token: its non-blocking socket, now the caller's, and its process
- * where that is on this host, else 0. False: nobody more just now. */
+/* Lets in the next peer that has shown the token: its non-blocking socket, which is the caller's from then
+ * on, and its process, or 0 if that is on another host. False if there is no other just now. */
 bool rendezvous_next(struct rendezvous *rendezvous, int64_t now, int *fd, pid_t *pid);
 
 #endif

@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-/* Blamed so often, a step is divided; or, if it cannot be, it is poison. One suspect may be bad luck: another
- * step's memory, an operator's kill. */
+/* A step that has been suspected so often is divided or, if it has only one item, is poison. One suspicion
+ * may be chance: another step's memory, an operator's kill. */
 #define MOST_SUSPICIONS 2
 
 void replay_init(struct replay *replay, size_t capacity) {

@@ -2,11 +2,11 @@
  *
  * They are kept in the order in which they were taken; the first `sent` of them are with the engine, which
  * answers in that order. When the engine is lost, all are to be sent again, and the first, which it was
- * computing, is suspected. A step suspected twice is halved, and so are its halves from then on each time they are
- * suspected, until the poison item stands alone. An item that is no more than a neighbour of a poison one is
- * computed again with its half, and answered.
+ * computing, is suspected. A step suspected twice is halved, and so are its halves from then on each time
+ * they are suspected, until the poison item stands alone. An item that is no more than a neighbour of a
+ * poison one is computed again with its half, and answered.
  *
- * Knows no process and no socket. One thread.
+ * It knows no process and no socket. One thread.
  */
 #ifndef LIMOE_SERVER_FRONT_SUPERVISOR_REPLAY_H
 #define LIMOE_SERVER_FRONT_SUPERVISOR_REPLAY_H
@@ -38,22 +38,22 @@ struct replay {
 void replay_init(struct replay *replay, size_t capacity);
 void replay_free(struct replay *replay); /* the steps have been given back */
 
-/* A flight whose step is empty, to be filled and added, or recycled. NULL: no memory. */
+/* A flight with an empty step, which the caller fills and adds, or recycles. NULL: no memory. */
 struct flight *replay_new(struct replay *replay);
 void replay_recycle(struct replay *replay, struct flight *flight);
-/* Behind all others. */
+/* Adds it behind all others. */
 void replay_add(struct replay *replay, struct flight *flight);
 
-/* The first that is not with the engine, or NULL; and that it now is. */
+/* The first that is not with the engine, or NULL; replay_sent notes that it is there now. */
 struct flight *replay_next(const struct replay *replay);
 void replay_sent(struct replay *replay);
 
 /* The one that the engine must answer next, or NULL. */
 struct flight *replay_oldest(const struct replay *replay);
-/* Takes the first out: the caller gives its step back, and recycles it. NULL: there is none. */
+/* Takes the first out; the caller gives its step back and recycles it. NULL if there is none. */
 struct flight *replay_remove(struct replay *replay);
 
-/* The engine is lost: none is with it any more. Returns how many were. */
+/* Notes that the engine is lost, so that none is with it any more. Returns how many were. */
 size_t replay_lost(struct replay *replay);
 
 enum replay_verdict {
@@ -61,9 +61,10 @@ enum replay_verdict {
     REPLAY_POISON,    /* it has one item, which was suspected before: the caller removes it */
     REPLAY_NO_MEMORY, /* it cannot be halved: likewise */
 };
-/* It was the second that the engine was computing when it was lost: that one is sent first. There are two. */
+/* Puts the second before the first, for it was the second that the engine was computing when it was lost.
+ * There are two. */
 void replay_defer(struct replay *replay);
-/* Suspects the first; none is with an engine. */
+/* Suspects the first, and says what is to be done with it. None is with an engine. */
 enum replay_verdict replay_suspect(struct replay *replay);
 
 /* Divides the oldest, which the engine refused, into a flight for each of its slices. They come next, after

@@ -1,4 +1,4 @@
-/* share.c - longest first, to the least laden. */
+/* share.c - the longest item first, each to the rank with the least so far. */
 #include "server/front/supervisor/share.h"
 
 #include <stdlib.h>

@@ -138,7 +138,7 @@ static void count(struct engine *engine, const struct flight *flight, const stru
     metrics_count_routing(engine->counters, &routing);
 }
 
-/* The oldest step is computed, or refused. */
+/* Ends the oldest step, which has been computed or refused. */
 static void finish(struct engine *engine, const struct transfer_sum *sum) {
     struct flight *flight = replay_oldest(&engine->replay);
     if (sum->status == LIMOE_OK) {
@@ -157,7 +157,7 @@ static void finish(struct engine *engine, const struct transfer_sum *sum) {
     became_oldest(engine);
 }
 
-/* A RESULT that says that the rank has lost the others answers nothing. */
+/* Whether the frame is a RESULT which says that the rank has lost the others. It answers no step. */
 static bool has_lost_peers(struct engine *engine, const struct link *link) {
     struct frame_result result;
     if (!engine->launcher->ops->separable ||
@@ -189,7 +189,7 @@ static void receive_result(struct engine *engine, struct member *rank) {
     }
 }
 
-/* What this rank may send now. While ranks are brought together anew, their answers to the steps before may
+/* The frames that this rank may send now. While ranks are brought together anew, answers to earlier steps may
  * still come. */
 unsigned steps_due(const struct engine *engine, const struct member *rank) {
     if (engine->phase == ENGINE_UP)
@@ -202,8 +202,8 @@ static uint64_t longest_due(const struct engine *engine) {
     return engine->phase == ENGINE_OPENING && result < FRAME_HELLO_BYTES ? FRAME_HELLO_BYTES : result;
 }
 
-/* A rank may have answered the second step before another has answered the first; and CONNECTED and HELLO come
- * once. */
+/* A rank may have answered the second step before another has answered the first; and CONNECTED and HELLO
+ * come once. */
 bool steps_listening(const struct engine *engine, const struct member *rank) {
     if (rank->link.fd < 0 || engine->phase == ENGINE_DOWN)
         return false;
@@ -219,7 +219,7 @@ void steps_receive(struct engine *engine, struct member *rank) {
         case LINK_DONE:
             if (rank->link.frame.type == FRAME_HELLO) {
                 lifecycle_hello(engine, rank);
-                return; /* it may be another's place now */
+                return; /* ranks may have changed places: `rank` may be another now */
             }
             if (rank->link.frame.type == FRAME_UNIQUE_ID)
                 lifecycle_unique_id(engine, rank);

@@ -78,7 +78,7 @@ static int sleep_ms(const struct engine *engine) {
 
 /* ---- the loop */
 
-/* What is heard of a rank. Its end is, also while it has nothing to say. */
+/* What to poll a rank's socket for. Its end is heard of also while it has nothing to say. */
 static short rank_events(const struct engine *engine, const struct member *rank) {
     int in = steps_listening(engine, rank) ? POLLIN : POLLRDHUP;
     return (short)(in | (link_sending(&rank->link) ? POLLOUT : 0));
@@ -118,13 +118,13 @@ static void sleep_and_see(struct engine *engine) {
     for (uint32_t r = 0; r < membership->n; r++) /* first: it may have answered before it ended */
         if (polled[ranks + r].revents)
             see_rank(engine, &membership->rank[r], polled[ranks + r].revents);
-    /* The engine that it was polled for may have been lost, and its end be another's descriptor by now. */
+    /* The engine that was polled for may have been lost meanwhile, and its descriptor be another's by now. */
     if (polled[ON_END].revents && engine->phase != ENGINE_DOWN && has_ended(launcher))
         lifecycle_lost(engine, NULL);
     lifecycle_rendezvous(engine);
 }
 
-/* Stopping with an engine that cannot help any more. */
+/* Whether the front stops while its engine does not run any more, so that what waits is given up. */
 static bool hopeless(struct engine *engine) {
     struct queue *queue = engine->options.queue;
     char why[sizeof engine->fault];

@@ -48,7 +48,7 @@ static bool wants_routing(const struct queue_step *step) {
     return false;
 }
 
-/* transfer->items: the step's. */
+/* Sets transfer->items to the step's. */
 static void gather(struct transfer *transfer, const struct queue_step *step) {
     size_t n = 0;
     for (size_t i = 0; i < step->n_slices; i++) {
@@ -58,7 +58,7 @@ static void gather(struct transfer *transfer, const struct queue_step *step) {
     }
 }
 
-/* flight->rank: who gets which item. */
+/* Sets flight->rank, which says who gets which item. */
 static bool divide(struct transfer *transfer, struct flight *flight) {
     const size_t n = flight->step.items;
     if (transfer->ranks == 1)

@@ -7,7 +7,7 @@
 #include "server/front/supervisor/replay.h"
 #include "server/protocol/frame.h"
 
-/* What the ranks have said of one step so far, put together. */
+/* The sum of what the ranks have said of one step so far. */
 struct transfer_sum {
     enum limoe_status status;          /* not LIMOE_OK: a rank has refused its part, and so the whole step */
     char message[FRAME_MESSAGE_BYTES]; /* of the first that did */
@@ -38,10 +38,10 @@ void transfer_free(struct transfer *transfer);
 /* Makes the flight's STEPs the next that the membership's links send. False: no memory. */
 bool transfer_stage(struct transfer *transfer, struct flight *flight, struct membership *membership);
 
-/* Before the first rank's answer to a step: the sum is of nothing. */
+/* Empties the sum, before the first rank's answer to a step. */
 void transfer_begin(struct transfer *transfer);
-/* Takes what this rank's link has received for its answer to the flight, copies what it says to the jobs, and
- * adds it to the sum. Otherwise the frame is no answer to this step: LIMOE_CORRUPT. */
+/* Takes what this rank's link has received for its answer to the flight: copies the results to the jobs,
+ * and adds the rest to the sum. LIMOE_CORRUPT if the frame is no answer to this step. */
 enum limoe_status transfer_receive(struct transfer *transfer, uint32_t rank, const struct link *link,
                                    const struct flight *flight, struct limoe_error *err);
 

@@ -13,12 +13,15 @@
 #include <cmocka.h>
 
 #include "limoe.h"
+#include "tests/unit/files.h"
 
 static const char *program, *tokenizer;
 
 static int make(void **state) {
-    char dir[] = "/tmp/limoe-synthetic-XXXXXX";
-    return mkdtemp(dir) && (*state = strdup(dir)) ? 0 : -1;
+    char dir[FOLDER_SIZE];
+    folder_make(dir);
+    *state = strdup(dir);
+    return *state ? 0 : -1;
 }
 
 static int run(const char *command) {
@@ -26,9 +29,7 @@ static int run(const char *command) {
 }
 
 static int destroy(void **state) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", (const char *)*state);
-    const int failed = run(command);
+    const int failed = folder_remove(*state);
     free(*state);
     return failed;
 }

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "experts/exchange.h"
+#include "tests/unit/files.h"
 
 static void one_rank(void **state) {
     (void)state;
@@ -42,8 +43,8 @@ static void expect_unsupported(const char *kind, const char *message) {
 
 static void no_such_ranks(void **state) {
     (void)state;
-    char dir[] = "/tmp/limoe-test-XXXXXX", path[64];
-    assert_non_null(mkdtemp(dir));
+    char dir[FOLDER_SIZE], path[FOLDER_SIZE + 32];
+    folder_make(dir);
     assert_int_equal(setenv("LIMOE_MODULES", dir, 1), 0);
     expect_unsupported("", "accepted: local, mpi, nccl");
     expect_unsupported("MPI", "accepted: local, mpi, nccl");
@@ -56,17 +57,16 @@ static void no_such_ranks(void **state) {
     fputs("no module", f);
     assert_int_equal(fclose(f), 0);
     expect_unsupported("mpi", "cannot load a module");
-    unlink(path);
-    rmdir(dir);
+    assert_int_equal(folder_remove(dir), 0);
 }
 
 /* Ranks that are told who they are, on GPUs. */
 static void expect_unplaced(const char *device, uint32_t rank, enum limoe_status status,
                             const char *message) {
-    const struct limoe_rank_identity place = {.rank = rank, .count = 2, .device = device};
+    const struct limoe_rank_identity identity = {.rank = rank, .count = 2, .device = device};
     struct limoe_ranks *ranks = (struct limoe_ranks *)8;
     struct limoe_error err = {0};
-    assert_int_equal(limoe_ranks_open_at("nccl", &place, &ranks, &err), status);
+    assert_int_equal(limoe_ranks_open_at("nccl", &identity, &ranks, &err), status);
     assert_null(ranks);
     if (!strstr(err.message, message))
         fail_msg("\"%s\" has no \"%s\"", err.message, message);
@@ -84,8 +84,8 @@ static void placed_ranks(void **state) {
 
 /* The argument is a module of a version that never was. */
 static void other_version(void **state) {
-    char dir[] = "/tmp/limoe-test-XXXXXX", path[64];
-    assert_non_null(mkdtemp(dir));
+    char dir[FOLDER_SIZE], path[FOLDER_SIZE + 32];
+    folder_make(dir);
     snprintf(path, sizeof path, "%s/limoe-other.so", dir);
     char *module = realpath(*state, NULL);
     assert_non_null(module);
@@ -93,8 +93,7 @@ static void other_version(void **state) {
     free(module);
     assert_int_equal(setenv("LIMOE_MODULES", dir, 1), 0);
     expect_unsupported("other", "is not of this version of limoe");
-    unlink(path);
-    rmdir(dir);
+    assert_int_equal(folder_remove(dir), 0);
 }
 
 int main(int argc, char **argv) {

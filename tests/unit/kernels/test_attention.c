@@ -31,6 +31,8 @@ static void check(const struct fixture *f, float scale, enum kernels_mask mask, 
     for (size_t i = 0; i < SEQUENCES; i++)
         start[i + 1] = start[i] + lengths[i];
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        if (f->elsewhere && mask == KERNELS_CAUSAL && i % 2)
+            continue; /* half of them, for time's sake */
         uint32_t width = shapes[i].width, heads = shapes[i].heads, d = width / heads;
         size_t stride = 3 * (size_t)width;
         float *qkv = random_floats(&s, start[SEQUENCES] * stride, scale), *v[4];

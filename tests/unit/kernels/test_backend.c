@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "kernels/kernels.h"
+#include "tests/unit/files.h"
 
 static void expect_failure(const char *device, enum limoe_status expected, const char *message) {
     struct kernels *k = (struct kernels *)8;
@@ -66,10 +67,10 @@ static void without_a_module(void **state) {
 }
 
 static void with_a_module(void **state) {
-    char dir[] = "/tmp/limoe-test-XXXXXX", path[64], why[256];
+    char dir[FOLDER_SIZE], path[FOLDER_SIZE + 32], why[256];
     char *module = realpath(*state, NULL);
     assert_non_null(module);
-    assert_non_null(mkdtemp(dir));
+    folder_make(dir);
     snprintf(path, sizeof path, "%s/limoe-cuda.so", dir);
     assert_int_equal(symlink(module, path), 0);
     free(module);
@@ -89,8 +90,7 @@ static void with_a_module(void **state) {
     expect_name("cuda:1", KERNELS_CUDA, LIMOE_DTYPE_AUTO, "made-up-1");
     expect_name("cpu", KERNELS_CPU, LIMOE_DTYPE_AUTO, "cpu-");
     expect_failure("cuda:2", LIMOE_UNSUPPORTED, "this machine has 2 GPUs, cuda:0 to cuda:1");
-    unlink(path);
-    rmdir(dir);
+    assert_int_equal(folder_remove(dir), 0);
 }
 
 /* Rows to 16, columns to 8. */

@@ -14,6 +14,7 @@
 #include "model/checkpoint/config.h"
 #include "model/checkpoint/layout.h"
 #include "model/model.h"
+#include "tests/unit/files.h"
 
 static uint64_t next(uint64_t *state) {
     *state ^= *state >> 12;
@@ -114,8 +115,7 @@ void fixture_create(struct fixture *fixture, const char *json, uint64_t seed, co
     struct writer w = {.random = seed, .poison = poison, .poison_at = poison_at};
     if (config_parse(json, strlen(json), "fixture", &config, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
-    strcpy(fixture->dir, "/tmp/limoe-test-XXXXXX");
-    assert_non_null(mkdtemp(fixture->dir));
+    folder_make(fixture->dir);
     snprintf(path, sizeof path, "%s/config.json", fixture->dir);
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
@@ -126,14 +126,7 @@ void fixture_create(struct fixture *fixture, const char *json, uint64_t seed, co
 }
 
 void fixture_remove(struct fixture *fixture) {
-    char path[96];
-    snprintf(path, sizeof path, "%s/config.json", fixture->dir);
-    unlink(path);
-    snprintf(path, sizeof path, "%s/model.safetensors", fixture->dir);
-    unlink(path);
-    snprintf(path, sizeof path, "%s/tokenizer.model", fixture->dir);
-    unlink(path);
-    rmdir(fixture->dir);
+    assert_int_equal(folder_remove(fixture->dir), 0);
 }
 
 struct limoe_model *fixture_open(const struct fixture *fixture, enum limoe_dtype dtype) {

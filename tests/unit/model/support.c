@@ -14,6 +14,7 @@
 
 #include "model/checkpoint/config.h"
 #include "model/checkpoint/layout.h"
+#include "tests/unit/files.h"
 
 const char tiny_config[] =
     "{\"format\":\"limoe-1\",\"name\":\"tiny\",\"width\":12,\"blocks\":3,\"heads\":3,\"mlp\":20,\"embed\":8,"
@@ -51,26 +52,16 @@ char *edit(const char *text, const char *find, const char *replace) {
 }
 
 int directory_setup(void **state) {
-    const char *tmp = getenv("TMPDIR");
-    char *dir = NULL;
-    if (asprintf(&dir, "%s/limoe-loader-XXXXXX", tmp ? tmp : "/tmp") < 0 || !mkdtemp(dir))
-        return -1;
-    *state = dir;
-    return 0;
+    char dir[FOLDER_SIZE];
+    folder_make(dir);
+    *state = strdup(dir);
+    return *state ? 0 : -1;
 }
 
 int directory_teardown(void **state) {
-    char *dir = *state;
-    DIR *open = opendir(dir);
-    for (struct dirent *e = open ? readdir(open) : NULL; e; e = readdir(open)) {
-        unlinkat(dirfd(open), e->d_name, 0); /* "." and ".." refuse, as they should */
-        unlinkat(dirfd(open), e->d_name, AT_REMOVEDIR);
-    }
-    if (open)
-        closedir(open);
-    int removed = rmdir(dir);
-    free(dir);
-    return removed;
+    const int status = folder_remove(*state);
+    free(*state);
+    return status;
 }
 
 void directory_write(const char *dir, const char *name, const void *data, size_t size) {

@@ -116,7 +116,7 @@ static void test_dots_are_exact(void **state) {
         a[i] = ldexpf((float)rand() / (float)RAND_MAX - 0.5f, rand() % 40 - 20);
     for (size_t width = 0; width <= WIDTH; width++)
         for (size_t n = 0; n <= N; n++) {
-            dots(a + WIDTH - width, rows + N * WIDTH - n * width, n, width, got); /* to the end of both */
+            dot_rows(a + WIDTH - width, rows + N * WIDTH - n * width, n, width, got); /* to the end of both */
             for (size_t i = 0; i < n; i++) {
                 float want = dot_in_order(a + WIDTH - width, rows + N * WIDTH - n * width + i * width, width);
                 assert_memory_equal(&got[i], &want, sizeof want);

@@ -25,7 +25,7 @@ static const char open_clip[] =
 static enum limoe_status read_text(bool is_open_clip, const char *text, struct preprocess_config *config,
                                    struct limoe_error *err) {
     cJSON *root = NULL;
-    enum limoe_status status = metadata_parse(text, strlen(text), "file.json", &root, err);
+    enum limoe_status status = strict_json_parse(text, strlen(text), "file.json", &root, err);
     if (status == LIMOE_OK && is_open_clip)
         status = preprocess_read_open_clip(root, "file.json", config, err);
     else if (status == LIMOE_OK)
@@ -201,7 +201,7 @@ static const struct {
     {false, "0.5,\"size", "0,\"size", LIMOE_CORRUPT, "\"rescale_factor\" is 0; a number from 1e-06 to 1000"},
     {false, "0.5,\"size", "1e999,\"size", LIMOE_CORRUPT, "\"rescale_factor\" is inf"},
     {false, "[0.1,0.2,0.3]", "[0.1,0.2]", LIMOE_CORRUPT,
-     "\"image_mean\" is an array; a number, or an array of 3"},
+     "\"image_mean\" has 2 elements; 3 (red, green, blue) are accepted"},
     {false, "[0.1,0.2,0.3]", "[0.1,null,0.3]", LIMOE_CORRUPT,
      "\"image_mean[1]\" is null; a number from -10000"},
     {false, "[0.1,0.2,0.3]", "1e99", LIMOE_CORRUPT, "\"image_mean\" is 1e+99"},

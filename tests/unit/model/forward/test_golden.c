@@ -27,6 +27,7 @@
 #include "model/checkpoint/config.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/model.h"
+#include "tests/unit/files.h"
 
 enum { MAX_CASES = 128, MAX_ITEMS = 64 };
 
@@ -37,7 +38,7 @@ static const double F32_DIFFERENCE = 1e-5, BF16_COSINE = 0.999, NEAR_TIE = 0.005
 struct golden {
     char dir[512];
     const char *name;
-    char *bytes; /* items.safetensors */
+    uint8_t *bytes; /* items.safetensors */
     struct safetensors *file;
     struct limoe_item item[MAX_ITEMS];
     size_t items, rows;
@@ -55,30 +56,17 @@ static const struct tensor *tensor(const struct golden *g, const char *name) {
 }
 
 static const void *data(const struct golden *g, const struct tensor *t) {
-    return (const uint8_t *)g->bytes + t->offset;
-}
-
-static void read_file(struct golden *g, size_t *size) {
-    char path[600];
-    snprintf(path, sizeof path, "%s/items.safetensors", g->dir);
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        fail_msg("%s: cannot be read", path);
-    fseek(f, 0, SEEK_END);
-    *size = (size_t)ftell(f);
-    rewind(f);
-    g->bytes = malloc(*size);
-    assert_non_null(g->bytes);
-    assert_int_equal(fread(g->bytes, 1, *size, f), *size);
-    fclose(f);
+    return g->bytes + t->offset;
 }
 
 static void golden_open(struct golden *g, const char *root, const char *name) {
     struct limoe_error err;
+    char path[600];
     size_t size;
     snprintf(g->dir, sizeof g->dir, "%s/%s", root, name);
+    snprintf(path, sizeof path, "%s/items.safetensors", g->dir);
     g->name = strrchr(g->dir, '/') + 1;
-    read_file(g, &size);
+    g->bytes = file_read(path, &size);
     if (safetensors_open_memory(g->bytes, size, g->dir, &g->file, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
     const struct tensor *pixels = tensor(g, "pixels"), *tokens = tensor(g, "tokens");

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "model/image/formats.h"
+#include "tests/unit/files.h"
 
 struct file {
     uint8_t *bytes;
@@ -18,12 +19,9 @@ struct file {
 static struct file load(const char *name) {
     char path[512];
     snprintf(path, sizeof path, DATA "/%s", name);
-    FILE *stream = fopen(path, "rb");
-    assert_non_null(stream);
-    struct file file = {malloc(65536), 0};
-    file.size = fread(file.bytes, 1, 65536, stream);
-    fclose(stream);
-    assert_in_range(file.size, 1, 65535);
+    struct file file;
+    file.bytes = file_read(path, &file.size);
+    assert_true(file.size > 0);
     return file;
 }
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "model/image/formats.h"
+#include "tests/unit/files.h"
 
 static const char *const files[] = {
     "alpha.png",
@@ -44,12 +45,8 @@ static const char *const files[] = {
 static uint8_t *load(const char *name, size_t *size) {
     char path[512];
     snprintf(path, sizeof path, DATA "/%s", name);
-    FILE *stream = fopen(path, "rb");
-    assert_non_null(stream);
-    uint8_t *bytes = malloc(65536);
-    *size = fread(bytes, 1, 65536, stream);
-    fclose(stream);
-    assert_in_range(*size, 1, 65535);
+    uint8_t *bytes = file_read(path, size);
+    assert_true(*size > 0);
     return bytes;
 }
 

@@ -117,7 +117,7 @@ static void prepare(uint32_t width, uint32_t height, uint32_t step, const struct
         for (uint32_t x = 0; x < width; x++, at += 3)
             memcpy(at, (uint8_t[]){(uint8_t)(x / step), (uint8_t)(y / step), 200}, 3);
     struct limoe_error err;
-    if (image_preprocess_by(file, size, NULL, how, pixels, &err) != LIMOE_OK)
+    if (image_preprocess(file, size, NULL, how, pixels, &err) != LIMOE_OK)
         fail_msg("%s", err.message);
     free(file);
 }

@@ -1,5 +1,5 @@
-/* test_intake.c - protects TLS sessions from being touched once the library has freed them, which it does before it
- * says that their connection is closed. */
+/* test_intake.c - protects TLS sessions from being touched once the library has freed them, which it does
+ * before it says that their connection is closed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

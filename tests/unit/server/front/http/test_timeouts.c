@@ -1,4 +1,5 @@
-/* test_timeouts.c - protects the limits on slow clients, and that those who leave are seen. Time is made up. */
+/* test_timeouts.c - protects the limits on slow clients, and that those who leave are seen. Time is made
+ * up. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>

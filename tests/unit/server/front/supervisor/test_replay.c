@@ -182,7 +182,7 @@ static void test_one_loss_divides_nothing(void **state) {
 }
 
 /* Who was lost had answered the first of two, so it is the second's doing. */
-static void test_a_step_that_was_answered_is_not_blamed(void **state) {
+static void test_a_step_that_was_answered_is_not_suspected(void **state) {
     (void)state;
     struct queue *queue = new_queue();
     struct replay replay;
@@ -262,7 +262,7 @@ int main(void) {
         cmocka_unit_test(test_steps_are_answered_in_the_order_they_were_taken),
         cmocka_unit_test(test_each_item_can_be_found_to_be_poison),
         cmocka_unit_test(test_one_loss_divides_nothing),
-        cmocka_unit_test(test_a_step_that_was_answered_is_not_blamed),
+        cmocka_unit_test(test_a_step_that_was_answered_is_not_suspected),
         cmocka_unit_test(test_a_refused_step_is_computed_slice_by_slice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
