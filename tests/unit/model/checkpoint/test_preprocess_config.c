@@ -235,7 +235,8 @@ static const struct {
     {true, "\"fill_color\":7", "\"fill_color\":256", LIMOE_CORRUPT, "\"preprocess_cfg.fill_color\" is 256"},
     {true, "RGB", "L", LIMOE_UNSUPPORTED, "\"preprocess_cfg.mode\" is \"L\"; \"RGB\" is accepted"},
     {true, "\"std\":0.5", "\"std\":0", LIMOE_CORRUPT, "\"preprocess_cfg.std\" is 0; a number from 1e-05"},
-    {true, "[0.1,0.2,0.3]", "[]", LIMOE_CORRUPT, "\"preprocess_cfg.mean\" is an array"},
+    {true, "[0.1,0.2,0.3]", "[]", LIMOE_CORRUPT,
+     "\"preprocess_cfg.mean\" has 0 elements; 3 (red, green, blue) are accepted"},
 };
 
 static void what_cannot_be_followed_is_refused(void **state) {
