@@ -82,6 +82,7 @@ def test_transformers(tmp_path, kind):
     )
     network = (transformers.CLIPModel if kind == "clip" else transformers.SiglipModel)(made)
     made.save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text("{}")
     torch.save(network.state_dict(), tmp_path / "pytorch_model.bin")
     assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     expect_same(
