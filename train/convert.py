@@ -45,7 +45,7 @@ def hugging_face(path: Path, tensors: dict[str, Tensor], arguments) -> Made:
     config = folders.read_json(place)
     if config.get("model_type") not in ("clip", "siglip"):
         raise Refused(f'{place}: "model_type" is {config.get("model_type")!r}; clip and siglip are accepted')
-    beside = [f for f in (folder / "preprocessor_config.json",) if f.is_file()]
+    beside = [folder / name for name in folders.PROCESSORS if (folder / name).is_file()]
     if not beside:
         raise Refused(f"{folder / 'preprocessor_config.json'}: is missing; it says how pictures are prepared")
     return Made(

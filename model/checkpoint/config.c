@@ -15,7 +15,7 @@
 #define MAX_FILE (1u << 20)
 
 static const char transformers_file[] = "config.json", open_clip_file[] = "open_clip_config.json",
-                  preprocess_file[] = "preprocessor_config.json";
+                  preprocess_file[] = "preprocessor_config.json", processor_file[] = "processor_config.json";
 
 /* A config.json is limoe's by "format", transformers' by "model_type", open_clip's by "model_cfg". */
 static void read_any(const struct fields *f, struct config *config) {
@@ -80,15 +80,6 @@ static void check(const struct fields *f, const struct config *config) {
     check_pool(f, config);
 }
 
-/* The numbers that a byte becomes, as mean and deviation of b / 255. */
-static void set_scale(const struct preprocess_scale *scale, struct config *config) {
-    const double unit = scale->kind == PREPROCESS_OVER ? 255 / scale->factor : 255 * scale->factor;
-    for (int c = 0; c < 3; c++) {
-        config->image.mean[c] = (float)(scale->mean[c] / unit);
-        config->image.std[c] = (float)(scale->std[c] / unit);
-    }
-}
-
 /* What another library's folder says about pictures. */
 static enum limoe_status set_preprocess(const struct preprocess_config *preprocess, const char *where,
                                         struct config *config, struct limoe_error *err) {
@@ -97,7 +88,8 @@ static enum limoe_status set_preprocess(const struct preprocess_config *preproce
                           "%s: pictures are made %u pixels wide, and the model reads %u", where,
                           preprocess->picture.size, config->image.size);
     config->image.picture = preprocess->picture;
-    set_scale(&preprocess->scale, config);
+    memcpy(config->image.mean, preprocess->mean, sizeof config->image.mean);
+    memcpy(config->image.std, preprocess->std, sizeof config->image.std);
     return LIMOE_OK;
 }
 
@@ -163,8 +155,9 @@ static enum limoe_status load_preprocess(const char *dir, struct config *config,
     const bool own = config->format == CONFIG_LIMOE_2;
     const bool clip = config->format == CONFIG_CLIP || (own && config->image.class_token);
     const bool open_clip = own && file_exists(dir, open_clip_file);
-    const bool hugging_face = config->format == CONFIG_CLIP || config->format == CONFIG_SIGLIP ||
-                              (own && file_exists(dir, preprocess_file));
+    const bool hugging_face =
+        config->format == CONFIG_CLIP || config->format == CONFIG_SIGLIP ||
+        (own && (file_exists(dir, preprocess_file) || file_exists(dir, processor_file)));
     if (!open_clip && !hugging_face)
         return LIMOE_OK;
     enum limoe_status status =

@@ -2,9 +2,8 @@
  * preprocessor_config.json and OpenCLIP's open_clip_config.json.
  *
  * Such a file describes two steps, which happen in two processes: a decoder brings a picture to a square of
- * bytes (struct limoe_preprocess), and the network begins by making numbers of them (struct
- * preprocess_scale). docs/format.md says which fields are read, which are ignored, and where the results
- * differ from the originals'. */
+ * bytes, and the network begins by making numbers of them. docs/format.md says which fields are read, which
+ * are ignored, and where the results differ from the originals'. */
 #ifndef LIMOE_MODEL_CHECKPOINT_PREPROCESS_CONFIG_H
 #define LIMOE_MODEL_CHECKPOINT_PREPROCESS_CONFIG_H
 
@@ -17,24 +16,17 @@
 /* The longest side that a file may ask for, of the square or of the picture that it is cut from. */
 #define PREPROCESS_MAX_SIDE 2048u
 
-/* A byte b of channel c becomes ((b scaled) - mean[c]) / std[c], every operation in float32. */
-struct preprocess_scale {
-    enum { PREPROCESS_TIMES, PREPROCESS_OVER } kind;
-    double factor; /* b scaled: TIMES: b * factor in float64, then rounded; OVER: b / factor in float32 */
-    float mean[3], std[3]; /* red, green, blue; 0 and 1 where nothing is subtracted and divided */
-};
-
 struct preprocess_config {
     struct limoe_preprocess picture;
-    struct preprocess_scale scale;
+    /* A byte b of channel c becomes (b / 255 - mean[c]) / std[c], every operation in float32. Another factor
+     * than 1 / 255, or none, is folded into both: the numbers are the original's bits where there is no such
+     * factor, and within a few units of their last place where there is. */
+    float mean[3], std[3];
 };
 
 /* What a field that is missing means depends on the processor's class. The file names it; one that does not
  * is read as the class given, which follows from the model. */
 enum preprocess_class { PREPROCESS_CLIP /* and Chinese-CLIP's */, PREPROCESS_SIGLIP, PREPROCESS_VIT };
-
-/* All numbers that there are: values[channel][byte], bit for bit those of the original. */
-void preprocess_values(const struct preprocess_scale *scale, float values[3][256]);
 
 /* Reads a Hugging Face folder: "image_processor" of dir/processor_config.json where there is one, else
  * dir/preprocessor_config.json, each of at most 1 MiB; what was read is added to `fingerprint` (NULL: to

@@ -227,19 +227,19 @@ static void read_picture(const struct fields *f, const struct defaults *d, struc
         fields_refuse(f, LIMOE_UNSUPPORTED, "use_square_size", fields_find(f, "use_square_size"), "false");
 }
 
-static void read_scale(const struct fields *f, const struct defaults *d, struct preprocess_scale *scale) {
+/* (b * factor - mean) / std, with or without each step, as (b / 255 - mean) / std. */
+static void read_numbers(const struct fields *f, const struct defaults *d, struct preprocess_config *out) {
     const double factor = fields_number(f, "rescale_factor", MIN_FACTOR, MAX_FACTOR, 1.0 / 255);
+    const double scale = 255 * (fields_bool(f, "do_rescale", true) ? factor : 1);
+    const bool normalized = fields_bool(f, "do_normalize", true);
     float mean[3], std[3];
     memcpy(mean, d->mean, sizeof mean);
     memcpy(std, d->std, sizeof std);
     fields_channels(f, "image_mean", true, -MAX_MEAN, MAX_MEAN, mean);
     fields_channels(f, "image_std", true, MIN_STD, MAX_STD, std);
-    *scale = (struct preprocess_scale){.kind = PREPROCESS_TIMES, .factor = 1, .std = {1, 1, 1}};
-    if (fields_bool(f, "do_rescale", true))
-        scale->factor = factor;
-    if (fields_bool(f, "do_normalize", true)) {
-        memcpy(scale->mean, mean, sizeof mean);
-        memcpy(scale->std, std, sizeof std);
+    for (int c = 0; c < 3; c++) {
+        out->mean[c] = normalized ? (float)(mean[c] / scale) : 0;
+        out->std[c] = (float)((normalized ? std[c] : 1) / scale);
     }
 }
 
@@ -252,7 +252,7 @@ enum limoe_status preprocess_read_hugging_face(const cJSON *object, const char *
     const enum preprocess_class class = read_class(&f, absent);
     check_known(&f);
     read_picture(&f, &defaults[class], &out->picture);
-    read_scale(&f, &defaults[class], &out->scale);
+    read_numbers(&f, &defaults[class], out);
     return report.status;
 }
 

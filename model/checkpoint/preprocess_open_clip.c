@@ -43,15 +43,13 @@ static void read_picture(const struct fields *f, uint32_t side, struct limoe_pre
     memset(picture->margin, (int)fill, sizeof picture->margin);
 }
 
-static void read_scale(const struct fields *f, struct preprocess_scale *scale) {
-    *scale = (struct preprocess_scale){
-        .kind = PREPROCESS_OVER,
-        .factor = 255,
-        .mean = {0.48145466f, 0.4578275f, 0.40821073f},
-        .std = {0.26862954f, 0.26130258f, 0.27577711f},
-    };
-    fields_channels(f, "mean", true, -MAX_MEAN, MAX_MEAN, scale->mean);
-    fields_channels(f, "std", true, MIN_STD, MAX_STD, scale->std);
+static void read_numbers(const struct fields *f, struct preprocess_config *out) {
+    static const float mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
+    static const float std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
+    memcpy(out->mean, mean, sizeof mean);
+    memcpy(out->std, std, sizeof std);
+    fields_channels(f, "mean", true, -MAX_MEAN, MAX_MEAN, out->mean);
+    fields_channels(f, "std", true, MIN_STD, MAX_STD, out->std);
 }
 
 enum limoe_status preprocess_read_open_clip(const cJSON *document, const char *where,
@@ -64,6 +62,6 @@ enum limoe_status preprocess_read_open_clip(const cJSON *document, const char *w
     const uint32_t side = read_side(&vision);
     const struct fields f = fields_enter(&root, "preprocess_cfg", "preprocess_cfg.", true);
     read_picture(&f, side, &out->picture);
-    read_scale(&f, &out->scale);
+    read_numbers(&f, out);
     return report.status;
 }

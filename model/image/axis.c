@@ -115,6 +115,7 @@ bool axis_init(struct axis *axis, enum limoe_filter filter, const struct axis_sc
         }
         axis->first[i] = first;
         axis->count[i] = end - first;
+        axis->widest = end - first > axis->widest ? end - first : axis->widest;
         axis->offset[i] = used;
         round_weights(axis, used, exact, end - first, total);
         used += axis_filled(end - first);

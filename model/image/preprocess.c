@@ -106,6 +106,20 @@ static enum limoe_status fill_square(const struct image *image, const struct lim
     return image_scale(image, &scaling, pixels + 3 * (y * size + x), 3 * size, err);
 }
 
+/* So that no side below overflows 32 bits. */
+static enum limoe_status check(const struct limoe_preprocess *how, struct limoe_error *err) {
+    const bool sized = how->resize == LIMOE_EXACT || how->resize == LIMOE_SHORTEST;
+    if (how->size == 0 || how->size > IMAGE_MAX_SIDE ||
+        (sized && (how->width == 0 || how->width > IMAGE_MAX_SIDE)) ||
+        (how->resize == LIMOE_EXACT && (how->height == 0 || how->height > IMAGE_MAX_SIDE))) {
+        return limoe_fail(
+            err, LIMOE_INVALID,
+            "a square of %u pixels a side from pictures resized to %u x %u; 1 to %u are accepted", how->size,
+            how->width, how->height, IMAGE_MAX_SIDE);
+    }
+    return LIMOE_OK;
+}
+
 static enum limoe_status to_rgb(struct image *image, const struct limoe_preprocess *how,
                                 struct limoe_error *err) {
     if (!how->drop_alpha)
@@ -117,8 +131,10 @@ static enum limoe_status to_rgb(struct image *image, const struct limoe_preproce
 enum limoe_status image_preprocess(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
                                    const struct limoe_preprocess *how, uint8_t *pixels,
                                    struct limoe_error *err) {
-    struct image image;
-    enum limoe_status status = image_decode(bytes, size, limits, &image, err);
+    struct image image = {0};
+    enum limoe_status status = check(how, err);
+    if (status == LIMOE_OK)
+        status = image_decode(bytes, size, limits, &image, err);
     if (status == LIMOE_OK)
         status = to_rgb(&image, how, err);
     if (status == LIMOE_OK)

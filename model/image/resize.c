@@ -17,6 +17,9 @@
 #include "base/error.h"
 
 #define BLOCK 4096 /* 255 * AXIS_LOW_MASK * BLOCK < 2^31: so many products fit in 32 bits */
+/* Windows up to this are summed without planes: 512 x 512 pixels to 224 x 224 take 0.6 of the time by the
+ * bilinear filter, 0.8 by the bicubic. */
+#define SHORT 16
 
 static uint8_t to_pixel(int64_t sum) {
     sum = (sum + (1 << (AXIS_PRECISION - 1))) >> AXIS_PRECISION;
@@ -35,7 +38,7 @@ static int64_t dot(const int16_t *restrict pixel, const int16_t *restrict high, 
 }
 
 /* One row along x: planes[3, stride], which begin at axis_begin, → row[axis->outputs, 3]. */
-static void resize_row(const struct axis *axis, const int16_t *planes, size_t stride, uint8_t *row) {
+static void resize_planes(const struct axis *axis, const int16_t *planes, size_t stride, uint8_t *row) {
     for (uint32_t i = 0; i < axis->outputs; i++) {
         const int16_t *high = axis->high + axis->offset[i], *low = axis->low + axis->offset[i];
         uint32_t count = axis_filled(axis->count[i]);
@@ -48,6 +51,24 @@ static void resize_row(const struct axis *axis, const int16_t *planes, size_t st
             }
             row[3 * (size_t)i + c] = to_pixel(sum);
         }
+    }
+}
+
+/* The same of rgb[., 3], one pixel after the other: a short window is over before `dot` pays for its sums. No
+ * filter's weights add up to 2 without their signs, so that 32 bits hold a sum. */
+static void resize_row_shortly(const struct axis *axis, const uint8_t *rgb, uint8_t *row) {
+    for (uint32_t i = 0; i < axis->outputs; i++, row += 3) {
+        const int32_t *weight = axis->weight + axis->offset[i];
+        const uint8_t *pixel = rgb + 3 * (size_t)(axis->first[i] - axis_begin(axis));
+        int32_t r = 0, g = 0, b = 0;
+        for (uint32_t j = 0; j < axis->count[i]; j++, pixel += 3) {
+            r += weight[j] * pixel[0];
+            g += weight[j] * pixel[1];
+            b += weight[j] * pixel[2];
+        }
+        row[0] = to_pixel(r);
+        row[1] = to_pixel(g);
+        row[2] = to_pixel(b);
     }
 }
 
@@ -87,6 +108,16 @@ static const uint8_t *input_row(const struct resize *r, uint32_t y) {
     return r->image->pixels + 3 * ((size_t)y * r->image->width + axis_begin(&r->x));
 }
 
+/* Along x: rgb[width, 3] → row[x.outputs, 3]. */
+static void resize_row(const struct resize *r, const uint8_t *rgb, uint8_t *row) {
+    if (r->x.widest <= SHORT) {
+        resize_row_shortly(&r->x, rgb, row);
+        return;
+    }
+    split_planes(rgb, r->width, r->planes);
+    resize_planes(&r->x, r->planes, r->width, row);
+}
+
 /* Along x, then along y: each row, once resized, is added to the output rows whose windows it is under.
  * sums[y.outputs, x.outputs, 3], all zero. */
 static void resize_rows_first(const struct resize *r) {
@@ -94,8 +125,7 @@ static void resize_rows_first(const struct resize *r) {
     size_t row_size = (size_t)r->x.outputs * 3;
     uint32_t oldest = 0; /* outputs before it have all their rows */
     for (uint32_t j = axis_begin(y); j < axis_end(y); j++) {
-        split_planes(input_row(r, j), r->width, r->planes);
-        resize_row(&r->x, r->planes, r->width, r->row);
+        resize_row(r, input_row(r, j), r->row);
         while (y->first[oldest] + y->count[oldest] <= j)
             oldest++;
         for (uint32_t i = oldest; i < y->outputs && y->first[i] <= j; i++)
@@ -114,8 +144,7 @@ static void resize_columns_first(const struct resize *r) {
         for (uint32_t j = 0; j < y->count[i]; j++)
             add_row(r->sums, input_row(r, y->first[i] + j), y->weight[y->offset[i] + j], row_size);
         to_pixels(r->sums, r->row, row_size);
-        split_planes(r->row, r->width, r->planes);
-        resize_row(&r->x, r->planes, r->width, r->out + i * r->stride);
+        resize_row(r, r->row, r->out + i * r->stride);
     }
 }
 

@@ -35,6 +35,7 @@ static inline struct axis_scaling resize_axis_y(const struct image *image, const
 struct axis {
     uint32_t outputs; /* the wanted ones */
     uint32_t *first, *count;
+    uint32_t widest; /* of the counts */
     size_t *offset;
     int32_t *weight;
     int16_t *high, *low; /* weight = high * 2^AXIS_LOW_BITS + low */

@@ -33,6 +33,7 @@
  * RGBA (4) and its alpha (1); model/image/jpeg.c sees to it that a JPEG's coefficients and RGB are no more.
  */
 #define BYTES_PER_PIXEL 9u
+#define SUMS_PER_PIXEL  12u             /* bytes that resizing takes for a pixel of the model's square */
 #define MOST_SIDE       UINT64_C(65535) /* no reader takes more, whatever max_pixels says */
 #define SPARE_MEMORY    (32 * MIB)      /* tables, windows, rows */
 
@@ -50,10 +51,12 @@ static int complain(int status, const char *what) {
 }
 
 /* Memory for one picture beyond its bytes; metadata may be copied out of those. */
-static uint64_t working_memory(const struct limoe_image_limits *limits) {
+static uint64_t working_memory(const struct limoe_image_settings *settings) {
+    const struct limoe_image_limits *limits = &settings->limits;
     const uint64_t most = MOST_SIDE * MOST_SIDE;
     const uint64_t pixels = limits->max_pixels < most ? limits->max_pixels : most;
-    return pixels * BYTES_PER_PIXEL + limits->max_bytes + SPARE_MEMORY;
+    const uint64_t square = (uint64_t)settings->preprocess.size * settings->preprocess.size;
+    return pixels * BYTES_PER_PIXEL + square * SUMS_PER_PIXEL + limits->max_bytes + SPARE_MEMORY;
 }
 
 static bool allocate(struct decoder *decoder) {
@@ -148,8 +151,7 @@ int decoder_main(int argc, char **argv) {
         return complain(COMMAND_INPUT, strerror(errno));
     limoe_image_prepare(); /* libraries look for files now or never */
     silence_libraries();
-    sandbox_enter(PROCESS_FD, working_memory(&decoder.settings.limits), hello.unprotected,
-                  sizeof hello.unprotected);
+    sandbox_enter(PROCESS_FD, working_memory(&decoder.settings), hello.unprotected, sizeof hello.unprotected);
     if (wire_write(PROCESS_FD, &greeting, 1))
         decode_all(&decoder);
     _exit(COMMAND_OK); /* what runs at exit asks for more than the sandbox has */

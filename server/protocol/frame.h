@@ -32,7 +32,7 @@
 #include "limoe.h"
 
 enum {
-    FRAME_VERSION = 3,
+    FRAME_VERSION = 4,
     FRAME_HEADER_BYTES = 32,
     FRAME_MOST_BLOCKS = 1024, /* in a model; far above what its config may say */
     FRAME_NAME_BYTES = 128,

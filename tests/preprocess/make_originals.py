@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 
 import original_reference
 import pillow_reference
-from originals import KINDS, descriptions, digest, is_the_same_everywhere, odd_pictures, some_of
+from originals import KINDS, descriptions, digest, is_folded, is_the_same_everywhere, odd_pictures, some_of
 
 GOLDEN = Path(__file__).parent / "originals.json"
 MODULES = {"CLIP": "clip", "ChineseCLIP": "chinese_clip", "Siglip": "siglip", "ViT": "vit"}
@@ -84,6 +84,8 @@ def main() -> None:
         config = KINDS[kind][name]
         some = some_of(pictures, name)
         assert not (wrong := differing(kind, config, some)), f"{kind}, {name}: {wrong}"
+        if is_folded(name):
+            continue  # no digest can know last places that may differ
         library, reference = LIBRARIES[kind](config), getattr(original_reference, kind)
         kept = [data for picture, data in some.items() if is_the_same_everywhere(picture)]
         made = [library(data) for data in kept]

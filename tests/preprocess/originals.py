@@ -61,10 +61,14 @@ HUGGING_FACE = {
     "a crop that is larger": CLIP | {"size": {"shortest_edge": 20}, "crop_size": 33},
     "other sides, then a crop": CLIP | {"size": [50, 37], "crop_size": 40},
     "no resize": CLIP | {"do_resize": False, "crop_size": 41},
-    "no rescale": SIGLIP | {"size": {"height": 16, "width": 16}, "do_rescale": False, "image_mean": [123.675, 116.28, 103.53], "image_std": 58.4},
+    "no rescale": SIGLIP | {
+        "size": {"height": 16, "width": 16}, "do_rescale": False, "image_mean": [123.675, 116.28, 103.53], "image_std": 58.4,
+    },
     "no normalize": SIGLIP | {"size": {"height": 16, "width": 16}, "do_normalize": False},
     "neither": SIGLIP | {"size": {"height": 16, "width": 16}, "do_normalize": False, "do_rescale": False},
-    "another factor": SIGLIP | {"size": {"height": 16, "width": 16}, "rescale_factor": 0.00784313725490196, "image_mean": 1.0, "image_std": 1.0},
+    "another factor": SIGLIP | {
+        "size": {"height": 16, "width": 16}, "rescale_factor": 0.00784313725490196, "image_mean": 1.0, "image_std": 1.0,
+    },
 }  # fmt: skip
 
 
@@ -99,6 +103,11 @@ def some_of(pictures: dict[str, bytes], description: str) -> dict[str, bytes]:
     if "defaults" not in description:
         return pictures
     return {name: pictures[name] for name in list(pictures)[::9] if "1000" not in name}
+
+
+def is_folded(description: str) -> bool:
+    """Whether its factor is none or another than 1 / 255, which the last places of all numbers show."""
+    return description in ("no rescale", "neither", "another factor")
 
 
 def is_the_same_everywhere(picture: str) -> bool:

@@ -32,7 +32,7 @@ static enum limoe_status load_open_clip(const char *dir, struct preprocess_confi
 }
 
 static enum limoe_status show(const char *path, const struct preprocess_config *config,
-                              const float values[3][256], struct limoe_error *err) {
+                              struct limoe_error *err) {
     const struct limoe_image_settings settings = {.preprocess = config->picture};
     const size_t n = 3 * (size_t)config->picture.size * config->picture.size;
     uint8_t *bytes = NULL, *pixels = malloc(n);
@@ -43,7 +43,7 @@ static enum limoe_status show(const char *path, const struct preprocess_config *
         status = limoe_process_image_by(&settings, bytes, size, pixels, err);
     if (status == LIMOE_OK) {
         for (size_t i = 0; i < n; i++)
-            numbers[i] = values[i % 3][pixels[i]];
+            numbers[i] = ((float)pixels[i] / 255.0f - config->mean[i % 3]) / config->std[i % 3];
         fwrite(pixels, 1, n, stdout);
         fwrite(numbers, sizeof *numbers, n, stdout);
     }
@@ -56,7 +56,6 @@ static enum limoe_status show(const char *path, const struct preprocess_config *
 int main(int argc, char **argv) {
     struct preprocess_config config;
     struct limoe_error err;
-    float values[3][256];
     if (argc < 3 || (strcmp(argv[1], "hugging_face") != 0 && strcmp(argv[1], "open_clip") != 0)) {
         fprintf(stderr, "usage: preprocess_tool hugging_face|open_clip DIR FILE…\n");
         return 2;
@@ -64,12 +63,10 @@ int main(int argc, char **argv) {
     enum limoe_status status =
         argv[1][0] == 'h' ? preprocess_load_hugging_face(argv[2], PREPROCESS_CLIP, NULL, &config, &err)
                           : load_open_clip(argv[2], &config, &err);
-    if (status == LIMOE_OK) {
-        preprocess_values(&config.scale, values);
+    if (status == LIMOE_OK)
         printf("%u\n", config.picture.size);
-    }
     for (int i = 3; i < argc && status == LIMOE_OK; i++)
-        status = show(argv[i], &config, (const float(*)[256])values, &err);
+        status = show(argv[i], &config, &err);
     if (status != LIMOE_OK)
         fprintf(stderr, "%s: %s\n", limoe_status_name(status), err.message);
     return status != LIMOE_OK;

@@ -13,7 +13,7 @@ import pytest
 import make_originals
 import original_reference
 import pillow_reference
-from originals import KINDS, descriptions, digest, is_the_same_everywhere, odd_pictures, some_of
+from originals import KINDS, descriptions, digest, is_folded, is_the_same_everywhere, odd_pictures, some_of
 
 TOOL = Path(os.environ.get("LIMOE_BUILD", "build")) / "tests" / "preprocess" / "preprocess_tool"
 FILES = {"hugging_face": "preprocessor_config.json", "open_clip": "open_clip_config.json"}
@@ -64,10 +64,11 @@ def test_numbers_are_those_of_the_reference(kind, name, folder, tmp_path):
         assert numbers.shape == expected.shape, picture
         assert numbers.dtype == expected.dtype == np.float32
         off = np.abs(numbers - expected)
-        assert off.max() == 0, f"{picture}: {(off > 0).sum()} of {off.size} numbers differ, by up to {off.max()}"
+        most = 2e-6 * np.abs(expected).max() if is_folded(name) else 0
+        assert off.max() <= most, f"{picture}: {(off > most).sum()} of {off.size} numbers differ, by up to {off.max()}"
 
 
-@each_description
+@pytest.mark.parametrize("kind, name", [(kind, name) for kind, name in descriptions() if not is_folded(name)])
 def test_numbers_are_those_of_the_libraries(kind, name, folder, tmp_path):
     """By the digests of what they made once."""
     kept = [picture for picture in some_of(PICTURES, name) if is_the_same_everywhere(picture)]

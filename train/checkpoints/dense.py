@@ -19,7 +19,7 @@ OPEN_CLIP_CONFIG = "open_clip_config.json"
 def files_beside(folder: Path) -> list[Path]:
     """What pictures and texts are prepared by; it comes along. OpenCLIP's config does where it is the model's own."""
     found = folders.tokenizer_files(folder)
-    found += [folder / name for name in ("preprocessor_config.json",) if (folder / name).is_file()]
+    found += [folder / name for name in folders.PROCESSORS if (folder / name).is_file()]
     return found + ([folder / OPEN_CLIP_CONFIG] if is_open_clip(folder) else [])
 
 

@@ -15,6 +15,8 @@ TOKENIZERS = (
     "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
     "spiece.model", "bpe_simple_vocab_16e6.txt", "bpe_simple_vocab_16e6.txt.gz",
 )  # fmt: skip
+# How pictures are prepared, in Hugging Face's folders.
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 WEIGHTS = {
     "config.json": "model.safetensors",
     "open_clip_config.json": "open_clip_model.safetensors",

@@ -12,11 +12,12 @@
 #include "model/checkpoint/strict_json.h"
 #include "tests/unit/model/support.h"
 
-static const char clip[] = "{\"crop_size\":{\"height\":224,\"width\":224},\"do_center_crop\":true,"
-                           "\"do_normalize\":true,\"do_rescale\":true,\"do_resize\":true,"
-                           "\"feature_extractor_type\":\"CLIPFeatureExtractor\",\"image_mean\":[0.1,0.2,0.3],"
-                           "\"image_std\":[0.4,0.5,0.6],\"resample\":3,\"rescale_factor\":0.5,"
-                           "\"size\":{\"shortest_edge\":256}}";
+static const char clip[] =
+    "{\"crop_size\":{\"height\":224,\"width\":224},\"do_center_crop\":true,"
+    "\"do_normalize\":true,\"do_rescale\":true,\"do_resize\":true,"
+    "\"feature_extractor_type\":\"CLIPFeatureExtractor\",\"image_mean\":[0.1,0.2,0.3],"
+    "\"image_std\":[0.4,0.5,0.6],\"resample\":3,\"rescale_factor\":0.00392156862745098,"
+    "\"size\":{\"shortest_edge\":256}}";
 static const char open_clip[] =
     "{\"model_cfg\":{\"vision_cfg\":{\"image_size\":256}},"
     "\"preprocess_cfg\":{\"mean\":[0.1,0.2,0.3],\"std\":0.5,\"interpolation\":\"bilinear\","
@@ -53,10 +54,8 @@ static void hugging_face_is_read(void **state) {
     assert_false(c.picture.drop_alpha);
     assert_memory_equal(c.picture.background, ((uint8_t[]){255, 255, 255}), 3);
     assert_memory_equal(c.picture.margin, ((uint8_t[]){0, 0, 0}), 3);
-    assert_int_equal(c.scale.kind, PREPROCESS_TIMES);
-    assert_true(c.scale.factor == 0.5);
-    assert_true(c.scale.mean[0] == 0.1f && c.scale.mean[1] == 0.2f && c.scale.mean[2] == 0.3f);
-    assert_true(c.scale.std[0] == 0.4f && c.scale.std[1] == 0.5f && c.scale.std[2] == 0.6f);
+    assert_true(c.mean[0] == 0.1f && c.mean[1] == 0.2f && c.mean[2] == 0.3f);
+    assert_true(c.std[0] == 0.4f && c.std[1] == 0.5f && c.std[2] == 0.6f);
 }
 
 static void open_clip_is_read(void **state) {
@@ -68,29 +67,32 @@ static void open_clip_is_read(void **state) {
     assert_int_equal(c.picture.middle, LIMOE_MIDDLE_EVEN);
     assert_true(c.picture.drop_alpha);
     assert_memory_equal(c.picture.margin, ((uint8_t[]){7, 7, 7}), 3);
-    assert_int_equal(c.scale.kind, PREPROCESS_OVER);
-    assert_true(c.scale.factor == 255);
-    assert_true(c.scale.mean[2] == 0.3f && c.scale.std[0] == 0.5f && c.scale.std[2] == 0.5f);
+    assert_true(c.mean[2] == 0.3f && c.std[0] == 0.5f && c.std[2] == 0.5f);
 }
 
-static void numbers_are_rounded_as_the_originals_round(void **state) {
+static void other_factors_are_folded(void **state) {
     (void)state;
-    float values[3][256];
-    preprocess_values(&(struct preprocess_scale){PREPROCESS_TIMES, 1.0 / 255, {0}, {1, 1, 1}}, values);
-    assert_true(values[0][255] == 1 && values[1][51] == (float)(51 * (1.0 / 255)));
-    preprocess_values(&(struct preprocess_scale){PREPROCESS_OVER, 255, {0.5f, 0.5f, 0.5f}, {0.25f, 1, 2}},
-                      values);
-    assert_true(values[0][255] == 2 && values[1][0] == -0.5f && values[2][51] == (51 / 255.0f - 0.5f) / 2);
+    char *text = edit(clip, "0.00392156862745098", "0.5");
+    const struct preprocess_config half = read_well(false, text);
+    assert_true(half.mean[0] == (float)(0.1f / 127.5) && half.std[2] == (float)(0.6f / 127.5));
+    free(text);
+    text = edit(clip, "\"do_rescale\":true", "\"do_rescale\":false");
+    const struct preprocess_config none = read_well(false, text);
+    assert_true(none.mean[1] == (float)(0.2f / 255.0) && none.std[1] == (float)(0.5f / 255.0));
+    free(text);
+    text = edit(clip, "\"do_normalize\":true", "\"do_normalize\":false");
+    const struct preprocess_config plain = read_well(false, text);
+    assert_true(plain.mean[1] == 0 && plain.std[1] == 1);
+    free(text);
 }
 
 static bool is_same(const struct preprocess_config *a, const struct preprocess_config *b) {
     const struct limoe_preprocess *p = &a->picture, *q = &b->picture;
     bool same = p->size == q->size && p->resize == q->resize && p->width == q->width &&
                 p->filter == q->filter && p->middle == q->middle && p->drop_alpha == q->drop_alpha &&
-                memcmp(p->background, q->background, 3) == 0 && memcmp(p->margin, q->margin, 3) == 0 &&
-                a->scale.kind == b->scale.kind && a->scale.factor == b->scale.factor;
+                memcmp(p->background, q->background, 3) == 0 && memcmp(p->margin, q->margin, 3) == 0;
     for (int c = 0; c < 3; c++)
-        same = same && a->scale.mean[c] == b->scale.mean[c] && a->scale.std[c] == b->scale.std[c];
+        same = same && a->mean[c] == b->mean[c] && a->std[c] == b->std[c];
     return same;
 }
 
@@ -135,12 +137,12 @@ static void classes_differ_in_what_they_leave_out(void **state) {
     assert_int_equal(none.picture.size, 224);
     assert_int_equal(none.picture.resize, LIMOE_SHORTEST);
     assert_int_equal(none.picture.filter, LIMOE_BICUBIC);
-    assert_true(none.scale.mean[0] == 0.48145466f && none.scale.std[2] == 0.27577711f);
+    assert_true(none.mean[0] == 0.48145466f && none.std[2] == 0.27577711f);
     const struct preprocess_config siglip =
         read_well(false, "{\"image_processor_type\":\"SiglipImageProcessor\"}");
     assert_int_equal(siglip.picture.resize, LIMOE_EXACT);
     assert_int_equal(siglip.picture.filter, LIMOE_BICUBIC);
-    assert_true(siglip.scale.mean[0] == 0.5f && siglip.scale.std[2] == 0.5f);
+    assert_true(siglip.mean[0] == 0.5f && siglip.std[2] == 0.5f);
     const struct preprocess_config vit =
         read_well(false, "{\"image_processor_type\":\"ViTImageProcessor\",\"size\":32}");
     assert_int_equal(vit.picture.size, 32);
@@ -152,11 +154,11 @@ static void classes_differ_in_what_they_leave_out(void **state) {
     assert_int_equal(off.picture.resize, LIMOE_UNSCALED);
     assert_int_equal(off.picture.size, 9);
     assert_int_equal(off.picture.filter, LIMOE_BILINEAR);
-    assert_true(off.scale.factor == 1 && off.scale.mean[1] == 0 && off.scale.std[1] == 1);
+    assert_true(off.mean[1] == 0 && off.std[1] == (float)(1 / 255.0));
     const struct preprocess_config bare = read_well(true, "{\"model_cfg\":{\"vision_cfg\":{}}}");
     assert_int_equal(bare.picture.size, 224);
     assert_int_equal(bare.picture.resize, LIMOE_SHORTEST);
-    assert_true(bare.scale.mean[0] == 0.48145466f && bare.scale.std[2] == 0.27577711f);
+    assert_true(bare.mean[0] == 0.48145466f && bare.std[2] == 0.27577711f);
 }
 
 /* Edits of `clip`, or of `open_clip`, each refused for one reason. */
@@ -198,8 +200,9 @@ static const struct {
     {false, "\"do_resize\":true", "\"do_resize\":1", LIMOE_CORRUPT, "\"do_resize\" is 1; true or false"},
     {false, "\"resample\":3", "\"resample\":6", LIMOE_CORRUPT, "\"resample\" is 6; an integer from 0 to 5"},
     {false, "\"resample\":3", "\"resample\":\"bicubic\"", LIMOE_CORRUPT, "\"resample\" is \"bicubic\""},
-    {false, "0.5,\"size", "0,\"size", LIMOE_CORRUPT, "\"rescale_factor\" is 0; a number from 1e-06 to 1000"},
-    {false, "0.5,\"size", "1e999,\"size", LIMOE_CORRUPT, "\"rescale_factor\" is inf"},
+    {false, "0.00392156862745098", "0", LIMOE_CORRUPT,
+     "\"rescale_factor\" is 0; a number from 1e-06 to 1000"},
+    {false, "0.00392156862745098", "1e999", LIMOE_CORRUPT, "\"rescale_factor\" is inf"},
     {false, "[0.1,0.2,0.3]", "[0.1,0.2]", LIMOE_CORRUPT,
      "\"image_mean\" has 2 elements; 3 (red, green, blue) are accepted"},
     {false, "[0.1,0.2,0.3]", "[0.1,null,0.3]", LIMOE_CORRUPT,
@@ -301,7 +304,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hugging_face_is_read),
         cmocka_unit_test(open_clip_is_read),
-        cmocka_unit_test(numbers_are_rounded_as_the_originals_round),
+        cmocka_unit_test(other_factors_are_folded),
         cmocka_unit_test(the_same_in_other_words),
         cmocka_unit_test(classes_differ_in_what_they_leave_out),
         cmocka_unit_test(what_cannot_be_followed_is_refused),

@@ -153,6 +153,25 @@ static void the_square_lies_in_the_middle(void **state) {
     }
 }
 
+static void sides_without_bounds_are_refused(void **state) {
+    (void)state;
+    static const char file[] = "P6 1 1 255\nabc";
+    static const struct limoe_preprocess bad[] = {{.size = 0, .resize = LIMOE_SQUASH},
+                                                  {.size = 65536, .resize = LIMOE_PAD},
+                                                  {.size = 1, .resize = LIMOE_SHORTEST},
+                                                  {.size = 1, .resize = LIMOE_SHORTEST, .width = UINT32_MAX},
+                                                  {.size = 1, .resize = LIMOE_EXACT, .width = 1},
+                                                  {.size = 1, .resize = LIMOE_EXACT, .height = 1}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct limoe_error err = {0};
+        uint8_t pixels[3];
+        assert_int_equal(
+            image_preprocess((const uint8_t *)file, sizeof file - 1, NULL, &bad[i], pixels, &err),
+            LIMOE_INVALID);
+        assert_non_null(strstr(err.message, "1 to 65535 are accepted"));
+    }
+}
+
 /* 224 x 14,679,840 pixels, of which 224 x 224 are wanted: the picture's middle. */
 static void a_line_is_scaled_only_where_it_is_seen(void **state) {
     (void)state;
@@ -189,6 +208,7 @@ int main(void) {
         cmocka_unit_test(what_is_not_within_is_refused),
         cmocka_unit_test(the_square_lies_in_the_middle),
         cmocka_unit_test(a_line_is_scaled_only_where_it_is_seen),
+        cmocka_unit_test(sides_without_bounds_are_refused),
         cmocka_unit_test(alpha_is_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,7 +41,7 @@ static void test_header(void **state) {
     uint8_t bytes[FRAME_HEADER_BYTES];
     struct frame_header out;
     frame_put_header(&header, bytes);
-    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 3, 0, 2, 0, 1, 0, 0, 0, 0,
+    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 4, 0, 2, 0, 1, 0, 0, 0, 0,
                                                          0,   0,   0,   0,   0, 0, 0, 0, 1, 0, 0, 77};
     assert_memory_equal(bytes, expected, sizeof bytes);
     assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), header.length, &out, NULL), LIMOE_OK);
