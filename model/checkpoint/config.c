@@ -14,7 +14,8 @@
 
 #define MAX_FILE (1u << 20)
 
-static const char transformers_file[] = "config.json", open_clip_file[] = "open_clip_config.json";
+static const char transformers_file[] = "config.json", open_clip_file[] = "open_clip_config.json",
+                  preprocess_file[] = "preprocessor_config.json", processor_file[] = "processor_config.json";
 
 /* A config.json is limoe's by "format", transformers' by "model_type", open_clip's by "model_cfg". */
 static void read_any(const struct fields *f, struct config *config) {
@@ -127,16 +128,44 @@ static void name_by_folder(const char *dir, struct config *config) {
             *c = '-';
 }
 
-/* transformers keeps it in a file of its own. */
+/* What OpenCLIP says about pictures, of a folder whose config is another. */
+static enum limoe_status load_open_clip_preprocess(const char *dir, struct fingerprint *fingerprint,
+                                                   struct preprocess_config *preprocess,
+                                                   struct limoe_error *err) {
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    cJSON *root = NULL;
+    enum limoe_status status = file_read(dir, open_clip_file, MAX_FILE, &bytes, &size, err);
+    if (status == LIMOE_OK)
+        status = strict_json_parse(bytes, size, open_clip_file, &root, err);
+    if (status == LIMOE_OK)
+        status = preprocess_read_open_clip(root, open_clip_file, preprocess, err);
+    if (status == LIMOE_OK && fingerprint)
+        fingerprint_add(fingerprint, open_clip_file, bytes, size);
+    cJSON_Delete(root);
+    free(bytes);
+    return status;
+}
+
+/* transformers keeps it in a file of its own. A limoe-2 may have the file of the model that it was made from, which
+ * then counts for more than its own config's few words. */
 static enum limoe_status load_preprocess(const char *dir, struct config *config,
                                          struct fingerprint *fingerprint, struct limoe_error *err) {
     struct preprocess_config preprocess;
-    if (config->format != CONFIG_CLIP && config->format != CONFIG_SIGLIP)
+    const bool own = config->format == CONFIG_LIMOE_2;
+    const bool clip = config->format == CONFIG_CLIP || (own && config->image.class_token);
+    const bool open_clip = own && file_exists(dir, open_clip_file);
+    const bool hugging_face =
+        config->format == CONFIG_CLIP || config->format == CONFIG_SIGLIP ||
+        (own && (file_exists(dir, preprocess_file) || file_exists(dir, processor_file)));
+    if (!open_clip && !hugging_face)
         return LIMOE_OK;
     enum limoe_status status =
-        preprocess_load_hugging_face(dir, config->format == CONFIG_CLIP ? PREPROCESS_CLIP : PREPROCESS_SIGLIP,
-                                     fingerprint, &preprocess, err);
-    return status ? status : set_preprocess(&preprocess, "preprocessor_config.json", config, err);
+        open_clip ? load_open_clip_preprocess(dir, fingerprint, &preprocess, err)
+                  : preprocess_load_hugging_face(dir, clip ? PREPROCESS_CLIP : PREPROCESS_SIGLIP, fingerprint,
+                                                 &preprocess, err);
+    return status ? status
+                  : set_preprocess(&preprocess, open_clip ? open_clip_file : preprocess_file, config, err);
 }
 
 /* A folder may be both libraries': then transformers' weights decide. */

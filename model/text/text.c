@@ -10,15 +10,18 @@ static bool has_own(const char *dir, const struct config *config) {
            (config->format == CONFIG_LIMOE_2 && file_exists(dir, "tokenizer.model"));
 }
 
-static enum tokenizer_origin origin_of(const struct config *config) {
-    return config->format >= CONFIG_OPEN_CLIP ? TOKENIZER_OPENCLIP : TOKENIZER_HUGGING_FACE;
+/* A limoe-2 that was an OpenCLIP has that folder's files. */
+static enum tokenizer_origin origin_of(const char *dir, const struct config *config) {
+    const bool open_clip = config->format >= CONFIG_OPEN_CLIP ||
+                           (config->format == CONFIG_LIMOE_2 && file_exists(dir, "open_clip_config.json"));
+    return open_clip ? TOKENIZER_OPENCLIP : TOKENIZER_HUGGING_FACE;
 }
 
 enum limoe_status text_open(const char *dir, const struct config *config, struct fingerprint *fingerprint,
                             struct tokenizer **out, struct limoe_error *err) {
-    return has_own(dir, config)
-               ? tokenizer_open(dir, config->text.vocab, fingerprint, out, err)
-               : tokenizer_open_folder(dir, origin_of(config), config->text.vocab, fingerprint, out, err);
+    return has_own(dir, config) ? tokenizer_open(dir, config->text.vocab, fingerprint, out, err)
+                                : tokenizer_open_folder(dir, origin_of(dir, config), config->text.vocab,
+                                                        fingerprint, out, err);
 }
 
 enum limoe_status text_fingerprint(const char *dir, const struct config *config,

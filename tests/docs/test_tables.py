@@ -51,3 +51,13 @@ def test_a_route(path, method):
 
 def test_routes_are_found():
     assert {("/v1/embeddings", "POST"), ("/v1/classifiers/{name}", "DELETE"), ("/health", "GET")} <= set(routes())
+
+
+def test_keys_of_limoe_2():
+    """Every key that config_limoe.c knows of a limoe-2 is in docs/format.md's part about it."""
+    text = (ROOT / "docs/format.md").read_text().split('# Format "limoe-2"', 1)[1]
+    source = (ROOT / "model/checkpoint/config_limoe.c").read_text()
+    lists = re.findall(r"static const char \*const (?:two|known)\[\] = \{(.*?)\}", source, re.S)
+    keys = {key for found in lists for key in re.findall(r'"(\w+)"', found)} - {"format", "tower"}
+    assert len(keys) > 25
+    assert not {key for key in keys if not re.search(rf"[`.]{key}`", text)}

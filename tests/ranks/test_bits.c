@@ -35,6 +35,15 @@ enum { STEP_MOST = 2000 }; /* fewer rows than this are computed in one step */
     "\"text\":{\"vocab\":50,\"length\":7,\"eos_id\":1,\"pad_id\":0},"                                        \
     "\"moe\":{\"blocks\":[0,2],\"experts\":" #experts ",\"top_k\":" #top_k ",\"renormalize\":true}}"
 
+/* Two towers, of different widths and with experts in both. */
+static const char two_towers[] =
+    "{\"format\":\"limoe-2\",\"name\":\"towers\",\"embed\":44,"
+    "\"image\":{\"size\":24,\"patch\":8,\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5],\"class_token\":true,"
+    "\"tower\":{\"width\":60,\"blocks\":3,\"heads\":3,\"mlp\":76,\"pre_norm\":true,\"pool\":\"first\"}},"
+    "\"text\":{\"vocab\":50,\"length\":7,\"eos_id\":1,"
+    "\"tower\":{\"width\":36,\"blocks\":2,\"heads\":2,\"mlp\":52,\"causal\":true,\"pool\":\"last\"}},"
+    "\"moe\":{\"image\":[0,2],\"text\":[1],\"experts\":5,\"top_k\":2,\"renormalize\":true}}";
+
 static struct job job;
 
 /* ---- placements */
@@ -112,10 +121,11 @@ static uint32_t holder(const struct limoe_placement *p, uint32_t layer, uint32_t
 
 /* What this rank embeds, and what one rank makes of it. */
 struct share {
+    struct config config;
     struct limoe_item *all, *items; /* items: from all */
     size_t n, rows;
     float *want;     /* [n, embed] */
-    int32_t *expert; /* [moe_layers, rows, top_k] */
+    int32_t *expert; /* [moe_layers, rows, top_k]; -1: a layer of the other tower */
 };
 
 /* Divides unevenly: with 7 ranks, 3 : 0 : 2 : 4 : 1 : 3 : 0, with `turn` from another rank on. A share of all
@@ -168,19 +178,27 @@ static void expect_bits(const struct share *s, const float *z, size_t embed_size
 
 /* ---- what is exchanged */
 
-/* Embeds the share in calls of one step each, until every rank is done; returns how many. */
-static uint64_t embed_in_steps(struct limoe_model *m, const struct share *s, float *z,
-                               const struct limoe_routing *routing) {
+/* Whose tower an item passes. */
+static enum limoe_modality tower_of(const struct share *s, const struct limoe_item *item) {
+    return s->config.towers == 2 ? item->modality : LIMOE_IMAGE;
+}
+
+/* Embeds the share in calls of one step each (of two towers, one a tower), until every rank is done. Counts each
+ * tower's steps. */
+static void embed_in_steps(struct limoe_model *m, const struct share *s, float *z,
+                           const struct limoe_routing *routing, uint64_t steps[LIMOE_MODALITIES]) {
     const uint32_t embed_size = limoe_model_info(m)->embed;
-    uint64_t calls = 0;
-    for (size_t at = 0;; calls++) {
-        uint64_t left = s->n - at;
+    for (size_t at = 0;;) {
+        uint64_t left = s->n - at, passed[LIMOE_MODALITIES] = {0};
         job.x->ops->largest(job.x, &left, 1, NULL);
         if (left == 0)
-            return calls;
+            return;
         size_t n = 0, rows = 0;
         while (at + n < s->n && (rows += s->items[at + n].length) <= STEP_MOST)
-            n++;
+            passed[tower_of(s, &s->items[at + n++])] = 1;
+        job.x->ops->largest(job.x, passed, LIMOE_MODALITIES, NULL);
+        for (int t = 0; t < LIMOE_MODALITIES; t++)
+            steps[t] += passed[t];
         embed(m, s->items + at, n, z + at * embed_size, routing);
         at += n;
     }
@@ -194,19 +212,22 @@ static uint64_t *count_sent(const struct share *s, const struct limoe_info *info
     for (uint32_t layer = 0; layer < info->moe_layers; layer++)
         for (size_t i = 0; i < s->n; i++)
             for (uint32_t position = 0; position < s->items[i].length; position++)
-                for (uint32_t j = 0; j < info->top_k; j++)
-                    sent[layer * job.count + holder(p, layer, (uint32_t)*expert++, position)]++;
+                for (uint32_t j = 0; j < info->top_k; j++, expert++)
+                    if (*expert >= 0)
+                        sent[layer * job.count + holder(p, layer, (uint32_t)*expert, position)]++;
     return sent;
 }
 
 static void expect_least(const struct share *s, struct limoe_model *m, const struct limoe_placement *p,
-                         uint64_t calls, const uint64_t *rows, const uint64_t *bytes) {
+                         const uint64_t steps[LIMOE_MODALITIES], const uint64_t *rows,
+                         const uint64_t *bytes) {
     const struct limoe_info *info = limoe_model_info(m);
     const size_t cells = (size_t)info->moe_layers * job.count;
-    const uint64_t row_bytes = info->tower[LIMOE_IMAGE].width * (limoe_model_dtype(m) == LIMOE_FLOAT32 ? 4u : 2u);
+    const uint64_t value_bytes = limoe_model_dtype(m) == LIMOE_FLOAT32 ? 4u : 2u;
     uint64_t *sent = count_sent(s, info, p), *all = calloc(cells * job.count + 1, sizeof *all);
     job.x->ops->gather(job.x, sent, cells * sizeof *sent, all, NULL);
     for (uint32_t layer = 0; layer < info->moe_layers; layer++) {
+        const enum limoe_modality tower = config_block_tower(&s->config, s->config.moe.block[layer]);
         uint64_t out = 0, in = 0, counts = 0;
         for (uint32_t r = 0; r < job.count; r++) {
             out += r == job.rank ? 0 : sent[layer * job.count + r];
@@ -217,7 +238,8 @@ static void expect_least(const struct share *s, struct limoe_model *m, const str
             counts += p->owner[i] != job.rank;
         job_expect(&job, rows[layer] == out, "layer %u: %llu rows were sent, %llu is the least", layer,
                    (unsigned long long)rows[layer], (unsigned long long)out);
-        const uint64_t least = (out + in) * row_bytes + 4 * counts * calls;
+        const uint64_t least =
+            (out + in) * info->tower[tower].width * value_bytes + 4 * counts * steps[tower];
         job_expect(&job, bytes[layer] == least, "layer %u: %llu bytes were sent, %llu is the least", layer,
                    (unsigned long long)bytes[layer], (unsigned long long)least);
     }
@@ -251,9 +273,10 @@ static void check_placement(const struct share *s, const char *dir, enum limoe_d
     memset(z, 0, s->n * info->embed * sizeof *z);
     uint64_t *rows = calloc(info->moe_layers, sizeof *rows), *bytes = calloc(info->moe_layers, sizeof *bytes);
     const struct limoe_routing routing = {.rows_sent = rows, .bytes_sent = bytes};
-    const uint64_t calls = embed_in_steps(m, s, z, &routing);
+    uint64_t steps[LIMOE_MODALITIES] = {0};
+    embed_in_steps(m, s, z, &routing, steps);
     expect_bits(s, z, info->embed, "in steps");
-    expect_least(s, m, placed.experts, calls, rows, bytes);
+    expect_least(s, m, placed.experts, steps, rows, bytes);
     for (uint32_t layer = 0; layer < info->moe_layers; layer++)
         total += rows[layer];
     job.x->ops->largest(job.x, &total, 1, NULL);
@@ -270,14 +293,13 @@ static void check_placement(const struct share *s, const char *dir, enum limoe_d
 }
 
 static void check_model(const char *dir, enum limoe_dtype dtype) {
-    struct config config;
     struct limoe_error err;
     struct share s = {0};
     char fingerprint[40];
     struct limoe_inspection *inspection;
-    job_expect(&job, config_load(dir, &config, NULL, &err) == LIMOE_OK, "%s", err.message);
+    job_expect(&job, config_load(dir, &s.config, NULL, &err) == LIMOE_OK, "%s", err.message);
     job_expect(&job, limoe_inspect(dir, &inspection, &err) == LIMOE_OK, "%s", err.message);
-    const uint32_t shortest = config.text.pad == CONFIG_ATTEND ? config.text.length : 1;
+    const uint32_t shortest = s.config.text.pad == CONFIG_ATTEND ? s.config.text.length : 1;
     s.all = fixture_items(&inspection->info, shortest, ITEMS, 31);
     for (uint32_t how = 0; how < PLACES; how++) {
         choose(&s, how + (dtype == LIMOE_BFLOAT16));
@@ -309,6 +331,11 @@ static void top_2(void **state) {
     check_random(CONFIG(5, 2), 42);
 }
 
+static void towers(void **state) {
+    (void)state;
+    check_random(two_towers, 43);
+}
+
 static void named_models(void **state) {
     for (char **dir = *state; *dir; dir++) {
         check_model(*dir, LIMOE_FLOAT32);
@@ -321,6 +348,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(top_1),
         cmocka_unit_test(top_2),
+        cmocka_unit_test(towers),
         cmocka_unit_test_prestate(named_models, argv + 1),
     };
     job = job_join();

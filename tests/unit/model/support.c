@@ -137,3 +137,47 @@ uint32_t random_below(uint64_t *state, uint32_t n) {
     *state ^= *state >> 27;
     return (uint32_t)((*state * 0x2545F4914F6CDD1Du >> 32) * n >> 32);
 }
+
+void expect_refused(const char *json, const char *where, const struct refusal *refusals, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        char *edited = edit(json, refusals[i].find, refusals[i].replace);
+        struct config c;
+        struct limoe_error err = {0};
+        const enum limoe_status status = config_parse(edited, strlen(edited), where, &c, &err);
+        expect_failure(refusals[i].replace, status, &err, refusals[i].status, refusals[i].message);
+        if (strncmp(err.message, where, strlen(where)) != 0 ||
+            strncmp(err.message + strlen(where), ": ", 2) != 0)
+            fail_msg("\"%s\" does not begin with the file's name", err.message);
+        assert_int_equal(config_parse(edited, strlen(edited), where, &c, NULL), status);
+        free(edited);
+    }
+}
+
+static void expect_sound(const struct config *c) {
+    for (int t = 0; t < LIMOE_MODALITIES; t++)
+        assert_int_equal(c->tower[t].width % c->tower[t].heads, 0);
+    assert_true(c->image.patch <= c->image.size);
+    assert_true(config_blocks(c) <= CONFIG_MAX_BLOCKS && config_image_tokens(c) <= CONFIG_MAX_IMAGE_TOKENS);
+    assert_true(c->moe.top_k <= c->moe.experts);
+    for (uint32_t i = 0; i < c->moe.layers; i++)
+        assert_true(c->moe.block[i] < config_blocks(c));
+}
+
+void expect_damage_refused(const char *json, const char *where) {
+    const size_t size = strlen(json);
+    uint64_t random = 1;
+    for (size_t round = 0; round < size + 3000; round++) {
+        const size_t kept = round < size ? round : size;
+        char *damaged = malloc(kept + 1);
+        struct config c;
+        struct limoe_error err = {0};
+        memcpy(damaged, json, kept);
+        for (uint32_t flips = round < size ? 0 : 1 + random_below(&random, 3); flips > 0; flips--)
+            damaged[random_below(&random, (uint32_t)size)] ^= (char)(1 << random_below(&random, 8));
+        if (config_parse(damaged, kept, where, &c, &err) == LIMOE_OK)
+            expect_sound(&c);
+        else
+            assert_true(strlen(err.message) > strlen(where) + 2);
+        free(damaged);
+    }
+}

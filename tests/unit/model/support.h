@@ -37,6 +37,17 @@ struct bytes checkpoint_file(const struct config *config, const char *dtype, con
 void expect_failure(const char *label, enum limoe_status status, const struct limoe_error *err,
                     enum limoe_status expected, const char *part);
 
+/* An edit of a config that is refused for one reason. */
+struct refusal {
+    const char *find, *replace;
+    enum limoe_status status;
+    const char *message; /* a part of it */
+};
+/* Each edit of `json`, and its message, which begins with the file's name. */
+void expect_refused(const char *json, const char *where, const struct refusal *refusals, size_t count);
+/* However `json` is cut or its bits are flipped: a config whose sizes keep their promises, or a message. */
+void expect_damage_refused(const char *json, const char *where);
+
 /* xorshift64*: fixed seeds, so that a failure repeats. */
 uint32_t random_below(uint64_t *state, uint32_t n);
 

@@ -204,7 +204,7 @@ static const struct {
      "\"rescale_factor\" is 0; a number from 1e-06 to 1000"},
     {false, "0.00392156862745098", "1e999", LIMOE_CORRUPT, "\"rescale_factor\" is inf"},
     {false, "[0.1,0.2,0.3]", "[0.1,0.2]", LIMOE_CORRUPT,
-     "\"image_mean\" is an array; a number, or an array of 3"},
+     "\"image_mean\" has 2 elements; 3 (red, green, blue) are accepted"},
     {false, "[0.1,0.2,0.3]", "[0.1,null,0.3]", LIMOE_CORRUPT,
      "\"image_mean[1]\" is null; a number from -10000"},
     {false, "[0.1,0.2,0.3]", "1e99", LIMOE_CORRUPT, "\"image_mean\" is 1e+99"},
@@ -238,7 +238,8 @@ static const struct {
     {true, "\"fill_color\":7", "\"fill_color\":256", LIMOE_CORRUPT, "\"preprocess_cfg.fill_color\" is 256"},
     {true, "RGB", "L", LIMOE_UNSUPPORTED, "\"preprocess_cfg.mode\" is \"L\"; \"RGB\" is accepted"},
     {true, "\"std\":0.5", "\"std\":0", LIMOE_CORRUPT, "\"preprocess_cfg.std\" is 0; a number from 1e-05"},
-    {true, "[0.1,0.2,0.3]", "[]", LIMOE_CORRUPT, "\"preprocess_cfg.mean\" is an array"},
+    {true, "[0.1,0.2,0.3]", "[]", LIMOE_CORRUPT,
+     "\"preprocess_cfg.mean\" has 0 elements; 3 (red, green, blue) are accepted"},
 };
 
 static void what_cannot_be_followed_is_refused(void **state) {

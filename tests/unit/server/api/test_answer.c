@@ -174,7 +174,7 @@ static void inspections(void **state) {
          .active_mlp_parameters = 4},
     };
     struct limoe_inspection inspection = {.info = info, .checkpoint_dtypes = "bfloat16", .block = block};
-    inspection.info.blocks = 2;
+    inspection.info.blocks = inspection.info.tower[LIMOE_IMAGE].blocks = 2;
     inspection.info.moe_layers = 0;
     answer_inspection(&out, &inspection, NULL);
     assert_answer(&out,
