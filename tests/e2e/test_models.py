@@ -361,6 +361,53 @@ def test_health_names_the_model_that_is_down(start, tmp_path):
     server.log[:] = [line for line in server.log if " error " not in line]
 
 
+SYNTHETIC = BUILD / "bench" / "synthetic"
+
+
+@pytest.mark.skipif(not SYNTHETIC.exists(), reason=f"needs {SYNTHETIC}")
+def test_models_of_other_shapes_beside_each_other(start, tmp_path):
+    """Decoders are shared: each picture becomes the size of the model that it is for; and a dense model routes nothing."""
+    sizes = {"image-size": 32, "patch": 16, "width": 64, "heads": 2, "blocks": 2, "mlp": 64, "embed": 32, "moe-layers": 0}
+    tiny = tmp_path / "tiny"
+    arguments = [str(word) for name, size in sizes.items() for word in (f"--{name}", size)]
+    subprocess.run([SYNTHETIC, "--preset", "small", "--name", "tiny", "--out", tiny, *arguments], check=True, capture_output=True)
+    alone = {"pictograms": start(), "tiny": start("--model", tiny)}
+    server = start("--model", f"{MODEL},{tiny}", "--workers", 2)
+    bodies = [{"input": [{"image": b64(picture(i, (40 + 30 * i, 90)))}, f"text {i}"], "encoding_format": "base64"} for i in range(6)]
+
+    def ask(client, name, body):
+        answer = client.post("/v1/embeddings", json={**body, "model": name})
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    with server.client() as client, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        expected = {}
+        for name, single in alone.items():
+            with single.client() as other:
+                expected[name] = [ask(other, name, body) for body in bodies]
+        asked = [(name, i, pool.submit(ask, client, name, bodies[i])) for _ in range(5) for i in range(len(bodies)) for name in alone]
+        assert all(call.result() == expected[name][i] for name, i, call in asked)
+        assert client.get("/v1/models/tiny").json()["capabilities"] == ["classify", "embeddings"]
+        wrong = embed(client, "x", "tiny", dimensions=192)
+        assert wrong.status_code == 400 and "have 32" in wrong.json()["error"]["message"]
+        assert embed(client, "x", "tiny", dimensions=32).status_code == embed(client, "x", dimensions=192).status_code == 200
+
+
+@pytest.mark.skipif(not (BUILD / "limoe-mpi.so").exists() or not shutil.which("mpirun"), reason="needs limoe-mpi.so and mpirun")
+def test_each_model_has_ranks_of_its_own(apart):
+    from test_ranks import ENV
+
+    server = apart("--ranks", 2, "--cache-bytes", 0, names=("a", "b"), env=ENV)
+    with server.client() as client:
+        before = {name: vector(client, "a cat", name)[1] for name in "ab"}
+        assert before["a"] == before["b"]
+        assert [model["ranks"] for model in client.get("/v1/models").json()["data"]] == [2, 2]
+        page = client.get("/metrics").text
+        ranks = set(re.findall(r'^limoe_process_resident_memory_bytes\{process="engine",index="(\d)",model="(\w)"\}', page, re.M))
+        assert ranks == {(rank, name) for rank in "01" for name in "ab"}
+        assert {name: vector(client, "a cat", name)[1] for name in "ab"} == before
+
+
 # ---- reloads
 
 
