@@ -484,6 +484,22 @@ def test_a_reload_that_takes_another_models_name_fails(start, tmp_path):
     server.log[:] = [line for line in server.log if " error " not in line]
 
 
+def test_a_slow_body_keeps_no_model_in_memory(apart, admin):
+    server = apart(*admin, names=("a", "b"))
+    body = json.dumps({"input": "late", "model": "b"}).encode()
+    connection = server.connect()
+    connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
+    connection.sendall(body[:-5])
+    wait_until(lambda: server.metric("limoe_requests_in_flight") == 2)
+    with server.client(headers=ADMIN) as client:
+        for _ in range(2):
+            assert client.post("/v1/models/reload").status_code == 200
+        wait_until(lambda: len(server.children("engine")) == 2)
+        connection.sendall(body[-5:])
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+    connection.close()
+
+
 # ---- classifiers
 
 

@@ -268,11 +268,15 @@ static bool fail_too_large(const struct call *call, struct api_error *error) {
                     call->server->options.max_body_bytes);
 }
 
-/* Of one model it is known from the start whose queue counts what a request holds. */
+/* Of one model it is known from the start whose queue counts what a request holds. With several the intake
+ * does, and models are looked for once the body is complete. */
 static void count_in(struct call *call) {
     call->counter = call->server->intake;
-    if (call->counter)
+    if (call->counter) { /* a body may take its time: no model is kept in memory for it meanwhile */
+        roster_release(call->roster);
+        call->roster = NULL;
         return;
+    }
     call->generation = call->roster->generation[0];
     generation_retain(call->generation);
     call->counter = call->generation->queue;

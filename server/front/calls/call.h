@@ -42,8 +42,8 @@ enum call_stage {
 
 struct call {
     struct server *server;
-    /* Each with a reference. The models that were in force when its head came, until it has said which one it
-     * is for (call_choose); NULL at the start, while none are. */
+    /* Each with a reference. The models that are in force, while the head is looked at, and again from when
+     * the body is complete until it has said which one it is for (call_choose); NULL while none are. */
     struct roster *roster;
     struct generation *generation; /* the one that it is for; NULL: it has not said so yet */
     struct queue *counter; /* where `held` is counted: the intake, or the model's queue; NULL: nowhere yet */

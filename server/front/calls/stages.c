@@ -509,6 +509,8 @@ static void parse(struct task *task) {
     struct api_error error;
     int64_t began = clock_now();
     call->queue_ns += began - call->body_complete;
+    if (!call->generation)
+        call->roster = server_roster(call->server);
     if (call->route->begin) {
         call->route->begin(call);
         return;
