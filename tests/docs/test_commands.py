@@ -45,6 +45,7 @@ NOT_RUN = {
     "scripts/gpu-check --bundle": "needs nvcc, and minutes",
     "build/tests/unit/model/test_golden tests/golden": RUN_BY_OTHERS,
     "python bench/beside_pytorch.py --build build --model models/pictograms --threads 2 --seconds 1": PYTORCH,
+    "python tests/families/full.py --build build": PYTORCH,
     "OMP_NUM_THREADS=1 build/bench/gemm_onednn 1 bfloat16": MEASURES,
     "OMP_NUM_THREADS=1 build/bench/gemm_onednn 1 float32": MEASURES,
     "build/bench/kernels linear": MEASURES,
