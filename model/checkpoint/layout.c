@@ -273,7 +273,7 @@ static enum limoe_status find_all(const struct config *config, const struct safe
         uint32_t blocks = layout_per_block((enum layout_id)id) ? config_blocks(config) : 1;
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor expected;
-            struct layout_source found;
+            struct layout_source found = {0};
             if (!layout_expected(config, (enum layout_id)id, block, &expected))
                 continue;
             enum limoe_status status = layout_find(config, (enum layout_id)id, block, st, &found, err);

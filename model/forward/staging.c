@@ -12,7 +12,7 @@ static const enum kernels_storage storage[] = {
 
 static enum limoe_status reserve(struct staging *s, enum staging_slot slot, size_t bytes) {
     struct staging_buffer *b = &s->buffer[slot];
-    if (bytes <= b->room)
+    if (b->bytes && bytes <= b->room)
         return LIMOE_OK;
     free(b->bytes);
     b->bytes = malloc(bytes);
@@ -133,7 +133,7 @@ enum limoe_status staging_read_floats(struct staging *s, enum layout_id id, floa
     enum limoe_status status = staging_read(s, STAGING_WEIGHT, id, 0, &t, &host);
     if (status)
         return status;
-    *out = malloc(t.elements * sizeof **out);
+    *out = host.host ? malloc(t.elements * sizeof **out) : NULL;
     if (!*out)
         return limoe_fail(s->err, LIMOE_NO_MEMORY, "no memory for tensor \"%s\"", t.part[0]->name);
     tensor_read(host, 0, t.elements, *out);

@@ -117,7 +117,7 @@ static enum limoe_status project_probe(struct source *s, const float *weight, co
     float *probe = NULL, *query = malloc(width * sizeof *query);
     enum limoe_status status = query ? staging_read_floats(&s->staging, LAYOUT_POOL_PROBE, &probe)
                                      : limoe_fail(s->staging.err, LIMOE_NO_MEMORY, "no memory for a query");
-    for (size_t o = 0; !status && o < width; o++) {
+    for (size_t o = 0; !status && probe && o < width; o++) {
         double sum = bias[o];
         for (size_t i = 0; i < width; i++)
             sum += (double)weight[o * width + i] * probe[i];

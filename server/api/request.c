@@ -112,14 +112,14 @@ bool request_find_model(const struct request_models *models, struct text name, s
 
 bool request_reload_json(const struct request_models *models, const char *body, size_t size,
                          struct arena *arena, bool *named, size_t *out, struct api_error *error) {
-    const struct json_value *object;
+    const struct json_value *object = NULL;
     *named = false;
     *out = 0;
     if (!size)
         return true;
     if (!request_read_object(body, size, arena, &object, error))
         return false;
-    for (const struct json_value *field = object->child; field; field = field->next) {
+    for (const struct json_value *field = object ? object->child : NULL; field; field = field->next) {
         if (field->type == JSON_NULL)
             continue;
         if (!text_is(field->name, "model"))

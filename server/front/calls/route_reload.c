@@ -98,7 +98,7 @@ void route_reload(struct call *call) {
     }
     const size_t n = named ? 1 : server->n_served;
     struct waiting *waiting = arena_array(call->arena, n, sizeof *waiting);
-    struct reload_waiter **waiters = arena_array(call->arena, n, sizeof *waiters);
+    struct reload_waiter **waiters = arena_array(call->arena, n, sizeof(void *));
     if (!reload || !waiting || !waiters) {
         api_fail_memory(&error);
         refuse(call, &error);
