@@ -117,9 +117,9 @@ bool request_reload_json(const struct request_models *models, const char *body, 
     *out = 0;
     if (!size)
         return true;
-    if (!request_read_object(body, size, arena, &object, error))
+    if (!request_read_object(body, size, arena, &object, error) || !object)
         return false;
-    for (const struct json_value *field = object ? object->child : NULL; field; field = field->next) {
+    for (const struct json_value *field = object->child; field; field = field->next) {
         if (field->type == JSON_NULL)
             continue;
         if (!text_is(field->name, "model"))
