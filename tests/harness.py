@@ -77,9 +77,10 @@ class Server:
 
     def _await(self, event, word):
         assert event.wait(START_SECONDS), f"the server did not get to {word!r}: {self.out} {self.log}"
-        if self.process.poll() is not None:  # all that it said belongs in the message
+        said = any(line.startswith(word) for line in self.out)
+        if self.process.poll() is not None or not said:  # it is ending, and all that it says belongs in the message
             self.wait()
-        assert any(line.startswith(word) for line in self.out), f"no {word!r} in {self.out}; log: {self.log}"
+        assert said, f"no {word!r} in {self.out}; log: {self.log}"
 
     def wait_ready(self):
         self._await(self._ready, "ready")

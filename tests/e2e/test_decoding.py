@@ -184,6 +184,7 @@ def test_w1_a_client_that_leaves_costs_no_more_than_the_picture_in_hand(start, m
 def test_w1_waiting_for_a_decoder_ends_at_the_deadline(start):
     """None is free, for none is given a processor."""
     server = start("--workers", 1)
+    wait_until(lambda: len(server.children("decoder")) == 4)
     stopped = server.children("decoder")
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
@@ -352,6 +353,7 @@ def test_w1_large_pictures_are_decoded_apart(start):
 def test_w11_a_decoder_without_a_processor_is_waited_for(start):
     """Stopped for longer than --decode-timeout, as on a host that has no time to give; then it goes on."""
     server = start("--workers", 1, "--decode-timeout", 1)
+    wait_until(lambda: len(server.children("decoder")) == 4)
     stopped = server.children("decoder")
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
