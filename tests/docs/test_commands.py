@@ -60,6 +60,7 @@ NOT_RUN = {
     "LIMOE_BUILD=build LIMOE_CHAOS_STRICT=1 LIMOE_CHAOS_SECONDS=60 build/venv/bin/pytest -s tests/chaos/test_kill.py "
     "tests/chaos/test_overload.py tests/chaos/test_slow.py": MEASURES,
     "LIMOE_BUILD=build LIMOE_CHAOS_STRICT=1 LIMOE_CHAOS_SECONDS=60 build/venv/bin/pytest -s tests/chaos/test_attacks.py": MEASURES,
+    "LIMOE_BUILD=build LIMOE_CHAOS_STRICT=1 LIMOE_CHAOS_SECONDS=60 build/venv/bin/pytest -s tests/chaos/test_models.py": MEASURES,
     'LIMOE_BUILD=build LIMOE_CHAOS_STRICT=1 build/venv/bin/pytest -s tests/chaos/test_ranks.py -k "cut_off or reach"': MEASURES,
     "cd train && python evaluate.py --model ../models/pictograms --json ../models/pictograms/evaluation.json": PYTORCH,
     "cd train && python golden.py --out ../tests/golden --cldr /usr/share/unicode/cldr/common": PYTORCH,
