@@ -311,6 +311,15 @@ EVIL = {
         "nested without end",
     ),
     "a far memo": (Raw(b"}r\xff\xff\xff\x7f"), "tensors"),
+    "a large dictionary, copied often": (
+        Raw(
+            b"}("
+            + b"".join(b"J" + struct.pack("<i", i) + b"N" for i in range(50000))
+            + b"uq\x00"
+            + b"c__torch__.a\nB\n)\x81h\x00b0" * 50000
+        ),
+        "more than",
+    ),
     "no end": (Raw(b"}" * 3000000), "more than"),
     "a long text": (Raw(b"\x8d" + struct.pack("<Q", 1 << 60)), "broken"),
     "an empty stack": (Raw(b"0"), "broken"),

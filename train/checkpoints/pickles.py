@@ -88,9 +88,16 @@ class Machine:
         self.where = where
         self.stack: list = []
         self.memo: dict[int, object] = {}
+        self.left = MOST_OPERATIONS
 
     def refuse(self, what: str) -> Refused:
         return Refused(f"{self.where}: {what}; tensors in dictionaries are accepted, and nothing is run")
+
+    def spend(self, work: int) -> None:
+        """What an instruction costs, so that none can be made to copy a large thing a million times."""
+        self.left -= work
+        if self.left < 0:
+            raise self.refuse(f"the pickle has more than {MOST_OPERATIONS} instructions")
 
     def pop(self):
         value = self.stack.pop()
@@ -150,8 +157,8 @@ class Machine:
                 return arguments[0]
             if name.name == "OrderedDict" and not arguments:
                 return {}
-            if name.name in LISTS:
-                return list(arguments[0])
+            if name.name in LISTS and isinstance(arguments[0], list):
+                return arguments[0]
         except (TypeError, IndexError):
             pass
         raise self.refuse(f"{describe(name)} is called with {describe(arguments)}")
@@ -176,6 +183,7 @@ class Machine:
         if not isinstance(of, dict):
             raise self.refuse("attributes are set of what is no dictionary")
         if isinstance(state, dict) and "_metadata" not in state:
+            self.spend(len(state))
             for key, value in state.items():
                 self.put(key, value, of)
 
@@ -262,8 +270,7 @@ class Machine:
         try:
             for operation, argument, _ in pickletools.genops(file):
                 done += 1
-                if done > MOST_OPERATIONS:
-                    raise self.refuse(f"the pickle has more than {MOST_OPERATIONS} instructions")
+                self.spend(1)
                 if not self.step(operation.name, argument):
                     break
             return self.pop()
