@@ -19,11 +19,15 @@ static bool read_dtype(const char *text, enum limoe_dtype *out) {
 }
 
 bool arguments_read(int argc, char **argv, const char *flag, struct arguments *a) {
-    const struct option known[] = {
-        {"model", required_argument, NULL, 'm'}, {"device", required_argument, NULL, 'D'},
-        {"dtype", required_argument, NULL, 'd'}, {"threads", required_argument, NULL, 't'},
-        {"batch", required_argument, NULL, 'b'}, {"seconds", required_argument, NULL, 's'},
-        {flag, no_argument, NULL, 'f'},          {0}};
+    const struct option known[] = {{"model", required_argument, NULL, 'm'},
+                                   {"device", required_argument, NULL, 'D'},
+                                   {"dtype", required_argument, NULL, 'd'},
+                                   {"threads", required_argument, NULL, 't'},
+                                   {"batch", required_argument, NULL, 'b'},
+                                   {"seconds", required_argument, NULL, 's'},
+                                   {"tokens", required_argument, NULL, 'T'},
+                                   {flag, no_argument, NULL, 'f'},
+                                   {0}};
     int option;
     bool ok = true;
     while (ok && (option = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -45,6 +49,10 @@ bool arguments_read(int argc, char **argv, const char *flag, struct arguments *a
         case 'b':
             ok = arguments_number(optarg, 1, 4096, &number);
             a->batch = (size_t)number;
+            break;
+        case 'T':
+            ok = arguments_number(optarg, 1, 4096, &number);
+            a->tokens = (uint32_t)number;
             break;
         case 's':
             ok = arguments_number(optarg, 0.1, 3600, &a->seconds);

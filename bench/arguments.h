@@ -10,12 +10,13 @@
 /* What usage messages say of them. */
 #define ARGUMENTS_USAGE                                                                                      \
     "--model DIR [--device auto|cpu|cuda|cuda:N] [--dtype float32|bfloat16] [--threads N]\n"                 \
-    "       [--batch N] [--seconds S]"
+    "       [--batch N] [--seconds S] [--tokens N]"
 
 struct arguments {
     const char *model;
     struct limoe_options options;
     size_t batch;
+    uint32_t tokens; /* of each item, a text; 0: items are pictures */
     double seconds;
     bool flag; /* the benchmark's own option was given */
 };

@@ -1,11 +1,11 @@
 /* model.c - how long a model takes for a batch of pictures, once it is open.
  *
  *     bench/model --model DIR [--device D] [--dtype float32|bfloat16] [--threads N] [--batch N] [--seconds S]
- *                 [--observe]
+ *                 [--tokens N] [--observe]
  *
  * Prints one JSON object: milliseconds that opening took, the median and the 90th percentile of single calls
- * made within --seconds, in milliseconds, and pictures per second at the median. Pictures are noise and
- * differ from call to call, as in train/peer.py, which times the same model in PyTorch. With --observe every
+ * made within --seconds, in milliseconds, and pictures per second at the median; with --tokens, texts of so many
+ * tokens in their place. Pictures are noise and differ from call to call, as in train/peer.py, which times the same model in PyTorch. With --observe every
  * second call asks for the experts' load and the gates' entropy, as a server does; "observed_ratio" is the
  * median of those calls to the others'.
  */
@@ -24,17 +24,34 @@ static int usage(void) {
 }
 
 /* n pictures of noise in one allocation, which items[0].pixels names. */
-static bool make_items(const struct limoe_info *info, size_t n, struct limoe_item *items) {
+static bool make_pictures(const struct limoe_info *info, size_t n, struct limoe_item *items) {
     const size_t bytes = (size_t)info->image_size * info->image_size * 3;
     uint8_t *pixels = malloc(n * bytes);
     if (!pixels)
         return false;
-    srand(1);
     for (size_t i = 0; i < n * bytes; i++)
         pixels[i] = (uint8_t)(rand() >> 8);
     for (size_t i = 0; i < n; i++)
         items[i] = (struct limoe_item){LIMOE_IMAGE, info->image_tokens, pixels + i * bytes, NULL};
     return true;
+}
+
+/* n texts of any tokens in one allocation, which items[0].tokens names. */
+static bool make_texts(const struct limoe_info *info, size_t n, uint32_t length, struct limoe_item *items) {
+    int32_t *tokens = malloc(n * length * sizeof *tokens);
+    if (!tokens)
+        return false;
+    for (size_t i = 0; i < n * length; i++)
+        tokens[i] = (int32_t)((unsigned)rand() % info->vocab);
+    for (size_t i = 0; i < n; i++)
+        items[i] = (struct limoe_item){LIMOE_TEXT, length, NULL, tokens + i * length};
+    return true;
+}
+
+static bool make_items(const struct limoe_info *info, const struct arguments *a, struct limoe_item *items) {
+    srand(1);
+    return a->tokens ? make_texts(info, SETS * a->batch, a->tokens, items)
+                     : make_pictures(info, SETS * a->batch, items);
 }
 
 /* Samples of one kind of call. */
@@ -74,10 +91,11 @@ static void report(const struct limoe_model *model, const struct arguments *a, d
                    struct samples *plain, struct samples *observed) {
     double median = percentile(plain, 50);
     printf("{\"model\": \"%s\", \"backend\": \"%s\", \"dtype\": \"%s\", \"threads\": %u, \"batch\": %zu, "
-           "\"open_ms\": %.1f, \"calls\": %zu, \"median_ms\": %.4f, \"p90_ms\": %.4f, \"images_per_s\": %.1f",
+           "\"open_ms\": %.1f, \"calls\": %zu, \"median_ms\": %.4f, \"p90_ms\": %.4f, \"%s\": %.1f",
            limoe_model_info(model)->name, limoe_model_backend(model),
            limoe_dtype_name(limoe_model_dtype(model)), limoe_model_threads(model), a->batch, open_ms,
-           plain->calls, median, percentile(plain, 90), 1e3 * (double)a->batch / median);
+           plain->calls, median, percentile(plain, 90), a->tokens ? "texts_per_s" : "images_per_s",
+           1e3 * (double)a->batch / median);
     if (observed->calls)
         printf(", \"observed_ratio\": %.4f", percentile(observed, 50) / median);
     puts("}");
@@ -105,7 +123,7 @@ int main(int argc, char **argv) {
     struct samples plain = {.ms = malloc(MAX_CALLS * sizeof *plain.ms)};
     struct samples observed = {.ms = malloc(MAX_CALLS * sizeof *observed.ms)};
     if (!items || !embeddings || !plain.ms || !observed.ms || !routing.load || !routing.entropy ||
-        !make_items(limoe_model_info(model), SETS * a.batch, items))
+        !make_items(info, &a, items))
         fputs("no memory\n", stderr);
     else if (measure(model, &a, items, embeddings, &routing, &plain, &observed, &err))
         fprintf(stderr, "%s\n", err.message);
@@ -113,8 +131,10 @@ int main(int argc, char **argv) {
         report(model, &a, open_ms, &plain, &observed);
         exit_status = 0;
     }
-    if (items)
+    if (items) {
         free((void *)items[0].pixels);
+        free((void *)items[0].tokens);
+    }
     free(items);
     free(embeddings);
     free(observed.ms);

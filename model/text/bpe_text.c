@@ -149,12 +149,24 @@ static enum limoe_status encode_spaced_words(struct run *run, struct text text) 
     return status;
 }
 
+static enum limoe_status encode_bert_words(struct run *run, struct text text) {
+    struct text word;
+    size_t at = 0;
+    while (run->count < run->capacity && wordpiece_next(text, &at, &word)) {
+        run->count += wordpiece_encode(run->t->pieces, word, run->t->unknown, run->ids + run->count,
+                                       run->capacity - run->count);
+    }
+    return LIMOE_OK;
+}
+
 static enum limoe_status encode_words(struct run *run, struct text text) {
     switch (run->t->words) {
     case BPE_CLIP_WORDS:
         return encode_clip_words(run, text);
     case BPE_SPACED_WORDS:
         return encode_spaced_words(run, text);
+    case BPE_BERT_WORDS:
+        return encode_bert_words(run, text);
     case BPE_ONE_WORD:
         break;
     }
@@ -189,6 +201,9 @@ static void metaspace(struct text text, struct buffer *to) {
 void bpe_text_normalize(const struct bpe_text *t, struct text text, struct buffer *to,
                         struct buffer *scratch) {
     void (*const steps[])(struct text, struct buffer *) = {
+        t->clean ? wordpiece_clean : NULL,
+        t->space_chinese ? wordpiece_space_chinese : NULL,
+        t->strip_accents ? wordpiece_strip_accents : NULL,
         t->nfc ? unicode_nfc : NULL,
         t->collapse ? collapse : NULL,
         t->lower ? unicode_lower : NULL,
@@ -255,6 +270,7 @@ static void close_tokenizer(struct tokenizer *tokenizer) {
     added_free(&t->normalized);
     bpe_free(&t->bpe);
     free(t->character);
+    wordpiece_free(t->pieces);
     free(t);
 }
 
@@ -296,12 +312,13 @@ struct text bpe_byte_letter(unsigned byte, char letter[4]) {
 }
 
 static void byte_symbols(struct bpe_text *t, const struct vocab *vocab) {
+    static const char end[] = {'<', '/', 'w', '>'};
     for (unsigned byte = 0; byte < 256; byte++) {
         char piece[8];
         struct text text = bpe_byte_letter(byte, piece);
         t->byte_ids[0][byte] = piece_id(vocab, text);
-        memcpy(piece + text.size, "</w>", 4);
-        text.size += 4;
+        memcpy(piece + text.size, end, sizeof end);
+        text.size += sizeof end;
         t->byte_ids[1][byte] = piece_id(vocab, text);
     }
 }

@@ -1,4 +1,5 @@
-/* bpe_text.h - the kinds of tokenizer that are byte-pair encoding: CLIP's, OpenCLIP's and SigLIP 2's.
+/* bpe_text.h - the kinds of tokenizer that are byte-pair encoding: CLIP's, OpenCLIP's and SigLIP 2's; and ChineseCLIP's,
+ * which differs from them in its last step.
  *
  * A text goes through: added tokens as they are written ─► normaliser ─► added tokens as they read normalised ─►
  * words ─► symbols of a word ─► merges. What each step does is said by the fields, which the readers of files fill
@@ -16,6 +17,7 @@
 #include "model/text/split.h"
 #include "model/text/tokenizer_kind.h"
 #include "model/text/vocab.h"
+#include "model/text/wordpiece.h"
 
 #define BPE_NO_ID UINT32_MAX
 
@@ -23,13 +25,15 @@ enum bpe_words {
     BPE_CLIP_WORDS,   /* split.h */
     BPE_SPACED_WORDS, /* each ends with its space */
     BPE_ONE_WORD,     /* the text */
+    BPE_BERT_WORDS,   /* wordpiece.h */
 };
 
 struct bpe_text {
     struct tokenizer base;
     struct added raw, normalized;
 
-    /* The normaliser, in this order. */
+    /* The normaliser, in this order. The first three are BERT's. */
+    bool clean, space_chinese, strip_accents;
     bool nfc;
     bool collapse;  /* white space becomes one space */
     bool lower;     /* as Rust's */
@@ -54,6 +58,7 @@ struct bpe_text {
     uint32_t unknown;  /* for a symbol without a piece; BPE_NO_ID: it is left out */
     bool fuse_unknown; /* unknown ones side by side are one */
     struct bpe bpe;
+    struct wordpiece *pieces; /* with BPE_BERT_WORDS, in place of symbols and merges */
 };
 
 /* NULL: no memory. Closed by tokenizer_close, filled or not. */

@@ -66,7 +66,7 @@ static enum limoe_status read_merges(struct text rest, const struct vocab *vocab
             continue;
         status = read_merge(line, number, MERGES_TXT, &left, &right, err);
         if (status == LIMOE_OK)
-            status = merge_add(merges, vocab, left, right, MERGES_TXT, err);
+            status = vocab_json_add_merge(merges, vocab, left, right, MERGES_TXT, err);
     }
     return status;
 }
@@ -189,7 +189,7 @@ static enum limoe_status add_merges(struct builder *builder, struct text rest, s
         if (status == LIMOE_OK)
             status = add_piece(builder, left, right);
         if (status == LIMOE_OK)
-            status = merge_add(merges, &builder->vocab, left, right, builder->name, builder->err);
+            status = vocab_json_add_merge(merges, &builder->vocab, left, right, builder->name, builder->err);
     }
     return status;
 }
@@ -214,9 +214,9 @@ static enum limoe_status build(struct builder *builder, struct bpe_text *t, stru
     return bpe_init(&t->bpe, merges->at, merges->n, facts->vocab, builder->name, builder->err);
 }
 
-enum limoe_status simple_file_read(const char *bytes, size_t size, const char *name,
-                                   const struct folder_config *config, struct tokenizer **out,
-                                   struct limoe_error *err) {
+enum limoe_status clip_files_read_simple(const char *bytes, size_t size, const char *name,
+                                         const struct folder_config *config, struct tokenizer **out,
+                                         struct limoe_error *err) {
     /* A piece is as long as its line less a space, or much longer in a file that was made for it. */
     struct builder builder = {.room = size * 4 + 8192, .name = name, .err = err};
     struct merge_list merges = {0};

@@ -7,6 +7,7 @@
 #include "model/checkpoint/strict_json.h"
 #include "model/text/tokenizer_json.h"
 
+#define UNDERLINE  "\xE2\x96\x81"
 #define CLIP_WORDS "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+"
 
 static const cJSON *member(const cJSON *object, const char *name) {
@@ -177,6 +178,93 @@ enum limoe_status components_read(const cJSON *root, struct bpe_text *t, struct 
     return LIMOE_OK;
 }
 
+/* ---- Unigram */
+
+#define UNIGRAM_NORMALIZERS                                                                                  \
+    "Precompiled; then Strip on the right and Replace of two spaces or more by U+2581, or neither"
+
+static bool is_strip(const cJSON *item) {
+    return is_type(item, "Strip") && cJSON_IsFalse(member(item, "strip_left")) &&
+           cJSON_IsTrue(member(item, "strip_right"));
+}
+
+static bool is_squeeze(const cJSON *item) {
+    return is_type(item, "Replace") && is_string(member(member(item, "pattern"), "Regex"), " {2,}") &&
+           is_string(member(item, "content"), UNDERLINE);
+}
+
+/* What comes after Precompiled changes nothing in a text whose words are then split at white space. */
+static enum limoe_status read_charsmap(const cJSON *item, const char **charsmap, struct limoe_error *err) {
+    const cJSON *steps = is_type(item, "Sequence") ? member(item, "normalizers") : NULL;
+    const cJSON *first = steps ? steps->child : item;
+    *charsmap = NULL;
+    if (absent(item))
+        return LIMOE_OK;
+    if (steps && (cJSON_GetArraySize(steps) != 3 || !is_strip(first->next) || !is_squeeze(first->next->next)))
+        return refuse("normalizer", first, UNIGRAM_NORMALIZERS, err);
+    *charsmap = cJSON_GetStringValue(member(first, "precompiled_charsmap"));
+    return is_type(first, "Precompiled") && *charsmap ? LIMOE_OK
+                                                      : refuse("normalizer", first, UNIGRAM_NORMALIZERS, err);
+}
+
+static bool is_metaspace(const cJSON *item) {
+    const cJSON *scheme = member(item, "prepend_scheme"), *prefix = member(item, "add_prefix_space");
+    const cJSON *split = member(item, "split");
+    return is_type(item, "Metaspace") && is_string(member(item, "replacement"), UNDERLINE) &&
+           (absent(scheme) || is_string(scheme, "always")) && (absent(prefix) || cJSON_IsTrue(prefix)) &&
+           (absent(split) || cJSON_IsTrue(split));
+}
+
+/* All of what canonicalize takes out of a text, but the underscore, which it makes a space. */
+static bool has_punctuation(const char *text) {
+    return strpbrk(text, "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~") != NULL;
+}
+
+enum limoe_status components_unigram(const cJSON *root, const char **charsmap, uint32_t *unknown,
+                                     struct limoe_error *err) {
+    const cJSON *model = member(root, "model"), *words = member(root, "pre_tokenizer");
+    const cJSON *steps = is_type(words, "Sequence") ? member(words, "pretokenizers") : NULL;
+    const cJSON *token;
+    int64_t id;
+    enum limoe_status status = read_charsmap(member(root, "normalizer"), charsmap, err);
+    if (status != LIMOE_OK)
+        return status;
+    const bool known = steps ? cJSON_GetArraySize(steps) == 2 && is_type(steps->child, "WhitespaceSplit") &&
+                                   is_metaspace(steps->child->next)
+                             : is_metaspace(words);
+    if (!known)
+        return refuse("pre_tokenizer", words, "Metaspace, alone or behind WhitespaceSplit", err);
+    if (!strict_json_integer(member(model, "unk_id"), 0, VOCAB_MAX - 1, &id))
+        return refuse("unk_id", member(model, "unk_id"), "the id of a piece", err);
+    *unknown = (uint32_t)id;
+    if (cJSON_IsTrue(member(model, "byte_fallback")))
+        return refuse("byte_fallback", member(model, "byte_fallback"), "false, with Unigram", err);
+    cJSON_ArrayForEach(token, member(root, "added_tokens")) {
+        const cJSON *content = member(token, "content");
+        if (!cJSON_IsString(content) || !has_punctuation(content->valuestring))
+            return refuse("added_tokens", content, "texts with punctuation, with Unigram", err);
+    }
+    return LIMOE_OK;
+}
+
+/* ---- WordPiece */
+
+enum limoe_status components_wordpiece(const cJSON *root, struct limoe_error *err) {
+    const cJSON *model = member(root, "model"), *words = member(root, "pre_tokenizer");
+    const cJSON *normalizer = member(root, "normalizer"), *most = member(model, "max_input_chars_per_word");
+    int64_t characters;
+    if (!is_type(normalizer, "BertNormalizer") || cJSON_IsFalse(member(normalizer, "clean_text")))
+        return refuse("normalizer", normalizer, "BertNormalizer that cleans, with WordPiece", err);
+    if (!is_type(words, "BertPreTokenizer"))
+        return refuse("pre_tokenizer", words, "BertPreTokenizer, with WordPiece", err);
+    if (!is_string(member(model, "continuing_subword_prefix"), "##"))
+        return refuse("continuing_subword_prefix", member(model, "continuing_subword_prefix"),
+                      "\"##\", with WordPiece", err);
+    if (most && !strict_json_integer(most, 100, 100, &characters))
+        return refuse("max_input_chars_per_word", most, "100", err);
+    return LIMOE_OK;
+}
+
 /* ---- post-processor */
 
 #define POST_PROCESSORS                                                                                      \
@@ -194,7 +282,7 @@ static bool read_id(const cJSON *item, int32_t *id) {
 static bool read_special(const cJSON *processor, const cJSON *piece, int32_t *id) {
     const char *name = cJSON_GetStringValue(member(member(piece, "SpecialToken"), "id"));
     const cJSON *ids = name ? member(member(member(processor, "special_tokens"), name), "ids") : NULL;
-    return cJSON_IsArray(ids) && cJSON_GetArraySize(ids) == 1 && read_id(ids->child, id);
+    return ids && cJSON_IsArray(ids) && cJSON_GetArraySize(ids) == 1 && read_id(ids->child, id);
 }
 
 static bool read_template(const cJSON *processor, int32_t *start, int32_t *end) {
@@ -216,7 +304,7 @@ static bool read_template(const cJSON *processor, int32_t *start, int32_t *end) 
     return !piece;
 }
 
-enum limoe_status component_frame(const cJSON *root, int32_t *start, int32_t *end, struct limoe_error *err) {
+enum limoe_status components_frame(const cJSON *root, int32_t *start, int32_t *end, struct limoe_error *err) {
     const cJSON *item = member(root, "post_processor");
     *start = *end = -1;
     if (absent(item) || is_type(item, "ByteLevel"))
@@ -232,7 +320,7 @@ enum limoe_status component_frame(const cJSON *root, int32_t *start, int32_t *en
     return refuse("post_processor", item, POST_PROCESSORS, err);
 }
 
-bool component_pad_left(const cJSON *root) {
+bool components_pad_left(const cJSON *root) {
     const cJSON *direction = member(member(root, "padding"), "direction");
     return !is_string(direction, "Right");
 }

@@ -10,16 +10,16 @@
 /* ---- names */
 
 static const struct entity *find(struct text name) {
-    size_t low = 0, high = entity_count;
+    size_t low = 0, high = entities_count;
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
-        const char *at = entity_table[middle].name;
+        const char *at = entities_table[middle].name;
         const size_t size = strlen(at);
         int order = memcmp(at, name.data, size < name.size ? size : name.size);
         if (order == 0)
             order = size < name.size ? -1 : size > name.size;
         if (order == 0)
-            return &entity_table[middle];
+            return &entities_table[middle];
         if (order < 0)
             low = middle + 1;
         else

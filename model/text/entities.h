@@ -18,8 +18,8 @@ struct entity {
 #define ENTITY_SECOND(value) ((uint32_t)((value) >> 21 & 0x1FFFFF)) /* 0: it is one character */
 #define ENTITY_BARE(value)   ((value) >> 42 != 0)                   /* also without the semicolon */
 
-extern const struct entity entity_table[]; /* [entity_count], by name */
-extern const size_t entity_count;
+extern const struct entity entities_table[]; /* [entities_count], by name */
+extern const size_t entities_count;
 
 /* Appends html.unescape(text). */
 void entities_unescape(struct text text, struct buffer *to);

@@ -3,7 +3,7 @@
 #include "model/text/entities.h"
 
 // clang-format off
-const struct entity entity_table[] = {
+const struct entity entities_table[] = {
 {"AElig", 0x400000000c6}, {"AMP", 0x40000000026}, {"Aacute", 0x400000000c1}, {"Abreve", 0x102},
 {"Acirc", 0x400000000c2}, {"Acy", 0x410}, {"Afr", 0x1d504}, {"Agrave", 0x400000000c0}, {"Alpha", 0x391},
 {"Amacr", 0x100}, {"And", 0x2a53}, {"Aogon", 0x104}, {"Aopf", 0x1d538}, {"ApplyFunction", 0x2061},
@@ -450,4 +450,4 @@ const struct entity entity_table[] = {
 };
 // clang-format on
 
-const size_t entity_count = sizeof entity_table / sizeof *entity_table;
+const size_t entities_count = sizeof entities_table / sizeof *entities_table;

@@ -80,7 +80,7 @@ static enum limoe_status read_text_cfg(const cJSON *root, struct folder_config *
     }
     config->open_clip = true;
     config->context_length = (uint32_t)tokens;
-    config->hugging_face = cJSON_IsString(name) && name->valuestring[0] != '\0';
+    config->hugging_face = name && cJSON_IsString(name) && name->valuestring[0] != '\0';
     return read_clean(kwargs, config, err);
 }
 
@@ -98,23 +98,26 @@ static enum limoe_status read_open_clip(const struct file_bytes *file, struct fo
 
 /* ---- life */
 
-enum limoe_status folder_config_parse(struct folder_config *config, const struct file_bytes *tokenizer,
-                                      const struct file_bytes *map, const struct file_bytes *open_clip,
-                                      struct limoe_error *err) {
+static enum limoe_status parse(const struct file_bytes *file, const char *name, cJSON **root,
+                               struct limoe_error *err) {
+    return file->at ? strict_json_parse(file->at, file->size, name, root, err) : LIMOE_OK;
+}
+
+enum limoe_status folder_config_parse(struct folder_config *config, const struct folder_files *files,
+                                      bool open_clip, struct limoe_error *err) {
     *config = (struct folder_config){0};
-    enum limoe_status status = LIMOE_OK;
-    if (tokenizer->at)
-        status = strict_json_parse(tokenizer->at, tokenizer->size, TOKENIZER_CONFIG, &config->tokenizer, err);
-    if (status == LIMOE_OK && map->at)
-        status = strict_json_parse(map->at, map->size, SPECIAL_TOKENS_MAP, &config->map, err);
-    if (status == LIMOE_OK && open_clip)
-        status = read_open_clip(open_clip, config, err);
-    return status;
+    enum limoe_status status;
+    if ((status = parse(&files->tokenizer, TOKENIZER_CONFIG, &config->tokenizer, err)) ||
+        (status = parse(&files->map, SPECIAL_TOKENS_MAP, &config->map, err)))
+        return status;
+    return open_clip ? read_open_clip(&files->open_clip, config, err)
+                     : parse(&files->model, MODEL_CONFIG, &config->model, err);
 }
 
 void folder_config_free(struct folder_config *config) {
     cJSON_Delete(config->tokenizer);
     cJSON_Delete(config->map);
+    cJSON_Delete(config->model);
     *config = (struct folder_config){0};
 }
 
@@ -165,6 +168,20 @@ enum limoe_status folder_config_switch(const struct folder_config *config, const
                           name, strict_json_describe(item, found));
     }
     return LIMOE_OK;
+}
+
+static bool says(const cJSON *object, const char *name, const char *value) {
+    const cJSON *item = member(object, name);
+    return cJSON_IsString(item) && strncmp(item->valuestring, value, strlen(value)) == 0;
+}
+
+enum limoe_status folder_config_lower(const struct folder_config *config, bool *lower,
+                                      struct limoe_error *err) {
+    const enum limoe_status status = folder_config_switch(config, "do_lower_case", false, lower, err);
+    *lower =
+        !config->open_clip && (*lower || says(config->tokenizer, "tokenizer_class", "Siglip2Tokenizer") ||
+                               says(config->model, "model_type", "siglip2"));
+    return status;
 }
 
 enum limoe_status folder_config_length(const struct folder_config *config, uint32_t *length,

@@ -1,6 +1,8 @@
 /* json_scan.c - one pass, no recursion, no allocation. */
 #include "model/text/json_scan.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -178,6 +180,19 @@ enum limoe_status json_scan_integer(struct json_scan *scan, uint32_t max, struct
     }
     *value = (uint32_t)v;
     return LIMOE_OK;
+}
+
+enum limoe_status json_scan_number(struct json_scan *scan, double *value) {
+    char digits[64], *end = digits;
+    size_t n = 0;
+    json_scan_peek(scan);
+    const char *const from = scan->at;
+    while (scan->at < scan->end && n < sizeof digits - 1 && *scan->at != '\0' &&
+           strchr("+-.0123456789eE", *scan->at))
+        digits[n++] = *scan->at++;
+    digits[n] = '\0';
+    *value = n > 0 ? strtod(digits, &end) : 0;
+    return n > 0 && *end == '\0' && isfinite(*value) ? LIMOE_OK : fail(scan, from, "no number");
 }
 
 static enum limoe_status skip_string(struct json_scan *scan) {

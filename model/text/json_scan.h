@@ -39,6 +39,8 @@ enum limoe_status json_scan_more(struct json_scan *scan, char close, bool *opene
 enum limoe_status json_scan_string(struct json_scan *scan, struct text *text);
 /* A whole number of at most `max`, without fraction or exponent; `what` is for the message. LIMOE_CORRUPT. */
 enum limoe_status json_scan_integer(struct json_scan *scan, uint32_t max, struct text what, uint32_t *value);
+/* A number. LIMOE_CORRUPT when it is none, or not finite. */
+enum limoe_status json_scan_number(struct json_scan *scan, double *value);
 /* Any value, unread: its brackets and strings are balanced, no more is known. LIMOE_CORRUPT. */
 enum limoe_status json_scan_skip(struct json_scan *scan);
 

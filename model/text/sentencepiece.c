@@ -250,6 +250,12 @@ static enum limoe_status check_charsmap(const struct checker *c, struct span map
     return status;
 }
 
+enum limoe_status sentencepiece_check_charsmap(const uint8_t *bytes, size_t size, const char *where,
+                                               struct limoe_error *err) {
+    const struct checker c = {.file = {bytes, size}, .where = where, .err = err};
+    return check_charsmap(&c, c.file);
+}
+
 static enum limoe_status check_normalizer_spec(const struct checker *c, struct span message) {
     struct field f;
     while (message.size > 0) {

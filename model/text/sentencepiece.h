@@ -17,6 +17,11 @@ extern "C" {
 enum limoe_status sentencepiece_check(const uint8_t *bytes, size_t size, const char *where,
                                       struct limoe_error *err);
 
+/* The same of its rules of normalisation alone: a double array (Darts) behind its size, and the replacements. No bytes
+ * are no rules. */
+enum limoe_status sentencepiece_check_charsmap(const uint8_t *bytes, size_t size, const char *where,
+                                               struct limoe_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -21,7 +21,6 @@
 struct siglip {
     struct tokenizer base;
     struct pieces *pieces;
-    bool plain; /* nothing is done to a text but encoding it: OpenCLIP cleans it beforehand */
     bool lower;
     struct added special;
     char *unknown;     /* the text of the unknown token */
@@ -111,8 +110,6 @@ static enum limoe_status encode_whole(struct run *run, struct text text) {
 static enum limoe_status encode(const struct tokenizer *tokenizer, struct text text, int32_t *ids,
                                 uint32_t capacity, uint32_t *count, struct limoe_error *err) {
     const struct siglip *t = (const struct siglip *)tokenizer;
-    if (t->plain)
-        return pieces_encode(t->pieces, text.data ? text.data : "", text.size, 0, ids, capacity, count, err);
     struct run run = {.t = t, .ids = ids, .capacity = capacity, .err = err};
     begin(text, &run.whole);
     const enum limoe_status status =
@@ -154,17 +151,21 @@ static enum limoe_status token_id(struct siglip *t, const struct folder_config *
     return LIMOE_OK;
 }
 
-/* The tokens that are cut out where they are written: the unknown, the end, and what else tokenizer_config.json
- * lists, all of which must be pieces. */
+static bool is_one_of(const char *token, const char *const *named, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (token && named[i] && strcmp(token, named[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The tokens that are cut out where they are written: the unknown, the end and the padding, all of them pieces. Others
+ * that tokenizer_config.json lists are refused. */
 static enum limoe_status add_specials(struct siglip *t, const struct folder_config *config, const char *end,
                                       const char *pad, struct limoe_error *err) {
     const char *named[3] = {t->unknown, end, pad};
     enum limoe_status status = LIMOE_OK;
     for (size_t i = 0; i < 3 && status == LIMOE_OK; i++) {
-        bool again = false;
-        for (size_t j = 0; j < i; j++)
-            again = again || strcmp(named[j], named[i]) == 0;
-        if (!again) {
+        if (named[i] && !is_one_of(named[i], named, i)) {
             status = added_add(&t->special, text_of(named[i]), (uint32_t)pieces_id(t->pieces, named[i]),
                                false, false, TOKENIZER_CONFIG, err);
         }
@@ -172,10 +173,7 @@ static enum limoe_status add_specials(struct siglip *t, const struct folder_conf
     const cJSON *item, *listed = cJSON_GetObjectItemCaseSensitive(config->tokenizer, "added_tokens_decoder");
     cJSON_ArrayForEach(item, listed) {
         const char *content = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "content"));
-        bool known = false;
-        for (size_t i = 0; i < 3 && content; i++)
-            known = known || strcmp(content, named[i]) == 0;
-        if (!known && status == LIMOE_OK) {
+        if (status == LIMOE_OK && !is_one_of(content, named, 3)) {
             status = limoe_fail(err, LIMOE_UNSUPPORTED,
                                 TOKENIZER_CONFIG
                                 ": \"added_tokens_decoder\" has a token other than the unknown, the "
@@ -213,8 +211,7 @@ enum limoe_status siglip_read(const uint8_t *bytes, size_t size, const struct fo
     if (!t)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a tokenizer");
     t->base.kind = &kind;
-    t->plain = config->open_clip;
-    t->base.end_once = !t->plain;
+    t->base.end_once = true;
     t->base.facts = (struct tokenizer_facts){.kind = "SentencePiece", .start = -1, .length = 64};
     enum limoe_status status = pieces_open(bytes, size, SPIECE_MODEL, &t->pieces, err);
     if (status == LIMOE_OK)

@@ -11,7 +11,7 @@
 
 #define SPIECE_MODEL "spiece.model"
 
-/* transformers' SiglipTokenizer; in an OpenCLIP folder T5TokenizerFast of the same pieces, as open_clip has it. */
+/* transformers' SiglipTokenizer. */
 enum limoe_status siglip_read(const uint8_t *bytes, size_t size, const struct folder_config *config,
                               struct tokenizer **out, struct limoe_error *err);
 

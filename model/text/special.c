@@ -103,7 +103,7 @@ static enum limoe_status add_decoder(struct bpe_text *t, struct vocab *vocab, co
                                      struct limoe_error *err) {
     const cJSON *item;
     cJSON_ArrayForEach(item, decoder) {
-        struct entry entry;
+        struct entry entry = {0};
         uint32_t id;
         if (!read_key(item->string, &id)) {
             char found[STRICT_JSON_DESCRIPTION];
@@ -125,7 +125,7 @@ static enum limoe_status add_listed(struct bpe_text *t, struct vocab *vocab, con
                                     struct limoe_error *err) {
     const cJSON *item;
     cJSON_ArrayForEach(item, listed) {
-        struct entry entry;
+        struct entry entry = {0};
         int64_t id;
         if (!strict_json_integer(cJSON_GetObjectItemCaseSensitive(item, "id"), 0, VOCAB_MAX - 1, &id)) {
             return limoe_fail(err, LIMOE_CORRUPT,
@@ -163,10 +163,11 @@ static enum limoe_status add_named(struct bpe_text *t, struct vocab *vocab,
                                    struct limoe_error *err) {
     const struct {
         const char *name, *missing;
-    } named[] = {{"bos_token", missing->start},
-                 {"eos_token", missing->end},
+    } named[] = {{missing->start_name ? missing->start_name : "bos_token", missing->start},
+                 {missing->end_name ? missing->end_name : "eos_token", missing->end},
                  {"unk_token", missing->unknown},
-                 {"pad_token", missing->pad}};
+                 {"pad_token", missing->pad},
+                 {"mask_token", missing->mask}};
     for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
         struct entry entry = {.normalized = folder_config_normalized(config, named[i].name)};
         const char *token = NULL;

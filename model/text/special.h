@@ -7,13 +7,14 @@
 #include "model/text/folder_config.h"
 #include "model/text/vocab.h"
 
-/* What a kind of tokenizer says where the files say nothing: names of tokens; NULL: none. */
+/* What a kind of tokenizer says where the files say nothing: its tokens; NULL: none. */
 struct special_names {
-    const char *start, *end, *unknown, *pad;
+    const char *start, *end, *unknown, *pad, *mask;
+    const char *start_name, *end_name; /* NULL: "bos_token" and "eos_token" */
 };
 
 /* Adds the added tokens to the tokenizer, and those which are no pieces yet to the vocabulary: of
- * "added_tokens_decoder", else of `listed` ("added_tokens" of tokenizer.json, or NULL), and the four above. */
+ * "added_tokens_decoder", else of `listed` ("added_tokens" of tokenizer.json, or NULL), and those above. */
 enum limoe_status special_add(struct bpe_text *t, struct vocab *vocab, const struct folder_config *config,
                               const cJSON *listed, const struct special_names *missing,
                               struct limoe_error *err);

@@ -11,6 +11,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "model/checkpoint/file.h"
+#include "model/text/bert.h"
 #include "model/text/clip_files.h"
 #include "model/text/folder_config.h"
 #include "model/text/pieces.h"
@@ -94,12 +95,13 @@ enum limoe_status tokenizer_fingerprint(const char *dir, struct fingerprint *fin
 
 /* ---- the files of other folders */
 
-enum file { JSON, VOCAB, MERGES, SIMPLE, SIMPLE_PACKED, SPIECE, CONFIG, MAP, OPEN_CLIP, FILES };
+enum file { JSON, VOCAB, MERGES, LINES, SIMPLE, SIMPLE_PACKED, SPIECE, CONFIG, MAP, MODEL, OPEN_CLIP, FILES };
 
 static const char *const names[FILES] = {
-    [JSON] = TOKENIZER_JSON,     [VOCAB] = VOCAB_JSON,          [MERGES] = MERGES_TXT,
-    [SIMPLE] = SIMPLE_BPE,       [SIMPLE_PACKED] = SIMPLE_GZIP, [SPIECE] = SPIECE_MODEL,
-    [CONFIG] = TOKENIZER_CONFIG, [MAP] = SPECIAL_TOKENS_MAP,    [OPEN_CLIP] = OPEN_CLIP_CONFIG,
+    [JSON] = TOKENIZER_JSON, [VOCAB] = VOCAB_JSON,           [MERGES] = MERGES_TXT,
+    [LINES] = VOCAB_TXT,     [SIMPLE] = SIMPLE_BPE,          [SIMPLE_PACKED] = SIMPLE_GZIP,
+    [SPIECE] = SPIECE_MODEL, [CONFIG] = TOKENIZER_CONFIG,    [MAP] = SPECIAL_TOKENS_MAP,
+    [MODEL] = MODEL_CONFIG,  [OPEN_CLIP] = OPEN_CLIP_CONFIG,
 };
 
 struct files {
@@ -164,8 +166,8 @@ static enum limoe_status open_simple(struct files *files, const struct folder_co
         if (i == 1 && files->file[SIMPLE_PACKED].at)
             break;
         if (files->file[file].at) {
-            return simple_file_read((const char *)files->file[file].at, files->file[file].size, names[file],
-                                    config, out, err);
+            return clip_files_read_simple((const char *)files->file[file].at, files->file[file].size,
+                                          names[file], config, out, err);
         }
     }
     if (!files->file[SIMPLE_PACKED].at) {
@@ -176,23 +178,19 @@ static enum limoe_status open_simple(struct files *files, const struct folder_co
     struct buffer unpacked = {0};
     enum limoe_status status = unpack(&files->file[SIMPLE_PACKED], &unpacked, err);
     if (status == LIMOE_OK)
-        status = simple_file_read(unpacked.data, unpacked.size, SIMPLE_GZIP, config, out, err);
+        status = clip_files_read_simple(unpacked.data, unpacked.size, SIMPLE_GZIP, config, out, err);
     buffer_free(&unpacked);
     return status;
 }
 
-static bool is_siglip(const struct folder_config *config) {
-    const cJSON *name = cJSON_GetObjectItemCaseSensitive(config->tokenizer, "tokenizer_class");
-    return cJSON_IsString(name) && strncmp(name->valuestring, "SiglipTokenizer", 15) == 0;
-}
-
-/* transformers reads tokenizer.json where there is one; but SiglipTokenizer knows only spiece.model. */
+/* transformers reads tokenizer.json where there is one; but SiglipTokenizer, whose file spiece.model is, knows no
+ * other. */
 static enum limoe_status open_hugging_face(struct files *files, const struct folder_config *config,
                                            struct tokenizer **out, struct limoe_error *err) {
     struct file_bytes *json = &files->file[JSON], *vocab = &files->file[VOCAB],
                       *merges = &files->file[MERGES];
     const struct file_bytes *spiece = &files->file[SPIECE];
-    if (spiece->at && (is_siglip(config) || !json->at || config->open_clip))
+    if (spiece->at && !config->open_clip)
         return siglip_read(spiece->at, spiece->size, config, out, err);
     if (json->at)
         return tokenizer_json_read((char *)json->at, json->size, config, out, err);
@@ -200,9 +198,13 @@ static enum limoe_status open_hugging_face(struct files *files, const struct fol
         return clip_files_read((char *)vocab->at, vocab->size, (const char *)merges->at, merges->size, config,
                                out, err);
     }
+    if (files->file[LINES].at) {
+        return bert_read_lines((const char *)files->file[LINES].at, files->file[LINES].size, config, out,
+                               err);
+    }
     return limoe_fail(err, LIMOE_NOT_FOUND,
                       "the folder has no tokenizer: neither " TOKENIZER_JSON ", nor " VOCAB_JSON
-                      " and " MERGES_TXT ", nor " SPIECE_MODEL " is there");
+                      " and " MERGES_TXT ", nor " SPIECE_MODEL ", nor " VOCAB_TXT " is there");
 }
 
 static enum limoe_status open_kind(struct files *files, const struct folder_config *config,
@@ -211,12 +213,12 @@ static enum limoe_status open_kind(struct files *files, const struct folder_conf
         return open_simple(files, config, out, err);
     enum limoe_status status = open_hugging_face(files, config, out, err);
     uint32_t length = 0;
-    if (status == LIMOE_OK)
-        status = folder_config_length(config, &length, err);
+    if (status != LIMOE_OK || !*out)
+        return status;
+    status = folder_config_length(config, &length, err);
     if (status == LIMOE_OK && (length > 0 || config->open_clip))
         (*out)->facts.length = config->open_clip ? config->context_length : length;
-    if (status == LIMOE_OK)
-        (*out)->clean = config->clean;
+    (*out)->clean = config->clean;
     return status;
 }
 
@@ -228,12 +230,13 @@ enum limoe_status tokenizer_open_folder(const char *dir, enum tokenizer_origin o
     struct tokenizer *t = NULL;
     enum limoe_status status = files_read(dir, &files, fingerprint, err);
     if (status == LIMOE_OK) {
-        const struct file_bytes *open_clip = origin == TOKENIZER_OPENCLIP ? &files.file[OPEN_CLIP] : NULL;
-        status = folder_config_parse(&config, &files.file[CONFIG], &files.file[MAP], open_clip, err);
+        const struct folder_files small = {files.file[CONFIG], files.file[MAP], files.file[MODEL],
+                                           files.file[OPEN_CLIP]};
+        status = folder_config_parse(&config, &small, origin == TOKENIZER_OPENCLIP, err);
     }
     if (status == LIMOE_OK)
         status = open_kind(&files, &config, &t, err);
-    if (status == LIMOE_OK && t->facts.vocab > vocab) {
+    if (status == LIMOE_OK && t && t->facts.vocab > vocab) {
         status = limoe_fail(err, LIMOE_CORRUPT,
                             "the tokenizer has ids up to %u, but the model has %u rows of tokens",
                             t->facts.vocab - 1, vocab);

@@ -1,12 +1,16 @@
 /* tokenizer.h - text to token ids: one face, several kinds, chosen by what a model's folder holds.
  *
- * Each kind gives the ids of one original, and says which in its own file:
+ * Each kind gives the ids of one original:
  *
- *   limoe-1 folder       tokenizer.model: SentencePiece (pieces.cpp)
- *   Hugging Face folder  CLIP: transformers' CLIPTokenizer, which is `tokenizers`' BPE (clip.c)
- *                        SigLIP: transformers' SiglipTokenizer over spiece.model (siglip.c)
- *                        SigLIP 2: transformers' Siglip2Tokenizer or GemmaTokenizer over tokenizer.json (gemma.c)
- *   OpenCLIP folder      open_clip's SimpleTokenizer, or its HFTokenizer around one of the above (clean.h)
+ *   limoe-1 folder       tokenizer.model: SentencePiece (pieces.h)
+ *   Hugging Face folder  CLIP: transformers' CLIPTokenizer (CLIPTokenizerFast before its version 5), from
+ *                        tokenizer.json (tokenizer_json.h), or vocab.json and merges.txt (clip_files.h)
+ *                        SigLIP: transformers' SiglipTokenizer, over spiece.model (siglip.h)
+ *                        SigLIP 2: transformers' Siglip2Tokenizer or GemmaTokenizer, over tokenizer.json
+ *                        ChineseCLIP: transformers' BertTokenizer, from vocab.txt or tokenizer.json (bert.h)
+ *   OpenCLIP folder      open_clip's SimpleTokenizer with what open_clip_config.json says (clip_files.h), or its
+ *                        HFTokenizer around one of the above, or for SigLIP around T5Tokenizer (unigram.h); all behind
+ *                        open_clip's cleaning (clean.h)
  *
  * A tokenizer is read-only once opened: any number of threads may encode. Letters, digits, case and NFC are those
  * of the utf8proc that the program is linked with (Debian 12: Unicode 15); code points assigned later count as

@@ -8,8 +8,10 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "model/checkpoint/strict_json.h"
+#include "model/text/bert.h"
 #include "model/text/components.h"
 #include "model/text/special.h"
+#include "model/text/unigram.h"
 #include "model/text/vocab_json.h"
 
 /* The file, taken apart. */
@@ -43,7 +45,7 @@ static enum limoe_status find_large(struct json_scan *scan, struct parts *parts)
     if (status == LIMOE_OK)
         status = json_scan_more(scan, '}', &opened, &more);
     while (status == LIMOE_OK && more) {
-        struct text key;
+        struct text key = {0};
         if ((status = take_key(scan, &key)))
             return status;
         json_scan_peek(scan);
@@ -71,7 +73,7 @@ static enum limoe_status take_apart(struct json_scan *scan, struct parts *parts)
     if (status == LIMOE_OK)
         status = json_scan_more(scan, '}', &opened, &more);
     while (status == LIMOE_OK && more) {
-        struct text key;
+        struct text key = {0};
         if ((status = take_key(scan, &key)))
             return status;
         status = text_is(key, "\"model\"") && json_scan_peek(scan) == '{' ? find_large(scan, parts)
@@ -99,7 +101,7 @@ static enum limoe_status read_tables(struct bpe_text *t, struct parts *parts, st
     const cJSON *listed = cJSON_GetObjectItemCaseSensitive(root, "added_tokens");
     enum limoe_status status;
     if ((status = vocab_json_read(&parts->vocab, vocab)) ||
-        (status = merges_json_read(&parts->merges, vocab, &merges)) ||
+        (status = vocab_json_read_merges(&parts->merges, vocab, &merges)) ||
         (status = special_add(t, vocab, config, listed, t->bytes ? &clip_names : &gemma_names, err)) ||
         (status = vocab_check_ids(vocab, err)) || (status = bpe_text_symbols(t, vocab, err)))
         goto out;
@@ -119,7 +121,7 @@ static enum limoe_status frame_clip(struct bpe_text *t, const struct vocab *voca
     if ((status = special_id(vocab, config, "bos_token", clip_names.start, &facts->start, err)) ||
         (status = special_id(vocab, config, "eos_token", clip_names.end, &facts->end, err)) ||
         (status = special_id(vocab, config, "pad_token", clip_names.pad, &facts->pad, err)) ||
-        (status = component_frame(root, &start, &end, err)))
+        (status = components_frame(root, &start, &end, err)))
         return status;
     if ((start >= 0 || end >= 0) && (start != facts->start || end != facts->end)) {
         return limoe_fail(err, LIMOE_UNSUPPORTED,
@@ -150,17 +152,17 @@ static enum limoe_status frame_gemma(struct bpe_text *t, const struct vocab *voc
                                      const struct folder_config *config, const cJSON *root,
                                      struct limoe_error *err) {
     struct tokenizer_facts *facts = &t->base.facts;
-    bool lower = true;
+    bool lower = false;
     enum limoe_status status;
     if ((status = special_id(vocab, config, "pad_token", gemma_names.pad, &facts->pad, err)) ||
-        (status = folder_config_switch(config, "do_lower_case", true, &lower, err)) ||
-        (status = component_frame(root, &facts->start, &facts->end, err)) ||
+        (status = folder_config_lower(config, &lower, err)) ||
+        (status = components_frame(root, &facts->start, &facts->end, err)) ||
         (status = check_switch(config, "add_bos_token", facts->start, err)) ||
         (status = check_switch(config, "add_eos_token", facts->end, err)))
         return status;
-    t->lower = t->lower || (lower && !config->open_clip);
+    t->lower = t->lower || lower;
     facts->kind = "Gemma BPE";
-    return folder_config_pad_left(config, component_pad_left(root), &facts->pad_left, err);
+    return folder_config_pad_left(config, components_pad_left(root), &facts->pad_left, err);
 }
 
 static enum limoe_status set_unknown(struct bpe_text *t, const struct vocab *vocab,
@@ -206,6 +208,12 @@ static enum limoe_status put_together(struct bpe_text *t, struct parts *parts, c
     return status == LIMOE_OK ? check_ids(t, err) : status;
 }
 
+static bool is_model(const cJSON *root, const char *name) {
+    const cJSON *type =
+        cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(root, "model"), "type");
+    return cJSON_IsString(type) && strcmp(type->valuestring, name) == 0;
+}
+
 enum limoe_status tokenizer_json_read(char *bytes, size_t size, const struct folder_config *config,
                                       struct tokenizer **out, struct limoe_error *err) {
     struct parts parts = {0};
@@ -219,14 +227,23 @@ enum limoe_status tokenizer_json_read(char *bytes, size_t size, const struct fol
         status = limoe_fail(err, LIMOE_NO_MEMORY, TOKENIZER_JSON ": no memory for %zu bytes", size);
     if (status == LIMOE_OK)
         status = strict_json_parse(parts.rest.data, parts.rest.size, TOKENIZER_JSON, &root, err);
+    if (status == LIMOE_OK && parts.vocab.at && is_model(root, "Unigram")) {
+        status = unigram_read(&parts.vocab, root, config, out, err);
+        goto out;
+    }
+    if (status == LIMOE_OK && parts.vocab.at && is_model(root, "WordPiece")) {
+        status = bert_read_json(&parts.vocab, root, config, out, err);
+        goto out;
+    }
     if (status == LIMOE_OK && !(t = bpe_text_new()))
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a tokenizer");
-    if (status == LIMOE_OK)
+    if (status == LIMOE_OK && t)
         status = put_together(t, &parts, root, config, err);
-    if (status == LIMOE_OK)
+    if (status == LIMOE_OK && t)
         *out = &t->base;
     else if (t)
         tokenizer_close(&t->base);
+out:
     cJSON_Delete(root);
     buffer_free(&parts.rest);
     return status;

@@ -65,6 +65,22 @@ bool unicode_decimal(uint32_t c) {
     return category(c) == UTF8PROC_CATEGORY_ND;
 }
 
+bool unicode_other(uint32_t c) {
+    const utf8proc_category_t is = category(c);
+    return is == UTF8PROC_CATEGORY_CC || is == UTF8PROC_CATEGORY_CF || is == UTF8PROC_CATEGORY_CO;
+}
+
+bool unicode_nonspacing(uint32_t c) {
+    return category(c) == UTF8PROC_CATEGORY_MN;
+}
+
+bool unicode_punctuation(uint32_t c) {
+    if (c < 0x80)
+        return c > ' ' && c < 0x7F && !unicode_letter(c) && !unicode_number(c);
+    const utf8proc_category_t is = category(c);
+    return is >= UTF8PROC_CATEGORY_PC && is <= UTF8PROC_CATEGORY_PO;
+}
+
 bool unicode_space(uint32_t c) {
     if (c < 0x80)
         return c == ' ' || (c >= '\t' && c <= '\r');
@@ -243,11 +259,29 @@ static size_t decompose(uint32_t c, utf8proc_int32_t *to, size_t room) {
     return n < 0 ? 0 : (size_t)n;
 }
 
-static void append_composed(utf8proc_int32_t *c, size_t n, struct buffer *to) {
-    const utf8proc_ssize_t left =
-        utf8proc_normalize_utf32(c, (utf8proc_ssize_t)n, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+static void append_all(utf8proc_int32_t *c, size_t n, bool composed, struct buffer *to) {
+    utf8proc_ssize_t left = (utf8proc_ssize_t)n;
+    if (composed)
+        left = utf8proc_normalize_utf32(c, left, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
     for (utf8proc_ssize_t i = 0; i < left; i++)
         unicode_append(to, (uint32_t)c[i]);
+}
+
+static void normalize(struct text text, bool composed, struct buffer *to) {
+    enum { LONGEST = 4 }; /* of one character's canonical decomposition (Unicode 15) */
+    utf8proc_int32_t *c = malloc((text.size + 1) * LONGEST * sizeof *c);
+    size_t n = 0;
+    for (size_t at = 0; c && at < text.size;)
+        n += decompose(unicode_next(text, &at), c + n, (text.size + 1) * LONGEST - n);
+    if (c && sort_marks(c, n))
+        append_all(c, n, composed, to);
+    else
+        to->failed = true;
+    free(c);
+}
+
+void unicode_nfd(struct text text, struct buffer *to) {
+    normalize(text, false, to);
 }
 
 /* Whether no character of the text changes in form C: what is below U+0300 neither combines nor decomposes in
@@ -264,16 +298,7 @@ void unicode_nfc(struct text text, struct buffer *to) {
         buffer_bytes(to, text.data, text.size);
         return;
     }
-    enum { LONGEST = 4 }; /* of one character's canonical decomposition (Unicode 15) */
-    utf8proc_int32_t *c = malloc((text.size + 1) * LONGEST * sizeof *c);
-    size_t n = 0;
-    for (size_t at = 0; c && at < text.size;)
-        n += decompose(unicode_next(text, &at), c + n, (text.size + 1) * LONGEST - n);
-    if (c && sort_marks(c, n))
-        append_composed(c, n, to);
-    else
-        to->failed = true;
-    free(c);
+    normalize(text, true, to);
 }
 
 void unicode_decompose_compatible(uint32_t c, struct buffer *to) {

@@ -19,9 +19,12 @@ uint32_t unicode_next(struct text text, size_t *at);
 uint32_t unicode_before(struct text text, size_t *at);
 void unicode_append(struct buffer *to, uint32_t c);
 
-bool unicode_letter(uint32_t c);  /* \p{L} */
-bool unicode_number(uint32_t c);  /* \p{N} */
-bool unicode_decimal(uint32_t c); /* \d of Python */
+bool unicode_letter(uint32_t c);      /* \p{L} */
+bool unicode_number(uint32_t c);      /* \p{N} */
+bool unicode_decimal(uint32_t c);     /* \d of Python */
+bool unicode_other(uint32_t c);       /* control, format and private characters */
+bool unicode_nonspacing(uint32_t c);  /* \p{Mn} */
+bool unicode_punctuation(uint32_t c); /* \p{P}, and all of ASCII's */
 /* \s of Unicode (White_Space), of Rust and of Oniguruma. */
 bool unicode_space(uint32_t c);
 /* str.isspace of Python, and so its strip, split and \s: White_Space and U+001C to U+001F. */
@@ -39,6 +42,8 @@ void unicode_python_lower(struct text text, struct buffer *to);
 
 /* Appends normalisation form C. Takes time n log n also for long runs of combining marks. */
 void unicode_nfc(struct text text, struct buffer *to);
+/* Appends form D. */
+void unicode_nfd(struct text text, struct buffer *to);
 /* Appends form KD of one character. */
 void unicode_decompose_compatible(uint32_t c, struct buffer *to);
 /* The simple upper case. */

@@ -104,6 +104,9 @@ enum limoe_status vocab_check_ids(const struct vocab *vocab, struct limoe_error 
         }
         holder[piece->id] = (uint32_t)i + 1;
     }
+    for (uint32_t id = 0; id < vocab->end && status == LIMOE_OK; id++)
+        if (holder[id] == 0)
+            status = limoe_fail(err, LIMOE_CORRUPT, "%s: no piece has the id %u", vocab->where, id);
     free(holder);
     return status;
 }

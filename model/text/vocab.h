@@ -38,7 +38,7 @@ enum limoe_status vocab_add(struct vocab *vocab, struct text text, uint32_t id, 
 /* NULL: no such piece. */
 const struct vocab_piece *vocab_find(const struct vocab *vocab, struct text text);
 
-/* Refuses ids that two pieces share; others may be left out. LIMOE_CORRUPT or LIMOE_NO_MEMORY. */
+/* Refuses ids that two pieces share, and those below the largest that none has. LIMOE_CORRUPT or LIMOE_NO_MEMORY. */
 enum limoe_status vocab_check_ids(const struct vocab *vocab, struct limoe_error *err);
 
 #endif

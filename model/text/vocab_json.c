@@ -39,8 +39,8 @@ static enum limoe_status find(const struct merge_list *merges, const struct voca
     return LIMOE_OK;
 }
 
-enum limoe_status merge_add(struct merge_list *merges, const struct vocab *vocab, struct text left,
-                            struct text right, const char *where, struct limoe_error *err) {
+enum limoe_status vocab_json_add_merge(struct merge_list *merges, const struct vocab *vocab, struct text left,
+                                       struct text right, const char *where, struct limoe_error *err) {
     struct bpe_merge merge;
     char made[MAX_PIECE];
     if (left.size == 0 || right.size == 0 || left.size + right.size > sizeof made) {
@@ -97,8 +97,8 @@ static enum limoe_status read_pair(struct json_scan *scan, struct text *left, st
     return json_scan_take(scan, ']');
 }
 
-enum limoe_status merges_json_read(struct json_scan *scan, const struct vocab *vocab,
-                                   struct merge_list *merges) {
+enum limoe_status vocab_json_read_merges(struct json_scan *scan, const struct vocab *vocab,
+                                         struct merge_list *merges) {
     bool opened = false, more = false;
     enum limoe_status status = json_scan_take(scan, '[');
     if (status == LIMOE_OK)
@@ -108,7 +108,7 @@ enum limoe_status merges_json_read(struct json_scan *scan, const struct vocab *v
         status = json_scan_peek(scan) == '[' ? read_pair(scan, &left, &right)
                                              : read_joined(scan, merges, &left, &right);
         if (status == LIMOE_OK)
-            status = merge_add(merges, vocab, left, right, scan->where, scan->err);
+            status = vocab_json_add_merge(merges, vocab, left, right, scan->where, scan->err);
         if (status == LIMOE_OK)
             status = json_scan_more(scan, ']', &opened, &more);
     }

@@ -19,12 +19,12 @@ struct merge_list {
 enum limoe_status vocab_json_read(struct json_scan *scan, struct vocab *vocab);
 
 /* ["a b", …] or [["a", "b"], …]: pairs of pieces whose texts make a third one. */
-enum limoe_status merges_json_read(struct json_scan *scan, const struct vocab *vocab,
-                                   struct merge_list *merges);
+enum limoe_status vocab_json_read_merges(struct json_scan *scan, const struct vocab *vocab,
+                                         struct merge_list *merges);
 
 /* Adds a pair. `where` and `number` (from 0) are for messages. LIMOE_CORRUPT when one of the three pieces is not
  * there; LIMOE_NO_MEMORY. */
-enum limoe_status merge_add(struct merge_list *merges, const struct vocab *vocab, struct text left,
-                            struct text right, const char *where, struct limoe_error *err);
+enum limoe_status vocab_json_add_merge(struct merge_list *merges, const struct vocab *vocab, struct text left,
+                                       struct text right, const char *where, struct limoe_error *err);
 
 #endif

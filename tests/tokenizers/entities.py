@@ -9,7 +9,7 @@ HEAD = """/* entities_table.c - the named character references of HTML (WHATWG, 
 #include "model/text/entities.h"
 
 // clang-format off
-const struct entity entity_table[] = {
+const struct entity entities_table[] = {
 """
 
 
@@ -26,7 +26,7 @@ def main() -> None:
         line += (" " if line else "") + entry
     lines.append(line)
     text = HEAD + "\n".join(lines) + "\n};\n// clang-format on\n\n"
-    text += "const size_t entity_count = sizeof entity_table / sizeof *entity_table;\n"
+    text += "const size_t entities_count = sizeof entities_table / sizeof *entities_table;\n"
     out = pathlib.Path(__file__).resolve().parents[2] / "model/text/entities_table.c"
     out.write_text(text, encoding="ascii")
 

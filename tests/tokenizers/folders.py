@@ -74,6 +74,7 @@ KINDS = {
     "clip-files": ("hf", 77), "clip-json": ("hf", 77), "clip-json-old": ("hf", 32), "clip-small": ("hf", 77),
     "simple": ("openclip", 77), "simple-whitespace": ("openclip", 32), "siglip": ("hf", 64), "siglip-cased": ("hf", 16),
     "siglip2": ("hf", 64), "siglip2-unknown": ("hf", 64), "openclip-siglip2": ("openclip", 64),
+    "bert": ("hf", 52), "bert-json": ("hf", 52), "openclip-siglip": ("openclip", 64), "openclip-siglip-old": ("openclip", 16),
 }  # fmt: skip
 
 
@@ -153,6 +154,39 @@ class Folders:
         config = gemma_config()
         del config["add_bos_token"], config["add_eos_token"]
         write(folder, tokenizer__json=read("gemma-unknown.json"), tokenizer_config__json=config)
+
+    def bert(self, folder: Path) -> None:
+        """ChineseCLIP's kind."""
+        write(folder, vocab__txt=read("vocab.txt"), tokenizer_config__json={"tokenizer_class": "BertTokenizer",
+              "do_lower_case": True, "tokenize_chinese_chars": True, "strip_accents": None, "model_max_length": 512})  # fmt: skip
+
+    def bert_json(self, folder: Path) -> None:
+        """Capitals and accents stay."""
+        vocab = {piece: i for i, piece in enumerate(read("vocab.txt").decode().split("\n")[:-1])}
+        tree = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [
+            {"id": vocab[name], "special": True, **token(name, False)} for name in ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]],
+            "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,
+                           "lowercase": False}, "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": template(vocab, ["[CLS]"], ["[SEP]"]), "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+                      "vocab": vocab}}  # fmt: skip
+        write(folder, tokenizer__json=tree, tokenizer_config__json={"tokenizer_class": "BertTokenizer", "do_lower_case": False})
+
+    def openclip_siglip(self, folder: Path) -> None:
+        """Unigram, as T5Tokenizer saves it."""
+        write(folder, tokenizer__json=read("t5.json"), open_clip_config__json=open_clip_config(**CANONICALIZE),
+              tokenizer_config__json={"tokenizer_class": "T5Tokenizer", "eos_token": "</s>", "unk_token": "<unk>",
+                                      "pad_token": "</s>", "extra_ids": 0, "model_max_length": 64})  # fmt: skip
+
+    def openclip_siglip_old(self, folder: Path) -> None:
+        """The same, as it was saved before."""
+        self.openclip_siglip(folder)
+        tree = json.loads((folder / "tokenizer.json").read_text())
+        strip = {"type": "Strip", "strip_left": False, "strip_right": True}
+        squeeze = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "\u2581"}
+        tree["normalizer"] = {"type": "Sequence", "normalizers": [tree["normalizer"], strip, squeeze]}
+        tree["pre_tokenizer"] = tree["pre_tokenizer"]["pretokenizers"][1]
+        write(folder, tokenizer__json=tree, open_clip_config__json=open_clip_config(**{**CANONICALIZE, "context_length": 16}))
 
     def openclip_siglip2(self, folder: Path) -> None:
         write(folder, tokenizer__json=read("gemma.json"), open_clip_config__json=open_clip_config(**CANONICALIZE),

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 import transformers
-from folders import DATA, KINDS, Folders, clip_config, clip_vocab, write
-from originals import Originals, clip_merges, gemma, spiece_model
+from folders import DATA, KINDS, Folders, clip_config, clip_vocab, read, write
+from originals import Originals, bert, clip_merges, gemma, spiece_model
 from strings_of import texts
 from test_tokenizers import digest
 
@@ -28,8 +28,14 @@ def vocabularies() -> None:
     pack("merges.txt", "\n".join(merges).encode())
     pack("spiece.model", spiece_model(texts()))
     pack("gemma.json", json.dumps(gemma(texts()), ensure_ascii=False).encode())
+    pack("vocab.txt", bert(texts()))
     unknown = gemma(texts(), 1500, 80, ("<bos>",))
     pack("gemma-unknown.json", json.dumps(unknown, ensure_ascii=False).encode())
+    with tempfile.TemporaryDirectory() as root:
+        write(Path(root), spiece__model=read("spiece.model"))
+        kwargs = {"pad_token": "</s>", "extra_ids": 0}
+        transformers.T5Tokenizer.from_pretrained(root, **kwargs).save_pretrained(root)
+        pack("t5.json", (Path(root) / "tokenizer.json").read_bytes())
     with tempfile.TemporaryDirectory() as root:
         write(Path(root), vocab__json=clip_vocab(merges[:1]), merges__txt=merges[0], tokenizer_config__json=clip_config())
         transformers.CLIPTokenizer.from_pretrained(root).save_pretrained(root)

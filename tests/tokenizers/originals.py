@@ -101,6 +101,14 @@ def gemma(texts: list[str], size: int = 4000, bytes_left_out: int = 0, before: t
 
 
 
+def bert(texts: list[str]) -> bytes:
+    """A vocab.txt of WordPiece."""
+    made = tokenizers.BertWordPieceTokenizer()
+    made.train_from_iterator(corpus(texts), vocab_size=3000, limit_alphabet=900, show_progress=False)
+    pieces = sorted(made.get_vocab().items(), key=lambda item: item[1])
+    return "".join(f"{piece}\n" for piece, _ in pieces).encode()
+
+
 class Originals:
     """The ids of each folder by who made it; None where the original repaired mojibake."""
 
@@ -112,6 +120,8 @@ class Originals:
         folder, length = self.folders.root / name, KINDS[name][1]
         if name.startswith("clip"):
             return self.by_transformers(folder, transformers.CLIPTokenizer, length)
+        if name.startswith("bert"):
+            return self.by_transformers(folder, transformers.BertTokenizer, length)
         if name == "simple":
             return self.by_simple(folder / "bpe_simple_vocab_16e6.txt.gz", length)
         if name == "simple-whitespace":
@@ -119,6 +129,8 @@ class Originals:
                 packed.write(gzip.compress((folder / "merges.txt").read_bytes()))
                 packed.flush()
                 return self.by_simple(packed.name, length, clean="whitespace")
+        if name.startswith("openclip-siglip") and name != "openclip-siglip2":
+            return self.by_canonical(folder, transformers.PreTrainedTokenizerFast, length)
         if name == "openclip-siglip2":
             return self.by_canonical(folder, transformers.GemmaTokenizerFast, length)
         made = transformers.Siglip2Tokenizer if name.startswith("siglip2") else transformers.SiglipTokenizer

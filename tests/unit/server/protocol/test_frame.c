@@ -62,7 +62,7 @@ static void test_headers_that_cannot_be(void **state) {
         const char *message;
     } changes[] = {
         {0, 'x', "begins with"},
-        {4, 2, "version 2; this limoe speaks 3"},
+        {4, 2, "version 2; this limoe speaks 4"},
         {6, 1, "HELLO) where a STEP was due"},
         {6, 5, "CONNECTED) where a STEP was due"},
         {6, 99, "type 99 (unknown)"},
@@ -163,7 +163,12 @@ static void test_hellos_that_cannot_be(void **state) {
     EXPECT_WRONG(model.embed, UINT32_MAX, "embed");
     EXPECT_WRONG(model.image_size, 0, "image_size");
     EXPECT_WRONG(model.image_tokens, 0, "image_tokens");
-    EXPECT_WRONG(model.image_tokens, 26, "image_tokens");
+    EXPECT_WRONG(model.image_tokens, 27, "image_tokens"); /* a patch a pixel, and a class token */
+    EXPECT_WRONG(model.towers, 0, "towers");
+    EXPECT_WRONG(model.towers, 3, "towers");
+    EXPECT_WRONG(model.patch, 0, "patch");
+    EXPECT_WRONG(model.patch, 6, "patch");
+    EXPECT_WRONG(model.scoring.kind, (enum limoe_scoring_kind)2, "scoring");
     EXPECT_WRONG(model.text_length, 0, "text_length");
     EXPECT_WRONG(model.blocks, FRAME_MOST_BLOCKS + 1, "blocks");
     EXPECT_WRONG(model.moe_layers, 5, "moe_layers");

@@ -37,9 +37,12 @@ bool made_up_share(const char *path) {
 
 static const uint32_t moe_blocks[LAYERS] = {1, 3};
 const struct limoe_info shape = {.name = "made-up",
+                                 .architecture = "limoe",
+                                 .towers = 1,
                                  .blocks = 4,
                                  .embed = EMBED,
                                  .image_size = 2,
+                                 .patch = 1,
                                  .image_tokens = 4,
                                  .text_length = 8,
                                  .moe_layers = LAYERS,
