@@ -176,12 +176,12 @@ class VMoE:
 
     def attention(self, p, q, kv):
         parts = [
-            np.einsum("td,dhe->hte", x, p[name]["kernel"].astype(float)) + p[name]["bias"].astype(float)[:, None]
+            np.einsum("td,dhs->hts", x, p[name]["kernel"].astype(float)) + p[name]["bias"].astype(float)[:, None]
             for name, x in (("query", q), ("key", kv), ("value", kv))
         ]
         if "query_ln" in p:
             parts[:2] = [self.norm(p[name], x) for name, x in zip(("query_ln", "key_ln"), parts)]
-        return np.einsum("hte,hed->td", attend(*parts, False), p["out"]["kernel"].astype(float)) + p["out"]["bias"]
+        return np.einsum("hts,hsd->td", attend(*parts, False), p["out"]["kernel"].astype(float)) + p["out"]["bias"]
 
     def mlp(self, p, x, expert=slice(None)):
         first, second = p["Dense_0"], p["Dense_1"]
