@@ -311,6 +311,15 @@ EVIL = {
         "nested without end",
     ),
     "a far memo": (Raw(b"}r\xff\xff\xff\x7f"), "tensors"),
+    "a large dictionary, copied often": (
+        Raw(
+            b"}("
+            + b"".join(b"J" + struct.pack("<i", i) + b"N" for i in range(50000))
+            + b"uq\x00"
+            + b"c__torch__.a\nB\n)\x81h\x00b0" * 50000
+        ),
+        "more than",
+    ),
     "no end": (Raw(b"}" * 3000000), "more than"),
     "a long text": (Raw(b"\x8d" + struct.pack("<Q", 1 << 60)), "broken"),
     "an empty stack": (Raw(b"0"), "broken"),
@@ -397,6 +406,22 @@ def test_hostile_archives(tmp_path):
     expect("not little-endian")
     path.write_bytes(b"GGUF" + bytes(100))
     expect("neither an archive nor a pickle")
+
+
+def test_tensors_that_share_their_bytes(tmp_path):
+    """Two may, as tied weights do; a thousand would make a disk full of a small file."""
+    values = Writer()
+    tensor = Raw(values.emit(np.zeros(1000, np.float32)))
+    path = tmp_path / "x.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", Writer().pickle({str(i): tensor for i in range(1000)}))
+        archive.writestr("a/data/0", bytes(4000))
+    refused(convert_bounded(path, tmp_path), "1000 tensors of 4000000 bytes in a file of")
+    entry = '"%d":{"dtype":"F32","shape":[1000],"data_offsets":[0,4000]}'
+    header = ("{" + ",".join(entry % i for i in range(1000)) + "}").encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4000))
+    refused(convert_bounded(path, tmp_path), "1000 tensors of 4000000 bytes in a file of")
 
 
 def test_hostile_indexes(tmp_path):

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from checkpoints import Refused
-from checkpoints.tensors import DTYPES, Tensor, map_file
+from checkpoints.tensors import DTYPES, Tensor, check_size, map_file
 
 MOST_PICKLE = 64 << 20  # bytes of a program; that of a model of 1,000 tensors has 100 kB
 MOST_OPERATIONS = 1_000_000
@@ -88,9 +88,16 @@ class Machine:
         self.where = where
         self.stack: list = []
         self.memo: dict[int, object] = {}
+        self.left = MOST_OPERATIONS
 
     def refuse(self, what: str) -> Refused:
         return Refused(f"{self.where}: {what}; tensors in dictionaries are accepted, and nothing is run")
+
+    def spend(self, work: int) -> None:
+        """What an instruction costs, so that none can be made to copy a large thing a million times."""
+        self.left -= work
+        if self.left < 0:
+            raise self.refuse(f"the pickle has more than {MOST_OPERATIONS} instructions")
 
     def pop(self):
         value = self.stack.pop()
@@ -150,8 +157,8 @@ class Machine:
                 return arguments[0]
             if name.name == "OrderedDict" and not arguments:
                 return {}
-            if name.name in LISTS:
-                return list(arguments[0])
+            if name.name in LISTS and isinstance(arguments[0], list):
+                return arguments[0]
         except (TypeError, IndexError):
             pass
         raise self.refuse(f"{describe(name)} is called with {describe(arguments)}")
@@ -176,6 +183,7 @@ class Machine:
         if not isinstance(of, dict):
             raise self.refuse("attributes are set of what is no dictionary")
         if isinstance(state, dict) and "_metadata" not in state:
+            self.spend(len(state))
             for key, value in state.items():
                 self.put(key, value, of)
 
@@ -262,8 +270,7 @@ class Machine:
         try:
             for operation, argument, _ in pickletools.genops(file):
                 done += 1
-                if done > MOST_OPERATIONS:
-                    raise self.refuse(f"the pickle has more than {MOST_OPERATIONS} instructions")
+                self.spend(1)
                 if not self.step(operation.name, argument):
                     break
             return self.pop()
@@ -334,7 +341,7 @@ def _pickle_bytes(where: str, data: np.ndarray) -> io.BytesIO:
     return io.BytesIO(data.tobytes())
 
 
-def _from_archive(path: Path) -> tuple[object, bool]:
+def _from_archive(path: Path) -> tuple[dict[str, Tensor], bool]:
     archive = Archive(path)
     if archive.prefix + "byteorder" in archive.entries and archive.read("byteorder").tobytes() != b"little":
         raise Refused(f"{path}: its storages are not little-endian")
@@ -346,7 +353,7 @@ def _from_archive(path: Path) -> tuple[object, bool]:
 MAGIC = 0x1950A86A20F9469CFC6C
 
 
-def _from_stream(path: Path) -> object:
+def _from_stream(path: Path) -> dict[str, Tensor]:
     """Pickles one behind the other: a magic number, a version, the machine, the model, the storages' keys; then each
     storage, 8 bytes that count its values before them."""
     data = map_file(path)
@@ -409,9 +416,9 @@ def _resolve(where: str, tree, storage_of) -> dict[str, Tensor]:
 
 def read_torch(path: Path) -> tuple[dict[str, Tensor], bool]:
     """Every tensor of a file of PyTorch's by its path in the dictionaries, and whether it is a TorchScript archive."""
-    head = map_file(path)[:4].tobytes()
-    if head[:2] == b"PK":
-        return _from_archive(path)
-    if head[:1] == b"\x80":
-        return _from_stream(path), False
+    data = map_file(path)
+    head = data[:4].tobytes()
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        tensors, script = _from_archive(path) if head[:2] == b"PK" else (_from_stream(path), False)
+        return check_size(path, tensors, len(data)), script
     raise Refused(f"{path}: neither an archive nor a pickle of PyTorch's: it begins with {head!r}")

@@ -88,7 +88,18 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     if not isinstance(header, dict):
         raise Refused(f"{path}: its header is not a JSON object")
     header.pop("__metadata__", None)
-    return {name: _entry(path, name, entry, data[8 + size :]) for name, entry in header.items()}
+    found = {name: _entry(path, name, entry, data[8 + size :]) for name, entry in header.items()}
+    return check_size(path, found, len(data))
+
+
+def check_size(path: Path, tensors: dict[str, Tensor], size: int) -> dict[str, Tensor]:
+    """Tensors may share their bytes, as tied weights do; but not so that a small file fills a disk."""
+    total = sum(t.values.nbytes for t in tensors.values())
+    if total > 2 * size:
+        raise Refused(
+            f"{path}: {len(tensors)} tensors of {total} bytes in a file of {size}; twice as many are accepted"
+        )
+    return tensors
 
 
 def read_index(path: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
