@@ -69,11 +69,10 @@ static void report_entropy(const struct workspace *work, const struct step *s, s
 }
 
 /* A layer of the other modality's tower, which these tokens have not passed: no expert, no gate. */
-static void report_none(const struct config *config, const struct workspace *work, const struct step *s,
-                        size_t layer, const struct routing_sink *sink) {
+static void report_none(const struct config *config, const struct step *s, size_t layer,
+                        const struct routing_sink *sink) {
     const struct limoe_routing *to = sink->to;
     const size_t top_k = config->moe.top_k;
-    (void)work;
     for (size_t i = 0; i < step_sequences(s); i++) {
         const size_t at = (layer * sink->rows + s->item_row[i]) * top_k;
         for (size_t a = 0; a < (s->start[i + 1] - s->start[i]) * top_k; a++) {
@@ -111,11 +110,15 @@ void routing_report(const struct config *config, struct kernels *k, struct works
     fetch(config, k, work, first, passed, step_rows(step), to);
     for (size_t layer = 0; layer < config->moe.layers; layer++) {
         const bool none = layer < first || layer >= first + passed;
+        if (none) {
+            report_none(config, step, layer, sink);
+            continue;
+        }
         if (to->expert || to->gate)
-            (none ? report_none : report_choices)(config, work, step, layer, sink);
-        if (to->load && !none)
+            report_choices(config, work, step, layer, sink);
+        if (to->load)
             report_load(config, work, step, layer, to->load);
-        if (to->entropy && !none)
+        if (to->entropy)
             report_entropy(work, step, layer, to->entropy);
     }
 }
