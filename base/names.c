@@ -13,6 +13,8 @@ const char *limoe_dtype_name(enum limoe_dtype dtype) {
         return "float32";
     case LIMOE_BFLOAT16:
         return "bfloat16";
+    case LIMOE_INT8:
+        return "int8";
     }
     return "unknown";
 }

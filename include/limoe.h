@@ -60,9 +60,10 @@ enum limoe_dtype {
     LIMOE_DTYPE_AUTO = 0, /* bfloat16 where the device multiplies it natively, else float32 */
     LIMOE_FLOAT32,
     LIMOE_BFLOAT16,
+    LIMOE_INT8, /* products of 8-bit integers, accumulated exactly; all else float32. On CPUs */
 };
 
-/* "float32", "bfloat16" or "auto"; a static string, never NULL. */
+/* "float32", "bfloat16", "int8" or "auto"; a static string, never NULL. */
 const char *limoe_dtype_name(enum limoe_dtype dtype);
 
 /* One sequence for the tower. The caller owns what the pointers name. */

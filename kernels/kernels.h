@@ -10,9 +10,14 @@
  * Memory. Arguments named `host` are ordinary memory. All others were given by alloc(), upload_vector(),
  * pack() or load_table() of the same instance; on the CPU they are ordinary memory too.
  *
- * Element types. `act` is the instance's activation type: float for float32, uint16_t holding a bfloat16 for
- * bfloat16. The residual stream, LayerNorm's arithmetic, softmax, router logits, gates and all accumulation
- * are float32 in both.
+ * Element types. `act` is the instance's activation type: float for float32 and int8, uint16_t holding a
+ * bfloat16 for bfloat16. The residual stream, LayerNorm's arithmetic, softmax, router logits, gates and all
+ * accumulation of fractions are float32 in all of them.
+ *
+ * int8: a linear rounds its weights and its input to 8 bits (kernels/int8.h), each output channel and each row
+ * with a scale of its own. Their product is a sum of integers, exact in 32 bits and so free of any order; what
+ * follows is float32 in steps that are spelled out. So KERNELS_STORE, _STORE_F32 and _ADD_F32 have the same bits
+ * on every instruction set. Nothing else is rounded but tables, each row with a scale.
  *
  * Determinism. Each output element is one accumulation chain in ascending k; its bits depend on its own row
  * of input and the weights, never on the number of rows, their order, or the number of threads. Reductions
@@ -38,12 +43,20 @@ struct kernels_matrix;
 /* A table of rows looked up by index (token embeddings). */
 struct kernels_table;
 
-enum kernels_storage { KERNELS_F32, KERNELS_BF16, KERNELS_F16 };
+enum kernels_storage { KERNELS_F32, KERNELS_BF16, KERNELS_F16, KERNELS_I8 };
 
-/* A tensor as it lies in the checkpoint: dense, row-major, little-endian, any alignment. */
+/* A tensor as it lies in the checkpoint: dense, row-major, little-endian, any alignment. KERNELS_I8, which only the
+ * matrices and tables of int8 instances may be: host is a struct kernels_int8. */
 struct kernels_tensor {
     const void *host;
     enum kernels_storage storage;
+};
+
+/* Rows of `row` elements, each with a scale: element i is value[i] * scale[i / row]. */
+struct kernels_int8 {
+    const int8_t *value;
+    const float *scale;
+    size_t row;
 };
 
 /* What a linear operation does with acc + bias; y is the act or float32 output row.
@@ -270,8 +283,8 @@ enum limoe_status kernels_reference_create(enum limoe_dtype dtype, struct kernel
                                            struct limoe_error *err);
 
 /* The best this processor has. dtype AUTO: bfloat16 where it is multiplied natively. threads 0: as many as
- * the affinity mask allows. The environment variable LIMOE_ISA ("generic", "avx2", "avx512", "avx512bf16",
- * "amx") names a lesser instruction set to use instead; naming one that the processor lacks is an error. */
+ * the affinity mask allows. The environment variable LIMOE_ISA ("generic", "avx2", "avx512", "avx512vnni",
+ * "avx512bf16", "amx") names a lesser instruction set to use instead; naming one that the processor lacks is an error. */
 enum limoe_status kernels_cpu_create(enum limoe_dtype dtype, uint32_t threads, struct kernels **out,
                                      struct limoe_error *err);
 
@@ -301,7 +314,7 @@ size_t kernels_packed_bytes(enum kernels_kind kind, enum limoe_dtype dtype, uint
 enum { KERNELS_CUDA_OUT = 16, KERNELS_CUDA_IN = 8 };
 
 /* Modules of another version are refused: change it with anything above. */
-#define KERNELS_MODULE_VERSION 2u
+#define KERNELS_MODULE_VERSION 3u
 
 /* The module exports one, under the name KERNELS_MODULE. */
 struct kernels_module {

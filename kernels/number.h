@@ -1,4 +1,4 @@
-/* number.h - the three number formats of a checkpoint, and tensors that hold them at any alignment.
+/* number.h - the number formats of a checkpoint, and tensors that hold them at any alignment.
  *
  * bfloat16 is the upper half of a float32. Rounding to it is to nearest, ties to even, everywhere in limoe.
  */
@@ -45,11 +45,20 @@ static inline float f16_to_float(uint16_t h) {
 }
 
 static inline size_t storage_size(enum kernels_storage storage) {
-    return storage == KERNELS_F32 ? 4 : 2;
+    return storage == KERNELS_F32 ? 4 : storage == KERNELS_I8 ? 1 : 2;
+}
+
+static inline void int8_read(const struct kernels_int8 *t, size_t first, size_t n, float *out) {
+    for (size_t i = 0; i < n; i++)
+        out[i] = (float)t->value[first + i] * t->scale[(first + i) / t->row];
 }
 
 /* out[n] = elements first .. first + n - 1 of the tensor. */
 static inline void tensor_read(struct kernels_tensor t, size_t first, size_t n, float *out) {
+    if (t.storage == KERNELS_I8) {
+        int8_read(t.host, first, n, out);
+        return;
+    }
     const unsigned char *p = (const unsigned char *)t.host + first * storage_size(t.storage);
     if (t.storage == KERNELS_F32) {
         memcpy(out, p, n * sizeof *out);

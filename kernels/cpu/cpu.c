@@ -14,6 +14,7 @@ static void destroy(struct kernels *k) {
         for (uint32_t i = 0; i < k->threads; i++)
             free(self->scratch[i]);
     free(self->scratch);
+    cpu_quantised_free(&self->quantised);
     threads_destroy(self->threads);
     free(self);
 }
@@ -101,19 +102,21 @@ static enum limoe_dtype choose_dtype(const struct isa *isa, enum limoe_dtype ask
 enum limoe_status cpu_create(const struct isa *isa, enum limoe_dtype dtype, uint32_t threads,
                              struct kernels **out, struct limoe_error *err) {
     *out = NULL;
-    bool bf16 = choose_dtype(isa, dtype) == LIMOE_BFLOAT16;
+    dtype = choose_dtype(isa, dtype);
+    bool bf16 = dtype == LIMOE_BFLOAT16;
     struct cpu *self = calloc(1, sizeof *self);
     if (!self)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the cpu kernels");
     *self = (struct cpu){
         .base = {.ops = &ops,
                  .name = isa->backend,
-                 .dtype = bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32,
+                 .dtype = dtype,
                  .act_size = bf16 ? sizeof(uint16_t) : sizeof(float),
                  .threads = threads,
                  .step_rows = HOST_STEP_ROWS},
         .isa = isa,
         .bf16 = bf16,
+        .int8 = dtype == LIMOE_INT8,
     };
     enum limoe_status status = LIMOE_OK;
     self->scratch = calloc(threads, sizeof *self->scratch);

@@ -1,6 +1,6 @@
 /* cpu.h - what the operations of the cpu backend share.
  *
- * Ownership: struct cpu owns its threads and one scratch buffer per thread. Only the caller's thread
+ * Ownership: struct cpu owns its threads, one scratch buffer per thread, and the quantised rows. Only the caller's thread
  * allocates, before a loop starts; chunks run on the pool's threads and never do.
  */
 #ifndef LIMOE_KERNELS_CPU_CPU_H
@@ -10,15 +10,24 @@
 #include "kernels/cpu/threads.h"
 #include "kernels/host.h"
 
+/* The input of the int8 linear at hand. */
+struct quantised {
+    char *values;  /* [rows] of `stride` bytes; owns row's memory, too */
+    size_t stride; /* bytes */
+    struct int8_row *row;
+    size_t bytes; /* allocated */
+};
+
 struct cpu {
     struct kernels base;
     const struct isa *isa;
     struct threads *threads;
-    bool bf16;
+    bool bf16, int8; /* of neither: float32 */
     struct host_sequences sequences;
     bool no_memory; /* an operation lacked scratch and did nothing; sync() says so */
     void **scratch; /* [threads], each of scratch_bytes */
     size_t scratch_bytes;
+    struct quantised quantised;
 };
 
 struct kernels_matrix {
@@ -67,6 +76,12 @@ static inline void chunk_range(size_t units, uint32_t chunk, uint32_t chunks, si
 kernels_pack_fn cpu_pack;
 kernels_matrix_free_fn cpu_matrix_free;
 
+/* pack_int8.c: the bytes of a panel, and one panel of the channels from `first` on, counted through a stack. rows:
+ * room for two rows of floats. */
+size_t int8_panel_size(uint32_t in);
+void int8_pack_panel(struct kernels_tensor weight, size_t first, uint32_t channels, uint32_t in, float *rows,
+                     void *to);
+
 /* embed.c */
 kernels_patches_fn cpu_patches;
 kernels_tile_rows_fn cpu_tile_rows;
@@ -75,6 +90,10 @@ kernels_embed_tokens_fn cpu_embed_tokens;
 /* linear.c */
 kernels_linear_fn cpu_linear;
 kernels_grouped_linear_fn cpu_grouped_linear;
+
+/* linear_int8.c: x [rows, in] to self->quantised; false (and no_memory set) when there is no room. */
+bool cpu_quantise(struct cpu *self, const float *x, size_t rows, uint32_t in);
+void cpu_quantised_free(struct quantised *q);
 
 /* attention.c */
 kernels_attention_fn cpu_attention;

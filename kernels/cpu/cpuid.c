@@ -24,7 +24,8 @@ static const struct isa known[] = {
      .panels = 1,
      .product_f32 = product_f32_generic,
      .product_bf16 = product_bf16_generic,
-     .rows = &rows_generic},
+     .rows = &rows_generic,
+     .int8 = &int8_generic},
 #if defined(__x86_64__)
     {.name = "avx2",
      .backend = "cpu-avx2",
@@ -32,14 +33,24 @@ static const struct isa known[] = {
      .panels = 1,
      .product_f32 = product_f32_avx2,
      .product_bf16 = product_bf16_avx2,
-     .rows = &rows_avx2},
+     .rows = &rows_avx2,
+     .int8 = &int8_avx2},
     {.name = "avx512",
      .backend = "cpu-avx512",
      .bf16_speed = 1,
      .panels = 3,
      .product_f32 = product_f32_avx512,
      .product_bf16 = product_bf16_avx512,
-     .rows = &rows_avx512},
+     .rows = &rows_avx512,
+     .int8 = &int8_avx512},
+    {.name = "avx512vnni",
+     .backend = "cpu-avx512vnni",
+     .bf16_speed = 1,
+     .panels = 3,
+     .product_f32 = product_f32_avx512,
+     .product_bf16 = product_bf16_avx512,
+     .rows = &rows_avx512,
+     .int8 = &int8_avx512vnni},
     {.name = "avx512bf16",
      .backend = "cpu-avx512bf16",
      .bf16_speed = 2,
@@ -47,7 +58,8 @@ static const struct isa known[] = {
      .panels = 3,
      .product_f32 = product_f32_avx512,
      .product_bf16 = product_bf16_avx512bf16,
-     .rows = &rows_avx512bf16},
+     .rows = &rows_avx512bf16,
+     .int8 = &int8_avx512vnni},
     {.name = "amx",
      .backend = "cpu-amx",
      .bf16_speed = 8,
@@ -56,7 +68,8 @@ static const struct isa known[] = {
      .product_f32 = product_f32_avx512,
      .product_bf16 = product_bf16_amx,
      .finish = product_finish_amx,
-     .rows = &rows_avx512bf16},
+     .rows = &rows_avx512bf16,
+     .int8 = &int8_avx512vnni},
 #endif
 };
 
@@ -69,7 +82,7 @@ const struct isa *isa_at(size_t i) {
 #if defined(__x86_64__)
 
 struct features {
-    bool avx2, avx512, avx512bf16, amx;
+    bool avx2, avx512, avx512vnni, avx512bf16, amx;
 };
 
 static bool all(uint64_t word, uint64_t bits) {
@@ -90,22 +103,23 @@ static bool ask_for_tiles(void) {
 static struct features detect(void) {
     enum { YMM = 0x6, ZMM = 0xe6, TILES = 0x60000 }; /* XCR0: SSE and AVX; opmask and ZMM too; AMX */
     struct features f = {0};
-    unsigned a, b, c, d, b7, d7, a71, rest;
+    unsigned a, b, c, d, b7, c7, d7, a71, rest;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !all(c, bit_OSXSAVE | bit_AVX | bit_FMA) ||
-        !__get_cpuid_count(7, 0, &rest, &b7, &rest, &d7) ||
+        !__get_cpuid_count(7, 0, &rest, &b7, &c7, &d7) ||
         !__get_cpuid_count(7, 1, &a71, &rest, &rest, &rest))
         return f;
     uint64_t saved = saved_registers();
     f.avx2 = all(saved, YMM) && all(b7, bit_AVX2);
     f.avx512 = f.avx2 && all(saved, ZMM) && all(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ);
-    f.avx512bf16 = f.avx512 && all(a71, 1u << 5);
+    f.avx512vnni = f.avx512 && all(c7, 1u << 11);
+    f.avx512bf16 = f.avx512vnni && all(a71, 1u << 5); /* no processor has it without VNNI */
     f.amx = f.avx512bf16 && all(saved, TILES) && all(d7, 1u << 24 | 1u << 22) && ask_for_tiles();
     return f;
 }
 
 bool isa_present(const struct isa *isa) {
     struct features f = detect();
-    const bool present[KNOWN] = {true, f.avx2, f.avx512, f.avx512bf16, f.amx};
+    const bool present[KNOWN] = {true, f.avx2, f.avx512, f.avx512vnni, f.avx512bf16, f.amx};
     return present[isa - known];
 }
 

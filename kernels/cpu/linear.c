@@ -28,6 +28,7 @@ struct linear_job {
     const void *in;
     enum kernels_epilogue kind;
     void *y;
+    uint32_t tile_panels;              /* of one register tile */
     uint32_t row_block, panels, units; /* units: of one row block, across its panels */
     uint32_t chunks;
     uint64_t cost;
@@ -38,6 +39,41 @@ static void group_rows(const struct linear_job *job, uint32_t g, size_t *first, 
     *last = job->offset ? job->offset[g + 1] : job->rows;
 }
 
+/* `rows` rows from `row` on by `panels` panels from `panel` on of group g, to c. */
+static void multiply_tile(const struct linear_job *job, uint32_t g, size_t row, uint32_t rows, uint32_t panel,
+                          uint32_t panels, float *c, uint32_t *tiles) {
+    const struct cpu *self = job->self;
+    const struct kernels_matrix *m = job->m;
+    const void *b = (const char *)m->panels + g * m->group_bytes + panel * m->panel_bytes;
+    const size_t c_stride = (size_t)panels * PANEL;
+    if (self->int8) {
+        const struct quantised *q = &self->quantised;
+        self->isa->int8->product(&(struct product_int8){.a = q->values + row * q->stride,
+                                                        .a_stride = q->stride,
+                                                        .row = q->row + row,
+                                                        .b = b,
+                                                        .b_stride = m->panel_bytes,
+                                                        .rows = rows,
+                                                        .panels = panels,
+                                                        .k = m->in,
+                                                        .c = c,
+                                                        .c_stride = c_stride,
+                                                        .tiles = tiles});
+        return;
+    }
+    void (*product)(const struct product *) = self->bf16 ? self->isa->product_bf16 : self->isa->product_f32;
+    product(&(struct product){.a = act_row(self, job->in, row, m->in),
+                              .a_stride = m->in,
+                              .b = b,
+                              .b_stride = m->panel_bytes,
+                              .rows = rows,
+                              .panels = panels,
+                              .k = m->in,
+                              .c = c,
+                              .c_stride = c_stride,
+                              .tiles = tiles});
+}
+
 /* Rows first .. last - 1 of group g by panels begin .. end - 1. A tile's epilogue follows the next tile's
  * product in program order, so that the processor works on both at once: matrix units on the one, vector
  * units on the other. */
@@ -46,28 +82,16 @@ static void multiply(const struct linear_job *job, uint32_t g, size_t first, siz
     const struct cpu *self = job->self;
     const struct kernels_matrix *m = job->m;
     const struct isa *isa = self->isa;
-    void (*product)(const struct product *) = self->bf16 ? isa->product_bf16 : isa->product_f32;
     bool float_out = job->kind == KERNELS_STORE_F32 || job->kind == KERNELS_ADD_F32;
     size_t y_size = float_out ? sizeof(float) : self->base.act_size;
     _Alignas(64) float c[2][LONG_TILE_ROWS * TILE_PANELS * PANEL];
     struct epilogue e = {.kind = job->kind, .bf16 = self->bf16, .y_stride = m->out};
     uint32_t turn = 0, tile_rows = m->in > LONG ? LONG_TILE_ROWS : TILE_ROWS;
-    for (uint32_t panel = begin; panel < end; panel += isa->panels) {
-        uint32_t panels = at_most(end - panel, isa->panels), column = panel * PANEL;
+    for (uint32_t panel = begin; panel < end; panel += job->tile_panels) {
+        uint32_t panels = at_most(end - panel, job->tile_panels), column = panel * PANEL;
         for (size_t row = first; row < last; row += tile_rows, turn ^= 1) {
             uint32_t rows = at_most(last - row, tile_rows);
-            product(&(struct product){
-                .a = act_row(self, job->in, row, m->in),
-                .a_stride = m->in,
-                .b = (const char *)m->panels + g * m->group_bytes + panel * m->panel_bytes,
-                .b_stride = m->panel_bytes,
-                .rows = rows,
-                .panels = panels,
-                .k = m->in,
-                .c = c[turn],
-                .c_stride = (size_t)panels * PANEL,
-                .tiles = tiles,
-            });
+            multiply_tile(job, g, row, rows, panel, panels, c[turn], tiles);
             if (e.rows)
                 isa->rows->epilogue(&e);
             e.rows = rows;
@@ -104,8 +128,8 @@ static void linear_chunk(void *context, uint32_t chunk, uint32_t thread) {
             uint32_t begin = units_before(at, each, job->units, low);
             uint32_t end = units_before(at, each, job->units, high);
             if (begin < end)
-                multiply(job, g, row, row + rows, begin * job->self->isa->panels,
-                         at_most((size_t)end * job->self->isa->panels, job->panels), &tiles);
+                multiply(job, g, row, row + rows, begin * job->tile_panels,
+                         at_most((size_t)end * job->tile_panels, job->panels), &tiles);
             at += each * job->units;
             row += rows;
         }
@@ -125,9 +149,14 @@ static uint64_t total_cost(const struct linear_job *job) {
     return cost;
 }
 
+/* Products in the time of one of float32. */
+static uint32_t speed(const struct cpu *self) {
+    return self->int8 ? self->isa->int8->speed : self->bf16 ? self->isa->bf16_speed : 1;
+}
+
 static void run(struct kernels *k, const struct kernels_matrix *m, const uint32_t *offset, const void *in,
                 size_t rows, enum kernels_epilogue epilogue, void *y) {
-    const struct cpu *self = (struct cpu *)k;
+    struct cpu *self = (struct cpu *)k;
     struct linear_job job = {.self = self,
                              .m = m,
                              .offset = offset,
@@ -135,18 +164,19 @@ static void run(struct kernels *k, const struct kernels_matrix *m, const uint32_
                              .in = in,
                              .kind = epilogue,
                              .y = y,
+                             .tile_panels = self->int8 ? self->isa->int8->panels : self->isa->panels,
                              .row_block = ROW_BLOCK,
                              .panels = (uint32_t)(round_up(m->out, PANEL) / PANEL)};
-    if (!rows)
+    if (!rows || (self->int8 && !cpu_quantise(self, in, rows, m->in)))
         return;
-    job.units = (uint32_t)(round_up(job.panels, self->isa->panels) / self->isa->panels);
+    job.units = (uint32_t)(round_up(job.panels, job.tile_panels) / job.tile_panels);
     size_t units = job.units * (rows / job.row_block + 1);
     if (units < (size_t)k->threads * CHUNKS_PER_THREAD) { /* many threads for few columns: cut rows finer */
         job.row_block = TILE_ROWS;
         units = job.units * (rows / job.row_block + 1);
     }
     job.cost = total_cost(&job);
-    size_t work = rows * m->in * m->out / (self->bf16 ? self->isa->bf16_speed : 1);
+    size_t work = rows * m->in * m->out / speed(self);
     job.chunks = cpu_chunks(self, work, LEAST_SHARE, units);
     threads_run(self->threads, job.chunks, linear_chunk, &job);
 }

@@ -23,12 +23,15 @@ static void pack_bf16(const float *rows, uint32_t in, uint16_t *panel) {
                 panel[i * PANEL + c * 2 + j - i] = j < in ? bf16_from_float(rows[(size_t)c * in + j]) : 0;
 }
 
-static size_t panel_size(bool bf16, uint32_t in) {
-    return bf16 ? round_up(in, K_BLOCK) * PANEL * sizeof(uint16_t) : (size_t)in * PANEL * sizeof(float);
+static size_t panel_size(enum limoe_dtype dtype, uint32_t in) {
+    if (dtype == LIMOE_INT8)
+        return int8_panel_size(in);
+    return dtype == LIMOE_BFLOAT16 ? round_up(in, K_BLOCK) * PANEL * sizeof(uint16_t)
+                                   : (size_t)in * PANEL * sizeof(float);
 }
 
 size_t kernels_cpu_packed_bytes(enum limoe_dtype dtype, uint32_t out, uint32_t in) {
-    return round_up(out, PANEL) / PANEL * panel_size(dtype == LIMOE_BFLOAT16, in);
+    return round_up(out, PANEL) / PANEL * panel_size(dtype, in);
 }
 
 enum limoe_status cpu_pack(struct kernels *k, struct kernels_tensor weight, struct kernels_tensor bias,
@@ -39,12 +42,16 @@ enum limoe_status cpu_pack(struct kernels *k, struct kernels_tensor weight, stru
     float *rows = NULL;
     *packed = NULL;
     size_t panels = round_up(out, PANEL) / PANEL, columns, bytes, elements;
-    size_t panel_bytes = panel_size(self->bf16, in);
+    size_t panel_bytes = panel_size(k->dtype, in);
     if (__builtin_mul_overflow((size_t)groups, out, &columns) ||
         __builtin_mul_overflow(columns, (size_t)in * sizeof(float), &elements) || !elements ||
         __builtin_mul_overflow(groups * panels, panel_bytes, &bytes))
         return limoe_fail(err, LIMOE_INVALID, "a weight of shape [%u, %u, %u] cannot be packed", groups, out,
                           in);
+    if (self->int8 && in > INT8_MOST_IN)
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "a weight of shape [%u, %u, %u] cannot be int8; rows of at most %u are accepted",
+                          groups, out, in, INT8_MOST_IN);
     m = calloc(1, sizeof *m);
     rows = calloc((size_t)PANEL * in, sizeof *rows);
     if (!m || !rows)
@@ -65,9 +72,13 @@ enum limoe_status cpu_pack(struct kernels *k, struct kernels_tensor weight, stru
     for (size_t g = 0; g < groups; g++)
         for (size_t p = 0; p < panels; p++) {
             size_t first = p * PANEL, n = out - first < PANEL ? out - first : PANEL;
+            void *panel = (char *)m->panels + g * m->group_bytes + p * panel_bytes;
+            if (self->int8) {
+                int8_pack_panel(weight, g * out + first, (uint32_t)n, in, rows, panel);
+                continue;
+            }
             tensor_read(weight, (g * out + first) * in, n * in, rows);
             memset(rows + n * in, 0, (PANEL - n) * in * sizeof *rows);
-            void *panel = (char *)m->panels + g * m->group_bytes + p * panel_bytes;
             if (self->bf16)
                 pack_bf16(rows, in, panel);
             else

@@ -1,5 +1,6 @@
 /* linear.c - y = epilogue(x W^T + b), one matrix or one matrix a group of rows. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "kernels/reference/reference.h"
 
@@ -20,25 +21,41 @@ static float activate(float v, enum kernels_epilogue epilogue) {
     return v;
 }
 
+static void store(const struct kernels *k, enum kernels_epilogue epilogue, float v, void *y, size_t at) {
+    if (epilogue == KERNELS_STORE_F32)
+        ((float *)y)[at] = v;
+    else if (epilogue == KERNELS_ADD_F32)
+        ((float *)y)[at] += v;
+    else
+        reference_store(k, y, at, v);
+}
+
 /* Rows first .. last - 1 of in and y meet matrix `group`. */
-static void multiply(const struct kernels *k, const struct kernels_matrix *m, uint32_t group, const void *in,
+static void multiply(struct kernels *k, const struct kernels_matrix *m, uint32_t group, const void *in,
                      size_t first, size_t last, enum kernels_epilogue epilogue, void *y) {
-    const float *weight = m->weight + (size_t)group * m->out * m->in;
-    const float *bias = m->bias ? m->bias + (size_t)group * m->out : NULL;
-    for (size_t r = first; r < last; r++)
+    const size_t channel = (size_t)group * m->out;
+    const bool int8 = k->dtype == LIMOE_INT8;
+    uint8_t *q = int8 ? malloc(m->in) : NULL;
+    struct int8_row row = {0};
+    if (int8 && !q) {
+        ((struct reference *)k)->no_memory = true;
+        return;
+    }
+    for (size_t r = first; r < last; r++) {
+        if (int8)
+            row = reference_int8_row((const float *)in + r * m->in, m->in, q);
         for (uint32_t c = 0; c < m->out; c++) {
+            const size_t weights = (channel + c) * m->in;
             float acc = 0;
-            for (uint32_t i = 0; i < m->in; i++)
-                acc += reference_load(k, in, r * m->in + i) * weight[(size_t)c * m->in + i];
-            float v = activate(bias ? acc + bias[c] : acc, epilogue);
-            size_t at = r * m->out + c;
-            if (epilogue == KERNELS_STORE_F32)
-                ((float *)y)[at] = v;
-            else if (epilogue == KERNELS_ADD_F32)
-                ((float *)y)[at] += v;
-            else
-                reference_store(k, y, at, v);
+            for (uint32_t i = 0; !int8 && i < m->in; i++)
+                acc += reference_load(k, in, r * m->in + i) * m->weight[weights + i];
+            if (int8)
+                acc = reference_int8_dot(q, row, m->q + weights, m->scale[channel + c], m->in);
+            float v = activate(m->bias ? acc + m->bias[channel + c] : acc, epilogue);
+            store(k, epilogue, v, y, r * m->out + c);
         }
+    }
+    free(q);
 }
 
 void reference_linear(struct kernels *k, const struct kernels_matrix *m, const void *in, size_t rows,

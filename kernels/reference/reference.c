@@ -12,9 +12,25 @@ static void destroy(struct kernels *k) {
 static void matrix_free(struct kernels *k, struct kernels_matrix *m) {
     if (!m)
         return;
+    host_release(k, m->scale);
+    host_release(k, m->q);
     host_release(k, m->weight);
     host_release(k, m->bias);
     free(m);
+}
+
+/* The weights of n channels; false where there is no memory. */
+static bool load_weights(struct kernels *k, struct kernels_tensor weight, size_t n, uint32_t in,
+                         struct kernels_matrix *m) {
+    if (k->dtype == LIMOE_INT8) {
+        m->q = host_alloc(k, n * in);
+        m->scale = host_alloc(k, n * sizeof *m->scale);
+        return m->q && m->scale && reference_int8_pack(weight, n, in, m->q, m->scale);
+    }
+    m->weight = host_upload_vector(k, weight, n * in);
+    for (size_t i = 0; m->weight && i < n * in; i++)
+        m->weight[i] = reference_round(k, m->weight[i]);
+    return m->weight;
 }
 
 static enum limoe_status pack(struct kernels *k, struct kernels_tensor weight, struct kernels_tensor bias,
@@ -26,15 +42,16 @@ static enum limoe_status pack(struct kernels *k, struct kernels_tensor weight, s
         !n)
         return limoe_fail(err, LIMOE_INVALID, "a weight of shape [%u, %u, %u] cannot be packed", groups, out,
                           in);
+    if (k->dtype == LIMOE_INT8 && in > INT8_MOST_IN)
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "a weight of shape [%u, %u, %u] cannot be int8; rows of at most %u are accepted",
+                          groups, out, in, INT8_MOST_IN);
     struct kernels_matrix *m = calloc(1, sizeof *m);
     if (!m)
         goto no_memory;
     *m = (struct kernels_matrix){.groups = groups, .out = out, .in = in};
-    m->weight = host_upload_vector(k, weight, n);
-    if (!m->weight)
+    if (!load_weights(k, weight, columns, in, m))
         goto no_memory;
-    for (size_t i = 0; i < n; i++)
-        m->weight[i] = reference_round(k, m->weight[i]);
     if (bias.host) {
         m->bias = host_upload_vector(k, bias, columns);
         if (!m->bias)
@@ -56,7 +73,7 @@ static enum limoe_status sync(struct kernels *k, struct limoe_error *err) {
     struct reference *self = (struct reference *)k;
     if (self->no_memory) {
         self->no_memory = false;
-        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the scores of attention");
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the scratch of an operation");
     }
     return LIMOE_OK;
 }
@@ -103,7 +120,7 @@ enum limoe_status kernels_reference_create(enum limoe_dtype dtype, struct kernel
     self->base = (struct kernels){
         .ops = &ops,
         .name = "reference",
-        .dtype = dtype == LIMOE_BFLOAT16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32,
+        .dtype = dtype == LIMOE_DTYPE_AUTO ? LIMOE_FLOAT32 : dtype,
         .act_size = dtype == LIMOE_BFLOAT16 ? sizeof(uint16_t) : sizeof(float),
         .threads = 1,
         .step_rows = HOST_STEP_ROWS,

@@ -1,13 +1,14 @@
 /* reference.h - what the reference operations share.
  *
  * Written to be read and to be believed: plain loops, one thread, each formula as kernels.h states it.
- * Matrices are held as float32 values, already rounded to bfloat16 where that is the dtype; act rows are
+ * Matrices are held as float32 values, already rounded to bfloat16 where that is the dtype, or as int8; act rows are
  * loaded and stored one element at a time. Nothing here is fast.
  */
 #ifndef LIMOE_KERNELS_REFERENCE_REFERENCE_H
 #define LIMOE_KERNELS_REFERENCE_REFERENCE_H
 
 #include "kernels/host.h"
+#include "kernels/int8.h"
 #include "kernels/kernels.h"
 #include "kernels/number.h"
 
@@ -19,7 +20,9 @@ struct reference {
 
 struct kernels_matrix {
     uint32_t groups, out, in;
-    float *weight; /* [groups, out, in] */
+    float *weight; /* [groups, out, in]; NULL: int8's are */
+    int8_t *q;     /* [groups, out, in] and */
+    float *scale;  /* [groups, out] */
     float *bias;   /* [groups, out], NULL for none */
 };
 
@@ -42,6 +45,13 @@ static inline void reference_store(const struct kernels *k, void *act, size_t i,
 /* One row: out = (x - mean) / sqrt(var + eps) * weight + bias. out may be x. */
 void reference_layernorm_row(const float *x, const float *weight, const float *bias, float eps,
                              uint32_t width, float *out);
+
+/* linear_int8.c: n channels of `in` weights, to q [n, in] and scale [n]; false where there is no memory. */
+bool reference_int8_pack(struct kernels_tensor weight, size_t n, uint32_t in, int8_t *q, float *scale);
+/* x [in] to q [in]. */
+struct int8_row reference_int8_row(const float *x, uint32_t in, uint8_t *q);
+/* The product of a row and a channel. */
+float reference_int8_dot(const uint8_t *x, struct int8_row row, const int8_t *w, float scale, uint32_t in);
 
 /* The operations of struct kernels_ops; their contracts are in kernels.h. */
 kernels_patches_fn reference_patches;

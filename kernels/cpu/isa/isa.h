@@ -5,6 +5,7 @@
  *   float32   [in][16]
  *   bfloat16  [pairs][16][2], pairs = in / 2 rounded up to a multiple of 16: two k side by side, as
  *             VDPBF16PS and the AMX tiles read them; 16 pairs are one tile. Zeros beyond `in`.
+ *   int8      a struct int8_panel
  * Every instruction set reads the same panels.
  *
  * These functions run on the calling thread and touch only what their arguments name.
@@ -12,11 +13,14 @@
 #ifndef LIMOE_KERNELS_CPU_ISA_ISA_H
 #define LIMOE_KERNELS_CPU_ISA_ISA_H
 
+#include "kernels/int8.h"
 #include "kernels/kernels.h"
 
 enum {
     PANEL = 16,   /* columns */
     K_BLOCK = 32, /* k of one bfloat16 tile */
+    INT8_GROUP = 4,  /* k side by side in an int8 panel */
+    INT8_BLOCK = 64, /* k of one int8 tile; rows and panels are zero from their end to a multiple of it */
 };
 
 /* C = A B: c[r][j] = sum over k of a[r][k] * b[k][j], one chain in ascending k. */
@@ -29,6 +33,36 @@ struct product {
     float *c;        /* [rows, 16 * panels] */
     size_t c_stride; /* elements from row to row */
     uint32_t *tiles; /* AMX: how many rows its tiles are configured for; starts at 0 */
+};
+
+/* Of 16 output channels their scales, the sums of their weights, and the weights [k / 4][16][4], as VPDPBUSD and
+ * the AMX tiles read them. */
+struct int8_panel {
+    float scale[PANEL];
+    int32_t sum[PANEL];
+    int8_t weight[];
+};
+
+/* C = A B of quantised rows and int8 panels, with the scales of both: float32, the same bits in every shape. */
+struct product_int8 {
+    const void *a;   /* [rows], each as quantise() wrote it */
+    size_t a_stride; /* bytes from row to row */
+    const struct int8_row *row;
+    const void *b;   /* the first of `panels` panels */
+    size_t b_stride; /* bytes from panel to panel */
+    uint32_t rows, panels, k;
+    float *c;        /* [rows, 16 * panels] */
+    size_t c_stride; /* elements from row to row */
+    uint32_t *tiles; /* as in struct product */
+};
+
+struct int8_ops {
+    uint32_t spread; /* bytes that an element of a quantised row takes */
+    uint32_t speed;  /* products of int8 in the time of one of float32, roughly */
+    uint32_t panels; /* the panels of one register tile */
+    /* q[n rounded up to INT8_BLOCK, spread] and *row from x[n]; aligned to 4. */
+    void (*quantise)(const float *x, size_t n, void *q, struct int8_row *row);
+    void (*product)(const struct product_int8 *p);
 };
 
 /* y = epilogue(c + bias) over [rows, columns]. */
@@ -91,20 +125,29 @@ struct isa {
     void (*product_bf16)(const struct product *p);
     void (*finish)(uint32_t *tiles); /* after a thread's last product; NULL where there is nothing to do */
     const struct row_ops *rows;
+    const struct int8_ops *int8;
 };
 
-/* Where gemm.c and rows.c are compiled for it; whether the processor has it is cpuid.c's business. AMX has a
+/* Where gemm.c, rows.c, gemm_int8.c and quantise.c are compiled for it; whether the processor has it is cpuid.c's business. AMX has a
  * bfloat16 product of its own and takes the rest from its neighbours. */
 void product_f32_generic(const struct product *p);
 void product_bf16_generic(const struct product *p);
 extern const struct row_ops rows_generic;
+void quantise_generic(const float *x, size_t n, void *q, struct int8_row *row);
+extern const struct int8_ops int8_generic;
 #if defined(__x86_64__)
 void product_f32_avx2(const struct product *p);
 void product_bf16_avx2(const struct product *p);
 extern const struct row_ops rows_avx2;
+void quantise_avx2(const float *x, size_t n, void *q, struct int8_row *row);
+extern const struct int8_ops int8_avx2;
 void product_f32_avx512(const struct product *p);
 void product_bf16_avx512(const struct product *p);
 extern const struct row_ops rows_avx512;
+void quantise_avx512(const float *x, size_t n, void *q, struct int8_row *row);
+extern const struct int8_ops int8_avx512;
+void quantise_avx512vnni(const float *x, size_t n, void *q, struct int8_row *row);
+extern const struct int8_ops int8_avx512vnni;
 void product_bf16_avx512bf16(const struct product *p);
 extern const struct row_ops rows_avx512bf16;
 void product_bf16_amx(const struct product *p);

@@ -12,8 +12,8 @@ const uint32_t one_thread[] = {1, 0}, few_threads[] = {1, 2, 3, 0};
 
 static void run(void (*test)(const struct fixture *f), struct fixture *f) {
     struct limoe_error err;
-    assert_int_equal(kernels_reference_create(f->bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32, &f->reference, &err),
-                     LIMOE_OK);
+    assert_int_equal(kernels_reference_create(f->dtype, &f->reference, &err), LIMOE_OK);
+    f->bf16 = f->dtype == LIMOE_BFLOAT16;
     test(f);
     if (f->tested->ops->sync(f->tested, &err) != LIMOE_OK)
         fail_msg("%s: %s", f->isa, err.message);
@@ -24,13 +24,31 @@ static void run(void (*test)(const struct fixture *f), struct fixture *f) {
 /* Memory and threads are the device's own business: once for each dtype. */
 static void run_on_device(const char *device, void (*test)(const struct fixture *f)) {
     for (int bf16 = 0; bf16 < 2; bf16++) {
-        struct fixture f = {.bf16 = bf16, .threads = 1, .elsewhere = true};
+        struct fixture f = {.dtype = bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32, .threads = 1, .elsewhere = true};
         struct limoe_error err;
-        if (kernels_create(device, bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32, 0, &f.tested, &err) != LIMOE_OK)
+        if (kernels_create(device, f.dtype, 0, &f.tested, &err) != LIMOE_OK)
             fail_msg("%s", err.message);
         f.isa = f.tested->name;
         run(test, &f);
     }
+}
+
+static void run_on_cpu(const struct isa *isa, enum limoe_dtype dtype, const uint32_t *threads,
+                       void (*test)(const struct fixture *f)) {
+    for (const uint32_t *t = threads; *t; t++) {
+        struct fixture f = {.isa = isa->name, .dtype = dtype, .threads = *t};
+        struct limoe_error err;
+        assert_int_equal(cpu_create(isa, dtype, *t, &f.tested, &err), LIMOE_OK);
+        run(test, &f);
+    }
+}
+
+/* Whether another instruction set has all that this one has but its int8. */
+static bool has_fractions_of_its_own(const struct isa *isa) {
+    for (size_t i = 0; isa_at(i) != isa; i++)
+        if (isa_at(i)->rows == isa->rows && isa_at(i)->product_bf16 == isa->product_bf16)
+            return false;
+    return true;
 }
 
 void for_each_fixture(const uint32_t *threads, void (*test)(const struct fixture *f)) {
@@ -39,15 +57,17 @@ void for_each_fixture(const uint32_t *threads, void (*test)(const struct fixture
         run_on_device(device, test);
         return;
     }
-    const enum limoe_dtype dtype[] = {LIMOE_FLOAT32, LIMOE_BFLOAT16};
     for (size_t i = 0; isa_at(i); i++)
-        for (size_t d = 0; d < 2 && isa_present(isa_at(i)); d++)
-            for (const uint32_t *t = threads; *t; t++) {
-                struct fixture f = {.isa = isa_at(i)->name, .bf16 = d == 1, .threads = *t};
-                struct limoe_error err;
-                assert_int_equal(cpu_create(isa_at(i), dtype[d], *t, &f.tested, &err), LIMOE_OK);
-                run(test, &f);
-            }
+        if (isa_present(isa_at(i)) && has_fractions_of_its_own(isa_at(i))) {
+            run_on_cpu(isa_at(i), LIMOE_FLOAT32, threads, test);
+            run_on_cpu(isa_at(i), LIMOE_BFLOAT16, threads, test);
+        }
+}
+
+void for_each_int8_fixture(const uint32_t *threads, void (*test)(const struct fixture *f)) {
+    for (size_t i = 0; isa_at(i) && !getenv("LIMOE_TEST_DEVICE"); i++)
+        if (isa_present(isa_at(i)))
+            run_on_cpu(isa_at(i), LIMOE_INT8, threads, test);
 }
 
 /* splitmix64 */
@@ -82,7 +102,7 @@ float *put_floats(struct kernels *k, const float *host, size_t n) {
 }
 
 void *put_act(struct kernels *k, const float *host, size_t n) {
-    if (k->dtype == LIMOE_FLOAT32)
+    if (k->dtype != LIMOE_BFLOAT16)
         return put_floats(k, host, n);
     uint16_t *b = malloc((n ? n : 1) * sizeof *b), *p = k->ops->alloc(k, n * sizeof *p);
     assert_non_null(b);
@@ -97,7 +117,7 @@ void *put_act(struct kernels *k, const float *host, size_t n) {
 float *get_act(struct kernels *k, const void *act, size_t n) {
     float *v = malloc((n ? n : 1) * sizeof *v);
     assert_non_null(v);
-    if (k->dtype == LIMOE_FLOAT32) {
+    if (k->dtype != LIMOE_BFLOAT16) {
         k->ops->download(k, v, act, n * sizeof *v);
         return v;
     }
@@ -115,7 +135,7 @@ void assert_close(const struct fixture *f, const char *what, const float *got, c
     for (size_t i = 0; i < n; i++)
         if (!(fabsf(got[i] - want[i]) <= absolute + relative * fabsf(want[i])))
             fail_msg("%s, %s, %s, %u threads: element %zu is %.9g, the reference has %.9g", what, f->isa,
-                     f->bf16 ? "bfloat16" : "float32", f->threads, i, (double)got[i], (double)want[i]);
+                     limoe_dtype_name(f->dtype), f->threads, i, (double)got[i], (double)want[i]);
 }
 
 void assert_same_bits(const struct fixture *f, const char *what, const void *got, const void *want,
@@ -124,5 +144,5 @@ void assert_same_bits(const struct fixture *f, const char *what, const void *got
     for (size_t i = 0; i < bytes; i++)
         if (a[i] != b[i])
             fail_msg("%s, %s, %s, %u threads: byte %zu differs", what, f->isa,
-                     f->bf16 ? "bfloat16" : "float32", f->threads, i);
+                     limoe_dtype_name(f->dtype), f->threads, i);
 }

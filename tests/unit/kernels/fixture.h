@@ -1,6 +1,7 @@
 /* fixture.h - instances to test and data to test them on.
  *
- * Each test runs on every instruction set this machine has, in float32 and bfloat16, against the reference.
+ * Each test runs on every instruction set this machine has, in float32 and bfloat16, against the reference; those
+ * of the linear operations in int8, too, whose other operations are float32's.
  * With a device in the environment variable LIMOE_TEST_DEVICE ("cuda"), it runs on that instead.
  */
 #ifndef LIMOE_TESTS_UNIT_KERNELS_FIXTURE_H
@@ -20,12 +21,16 @@
 struct fixture {
     struct kernels *reference, *tested;
     const char *isa;      /* or the backend's name */
+    enum limoe_dtype dtype;
     bool bf16, elsewhere; /* elsewhere: its memory is not the host's */
     uint32_t threads;
 };
 
 /* Runs the test on each instruction set present, dtype, and thread count of `threads`, ended by 0. */
 void for_each_fixture(const uint32_t *threads, void (*test)(const struct fixture *f));
+
+/* The same in int8, and not on devices, which have none. */
+void for_each_int8_fixture(const uint32_t *threads, void (*test)(const struct fixture *f));
 
 extern const uint32_t one_thread[], few_threads[]; /* {1}, {1, 2, 3} */
 

@@ -25,6 +25,11 @@ static const struct {
                  {KERNELS_GELU_ERF, "gelu erf"}, {KERNELS_QUICK_GELU, "quick gelu"}};
 enum { EPILOGUES = sizeof epilogues / sizeof *epilogues };
 
+static void in_each_dtype(const uint32_t *threads, void (*test)(const struct fixture *f)) {
+    for_each_fixture(threads, test);
+    for_each_int8_fixture(threads, test);
+}
+
 static bool float_out(enum kernels_epilogue kind) {
     return kind == KERNELS_STORE_F32 || kind == KERNELS_ADD_F32;
 }
@@ -105,7 +110,7 @@ static void check_linear(const struct fixture *f) {
 
 static void linear_agrees_with_the_reference_and_with_itself(void **state) {
     (void)state;
-    for_each_fixture(one_thread, check_linear);
+    in_each_dtype(one_thread, check_linear);
 }
 
 /* Rows enough that the units are shared by rows and by columns; the bits are those of one thread. */
@@ -138,7 +143,7 @@ static void check_threads(const struct fixture *f) {
 
 static void linear_shares_rows_and_columns(void **state) {
     (void)state;
-    for_each_fixture(few_threads, check_threads);
+    in_each_dtype(few_threads, check_threads);
 }
 
 /* The same rows on 1, 2 and 3 threads of one instruction set. */
@@ -171,7 +176,7 @@ static void check_thread_bits(const struct fixture *f) {
 
 static void thread_count_changes_no_bits(void **state) {
     (void)state;
-    for_each_fixture(few_threads, check_thread_bits);
+    in_each_dtype(few_threads, check_thread_bits);
 }
 
 /* ---- groups */
@@ -235,7 +240,7 @@ static void check_grouped(const struct fixture *f) {
 
 static void groups_meet_their_own_matrix(void **state) {
     (void)state;
-    for_each_fixture(few_threads, check_grouped);
+    in_each_dtype(few_threads, check_grouped);
 }
 
 /* A row through expert g has the same bits however many rows the expert and its neighbours have. */
@@ -267,7 +272,7 @@ static void check_grouped_bits(const struct fixture *f) {
 
 static void a_row_does_not_see_its_group(void **state) {
     (void)state;
-    for_each_fixture(few_threads, check_grouped_bits);
+    in_each_dtype(few_threads, check_grouped_bits);
 }
 
 /* ---- packing */
@@ -316,7 +321,7 @@ static void check_storage(const struct fixture *f) {
 
 static void storage_changes_no_bits(void **state) {
     (void)state;
-    for_each_fixture(one_thread, check_storage);
+    in_each_dtype(one_thread, check_storage);
 }
 
 static void check_refused(const struct fixture *f) {
@@ -336,7 +341,7 @@ static void check_refused(const struct fixture *f) {
 
 static void impossible_shapes_are_refused(void **state) {
     (void)state;
-    for_each_fixture(one_thread, check_refused);
+    in_each_dtype(one_thread, check_refused);
 }
 
 int main(void) {

@@ -1,0 +1,158 @@
+/* gemm_int8.c - the product of quantised rows and int8 panels in vector registers.
+ *
+ * Compiled once for each instruction set but AMX. As in gemm.c a tile of ROWS x PANELS accumulators stays in
+ * registers while k ascends, in groups of four. The sums are of 32-bit integers, so that neither their order nor
+ * how a tile is cut can change them:
+ *   VNNI             VPDPBUSD adds the four products of a group to a column's sum; it saturates nothing
+ *   AVX-512, AVX2    VPMADDWD on 16 bits, the group's even and odd k apart: a weight's byte becomes a word by shifts
+ *                    within its column, and rows come as words in that order (quantise.c). VPMADDUBSW would do it
+ *                    on bytes, but saturates
+ *   others           plain C
+ */
+#include "kernels/cpu/isa/int8.h"
+
+enum { V = PANEL / LANES }; /* vectors across a panel */
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 24")
+
+/* A group of a row, everywhere in a vector, and the same group of LANES columns. */
+#if defined(__AVX512VNNI__)
+
+#define ROWS   8 /* 24 accumulators of 32 registers */
+#define PANELS 3
+enum { SPREAD = 1, SPEED = 4 };
+typedef vi operand;
+
+INLINE operand row_group(const uint8_t *a) {
+    int32_t group;
+    memcpy(&group, a, sizeof group);
+    return i_set(group);
+}
+INLINE operand weight_group(const int8_t *b) {
+    return i_load(b);
+}
+INLINE vi add_products(vi acc, operand x, operand w) {
+    return _mm512_dpbusd_epi32(acc, x, w);
+}
+
+#elif defined(__AVX2__)
+
+#if defined(__AVX512F__)
+#define ROWS   8 /* 16 accumulators of 32 registers */
+#define PANELS 2
+#define SHIFT_LEFT(v)  _mm512_slli_epi16(v, 8)
+#define SHIFT_RIGHT(v) _mm512_srai_epi16(v, 8)
+#define MULTIPLY(a, b) _mm512_madd_epi16(a, b)
+#define ADD(a, b)      _mm512_add_epi32(a, b)
+#else
+#define ROWS   4 /* 8 of 16 */
+#define PANELS 1
+#define SHIFT_LEFT(v)  _mm256_slli_epi16(v, 8)
+#define SHIFT_RIGHT(v) _mm256_srai_epi16(v, 8)
+#define MULTIPLY(a, b) _mm256_madd_epi16(a, b)
+#define ADD(a, b)      _mm256_add_epi32(a, b)
+#endif
+enum { SPREAD = 2, SPEED = 2 };
+typedef struct {
+    vi even, odd; /* words of k 0 and 2, of k 1 and 3 */
+} operand;
+
+INLINE operand row_group(const uint8_t *a) {
+    int32_t pair[2];
+    memcpy(pair, a, sizeof pair);
+    return (operand){i_set(pair[0]), i_set(pair[1])};
+}
+INLINE operand weight_group(const int8_t *b) {
+    vi bytes = i_load(b);
+    return (operand){SHIFT_RIGHT(SHIFT_LEFT(bytes)), SHIFT_RIGHT(bytes)};
+}
+INLINE vi add_products(vi acc, operand x, operand w) {
+    return ADD(acc, ADD(MULTIPLY(x.even, w.even), MULTIPLY(x.odd, w.odd)));
+}
+
+#else
+
+#define ROWS   2
+#define PANELS 1
+enum { SPREAD = 1, SPEED = 1 };
+typedef struct {
+    vi k[INT8_GROUP];
+} operand;
+
+INLINE operand row_group(const uint8_t *a) {
+    return (operand){{i_set(a[0]), i_set(a[1]), i_set(a[2]), i_set(a[3])}};
+}
+INLINE operand weight_group(const int8_t *b) {
+    vi bytes = i_load(b);
+    return (operand){{bytes << 24 >> 24, bytes << 16 >> 24, bytes << 8 >> 24, bytes >> 24}};
+}
+INLINE vi add_products(vi acc, operand x, operand w) {
+    return acc + x.k[0] * w.k[0] + x.k[1] * w.k[1] + x.k[2] * w.k[2] + x.k[3] * w.k[3];
+}
+
+#endif
+
+INLINE void tile(const struct product_int8 *p, uint32_t row, uint32_t panel, int rows, int panels) {
+    const int vectors = panels * V;
+    const uint32_t groups = (p->k + INT8_GROUP - 1) / INT8_GROUP;
+    const uint8_t *a = (const uint8_t *)p->a + row * p->a_stride;
+    const char *first = (const char *)p->b + panel * p->b_stride;
+    const int8_t *b[PANELS];
+    vi acc[ROWS][PANELS * V];
+    UNROLL for (int n = 0; n < panels; n++) b[n] =
+        ((const struct int8_panel *)(const void *)(first + n * p->b_stride))->weight;
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = i_zero();
+    for (uint32_t g = 0; g < groups; g++) {
+        operand w[PANELS * V];
+        UNROLL for (int v = 0; v < vectors; v++) w[v] = weight_group(b[v / V] + v % V * LANES * INT8_GROUP);
+        UNROLL for (int r = 0; r < rows; r++) {
+            operand x = row_group(a + r * p->a_stride);
+            UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = add_products(acc[r][v], x, w[v]);
+        }
+        a += INT8_GROUP * SPREAD;
+        UNROLL for (int n = 0; n < panels; n++) b[n] += INT8_GROUP * PANEL;
+    }
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++)
+        v_store(p->c + (row + r) * p->c_stride + (panel * V + v) * LANES,
+                int8_scaled(acc[r][v], p->row[row + r],
+                            (const struct int8_panel *)(const void *)(first + v / V * p->b_stride),
+                            v % V * LANES));
+}
+
+/* A tile's shape is named with constants, as in gemm.c. */
+#define SHAPE(r, n)                                                                                          \
+    case (r)*PANELS + (n):                                                                                   \
+        tile(p, row, panel, r, n);                                                                           \
+        break;
+#if PANELS == 3
+#define SHAPES(r) SHAPE(r, 1) SHAPE(r, 2) SHAPE(r, 3)
+#elif PANELS == 2
+#define SHAPES(r) SHAPE(r, 1) SHAPE(r, 2)
+#else
+#define SHAPES(r) SHAPE(r, 1)
+#endif
+#if ROWS == 8
+#define ALL_SHAPES SHAPES(8) SHAPES(4) SHAPES(2) SHAPES(1)
+#elif ROWS == 4
+#define ALL_SHAPES SHAPES(4) SHAPES(2) SHAPES(1)
+#else
+#define ALL_SHAPES SHAPES(2) SHAPES(1)
+#endif
+
+static inline uint32_t rows_of_shape(uint32_t rest) {
+    return rest >= ROWS ? ROWS : rest >= 4 ? 4 : rest >= 2 ? 2 : 1;
+}
+
+static void product(const struct product_int8 *p) {
+    for (uint32_t panel = 0, panels; panel < p->panels; panel += panels) {
+        panels = p->panels - panel < PANELS ? p->panels - panel : PANELS;
+        for (uint32_t row = 0, rows; row < p->rows; row += rows) {
+            rows = rows_of_shape(p->rows - row);
+            switch (rows * PANELS + panels) { ALL_SHAPES }
+        }
+    }
+}
+
+const struct int8_ops isa_name(int8) = {
+    .spread = SPREAD, .speed = SPEED, .panels = PANELS, .quantise = isa_name(quantise), .product = product};
