@@ -14,8 +14,12 @@ bool arguments_number(const char *text, double min, double max, double *out) {
 }
 
 static bool read_dtype(const char *text, enum limoe_dtype *out) {
-    *out = strcmp(text, "float32") == 0 ? LIMOE_FLOAT32 : LIMOE_BFLOAT16;
-    return strcmp(text, limoe_dtype_name(*out)) == 0;
+    for (int dtype = LIMOE_FLOAT32; dtype <= LIMOE_INT8; dtype++)
+        if (strcmp(text, limoe_dtype_name((enum limoe_dtype)dtype)) == 0) {
+            *out = (enum limoe_dtype)dtype;
+            return true;
+        }
+    return false;
 }
 
 bool arguments_read(int argc, char **argv, const char *flag, struct arguments *a) {

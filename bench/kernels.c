@@ -3,7 +3,7 @@
  *     build/bench/kernels [linear|attention|rows|step]...     (default: all)
  *
  * LIMOE_ISA chooses the instruction set, as for the program itself; LIMOE_THREADS and LIMOE_DTYPE
- * ("float32", "bfloat16") the rest. Medians; run it on an idle machine.
+ * ("float32", "bfloat16", "int8") the rest. Medians; run it on an idle machine.
  */
 #include <stdio.h>
 #include <string.h>
@@ -273,18 +273,22 @@ static void bench_rows(struct kernels *k) {
         }
 }
 
+static enum limoe_dtype read_dtype(const char *name) {
+    for (int d = LIMOE_FLOAT32; name && d <= LIMOE_INT8; d++)
+        if (!strcmp(name, limoe_dtype_name((enum limoe_dtype)d)))
+            return (enum limoe_dtype)d;
+    return LIMOE_DTYPE_AUTO;
+}
+
 int main(int argc, char **argv) {
     const char *threads = getenv("LIMOE_THREADS"), *dtype = getenv("LIMOE_DTYPE");
     struct kernels *k;
     struct limoe_error err;
-    if (kernels_cpu_create(!dtype                      ? LIMOE_DTYPE_AUTO
-                           : !strcmp(dtype, "float32") ? LIMOE_FLOAT32
-                                                       : LIMOE_BFLOAT16,
-                           threads ? (uint32_t)atoi(threads) : 0, &k, &err)) {
+    if (kernels_cpu_create(read_dtype(dtype), threads ? (uint32_t)atoi(threads) : 0, &k, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
-    printf("%s, %s, %u threads\n", k->name, k->dtype == LIMOE_BFLOAT16 ? "bfloat16" : "float32", k->threads);
+    printf("%s, %s, %u threads\n", k->name, limoe_dtype_name(k->dtype), k->threads);
     static const struct {
         const char *name;
         void (*run)(struct kernels *);

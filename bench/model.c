@@ -1,6 +1,6 @@
 /* model.c - how long a model takes for a batch of pictures, once it is open.
  *
- *     bench/model --model DIR [--device D] [--dtype float32|bfloat16] [--threads N] [--batch N] [--seconds S]
+ *     bench/model --model DIR [--device D] [--dtype float32|bfloat16|int8] [--threads N] [--batch N] [--seconds S]
  *                 [--tokens N] [--observe]
  *
  * Prints one JSON object: milliseconds that opening took, the median and the 90th percentile of single calls

@@ -1,6 +1,6 @@
 /* ranks.c - how long a step takes on several ranks, and how much of it is exchange.
  *
- *     mpirun -n N bench/ranks --model DIR [--device D] [--dtype float32|bfloat16] [--threads N] [--batch N]
+ *     mpirun -n N bench/ranks --model DIR [--device D] [--dtype float32|bfloat16|int8] [--threads N] [--batch N]
  *                             [--seconds S]
  *     bench/ranks --local …          on one rank, without MPI
  *
