@@ -56,8 +56,8 @@ float *host_upload_vector(struct kernels *k, struct kernels_tensor t, size_t n) 
 }
 
 /* Rows of fractions to int8; `row` is room for one. */
-static void quantise_rows(struct kernels_tensor from, uint32_t rows, uint32_t width, float *row, int8_t *value,
-                          float *scale) {
+static void quantise_rows(struct kernels_tensor from, uint32_t rows, uint32_t width, float *row,
+                          int8_t *value, float *scale) {
     for (size_t r = 0; r < rows; r++) {
         tensor_read(from, r * width, width, row);
         scale[r] = int8_weights(row, width, value + r * width);

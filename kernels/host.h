@@ -7,7 +7,8 @@
 #include "kernels/kernels.h"
 
 struct kernels_table {
-    struct kernels_tensor tensor; /* [rows, width], a copy of its own, in the checkpoint's storage; int8's is KERNELS_I8 */
+    struct kernels_tensor
+        tensor; /* [rows, width], a copy of its own, in the checkpoint's storage; int8's is KERNELS_I8 */
     uint32_t rows, width;
 };
 

@@ -105,8 +105,7 @@ static struct features detect(void) {
     struct features f = {0};
     unsigned a, b, c, d, b7, c7, d7, a71, rest;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !all(c, bit_OSXSAVE | bit_AVX | bit_FMA) ||
-        !__get_cpuid_count(7, 0, &rest, &b7, &c7, &d7) ||
-        !__get_cpuid_count(7, 1, &a71, &rest, &rest, &rest))
+        !__get_cpuid_count(7, 0, &rest, &b7, &c7, &d7) || !__get_cpuid_count(7, 1, &a71, &rest, &rest, &rest))
         return f;
     uint64_t saved = saved_registers();
     f.avx2 = all(saved, YMM) && all(b7, bit_AVX2);

@@ -16,24 +16,26 @@ enum { V = PANEL / LANES }; /* vectors across a panel */
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 24")
 
-/* A group of a row, everywhere in a vector, and the same group of LANES columns. */
+/* A group is multiplied in STEPS. What a step reads of a row stands everywhere in a vector; of the weights it is that
+ * of LANES columns. */
 #if defined(__AVX512VNNI__)
 
 #define ROWS   8 /* 24 accumulators of 32 registers */
 #define PANELS 3
-enum { SPREAD = 1, SPEED = 4 };
-typedef vi operand;
+enum { SPREAD = 1, SPEED = 4, STEPS = 1 };
 
-INLINE operand row_group(const uint8_t *a) {
+INLINE vi row_part(const uint8_t *a, int step) {
+    (void)step;
     int32_t group;
     memcpy(&group, a, sizeof group);
     return i_set(group);
 }
-INLINE operand weight_group(const int8_t *b) {
+INLINE vi weight_part(const int8_t *b, int step) {
+    (void)step;
     return i_load(b);
 }
 /* The intrinsic's builtin makes GCC 12 copy an accumulator before and after each instruction. */
-INLINE vi add_products(vi acc, operand x, operand w) {
+INLINE vi add_products(vi acc, vi x, vi w) {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w));
     return acc;
 }
@@ -41,59 +43,64 @@ INLINE vi add_products(vi acc, operand x, operand w) {
 #elif defined(__AVX2__)
 
 #if defined(__AVX512F__)
-#define ROWS   8 /* 16 accumulators of 32 registers */
-#define PANELS 2
+#define ROWS           8 /* 16 accumulators of 32 registers */
+#define PANELS         2
 #define SHIFT_LEFT(v)  _mm512_slli_epi16(v, 8)
 #define SHIFT_RIGHT(v) _mm512_srai_epi16(v, 8)
 #define MULTIPLY(a, b) _mm512_madd_epi16(a, b)
-#define ADD(a, b)      _mm512_add_epi32(a, b)
 #else
-#define ROWS   4 /* 8 of 16 */
-#define PANELS 1
+#define ROWS           5 /* 10 of 16 */
+#define PANELS         1
 #define SHIFT_LEFT(v)  _mm256_slli_epi16(v, 8)
 #define SHIFT_RIGHT(v) _mm256_srai_epi16(v, 8)
 #define MULTIPLY(a, b) _mm256_madd_epi16(a, b)
-#define ADD(a, b)      _mm256_add_epi32(a, b)
 #endif
-enum { SPREAD = 2, SPEED = 2 };
-typedef struct {
-    vi even, odd; /* words of k 0 and 2, of k 1 and 3 */
-} operand;
+enum { SPREAD = 2, SPEED = 2, STEPS = 2 }; /* words of k 0 and 2, then of k 1 and 3 */
 
-INLINE operand row_group(const uint8_t *a) {
-    int32_t pair[2];
-    memcpy(pair, a, sizeof pair);
-    return (operand){i_set(pair[0]), i_set(pair[1])};
+INLINE vi row_part(const uint8_t *a, int step) {
+    int32_t pair;
+    memcpy(&pair, a + step * sizeof pair, sizeof pair);
+    return i_set(pair);
 }
-INLINE operand weight_group(const int8_t *b) {
+INLINE vi weight_part(const int8_t *b, int step) {
     vi bytes = i_load(b);
-    return (operand){SHIFT_RIGHT(SHIFT_LEFT(bytes)), SHIFT_RIGHT(bytes)};
+    return step == 0 ? SHIFT_RIGHT(SHIFT_LEFT(bytes)) : SHIFT_RIGHT(bytes);
 }
-INLINE vi add_products(vi acc, operand x, operand w) {
-    return ADD(acc, ADD(MULTIPLY(x.even, w.even), MULTIPLY(x.odd, w.odd)));
+INLINE vi add_products(vi acc, vi x, vi w) {
+    vi both = MULTIPLY(x, w);
+    __asm__("vpaddd %1, %0, %0"
+            : "+v"(acc)
+            : "v"(both)); /* kept from adding the steps up first, in more registers */
+    return acc;
 }
 
 #else
 
 #define ROWS   2
 #define PANELS 1
-enum { SPREAD = 1, SPEED = 1 };
-typedef struct {
-    vi k[INT8_GROUP];
-} operand;
+enum { SPREAD = 1, SPEED = 1, STEPS = INT8_GROUP };
 
-INLINE operand row_group(const uint8_t *a) {
-    return (operand){{i_set(a[0]), i_set(a[1]), i_set(a[2]), i_set(a[3])}};
+INLINE vi row_part(const uint8_t *a, int step) {
+    return i_set(a[step]);
 }
-INLINE operand weight_group(const int8_t *b) {
-    vi bytes = i_load(b);
-    return (operand){{bytes << 24 >> 24, bytes << 16 >> 24, bytes << 8 >> 24, bytes >> 24}};
+INLINE vi weight_part(const int8_t *b, int step) {
+    return i_load(b) << (24 - 8 * step) >> 24;
 }
-INLINE vi add_products(vi acc, operand x, operand w) {
-    return acc + x.k[0] * w.k[0] + x.k[1] * w.k[1] + x.k[2] * w.k[2] + x.k[3] * w.k[3];
+INLINE vi add_products(vi acc, vi x, vi w) {
+    return acc + x * w;
 }
 
 #endif
+
+INLINE void multiply(const uint8_t *a, size_t a_stride, const int8_t *const *b, int step, int rows,
+                     int vectors, vi acc[ROWS][PANELS * V]) {
+    vi w[PANELS * V];
+    UNROLL for (int v = 0; v < vectors; v++) w[v] = weight_part(b[v / V] + v % V * LANES * INT8_GROUP, step);
+    UNROLL for (int r = 0; r < rows; r++) {
+        vi x = row_part(a + r * a_stride, step);
+        UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = add_products(acc[r][v], x, w[v]);
+    }
+}
 
 INLINE void tile(const struct product_int8 *p, uint32_t row, uint32_t panel, int rows, int panels) {
     const int vectors = panels * V;
@@ -106,20 +113,14 @@ INLINE void tile(const struct product_int8 *p, uint32_t row, uint32_t panel, int
         ((const struct int8_panel *)(const void *)(first + n * p->b_stride))->weight;
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = i_zero();
     for (uint32_t g = 0; g < groups; g++) {
-        operand w[PANELS * V];
-        UNROLL for (int v = 0; v < vectors; v++) w[v] = weight_group(b[v / V] + v % V * LANES * INT8_GROUP);
-        UNROLL for (int r = 0; r < rows; r++) {
-            operand x = row_group(a + r * p->a_stride);
-            UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = add_products(acc[r][v], x, w[v]);
-        }
+        UNROLL for (int s = 0; s < STEPS; s++) multiply(a, p->a_stride, b, s, rows, vectors, acc);
         a += INT8_GROUP * SPREAD;
         UNROLL for (int n = 0; n < panels; n++) b[n] += INT8_GROUP * PANEL;
     }
-    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++)
-        v_store(p->c + (row + r) * p->c_stride + (panel * V + v) * LANES,
-                int8_scaled(acc[r][v], p->row[row + r],
-                            (const struct int8_panel *)(const void *)(first + v / V * p->b_stride),
-                            v % V * LANES));
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) v_store(
+        p->c + (row + r) * p->c_stride + (panel * V + v) * LANES,
+        int8_scaled(acc[r][v], p->row[row + r],
+                    (const struct int8_panel *)(const void *)(first + v / V * p->b_stride), v % V * LANES));
 }
 
 /* A tile's shape is named with constants, as in gemm.c. */
@@ -136,8 +137,8 @@ INLINE void tile(const struct product_int8 *p, uint32_t row, uint32_t panel, int
 #endif
 #if ROWS == 8
 #define ALL_SHAPES SHAPES(8) SHAPES(4) SHAPES(2) SHAPES(1)
-#elif ROWS == 4
-#define ALL_SHAPES SHAPES(4) SHAPES(2) SHAPES(1)
+#elif ROWS == 5
+#define ALL_SHAPES SHAPES(5) SHAPES(4) SHAPES(2) SHAPES(1)
 #else
 #define ALL_SHAPES SHAPES(2) SHAPES(1)
 #endif

@@ -17,8 +17,8 @@
 #include "kernels/kernels.h"
 
 enum {
-    PANEL = 16,   /* columns */
-    K_BLOCK = 32, /* k of one bfloat16 tile */
+    PANEL = 16,      /* columns */
+    K_BLOCK = 32,    /* k of one bfloat16 tile */
     INT8_GROUP = 4,  /* k side by side in an int8 panel */
     INT8_BLOCK = 64, /* k of one int8 tile; rows and panels are zero from their end to a multiple of it */
 };

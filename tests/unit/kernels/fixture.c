@@ -143,6 +143,6 @@ void assert_same_bits(const struct fixture *f, const char *what, const void *got
     const unsigned char *a = got, *b = want;
     for (size_t i = 0; i < bytes; i++)
         if (a[i] != b[i])
-            fail_msg("%s, %s, %s, %u threads: byte %zu differs", what, f->isa,
-                     limoe_dtype_name(f->dtype), f->threads, i);
+            fail_msg("%s, %s, %s, %u threads: byte %zu differs", what, f->isa, limoe_dtype_name(f->dtype),
+                     f->threads, i);
 }

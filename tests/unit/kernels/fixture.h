@@ -20,7 +20,7 @@
 /* The instance that is tested, beside the reference of the same dtype. */
 struct fixture {
     struct kernels *reference, *tested;
-    const char *isa;      /* or the backend's name */
+    const char *isa; /* or the backend's name */
     enum limoe_dtype dtype;
     bool bf16, elsewhere; /* elsewhere: its memory is not the host's */
     uint32_t threads;

@@ -143,7 +143,7 @@ static void check_extremes(const struct fixture *f) {
     assert_non_null(x);
     assert_non_null(w);
     for (uint32_t i = 0; i < IN; i++) {
-        x[i] = 255;  /* 255 - 0 */
+        x[i] = 255;       /* 255 - 0 */
         x[IN + i] = -255; /* 0 - 255 */
         w[i] = 127;
         w[IN + i] = -128; /* as only a checkpoint may have it */
@@ -204,7 +204,8 @@ static void check_stored(const struct fixture *f) {
         scale[c] = int8_weights(w + c * IN, IN, q + c * IN);
     const struct kernels_int8 stored = {q, scale, IN};
     struct kernels_matrix *whole = pack(f->tested, (struct kernels_tensor){w, KERNELS_F32}, bias, OUT, IN),
-                          *small = pack(f->tested, (struct kernels_tensor){&stored, KERNELS_I8}, bias, OUT, IN);
+                          *small =
+                              pack(f->tested, (struct kernels_tensor){&stored, KERNELS_I8}, bias, OUT, IN);
     float *want = linear(f->tested, whole, x, R, OUT, KERNELS_GELU_ERF),
           *got = linear(f->tested, small, x, R, OUT, KERNELS_GELU_ERF);
     assert_same_bits(f, "stored as int8", got, want, R * OUT * sizeof *got);
@@ -259,8 +260,9 @@ static void check_refused(const struct fixture *f) {
                                           (struct kernels_tensor){0}, 1, 1, INT8_MOST_IN + 1, &m, &err),
                      LIMOE_UNSUPPORTED);
     assert_null(m);
-    assert_string_equal(err.message, "a weight of shape [1, 1, 65537] cannot be int8; rows of at most 65536 are "
-                                     "accepted");
+    assert_string_equal(err.message,
+                        "a weight of shape [1, 1, 65537] cannot be int8; rows of at most 65536 are "
+                        "accepted");
 }
 
 static void longer_rows_are_refused(void **state) {
