@@ -87,6 +87,10 @@ enum limoe_status kernels_dtype(enum kernels_kind kind, enum limoe_dtype asked, 
                                 struct limoe_error *err) {
     if (kind == KERNELS_CPU)
         return kernels_cpu_dtype(asked, out, err);
+    if (asked == LIMOE_INT8)
+        return limoe_fail(
+            err, LIMOE_UNSUPPORTED,
+            "dtype int8 is computed on CPUs, device \"cpu\"; accepted on a GPU: auto, float32, bfloat16");
     *out = asked == LIMOE_DTYPE_AUTO ? LIMOE_BFLOAT16 : asked;
     return LIMOE_OK;
 }

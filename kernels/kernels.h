@@ -302,7 +302,7 @@ enum limoe_status kernels_create(const char *device, enum limoe_dtype dtype, uin
                                  struct kernels **out, struct limoe_error *err);
 /* The kind that such an instance would have; no GPU is needed for what names one. */
 enum limoe_status kernels_kind_of(const char *device, enum kernels_kind *kind, struct limoe_error *err);
-/* The dtype that an instance of the kind would have: AUTO resolved, others as they are. */
+/* The dtype that an instance of the kind would have: AUTO resolved, others as they are. int8 is the CPU's alone. */
 enum limoe_status kernels_dtype(enum kernels_kind kind, enum limoe_dtype asked, enum limoe_dtype *out,
                                 struct limoe_error *err);
 /* The bytes of one matrix [out, in] once packed, without its bias; dtype not AUTO. */

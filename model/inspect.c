@@ -51,7 +51,8 @@ static void list_dtypes(const struct safetensors *st, char *to, size_t room) {
     static const struct {
         enum tensor_dtype dtype;
         const char *name;
-    } names[] = {{TENSOR_BF16, "bfloat16"}, {TENSOR_F16, "float16"}, {TENSOR_F32, "float32"}};
+    } names[] = {
+        {TENSOR_BF16, "bfloat16"}, {TENSOR_F16, "float16"}, {TENSOR_F32, "float32"}, {TENSOR_I8, "int8"}};
     size_t used = 0;
     for (size_t d = 0; d < sizeof names / sizeof *names; d++) {
         size_t i = 0;
@@ -92,7 +93,8 @@ enum limoe_status limoe_inspect(const char *dir, struct limoe_inspection **out, 
     status = layout_find(&o->config, LAYOUT_TEXT_TOKEN, 0, st, &token, err);
     if (status != LIMOE_OK)
         goto out;
-    o->token_bytes = token.bytes;
+    o->token_bytes = token.scales ? token.elements * sizeof(float) : token.bytes;
+    o->int8 = checkpoint_is_int8(st);
     list_dtypes(st, o->public.checkpoint_dtypes, sizeof o->public.checkpoint_dtypes);
     *out = &o->public;
     o = NULL;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "kernels/kernels.h"
 #include "model/inspect.h"
+#include "model/model.h"
 #include "model/rank_sizes.h"
 
 struct ranks {
@@ -28,7 +29,7 @@ enum limoe_status limoe_inspect_ranks(const struct limoe_inspection *inspection,
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a placement");
     enum limoe_status status;
     if ((status = kernels_kind_of(options->device, &kind, err)) ||
-        (status = kernels_dtype(kind, options->dtype, &dtype, err)))
+        (status = kernels_dtype(kind, model_dtype(options->dtype, kind, in->int8), &dtype, err)))
         goto out;
     rank_sizes_bytes(&in->config, kind, dtype, in->token_bytes, &dense, &r->public.expert_bytes);
     if (options->load && in->config.moe.layers) {

@@ -69,7 +69,9 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
                             m->info.name, m->ranks->ranks);
         goto out;
     }
-    rank_sizes_bytes(&m->config, m->k->kind, m->k->dtype, token.bytes, &m->dense_bytes, &m->expert_bytes);
+    rank_sizes_bytes(&m->config, m->k->kind, m->k->dtype,
+                     token.scales ? token.elements * sizeof(float) : token.bytes, &m->dense_bytes,
+                     &m->expert_bytes);
     if ((status = rank_sizes_place(&m->config, &ranks, m->expert_bytes, &m->placement, NULL, err)) ||
         (status = digests_create(&m->config, &m->digests, err)))
         goto out;
@@ -154,6 +156,25 @@ out:
     return status;
 }
 
+enum limoe_dtype model_dtype(enum limoe_dtype asked, enum kernels_kind kind, bool int8) {
+    return asked == LIMOE_DTYPE_AUTO && kind == KERNELS_CPU && int8 ? LIMOE_INT8 : asked;
+}
+
+/* The dtype to ask for, by a look at the headers; where they are at fault, opening says so. */
+static enum limoe_dtype look_ahead(const char *dir, const struct limoe_options *options) {
+    struct config config;
+    struct safetensors *checkpoint = NULL;
+    enum kernels_kind kind;
+    enum limoe_dtype dtype = options->dtype;
+    struct limoe_error ignored;
+    if (dtype == LIMOE_DTYPE_AUTO && kernels_kind_of(options->device, &kind, &ignored) == LIMOE_OK &&
+        kind == KERNELS_CPU && config_load(dir, &config, NULL, &ignored) == LIMOE_OK &&
+        checkpoint_open(dir, &config, &checkpoint, &ignored) == LIMOE_OK)
+        dtype = model_dtype(dtype, kind, checkpoint_is_int8(checkpoint));
+    safetensors_close(checkpoint);
+    return dtype;
+}
+
 enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *options,
                                    struct limoe_model **out, struct limoe_error *err) {
     static const struct limoe_options defaults = {0};
@@ -162,7 +183,7 @@ enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *
     struct kernels *k;
     err = err ? err : &own;
     *out = NULL;
-    enum limoe_status status = kernels_create(o->device, o->dtype, o->threads, &k, err);
+    enum limoe_status status = kernels_create(o->device, look_ahead(dir, o), o->threads, &k, err);
     if (status) {
         const struct terms terms = agree_terms();
         return agree(exchange_of(o->ranks), status, &terms, err);

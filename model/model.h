@@ -9,4 +9,7 @@
 enum limoe_status model_open_on(const char *dir, struct kernels *k, const struct limoe_options *options,
                                 struct limoe_model **out, struct limoe_error *err);
 
+/* The dtype to ask the kernels for: AUTO is int8 on CPUs where the checkpoint is. */
+enum limoe_dtype model_dtype(enum limoe_dtype asked, enum kernels_kind kind, bool int8);
+
 #endif

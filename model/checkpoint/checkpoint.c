@@ -42,3 +42,10 @@ enum limoe_status checkpoint_open(const char *dir, const struct config *config, 
     }
     return status;
 }
+
+bool checkpoint_is_int8(const struct safetensors *st) {
+    for (size_t i = 0; i < safetensors_count(st); i++)
+        if (safetensors_at(st, i)->dtype == TENSOR_I8)
+            return true;
+    return false;
+}

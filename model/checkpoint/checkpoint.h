@@ -2,6 +2,8 @@
 #ifndef LIMOE_MODEL_CHECKPOINT_CHECKPOINT_H
 #define LIMOE_MODEL_CHECKPOINT_CHECKPOINT_H
 
+#include <stdbool.h>
+
 #include "limoe.h"
 #include "model/checkpoint/config.h"
 #include "model/checkpoint/safetensors.h"
@@ -11,5 +13,8 @@
  * the message says what makes safetensors of them. */
 enum limoe_status checkpoint_open(const char *dir, const struct config *config, struct safetensors **out,
                                   struct limoe_error *err);
+
+/* Whether it holds int8 weights, as limoe_quantize makes them. */
+bool checkpoint_is_int8(const struct safetensors *st);
 
 #endif

@@ -45,6 +45,13 @@ void digests_note(struct digests *d, enum layout_id id, uint32_t block, uint32_t
     d->value[place(d->config, id, block, expert)] = digest ? digest : 1;
 }
 
+void digests_note_more(struct digests *d, enum layout_id id, uint32_t block, uint32_t expert,
+                       const void *bytes, size_t size) {
+    uint64_t *value = &d->value[place(d->config, id, block, expert)];
+    const XXH64_hash_t digest = XXH3_64bits_withSeed(bytes, size, *value);
+    *value = digest ? digest : 1;
+}
+
 bool digests_differ(const struct digests *d, const uint64_t *all, char name[128]) {
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;

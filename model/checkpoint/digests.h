@@ -30,6 +30,10 @@ void digests_free(struct digests *d); /* empty ones are fine */
 void digests_note(struct digests *d, enum layout_id id, uint32_t block, uint32_t expert,
                   const struct tensor *t, const void *bytes, size_t size);
 
+/* Notes more bytes of what was noted last of it: the scales of what is int8. */
+void digests_note_more(struct digests *d, enum layout_id id, uint32_t block, uint32_t expert,
+                       const void *bytes, size_t size);
+
 /* The first thing whose digest in `all` is not the one in d, of those in d; false when there is none. What it
  * is goes to name: "tensor \"ln.bias\"", "expert 3 of tensor \"blocks.1.moe.fc1.weight\"". */
 bool digests_differ(const struct digests *d, const uint64_t *all, char name[128]);

@@ -127,6 +127,27 @@ bool layout_per_block(enum layout_id id) {
     return table[id].where >= EVERY_BLOCK;
 }
 
+bool layout_may_be_int8(enum layout_id id) {
+    switch (id) {
+    case LAYOUT_IMAGE_PATCH_WEIGHT:
+    case LAYOUT_IMAGE_PROJ_WEIGHT:
+    case LAYOUT_TEXT_TOKEN:
+    case LAYOUT_TEXT_PROJ_WEIGHT:
+    case LAYOUT_POOL_OUT_WEIGHT:
+    case LAYOUT_POOL_FC1_WEIGHT:
+    case LAYOUT_POOL_FC2_WEIGHT:
+    case LAYOUT_ATTN_QKV_WEIGHT:
+    case LAYOUT_ATTN_OUT_WEIGHT:
+    case LAYOUT_MLP_FC1_WEIGHT:
+    case LAYOUT_MLP_FC2_WEIGHT:
+    case LAYOUT_MOE_FC1_WEIGHT:
+    case LAYOUT_MOE_FC2_WEIGHT:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool holds(const struct config *c, enum where where, uint32_t block) {
     if (where >= EVERY_BLOCK && block >= config_blocks(c))
         return false;
@@ -217,15 +238,38 @@ static uint32_t stored_shape(const struct config *config, const struct layout_te
     return ones + t->rank;
 }
 
+/* The scales of a part that is I8. */
+static enum limoe_status find_scale(const struct safetensors *st, const struct layout_tensor *t,
+                                    const char *name, uint64_t rows, const struct tensor **out,
+                                    struct limoe_error *err) {
+    char scale[96 + sizeof LAYOUT_SCALE];
+    snprintf(scale, sizeof scale, "%s" LAYOUT_SCALE, name);
+    const struct tensor *found = safetensors_find(st, scale);
+    if (!found)
+        return limoe_fail(err, LIMOE_CORRUPT, "%s: tensor \"%s\" is I8, and its scales, \"%s\", are missing",
+                          safetensors_name(st), name, scale);
+    if (found->dtype != TENSOR_F32)
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "%s: tensor \"%s\" is %s; F32 is accepted",
+                          safetensors_name(st), scale, found->dtype_name);
+    *out = found;
+    return safetensors_expect_shape(st, found, t->rank - 1, t->rank == 3 ? t->shape : (uint64_t[]){rows},
+                                    err);
+}
+
 static enum limoe_status find_part(const struct config *config, const struct safetensors *st,
-                                   const struct layout_tensor *t, enum names_form form, const char *name,
-                                   uint64_t rows, const struct tensor **out, struct limoe_error *err) {
+                                   enum layout_id id, const struct layout_tensor *t, enum names_form form,
+                                   const char *name, uint64_t rows, const struct tensor **out,
+                                   const struct tensor **scale, struct limoe_error *err) {
     uint64_t shape[4];
     const uint32_t rank = stored_shape(config, t, form, rows, shape);
-    const struct tensor *scalar = form == NAMES_SCALAR ? safetensors_find(st, name) : NULL;
-    if (scalar && scalar->rank == 1) /* [1], as some versions save a scalar */
+    const struct tensor *found = safetensors_find(st, name);
+    if (form == NAMES_SCALAR && found && found->rank == 1) /* [1], as some versions save a scalar */
         return safetensors_expect(st, name, 1, (uint64_t[]){1}, out, err);
-    return safetensors_expect(st, name, rank, shape, out, err);
+    if (!found || found->dtype != TENSOR_I8 || !layout_may_be_int8(id))
+        return safetensors_expect(st, name, rank, shape, out, err);
+    *out = found;
+    enum limoe_status status = safetensors_expect_shape(st, found, rank, shape, err);
+    return status ? status : find_scale(st, t, name, rows, scale, err);
 }
 
 /* The rows of part i, of tensors in `parts` parts. */
@@ -252,8 +296,9 @@ enum limoe_status layout_find(const struct config *config, enum layout_id id, ui
     for (uint32_t i = 0; i < out->parts; i++) {
         char name[96];
         name_part(config, id, block, entry->part[i], name);
-        enum limoe_status status = find_part(config, st, &t, entry->form, name,
-                                             part_rows(entry, out->parts, i, t.shape[0]), &out->part[i], err);
+        enum limoe_status status =
+            find_part(config, st, id, &t, entry->form, name, part_rows(entry, out->parts, i, t.shape[0]),
+                      &out->part[i], &out->scale[i], err);
         if (status != LIMOE_OK)
             return status;
         if (out->part[i]->dtype != out->part[0]->dtype)
@@ -262,6 +307,7 @@ enum limoe_status layout_find(const struct config *config, enum layout_id id, ui
                               safetensors_name(st), out->part[0]->name, out->part[0]->dtype_name, name,
                               out->part[i]->dtype_name);
         out->bytes += out->part[i]->bytes;
+        out->scales += out->scale[i] ? out->scale[i]->elements : 0;
     }
     return LIMOE_OK;
 }
@@ -279,8 +325,11 @@ static enum limoe_status find_all(const struct config *config, const struct safe
             enum limoe_status status = layout_find(config, (enum layout_id)id, block, st, &found, err);
             if (status != LIMOE_OK)
                 return status;
-            for (uint32_t i = 0; i < found.parts; i++)
+            for (uint32_t i = 0; i < found.parts; i++) {
                 used[found.part[i] - safetensors_at(st, 0)] = true;
+                if (found.scale[i])
+                    used[found.scale[i] - safetensors_at(st, 0)] = true;
+            }
         }
     }
     return LIMOE_OK;

@@ -26,11 +26,16 @@ struct layout_tensor {
     uint64_t active;
 };
 
-/* Where a tensor lies in a checkpoint: parts that follow each other by rows, all of one dtype. */
+#define LAYOUT_SCALE ".scale"
+
+/* Where a tensor lies in a checkpoint: parts that follow each other by rows, all of one dtype. A part that is I8 has
+ * a scale for each of its rows, an output channel or a token each: "NAME.scale", F32 [rows], of a stack of experts
+ * [E, rows]. */
 struct layout_source {
     enum names_form form;
     uint32_t parts;
-    const struct tensor *part[NAMES_PARTS];
+    const struct tensor *part[NAMES_PARTS], *scale[NAMES_PARTS];
+    uint64_t scales;   /* of all parts together; 0: they are fractions */
     uint64_t shape[3]; /* of the whole, as in layout_tensor */
     uint32_t rank;
     uint64_t elements;
@@ -40,12 +45,16 @@ struct layout_source {
 /* Whether `id` is a tensor of a block, not of the whole model. */
 bool layout_per_block(enum layout_id id);
 
+/* Whether it is a matrix, a stack of them or the table of tokens, that is what may be I8. The weight of pooling's q, k
+ * and v is not: q's part is multiplied out in float32. */
+bool layout_may_be_int8(enum layout_id id);
+
 /* The tensor `id` of block `block` (ignored where !layout_per_block(id)). False, and *out untouched, when a
  * model of this config has no such tensor: an MLP in a MoE block, a query norm without "qk_norm". */
 bool layout_expected(const struct config *config, enum layout_id id, uint32_t block,
                      struct layout_tensor *out);
 
-/* The same tensor in a checkpoint, its shape and dtype (F32, BF16 or F16) checked. Asking for one that the
+/* The same tensor in a checkpoint, its shape and dtype (F32, BF16, F16, or I8 with scales) checked. Asking for one that the
  * config does not call for is LIMOE_INTERNAL. */
 enum limoe_status layout_find(const struct config *config, enum layout_id id, uint32_t block,
                               const struct safetensors *st, struct layout_source *out,

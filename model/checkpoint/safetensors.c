@@ -322,20 +322,28 @@ static const char *print_shape(const uint64_t *shape, uint32_t rank, char to[STR
     return to;
 }
 
+enum limoe_status safetensors_expect_shape(const struct safetensors *st, const struct tensor *t,
+                                           uint32_t rank, const uint64_t *shape, struct limoe_error *err) {
+    char expected[STRICT_JSON_DESCRIPTION * 3], found[STRICT_JSON_DESCRIPTION * 3];
+    if (t->rank == rank && (rank == 0 || memcmp(t->shape, shape, rank * sizeof *shape) == 0))
+        return LIMOE_OK;
+    return limoe_fail(err, LIMOE_CORRUPT, "%s: tensor \"%s\" has the shape %s; %s is expected", st->name,
+                      t->name, print_shape(t->shape, t->rank, found), print_shape(shape, rank, expected));
+}
+
 enum limoe_status safetensors_expect(const struct safetensors *st, const char *name, uint32_t rank,
                                      const uint64_t *shape, const struct tensor **out,
                                      struct limoe_error *err) {
-    char expected[STRICT_JSON_DESCRIPTION * 3], found[STRICT_JSON_DESCRIPTION * 3];
+    char expected[STRICT_JSON_DESCRIPTION * 3];
     const struct tensor *t = safetensors_find(st, name);
     if (!t) {
         return limoe_fail(err, LIMOE_CORRUPT, "%s: tensor \"%s\" is missing; F32, BF16 or F16 %s is expected",
                           st->name, name, print_shape(shape, rank, expected));
     }
-    if (t->rank != rank || (rank > 0 && memcmp(t->shape, shape, rank * sizeof *shape) != 0)) {
-        return limoe_fail(err, LIMOE_CORRUPT, "%s: tensor \"%s\" has the shape %s; %s is expected", st->name,
-                          name, print_shape(t->shape, t->rank, found), print_shape(shape, rank, expected));
-    }
-    if (t->dtype == TENSOR_OTHER) {
+    enum limoe_status status = safetensors_expect_shape(st, t, rank, shape, err);
+    if (status != LIMOE_OK)
+        return status;
+    if (t->dtype == TENSOR_I8 || t->dtype == TENSOR_OTHER) {
         return limoe_fail(err, LIMOE_UNSUPPORTED, "%s: tensor \"%s\" is %s; F32, BF16 or F16 is accepted",
                           st->name, name, t->dtype_name);
     }

@@ -20,6 +20,7 @@ enum tensor_dtype {
     TENSOR_F32,
     TENSOR_BF16,
     TENSOR_F16,
+    TENSOR_I8,   /* of matrices, with scales (layout.h) */
     TENSOR_OTHER /* valid in the format, not used here */
 };
 
@@ -60,6 +61,10 @@ const struct tensor *safetensors_find(const struct safetensors *st, const char *
 enum limoe_status safetensors_expect(const struct safetensors *st, const char *name, uint32_t rank,
                                      const uint64_t *shape, const struct tensor **out,
                                      struct limoe_error *err);
+
+/* The same of a tensor that is there and of any dtype: its shape alone. */
+enum limoe_status safetensors_expect_shape(const struct safetensors *st, const struct tensor *t,
+                                           uint32_t rank, const uint64_t *shape, struct limoe_error *err);
 
 /* Reads all of a tensor of this checkpoint to to[t->bytes]. LIMOE_IO when its file no longer has them. */
 enum limoe_status safetensors_read(const struct safetensors *st, const struct tensor *t, void *to,

@@ -25,7 +25,7 @@ static const struct dtype {
     {"F32", TENSOR_F32, 32},      {"BF16", TENSOR_BF16, 16},    {"F16", TENSOR_F16, 16},
     {"F64", TENSOR_OTHER, 64},    {"C64", TENSOR_OTHER, 64},    {"I64", TENSOR_OTHER, 64},
     {"U64", TENSOR_OTHER, 64},    {"I32", TENSOR_OTHER, 32},    {"U32", TENSOR_OTHER, 32},
-    {"I16", TENSOR_OTHER, 16},    {"U16", TENSOR_OTHER, 16},    {"I8", TENSOR_OTHER, 8},
+    {"I16", TENSOR_OTHER, 16},    {"U16", TENSOR_OTHER, 16},    {"I8", TENSOR_I8, 8},
     {"U8", TENSOR_OTHER, 8},      {"BOOL", TENSOR_OTHER, 8},    {"F8_E5M2", TENSOR_OTHER, 8},
     {"F8_E4M3", TENSOR_OTHER, 8}, {"F8_E8M0", TENSOR_OTHER, 8}, {"F6_E2M3", TENSOR_OTHER, 6},
     {"F6_E3M2", TENSOR_OTHER, 6}, {"F4", TENSOR_OTHER, 4},

@@ -1,14 +1,17 @@
 /* staging.c - reads tensors and turns them round. The caller owns the staging and the checkpoint; one thread. */
 #include "model/forward/staging.h"
 
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "kernels/number.h"
 
-static const enum kernels_storage storage[] = {
-    [TENSOR_F32] = KERNELS_F32, [TENSOR_BF16] = KERNELS_BF16, [TENSOR_F16] = KERNELS_F16};
+static const enum kernels_storage storage[] = {[TENSOR_F32] = KERNELS_F32,
+                                               [TENSOR_BF16] = KERNELS_BF16,
+                                               [TENSOR_F16] = KERNELS_F16,
+                                               [TENSOR_I8] = KERNELS_I8};
 
 static enum limoe_status reserve(struct staging *s, enum staging_slot slot, size_t bytes) {
     struct staging_buffer *b = &s->buffer[slot];
@@ -86,6 +89,58 @@ static enum limoe_status reform(struct staging *s, enum staging_slot slot, const
     return LIMOE_OK;
 }
 
+/* ---- int8 */
+
+/* Products with scales that are no numbers would be none either, and are not compared with anything. */
+static enum limoe_status check_scales(const struct staging *s, const struct tensor *t, const float *scale,
+                                      size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!(scale[i] >= 0 && scale[i] <= FLT_MAX))
+            return limoe_fail(s->err, LIMOE_CORRUPT,
+                              "%s: tensor \"%s\": scale %zu is %g; a finite number from 0 on is accepted",
+                              safetensors_name(s->st), t->name, i, (double)scale[i]);
+    return LIMOE_OK;
+}
+
+/* Elements first .. first + n - 1 of a tensor of scales, to `to`. */
+static enum limoe_status read_scales(struct staging *s, const struct tensor *t, size_t first, size_t n,
+                                     float *to) {
+    enum limoe_status status =
+        safetensors_read_part(s->st, t, first * sizeof *to, n * sizeof *to, to, s->err);
+    return status ? status : check_scales(s, t, to, n);
+}
+
+/* What the slot holds, `rows` rows of int8 whose scales have been read, as kernels take it. */
+static enum limoe_status int8_tensor(struct staging *s, enum staging_slot slot, size_t rows, size_t elements,
+                                     struct kernels_tensor *host) {
+    s->rows = (struct kernels_int8){
+        .value = s->buffer[slot].bytes, .scale = s->buffer[STAGING_SCALES].bytes, .row = elements / rows};
+    *host = (struct kernels_tensor){&s->rows, KERNELS_I8};
+    if (s->int8)
+        return LIMOE_OK;
+    enum limoe_status status = reserve(s, STAGING_FLOATS, elements * sizeof(float));
+    if (status)
+        return status;
+    tensor_read(*host, 0, elements, s->buffer[STAGING_FLOATS].bytes);
+    *host = (struct kernels_tensor){s->buffer[STAGING_FLOATS].bytes, KERNELS_F32};
+    return LIMOE_OK;
+}
+
+/* The scales of all parts, end to end. */
+static enum limoe_status read_all_scales(struct staging *s, enum layout_id id, uint32_t block,
+                                         const struct layout_source *t) {
+    enum limoe_status status = reserve(s, STAGING_SCALES, t->scales * sizeof(float));
+    float *to = s->buffer[STAGING_SCALES].bytes;
+    for (uint32_t i = 0; i < t->parts && !status; to += t->scale[i++]->elements)
+        status = read_scales(s, t->scale[i], 0, t->scale[i]->elements, to);
+    if (!status)
+        digests_note_more(s->digests, id, block, 0, s->buffer[STAGING_SCALES].bytes,
+                          t->scales * sizeof(float));
+    return status;
+}
+
+/* ---- the interface */
+
 enum limoe_status staging_read(struct staging *s, enum staging_slot slot, enum layout_id id, uint32_t block,
                                struct layout_source *t, struct kernels_tensor *host) {
     enum limoe_status status;
@@ -97,8 +152,10 @@ enum limoe_status staging_read(struct staging *s, enum staging_slot slot, enum l
         if ((status = safetensors_read(s->st, t->part[i], to, s->err)))
             return status;
     digests_note(s->digests, id, block, 0, t->part[0], s->buffer[slot].bytes, t->bytes);
-    if ((status = reform(s, slot, t)))
+    if ((t->scales && (status = read_all_scales(s, id, block, t))) || (status = reform(s, slot, t)))
         return status;
+    if (t->scales)
+        return int8_tensor(s, slot, t->scales, t->elements, host);
     *host = (struct kernels_tensor){.host = s->buffer[slot].bytes, .storage = storage[t->part[0]->dtype]};
     return LIMOE_OK;
 }
@@ -110,10 +167,13 @@ enum limoe_status staging_read_held(struct staging *s, enum staging_slot slot, e
     enum limoe_status status;
     if ((status = layout_find(s->config, id, block, s->st, t, s->err)))
         return status;
-    const size_t part = t->bytes / experts;
-    if ((status = reserve(s, slot, part * placement_held(s->placement, s->rank, layer))))
+    const uint32_t held = placement_held(s->placement, s->rank, layer);
+    const size_t part = t->bytes / experts, scales = t->scales / experts;
+    if ((status = reserve(s, slot, part * held)) ||
+        (scales && (status = reserve(s, STAGING_SCALES, scales * held * sizeof(float)))))
         return status;
     char *to = s->buffer[slot].bytes;
+    float *scale = s->buffer[STAGING_SCALES].bytes;
     for (uint32_t e = 0; e < experts; e++) {
         if (!placement_holds(s->placement, s->rank, layer, e))
             continue;
@@ -121,7 +181,15 @@ enum limoe_status staging_read_held(struct staging *s, enum staging_slot slot, e
             return status;
         digests_note(s->digests, id, block, e, t->part[0], to, part);
         to += part;
+        if (!scales)
+            continue;
+        if ((status = read_scales(s, t->scale[0], e * scales, scales, scale)))
+            return status;
+        digests_note_more(s->digests, id, block, e, scale, scales * sizeof *scale);
+        scale += scales;
     }
+    if (scales)
+        return int8_tensor(s, slot, scales * held, t->elements / experts * held, host);
     *host = (struct kernels_tensor){.host = s->buffer[slot].bytes, .storage = storage[t->part[0]->dtype]};
     return LIMOE_OK;
 }

@@ -17,8 +17,15 @@
 #include "model/checkpoint/safetensors.h"
 
 /* A linear's weight and bias are packed together, so that two tensors are staged at a time; the spare one is where a
- * tensor is brought to another form. */
-enum staging_slot { STAGING_WEIGHT, STAGING_BIAS, STAGING_SPARE, STAGING_SLOTS };
+ * tensor is brought to another form. An int8 weight has scales, and may have to become float32. */
+enum staging_slot {
+    STAGING_WEIGHT,
+    STAGING_BIAS,
+    STAGING_SPARE,
+    STAGING_SCALES,
+    STAGING_FLOATS,
+    STAGING_SLOTS
+};
 
 /* Starts with the borrowed fields set and the rest 0; staging_free at the end. */
 struct staging {
@@ -26,12 +33,14 @@ struct staging {
     const struct safetensors *st;
     const struct placement *placement;
     uint32_t rank;
+    bool int8;               /* int8 stays so; else it becomes float32 here */
     struct digests *digests; /* notes what is read */
     struct limoe_error *err;
     struct staging_buffer {
         void *bytes;
         size_t room;
     } buffer[STAGING_SLOTS];
+    struct kernels_int8 rows; /* of an int8 weight: its values and scales, in their buffers */
 };
 
 /* The buffers at their full size from the start: grown tensor by tensor, they would leave holes. */

@@ -258,6 +258,7 @@ enum limoe_status weights_load(const struct config *config, const struct safeten
                                    .st = st,
                                    .placement = placement,
                                    .rank = rank,
+                                   .int8 = k->dtype == LIMOE_INT8,
                                    .digests = digests,
                                    .err = err}};
     enum limoe_status status;

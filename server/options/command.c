@@ -43,6 +43,7 @@ const struct option_choice command_dtypes[] = {
     {"auto", LIMOE_DTYPE_AUTO},
     {"float32", LIMOE_FLOAT32},
     {"bfloat16", LIMOE_BFLOAT16},
+    {"int8", LIMOE_INT8},
     {NULL, 0},
 };
 

@@ -40,7 +40,9 @@ extern const struct option_choice command_dtypes[];
 #define COMMAND_DTYPE_ROW(...)                                                                               \
     {                                                                                                        \
         .name = "dtype", .kind = OPTION_CHOICE, .choices = command_dtypes, .metavar = "TYPE",                \
-        .help = "auto, float32 or bfloat16; auto is bfloat16 on GPUs, and where the processor has it",       \
+        .help =                                                                                              \
+            "auto, float32, bfloat16 or, on CPUs, int8; auto is int8 for a model that limoe quantize made, " \
+            "else bfloat16 on GPUs and where the processor has it",                                          \
         __VA_ARGS__                                                                                          \
     }
 #define COMMAND_THREADS_ROW(...)                                                                             \

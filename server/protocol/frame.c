@@ -157,7 +157,7 @@ static bool within(uint32_t value, uint32_t least, uint32_t most) {
 /* NULL, or which number is out of range. */
 static const char *wrong_number(const struct frame_hello *hello) {
     const struct limoe_info *model = &hello->model;
-    if (hello->dtype != LIMOE_FLOAT32 && hello->dtype != LIMOE_BFLOAT16)
+    if (!within(hello->dtype, LIMOE_FLOAT32, LIMOE_INT8))
         return "dtype";
     if (!within(model->embed, 1, MOST_EMBED))
         return "embed";
