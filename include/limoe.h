@@ -377,6 +377,16 @@ struct limoe_inspection {
 enum limoe_status limoe_inspect(const char *dir, struct limoe_inspection **out, struct limoe_error *err);
 void limoe_inspection_free(struct limoe_inspection *inspection);
 
+/* Is told how much of a model has been dealt with, in bytes of its weights. */
+typedef void limoe_progress(void *context, uint64_t done, uint64_t all);
+
+/* Writes a model directory as int8 to `out`, a directory that must not be there: config and tokenizer as they are,
+ * and of each matrix 8-bit weights with a scale for each output channel (docs/format.md). Opened with LIMOE_INT8, or
+ * on a CPU with LIMOE_DTYPE_AUTO, it gives the bits that the model itself gives with LIMOE_INT8. What is not finished
+ * is not there. progress may be NULL. LIMOE_INVALID: `out` is there, or the model is int8 already. */
+enum limoe_status limoe_quantize(const char *dir, const char *out, limoe_progress *progress, void *context,
+                                 struct limoe_error *err);
+
 /* How a model would be spread over ranks: every rank holds the dense part, and some experts of each MoE
  * layer.
  */
