@@ -1,0 +1,299 @@
+/* Protects: a quantised model directory answers with the very bits that its original has in int8, is there whole or
+ * not at all, and is not trusted.
+ *
+ * usage: test_quantise MODEL_DIRECTORY... */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <unistd.h>
+
+#include "kernels/kernels.h"
+#include "limoe.h"
+#include "model/checkpoint/safetensors.h"
+#include "model/model.h"
+#include "tests/unit/files.h"
+#include "tests/unit/model/fixture.h"
+
+enum { ITEMS = 12 };
+
+static char **models;
+static int n_models;
+static char folder[FOLDER_SIZE];
+
+static const char sparse[] =
+    "{\"format\":\"limoe-1\",\"name\":\"tiny\",\"width\":12,\"blocks\":2,\"heads\":3,\"mlp\":20,\"embed\":8,"
+    "\"image\":{\"size\":8,\"patch\":4,\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5]},"
+    "\"text\":{\"vocab\":40,\"length\":6,\"eos_id\":1},\"moe\":{\"blocks\":[1],\"experts\":5,\"top_k\":2}}";
+
+static int make_folder(void **state) {
+    (void)state;
+    folder_make(folder);
+    return 0;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    return folder_remove(folder);
+}
+
+static const char *in_folder(const char *name) {
+    static char path[FOLDER_SIZE + 64];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static size_t entries_of_folder(void) {
+    size_t n = 0;
+    DIR *d = opendir(folder);
+    assert_non_null(d);
+    for (struct dirent *entry; (entry = readdir(d));)
+        n += entry->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void quantise(const char *dir, const char *out) {
+    struct limoe_error err;
+    if (limoe_quantize(dir, out, NULL, NULL, &err) != LIMOE_OK)
+        fail_msg("%s: %s", dir, err.message);
+}
+
+static struct limoe_model *open_as(const char *dir, enum limoe_dtype dtype) {
+    const struct limoe_options options = {.device = "cpu", .dtype = dtype, .threads = 1};
+    struct limoe_model *m;
+    struct limoe_error err;
+    if (limoe_model_open(dir, &options, &m, &err) != LIMOE_OK)
+        fail_msg("%s: %s", dir, err.message);
+    return m;
+}
+
+/* [ITEMS, embed], malloc'd. */
+static float *embed(struct limoe_model *m) {
+    const struct limoe_info *info = limoe_model_info(m);
+    struct limoe_item *items = fixture_items(info, info->text_length, ITEMS, 7);
+    float *z = malloc(ITEMS * info->embed * sizeof *z);
+    struct limoe_error err;
+    assert_non_null(z);
+    if (limoe_model_embed(m, items, ITEMS, z, NULL, &err) != LIMOE_OK)
+        fail_msg("%s", err.message);
+    fixture_items_free(items, ITEMS);
+    return z;
+}
+
+static void check_same(const char *dir) {
+    quantise(dir, in_folder("small"));
+    struct limoe_model *of = open_as(dir, LIMOE_INT8), *small = open_as(in_folder("small"), LIMOE_DTYPE_AUTO),
+                       *wide = open_as(in_folder("small"), LIMOE_FLOAT32);
+    const size_t width = limoe_model_info(of)->embed;
+    float *want = embed(of), *got = embed(small), *near = embed(wide);
+    assert_int_equal(limoe_model_dtype(small), LIMOE_INT8);
+    if (memcmp(got, want, ITEMS * width * sizeof *got) != 0)
+        fail_msg("%s: the quantised model's answers are not its original's", dir);
+    for (size_t i = 0; i < ITEMS; i++) {
+        double dot = 0;
+        for (size_t j = 0; j < width; j++)
+            dot += (double)near[i * width + j] * want[i * width + j];
+        if (!(dot > 0.95)) /* rows are not rounded there, and may be routed otherwise */
+            fail_msg("%s: as float32, item %zu has a cosine of %f", dir, i, dot);
+    }
+    uint64_t before, after;
+    limoe_model_memory(of, &before, NULL, NULL);
+    limoe_model_memory(small, &after, NULL, NULL);
+    assert_int_equal(before, after);
+    free(near);
+    free(got);
+    free(want);
+    limoe_model_close(wide);
+    limoe_model_close(small);
+    limoe_model_close(of);
+    assert_int_equal(folder_remove(in_folder("small")), 0);
+}
+
+static void answers_are_the_same(void **state) {
+    (void)state;
+    for (int i = 0; i < n_models; i++)
+        check_same(models[i]);
+}
+
+/* ---- what is refused */
+
+static void expect_refusal(const char *dir, const char *out, enum limoe_status want, const char *part) {
+    struct limoe_error err = {0};
+    const size_t before = entries_of_folder();
+    assert_int_equal(limoe_quantize(dir, out, NULL, NULL, &err), want);
+    if (!strstr(err.message, part))
+        fail_msg("\"%s\" does not say \"%s\"", err.message, part);
+    assert_int_equal(entries_of_folder(), before);
+}
+
+static void nothing_is_overwritten_or_left_behind(void **state) {
+    (void)state;
+    struct fixture f, poisoned;
+    fixture_create(&f, sparse, 1, NULL, 0);
+    quantise(f.dir, in_folder("small"));
+    expect_refusal(f.dir, in_folder("small"), LIMOE_INVALID, "is there already");
+    expect_refusal(in_folder("small"), "/tmp/never", LIMOE_INVALID, "is int8 already");
+    char nowhere[FOLDER_SIZE + 64];
+    snprintf(nowhere, sizeof nowhere, "%s/none/small", folder);
+    expect_refusal(f.dir, nowhere, LIMOE_IO, "cannot make a directory beside");
+    expect_refusal(folder, nowhere, LIMOE_NOT_FOUND, "config.json");
+    fixture_create(&poisoned, sparse, 1, "blocks.1.moe.fc2.weight", 5 * 20);
+    expect_refusal(poisoned.dir, in_folder("poisoned"), LIMOE_CORRUPT,
+                   "tensor \"blocks.1.moe.fc2.weight\": row 5 holds NaN or infinite values");
+    fixture_remove(&poisoned);
+    fixture_remove(&f);
+    assert_int_equal(folder_remove(in_folder("small")), 0);
+}
+
+/* ---- quantised checkpoints that are not sound */
+
+struct checkpoint {
+    char path[FOLDER_SIZE + 96];
+    uint8_t *bytes;
+    size_t size;
+};
+
+static struct checkpoint read_checkpoint(void) {
+    struct checkpoint c;
+    snprintf(c.path, sizeof c.path, "%s/model.safetensors", in_folder("small"));
+    c.bytes = file_read(c.path, &c.size);
+    return c;
+}
+
+static void write_checkpoint(const struct checkpoint *c) {
+    FILE *f = fopen(c->path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(c->bytes, 1, c->size, f), c->size);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* In the header, in as many bytes. */
+static void change(struct checkpoint *c, const char *from, const char *to) {
+    char *at = memmem(c->bytes, c->size, from, strlen(from));
+    assert_non_null(at);
+    assert_int_equal(strlen(from), strlen(to));
+    memcpy(at, to, strlen(to));
+}
+
+static void set_scale(struct checkpoint *c, const char *name, size_t i, float value) {
+    struct safetensors *st;
+    struct limoe_error err;
+    assert_int_equal(safetensors_open_memory(c->bytes, c->size, "small", &st, &err), LIMOE_OK);
+    const struct tensor *t = safetensors_find(st, name);
+    assert_non_null(t);
+    memcpy(c->bytes + t->offset + i * sizeof value, &value, sizeof value);
+    safetensors_close(st);
+}
+
+static void expect_unsound(const char *part) {
+    const enum limoe_dtype dtypes[] = {LIMOE_INT8, LIMOE_DTYPE_AUTO, LIMOE_FLOAT32};
+    for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++) {
+        const struct limoe_options options = {.device = "cpu", .dtype = dtypes[d], .threads = 1};
+        struct limoe_model *m;
+        struct limoe_error err = {0};
+        assert_int_not_equal(limoe_model_open(in_folder("small"), &options, &m, &err), LIMOE_OK);
+        if (!strstr(err.message, part))
+            fail_msg("\"%s\" does not say \"%s\"", err.message, part);
+    }
+}
+
+static void what_is_not_sound_is_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *from, *to, *says;
+    } headers[] = {
+        {"blocks.0.attn.out.weight.scale", "blocks.0.attn.out.weight.scalf",
+         "tensor \"blocks.0.attn.out.weight\" is I8, and its scales, \"blocks.0.attn.out.weight.scale\", are "
+         "missing"},
+        {"text.token.scale\":{\"dtype\":\"F32\"", "text.token.scale\":{\"dtype\":\"I32\"",
+         "tensor \"text.token.scale\" is I32; F32 is accepted"},
+        {"moe.fc1.weight.scale\":{\"dtype\":\"F32\",\"shape\":[5,20]",
+         "moe.fc1.weight.scale\":{\"dtype\":\"F32\",\"shape\":[20,5]",
+         "tensor \"blocks.1.moe.fc1.weight.scale\" has the shape [20, 5]; [5, 20] is expected"},
+        {"blocks.0.mlp.fc1.weight\":{\"dtype\":\"I8\",\"shape\":[20,12]",
+         "blocks.0.mlp.fc1.weight\":{\"dtype\":\"I8\",\"shape\":[12,20]",
+         "tensor \"blocks.0.mlp.fc1.weight\" has the shape [12, 20]; [20, 12] is expected"},
+        {"blocks.0.mlp.fc1.weight\":{\"dtype\":\"I8\"", "blocks.0.mlp.fc1.weight\":{\"dtype\":\"U8\"",
+         "tensor \"blocks.0.mlp.fc1.weight\" is U8; F32, BF16 or F16 is accepted"},
+    };
+    static const struct {
+        const char *name;
+        size_t at;
+        float value;
+        const char *says;
+    } scales[] = {
+        {"image.patch.weight.scale", 3, NAN, "scale 3 is nan; a finite number from 0 on is accepted"},
+        {"text.token.scale", 39, INFINITY, "scale 39 is inf"},
+        {"blocks.1.moe.fc2.weight.scale", 59, -1, "tensor \"blocks.1.moe.fc2.weight.scale\": scale 11 is -1"},
+    };
+    struct fixture f;
+    fixture_create(&f, sparse, 1, NULL, 0);
+    quantise(f.dir, in_folder("small"));
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+        struct checkpoint c = read_checkpoint();
+        change(&c, headers[i].from, headers[i].to);
+        write_checkpoint(&c);
+        expect_unsound(headers[i].says);
+        change(&c, headers[i].to, headers[i].from);
+        write_checkpoint(&c);
+        free(c.bytes);
+    }
+    for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
+        struct checkpoint c = read_checkpoint(), changed = read_checkpoint();
+        set_scale(&changed, scales[i].name, scales[i].at, scales[i].value);
+        write_checkpoint(&changed);
+        expect_unsound(scales[i].says);
+        write_checkpoint(&c);
+        free(changed.bytes);
+        free(c.bytes);
+    }
+    limoe_model_close(open_as(in_folder("small"), LIMOE_INT8)); /* as it was made, it is sound */
+    fixture_remove(&f);
+    assert_int_equal(folder_remove(in_folder("small")), 0);
+}
+
+/* Another scale, or another weight, is another model. */
+static void the_fingerprint_sees_scales(void **state) {
+    (void)state;
+    struct fixture f;
+    char first[64];
+    fixture_create(&f, sparse, 1, NULL, 0);
+    quantise(f.dir, in_folder("small"));
+    struct limoe_model *m = open_as(in_folder("small"), LIMOE_INT8);
+    snprintf(first, sizeof first, "%s", limoe_model_fingerprint(m));
+    limoe_model_close(m);
+    static const char *const names[] = {"blocks.0.attn.qkv.weight.scale", "blocks.1.moe.fc1.weight.scale"};
+    for (size_t i = 0; i < 2; i++) {
+        struct checkpoint c = read_checkpoint(), changed = read_checkpoint();
+        set_scale(&changed, names[i], 7, 0.125f);
+        write_checkpoint(&changed);
+        m = open_as(in_folder("small"), LIMOE_INT8);
+        assert_string_not_equal(limoe_model_fingerprint(m), first);
+        limoe_model_close(m);
+        write_checkpoint(&c);
+        free(changed.bytes);
+        free(c.bytes);
+    }
+    fixture_remove(&f);
+    assert_int_equal(folder_remove(in_folder("small")), 0);
+}
+
+int main(int argc, char **argv) {
+    models = argv + 1;
+    n_models = argc - 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_are_the_same),
+        cmocka_unit_test(nothing_is_overwritten_or_left_behind),
+        cmocka_unit_test(what_is_not_sound_is_refused),
+        cmocka_unit_test(the_fingerprint_sees_scales),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
