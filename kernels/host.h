@@ -8,7 +8,7 @@
 
 struct kernels_table {
     struct kernels_tensor
-        tensor; /* [rows, width], a copy of its own, in the checkpoint's storage; int8's is KERNELS_I8 */
+        tensor; /* [rows, width], a copy of its own, in the checkpoint's storage; int8's has 16 bits */
     uint32_t rows, width;
 };
 

@@ -93,7 +93,7 @@ enum limoe_status limoe_inspect(const char *dir, struct limoe_inspection **out, 
     status = layout_find(&o->config, LAYOUT_TEXT_TOKEN, 0, st, &token, err);
     if (status != LIMOE_OK)
         goto out;
-    o->token_bytes = token.scales ? token.elements * sizeof(float) : token.bytes;
+    o->token_bytes = token.bytes;
     o->int8 = checkpoint_is_int8(st);
     list_dtypes(st, o->public.checkpoint_dtypes, sizeof o->public.checkpoint_dtypes);
     *out = &o->public;

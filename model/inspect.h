@@ -8,7 +8,7 @@
 struct inspection {
     struct limoe_inspection public; /* first: who is handed its address gets this struct's */
     struct config config;           /* its strings and block indices are pointed into */
-    uint64_t token_bytes;           /* of text.token, as rank_sizes_bytes takes it */
+    uint64_t token_bytes;           /* of text.token in the checkpoint, whose dtype it keeps in memory */
     bool int8;                      /* what limoe_quantize has made */
 };
 

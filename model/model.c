@@ -69,9 +69,7 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
                             m->info.name, m->ranks->ranks);
         goto out;
     }
-    rank_sizes_bytes(&m->config, m->k->kind, m->k->dtype,
-                     token.scales ? token.elements * sizeof(float) : token.bytes, &m->dense_bytes,
-                     &m->expert_bytes);
+    rank_sizes_bytes(&m->config, m->k->kind, m->k->dtype, token.bytes, &m->dense_bytes, &m->expert_bytes);
     if ((status = rank_sizes_place(&m->config, &ranks, m->expert_bytes, &m->placement, NULL, err)) ||
         (status = digests_create(&m->config, &m->digests, err)))
         goto out;

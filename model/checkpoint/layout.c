@@ -131,7 +131,6 @@ bool layout_may_be_int8(enum layout_id id) {
     switch (id) {
     case LAYOUT_IMAGE_PATCH_WEIGHT:
     case LAYOUT_IMAGE_PROJ_WEIGHT:
-    case LAYOUT_TEXT_TOKEN:
     case LAYOUT_TEXT_PROJ_WEIGHT:
     case LAYOUT_POOL_OUT_WEIGHT:
     case LAYOUT_POOL_FC1_WEIGHT:

@@ -29,7 +29,7 @@ struct layout_tensor {
 #define LAYOUT_SCALE ".scale"
 
 /* Where a tensor lies in a checkpoint: parts that follow each other by rows, all of one dtype. A part that is I8 has
- * a scale for each of its rows, an output channel or a token each: "NAME.scale", F32 [rows], of a stack of experts
+ * a scale for each of its rows, its output channels: "NAME.scale", F32 [rows], of a stack of experts
  * [E, rows]. */
 struct layout_source {
     enum names_form form;
@@ -45,7 +45,7 @@ struct layout_source {
 /* Whether `id` is a tensor of a block, not of the whole model. */
 bool layout_per_block(enum layout_id id);
 
-/* Whether it is a matrix, a stack of them or the table of tokens, that is what may be I8. The weight of pooling's q, k
+/* Whether it is a matrix or a stack of them, which may be I8. The weight of pooling's q, k
  * and v is not: q's part is multiplied out in float32. */
 bool layout_may_be_int8(enum layout_id id);
 

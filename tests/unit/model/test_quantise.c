@@ -213,8 +213,8 @@ static void what_is_not_sound_is_refused(void **state) {
         {"blocks.0.attn.out.weight.scale", "blocks.0.attn.out.weight.scalf",
          "tensor \"blocks.0.attn.out.weight\" is I8, and its scales, \"blocks.0.attn.out.weight.scale\", are "
          "missing"},
-        {"text.token.scale\":{\"dtype\":\"F32\"", "text.token.scale\":{\"dtype\":\"I32\"",
-         "tensor \"text.token.scale\" is I32; F32 is accepted"},
+        {"text.proj.weight.scale\":{\"dtype\":\"F32\"", "text.proj.weight.scale\":{\"dtype\":\"I32\"",
+         "tensor \"text.proj.weight.scale\" is I32; F32 is accepted"},
         {"moe.fc1.weight.scale\":{\"dtype\":\"F32\",\"shape\":[5,20]",
          "moe.fc1.weight.scale\":{\"dtype\":\"F32\",\"shape\":[20,5]",
          "tensor \"blocks.1.moe.fc1.weight.scale\" has the shape [20, 5]; [5, 20] is expected"},
@@ -231,7 +231,7 @@ static void what_is_not_sound_is_refused(void **state) {
         const char *says;
     } scales[] = {
         {"image.patch.weight.scale", 3, NAN, "scale 3 is nan; a finite number from 0 on is accepted"},
-        {"text.token.scale", 39, INFINITY, "scale 39 is inf"},
+        {"text.proj.weight.scale", 7, INFINITY, "scale 7 is inf"},
         {"blocks.1.moe.fc2.weight.scale", 59, -1, "tensor \"blocks.1.moe.fc2.weight.scale\": scale 11 is -1"},
     };
     struct fixture f;
