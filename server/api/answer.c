@@ -348,8 +348,25 @@ static void member_ranks(struct buffer *out, const struct limoe_placement *ranks
     buffer_string(out, "]");
 }
 
+static void member_cosines(struct buffer *out, const char *name, const struct answer_cosines *cosines) {
+    buffer_print(out, ",\"%s\":{\"items\":%zu,\"least\":", name, cosines->items);
+    buffer_json_float(out, (float)cosines->least);
+    buffer_string(out, ",\"mean\":");
+    buffer_json_float(out, (float)cosines->mean);
+    buffer_string(out, "}");
+}
+
+static void member_comparison(struct buffer *out, const struct answer_comparison *comparison) {
+    buffer_string(out, ",\"cosines\":{\"dtype\":");
+    buffer_json_string(out, limoe_dtype_name(comparison->dtype));
+    member_string(out, "beside", limoe_dtype_name(comparison->beside));
+    member_cosines(out, "pictures", &comparison->pictures);
+    member_cosines(out, "texts", &comparison->texts);
+    buffer_string(out, "}");
+}
+
 void answer_inspection(struct buffer *out, const struct limoe_inspection *inspection,
-                       const struct limoe_placement *ranks) {
+                       const struct limoe_placement *ranks, const struct answer_comparison *comparison) {
     buffer_string(out, "{\"id\":");
     buffer_json_string(out, inspection->info.name);
     buffer_string(out, ",\"object\":\"model_directory\"");
@@ -371,6 +388,8 @@ void answer_inspection(struct buffer *out, const struct limoe_inspection *inspec
     buffer_string(out, "]");
     if (ranks)
         member_ranks(out, ranks);
+    if (comparison)
+        member_comparison(out, comparison);
     buffer_string(out, "}");
 }
 

@@ -44,8 +44,20 @@ struct answer_model {
 };
 void answer_model(struct buffer *out, const struct answer_model *model);             /* one model */
 void answer_models(struct buffer *out, const struct answer_model *models, size_t n); /* the list */
+
+/* Vectors of the same items in two dtypes. */
+struct answer_cosines {
+    size_t items;
+    double least, mean;
+};
+struct answer_comparison {
+    enum limoe_dtype dtype, beside;
+    size_t embed; /* numbers in a vector */
+    struct answer_cosines pictures, texts;
+};
+/* limoe inspect --json; ranks and comparison may be NULL. */
 void answer_inspection(struct buffer *out, const struct limoe_inspection *inspection,
-                       const struct limoe_placement *ranks); /* limoe inspect --json */
+                       const struct limoe_placement *ranks, const struct answer_comparison *comparison);
 
 void answer_error(struct buffer *out, const struct api_error *error);
 

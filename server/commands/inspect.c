@@ -4,6 +4,7 @@
 
 #include "server/api/answer.h"
 #include "server/commands/commands.h"
+#include "server/commands/inspect_compare.h"
 #include "server/commands/inspect_ranks.h"
 #include "server/commands/session.h"
 #include "server/commands/table.h"
@@ -15,7 +16,11 @@ struct inspect_options {
     bool json;
     unsigned ranks; /* 0: not asked for */
     struct limoe_rank_options placed;
+    enum limoe_dtype compare; /* AUTO: not asked for */
 };
+
+static const struct option_choice compared[] = {
+    {"float32", LIMOE_FLOAT32}, {"bfloat16", LIMOE_BFLOAT16}, {"int8", LIMOE_INT8}, {NULL, 0}};
 
 #define AT(field)   .offset = offsetof(struct inspect_options, field)
 #define FLAG(field) .only_flag = true, AT(field)
@@ -47,9 +52,18 @@ static const struct option_row table[] = {
      .kind = OPTION_DEVICE,
      AT(placed.device),
      .metavar = "DEVICE",
-     .help = "with --ranks: auto, cpu or cuda, which need not be there; weights are packed for it",
+     .help = "with --ranks: auto, cpu or cuda, which need not be there; weights are packed for it; with "
+             "--compare: where",
      .fallback = "auto: a GPU where there is one, else the CPU"},
     COMMAND_DTYPE_ROW(AT(placed.dtype)),
+    {.name = "compare",
+     .kind = OPTION_CHOICE,
+     .choices = compared,
+     FLAG(compare),
+     .metavar = "TYPE",
+     .help =
+         "also embed pictures and texts made here as --dtype and as float32, bfloat16 or int8, and print how "
+         "alike the vectors are"},
     COMMAND_HELP_ROW,
 };
 
@@ -64,6 +78,7 @@ static const struct option_note uses[] = {
     {"limoe inspect", "What the bundled model is"},
     {"limoe inspect /srv/models/large --ranks 4 --device cuda",
      "What each of four GPUs would hold of another, which need not be there"},
+    {"limoe inspect --dtype int8 --compare float32", "What 8-bit weights and activations cost in accuracy"},
     {NULL, NULL},
 };
 
@@ -73,7 +88,7 @@ const struct option_command inspect_command = {
     .usage = "limoe inspect [DIR] [options]",
     .operand = "DIR",
     .about = "Prints the sizes, experts and parameters of a model directory, and a table by block. Reads no "
-             "weights. DIR goes before --model.",
+             "weights but to compare. DIR goes before --model.",
     .table = table,
     .n = sizeof table / sizeof *table,
     .defaults = &defaults,
@@ -182,6 +197,7 @@ int inspect_main(int argc, char **argv) {
     struct options options;
     struct limoe_inspection *inspection = NULL;
     struct limoe_placement *ranks = NULL;
+    struct answer_comparison comparison;
     struct arena *arena = arena_new();
     struct buffer out = {0};
     struct limoe_error err;
@@ -219,10 +235,14 @@ int inspect_main(int argc, char **argv) {
         command_complain("%s", err.message);
         goto out;
     }
+    const struct limoe_options compute = {.device = asked.placed.device, .dtype = asked.placed.dtype};
+    if (asked.compare && !inspect_compare(dir, &compute, asked.compare, arena, &comparison))
+        goto out;
     if (asked.json)
-        answer_inspection(&out, inspection, ranks);
+        answer_inspection(&out, inspection, ranks, asked.compare ? &comparison : NULL);
     else if (!print_facts(inspection, dir, arena, &out) || !print_blocks(inspection, arena, &out) ||
-             (ranks && !inspect_ranks_print(ranks, arena, &out))) {
+             (ranks && !inspect_ranks_print(ranks, arena, &out)) ||
+             (asked.compare && !inspect_compare_print(&comparison, arena, &out))) {
         command_complain("no memory for the answer");
         goto out;
     }

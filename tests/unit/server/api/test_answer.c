@@ -176,7 +176,7 @@ static void inspections(void **state) {
     struct limoe_inspection inspection = {.info = info, .checkpoint_dtypes = "bfloat16", .block = block};
     inspection.info.blocks = inspection.info.tower[LIMOE_IMAGE].blocks = 2;
     inspection.info.moe_layers = 0;
-    answer_inspection(&out, &inspection, NULL);
+    answer_inspection(&out, &inspection, NULL, NULL);
     assert_answer(&out,
                   "{\"id\":\"tiny\",\"object\":\"model_directory\",\"checkpoint_dtypes\":\"bfloat16\","
                   "\"architecture\":\"limoe\",\"width\":8,\"blocks\":2,\"heads\":2,\"mlp\":16,\"embed\":4,"
@@ -205,7 +205,7 @@ static void inspections_with_ranks(void **state) {
                                     .rank = rank,
                                     .first = first,
                                     .owner = owner};
-    answer_inspection(&out, &inspection, &ranks);
+    answer_inspection(&out, &inspection, &ranks, NULL);
     buffer_bytes(&out, "", 1);
     assert_non_null(strstr(out.data, ",\"by_block\":[],\"dtype\":\"bfloat16\",\"expert_bytes\":2,\"ranks\":["
                                      "{\"rank\":0,\"experts\":3,\"dense_bytes\":10,\"expert_bytes\":6},"
@@ -213,7 +213,12 @@ static void inspections_with_ranks(void **state) {
                                      "\"placement\":[[[0],[0,1]],[[1],[0]]]}"));
     buffer_free(&out);
     ranks.imbalance = imbalance;
-    answer_inspection(&out, &inspection, &ranks);
+    const struct answer_comparison comparison = {
+        LIMOE_INT8, LIMOE_FLOAT32, 4, {3, 0.5, 0.75}, {5, 0.25, 0.875}};
+    answer_inspection(&out, &inspection, &ranks, &comparison);
+    assert_non_null(strstr(out.data, ",\"cosines\":{\"dtype\":\"int8\",\"beside\":\"float32\","
+                                     "\"pictures\":{\"items\":3,\"least\":0.5,\"mean\":0.75},"
+                                     "\"texts\":{\"items\":5,\"least\":0.25,\"mean\":0.875}}}"));
     buffer_bytes(&out, "", 1);
     assert_non_null(strstr(out.data, ",\"placement\":[[[0],[0,1]],[[1],[0]]],\"imbalance\":[1.0,1.25]}"));
     buffer_free(&out);
