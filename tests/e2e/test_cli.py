@@ -59,7 +59,7 @@ def test_version():
 @pytest.mark.parametrize("asking", ["--help", "-h", "help"])
 def test_help_lists_the_commands(asking):
     listed = answer(asking)
-    for command in ["serve", "classify", "embed", "inspect"]:
+    for command in ["serve", "classify", "embed", "inspect", "quantize"]:
         assert f"  {command} " in listed
 
 
@@ -67,7 +67,8 @@ def test_help_lists_the_commands(asking):
     ("serve", ["--model", "--host", "--port", "--dtype", "--threads"]),
     ("classify", ["--model", "--labels", "--label", "--template", "--top-k", "--json", "--dtype", "--threads"]),
     ("embed", ["--model", "--text", "--image", "--json", "--dtype", "--threads"]),
-    ("inspect", ["--json", "--ranks", "--load", "--expert-bytes", "--dtype"]),
+    ("inspect", ["--json", "--ranks", "--load", "--expert-bytes", "--dtype", "--compare"]),
+    ("quantize", ["--quiet"]),
 ])
 def test_each_command_explains_its_options(command, options):
     explained = answer(command, "--help")
@@ -94,7 +95,7 @@ WRONG = [
     (["classify", "--labels", "cat", "--template", "{}{}", "x.png"], 'has 2 "{}"'),
     (["classify", "--labels", "cat", "--top-k", "0", "x.png"], '--top-k is "0"; accepted: a whole number from 1'),
     (["classify", "--labels", "cat", "--top-k", "2x", "x.png"], '--top-k is "2x"'),
-    (["classify", "--labels", "cat", "--dtype", "int8", "x.png"], "accepted: auto, float32, bfloat16"),
+    (["classify", "--labels", "cat", "--dtype", "int4", "x.png"], "accepted: auto, float32, bfloat16, int8"),
     (["classify", "--labels", "cat", "--threads", "-1", "x.png"], '--threads is "-1"'),
     (["classify", "--labels", "cat", "--json=yes", "x.png"], "--json takes no value"),
     (["classify", "-z"], 'has no option "-z"'),
@@ -107,6 +108,9 @@ WRONG = [
     (["inspect", "--ranks", "0"], '--ranks is "0"; accepted: a whole number from 1 to 1024'),
     (["inspect", "--load", "load.json"], "--load goes with --ranks"),
     (["inspect", "--ranks", "2", "--expert-bytes", "1MiB"], "--expert-bytes goes with --load"),
+    (["inspect", "--compare", "auto"], '--compare is "auto"; accepted: float32, bfloat16, int8'),
+    (["quantize"], "0 directories; a model's and one to write are needed"),
+    (["quantize", "a"], "1 directory; a model's and one to write are needed"),
     (["serve", "--prot", "1"], "--prot"),
 ]
 

@@ -127,9 +127,9 @@ def test_classifiers_are_kept_where_the_system_says(tmp_path):
 
 def test_the_environment_configures_the_other_commands(tmp_path):
     for command in (["embed", "--text", "x"], ["classify", "--labels", "a", "x.png"]):
-        done = limoe(*command, env={"LIMOE_DTYPE": "int8"})
+        done = limoe(*command, env={"LIMOE_DTYPE": "int4"})
         assert done.returncode == USAGE
-        assert 'LIMOE_DTYPE is "int8"; accepted: auto, float32, bfloat16' in done.stderr
+        assert 'LIMOE_DTYPE is "int4"; accepted: auto, float32, bfloat16, int8' in done.stderr
         done = limoe(*command, "--threads", "1", env={"LIMOE_THREADS": "0"})
         assert 'LIMOE_THREADS is "0"; accepted: a whole number from 1 to 1024' in done.stderr
     by_environment = limoe("inspect", "--json", env={"LIMOE_MODEL": str(MODEL)})

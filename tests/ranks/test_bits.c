@@ -223,7 +223,7 @@ static void expect_least(const struct share *s, struct limoe_model *m, const str
                          const uint64_t *bytes) {
     const struct limoe_info *info = limoe_model_info(m);
     const size_t cells = (size_t)info->moe_layers * job.count;
-    const uint64_t value_bytes = limoe_model_dtype(m) == LIMOE_FLOAT32 ? 4u : 2u;
+    const uint64_t value_bytes = limoe_model_dtype(m) == LIMOE_BFLOAT16 ? 2u : 4u; /* act's */
     uint64_t *sent = count_sent(s, info, p), *all = calloc(cells * job.count + 1, sizeof *all);
     job.x->ops->gather(job.x, sent, cells * sizeof *sent, all, NULL);
     for (uint32_t layer = 0; layer < info->moe_layers; layer++) {
@@ -318,6 +318,7 @@ static void check_random(const char *config, uint64_t seed) {
     fixture_create(&fixture, config, seed, NULL, 0);
     check_model(fixture.dir, LIMOE_FLOAT32);
     check_model(fixture.dir, LIMOE_BFLOAT16);
+    check_model(fixture.dir, LIMOE_INT8);
     fixture_remove(&fixture);
 }
 

@@ -99,6 +99,13 @@ static void sizes(void **state) {
     (void)state;
     assert_int_equal(kernels_dtype(KERNELS_CUDA, LIMOE_DTYPE_AUTO, &dtype, NULL), LIMOE_OK);
     assert_int_equal(dtype, LIMOE_BFLOAT16);
+    struct limoe_error err;
+    assert_int_equal(kernels_dtype(KERNELS_CUDA, LIMOE_INT8, &dtype, &err), LIMOE_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "accepted on a GPU: auto, float32, bfloat16"));
+    assert_int_equal(kernels_dtype(KERNELS_CPU, LIMOE_INT8, &dtype, &err), LIMOE_OK);
+    assert_int_equal(dtype, LIMOE_INT8);
+    /* 16 channels of 4 + 4 bytes, and of 64 weights each */
+    assert_int_equal(kernels_packed_bytes(KERNELS_CPU, LIMOE_INT8, 17, 9), 2 * 16 * (8 + 64));
     assert_int_equal(kernels_packed_bytes(KERNELS_CUDA, LIMOE_BFLOAT16, 16, 8), 16 * 8 * 2);
     assert_int_equal(kernels_packed_bytes(KERNELS_CUDA, LIMOE_FLOAT32, 17, 9), 32 * 16 * 4);
     assert_int_equal(kernels_packed_bytes(KERNELS_CPU, LIMOE_FLOAT32, 17, 9),
