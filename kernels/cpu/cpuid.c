@@ -69,7 +69,7 @@ static const struct isa known[] = {
      .product_bf16 = product_bf16_amx,
      .finish = product_finish_amx,
      .rows = &rows_avx512bf16,
-     .int8 = &int8_avx512vnni},
+     .int8 = &int8_amx},
 #endif
 };
 
@@ -112,7 +112,7 @@ static struct features detect(void) {
     f.avx512 = f.avx2 && all(saved, ZMM) && all(b7, bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ);
     f.avx512vnni = f.avx512 && all(c7, 1u << 11);
     f.avx512bf16 = f.avx512vnni && all(a71, 1u << 5); /* no processor has it without VNNI */
-    f.amx = f.avx512bf16 && all(saved, TILES) && all(d7, 1u << 24 | 1u << 22) && ask_for_tiles();
+    f.amx = f.avx512bf16 && all(saved, TILES) && all(d7, 1u << 25 | 1u << 24 | 1u << 22) && ask_for_tiles();
     return f;
 }
 

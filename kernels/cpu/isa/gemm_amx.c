@@ -16,36 +16,13 @@
  * When k is no multiple of 32 the last block of A is copied out and filled up with zeros: what follows a row
  * in memory could be a NaN, and NaN times the panel's zeros is not zero.
  */
-#include <immintrin.h>
-
-#include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/isa/amx.h"
 #include "kernels/number.h"
 
 enum {
-    TILE_ROWS = 16,
-    TILE_BYTES = 64,
     TILE_ELEMENTS = TILE_ROWS * TILE_BYTES / 2,
     STRETCH = 8, /* blocks of k: 16 KiB of two panels, 16 KiB of 32 rows */
 };
-
-struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-};
-
-/* Tiles 0-3: C, as 0 1 over 2 3. 4, 5: A. 6, 7: B. Below 16 rows only the upper half is used. */
-static void configure(uint32_t *tiles, uint32_t rows) {
-    if (*tiles == rows)
-        return;
-    struct tile_config config = {.palette = 1};
-    for (int t = 0; t < 8; t++) {
-        config.row_bytes[t] = TILE_BYTES;
-        config.rows[t] = t < 6 ? (uint8_t)rows : TILE_ROWS;
-    }
-    _tile_loadconfig(&config);
-    *tiles = rows;
-}
 
 void product_finish_amx(uint32_t *tiles) {
     if (*tiles)
@@ -149,7 +126,7 @@ void product_bf16_amx(const struct product *p) {
         uint32_t row = 0;
         to = blocks - from > STRETCH ? from + STRETCH : blocks;
         if (p->rows >= TILE_ROWS)
-            configure(p->tiles, TILE_ROWS);
+            amx_configure(p->tiles, TILE_ROWS);
         for (; row + 2 * TILE_ROWS <= p->rows; row += 2 * TILE_ROWS)
             row_block(p, row, 2 * TILE_ROWS, from, to);
         if (row + TILE_ROWS <= p->rows) {
@@ -157,7 +134,7 @@ void product_bf16_amx(const struct product *p) {
             row += TILE_ROWS;
         }
         if (last) {
-            configure(p->tiles, last);
+            amx_configure(p->tiles, last);
             row_block(p, row, last, from, to);
         }
     }

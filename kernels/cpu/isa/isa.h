@@ -150,6 +150,7 @@ void quantise_avx512vnni(const float *x, size_t n, void *q, struct int8_row *row
 extern const struct int8_ops int8_avx512vnni;
 void product_bf16_avx512bf16(const struct product *p);
 extern const struct row_ops rows_avx512bf16;
+extern const struct int8_ops int8_amx;
 void product_bf16_amx(const struct product *p);
 void product_finish_amx(uint32_t *tiles);
 #endif
