@@ -48,7 +48,7 @@ struct job {
     int fd;
     char path[PATH_MAX];
     float *floats; /* [PIECE] */
-    uint8_t *raw;  /* PIECE elements of the old checkpoint */
+    void *raw;     /* PIECE elements of the old checkpoint */
     int8_t *q;     /* [PIECE] */
     limoe_progress *progress;
     void *context;
@@ -177,7 +177,7 @@ static enum limoe_status read_floats(const struct job *job, const struct tensor 
 
 static enum limoe_status narrow(const struct job *job, const struct item *item) {
     const uint64_t n = item->tensor->elements, most = PIECE;
-    uint16_t *to = (uint16_t *)(void *)job->raw; /* once the floats are out of it */
+    uint16_t *to = job->raw; /* once the floats are out of it */
     enum limoe_status status = LIMOE_OK;
     for (uint64_t first = 0; first < n && !status; first += most) {
         const size_t piece = (size_t)(n - first < most ? n - first : most);
@@ -221,31 +221,35 @@ static enum limoe_status quantise_rows(const struct job *job, const struct item 
     return status;
 }
 
-/* Of a matrix [in, out], whose columns are the channels. */
+/* Of a matrix [in, channels], whose columns are the channels. */
 static enum limoe_status quantise_columns(const struct job *job, const struct item *item) {
     const struct tensor *t = item->tensor;
-    const size_t in = item->row, out = item->rows, n = t->elements;
-    float *floats = malloc(n * sizeof *floats), *column = malloc(in * sizeof *column),
-          *scale = malloc(out * sizeof *scale);
+    const size_t in = item->row, channels = item->rows, n = t->elements;
+    float *floats = calloc(n, sizeof *floats), *column = malloc(in * sizeof *column),
+          *scale = malloc(channels * sizeof *scale);
     int8_t *q = malloc(in), *all = malloc(n);
     void *raw = malloc(t->bytes);
-    enum limoe_status status =
-        floats && column && scale && q && all && raw
-            ? read_floats(job, t, 0, n, raw, floats)
-            : limoe_fail(job->err, LIMOE_NO_MEMORY, "no memory for tensor \"%s\"", t->name);
-    for (size_t c = 0; c < out && !status; c++) {
-        for (size_t k = 0; k < in; k++)
-            column[k] = floats[k * out + c];
-        scale[c] = int8_weights(column, in, q);
-        if (isnan(scale[c]))
-            status = no_numbers(job, t, c);
-        for (size_t k = 0; k < in; k++)
-            all[k * out + c] = q[k];
+    enum limoe_status status = LIMOE_OK;
+    if (!floats || !column || !scale || !q || !all || !raw) {
+        status = limoe_fail(job->err, LIMOE_NO_MEMORY, "no memory for tensor \"%s\"", t->name);
+        goto out;
     }
-    if (!status)
-        status = put(job, item->value, 0, all, n);
-    if (!status)
-        status = put(job, item->scale, 0, scale, out * sizeof *scale);
+    if ((status = read_floats(job, t, 0, n, raw, floats)))
+        goto out;
+    for (size_t c = 0; c < channels; c++) {
+        for (size_t k = 0; k < in; k++)
+            column[k] = floats[k * channels + c];
+        scale[c] = int8_weights(column, in, q);
+        if (isnan(scale[c])) {
+            status = no_numbers(job, t, c);
+            goto out;
+        }
+        for (size_t k = 0; k < in; k++)
+            all[k * channels + c] = q[k];
+    }
+    if (!(status = put(job, item->value, 0, all, n)))
+        status = put(job, item->scale, 0, scale, channels * sizeof *scale);
+out:
     free(raw);
     free(all);
     free(q);

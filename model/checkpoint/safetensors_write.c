@@ -15,8 +15,8 @@ static void print_entry(struct buffer *to, const struct safetensors_entry *e, ui
     buffer_print(to, ":{\"dtype\":\"%s\",\"shape\":[", e->dtype);
     for (uint32_t i = 0; i < e->rank; i++)
         buffer_print(to, "%s%llu", i ? "," : "", (unsigned long long)e->shape[i]);
-    buffer_print(to, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at,
-                 (unsigned long long)(at + e->bytes));
+    const uint64_t end = at + e->bytes;
+    buffer_print(to, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at, (unsigned long long)end);
 }
 
 enum limoe_status safetensors_write_at(int fd, const char *path, uint64_t offset, const void *bytes,

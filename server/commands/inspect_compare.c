@@ -21,12 +21,12 @@ enum {
     ITEMS = PICTURES + TEXTS,
 };
 
-/* splitmix64, below n */
+/* splitmix64, below n; 0 below 0 */
 static uint32_t draw(uint64_t *state, uint32_t n) {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (uint32_t)((z ^ z >> 31) >> 32) % n;
+    return (uint32_t)((z ^ z >> 31) >> 32) % (n ? n : 1);
 }
 
 /* A slope of colour, and boxes on it. */
