@@ -16,6 +16,9 @@ enum { V = PANEL / LANES }; /* vectors across a panel */
 #elif defined(__AVX2__)
 #define ROWS   6 /* 12 of 16 */
 #define PANELS 1
+#elif defined(ISA_NEON)
+#define ROWS   6 /* 24 of 32 */
+#define PANELS 1
 #else
 #define ROWS   2 /* 8 of 16 */
 #define PANELS 1
