@@ -17,7 +17,7 @@ enum { V = PANEL / LANES }; /* vectors across a panel */
 #define ROWS   6 /* 12 of 16 */
 #define PANELS 1
 #elif defined(ISA_NEON)
-#define ROWS   6 /* 24 of 32 */
+#define ROWS   5 /* 20 of 32: beside them 4 of a panel and one for each row */
 #define PANELS 1
 #else
 #define ROWS   2 /* 8 of 16 */

@@ -39,12 +39,15 @@ void for_each_fixture(const uint32_t *threads, void (*test)(const struct fixture
         run_on_device(device, test);
         return;
     }
+    const bool slow = getenv("LIMOE_TEST_SLOW") != NULL;
     const enum limoe_dtype dtype[] = {LIMOE_FLOAT32, LIMOE_BFLOAT16};
     for (size_t i = 0; isa_at(i); i++)
         for (size_t d = 0; d < 2 && isa_present(isa_at(i)); d++)
             for (const uint32_t *t = threads; *t; t++) {
-                struct fixture f = {.isa = isa_at(i)->name, .bf16 = d == 1, .threads = *t};
+                struct fixture f = {.isa = isa_at(i)->name, .bf16 = d == 1, .slow = slow, .threads = *t};
                 struct limoe_error err;
+                if (slow && *t == 2)
+                    continue; /* one thread and three are enough */
                 assert_int_equal(cpu_create(isa_at(i), dtype[d], *t, &f.tested, &err), LIMOE_OK);
                 run(test, &f);
             }

@@ -1,7 +1,8 @@
 /* fixture.h - instances to test and data to test them on.
  *
  * Each test runs on every instruction set this machine has, in float32 and bfloat16, against the reference.
- * With a device in the environment variable LIMOE_TEST_DEVICE ("cuda"), it runs on that instead.
+ * With a device in the environment variable LIMOE_TEST_DEVICE ("cuda"), it runs on that instead. Where
+ * LIMOE_TEST_SLOW is set, for a processor that is emulated, tests leave out what shows least for its time.
  */
 #ifndef LIMOE_TESTS_UNIT_KERNELS_FIXTURE_H
 #define LIMOE_TESTS_UNIT_KERNELS_FIXTURE_H
@@ -21,6 +22,7 @@ struct fixture {
     struct kernels *reference, *tested;
     const char *isa;      /* or the backend's name */
     bool bf16, elsewhere; /* elsewhere: its memory is not the host's */
+    bool slow;            /* LIMOE_TEST_SLOW is set */
     uint32_t threads;
 };
 
