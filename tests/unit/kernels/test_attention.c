@@ -27,7 +27,7 @@ static float *attention(struct kernels *k, const float *qkv, const uint32_t *sta
  * mask of the two. */
 static bool leaves_out(const struct fixture *f, size_t shape, enum kernels_mask mask) {
     const bool odd = shape % 2, causal = mask == KERNELS_CAUSAL;
-    return f->slow ? odd != causal : f->elsewhere && causal && odd;
+    return tests_are_slow() ? odd != causal : f->elsewhere && causal && odd;
 }
 
 /* scale 1: everyday scores. 12: scores in the hundreds, weights that are all but one zero. */
