@@ -19,6 +19,9 @@ enum {
 #elif defined(__AVX2__)
 #define ROWS   6 /* 12 of 16 */
 #define PANELS 1
+#elif defined(ISA_NEON)
+#define ROWS   5 /* 20 of 32: beside them 4 of a panel and one for each row */
+#define PANELS 1
 #else
 #define ROWS   2 /* 8 of 16 */
 #define PANELS 1

@@ -114,6 +114,10 @@ void product_bf16_avx512bf16(const struct product *p);
 extern const struct row_ops rows_avx512bf16;
 void product_bf16_amx(const struct product *p);
 void product_finish_amx(uint32_t *tiles);
+#elif defined(__aarch64__)
+void product_f32_neon(const struct product *p);
+void product_bf16_neon(const struct product *p);
+extern const struct row_ops rows_neon;
 #endif
 
 #endif
