@@ -18,8 +18,6 @@
 
 enum { MAX_CALLS = 1 << 20, WARM_UP = 20, SETS = 7 }; /* SETS is odd: each kind of call meets each set */
 
-#define WARM_UP_SECONDS 1.0 /* of a large model, fewer calls: one at least */
-
 static int usage(void) {
     fputs("usage: bench/model " ARGUMENTS_USAGE " [--observe]\n", stderr);
     return 2;
@@ -72,9 +70,8 @@ static enum limoe_status measure(struct limoe_model *model, const struct argumen
                                  const struct limoe_item *items, float *embeddings,
                                  const struct limoe_routing *routing, struct samples *plain,
                                  struct samples *observed, struct limoe_error *err) {
-    const double begin = now();
-    double end = 0; /* 0: still warming up */
-    for (size_t i = 0; end == 0 || plain->calls == 0 || (plain->calls < MAX_CALLS && now() < end); i++) {
+    double end = 0;
+    for (size_t i = 0; i <= WARM_UP || (plain->calls < MAX_CALLS && now() < end); i++) {
         bool observe = a->flag && i % 2;
         struct samples *to = observe ? observed : plain;
         double start = now();
@@ -82,9 +79,9 @@ static enum limoe_status measure(struct limoe_model *model, const struct argumen
                                                      observe ? routing : NULL, err);
         if (status)
             return status;
-        if (end != 0)
+        if (i >= WARM_UP)
             to->ms[to->calls++] = (now() - start) * 1e3;
-        else if (i + 1 >= WARM_UP || now() - begin >= WARM_UP_SECONDS)
+        else
             end = now() + a->seconds;
     }
     return LIMOE_OK;
