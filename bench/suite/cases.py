@@ -92,6 +92,11 @@ class Measuring:
         self.items = scratch / "items.safetensors"
         write_items(self.folder, self.tokens, self.items)
         self.truth = self.answer("float32")
+        if set(self.args.peer) - {"torch"} and self.fits("onnxruntime"):
+            try:
+                peers.export(self.folder, self.onnx, self.args.threads, self.tokens, plan.budget.part(0.3).left())
+            except PeerError as error:
+                say(f"  {model}: as ONNX {error}")
 
     def answer(self, dtype: str) -> np.ndarray:
         out = self.scratch / "answer.f32"

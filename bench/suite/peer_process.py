@@ -1,6 +1,7 @@
 """One peer in one setting, in a process of its own: asked over standard input, answering over standard output, a JSON object a line.
 
     {"do": "embed", "items": FILE, "out": FILE}                     embeddings of the items, pictures first, as .npy
+    {"do": "export"}                                                both modalities as ONNX files, where they are missing
     {"do": "time", "pictures": N, "texts": N, "seconds": S}         -> {"ms": [of each call]}
 
 Started by suite/peers.py, which has the settings. What cannot be done is answered {"error": why}.
@@ -87,6 +88,17 @@ class Peer:
         np.save(out, z / np.linalg.norm(z, axis=1, keepdims=True))
 
 
+def do(asked: dict, args, peer: Peer | None) -> dict:
+    if asked["do"] == "export":
+        from suite.onnx_files import exported
+
+        return {"files": [str(exported(args, modality)) for modality in ("image", "text")]}
+    if asked["do"] == "embed":
+        peer.embed(asked["items"], asked["out"])
+        return {"version": peer.engine.version}
+    return {"ms": peer.time(asked["pictures"], asked["texts"], asked["seconds"])}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--engine", choices=["torch", "onnxruntime", "openvino"], required=True)
@@ -104,12 +116,9 @@ def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         try:
-            peer = peer or Peer(args)
-            if asked["do"] == "embed":
-                peer.embed(asked["items"], asked["out"])
-                answer = {"version": peer.engine.version}
-            else:
-                answer = {"ms": peer.time(asked["pictures"], asked["texts"], asked["seconds"])}
+            if asked["do"] != "export":
+                peer = peer or Peer(args)
+            answer = do(asked, args, peer)
         except Exception as error:  # noqa: BLE001 - whatever a library cannot do, the others are measured
             answer = {"error": f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"}
         answers.write(json.dumps(answer) + "\n")

@@ -107,6 +107,9 @@ class Peer:
         self.resident = int(status.partition("VmRSS:")[2].split()[0]) * 1024
         return answer["ms"]
 
+    def export(self, limit: float) -> None:
+        self.ask(limit, do="export")
+
     def embed(self, items: Path, out: Path, limit: float) -> None:
         self.version = self.ask(limit, do="embed", items=str(items), out=str(out))["version"]
 
@@ -119,3 +122,12 @@ class Peer:
                 pipe.close()
             except BrokenPipeError:
                 pass
+
+
+def export(folder: Path, onnx: Path, threads: int, tokens: int, limit: float) -> None:
+    """Makes the ONNX files that every setting begins with, experts gathered; nothing where they are there."""
+    peer = Peer(Setting.of("onnxruntime", "float32", graph="plain", way="gathered"), folder, onnx, threads, tokens)
+    try:
+        peer.export(limit)
+    finally:
+        peer.close()
