@@ -26,7 +26,7 @@ MOST_SECONDS = 1800  # for a peer to answer, its compiling included
 
 class Budget:
     def __init__(self, minutes: float | None):
-        self.end = time.monotonic() + 60 * minutes if minutes else None
+        self.end = time.monotonic() + 60 * minutes if minutes is not None else None
 
     def left(self) -> float:
         return MOST_SECONDS if self.end is None else self.end - time.monotonic()
@@ -60,7 +60,7 @@ class Plan:
 
 def write_items(folder: Path, tokens: int, path: Path) -> None:
     """Pictures of noise and texts of any tokens, each text ending as the model's do; the same for all engines."""
-    from safetensors.numpy import save_file
+    from checkpoints.tensors import Tensor, write_safetensors  # train/
 
     config, rng = json.loads((folder / "config.json").read_text()), np.random.default_rng(7)
     if "format" in config:
@@ -71,7 +71,8 @@ def write_items(folder: Path, tokens: int, path: Path) -> None:
     ids = rng.integers(3, vocabulary - 2, (COMPARED, tokens), dtype=np.int32)
     ids[:, -1] = end
     pixels = rng.integers(0, 256, (COMPARED, size, size, 3), dtype=np.uint8)
-    save_file({"pixels": pixels, "tokens": ids, "lengths": np.full(COMPARED, tokens, dtype=np.int32)}, path)
+    lengths = np.full(COMPARED, tokens, dtype=np.int32)
+    write_safetensors(path, {"pixels": Tensor("U8", pixels), "tokens": Tensor("I32", ids), "lengths": Tensor("I32", lengths)})
 
 
 def least_cosine(a: np.ndarray, b: np.ndarray) -> float:

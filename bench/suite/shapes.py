@@ -97,15 +97,10 @@ def operations(folder: Path, step: Step, tokens: int) -> int:
 
 
 def weights(folder: Path, step: Step, tokens: int, dtype: str) -> int:
-    """A tower that both modalities share is counted twice where they are mixed only if each has one of its own."""
+    """Bytes of weights that a call reads. Where both modalities share a tower, the larger of the two is about all of it."""
     sizes = [shape_of(folder, m, tokens).weights(n, dtype) for m, n in (("image", step.pictures), ("text", step.texts)) if n]
-    shared = "format" in json.loads((folder / "config.json").read_text())
+    shared = json.loads((folder / "config.json").read_text()).get("format") == "limoe-1"
     return max(sizes) if shared else sum(sizes)
-
-
-def floor_seconds(work: float, moved: float, rates: "Rates") -> float:
-    """The time that neither the products nor the memory can go below. Bytes count only where no cache holds them."""
-    return max(work / rates.operations, moved / rates.bytes if moved > rates.cache else 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,3 +108,8 @@ class Rates:
     operations: float  # per second
     bytes: float  # per second, of memory
     cache: float  # bytes that stay near from call to call
+
+
+def floor_seconds(work: float, moved: float, rates: Rates) -> float:
+    """The time that neither the products nor the memory can go below. Bytes count only where no cache holds them."""
+    return max(work / rates.operations, moved / rates.bytes if moved > rates.cache else 0.0)
