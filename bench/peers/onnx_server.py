@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import orjson
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from PIL import Image
@@ -158,10 +159,11 @@ def make_app(args) -> FastAPI:
 
     @app.post("/v1/embeddings")
     async def embeddings(request: Request) -> Response:
-        items = json.loads(await request.body())["input"]
+        items = orjson.loads(await request.body())["input"]
         rows = await asyncio.gather(*map(embed, items if isinstance(items, list) else [items]))
-        data = [{"object": "embedding", "index": i, "embedding": row.tolist()} for i, row in enumerate(rows)]
-        return Response(json.dumps({"object": "list", "data": data, "model": name}), media_type="application/json")
+        data = [{"object": "embedding", "index": i, "embedding": row} for i, row in enumerate(rows)]
+        answer = orjson.dumps({"object": "list", "data": data, "model": name}, option=orjson.OPT_SERIALIZE_NUMPY)
+        return Response(answer, media_type="application/json")
 
     return app
 
