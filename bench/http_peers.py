@@ -30,6 +30,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from suite import models, peers  # noqa: E402
+from suite.children import dies_with_parent  # noqa: E402
 
 SERVERS = {"limoe": "limoe", "onnx": "FastAPI + ONNX Runtime", "infinity": "infinity-emb"}
 CASES = {  # model, what `limoe bench` is asked to send, who serves it, the ratio of rates that is aimed at
@@ -117,7 +118,7 @@ class Server:
         }[name]  # fmt: skip
         environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
         start = time.monotonic()
-        self.process = subprocess.Popen(list(map(str, command)), stdout=self.log, stderr=self.log, env=environment)
+        self.process = subprocess.Popen(list(map(str, command)), stdout=self.log, stderr=self.log, env=environment, preexec_fn=dies_with_parent)
         try:
             self.wait_for_answer(body, start + START_LIMIT)
         except BaseException:
@@ -250,6 +251,7 @@ def run_case(args, case: str, scratch: Path) -> list[str]:
         if name == "infinity" and not args.infinity:
             print(f"{case}: infinity-emb is left out; --infinity names a Python that has it", file=sys.stderr)
             continue
+        print(f"{case}: {SERVERS[name]} …", file=sys.stderr, flush=True)
         try:
             found[name] = measure(args, name, model, folder, json.dumps({"input": [item]}).encode(), sent)
         except RuntimeError as error:

@@ -26,7 +26,7 @@
 #include "bench/timing.h"
 #include "kernels/cpu/cpuid.h"
 
-enum { MOST_THREADS = 1024 };
+enum { MOST_THREADS = 1024, LEAST_REPETITIONS = 3 };
 
 /* Long beside the time in which a thread is woken, short beside a scheduler's slice, so that some repetitions are
  * undisturbed even where other work runs. */
@@ -44,12 +44,13 @@ struct measurement {
     const struct work *work;
     unsigned threads;
     uint64_t rounds;
-    unsigned repetitions;
+    double seconds; /* after which nothing is repeated */
     const cpu_set_t *allowed;
     pthread_barrier_t barrier;
     double *took; /* [threads] seconds of a repetition, each thread its own */
     double best;  /* work per second of all together; the first thread's */
-    bool failed;  /* written before the barrier by any */
+    bool failed;  /* written before the first barrier by any */
+    bool over;    /* written between repetitions by the first thread */
 };
 
 struct member {
@@ -98,8 +99,13 @@ static void *take_part(void *context) {
     if (work->size && !memory)
         m->failed = true;
     pthread_barrier_wait(&m->barrier);
-    for (unsigned i = 0; i < m->repetitions && !m->failed; i++) {
+    const double end = now() + m->seconds;
+    for (unsigned i = 0; !m->failed; i++) {
+        if (member->index == 0)
+            m->over = i >= LEAST_REPETITIONS && now() >= end;
         pthread_barrier_wait(&m->barrier);
+        if (m->over)
+            break;
         const double start = now();
         work->run(m->rounds, memory, work->size);
         m->took[member->index] = now() - start;
@@ -113,10 +119,10 @@ static void *take_part(void *context) {
 }
 
 /* Work per second of all threads together; 0 where threads or memory could not be had. */
-static double rate(const struct work *work, unsigned threads, uint64_t rounds, unsigned repetitions,
+static double rate(const struct work *work, unsigned threads, uint64_t rounds, double seconds,
                    const cpu_set_t *allowed) {
     struct measurement m = {
-        .work = work, .threads = threads, .rounds = rounds, .repetitions = repetitions, .allowed = allowed};
+        .work = work, .threads = threads, .rounds = rounds, .seconds = seconds, .allowed = allowed};
     pthread_t *thread = calloc(threads, sizeof *thread);
     struct member *member = calloc(threads, sizeof *member);
     m.took = calloc(threads, sizeof *m.took);
@@ -141,14 +147,9 @@ static double rate(const struct work *work, unsigned threads, uint64_t rounds, u
 /* As many rounds as take about sample_seconds on one thread, at the best of a few tries. */
 static uint64_t calibrate(const struct work *work, const cpu_set_t *allowed) {
     const uint64_t try_rounds = work->size ? 1 : 20000;
-    const double once = rate(work, 1, try_rounds, 3, allowed);
+    const double once = rate(work, 1, try_rounds, 0, allowed);
     const double rounds = once > 0 ? sample_seconds * once / work->per_round : 1;
     return rounds < 1 ? 1 : (uint64_t)rounds;
-}
-
-static unsigned repetitions_within(double seconds) {
-    const double n = seconds / sample_seconds;
-    return n < 3 ? 3 : (unsigned)n;
 }
 
 /* ---- products */
@@ -164,12 +165,12 @@ static void report_dtype(const char *dtype, const char *isa, unsigned threads, d
             continue;
         const struct work work = {loop->run, loop->operations, 0};
         const uint64_t rounds = calibrate(&work, allowed);
-        const double its = rate(&work, 1, rounds, repetitions_within(seconds), allowed);
+        const double its = rate(&work, 1, rounds, seconds, allowed);
         if (its <= one)
             continue;
         fastest = loop;
         one = its;
-        all = rate(&work, threads, rounds, repetitions_within(seconds), allowed);
+        all = rate(&work, threads, rounds, seconds, allowed);
     }
     if (fastest)
         printf(", \"%s\": {\"instruction\": \"%s\", \"one_gflops\": %.1f, \"all_gflops\": %.1f}", dtype,
@@ -204,10 +205,8 @@ static size_t memory_size(void) {
 static void report_memory(unsigned threads, double seconds, const cpu_set_t *allowed) {
     const size_t size = memory_size(), share = size / threads / 4096 * 4096;
     const struct work by_one = {read_all, (double)size, size}, by_all = {read_all, (double)share, share};
-    const unsigned repetitions = repetitions_within(seconds) / 2 + 1;
     printf(", \"read\": {\"one_gb_s\": %.2f, \"all_gb_s\": %.2f}",
-           rate(&by_one, 1, 1, repetitions, allowed) * 1e-9,
-           rate(&by_all, threads, 1, repetitions, allowed) * 1e-9);
+           rate(&by_one, 1, 1, seconds, allowed) * 1e-9, rate(&by_all, threads, 1, seconds, allowed) * 1e-9);
 }
 
 /* ---- the command line */

@@ -14,6 +14,7 @@ import base64
 import concurrent.futures
 import io
 import json
+import os
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from PIL import Image
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the tokenizer lies in the folder
 BICUBIC = Image.Resampling.BICUBIC
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from suite.children import dies_with_parent
 from suite.shapes import Step
 
 HERE = Path(__file__).resolve().parent
@@ -79,7 +80,7 @@ class Peer:
         self.setting, self.version, self.resident = setting, "", 0
         self.process = subprocess.Popen(
             list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=environment,
+            env=environment, preexec_fn=dies_with_parent,
         )  # fmt: skip
 
     def ask(self, limit: float, **question) -> dict:
