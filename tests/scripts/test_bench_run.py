@@ -12,7 +12,7 @@ from harness import ROOT
 
 sys.path.insert(0, str(ROOT / "bench"))
 
-from suite import machine, models, results, shapes  # noqa: E402
+from suite import breakdown, machine, models, results, shapes  # noqa: E402
 from suite.peers import settings  # noqa: E402
 from suite.shapes import Rates, Step, floor_seconds  # noqa: E402
 
@@ -228,3 +228,49 @@ def test_sparsity(build, tmp_path):
 def test_a_model_that_is_none(build):
     done = bench(build, "--model", "b17-1")
     assert done.returncode == 2 and '"b17-1"; there are pictograms' in done.stderr
+
+
+# ---- a breakdown
+
+PROFILE = [
+    {"op": "layernorm", "rows": 196, "in": 768, "out": 768, "ns": 40000},
+    {"op": "linear", "rows": 196, "in": 768, "out": 2304, "ns": 5000000},
+    {"op": "linear", "rows": 196, "in": 768, "out": 2304, "ns": 7000000},
+    {"op": "grouped_linear", "rows": 196, "in": 768, "out": 3072, "groups": 32, "ns": 20000000},
+    {"op": "attention", "rows": 196, "in": 196, "out": 768, "ns": 1000000},
+]
+
+
+def as_lines():
+    return "\n".join(map(json.dumps, PROFILE))
+
+
+def as_trace():
+    events = [
+        {"name": e["op"], "ph": "X", "ts": 1, "dur": e["ns"] / 1000, "args": {k: e[k] for k in e if k not in ("op", "ns")}} for e in PROFILE
+    ]
+    return json.dumps({"traceEvents": [{"name": "thread_name", "ph": "M", "args": {}}, *events]})
+
+
+@pytest.mark.parametrize("text", [as_lines(), as_trace()], ids=["lines", "trace"])
+def test_operations_beside_their_floors(text):
+    rates = Rates(operations=1e11, bytes=1e10, cache=8e6)
+    found = breakdown.lines(breakdown.read_profile(text), 1, 35.0, "float32", rates)
+    by_name = {line.operation.name: line for line in found}
+    assert list(by_name) == ["grouped_linear", "linear", "attention", "layernorm", breakdown.OTHERS]
+    linear, grouped = by_name["linear"], by_name["grouped_linear"]
+    assert linear.count == 2 and linear.ms == pytest.approx(12) and linear.floor_ms == pytest.approx(2e3 * 2 * 196 * 768 * 2304 / 1e11)
+    assert grouped.floor_ms == pytest.approx(1e3 * 32 * 768 * 3072 * 4 / 1e10)  # the experts' weights, from memory
+    assert by_name["attention"].floor_ms == pytest.approx(1e3 * 4 * 196 * 196 * 768 / 1e11)
+    assert by_name["layernorm"].floor_ms == 0  # its rows stay in a cache
+    assert by_name[breakdown.OTHERS].ms == pytest.approx(35 - 12 - 20 - 1 - 0.04)
+    last = breakdown.table("b16-32", found, 35.0)[-2]
+    assert last.startswith("| all | | | 35 | 100 % |")
+
+
+def test_a_breakdown_of_several_calls_is_of_one():
+    rates = Rates(operations=1e11, bytes=1e10, cache=8e6)
+    once = breakdown.lines(breakdown.read_profile(as_lines()), 1, 35.0, "float32", rates)
+    thrice = breakdown.lines(breakdown.read_profile("\n".join([as_lines()] * 3)), 3, 35.0, "float32", rates)
+    assert [(line.operation, line.count) for line in once] == [(line.operation, line.count) for line in thrice]
+    assert [line.ms for line in once] == pytest.approx([line.ms for line in thrice])
