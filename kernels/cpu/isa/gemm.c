@@ -120,7 +120,8 @@ INLINE void tile_bf16(const struct product *p, uint32_t row, uint32_t panel, int
 #define SHAPES(tile, r) SHAPE(tile, r, 1)
 #endif
 #define SHAPES_TO_2(tile) SHAPES(tile, 1) SHAPES(tile, 2)
-#define SHAPES_TO_6(tile) SHAPES_TO_2(tile) SHAPES(tile, 3) SHAPES(tile, 4) SHAPES(tile, 5) SHAPES(tile, 6)
+#define SHAPES_TO_5(tile) SHAPES_TO_2(tile) SHAPES(tile, 3) SHAPES(tile, 4) SHAPES(tile, 5)
+#define SHAPES_TO_6(tile) SHAPES_TO_5(tile) SHAPES(tile, 6)
 #define SHAPES_TO_8(tile) SHAPES_TO_6(tile) SHAPES(tile, 7) SHAPES(tile, 8)
 #define SHAPES_PASTE(n)   SHAPES_TO_##n
 #define SHAPES_UP_TO(n)   SHAPES_PASTE(n)
