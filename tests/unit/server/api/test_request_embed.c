@@ -179,7 +179,7 @@ static void f21_an_alias_or_no_name_is_the_model(void **state) {
  * the model is held against that one. */
 static void a_request_names_its_model(void **state) {
     (void)state;
-    static const struct limoe_info clip = {.name = "clip", .embed = 512, .text_length = 77};
+    static const struct limoe_info clip = {.name = "clip", BOTH_TOWERS, .embed = 512, .text_length = 77};
     static const struct limoe_info *const both[] = {&info, &clip};
     static const struct request_models models = {
         .info = both, .n = 2, .aliases = "openai/clip=clip,any,*=clip,text-embedding-3-small=pictograms"};
@@ -217,7 +217,8 @@ static void a_request_names_its_model(void **state) {
 
 static void names_of_several_models_are_checked(void **state) {
     (void)state;
-    static const struct limoe_info clip = {.name = "clip"}, same = {.name = "pictograms"};
+    static const struct limoe_info clip = {.name = "clip", BOTH_TOWERS},
+                                   same = {.name = "pictograms", BOTH_TOWERS};
     static const struct limoe_info *const both[] = {&info, &clip}, *const twice[] = {&info, &clip, &same};
     static const struct {
         const char *aliases, *message;
@@ -249,7 +250,7 @@ static void names_of_several_models_are_checked(void **state) {
 
 static void a_reload_names_a_model_or_none(void **state) {
     (void)state;
-    static const struct limoe_info clip = {.name = "clip"};
+    static const struct limoe_info clip = {.name = "clip", BOTH_TOWERS};
     static const struct limoe_info *const both[] = {&info, &clip};
     static const struct request_models models = {.info = both, .n = 2};
     static const struct {
