@@ -345,12 +345,38 @@ static void test_bfloat16(void **state) {
     }
 }
 
+/* A model of one tower refuses items of the other modality. */
+static void test_tower_alone(void **state) {
+    (void)state;
+    static const int32_t token = 1;
+    static const uint8_t pixel = 1;
+    static const struct {
+        const char *name, *message;
+        struct limoe_item item;
+    } cases[] = {{"clip-vision", "item 0: \"clip-vision\" has no text tower", {LIMOE_TEXT, 1, NULL, &token}},
+                 {"clip-text", "item 0: \"clip-text\" has no image tower", {LIMOE_IMAGE, 0, &pixel, NULL}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char dir[600];
+        struct limoe_error err;
+        struct limoe_model *m;
+        float z[64];
+        const struct limoe_options options = {.device = device()};
+        snprintf(dir, sizeof dir, "%s/%s", root, cases[i].name);
+        if (limoe_model_open(dir, &options, &m, &err) != LIMOE_OK)
+            fail_msg("%s", err.message);
+        assert_int_equal(limoe_model_embed(m, &cases[i].item, 1, z, NULL, &err), LIMOE_INVALID);
+        assert_non_null(strstr(err.message, cases[i].message));
+        limoe_model_close(m);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) {
         fprintf(stderr, "usage: %s GOLDEN_DIRECTORY\n", argv[0]);
         return 2;
     }
     root = argv[1];
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_float32), cmocka_unit_test(test_bfloat16)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_float32), cmocka_unit_test(test_bfloat16),
+                                       cmocka_unit_test(test_tower_alone)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
