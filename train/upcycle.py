@@ -79,7 +79,7 @@ def run(arguments) -> None:
         "not tuned yet. Its licence and its terms are those of the original.\n"
     )
     folders.write_folder(
-        arguments.out, "config.json", config, tensors, dense.files_beside(arguments.model), {}, card, arguments.force
+        arguments.out, "config.json", config, tensors, dense.files_beside(arguments.model), card, arguments.force
     )
     print(f"{arguments.out}: {config['format']}, {moe}")
 

@@ -15,7 +15,7 @@
 /* Whose names the tensors have (names.c). */
 enum config_format {
     CONFIG_LIMOE_1,      /* docs/format.md: one tower */
-    CONFIG_LIMOE_2,      /* docs/format.md: two towers */
+    CONFIG_LIMOE_2,      /* docs/format.md: two towers, or one of them */
     CONFIG_CLIP,         /* transformers' CLIPModel, and either tower of one alone */
     CONFIG_SIGLIP,       /* transformers' SiglipModel and Siglip2Model, and either tower of one alone */
     CONFIG_CHINESE_CLIP, /* transformers' ChineseCLIPModel: a CLIP whose texts pass a BERT */
