@@ -98,11 +98,15 @@ def text_tower(arguments, embed: int) -> tuple[dict, dict[str, Tensor]]:
     """The text half of another folder: what it adds to the config, and its tensors."""
     folder = arguments.text_tower
     config, tensors = folders.read_json(folder / "config.json"), folders.read_weights(folder)
-    if config.get("format") != "limoe-2" or config.get("moe", {}).get("text"):
-        raise Refused(f"{folder / 'config.json'}: a limoe-2 whose texts meet no experts is accepted as --text-tower")
+    if config.get("format") != "limoe-2" or not {"image", "text"} <= set(config) or config.get("moe", {}).get("text"):
+        raise Refused(
+            f"{folder / 'config.json'}: a limoe-2 of pictures and texts, whose texts meet no experts, is accepted as --text-tower"
+        )
     if config.get("embed") != embed:
         raise Refused(f'{folder / "config.json"}: "embed" is {config.get("embed")}, the pictures\' is {embed}')
-    return {"text": config["text"]}, {name: t for name, t in tensors.items() if name.startswith("text.") or name == "logit_scale"}
+    return {"text": config["text"]}, {
+        name: t for name, t in tensors.items() if name.startswith("text.") or name == "logit_scale"
+    }
 
 
 def from_vmoe(prefix: str, arguments) -> Made:
@@ -114,7 +118,9 @@ def from_vmoe(prefix: str, arguments) -> Made:
     image, moe, tensors = limoe2.from_vmoe(prefix + ".index", vmoe.read_vmoe(prefix), arguments.top_k)
     embed = image["tower"]["width"]
     text, more = ({}, {}) if arguments.no_text else text_tower(arguments, embed)
-    config = dict(format="limoe-2", name=arguments.name, embed=embed, image=image) | text | ({"moe": moe} if moe else {})
+    config = (
+        dict(format="limoe-2", name=arguments.name, embed=embed, image=image) | text | ({"moe": moe} if moe else {})
+    )
     return Made("config.json", config, tensors | more, [], "V-MoE")
 
 
@@ -148,7 +154,9 @@ def convert(arguments) -> Made:
     if any(name.startswith("visual.") for name in tensors):
         return from_open_clip(path, tensors, script, arguments)
     names = ", ".join(sorted(tensors)[:3])
-    raise Refused(f'{path}: {len(tensors)} tensors ({names[:200]}), of which none is "visual.…", "vision_model.…" or "text_model.…"')
+    raise Refused(
+        f'{path}: {len(tensors)} tensors ({names[:200]}), of which none is "visual.…", "vision_model.…" or "text_model.…"'
+    )
 
 
 # ---- the command

@@ -155,7 +155,10 @@ def test_scores_of_chinese_labels(chinese):
         embedded = vectors(client, input=[labels[i] for i in kept])
         answer = client.post(
             "/v1/classify",
-            json={"images": [data_uri(png(pixels)) for pixels in golden["pixels"]], "labels": [labels[i] for i in kept]},
+            json={
+                "images": [data_uri(png(pixels)) for pixels in golden["pixels"]],
+                "labels": [labels[i] for i in kept],
+            },
         )
     assert np.abs(embedded - golden["embedding"][len(golden["pixels"]) :][kept]).max() < 1e-5
     assert answer.status_code == 200, answer.text
