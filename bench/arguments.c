@@ -30,6 +30,8 @@ bool arguments_read(int argc, char **argv, const char *flag, struct arguments *a
                                    {"batch", required_argument, NULL, 'b'},
                                    {"seconds", required_argument, NULL, 's'},
                                    {"tokens", required_argument, NULL, 'T'},
+                                   {"mixed", no_argument, NULL, 'x'},
+                                   {"profile", required_argument, NULL, 'p'},
                                    {flag, no_argument, NULL, 'f'},
                                    {0}};
     int option;
@@ -61,6 +63,12 @@ bool arguments_read(int argc, char **argv, const char *flag, struct arguments *a
         case 's':
             ok = arguments_number(optarg, 0.1, 3600, &a->seconds);
             break;
+        case 'p':
+            a->profile = optarg;
+            break;
+        case 'x':
+            a->mixed = true;
+            break;
         case 'f':
             a->flag = true;
             break;
@@ -68,5 +76,5 @@ bool arguments_read(int argc, char **argv, const char *flag, struct arguments *a
             ok = false;
         }
     }
-    return ok && a->model && optind == argc;
+    return ok && a->model && (a->tokens || !a->mixed) && optind == argc;
 }

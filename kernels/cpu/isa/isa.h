@@ -21,6 +21,8 @@ enum {
     K_BLOCK = 32,    /* k of one bfloat16 tile */
     INT8_GROUP = 4,  /* k side by side in an int8 panel */
     INT8_BLOCK = 64, /* k of one int8 tile; rows and panels are zero from their end to a multiple of it */
+    MOST_ROWS = 96,
+    LONG_K = 512,
 };
 
 /* C = A B: c[r][j] = sum over k of a[r][k] * b[k][j], one chain in ascending k. */
@@ -121,6 +123,9 @@ struct isa {
     bool fast_bf16;      /* bfloat16 is multiplied natively */
     uint32_t bf16_speed; /* products of bfloat16 in the time of one of float32, roughly */
     uint32_t panels;     /* the panels of one register tile */
+    /* Rows of one product and its epilogue, whole register tiles; `long_rows` where k is above LONG_K, as a
+     * product may read such panels in stretches, each for all its rows. At most MOST_ROWS. */
+    uint32_t rows_at_once, long_rows_at_once;
     void (*product_f32)(const struct product *p);
     void (*product_bf16)(const struct product *p);
     void (*finish)(uint32_t *tiles); /* after a thread's last product; NULL where there is nothing to do */
@@ -153,6 +158,12 @@ extern const struct row_ops rows_avx512bf16;
 extern const struct int8_ops int8_amx;
 void product_bf16_amx(const struct product *p);
 void product_finish_amx(uint32_t *tiles);
+#elif defined(__aarch64__)
+void product_f32_neon(const struct product *p);
+void product_bf16_neon(const struct product *p);
+extern const struct row_ops rows_neon;
+void quantise_neon(const float *x, size_t n, void *q, struct int8_row *row);
+extern const struct int8_ops int8_neon;
 #endif
 
 #endif

@@ -10,6 +10,10 @@
 
 const uint32_t one_thread[] = {1, 0}, few_threads[] = {1, 2, 3, 0};
 
+bool tests_are_slow(void) {
+    return getenv("LIMOE_TEST_SLOW") != NULL;
+}
+
 static void run(void (*test)(const struct fixture *f), struct fixture *f) {
     struct limoe_error err;
     assert_int_equal(kernels_reference_create(f->dtype, &f->reference, &err), LIMOE_OK);
@@ -52,6 +56,9 @@ static bool has_fractions_of_its_own(const struct isa *isa) {
 }
 
 void for_each_fixture(const uint32_t *threads, void (*test)(const struct fixture *f)) {
+    static const uint32_t fewer_threads[] = {1, 3, 0};
+    if (threads == few_threads && tests_are_slow())
+        threads = fewer_threads;
     const char *device = getenv("LIMOE_TEST_DEVICE");
     if (device) {
         run_on_device(device, test);
