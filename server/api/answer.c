@@ -379,6 +379,8 @@ static void member_ranks(struct buffer *out, const struct limoe_placement *ranks
 }
 
 static void member_cosines(struct buffer *out, const char *name, const struct answer_cosines *cosines) {
+    if (!cosines->items)
+        return;
     buffer_print(out, ",\"%s\":{\"items\":%zu,\"least\":", name, cosines->items);
     buffer_json_float(out, (float)cosines->least);
     buffer_string(out, ",\"mean\":");

@@ -47,7 +47,7 @@ void answer_models(struct buffer *out, const struct answer_model *models, size_t
 
 /* Vectors of the same items in two dtypes. */
 struct answer_cosines {
-    size_t items;
+    size_t items; /* 0: the model has no tower for such */
     double least, mean;
 };
 struct answer_comparison {

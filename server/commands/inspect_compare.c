@@ -85,25 +85,39 @@ static bool make_texts(const struct limoe_processor *processor, struct arena *ar
     return true;
 }
 
+/* What is compared: pictures, then texts, each where the model has a tower for them. */
+struct made {
+    struct limoe_item *items;
+    size_t pictures, texts;
+};
+
+static bool make_items(const struct session *session, struct arena *arena, struct made *made) {
+    const struct limoe_info *info = limoe_model_info(session->model);
+    made->pictures = info->tower[LIMOE_IMAGE].blocks ? PICTURES : 0;
+    made->texts = info->tower[LIMOE_TEXT].blocks ? TEXTS : 0;
+    if (made->pictures && !make_pictures(info, arena, made->items)) {
+        command_complain("no memory for %d pictures", PICTURES);
+        return false;
+    }
+    return !made->texts || make_texts(session->processor, arena, made->items + made->pictures);
+}
+
 /* Items too, where there are none yet. */
 static bool embed_in(const char *dir, const struct limoe_options *options, struct arena *arena,
-                     struct limoe_item *items, bool make, float **embeddings, struct answer_comparison *out) {
+                     struct made *made, float **embeddings, struct answer_comparison *out) {
     struct session session = {0};
     const struct session_options shared = {.model = dir, .compute = *options};
     bool ok = session_open(&session, &shared);
-    if (ok && make) {
-        ok = make_pictures(limoe_model_info(session.model), arena, items);
-        if (!ok)
-            command_complain("no memory for %d pictures", PICTURES);
-        ok = ok && make_texts(session.processor, arena, items + PICTURES);
-    }
+    const bool first = !made->pictures && !made->texts;
+    ok = ok && (!first || make_items(&session, arena, made));
     if (ok) {
+        const size_t n = made->pictures + made->texts;
         out->embed = limoe_model_info(session.model)->embed;
-        *embeddings = arena_array(arena, (size_t)ITEMS * out->embed, sizeof **embeddings);
+        *embeddings = arena_array(arena, n * out->embed, sizeof **embeddings);
         if (!*embeddings)
-            command_complain("no memory for %d embeddings", ITEMS);
-        ok = *embeddings && session_embed(&session, items, ITEMS, *embeddings);
-        *(make ? &out->dtype : &out->beside) = limoe_model_dtype(session.model);
+            command_complain("no memory for %zu embeddings", n);
+        ok = *embeddings && session_embed(&session, made->items, n, *embeddings);
+        *(first ? &out->dtype : &out->beside) = limoe_model_dtype(session.model);
     }
     session_close(&session);
     return ok;
@@ -125,31 +139,35 @@ static struct answer_cosines cosines(const float *a, const float *b, size_t n, s
 bool inspect_compare(const char *dir, const struct limoe_options *options, enum limoe_dtype beside,
                      struct arena *arena, struct answer_comparison *out) {
     struct limoe_options other = *options;
-    struct limoe_item *items = arena_array(arena, ITEMS, sizeof *items);
+    struct made made = {.items = arena_array(arena, ITEMS, sizeof *made.items)};
     float *a, *b;
     other.dtype = beside;
     *out = (struct answer_comparison){0};
-    if (!items) {
+    if (!made.items) {
         command_complain("no memory for %d items", ITEMS);
         return false;
     }
-    if (!embed_in(dir, options, arena, items, true, &a, out) ||
-        !embed_in(dir, &other, arena, items, false, &b, out))
+    if (!embed_in(dir, options, arena, &made, &a, out) || !embed_in(dir, &other, arena, &made, &b, out))
         return false;
-    const size_t texts = PICTURES * out->embed;
-    out->pictures = cosines(a, b, PICTURES, out->embed);
-    out->texts = cosines(a + texts, b + texts, TEXTS, out->embed);
+    const size_t texts = made.pictures * out->embed;
+    out->pictures = cosines(a, b, made.pictures, out->embed);
+    out->texts = cosines(a + texts, b + texts, made.texts, out->embed);
     return true;
 }
 
 bool inspect_compare_print(const struct answer_comparison *comparison, struct arena *arena,
                            struct buffer *out) {
     static const bool right[] = {false, true, true, true};
-    const char *cells[] = {"cosines", "items", "least", "mean", "pictures", NULL,
-                           NULL,      NULL,    "texts", NULL,   NULL,       NULL};
+    static const char *const names[] = {"pictures", "texts"};
+    const char *cells[12] = {"cosines", "items", "least", "mean"};
     const struct answer_cosines *const rows[] = {&comparison->pictures, &comparison->texts};
+    size_t n = 1;
     for (int r = 0; r < 2; r++) {
-        const char **row = cells + 4 * (r + 1);
+        const char **row = cells + 4 * n;
+        if (!rows[r]->items)
+            continue;
+        row[0] = names[r];
+        n++;
         row[1] = arena_print(arena, "%zu", rows[r]->items);
         row[2] = arena_print(arena, "%.4f", rows[r]->least);
         row[3] = arena_print(arena, "%.5f", rows[r]->mean);
@@ -158,6 +176,6 @@ bool inspect_compare_print(const struct answer_comparison *comparison, struct ar
     }
     buffer_print(out, "\n%s beside %s, of vectors of items made here:\n", limoe_dtype_name(comparison->dtype),
                  limoe_dtype_name(comparison->beside));
-    table_append(out, 0, 4, right, cells, 3);
+    table_append(out, 0, 4, right, cells, n);
     return true;
 }

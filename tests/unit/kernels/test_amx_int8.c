@@ -11,13 +11,13 @@
 #include <cmocka.h>
 #include <immintrin.h> /* before its names are given to what stands below */
 
-enum { TILES = 8, MOST_ROWS = 16, MOST_BYTES = 64 };
+enum { TILES = 8, TILE_MOST_ROWS = 16, TILE_MOST_BYTES = 64 };
 
 /* What a processor keeps: a thread's tiles and their sizes. */
 static struct {
     uint8_t rows[TILES];
     uint16_t bytes[TILES];
-    unsigned char at[TILES][MOST_ROWS][MOST_BYTES];
+    unsigned char at[TILES][TILE_MOST_ROWS][TILE_MOST_BYTES];
 } tile;
 
 static void tile_loadconfig(const void *config) {
@@ -27,8 +27,8 @@ static void tile_loadconfig(const void *config) {
     for (int t = 0; t < TILES; t++) {
         memcpy(&tile.bytes[t], c + 16 + 2 * t, 2);
         tile.rows[t] = c[48 + t];
-        assert_in_range(tile.rows[t], 1, MOST_ROWS);
-        assert_in_range(tile.bytes[t], 4, MOST_BYTES);
+        assert_in_range(tile.rows[t], 1, TILE_MOST_ROWS);
+        assert_in_range(tile.bytes[t], 4, TILE_MOST_BYTES);
     }
 }
 
