@@ -74,7 +74,21 @@ enum limoe_status image_truncated(const char *format, const struct input *input,
  * block is broken, as pictures are shown everywhere. */
 unsigned exif_orientation(const uint8_t *bytes, size_t size);
 
-/* Turns the picture upright from EXIF orientation 1 … 8. */
+/* What turns a picture upright from EXIF orientation 1 … 8: rows and columns change places, then the columns their
+ * order, and the rows theirs. */
+static inline bool orientation_turns(unsigned orientation) {
+    return orientation >= 5;
+}
+
+static inline bool orientation_mirrors(unsigned orientation) {
+    return orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
+}
+
+static inline bool orientation_flips(unsigned orientation) {
+    return orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+}
+
+/* Does that to a whole picture. */
 enum limoe_status image_orient(struct image *image, unsigned orientation, struct limoe_error *err);
 
 /* A cursor that cannot leave its bytes. */

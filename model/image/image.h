@@ -16,6 +16,12 @@ struct image {
     uint32_t channels;      /* 3 (RGB) or 4 (RGBA, not premultiplied) */
 };
 
+/* A picture as it lies in its file. */
+struct image_shape {
+    uint32_t width, height, channels; /* as an image's */
+    unsigned orientation;             /* EXIF's, 1 to 8 */
+};
+
 void image_free(struct image *image); /* leaves an empty image; an empty image is fine */
 
 /* Finds the format by its first bytes, checks limits from the header, decodes, applies EXIF orientation. */
