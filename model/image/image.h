@@ -28,12 +28,9 @@ void image_free(struct image *image); /* leaves an empty image; an empty image i
 enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
                                struct image *out, struct limoe_error *err);
 
-/* RGB over the background where there is alpha: in place of RGBA, (c a + b (255 - a)) / 255 rounded as Pillow
- * does. */
-enum limoe_status image_flatten(struct image *image, const uint8_t background[3], struct limoe_error *err);
-
-/* RGB in place of RGBA, whatever the alpha: Pillow's convert("RGB"). */
-void image_drop_alpha(struct image *image);
+/* RGB in place of RGBA: over the background, (c a + b (255 - a)) / 255 rounded as Pillow does; NULL: whatever the
+ * alpha, as Pillow's convert("RGB") does. RGB stays as it is. */
+void image_flatten(struct image *image, const uint8_t *background);
 
 /* A box of a picture, scaled to width x height, and the window of that which is wanted: what lies outside it
  * is not computed, and takes no memory. */

@@ -24,9 +24,13 @@ static bool is_sound(const struct image *image, const struct image_scaling *s) {
            s->rows <= s->height - s->top && s->filter >= LIMOE_NEAREST && s->filter <= LIMOE_HAMMING;
 }
 
-static bool changes_nothing(const struct image *image, const struct image_scaling *s) {
-    return s->width == image->width && s->height == image->height && s->box[2] - s->box[0] == image->width &&
-           s->box[3] - s->box[1] == image->height;
+static bool changes_nothing(uint32_t width, uint32_t height, const struct image_scaling *s) {
+    return s->width == width && s->height == height && s->box[2] - s->box[0] == width &&
+           s->box[3] - s->box[1] == height;
+}
+
+bool scaling_filters(uint32_t width, uint32_t height, const struct image_scaling *s) {
+    return s->filter != LIMOE_NEAREST && !changes_nothing(width, height, s);
 }
 
 enum limoe_status image_scale(const struct image *image, const struct image_scaling *scaling, uint8_t *out,
@@ -40,14 +44,15 @@ enum limoe_status image_scale(const struct image *image, const struct image_scal
                           scaling->width, scaling->height, scaling->columns, scaling->rows, scaling->left,
                           scaling->top, (int)scaling->filter);
     }
-    if (changes_nothing(image, scaling)) {
+    if (scaling_filters(image->width, image->height, scaling))
+        return resize(image, scaling, out, stride, err);
+    if (changes_nothing(image->width, image->height, scaling)) {
         for (size_t i = 0; i < scaling->rows; i++)
             memcpy(out + i * stride, image->pixels + 3 * ((scaling->top + i) * image->width + scaling->left),
                    3 * (size_t)scaling->columns);
         return LIMOE_OK;
     }
-    return scaling->filter == LIMOE_NEAREST ? resize_nearest(image, scaling, out, stride, err)
-                                            : resize(image, scaling, out, stride, err);
+    return resize_nearest(image, scaling, out, stride, err);
 }
 
 enum limoe_status image_resize(const struct image *image, const double box[4], uint32_t width,
