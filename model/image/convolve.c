@@ -161,12 +161,12 @@ static void round_sums(const int32_t *restrict sums, uint8_t *restrict out, size
         out[i] = to_pixel(sums[i]);
 }
 
-/* So many columns are summed at a time that their sums stay in the nearest cache. */
-#define COLUMNS 512
-
-static void blend(const uint8_t *const *rows, const int32_t *weight, uint32_t count, size_t n, uint8_t *out) {
+/* The columns from `from` on, so many at a time that their sums stay in the nearest cache. */
+static void blend_rest(const uint8_t *const *rows, const int32_t *weight, uint32_t count, size_t from,
+                       size_t n, uint8_t *out) {
+    enum { COLUMNS = 512 };
     int32_t sums[COLUMNS];
-    for (size_t at = 0; at < n; at += COLUMNS) {
+    for (size_t at = from; at < n; at += COLUMNS) {
         const size_t columns = n - at < COLUMNS ? n - at : COLUMNS;
         memset(sums, 0, columns * sizeof *sums);
         for (uint32_t j = 0; j < count; j++)
@@ -174,5 +174,39 @@ static void blend(const uint8_t *const *rows, const int32_t *weight, uint32_t co
         round_sums(sums, out + at, columns);
     }
 }
+
+#if defined(__AVX2__)
+
+enum { VECTORS = 8 }; /* of 8 columns each, whose sums stay in registers */
+
+static void blend(const uint8_t *const *rows, const int32_t *weight, uint32_t count, size_t n, uint8_t *out) {
+    size_t at = 0;
+    for (; at + 8 * VECTORS <= n; at += 8 * VECTORS) {
+        __m256i sums[VECTORS];
+        for (int v = 0; v < VECTORS; v++)
+            sums[v] = _mm256_setzero_si256();
+        for (uint32_t j = 0; j < count; j++) {
+            const __m256i weights = _mm256_set1_epi32(weight[j]);
+            for (int v = 0; v < VECTORS; v++) {
+                const __m128i pixels = _mm_loadl_epi64((const __m128i *)(rows[j] + at + 8 * v));
+                sums[v] =
+                    _mm256_add_epi32(sums[v], _mm256_mullo_epi32(weights, _mm256_cvtepu8_epi32(pixels)));
+            }
+        }
+        int32_t whole[8 * VECTORS];
+        for (int v = 0; v < VECTORS; v++)
+            _mm256_storeu_si256((__m256i *)(whole + 8 * v), sums[v]);
+        round_sums(whole, out + at, 8 * VECTORS);
+    }
+    blend_rest(rows, weight, count, at, n, out);
+}
+
+#else
+
+static void blend(const uint8_t *const *rows, const int32_t *weight, uint32_t count, size_t n, uint8_t *out) {
+    blend_rest(rows, weight, count, 0, n, out);
+}
+
+#endif
 
 const struct convolve NAME_OF(ISA) = {TEXT_OF(ISA), along, add, round_sums, blend};
