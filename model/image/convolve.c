@@ -66,15 +66,31 @@ static __m256i load32(const void *from) {
     return _mm256_loadu_si256((const __m256i *)from);
 }
 
-/* Σ pixel[i] weight[i], in 8 parts; n is a multiple of AXIS_LANES. */
-static __m256i dot(const int16_t *pixel, const int16_t *high, const int16_t *low, uint32_t n) {
-    __m256i highs = _mm256_setzero_si256(), lows = highs;
+/* sums + the products of pairs of a and b, added up. */
+static __m256i add_products(__m256i sums, __m256i a, __m256i b) {
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+    return _mm256_dpwssd_epi32(sums, a, b);
+#else
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b));
+#endif
+}
+
+/* Of each plane Σ pixel[i] weight[i], in 8 parts; n is a multiple of AXIS_LANES. */
+static void dot(const int16_t *pixel, size_t stride, const int16_t *high, const int16_t *low, uint32_t n,
+                __m256i sums[3]) {
+    __m256i highs[3], lows[3];
+    for (int c = 0; c < 3; c++)
+        highs[c] = lows[c] = _mm256_setzero_si256();
     for (uint32_t i = 0; i < n; i += AXIS_LANES) {
-        const __m256i pixels = load32(pixel + i);
-        highs = _mm256_add_epi32(highs, _mm256_madd_epi16(pixels, load32(high + i)));
-        lows = _mm256_add_epi32(lows, _mm256_madd_epi16(pixels, load32(low + i)));
+        const __m256i h = load32(high + i), l = load32(low + i);
+        for (int c = 0; c < 3; c++) {
+            const __m256i pixels = load32(pixel + c * stride + i);
+            highs[c] = add_products(highs[c], pixels, h);
+            lows[c] = add_products(lows[c], pixels, l);
+        }
     }
-    return _mm256_add_epi32(_mm256_slli_epi32(highs, AXIS_LOW_BITS), lows);
+    for (int c = 0; c < 3; c++)
+        sums[c] = _mm256_add_epi32(_mm256_slli_epi32(highs[c], AXIS_LOW_BITS), lows[c]);
 }
 
 /* The parts of three sums, added up and rounded to a pixel in the low 3 of 4 bytes. */
@@ -92,9 +108,9 @@ static void along(const struct axis *axis, const uint8_t *rgb, uint32_t width, i
     for (uint32_t i = 0; i < axis->outputs; i++, row += 3) {
         const int16_t *high = axis->high + axis->offset[i], *low = axis->low + axis->offset[i];
         const int16_t *pixels = planes + (axis->first[i] - axis_begin(axis));
-        const uint32_t n = axis_filled(axis->count[i]);
-        const int32_t pixel = to_rgb(dot(pixels, high, low, n), dot(pixels + width, high, low, n),
-                                     dot(pixels + 2 * (size_t)width, high, low, n));
+        __m256i sums[3];
+        dot(pixels, width, high, low, axis_filled(axis->count[i]), sums);
+        const int32_t pixel = to_rgb(sums[0], sums[1], sums[2]);
         memcpy(row, &pixel, 3);
     }
 }
