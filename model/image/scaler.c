@@ -25,7 +25,7 @@ static bool begins_with_columns(uint32_t width, uint32_t height, const struct im
 
 /* The most outputs that any input belongs to. */
 static uint32_t most_at_once(const struct axis *axis) {
-    uint32_t most = 0;
+    uint32_t most = 1;
     for (uint32_t i = 0, begun = 0; i < axis->outputs; i++) {
         while (begun < axis->outputs && axis->first[begun] < axis->first[i] + axis->count[i])
             begun++;
