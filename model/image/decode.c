@@ -60,6 +60,7 @@ static enum limoe_status begin(struct image_sink *sink, const char *format, cons
         image_allocate(format, input, shape->width, shape->height, shape->channels, whole->image, err);
     whole->orientation = shape->orientation;
     whole->next = whole->image->pixels;
+    sink->end_column = shape->width;
     return status;
 }
 
@@ -77,7 +78,8 @@ enum limoe_status image_read(const struct image_format *format, const struct inp
     *orientation = 1;
     if (format->read)
         return format->read(input, out, orientation, err);
-    struct whole whole = {.sink = {begin, room, take}, .image = out, .orientation = 1};
+    struct whole whole = {
+        .sink = {.begin = begin, .room = room, .take = take}, .image = out, .orientation = 1};
     enum limoe_status status = format->stream(input, &whole.sink, err);
     *orientation = whole.orientation;
     return status;

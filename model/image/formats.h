@@ -44,6 +44,8 @@ struct image_sink {
     /* Room for the next row, [shape.width, shape.channels]. What it holds is nobody's. */
     uint8_t *(*room)(struct image_sink *sink);
     void (*take)(struct image_sink *sink); /* the room is filled */
+    /* The columns of a row that count, which begin sets: the others may hold anything. */
+    uint32_t first_column, end_column;
 };
 
 /* Decodes one picture into the sink, all its rows from top to bottom. On failure what the sink was given is worth

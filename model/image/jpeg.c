@@ -261,6 +261,34 @@ static enum limoe_status read_header(struct job *job) {
     return job->sink->begin(job->sink, "JPEG", job->input, &shape, job->err);
 }
 
+/* Has libjpeg read the columns that do not count, but not transform them; of a file in several scans it has
+ * transformed none yet, and is left as it is. Returns where its rows begin from now on. The columns at their ends are not
+ * those of the whole picture, for smooth upsampling looks at the chroma beside, which is that of two pixels. */
+static JDIMENSION leave_out_columns(struct job *job) {
+    enum { BESIDE = 2 };
+    struct jpeg_decompress_struct *jpeg = &job->jpeg;
+    const uint32_t first = job->sink->first_column, end = job->sink->end_column;
+    JDIMENSION left = first > BESIDE ? first - BESIDE : 0;
+    JDIMENSION width = (jpeg->output_width - end > BESIDE ? end + BESIDE : jpeg->output_width) - left;
+    if (jpeg_has_multiple_scans(jpeg) || jpeg->scale_num != jpeg->scale_denom || width == jpeg->output_width)
+        return 0;
+    jpeg_crop_scanline(jpeg, &left, &width);
+    return left;
+}
+
+static void read_rows(struct job *job) {
+    struct jpeg_decompress_struct *jpeg = &job->jpeg;
+    const JDIMENSION left = leave_out_columns(job);
+    while (jpeg->output_scanline < jpeg->output_height) {
+        uint8_t *rgb = job->sink->room(job->sink) + 3 * (size_t)left;
+        JSAMPROW row = job->cmyk ? job->cmyk : rgb;
+        jpeg_read_scanlines(jpeg, &row, 1);
+        if (job->cmyk)
+            inks_to_rgb(job->cmyk, rgb, jpeg->output_width);
+        job->sink->take(job->sink);
+    }
+}
+
 static enum limoe_status decode(struct job *job) {
     struct jpeg_decompress_struct *jpeg = &job->jpeg;
     enum limoe_status status = read_header(job);
@@ -271,14 +299,7 @@ static enum limoe_status decode(struct job *job) {
     jpeg_start_decompress(jpeg); /* a file of several scans is read here, to its end */
     if (job->ended && jpeg_has_multiple_scans(jpeg) && !is_whole(jpeg))
         return image_truncated("JPEG", job->input, job->err);
-    while (jpeg->output_scanline < jpeg->output_height) {
-        uint8_t *rgb = job->sink->room(job->sink);
-        JSAMPROW row = job->cmyk ? job->cmyk : rgb;
-        jpeg_read_scanlines(jpeg, &row, 1);
-        if (job->cmyk)
-            inks_to_rgb(job->cmyk, rgb, jpeg->output_width);
-        job->sink->take(job->sink);
-    }
+    read_rows(job);
     return LIMOE_OK; /* jpeg_finish_decompress would read on to an end marker that nobody needs */
 }
 

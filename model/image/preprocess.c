@@ -59,6 +59,8 @@ static enum limoe_status begin_rows(struct square *square, const struct placemen
                      3 * (size_t)square->how->size, err);
     if (status != LIMOE_OK)
         return status;
+    square->sink.first_column = axis_begin(&square->scaler.along);
+    square->sink.end_column = axis_end(&square->scaler.along);
     square->held = scaler_held(&square->scaler);
     square->rows = malloc((size_t)shape->width * shape->channels * square->held);
     if (!square->rows) {
@@ -78,6 +80,7 @@ static enum limoe_status begin(struct image_sink *sink, const char *format, cons
     if (status != LIMOE_OK)
         return status;
     square->shape = *shape;
+    sink->end_column = shape->width;
     const struct placement p = image_place(width, height, square->how);
     if (!scaling_filters(width, height, &p.scaling)) {
         return image_allocate(format, input, shape->width, shape->height, shape->channels, &square->whole,
@@ -125,7 +128,8 @@ static enum limoe_status fill(struct image *image, unsigned orientation, const s
 static enum limoe_status read_into_square(const struct image_format *format, const struct input *input,
                                           const struct limoe_preprocess *how, uint8_t *pixels,
                                           struct limoe_error *err) {
-    struct square square = {.sink = {begin, room, take}, .how = how, .pixels = pixels};
+    struct square square = {
+        .sink = {.begin = begin, .room = room, .take = take}, .how = how, .pixels = pixels};
     unsigned orientation = 1;
     enum limoe_status status = format->stream ? format->stream(input, &square.sink, err)
                                               : format->read(input, &square.whole, &orientation, err);
