@@ -172,10 +172,38 @@ static void add(int32_t *restrict sums, const uint8_t *restrict row, int32_t wei
         sums[i] += weight * row[i];
 }
 
-static void round_sums(const int32_t *restrict sums, uint8_t *restrict out, size_t n) {
-    for (size_t i = 0; i < n; i++)
+static void round_rest(const int32_t *restrict sums, size_t from, size_t n, uint8_t *restrict out) {
+    for (size_t i = from; i < n; i++)
         out[i] = to_pixel(sums[i]);
 }
+
+#if defined(__AVX2__)
+
+static __m256i round8(const int32_t *sums) {
+    const __m256i half = _mm256_set1_epi32(1 << (AXIS_PRECISION - 1));
+    return _mm256_srai_epi32(_mm256_add_epi32(load32(sums), half), AXIS_PRECISION);
+}
+
+static void round_sums(const int32_t *sums, uint8_t *out, size_t n) {
+    /* Packing keeps to halves of a vector: this puts its fours in order. */
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+        const __m256i low = _mm256_packs_epi32(round8(sums + i), round8(sums + i + 8));
+        const __m256i high = _mm256_packs_epi32(round8(sums + i + 16), round8(sums + i + 24));
+        const __m256i pixels = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(low, high), order);
+        _mm256_storeu_si256((__m256i *)(out + i), pixels);
+    }
+    round_rest(sums, i, n, out);
+}
+
+#else
+
+static void round_sums(const int32_t *sums, uint8_t *out, size_t n) {
+    round_rest(sums, 0, n, out);
+}
+
+#endif
 
 /* The columns from `from` on, so many at a time that their sums stay in the nearest cache. */
 static void blend_rest(const uint8_t *const *rows, const int32_t *weight, uint32_t count, size_t from,
