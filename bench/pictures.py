@@ -177,9 +177,10 @@ def vips(side: int, thumbnail: bool):
         else:
             picture = pyvips.Image.new_from_buffer(data, "", access="sequential")
             picture = picture.flatten(background=255) if picture.hasalpha() else picture
-            scale = side / min(picture.width, picture.height)
-            picture = picture.resize(scale, kernel="cubic").autorot()
-            picture = picture.crop((picture.width - side) // 2, (picture.height - side) // 2, side, side)
+            width, height = (side * n // min(picture.width, picture.height) for n in (picture.width, picture.height))
+            picture = picture.resize(width / picture.width, vscale=height / picture.height, kernel="cubic").autorot()
+            left, top = (round((n - side) / 2) for n in (picture.width, picture.height))
+            picture = picture.crop(left, top, side, side)
         return np.frombuffer(picture.write_to_memory(), np.uint8).reshape(side, side, -1)[..., :3]
 
     return run
