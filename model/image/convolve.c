@@ -1,5 +1,5 @@
-/* convolve.c - the inner loops of a resize, compiled once for each instruction set (ISA names it). No state, no
- * threads. */
+/* convolve.c - the inner loops of a resize, compiled once for each instruction set (ISA names it). No
+ * state, no threads. */
 #include "model/image/convolve.h"
 
 #include <string.h>

@@ -1,8 +1,8 @@
-/* convolve.h - the inner loops of a resize, once for each instruction set. All of them give the same bits: sums
- * are exact integers. Internal to model/image/.
+/* convolve.h - the inner loops of a resize, once for each instruction set. All of them give the same bits:
+ * sums are exact integers. Internal to model/image/.
  *
- * A sum of pixels by weights fits in 32 bits, since no filter's weights add up to 2 without their signs; what
- * its parts come to on the way may wrap around. */
+ * A sum of pixels by weights fits in 32 bits, since no filter's weights add up to 2 without their signs;
+ * what its parts come to on the way may wrap around. */
 #ifndef LIMOE_MODEL_IMAGE_CONVOLVE_H
 #define LIMOE_MODEL_IMAGE_CONVOLVE_H
 

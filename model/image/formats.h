@@ -1,13 +1,13 @@
 /* formats.h - what the format readers of this folder share. Internal to model/image/.
  *
- * A reader is given bytes that nobody has checked. It (1) reads the header, (2) calls image_allocate or a sink's
- * begin, which check the limits, and only then (3) decodes, into rows that are all set before it returns LIMOE_OK. A file
- * that ends early, names a colour it does not have or breaks its own format is refused, never patched up: a
- * half grey picture would be classified as if it were the user's.
+ * A reader is given bytes that nobody has checked. It (1) reads the header, (2) calls image_allocate or a
+ * sink's begin, which check the limits, and only then (3) decodes, into rows that are all set before it
+ * returns LIMOE_OK. A file that ends early, names a colour it does not have or breaks its own format is
+ * refused, never patched up: a half grey picture would be classified as if it were the user's.
  *
  * Most readers are libraries that get audited, each behind what it needs to keep to this:
- * docs/architecture.md says which formats are read by which, and why GIF, BMP and the plain text of PNM are
- * read here. */
+ * docs/architecture.md says which formats are read by which, and why GIF, BMP and the plain text of PNM
+ * are read here. */
 #ifndef LIMOE_MODEL_IMAGE_FORMATS_H
 #define LIMOE_MODEL_IMAGE_FORMATS_H
 
@@ -48,8 +48,8 @@ struct image_sink {
     uint32_t first_column, end_column;
 };
 
-/* Decodes one picture into the sink, all its rows from top to bottom. On failure what the sink was given is worth
- * nothing; what it holds is its owner's. */
+/* Decodes one picture into the sink, all its rows from top to bottom. On failure what the sink was given
+ * is worth nothing; what it holds is its owner's. */
 typedef enum limoe_status image_streamer(const struct input *input, struct image_sink *sink,
                                          struct limoe_error *err);
 image_streamer image_stream_jpeg, image_stream_png;
@@ -107,8 +107,8 @@ unsigned exif_orientation(const uint8_t *bytes, size_t size);
 /* image_flatten of pixels[n, 4]; the n x 3 bytes are where the first of those were. */
 void image_flatten_pixels(uint8_t *pixels, size_t n, const uint8_t *background);
 
-/* What turns a picture upright from EXIF orientation 1 … 8: rows and columns change places, then the columns their
- * order, and the rows theirs. */
+/* What turns a picture upright from EXIF orientation 1 … 8: rows and columns change places, then the
+ * columns their order, and the rows theirs. */
 static inline bool orientation_turns(unsigned orientation) {
     return orientation >= 5;
 }

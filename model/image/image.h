@@ -1,6 +1,7 @@
 /* image.h - from a picture's bytes to the pixels the model sees.
  *
- * decode (one file per format family) → orient (EXIF) → composite on the background, or drop alpha → resize. */
+ * decode (one file per format family) → orient (EXIF) → composite on the background, or drop alpha →
+ * resize. */
 #ifndef LIMOE_MODEL_IMAGE_IMAGE_H
 #define LIMOE_MODEL_IMAGE_IMAGE_H
 
@@ -28,8 +29,8 @@ void image_free(struct image *image); /* leaves an empty image; an empty image i
 enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
                                struct image *out, struct limoe_error *err);
 
-/* RGB in place of RGBA: over the background, (c a + b (255 - a)) / 255 rounded as Pillow does; NULL: whatever the
- * alpha, as Pillow's convert("RGB") does. RGB stays as it is. */
+/* RGB in place of RGBA: over the background, (c a + b (255 - a)) / 255 rounded as Pillow does; NULL:
+ * whatever the alpha, as Pillow's convert("RGB") does. RGB stays as it is. */
 void image_flatten(struct image *image, const uint8_t *background);
 
 /* A box of a picture, scaled to width x height, and the window of that which is wanted: what lies outside it
@@ -41,8 +42,8 @@ struct image_scaling {
     enum limoe_filter filter;
 };
 
-/* Pillow's Image.resize of an RGB picture, bit for bit as Pillow 13: antialiased (but nearest), in 8-bit fixed
- * point. Writes the window's rows to `out`, each `stride` bytes after the one before. */
+/* Pillow's Image.resize of an RGB picture, bit for bit as Pillow 13: antialiased (but nearest), in 8-bit
+ * fixed point. Writes the window's rows to `out`, each `stride` bytes after the one before. */
 enum limoe_status image_scale(const struct image *image, const struct image_scaling *scaling, uint8_t *out,
                               size_t stride, struct limoe_error *err);
 

@@ -261,9 +261,10 @@ static enum limoe_status read_header(struct job *job) {
     return job->sink->begin(job->sink, "JPEG", job->input, &shape, job->err);
 }
 
-/* Has libjpeg read the columns that do not count, but not transform them; of a file in several scans it has
- * transformed none yet, and is left as it is. Returns where its rows begin from now on. The columns at their ends are not
- * those of the whole picture, for smooth upsampling looks at the chroma beside, which is that of two pixels. */
+/* Has libjpeg read the columns that do not count, but not transform them; of a file in several scans it
+ * has transformed none yet, and is left as it is. Returns where its rows begin from now on. The columns at
+ * their ends are not those of the whole picture, for smooth upsampling looks at the chroma beside, which
+ * is that of two pixels. */
 static JDIMENSION leave_out_columns(struct job *job) {
     enum { BESIDE = 2 };
     struct jpeg_decompress_struct *jpeg = &job->jpeg;

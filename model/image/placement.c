@@ -1,8 +1,8 @@
-/* placement.c - where the model's square lies: limoe-1's three ways, as tests/preprocess/pillow_reference.py defines
- * them, and those of Hugging Face and OpenCLIP.
+/* placement.c - where the model's square lies: limoe-1's three ways, as tests/preprocess/pillow_reference.py
+ * defines them, and those of Hugging Face and OpenCLIP.
  *
- * Only what the square shows of the scaled picture is computed, so that a picture of 1 x 65,535 pixels may be
- * scaled to 224 x 14,679,840 of which 224 are wanted. No state, no threads. */
+ * Only what the square shows of the scaled picture is computed, so that a picture of 1 x 65,535 pixels may
+ * be scaled to 224 x 14,679,840 of which 224 are wanted. No state, no threads. */
 #include "model/image/placement.h"
 
 #include <math.h>

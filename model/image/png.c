@@ -274,8 +274,8 @@ static enum limoe_status decode(struct job *job) {
     return LIMOE_OK;
 }
 
-/* What libpng has read and the sink has not been given: an interlaced picture, or the last row of another, behind
- * which something is wrong with the file. */
+/* What libpng has read and the sink has not been given: an interlaced picture, or the last row of another,
+ * behind which something is wrong with the file. */
 static void hand_over(const struct job *job) {
     const size_t stride = (size_t)job->shape.width * job->shape.channels;
     for (uint32_t y = job->taken; y < job->shape.height; y++) {

@@ -1,8 +1,8 @@
 /* preprocess.c - a file's bytes to a square of pixels.
  *
- * A picture whose reader has it row by row is resized as its rows come, as it lies in the file: it is never there
- * as a whole. One that is there, or is not filtered, is turned upright first. The caller owns the square; no
- * threads. */
+ * A picture whose reader has it row by row is resized as its rows come, as it lies in the file: it is
+ * never there as a whole. One that is there, or is not filtered, is turned upright first. The caller owns
+ * the square; no threads. */
 #include "model/image/formats.h"
 
 #include <stdlib.h>

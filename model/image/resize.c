@@ -1,5 +1,5 @@
-/* resize.c - a resize of a picture that is there as a whole: by the rows that count (scaler.c), or by the nearest
- * filter (nearest.c). No state, no threads. */
+/* resize.c - a resize of a picture that is there as a whole: by the rows that count (scaler.c), or by the
+ * nearest filter (nearest.c). No state, no threads. */
 #include <string.h>
 
 #include "model/image/scaler.h"

@@ -61,8 +61,8 @@ static inline uint32_t axis_end(const struct axis *axis) {
     return axis->first[axis->outputs - 1] + axis->count[axis->outputs - 1];
 }
 
-/* Whether any pixel of a picture of width x height is a sum of several: not by the nearest filter, nor where size and
- * box stay as they are. */
+/* Whether any pixel of a picture of width x height is a sum of several: not by the nearest filter, nor
+ * where size and box stay as they are. */
 bool scaling_filters(uint32_t width, uint32_t height, const struct image_scaling *scaling);
 
 /* image_scale by LIMOE_NEAREST. */

@@ -1,12 +1,12 @@
 /* scaler.c - antialiased, bit for bit as Pillow's Image.resize does it at 8 bits a channel.
  *
  * Each output pixel is a weighted sum of the input pixels under a filter (axis.c); one axis after the other,
- * rounded to 8 bits after each. Sums are exact integers, so the order of summation cannot change the result: an
- * input row is resized as soon as it is there, and added to the output rows that it belongs to. Where the
+ * rounded to 8 bits after each. Sums are exact integers, so the order of summation cannot change the result:
+ * an input row is resized as soon as it is there, and added to the output rows that it belongs to. Where the
  * columns come first, the rows under the filter are held instead.
  *
- * A picture that its file has on its side, or mirrored, is resized as it lies there: the axes change places, or
- * are read from their ends, and pixels are written where they belong.
+ * A picture that its file has on its side, or mirrored, is resized as it lies there: the axes change places,
+ * or are read from their ends, and pixels are written where they belong.
  *
  * No state, no threads. */
 #include "model/image/scaler.h"
@@ -16,7 +16,8 @@
 
 #include "model/image/formats.h"
 
-/* The order shows, since each pass rounds to 8 bits. Pillow 13 begins with the columns where that saves most. */
+/* The order shows, since each pass rounds to 8 bits. Pillow 13 begins with the columns where that saves
+ * most. */
 static bool begins_with_columns(uint32_t width, uint32_t height, const struct image_scaling *scaling) {
     const int64_t rows_dropped = (int64_t)height - scaling->height;
     const int64_t columns_dropped = (int64_t)width - scaling->width;
@@ -51,7 +52,8 @@ static bool allocate(struct scaler *s) {
     return s->rows && s->window && s->blended;
 }
 
-/* One axis of the upright picture: its weights, the step between its outputs, and where the first of them lies. */
+/* One axis of the upright picture: its weights, the step between its outputs, and where the first of them
+ * lies. */
 struct side {
     struct axis_scaling scaling;
     bool reversed;

@@ -1,5 +1,5 @@
-/* scaler.h - a resize that is given its picture row by row, in the order that files have. It holds no more of the
- * picture than the rows that a filter spans, and looks at each once. Internal to model/image/. */
+/* scaler.h - a resize that is given its picture row by row, in the order that files have. It holds no more
+ * of the picture than the rows that a filter spans, and looks at each once. Internal to model/image/. */
 #ifndef LIMOE_MODEL_IMAGE_SCALER_H
 #define LIMOE_MODEL_IMAGE_SCALER_H
 
@@ -29,8 +29,9 @@ struct scaler {
     uint8_t *blended;               /* [width, 3] */
 };
 
-/* The picture lies in the file as `shape` says; `scaling` is about the picture upright, by any filter but nearest,
- * and has been found sound. `out` and `stride` are image_scale's. On failure nothing is left to end. */
+/* The picture lies in the file as `shape` says; `scaling` is about the picture upright, by any filter but
+ * nearest, and has been found sound. `out` and `stride` are image_scale's. On failure nothing is left to
+ * end. */
 enum limoe_status scaler_begin(struct scaler *scaler, const struct image_shape *shape,
                                const struct image_scaling *scaling, uint8_t *out, size_t stride,
                                struct limoe_error *err);

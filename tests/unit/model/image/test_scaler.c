@@ -1,6 +1,6 @@
-/* test_scaler.c - protects a resize by rows: the inner loops of each instruction set that this machine has against
- * plain sums, at odd sizes; and a picture taken as it lies in its file, in each of the eight ways, against the same
- * one turned upright first. */
+/* test_scaler.c - protects a resize by rows: the inner loops of each instruction set that this machine has
+ * against plain sums, at odd sizes; and a picture taken as it lies in its file, in each of the eight ways,
+ * against the same one turned upright first. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

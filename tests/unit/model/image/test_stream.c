@@ -1,5 +1,5 @@
-/* test_stream.c - protects pictures that are resized as their rows come: the pixels, the refusals and their words are
- * those of a picture that is decoded as a whole first, wherever its file ends. */
+/* test_stream.c - protects pictures that are resized as their rows come: the pixels, the refusals and
+ * their words are those of a picture that is decoded as a whole first, wherever its file ends. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
