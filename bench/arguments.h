@@ -10,7 +10,7 @@
 /* What usage messages say of them. */
 #define ARGUMENTS_USAGE                                                                                      \
     "--model DIR [--device auto|cpu|cuda|cuda:N] [--dtype float32|bfloat16] [--threads N]\n"                 \
-    "       [--batch N] [--seconds S] [--tokens N]"
+    "       [--batch N] [--seconds S] [--tokens N] [--mixed]"
 
 struct arguments {
     const char *model;
@@ -18,7 +18,8 @@ struct arguments {
     size_t batch;
     uint32_t tokens; /* of each item, a text; 0: items are pictures */
     double seconds;
-    bool flag; /* the benchmark's own option was given */
+    bool mixed; /* every second item is a text, the others pictures */
+    bool flag;  /* the benchmark's own option was given */
 };
 
 /* Options given replace what is there. `flag` names one more option, without a value. False: the command line

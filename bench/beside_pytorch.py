@@ -1,4 +1,5 @@
-"""The engine beside PyTorch on the same model, processors and pictures: one run, one table.
+"""The engine beside PyTorch on the same model, device and pictures: one run, one table. scripts/gpu-check runs it; on a CPU
+bench/run has more peers.
 
 The engine is timed before and after PyTorch, so that a machine whose speed drifts shows it. PyTorch's figure is its best
 of eager and compiled, grouped and dense experts, for each dtype. Run it with the Python of train/requirements.txt:

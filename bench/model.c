@@ -1,14 +1,17 @@
 /* model.c - how long a model takes for a batch of pictures, once it is open.
  *
  *     bench/model --model DIR [--device D] [--dtype float32|bfloat16] [--threads N] [--batch N] [--seconds S]
- *                 [--tokens N] [--observe]
+ *                 [--tokens N] [--mixed] [--observe]
  *
  * Prints one JSON object: milliseconds that opening took, the median and the 90th percentile of single calls
  * made within --seconds, in milliseconds, and pictures per second at the median; with --tokens, texts of so many
- * tokens in their place. Pictures are noise and differ from call to call, as in train/peer.py, which times the same model in PyTorch. With --observe every
- * second call asks for the experts' load and the gates' entropy, as a server does; "observed_ratio" is the
- * median of those calls to the others'.
+ * tokens in their place; with --mixed as well, of the two in turns. Up to 20 calls and up to --seconds before
+ * that count for nothing. Pictures are noise and differ from call to call, as in train/peer.py, which times the
+ * same model in PyTorch. "weights_bytes" is what the packed weights take. With --observe every second call asks
+ * for the experts' load and the gates' entropy, as a server does; "observed_ratio" is the median of those calls
+ * to the others'.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -48,10 +51,30 @@ static bool make_texts(const struct limoe_info *info, size_t n, uint32_t length,
     return true;
 }
 
-static bool make_items(const struct limoe_info *info, const struct arguments *a, struct limoe_item *items) {
+static void free_items(struct limoe_item *items) {
+    if (items) {
+        free((void *)items[0].pixels);
+        free((void *)items[0].tokens);
+    }
+    free(items);
+}
+
+/* As many pictures and texts as the batches need; of both, in turns, where they are mixed. */
+static bool make_items(const struct limoe_info *info, const struct arguments *a, struct limoe_item *items,
+                       struct limoe_item *others) {
+    const size_t n = SETS * a->batch;
     srand(1);
-    return a->tokens ? make_texts(info, SETS * a->batch, a->tokens, items)
-                     : make_pictures(info, SETS * a->batch, items);
+    if ((!a->tokens || a->mixed) && !make_pictures(info, n, items))
+        return false;
+    if (a->tokens && !make_texts(info, n, a->tokens, a->mixed ? others : items))
+        return false;
+    /* Swapped, so that items[0] and others[0] still name the memory. */
+    for (size_t i = 1; a->mixed && i < n; i += 2) {
+        const struct limoe_item picture = items[i];
+        items[i] = others[i];
+        others[i] = picture;
+    }
+    return true;
 }
 
 /* Samples of one kind of call. */
@@ -70,8 +93,9 @@ static enum limoe_status measure(struct limoe_model *model, const struct argumen
                                  const struct limoe_item *items, float *embeddings,
                                  const struct limoe_routing *routing, struct samples *plain,
                                  struct samples *observed, struct limoe_error *err) {
-    double end = 0;
-    for (size_t i = 0; i <= WARM_UP || (plain->calls < MAX_CALLS && now() < end); i++) {
+    const double warm = now() + a->seconds;
+    double end = 0; /* of what is measured; 0 while the calls warm up */
+    for (size_t i = 0; end == 0 || plain->calls == 0 || (plain->calls < MAX_CALLS && now() < end); i++) {
         bool observe = a->flag && i % 2;
         struct samples *to = observe ? observed : plain;
         double start = now();
@@ -79,9 +103,9 @@ static enum limoe_status measure(struct limoe_model *model, const struct argumen
                                                      observe ? routing : NULL, err);
         if (status)
             return status;
-        if (i >= WARM_UP)
+        if (end > 0)
             to->ms[to->calls++] = (now() - start) * 1e3;
-        else
+        else if (i + 1 >= WARM_UP || now() >= warm)
             end = now() + a->seconds;
     }
     return LIMOE_OK;
@@ -90,11 +114,17 @@ static enum limoe_status measure(struct limoe_model *model, const struct argumen
 static void report(const struct limoe_model *model, const struct arguments *a, double open_ms,
                    struct samples *plain, struct samples *observed) {
     double median = percentile(plain, 50);
+    uint64_t dense_bytes, expert_bytes;
+    limoe_model_memory(model, &dense_bytes, &expert_bytes, NULL);
     printf("{\"model\": \"%s\", \"backend\": \"%s\", \"dtype\": \"%s\", \"threads\": %u, \"batch\": %zu, "
-           "\"open_ms\": %.1f, \"calls\": %zu, \"median_ms\": %.4f, \"p90_ms\": %.4f, \"%s\": %.1f",
+           "\"open_ms\": %.1f, \"weights_bytes\": %" PRIu64
+           ", \"calls\": %zu, \"median_ms\": %.4f, \"p90_ms\": %.4f, \"%s\": %.1f",
            limoe_model_info(model)->name, limoe_model_backend(model),
            limoe_dtype_name(limoe_model_dtype(model)), limoe_model_threads(model), a->batch, open_ms,
-           plain->calls, median, percentile(plain, 90), a->tokens ? "texts_per_s" : "images_per_s",
+           dense_bytes + expert_bytes, plain->calls, median, percentile(plain, 90),
+           a->mixed    ? "items_per_s"
+           : a->tokens ? "texts_per_s"
+                       : "images_per_s",
            1e3 * (double)a->batch / median);
     if (observed->calls)
         printf(", \"observed_ratio\": %.4f", percentile(observed, 50) / median);
@@ -115,6 +145,7 @@ int main(int argc, char **argv) {
     }
     const double open_ms = (now() - start) * 1e3;
     struct limoe_item *items = calloc(SETS * a.batch, sizeof *items);
+    struct limoe_item *others = calloc(SETS * a.batch, sizeof *others);
     float *embeddings = calloc(a.batch * limoe_model_info(model)->embed, sizeof *embeddings);
     const struct limoe_info *info = limoe_model_info(model);
     const size_t cells = (size_t)info->moe_layers * LIMOE_MODALITIES;
@@ -122,8 +153,8 @@ int main(int argc, char **argv) {
                                     .entropy = calloc(cells + 1, sizeof *routing.entropy)};
     struct samples plain = {.ms = malloc(MAX_CALLS * sizeof *plain.ms)};
     struct samples observed = {.ms = malloc(MAX_CALLS * sizeof *observed.ms)};
-    if (!items || !embeddings || !plain.ms || !observed.ms || !routing.load || !routing.entropy ||
-        !make_items(info, &a, items))
+    if (!items || !others || !embeddings || !plain.ms || !observed.ms || !routing.load || !routing.entropy ||
+        !make_items(info, &a, items, others))
         fputs("no memory\n", stderr);
     else if (measure(model, &a, items, embeddings, &routing, &plain, &observed, &err))
         fprintf(stderr, "%s\n", err.message);
@@ -131,11 +162,8 @@ int main(int argc, char **argv) {
         report(model, &a, open_ms, &plain, &observed);
         exit_status = 0;
     }
-    if (items) {
-        free((void *)items[0].pixels);
-        free((void *)items[0].tokens);
-    }
-    free(items);
+    free_items(items);
+    free_items(others);
     free(embeddings);
     free(observed.ms);
     free(plain.ms);

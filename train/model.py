@@ -36,7 +36,7 @@ class Config:
     embed: int
     image: dict
     text: dict
-    moe: dict
+    moe: dict = field(default_factory=lambda: {"blocks": []})  # as it stands: a dense model
     activation: str = "gelu_tanh"
     ln_eps: float = 1e-6
     qk_norm: bool = False

@@ -33,34 +33,63 @@ MODES = {
 }
 
 
-class Picture(nn.Module):
-    """The image path of the reference without what only training or texts need: fused attention, weights laid out for
-    inference, and an MoE in one of three ways: "grouped", expert by expert; "dense", which a compiler can see through;
-    "grouped_mm", PyTorch's own grouped product."""
+class Encoder(nn.Module):
+    """One modality's path of the reference without what only training needs: fused attention, weights laid out for
+    inference, and an MoE in one of four ways: "grouped", expert by expert; "gathered", the same without a word to the
+    host, for exporters; "dense", which a compiler can see through; "grouped_mm", PyTorch's own grouped product.
 
-    def __init__(self, model: LIMoE, dtype: torch.dtype, moe: str):
+    Pictures are pixels as they come, uint8 [I, size, size, 3]; texts token ids [T, n], all of n tokens."""
+
+    def __init__(self, model: LIMoE, dtype: torch.dtype, moe: str = "grouped", modality: str = "image"):
         super().__init__()
         c = model.config
-        self.config, self.way, self.dtype = c, moe, dtype
+        self.config, self.way, self.dtype, self.modality = c, moe, dtype, modality
         self.activation = ACTIVATIONS[c.activation]
         self.blocks, self.ln = model.blocks.to(dtype), model.ln.to(dtype)
-        # Normalisation folded into the patch layer: pixels go in as they are.
-        mean, std = (torch.tensor(c.image[k]).repeat(c.image["patch"] ** 2) for k in ("mean", "std"))
-        weight = model.image.patch.weight.float()
-        self.register_buffer("patch_weight", (weight / (255 * std)).to(dtype))
-        self.register_buffer(
-            "bias", (model.image.patch.bias.float() - weight @ (mean / std) + model.image.pos.float()).to(dtype)
-        )
-        self.register_buffer("proj", model.image.proj.weight.to(dtype))
+        if modality == "image":
+            self.fold(model)
+        else:
+            self.register_buffer("token", model.text.token.to(dtype))
+            self.register_buffer("bias", model.text.pos.to(dtype))
+        self.register_buffer("proj", getattr(model, modality).proj.weight.to(dtype))
         for block in self.blocks:
             if block.sparse:
                 block.router = block.moe.router.weight.float()
+                if moe == "gathered":
+                    self.part(block.moe)
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def fold(self, model: LIMoE) -> None:
+        """Normalisation into the patch layer."""
         c = self.config
-        p, side = c.image["patch"], c.image["size"] // c.image["patch"]
-        x = pixels.view(-1, side, p, side, p, 3).transpose(2, 3).reshape(-1, side * side, p * p * 3)
-        x = F.linear(x.to(self.dtype), self.patch_weight) + self.bias
+        mean, std = (torch.tensor(c.image[k]).repeat(c.image["patch"] ** 2) for k in ("mean", "std"))
+        weight = model.image.patch.weight.float()
+        self.register_buffer("patch_weight", (weight / (255 * std)).to(self.dtype))
+        self.register_buffer(
+            "bias", (model.image.patch.bias.float() - weight @ (mean / std) + model.image.pos.float()).to(self.dtype)
+        )
+
+    @staticmethod
+    def part(moe) -> None:
+        """Each expert's matrices by themselves, as quantisers look for them."""
+        for fc in (moe.fc1, moe.fc2):
+            layers = []
+            for weight, bias in zip(fc.weight.detach(), fc.bias.detach()):
+                layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
+                layer.weight, layer.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
+                layers.append(layer)
+            fc.parts = nn.ModuleList(layers)
+            fc.weight = fc.bias = None
+
+    def rows(self, x: Tensor) -> Tensor:
+        if self.modality == "text":
+            return F.embedding(x, self.token) + self.bias[: x.shape[1]]
+        c = self.config.image
+        p, side = c["patch"], c["size"] // c["patch"]
+        x = x.view(-1, side, p, side, p, 3).transpose(2, 3).reshape(-1, side * side, p * p * 3)
+        return F.linear(x.to(self.dtype), self.patch_weight) + self.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.rows(x)
         for block in self.blocks:
             x = x + self.attention(block.attn, block.ln1(x))
             y = block.ln2(x)
@@ -83,6 +112,8 @@ class Picture(nn.Module):
             weight = weight / weight.sum(-1, keepdim=True)
         if self.way == "grouped_mm":
             return self.grouped_mm(moe, x, weight, expert).view(shape)
+        if self.way == "gathered":
+            return self.gathered(moe, x, weight, expert).view(shape)
         if self.way == "dense":
             # Every expert on every row as two batched products: more arithmetic, no data-dependent shapes.
             hidden = self.activation(
@@ -104,6 +135,16 @@ class Picture(nn.Module):
         )
         y = grouped_product(hidden, moe.fc2.weight.transpose(1, 2), offs=end) + moe.fc2.bias[chosen]
         return torch.zeros_like(x).index_add_(0, rows, y * weight.flatten()[order, None].to(y.dtype))
+
+    def gathered(self, moe, x: Tensor, weight: Tensor, expert: Tensor) -> Tensor:
+        """Expert by expert, each taking its rows out and adding what it makes of them."""
+        y = torch.zeros_like(x)
+        for e, (fc1, fc2) in enumerate(zip(moe.fc1.parts, moe.fc2.parts)):
+            for k in range(moe.top_k):
+                rows = (expert[:, k] == e).nonzero().squeeze(1)
+                answer = fc2(self.activation(fc1(x[rows]))) * weight[rows, k, None].to(x.dtype)
+                y = y.index_add(0, rows, answer)
+        return y
 
     @torch.compiler.disable  # expert counts change from call to call, and a compiler would compile for each
     def grouped(self, moe, x: Tensor, weight: Tensor, expert: Tensor) -> Tensor:
@@ -133,7 +174,7 @@ def median_ms(forward, pixels: Tensor, seconds: float) -> float:
 
 def measure(args, batch: int, dtype: str, mode: str, moe: str, pixels: Tensor, reference: Tensor) -> dict:
     """One variant, from pixels on the host to embeddings on the host."""
-    model = Picture(load(args.model), getattr(torch, dtype), moe).eval()
+    model = Encoder(load(args.model), getattr(torch, dtype), moe).eval()
     compute = MODES[mode](model)
     device = torch.device(args.device)
 

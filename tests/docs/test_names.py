@@ -26,7 +26,7 @@ FOREIGN = {"--mca", "gelu_pytorch_tanh", "CUDA_VISIBLE_DEVICES"}
 def sources():
     """All text that is no document, for what is named somewhere in it."""
     kinds = (".c", ".h", ".cpp", ".cu", ".cuh", ".py", ".build", ".yaml", ".yml", ".conf", ".service", "Dockerfile")
-    named = [path for path in tracked() if path.endswith(kinds) or path.startswith(("scripts/", "tests/soak/run"))]
+    named = [path for path in tracked() if path.endswith(kinds) or path.startswith(("scripts/", "tests/soak/run", "bench/run"))]
     kept = [path for path in named if "/corpus/" not in path and not path.startswith("tests/docs/")]
     return "\n".join((ROOT / path).read_text(encoding="utf-8") for path in kept)
 

@@ -1,13 +1,14 @@
 /* embed_bits.c - what the engine answers to a file of items, for tests that compare its bits: without a tokenizer and
  * without decoders.
  *
- * usage: embed_bits MODEL_DIRECTORY ITEMS OUT
+ * usage: embed_bits MODEL_DIRECTORY ITEMS OUT [DTYPE]
  *
  * ITEMS is a safetensors file as tests/golden/README.md has them: "pixels", "tokens", "lengths". OUT gets the embeddings,
- * float32 [items, embed], pictures first. The exit status is 1 with a message where the model is refused. */
+ * float32 [items, embed], pictures first. DTYPE is what the engine computes in; default float32. The exit status is 1 with a message where the model is refused. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "limoe.h"
 #include "model/checkpoint/config.h"
@@ -74,14 +75,22 @@ static void open_items(const char *path, const struct config *config, struct ite
     }
 }
 
+static enum limoe_dtype read_dtype(const char *name) {
+    int dtype = LIMOE_FLOAT32;
+    while (strcmp(name, limoe_dtype_name(dtype)) != 0)
+        if (strcmp(limoe_dtype_name(dtype++), "unknown") == 0)
+            fail("there is no such dtype");
+    return dtype;
+}
+
 int main(int argc, char **argv) {
     struct limoe_error err;
     struct config config;
     struct items items = {0};
     struct limoe_model *model;
-    const struct limoe_options options = {.dtype = LIMOE_FLOAT32, .threads = 1};
-    if (argc != 4)
-        fail("usage: embed_bits MODEL_DIRECTORY ITEMS OUT");
+    const struct limoe_options options = {.dtype = read_dtype(argc == 5 ? argv[4] : "float32"), .threads = 1};
+    if (argc != 4 && argc != 5)
+        fail("usage: embed_bits MODEL_DIRECTORY ITEMS OUT [DTYPE]");
     if (config_load(argv[1], &config, NULL, &err) || limoe_model_open(argv[1], &options, &model, &err))
         fail(err.message);
     open_items(argv[2], &config, &items);
