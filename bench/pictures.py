@@ -246,7 +246,7 @@ def measure(name: str, data: bytes, all_ways: dict, arguments: argparse.Namespac
         quarters = statistics.quantiles(samples[way], n=4)
         rows.append({
             "date": datetime.date.today().isoformat(), "machine": machine(), "picture": name, "bytes": len(data),
-            "side": arguments.side, "way": way, "ms": quarters[1], "ms_low": quarters[0], "ms_high": quarters[2], "difference": difference,
+            "side": arguments.side, "way": way, "ms": round(quarters[1], 4), "ms_low": round(quarters[0], 4), "ms_high": round(quarters[2], 4), "difference": difference,
         })  # fmt: skip
     return rows
 
@@ -287,7 +287,7 @@ def main() -> None:
     if arguments.csv and rows:
         new = not arguments.csv.exists()
         with arguments.csv.open("a", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
+            writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerows(rows)
