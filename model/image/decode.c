@@ -92,8 +92,9 @@ enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct l
     unsigned orientation;
     *out = (struct image){0};
     enum limoe_status status = image_open(bytes, size, limits, &input, &format, err);
-    if (status == LIMOE_OK)
-        status = image_read(format, &input, out, &orientation, err);
+    if (status != LIMOE_OK)
+        return status;
+    status = image_read(format, &input, out, &orientation, err);
     if (status == LIMOE_OK)
         status = image_orient(out, orientation, err);
     if (status != LIMOE_OK)
