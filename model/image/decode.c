@@ -88,11 +88,11 @@ enum limoe_status image_read(const struct image_format *format, const struct inp
 enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
                                struct image *out, struct limoe_error *err) {
     struct input input;
-    const struct image_format *format;
+    const struct image_format *format = NULL;
     unsigned orientation;
     *out = (struct image){0};
     enum limoe_status status = image_open(bytes, size, limits, &input, &format, err);
-    if (status != LIMOE_OK)
+    if (status != LIMOE_OK || !format)
         return status;
     status = image_read(format, &input, out, &orientation, err);
     if (status == LIMOE_OK)
