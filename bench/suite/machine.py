@@ -1,5 +1,6 @@
 """The machine at hand: its name, and what it can do at most, by bench/peak."""
 
+import datetime
 import json
 import os
 import re
@@ -32,6 +33,11 @@ def cache_bytes() -> int:
         return 0
 
 
+def commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
 def available_bytes() -> int:
     return int(re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) * 1024
 
@@ -44,6 +50,11 @@ class Machine:
             raise SystemExit("bench/peak could not measure the machine")
         self.peak = json.loads(done.stdout)
         self.cpu, self.isa, self.threads = cpu_name(), self.peak["isa"], threads
+
+    def stamp(self) -> dict:
+        """What each figure is kept with: when, of which sources, on what."""
+        today = datetime.date.today().isoformat()
+        return {"date": today, "commit": commit(), "cpu": self.cpu, "isa": self.isa, "threads": self.threads}
 
     def rates(self, dtype: str) -> Rates:
         """Of all cores."""

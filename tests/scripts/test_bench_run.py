@@ -3,6 +3,7 @@ of measurements, and a whole run over programs that stand in for the engine, whe
 """
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -118,8 +119,9 @@ def row(**changed):
 
 def test_results_stand_beside_those_of_before(tmp_path):
     path = tmp_path / "results/cpu.csv"
-    results.append(path, [row()])
-    results.append(path, [row(batch=1), row(engine="openvino", setting="latency", median_ms=12.5)])
+    results.append(path, [dataclasses.asdict(row())])
+    others = [row(batch=1), row(engine="openvino", setting="latency", median_ms=12.5)]
+    results.append(path, [dataclasses.asdict(other) for other in others])
     assert path.read_text().count("date,commit") == 1
     assert [(r.engine, r.batch, r.median_ms) for r in results.read(path)] == [("limoe", 8, 10.0), ("limoe", 1, 10.0), ("openvino", 8, 12.5)]
 
@@ -128,7 +130,7 @@ def test_a_file_of_other_columns_is_left_alone(tmp_path):
     path = tmp_path / "old.csv"
     path.write_text("batch,ms\n1,2\n")
     with pytest.raises(SystemExit, match="columns"):
-        results.append(path, [row()])
+        results.append(path, [dataclasses.asdict(row())])
     assert path.read_text() == "batch,ms\n1,2\n"
 
 
@@ -221,6 +223,7 @@ def test_sparsity(build, tmp_path):
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| s16")]
     assert [(r[2], r[3], r[5]) for r in rows] == [(batch, experts, "1.00") for batch in ("1", "32") for experts in ("1", "8", "32", "128")]
+    assert (tmp_path / "kept-sparsity.csv").read_text().count("s16") == 8
     reading = [float(r[6]) for r in rows[:4]]
     assert reading == sorted(reading) and reading[3] > reading[0]
 
