@@ -270,8 +270,9 @@ enum limoe_status kernels_reference_create(enum limoe_dtype dtype, struct kernel
                                            struct limoe_error *err);
 
 /* The best this processor has. dtype AUTO: bfloat16 where it is multiplied natively. threads 0: as many as
- * the affinity mask allows. The environment variable LIMOE_ISA ("generic", "avx2", "avx512", "avx512bf16",
- * "amx") names a lesser instruction set to use instead; naming one that the processor lacks is an error. */
+ * the affinity mask allows. The environment variable LIMOE_ISA ("generic"; "avx2", "avx512",
+ * "avx512bf16", "amx"; on aarch64 "neon") names a lesser instruction set to use instead; naming one that the
+ * processor lacks is an error. */
 enum limoe_status kernels_cpu_create(enum limoe_dtype dtype, uint32_t threads, struct kernels **out,
                                      struct limoe_error *err);
 

@@ -8,6 +8,8 @@ build_packages=(build-essential meson ninja-build pkg-config ca-certificates cur
 test_packages=(git codespell clang clang-format clang-tidy libclang-rt-14-dev python3 python3-venv
     libjpeg-turbo-progs libheif-examples libdnnl-dev procps openssl prometheus systemd iproute2
     man-db mandoc zsh fish debhelper lintian mmdebstrap)
+# What tries the kernels for another processor out; Debian has these for x86.
+[ "$(uname -m)" != x86_64 ] || test_packages+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
 
 say() {
     printf '\033[1m==> %s\033[0m\n' "$*" >&2
@@ -64,6 +66,21 @@ build_in() {
     fi
     ninja -C "$dir" "$target" >"$log" 2>&1 || { cat "$log" >&2; die "the build in $dir failed"; }
     rm -f "$log"
+}
+
+# lacks_neon: why NEON cannot be tried out on an emulated processor here; nothing where it can.
+lacks_neon() {
+    local program
+    if [ "$(uname -m)" = aarch64 ]; then
+        echo "this is an aarch64 processor, on which the units have run it"
+        return
+    fi
+    for program in aarch64-linux-gnu-gcc qemu-aarch64; do
+        if ! command -v "$program" >/dev/null; then
+            echo "there is no $program"
+            return
+        fi
+    done
 }
 
 # say_lacks DIR: what the product in DIR cannot do because of what this machine lacks; once, until that changes.

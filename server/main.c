@@ -24,7 +24,7 @@ static const struct option_note exits[] = {
 static const struct option_note environment[] = {
     {"LIMOE_MODULES",
      "the directory of limoe-mpi.so, limoe-cuda.so and limoe-nccl.so, in place of where they are looked for"},
-    {"LIMOE_ISA", "holds the kernels to an instruction set: generic, avx2, avx512, avx512bf16 or amx"},
+    {"LIMOE_ISA", "holds the kernels to an instruction set: generic, neon, avx2, avx512, avx512bf16 or amx"},
     {NULL, NULL},
 };
 static const struct option_note files[] = {

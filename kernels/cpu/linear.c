@@ -11,10 +11,7 @@
 #include "kernels/cpu/cpu.h"
 
 enum {
-    ROW_BLOCK = 256,       /* most rows of a unit: their input stays in the second-level cache */
-    TILE_ROWS = 32,        /* rows of one product and epilogue */
-    LONG_TILE_ROWS = 64,   /* and where k is LONG, as a product may read such panels in stretches, */
-    LONG = 512,            /* each for all its rows */
+    ROW_BLOCK = 192,       /* most rows of a unit: their input stays in the second-level cache */
     TILE_PANELS = 3,       /* most panels of a register tile */
     UNIT_OVERHEAD = 8,     /* what a unit costs beyond its rows, in rows */
     LEAST_SHARE = 1 << 18, /* float32 products worth another thread, some 4 us */
@@ -33,6 +30,12 @@ struct linear_job {
     uint64_t cost;
 };
 
+/* Rows cut into as few parts as hold `most`, and those about equally large: how many a part has. */
+static uint32_t evenly(size_t rows, uint32_t most) {
+    const size_t parts = (rows + most - 1) / most;
+    return parts ? (uint32_t)((rows + parts - 1) / parts) : most;
+}
+
 static void group_rows(const struct linear_job *job, uint32_t g, size_t *first, size_t *last) {
     *first = job->offset ? job->offset[g] : 0;
     *last = job->offset ? job->offset[g + 1] : job->rows;
@@ -49,13 +52,15 @@ static void multiply(const struct linear_job *job, uint32_t g, size_t first, siz
     void (*product)(const struct product *) = self->bf16 ? isa->product_bf16 : isa->product_f32;
     bool float_out = job->kind == KERNELS_STORE_F32 || job->kind == KERNELS_ADD_F32;
     size_t y_size = float_out ? sizeof(float) : self->base.act_size;
-    _Alignas(64) float c[2][LONG_TILE_ROWS * TILE_PANELS * PANEL];
+    _Alignas(64) float c[2][MOST_ROWS * TILE_PANELS * PANEL];
     struct epilogue e = {.kind = job->kind, .bf16 = self->bf16, .y_stride = m->out};
-    uint32_t turn = 0, tile_rows = m->in > LONG ? LONG_TILE_ROWS : TILE_ROWS;
+    const uint32_t at_once =
+        evenly(last - first, m->in > LONG_K ? isa->long_rows_at_once : isa->rows_at_once);
+    uint32_t turn = 0;
     for (uint32_t panel = begin; panel < end; panel += isa->panels) {
         uint32_t panels = at_most(end - panel, isa->panels), column = panel * PANEL;
-        for (size_t row = first; row < last; row += tile_rows, turn ^= 1) {
-            uint32_t rows = at_most(last - row, tile_rows);
+        for (size_t row = first; row < last; row += at_once, turn ^= 1) {
+            uint32_t rows = at_most(last - row, at_once);
             product(&(struct product){
                 .a = act_row(self, job->in, row, m->in),
                 .a_stride = m->in,
@@ -98,8 +103,9 @@ static void linear_chunk(void *context, uint32_t chunk, uint32_t thread) {
     for (uint32_t g = 0; g < groups && at < high; g++) {
         size_t row, last;
         group_rows(job, g, &row, &last);
+        const uint32_t block = evenly(last - row, job->row_block);
         while (row < last && at < high) {
-            uint32_t rows = at_most(last - row, job->row_block);
+            uint32_t rows = at_most(last - row, block);
             uint64_t each = rows + UNIT_OVERHEAD;
             uint32_t begin = units_before(at, each, job->units, low);
             uint32_t end = units_before(at, each, job->units, high);
@@ -142,7 +148,7 @@ static void run(struct kernels *k, const struct kernels_matrix *m, const uint32_
     job.units = (uint32_t)(round_up(job.panels, self->isa->panels) / self->isa->panels);
     size_t units = job.units * (rows / job.row_block + 1);
     if (units < (size_t)k->threads * CHUNKS_PER_THREAD) { /* many threads for few columns: cut rows finer */
-        job.row_block = TILE_ROWS;
+        job.row_block = self->isa->rows_at_once;
         units = job.units * (rows / job.row_block + 1);
     }
     job.cost = total_cost(&job);

@@ -53,6 +53,23 @@ def test_a_lack_is_said_once(tmp_path, modules, said):
     assert output("bash", "-c", script)[1] == ""  # there is nothing any more that it lacks
 
 
+@pytest.mark.parametrize(
+    "machine, programs, said",
+    [
+        ("x86_64", ["aarch64-linux-gnu-gcc", "qemu-aarch64"], ""),
+        ("x86_64", ["aarch64-linux-gnu-gcc"], "there is no qemu-aarch64"),
+        ("x86_64", [], "there is no aarch64-linux-gnu-gcc"),
+        ("aarch64", [], "this is an aarch64 processor, on which the units have run it"),
+    ],
+)
+def test_why_neon_is_left_out(tmp_path, machine, programs, said):
+    for name, body in [("uname", f"echo {machine}"), *((name, ":") for name in programs)]:
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    script = f'set -euo pipefail; root={ROOT}; . "$root/scripts/lib.sh"; lacks_neon'
+    assert output("/bin/bash", "-c", script, env={"PATH": str(tmp_path)})[0].strip() == said
+
+
 def test_a_build_says_its_version_and_nothing_of_lacks_again():
     output(ROOT / "scripts/build")
     out, error = output(ROOT / "scripts/build")

@@ -8,13 +8,19 @@
 #include "kernels/cpu/isa/isa.h"
 #include "kernels/cpu/isa/vec.h"
 
-enum { V = PANEL / LANES }; /* vectors across a panel */
+enum {
+    V = PANEL / LANES, /* vectors across a panel */
+    AHEAD = 1024,      /* bytes of a panel that are fetched before their turn */
+};
 
 #if defined(__AVX512F__)
 #define ROWS   8 /* 24 accumulators of 32 registers */
 #define PANELS 3
 #elif defined(__AVX2__)
 #define ROWS   6 /* 12 of 16 */
+#define PANELS 1
+#elif defined(ISA_NEON)
+#define ROWS   5 /* 20 of 32: beside them 4 of a panel and one for each row */
 #define PANELS 1
 #else
 #define ROWS   2 /* 8 of 16 */
@@ -35,12 +41,14 @@ INLINE void tile_f32(const struct product *p, uint32_t row, uint32_t panel, int 
     const int vectors = panels * V;
     const float *a = (const float *)p->a + row * p->a_stride;
     const char *b = (const char *)p->b + panel * p->b_stride;
+    const size_t stride = p->b_stride;
     vf acc[ROWS][PANELS * V];
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = v_zero();
-    for (uint32_t k = 0; k < p->k; k++) {
+    for (uint32_t k = 0; k < p->k; k++, b += PANEL * sizeof(float)) {
         vf w[PANELS * V];
         UNROLL for (int v = 0; v < vectors; v++) w[v] =
-            v_load((const float *)(const void *)(b + v / V * p->b_stride) + k * PANEL + v % V * LANES);
+            v_load((const float *)(const void *)(b + v / V * stride) + v % V * LANES);
+        UNROLL for (int n = 0; n < panels; n++) __builtin_prefetch(b + n * stride + AHEAD);
         UNROLL for (int r = 0; r < rows; r++) {
             vf x = v_set(a[r * p->a_stride + k]);
             UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = v_fma(x, w[v], acc[r][v]);
@@ -90,6 +98,7 @@ INLINE void tile_bf16(const struct product *p, uint32_t row, uint32_t panel, int
         (const char *)p->b + (panel + v / V) * p->b_stride + v % V * LANES * 4;
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = v_zero();
     for (uint32_t k = 0; k < p->k; k += 2) {
+        UNROLL for (int v = 0; v < vectors; v += V) __builtin_prefetch(b[v] + AHEAD);
         if (k + 1 < p->k)
             step_bf16(a, b, rows, vectors, true, acc);
         else
@@ -100,8 +109,7 @@ INLINE void tile_bf16(const struct product *p, uint32_t row, uint32_t panel, int
     store_tile(p, row, panel, rows, vectors, acc);
 }
 
-/* A tile's shape is named with constants, so that its accumulators are registers. A short block of rows is
- * done as 4, 2 and 1. */
+/* A tile's shape is named with constants, so that its accumulators are registers. */
 #define SHAPE(tile, r, n)                                                                                    \
     case (r)*PANELS + (n):                                                                                   \
         tile(p, row, panel, r, n);                                                                           \
@@ -111,14 +119,18 @@ INLINE void tile_bf16(const struct product *p, uint32_t row, uint32_t panel, int
 #else
 #define SHAPES(tile, r) SHAPE(tile, r, 1)
 #endif
-#if ROWS > 4
-#define ALL_SHAPES(tile) SHAPES(tile, ROWS) SHAPES(tile, 4) SHAPES(tile, 2) SHAPES(tile, 1)
-#else
-#define ALL_SHAPES(tile) SHAPES(tile, 2) SHAPES(tile, 1)
-#endif
+#define SHAPES_TO_2(tile) SHAPES(tile, 1) SHAPES(tile, 2)
+#define SHAPES_TO_5(tile) SHAPES_TO_2(tile) SHAPES(tile, 3) SHAPES(tile, 4) SHAPES(tile, 5)
+#define SHAPES_TO_6(tile) SHAPES_TO_5(tile) SHAPES(tile, 6)
+#define SHAPES_TO_8(tile) SHAPES_TO_6(tile) SHAPES(tile, 7) SHAPES(tile, 8)
+#define SHAPES_PASTE(n)   SHAPES_TO_##n
+#define SHAPES_UP_TO(n)   SHAPES_PASTE(n)
+#define ALL_SHAPES        SHAPES_UP_TO(ROWS)
 
+/* As few tiles as the rows fill, and those about equally high: a flat one waits for its own sums. */
 static inline uint32_t rows_of_shape(uint32_t rest) {
-    return rest >= ROWS ? ROWS : rest >= 4 ? 4 : rest >= 2 ? 2 : 1;
+    const uint32_t tiles = (rest + ROWS - 1) / ROWS;
+    return (rest + tiles - 1) / tiles;
 }
 
 /* The panels of one tile are read by all rows before the next are touched: they are what the nearest cache

@@ -17,6 +17,8 @@
 enum {
     PANEL = 16,   /* columns */
     K_BLOCK = 32, /* k of one bfloat16 tile */
+    MOST_ROWS = 96,
+    LONG_K = 512,
 };
 
 /* C = A B: c[r][j] = sum over k of a[r][k] * b[k][j], one chain in ascending k. */
@@ -87,6 +89,9 @@ struct isa {
     bool fast_bf16;      /* bfloat16 is multiplied natively */
     uint32_t bf16_speed; /* products of bfloat16 in the time of one of float32, roughly */
     uint32_t panels;     /* the panels of one register tile */
+    /* Rows of one product and its epilogue, whole register tiles; `long_rows` where k is above LONG_K, as a
+     * product may read such panels in stretches, each for all its rows. At most MOST_ROWS. */
+    uint32_t rows_at_once, long_rows_at_once;
     void (*product_f32)(const struct product *p);
     void (*product_bf16)(const struct product *p);
     void (*finish)(uint32_t *tiles); /* after a thread's last product; NULL where there is nothing to do */
@@ -109,6 +114,10 @@ void product_bf16_avx512bf16(const struct product *p);
 extern const struct row_ops rows_avx512bf16;
 void product_bf16_amx(const struct product *p);
 void product_finish_amx(uint32_t *tiles);
+#elif defined(__aarch64__)
+void product_f32_neon(const struct product *p);
+void product_bf16_neon(const struct product *p);
+extern const struct row_ops rows_neon;
 #endif
 
 #endif

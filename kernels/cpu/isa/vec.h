@@ -14,6 +14,8 @@
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(ISA_NEON)
+#include <arm_neon.h>
 #endif
 
 /* A function of this instruction set: isa_name(f) is f_avx512 where ISA is avx512. */
@@ -198,6 +200,118 @@ static inline vf v_pair_even(const uint16_t *p) {
 static inline vf v_pair_odd(const uint16_t *p) {
     vi u = _mm256_loadu_si256((const __m256i *)(const void *)p);
     return _mm256_castsi256_ps(_mm256_and_si256(u, _mm256_set1_epi32(-65536)));
+}
+
+#elif defined(ISA_NEON) /* aarch64 always has it; meson.build tells the generic build apart */
+
+enum { LANES = 4 };
+typedef float32x4_t vf;
+typedef int32x4_t vi;
+
+static inline vf v_set(float v) {
+    return vdupq_n_f32(v);
+}
+static inline vf v_load(const float *p) {
+    return vld1q_f32(p);
+}
+/* n < LANES, here and wherever there is a part: lane by lane, since no load of NEON takes a mask. */
+static inline vf v_load_part_or(const float *p, size_t n, float rest) {
+    vf v = v_set(rest);
+    if (n > 0)
+        v = vld1q_lane_f32(p, v, 0);
+    if (n > 1)
+        v = vld1q_lane_f32(p + 1, v, 1);
+    if (n > 2)
+        v = vld1q_lane_f32(p + 2, v, 2);
+    return v;
+}
+static inline vf v_load_part(const float *p, size_t n) {
+    return v_load_part_or(p, n, 0);
+}
+static inline void v_store(float *p, vf v) {
+    vst1q_f32(p, v);
+}
+static inline void v_store_part(float *p, vf v, size_t n) {
+    if (n > 0)
+        vst1q_lane_f32(p, v, 0);
+    if (n > 1)
+        vst1q_lane_f32(p + 1, v, 1);
+    if (n > 2)
+        vst1q_lane_f32(p + 2, v, 2);
+}
+static inline vf v_fma(vf a, vf b, vf c) {
+    return vfmaq_f32(c, a, b);
+}
+/* NaN in either stays. */
+static inline vf v_max(vf a, vf b) {
+    return vmaxq_f32(a, b);
+}
+static inline vf v_min(vf a, vf b) {
+    return vminq_f32(a, b);
+}
+static inline vf v_abs(vf a) {
+    return vabsq_f32(a);
+}
+static inline vf v_round(vf a) {
+    return vrndnq_f32(a);
+}
+static inline vf v_power_of_two(vi n) { /* -126 <= n <= 127 */
+    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23));
+}
+/* In two steps, so that subnormal results are reached: |n| <= 252. */
+static inline vf v_scale(vf a, vf n) {
+    vi whole = vcvtq_s32_f32(n), half = vshrq_n_s32(whole, 1);
+    return a * v_power_of_two(half) * v_power_of_two(vsubq_s32(whole, half));
+}
+static inline vf v_if_negative(vf x, vf a, vf b) {
+    return vbslq_f32(vcltzq_f32(x), a, b);
+}
+static inline vf v_zero_below(vf x, vf least, vf a) {
+    return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(a), vcltq_f32(x, least)));
+}
+static inline vf v_widen(uint16x4_t b) {
+    return vreinterpretq_f32_u32(vshll_n_u16(b, 16));
+}
+/* By integers, as bf16_from_float does: the instruction for it, BFCVTN, came with Armv8.6. */
+static inline uint16x4_t v_narrow(vf v) {
+    uint32x4_t u = vreinterpretq_u32_f32(v), odd = vandq_u32(vshrq_n_u32(u, 16), vdupq_n_u32(1));
+    uint32x4_t rounded = vaddq_u32(vaddq_u32(u, vdupq_n_u32(0x7fff)), odd);
+    uint32x4_t nan = vorrq_u32(u, vdupq_n_u32(0x400000));
+    return vshrn_n_u32(vbslq_u32(vceqq_f32(v, v), rounded, nan), 16);
+}
+static inline vf v_load_bf16(const uint16_t *p) {
+    return v_widen(vld1_u16(p));
+}
+static inline void v_store_bf16(uint16_t *p, vf v) {
+    vst1_u16(p, v_narrow(v));
+}
+static inline vf v_load_bf16_part(const uint16_t *p, size_t n) {
+    uint16x4_t b = vdup_n_u16(0);
+    if (n > 0)
+        b = vld1_lane_u16(p, b, 0);
+    if (n > 1)
+        b = vld1_lane_u16(p + 1, b, 1);
+    if (n > 2)
+        b = vld1_lane_u16(p + 2, b, 2);
+    return v_widen(b);
+}
+static inline void v_store_bf16_part(uint16_t *p, vf v, size_t n) {
+    uint16x4_t b = v_narrow(v);
+    if (n > 0)
+        vst1_lane_u16(p, b, 0);
+    if (n > 1)
+        vst1_lane_u16(p + 1, b, 1);
+    if (n > 2)
+        vst1_lane_u16(p + 2, b, 2);
+}
+static inline uint32x4_t v_pairs(const uint16_t *p) {
+    return vreinterpretq_u32_u16(vld1q_u16(p));
+}
+static inline vf v_pair_even(const uint16_t *p) {
+    return vreinterpretq_f32_u32(vshlq_n_u32(v_pairs(p), 16));
+}
+static inline vf v_pair_odd(const uint16_t *p) {
+    return vreinterpretq_f32_u32(vandq_u32(v_pairs(p), vdupq_n_u32(0xffff0000u)));
 }
 
 #else /* any processor */

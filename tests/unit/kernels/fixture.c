@@ -10,6 +10,10 @@
 
 const uint32_t one_thread[] = {1, 0}, few_threads[] = {1, 2, 3, 0};
 
+bool tests_are_slow(void) {
+    return getenv("LIMOE_TEST_SLOW") != NULL;
+}
+
 static void run(void (*test)(const struct fixture *f), struct fixture *f) {
     struct limoe_error err;
     assert_int_equal(kernels_reference_create(f->bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32, &f->reference, &err),
@@ -34,6 +38,9 @@ static void run_on_device(const char *device, void (*test)(const struct fixture 
 }
 
 void for_each_fixture(const uint32_t *threads, void (*test)(const struct fixture *f)) {
+    static const uint32_t fewer_threads[] = {1, 3, 0};
+    if (threads == few_threads && tests_are_slow())
+        threads = fewer_threads;
     const char *device = getenv("LIMOE_TEST_DEVICE");
     if (device) {
         run_on_device(device, test);

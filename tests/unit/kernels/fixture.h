@@ -2,6 +2,7 @@
  *
  * Each test runs on every instruction set this machine has, in float32 and bfloat16, against the reference.
  * With a device in the environment variable LIMOE_TEST_DEVICE ("cuda"), it runs on that instead.
+ * Where LIMOE_TEST_SLOW is set, for a processor that is emulated, tests leave out what shows least for its time.
  */
 #ifndef LIMOE_TESTS_UNIT_KERNELS_FIXTURE_H
 #define LIMOE_TESTS_UNIT_KERNELS_FIXTURE_H
@@ -28,6 +29,9 @@ struct fixture {
 void for_each_fixture(const uint32_t *threads, void (*test)(const struct fixture *f));
 
 extern const uint32_t one_thread[], few_threads[]; /* {1}, {1, 2, 3} */
+
+/* Whether LIMOE_TEST_SLOW is set. Then 1 and 3 threads are few enough. */
+bool tests_are_slow(void);
 
 /* A reproducible stream: the next in (-1, 1), roughly uniform; the next below n. */
 struct random_stream {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/number.h"
 #include "tests/unit/kernels/fixture.h"
 #include "tests/unit/kernels/host_ops.h"
 
@@ -109,6 +110,35 @@ static void check_pool(const struct fixture *f) {
 static void pooling_and_unit_vectors_agree(void **state) {
     (void)state;
     for_each_fixture(few_threads, check_pool);
+}
+
+/* What act makes of a float32, by the mean of a single row: ties to even, the greatest to infinity, and no NaN to
+ * anything else, as the carry of rounding one up would. */
+static void check_act(const struct fixture *f) {
+    static const struct {
+        uint32_t bits;
+        uint16_t bf16;
+    } cases[] = {{0x3f800000, 0x3f80}, {0x3f807fff, 0x3f80}, {0x3f808000, 0x3f80}, {0x3f808001, 0x3f81},
+                 {0x3f817fff, 0x3f81}, {0x3f818000, 0x3f82}, {0xbf818000, 0xbf82}, {0xbf808000, 0xbf80},
+                 {0x00800000, 0x0080}, {0x3fffffff, 0x4000}, {0x7f7f7fff, 0x7f7f}, {0x7f7f8000, 0x7f80},
+                 {0xff7fffff, 0xff80}, {0x7f800000, 0x7f80}, {0xff800000, 0xff80}};
+    enum { CASES = sizeof cases / sizeof *cases, NANS = 8, WIDTH = CASES + NANS };
+    static const uint32_t start[] = {0, 1}, nan[] = {0x7fffffff, 0xffffffff, 0x7fc00000, 0x7fff8000};
+    float x[WIDTH], act[WIDTH], f32[WIDTH];
+    for (size_t i = 0; i < WIDTH; i++)
+        x[i] = float_from_bits(i < CASES ? cases[i].bits : nan[(i - CASES) % 4]);
+    host_pool(f->tested, KERNELS_POOL_MEAN, x, start, 1, WIDTH, act, f32);
+    for (size_t i = 0; i < WIDTH; i++) {
+        const float want = f->bf16 && i < CASES ? bf16_to_float(cases[i].bf16) : x[i];
+        if (i < CASES ? act[i] != want || f32[i] != x[i] : !isnan(act[i]) || !isnan(f32[i]))
+            fail_msg("%s, %s: %#x became %#x", f->isa, f->bf16 ? "bfloat16" : "float32", float_bits(x[i]),
+                     float_bits(act[i]));
+    }
+}
+
+static void act_is_rounded_to_even(void **state) {
+    (void)state;
+    for_each_fixture(one_thread, check_act);
 }
 
 /* The layout itself, of the last picture: its lead is zeros, element (r * patch + c) * 3 + ch of its last patch
@@ -287,9 +317,13 @@ static void activations_are_accurate(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layernorm_agrees), cmocka_unit_test(pooling_and_unit_vectors_agree),
-        cmocka_unit_test(patches_agree),    cmocka_unit_test(patches_of_large_pictures_agree),
-        cmocka_unit_test(embedding_agrees), cmocka_unit_test(activations_are_accurate),
+        cmocka_unit_test(layernorm_agrees),
+        cmocka_unit_test(act_is_rounded_to_even),
+        cmocka_unit_test(pooling_and_unit_vectors_agree),
+        cmocka_unit_test(patches_agree),
+        cmocka_unit_test(patches_of_large_pictures_agree),
+        cmocka_unit_test(embedding_agrees),
+        cmocka_unit_test(activations_are_accurate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -272,7 +272,8 @@ static bool run_all(const char *isa, enum limoe_dtype dtype, bool print_cases, s
     return supported;
 }
 
-static const char *const instruction_sets[] = {NULL, "generic", "avx2", "avx512", "avx512bf16", "amx"};
+static const char *const instruction_sets[] = {NULL,     "generic",    "neon", "avx2",
+                                               "avx512", "avx512bf16", "amx"};
 enum { INSTRUCTION_SETS = sizeof instruction_sets / sizeof *instruction_sets };
 
 static void test_float32(void **state) {
