@@ -19,12 +19,17 @@ static bool read_dtype(const char *text, enum limoe_dtype *out) {
 }
 
 bool arguments_read(int argc, char **argv, const char *flag, struct arguments *a) {
-    const struct option known[] = {
-        {"model", required_argument, NULL, 'm'},  {"device", required_argument, NULL, 'D'},
-        {"dtype", required_argument, NULL, 'd'},  {"threads", required_argument, NULL, 't'},
-        {"batch", required_argument, NULL, 'b'},  {"seconds", required_argument, NULL, 's'},
-        {"tokens", required_argument, NULL, 'T'}, {"mixed", no_argument, NULL, 'x'},
-        {flag, no_argument, NULL, 'f'},           {0}};
+    const struct option known[] = {{"model", required_argument, NULL, 'm'},
+                                   {"device", required_argument, NULL, 'D'},
+                                   {"dtype", required_argument, NULL, 'd'},
+                                   {"threads", required_argument, NULL, 't'},
+                                   {"batch", required_argument, NULL, 'b'},
+                                   {"seconds", required_argument, NULL, 's'},
+                                   {"tokens", required_argument, NULL, 'T'},
+                                   {"mixed", no_argument, NULL, 'x'},
+                                   {"profile", required_argument, NULL, 'p'},
+                                   {flag, no_argument, NULL, 'f'},
+                                   {0}};
     int option;
     bool ok = true;
     while (ok && (option = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -53,6 +58,9 @@ bool arguments_read(int argc, char **argv, const char *flag, struct arguments *a
             break;
         case 's':
             ok = arguments_number(optarg, 0.1, 3600, &a->seconds);
+            break;
+        case 'p':
+            a->profile = optarg;
             break;
         case 'x':
             a->mixed = true;

@@ -18,8 +18,9 @@ struct arguments {
     size_t batch;
     uint32_t tokens; /* of each item, a text; 0: items are pictures */
     double seconds;
-    bool mixed; /* every second item is a text, the others pictures */
-    bool flag;  /* the benchmark's own option was given */
+    const char *profile; /* a file; NULL: operations are not timed. Of bench/model alone. */
+    bool mixed;          /* every second item is a text, the others pictures */
+    bool flag;           /* the benchmark's own option was given */
 };
 
 /* Options given replace what is there. `flag` names one more option, without a value. False: the command line

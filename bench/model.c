@@ -1,7 +1,7 @@
 /* model.c - how long a model takes for a batch of pictures, once it is open.
  *
  *     bench/model --model DIR [--device D] [--dtype float32|bfloat16] [--threads N] [--batch N] [--seconds S]
- *                 [--tokens N] [--mixed] [--observe]
+ *                 [--tokens N] [--mixed] [--profile FILE] [--observe]
  *
  * Prints one JSON object: milliseconds that opening took, the median and the 90th percentile of single calls
  * made within --seconds, in milliseconds, and pictures per second at the median; with --tokens, texts of so many
@@ -9,20 +9,22 @@
  * that count for nothing. Pictures are noise and differ from call to call, as in train/peer.py, which times the
  * same model in PyTorch. "weights_bytes" is what the packed weights take. With --observe every second call asks
  * for the experts' load and the gates' entropy, as a server does; "observed_ratio" is the median of those calls
- * to the others'.
+ * to the others'. --profile times each operation of the measured calls, too (bench/profile.h), and writes FILE.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "bench/arguments.h"
+#include "bench/profile.h"
 #include "bench/timing.h"
 #include "limoe.h"
+#include "model/model.h"
 
 enum { MAX_CALLS = 1 << 20, WARM_UP = 20, SETS = 7 }; /* SETS is odd: each kind of call meets each set */
 
 static int usage(void) {
-    fputs("usage: bench/model " ARGUMENTS_USAGE " [--observe]\n", stderr);
+    fputs("usage: bench/model " ARGUMENTS_USAGE " [--profile FILE] [--observe]\n", stderr);
     return 2;
 }
 
@@ -91,8 +93,8 @@ static double percentile(struct samples *s, size_t percent) {
 /* items [SETS, batch], embeddings [batch, embed]. Plain calls go to plain, the others to observed. */
 static enum limoe_status measure(struct limoe_model *model, const struct arguments *a,
                                  const struct limoe_item *items, float *embeddings,
-                                 const struct limoe_routing *routing, struct samples *plain,
-                                 struct samples *observed, struct limoe_error *err) {
+                                 const struct limoe_routing *routing, struct profile *profile,
+                                 struct samples *plain, struct samples *observed, struct limoe_error *err) {
     const double warm = now() + a->seconds;
     double end = 0; /* of what is measured; 0 while the calls warm up */
     for (size_t i = 0; end == 0 || plain->calls == 0 || (plain->calls < MAX_CALLS && now() < end); i++) {
@@ -105,8 +107,11 @@ static enum limoe_status measure(struct limoe_model *model, const struct argumen
             return status;
         if (end > 0)
             to->ms[to->calls++] = (now() - start) * 1e3;
-        else if (i + 1 >= WARM_UP || now() >= warm)
+        else if (i + 1 >= WARM_UP || now() >= warm) {
+            if (profile)
+                profile_restart(profile);
             end = now() + a->seconds;
+        }
     }
     return LIMOE_OK;
 }
@@ -131,16 +136,37 @@ static void report(const struct limoe_model *model, const struct arguments *a, d
     puts("}");
 }
 
+static enum limoe_status open_model(const struct arguments *a, struct profile **profile,
+                                    struct limoe_model **model, struct limoe_error *err) {
+    struct kernels *k;
+    enum limoe_status status =
+        kernels_create(a->options.device, a->options.dtype, a->options.threads, &k, err);
+    if (!status && a->profile)
+        status = profile_create(k, profile, &k, err);
+    return status ? status : model_open_on(a->model, k, &a->options, model, err);
+}
+
+static bool write_profile(const struct profile *profile, const char *path) {
+    FILE *file = fopen(path, "w");
+    const bool whole = file && profile_write(profile, file);
+    if (file && !fclose(file) && whole)
+        return true;
+    fprintf(stderr, "%s: the profile could not be written whole\n", path);
+    return false;
+}
+
 int main(int argc, char **argv) {
     struct arguments a = {.batch = 1, .seconds = 5};
     struct limoe_error err;
     struct limoe_model *model = NULL;
+    struct profile *profile = NULL;
     int exit_status = 1;
     if (!arguments_read(argc, argv, "observe", &a))
         return usage();
     const double start = now();
-    if (limoe_model_open(a.model, &a.options, &model, &err)) {
+    if (open_model(&a, &profile, &model, &err)) {
         fprintf(stderr, "%s\n", err.message);
+        profile_free(profile);
         return 1;
     }
     const double open_ms = (now() - start) * 1e3;
@@ -156,11 +182,11 @@ int main(int argc, char **argv) {
     if (!items || !others || !embeddings || !plain.ms || !observed.ms || !routing.load || !routing.entropy ||
         !make_items(info, &a, items, others))
         fputs("no memory\n", stderr);
-    else if (measure(model, &a, items, embeddings, &routing, &plain, &observed, &err))
+    else if (measure(model, &a, items, embeddings, &routing, profile, &plain, &observed, &err))
         fprintf(stderr, "%s\n", err.message);
     else {
         report(model, &a, open_ms, &plain, &observed);
-        exit_status = 0;
+        exit_status = profile && !write_profile(profile, a.profile);
     }
     free_items(items);
     free_items(others);
@@ -170,5 +196,6 @@ int main(int argc, char **argv) {
     free(routing.entropy);
     free(routing.load);
     limoe_model_close(model);
+    profile_free(profile);
     return exit_status;
 }

@@ -123,7 +123,7 @@ int main(int argc, char **argv) {
     struct limoe_error err;
     struct run r = {0};
     int exit_status = 1;
-    if (!arguments_read(argc, argv, "local", &a))
+    if (!arguments_read(argc, argv, "local", &a) || a.profile)
         return usage();
     if (limoe_ranks_open(a.flag ? "local" : "mpi", &a.options.ranks, &err) ||
         limoe_model_open(a.model, &a.options, &r.model, &err)) {

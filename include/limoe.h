@@ -92,11 +92,13 @@ struct limoe_scoring {
 /* What a model is; filled once at opening. Strings live as long as the handle they came from. */
 struct limoe_info {
     const char *name;
-    const char
-        *architecture; /* "limoe", "clip", "siglip", "open_clip": whose folder it is; a static string */
-    uint32_t towers;   /* 1: both modalities share one; 2: each has its own */
-    struct limoe_tower tower[LIMOE_MODALITIES]; /* of one for both, both entries are it */
-    uint32_t blocks;                            /* of all towers together */
+    const char *
+        architecture; /* "limoe", "clip", "siglip", "chinese_clip", "open_clip": whose folder it is; static */
+    uint32_t towers;  /* 1: both modalities share one; 2: each has its own, of which one may be missing */
+    /* Of one for both, both entries are it. One that is missing has no blocks, and the model takes the other modality
+     * alone (limoe_has); what stands below of the missing one is 0, and of `scoring` only the kind means something. */
+    struct limoe_tower tower[LIMOE_MODALITIES];
+    uint32_t blocks; /* of all towers together */
     uint32_t embed;
     uint32_t image_size, patch, image_tokens; /* image_tokens = (image_size / patch)^2, and a class token's */
     uint32_t vocab, text_length;              /* text_length: most tokens a text keeps, EOS included */
@@ -110,6 +112,12 @@ struct limoe_info {
     uint64_t weight_bytes; /* bytes of tensor data in the checkpoint */
     struct limoe_scoring scoring;
 };
+
+/* Whether the model takes pictures, or texts. */
+bool limoe_has(const struct limoe_info *info, enum limoe_modality modality);
+/* The same as a status: LIMOE_UNSUPPORTED says which tower is missing, and what is accepted. */
+enum limoe_status limoe_accepts(const struct limoe_info *info, enum limoe_modality modality,
+                                struct limoe_error *err);
 
 /* ---- processor */
 
@@ -179,7 +187,8 @@ struct limoe_image_settings {
     struct limoe_image_limits limits;
 };
 
-/* Opens a model directory's config.json and tokenizer.model. */
+/* Opens a model directory's config.json and tokenizer.model, the latter of a model that takes texts. Processing a modality
+ * that the model does not take is LIMOE_UNSUPPORTED. */
 enum limoe_status limoe_processor_open(const char *dir, const struct limoe_image_limits *limits,
                                        struct limoe_processor **out, struct limoe_error *err);
 void limoe_processor_close(struct limoe_processor *processor); /* NULL is fine */
@@ -335,7 +344,8 @@ struct limoe_routing {
 };
 
 /* Embeds n items in one step: embeddings[n, embed], row i for item i, unit length. routing may be NULL.
- * Errors: LIMOE_INVALID names the item (a token id outside the vocabulary, a length of 0 or over the limit).
+ * Errors: LIMOE_INVALID names the item (a token id outside the vocabulary, a length of 0 or over the limit, a modality
+ * that the model does not take).
  *
  * With ranks, each brings its own items, or none (n = 0), and gets their embeddings; routing is that of its
  * own tokens. A rank whose items are refused takes part without any. LIMOE_LOST: the step was lost with

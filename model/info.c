@@ -12,6 +12,7 @@ static const char *const architectures[] = {
     [CONFIG_LIMOE_2] = "limoe",
     [CONFIG_CLIP] = "clip",
     [CONFIG_SIGLIP] = "siglip",
+    [CONFIG_CHINESE_CLIP] = "chinese_clip",
     [CONFIG_OPEN_CLIP] = "open_clip",
     [CONFIG_OPEN_CLIP_CUSTOM] = "open_clip",
     [CONFIG_OPEN_CLIP_TIMM] = "open_clip",
@@ -39,6 +40,19 @@ void info_from_config(const struct config *config, struct limoe_info *info) {
         const struct config_tower *t = &config->tower[m];
         info->tower[m] = (struct limoe_tower){t->width, t->blocks, t->heads, t->mlp};
     }
+}
+
+bool limoe_has(const struct limoe_info *info, enum limoe_modality modality) {
+    return info->tower[modality].blocks > 0;
+}
+
+enum limoe_status limoe_accepts(const struct limoe_info *info, enum limoe_modality modality,
+                                struct limoe_error *err) {
+    if (limoe_has(info, modality))
+        return LIMOE_OK;
+    return limoe_fail(err, LIMOE_UNSUPPORTED, "\"%s\" has no %s tower; %s alone are accepted", info->name,
+                      modality == LIMOE_IMAGE ? "image" : "text",
+                      modality == LIMOE_IMAGE ? "texts" : "pictures");
 }
 
 /* One element of any accepted dtype, little-endian. */
@@ -84,9 +98,11 @@ static enum limoe_status find_scalar(const struct config *config, const struct s
 
 enum limoe_status info_from_checkpoint(const struct config *config, const struct safetensors *st,
                                        struct limoe_info *info, struct limoe_error *err) {
-    enum limoe_status status =
-        find_scalar(config, st, LAYOUT_LOGIT_SCALE, 20, "a natural logarithm", &info->scoring.scale, err);
-    if (status == LIMOE_OK && config->scores == CONFIG_SIGMOID)
+    enum limoe_status status = LIMOE_OK;
+    if (config_has_scores(config))
+        status =
+            find_scalar(config, st, LAYOUT_LOGIT_SCALE, 20, "a natural logarithm", &info->scoring.scale, err);
+    if (status == LIMOE_OK && config_has_scores(config) && config->scores == CONFIG_SIGMOID)
         status = find_scalar(config, st, LAYOUT_LOGIT_BIAS, 1000, "a number", &info->scoring.bias, err);
     if (status != LIMOE_OK)
         return status;

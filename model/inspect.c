@@ -88,11 +88,9 @@ enum limoe_status limoe_inspect(const char *dir, struct limoe_inspection **out, 
     }
     for (uint32_t i = 0; i < o->public.info.blocks; i++)
         count_block(&o->config, i, &o->public.block[i]);
-    struct layout_source token;
-    status = layout_find(&o->config, LAYOUT_TEXT_TOKEN, 0, st, &token, err);
+    status = layout_bytes(&o->config, LAYOUT_TEXT_TOKEN, st, &o->token_bytes, err);
     if (status != LIMOE_OK)
         goto out;
-    o->token_bytes = token.bytes;
     list_dtypes(st, o->public.checkpoint_dtypes, sizeof o->public.checkpoint_dtypes);
     *out = &o->public;
     o = NULL;

@@ -44,12 +44,12 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
                                       struct limoe_error *err) {
     const struct rank_options ranks = {m->ranks->ranks, options->load_file, options->expert_bytes};
     struct fingerprint *inputs = NULL;
-    struct layout_source token;
+    uint64_t token_bytes;
     enum limoe_status status;
     if ((status = fingerprint_create(&inputs, err)) || (status = config_load(dir, &m->config, inputs, err)) ||
         (status = text_fingerprint(dir, &m->config, inputs, err)) ||
         (status = checkpoint_open(dir, &m->config, checkpoint, err)) ||
-        (status = layout_find(&m->config, LAYOUT_TEXT_TOKEN, 0, *checkpoint, &token, err)))
+        (status = layout_bytes(&m->config, LAYOUT_TEXT_TOKEN, *checkpoint, &token_bytes, err)))
         goto out;
     fingerprint_digits(inputs, m->fingerprint);
     info_from_config(&m->config, &m->info);
@@ -69,7 +69,7 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
                             m->info.name, m->ranks->ranks);
         goto out;
     }
-    rank_sizes_bytes(&m->config, m->k->kind, m->k->dtype, token.bytes, &m->dense_bytes, &m->expert_bytes);
+    rank_sizes_bytes(&m->config, m->k->kind, m->k->dtype, token_bytes, &m->dense_bytes, &m->expert_bytes);
     if ((status = rank_sizes_place(&m->config, &ranks, m->expert_bytes, &m->placement, NULL, err)) ||
         (status = digests_create(&m->config, &m->digests, err)))
         goto out;
@@ -233,6 +233,9 @@ void limoe_model_memory(const struct limoe_model *m, uint64_t *dense_bytes, uint
 
 static enum limoe_status check_image(const struct limoe_model *m, size_t i, const struct limoe_item *item,
                                      struct limoe_error *err) {
+    struct limoe_error missing;
+    if (limoe_accepts(&m->info, LIMOE_IMAGE, &missing))
+        return limoe_fail(err, LIMOE_INVALID, "item %zu: %s", i, missing.message);
     if (item->length != m->info.image_tokens)
         return limoe_fail(err, LIMOE_INVALID, "item %zu: an image of %u tokens, must be %u", i, item->length,
                           m->info.image_tokens);
@@ -244,6 +247,9 @@ static enum limoe_status check_image(const struct limoe_model *m, size_t i, cons
 static enum limoe_status check_text(const struct limoe_model *m, size_t i, const struct limoe_item *item,
                                     struct limoe_error *err) {
     const uint32_t longest = m->config.text.length;
+    struct limoe_error missing;
+    if (limoe_accepts(&m->info, LIMOE_TEXT, &missing))
+        return limoe_fail(err, LIMOE_INVALID, "item %zu: %s", i, missing.message);
     if (m->config.text.pad == CONFIG_ATTEND && item->length != longest)
         return limoe_fail(
             err, LIMOE_INVALID,

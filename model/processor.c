@@ -69,7 +69,10 @@ const char *limoe_processor_fingerprint(const struct limoe_processor *processor)
 
 enum limoe_status limoe_process_image(const struct limoe_processor *processor, const uint8_t *bytes,
                                       size_t size, uint8_t *pixels, struct limoe_error *err) {
-    return image_preprocess(bytes, size, &processor->limits, &processor->config.image.picture, pixels, err);
+    enum limoe_status status = limoe_accepts(&processor->info, LIMOE_IMAGE, err);
+    return status ? status
+                  : image_preprocess(bytes, size, &processor->limits, &processor->config.image.picture,
+                                     pixels, err);
 }
 
 struct limoe_image_settings limoe_processor_image_settings(const struct limoe_processor *processor) {
@@ -90,6 +93,9 @@ enum limoe_status limoe_process_image_by(const struct limoe_image_settings *sett
 enum limoe_status limoe_process_text(const struct limoe_processor *processor, const char *text, size_t size,
                                      int32_t *tokens, uint32_t *length, struct limoe_error *err) {
     const struct config *config = &processor->config;
+    enum limoe_status status = limoe_accepts(&processor->info, LIMOE_TEXT, err);
+    if (status != LIMOE_OK)
+        return status;
     if (size > MAX_TEXT) {
         return limoe_fail(err, LIMOE_TOO_LARGE, "the text is %zu bytes; at most %u are accepted", size,
                           MAX_TEXT);

@@ -4,7 +4,8 @@
 
 CHECKPOINT is recognised by what is in it:
 
-    Hugging Face   a folder with pytorch_model.bin, or its index and shards, and config.json (CLIP, SigLIP)
+    Hugging Face   a folder with pytorch_model.bin, or its index and shards, and config.json (CLIP, SigLIP, ChineseCLIP,
+                   or one tower of the first two)
     OpenCLIP       open_clip_pytorch_model.bin or a checkpoint of its training; open_clip_config.json beside it, or --config
     OpenAI         ViT-B-32.pt and its like, a TorchScript archive
     Long-CLIP      longclip-B.pt and its like: CLIP with 248 positions
@@ -19,7 +20,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from checkpoints import Refused, folders, limoe2, open_clip, stand_in, vmoe
+from checkpoints import Refused, folders, limoe2, open_clip, vmoe
 from checkpoints.pickles import read_torch
 from checkpoints.tensors import Tensor, read_index, read_safetensors
 
@@ -39,21 +40,29 @@ class Made:
         self.config_name, self.config, self.tensors, self.files, self.what = config_name, config, tensors, files, what
 
 
+# "model_type", and whether such a model takes pictures.
+HUGGING_FACE = {
+    "clip": True, "siglip": True, "chinese_clip": True, "clip_vision_model": True, "siglip_vision_model": True,
+    "clip_text_model": False, "siglip_text_model": False,
+}  # fmt: skip
+
+
 def hugging_face(path: Path, tensors: dict[str, Tensor], arguments) -> Made:
     folder = path if path.is_dir() else path.parent
     place = Path(arguments.config) if arguments.config else folder / "config.json"
     config = folders.read_json(place)
-    if config.get("model_type") not in ("clip", "siglip"):
-        raise Refused(f'{place}: "model_type" is {config.get("model_type")!r}; clip and siglip are accepted')
-    beside = [folder / name for name in folders.PROCESSORS if (folder / name).is_file()]
-    if not beside:
+    kind = config.get("model_type")
+    if kind not in HUGGING_FACE:
+        raise Refused(f'{place}: "model_type" is {kind!r}; accepted are {", ".join(HUGGING_FACE)}')
+    beside = [folder / name for name in folders.PROCESSORS if (folder / name).is_file() and HUGGING_FACE[kind]]
+    if not beside and HUGGING_FACE[kind]:
         raise Refused(f"{folder / 'preprocessor_config.json'}: is missing; it says how pictures are prepared")
     return Made(
         "config.json",
         config,
         open_clip.weights(str(path), tensors),
         beside,
-        f"a {config['model_type']} of Hugging Face",
+        f"a {kind} of Hugging Face",
     )
 
 
@@ -86,29 +95,31 @@ def from_clip_moe(path: Path, tensors: dict[str, Tensor], arguments) -> Made:
 
 
 def text_tower(arguments, embed: int) -> tuple[dict, dict[str, Tensor]]:
-    """The text half of another folder, or the stand-in."""
-    if not arguments.text_tower:
-        return stand_in.text_config(), stand_in.tensors(embed)
+    """The text half of another folder: what it adds to the config, and its tensors."""
     folder = arguments.text_tower
     config, tensors = folders.read_json(folder / "config.json"), folders.read_weights(folder)
-    if config.get("format") != "limoe-2" or config.get("moe", {}).get("text"):
-        raise Refused(f"{folder / 'config.json'}: a limoe-2 whose texts meet no experts is accepted as --text-tower")
+    if config.get("format") != "limoe-2" or not {"image", "text"} <= set(config) or config.get("moe", {}).get("text"):
+        raise Refused(
+            f"{folder / 'config.json'}: a limoe-2 of pictures and texts, whose texts meet no experts, is accepted as --text-tower"
+        )
     if config.get("embed") != embed:
         raise Refused(f'{folder / "config.json"}: "embed" is {config.get("embed")}, the pictures\' is {embed}')
-    return config["text"], {name: t for name, t in tensors.items() if name.startswith("text.") or name == "logit_scale"}
+    return {"text": config["text"]}, {
+        name: t for name, t in tensors.items() if name.startswith("text.") or name == "logit_scale"
+    }
 
 
 def from_vmoe(prefix: str, arguments) -> Made:
     if bool(arguments.text_tower) == arguments.no_text:
         raise Refused(
             f"{prefix}: V-MoE has no text tower. --text-tower FOLDER takes that of a limoe-2; "
-            "--no-text writes one that gives every text the same embedding"
+            "--no-text makes a model of pictures alone"
         )
     image, moe, tensors = limoe2.from_vmoe(prefix + ".index", vmoe.read_vmoe(prefix), arguments.top_k)
     embed = image["tower"]["width"]
-    text, more = text_tower(arguments, embed)
-    config = dict(format="limoe-2", name=arguments.name, embed=embed, image=image, text=text) | (
-        {"moe": moe} if moe else {}
+    text, more = ({}, {}) if arguments.no_text else text_tower(arguments, embed)
+    config = (
+        dict(format="limoe-2", name=arguments.name, embed=embed, image=image) | text | ({"moe": moe} if moe else {})
     )
     return Made("config.json", config, tensors | more, [], "V-MoE")
 
@@ -138,12 +149,14 @@ def convert(arguments) -> Made:
     tensors = open_clip.unwrapped(tensors)
     if limoe2.is_clip_moe(tensors):
         return from_clip_moe(path, tensors, arguments)
-    if any(name.startswith("vision_model.") for name in tensors):
+    if any(name.startswith(("vision_model.", "text_model.")) for name in tensors):
         return hugging_face(path, tensors, arguments)
     if any(name.startswith("visual.") for name in tensors):
         return from_open_clip(path, tensors, script, arguments)
     names = ", ".join(sorted(tensors)[:3])
-    raise Refused(f'{path}: {len(tensors)} tensors ({names[:200]}), of which none is "visual.…" or "vision_model.…"')
+    raise Refused(
+        f'{path}: {len(tensors)} tensors ({names[:200]}), of which none is "visual.…", "vision_model.…" or "text_model.…"'
+    )
 
 
 # ---- the command
@@ -175,7 +188,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--text-tower", type=Path, metavar="FOLDER", help="of V-MoE: a limoe-2 whose text tower is taken"
     )
-    parser.add_argument("--no-text", action="store_true", help="of V-MoE: a text tower that says nothing")
+    parser.add_argument("--no-text", action="store_true", help="of V-MoE: a model of pictures alone")
     arguments = parser.parse_args(words)
     if arguments.name is not None and name_of(Path(arguments.name)) != arguments.name:
         parser.error(
@@ -185,12 +198,17 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def takes_texts(config: dict) -> bool:
+    limoe2_of_pictures = config.get("format") == "limoe-2" and "text" not in config
+    return not limoe2_of_pictures and not str(config.get("model_type")).endswith("_vision_model")
+
+
 CARD = """# {name}
 
 {what}, converted by train/convert.py from `{source}`. Its licence and its terms are those of the original.
 """
 NO_TEXT = """
-The model has no text tower: the one in this folder gives every text the same embedding. Scores of texts mean nothing.
+The model has no text tower: it embeds pictures, and scores nothing by texts.
 """
 
 
@@ -198,20 +216,15 @@ def run(arguments) -> None:
     folders.check_place(arguments.out, arguments.force)
     made = convert(arguments)
     beside = arguments.checkpoint if arguments.checkpoint.is_dir() else arguments.checkpoint.parent
-    files = made.files + folders.tokenizer_files(arguments.tokenizer, arguments.text_tower, beside)
-    stands_in = made.what == "V-MoE" and arguments.no_text
-    card = CARD.format(name=arguments.name, what=made.what, source=arguments.checkpoint.name) + (
-        NO_TEXT if stands_in else ""
-    )
-    if stands_in:
-        files = []
-    extra = {"tokenizer.model": stand_in.tokenizer()} if stands_in else {}
-    folders.write_folder(
-        arguments.out, made.config_name, made.config, made.tensors, files, extra, card, arguments.force
-    )
+    pictures_alone = not takes_texts(made.config)
+    words = [] if pictures_alone else folders.tokenizer_files(arguments.tokenizer, arguments.text_tower, beside)
+    files = made.files + words
+    card = CARD.format(name=arguments.name, what=made.what, source=arguments.checkpoint.name)
+    card += NO_TEXT if pictures_alone else ""
+    folders.write_folder(arguments.out, made.config_name, made.config, made.tensors, files, card, arguments.force)
     values = sum(t.values.size for t in made.tensors.values())
     print(f"{arguments.out}: {made.what}, {len(made.tensors)} tensors, {values / 1e6:.1f} M parameters")
-    if not files and not extra:
+    if not words and not pictures_alone:
         print(
             f"{arguments.out}: no tokenizer was beside the checkpoint; --tokenizer names a folder that has one",
             file=sys.stderr,

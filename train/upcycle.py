@@ -69,7 +69,10 @@ def run(arguments) -> None:
         moe["blocks"] = blocks_of(arguments.blocks, config["blocks"], "only")
         tensors = upcycle(tensors, "blocks.", moe["blocks"], arguments.experts, arguments.seed)
     else:
-        for tower in arguments.towers:
+        towers = [tower for tower in arguments.towers if tower in config]
+        if not towers:
+            raise Refused(f"{arguments.model}: has no tower of --towers {','.join(arguments.towers)}")
+        for tower in towers:
             moe[tower] = blocks_of(arguments.blocks, config[tower]["tower"]["blocks"], tower)
             tensors = upcycle(tensors, f"{tower}.blocks.", moe[tower], arguments.experts, arguments.seed)
     moe |= dict(experts=arguments.experts, top_k=arguments.top_k, renormalize=True)
@@ -79,7 +82,7 @@ def run(arguments) -> None:
         "not tuned yet. Its licence and its terms are those of the original.\n"
     )
     folders.write_folder(
-        arguments.out, "config.json", config, tensors, dense.files_beside(arguments.model), {}, card, arguments.force
+        arguments.out, "config.json", config, tensors, dense.files_beside(arguments.model), card, arguments.force
     )
     print(f"{arguments.out}: {config['format']}, {moe}")
 
@@ -111,7 +114,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
         "--blocks", metavar="N,N,…", help="which get experts, of each tower (default every other, the last too)"
     )
     parser.add_argument(
-        "--towers", type=towers, default=["image", "text"], metavar="T,T", help="of two (default image,text)"
+        "--towers", type=towers, default=["image", "text"], metavar="T,T", help="default those that there are"
     )
     parser.add_argument("--name", help="what requests call the model; else the folder's name")
     parser.add_argument("--seed", type=int, default=0, help="of the routers")

@@ -19,7 +19,6 @@ static const char transformers_file[] = "config.json", open_clip_file[] = "open_
 
 /* A config.json is limoe's by "format", transformers' by "model_type", open_clip's by "model_cfg". */
 static void read_any(const struct fields *f, struct config *config) {
-    static const char *const types[] = {"clip", "siglip", NULL};
     f->report->strict = true;
     if (fields_find(f, "format")) {
         config_read_limoe(f, config);
@@ -33,17 +32,15 @@ static void read_any(const struct fields *f, struct config *config) {
                     "\"format\" is missing; \"limoe-1\" or \"limoe-2\" is accepted, or transformers' "
                     "\"model_type\", or "
                     "open_clip's \"model_cfg\"");
-    else if (fields_word(f, "model_type", types, 0) == 0)
-        config_read_clip(f, config);
     else
-        config_read_siglip(f, config);
+        config_read_transformers(f, config);
 }
 
 /* A modality whose vectors are not projected has them as wide as the embedding. */
 static void check_width(const struct fields *f, const struct config *config, enum limoe_modality modality,
                         bool projection) {
     const uint32_t width = config->tower[modality].width;
-    if (!projection && width != config->embed)
+    if (config_has(config, modality) && !projection && width != config->embed)
         fields_fail(f, LIMOE_CORRUPT,
                     "%s are %u numbers and embeddings %u, without a projection from one to the other",
                     modality == LIMOE_IMAGE ? "pictures" : "texts", width, config->embed);
@@ -53,9 +50,9 @@ static void check_pool(const struct fields *f, const struct config *config) {
     const enum config_pool image = config->tower[LIMOE_IMAGE].pool, text = config->tower[LIMOE_TEXT].pool;
     if ((image == CONFIG_POOL_REST || image == CONFIG_POOL_FIRST) && !config->image.class_token)
         fields_fail(f, LIMOE_CORRUPT, "pictures are pooled by a class token, which they do not have");
-    if (text == CONFIG_POOL_REST || text == CONFIG_POOL_ATTENTION || text == CONFIG_POOL_FIRST)
+    if (text == CONFIG_POOL_REST || text == CONFIG_POOL_ATTENTION)
         fields_fail(f, LIMOE_UNSUPPORTED,
-                    "texts are pooled as pictures are; the mean and the last are accepted");
+                    "texts are pooled as pictures are; the mean, the first and the last are accepted");
     if (image == CONFIG_POOL_LAST || config->tower[LIMOE_IMAGE].causal)
         fields_fail(f, LIMOE_UNSUPPORTED,
                     "pictures are read as texts are, from their first patch to their last");
@@ -153,12 +150,12 @@ static enum limoe_status load_preprocess(const char *dir, struct config *config,
                                          struct fingerprint *fingerprint, struct limoe_error *err) {
     struct preprocess_config preprocess;
     const bool own = config->format == CONFIG_LIMOE_2;
-    const bool clip = config->format == CONFIG_CLIP || (own && config->image.class_token);
+    const bool clip = config->image.class_token; /* which SigLIP has none of */
     const bool open_clip = own && file_exists(dir, open_clip_file);
+    const bool transformers = config->format >= CONFIG_CLIP && config->format < CONFIG_OPEN_CLIP;
     const bool hugging_face =
-        config->format == CONFIG_CLIP || config->format == CONFIG_SIGLIP ||
-        (own && (file_exists(dir, preprocess_file) || file_exists(dir, processor_file)));
-    if (!open_clip && !hugging_face)
+        transformers || (own && (file_exists(dir, preprocess_file) || file_exists(dir, processor_file)));
+    if (!config_has(config, LIMOE_IMAGE) || (!open_clip && !hugging_face))
         return LIMOE_OK;
     enum limoe_status status =
         open_clip ? load_open_clip_preprocess(dir, fingerprint, &preprocess, err)
@@ -197,8 +194,16 @@ const char *config_file_name(const struct config *config) {
     return config->format >= CONFIG_OPEN_CLIP ? open_clip_file : transformers_file;
 }
 
+bool config_has(const struct config *config, enum limoe_modality modality) {
+    return config->tower[modality].blocks > 0;
+}
+
+bool config_has_scores(const struct config *config) {
+    return config_has(config, LIMOE_IMAGE) && config_has(config, LIMOE_TEXT);
+}
+
 uint32_t config_patches(const struct config *config) {
-    uint32_t side = config->image.size / config->image.patch;
+    const uint32_t side = config->image.patch ? config->image.size / config->image.patch : 0;
     return side * side;
 }
 

@@ -14,11 +14,12 @@
 
 /* Whose names the tensors have (names.c). */
 enum config_format {
-    CONFIG_LIMOE_1,          /* docs/format.md: one tower */
-    CONFIG_LIMOE_2,          /* docs/format.md: two towers */
-    CONFIG_CLIP,             /* transformers' CLIPModel */
-    CONFIG_SIGLIP,           /* transformers' SiglipModel and Siglip2Model */
-    CONFIG_OPEN_CLIP,        /* open_clip's CLIP */
+    CONFIG_LIMOE_1,      /* docs/format.md: one tower */
+    CONFIG_LIMOE_2,      /* docs/format.md: two towers, or one of them */
+    CONFIG_CLIP,         /* transformers' CLIPModel, and either tower of one alone */
+    CONFIG_SIGLIP,       /* transformers' SiglipModel and Siglip2Model, and either tower of one alone */
+    CONFIG_CHINESE_CLIP, /* transformers' ChineseCLIPModel: a CLIP whose texts pass a BERT */
+    CONFIG_OPEN_CLIP,    /* open_clip's CLIP */
     CONFIG_OPEN_CLIP_CUSTOM, /* open_clip's CustomTextCLIP over its own ViT: "text." before the text tower's names */
     CONFIG_OPEN_CLIP_TIMM, /* the same with an image tower of timm's (SigLIP) */
 };
@@ -30,7 +31,7 @@ enum config_pad { CONFIG_IGNORE, CONFIG_ATTEND };
 enum config_pool {
     CONFIG_POOL_MEAN,  /* the mean of its tokens */
     CONFIG_POOL_REST,  /* the mean of all but the first, a class token */
-    CONFIG_POOL_FIRST, /* the first: a class token */
+    CONFIG_POOL_FIRST, /* the first: a class token, of a text its start token */
     CONFIG_POOL_LAST, /* the last: a text's end token, or where padding is attended to, whatever stands there */
     CONFIG_POOL_ATTENTION, /* a learned query attends to all, then an MLP with a residual (SigLIP's head) */
 };
@@ -51,14 +52,16 @@ enum config_scores { CONFIG_SOFTMAX, CONFIG_SIGMOID };
 #define CONFIG_MAX_EXPERTS      1024u
 #define CONFIG_MAX_TOP_K        16u
 
-/* A transformer of pre-LayerNorm blocks. */
+/* A transformer. */
 struct config_tower {
     uint32_t width, blocks, heads, mlp;
     enum config_activation activation;
     float ln_eps;
     bool qk_norm;
-    bool causal;    /* a token attends to itself and those before it alone */
-    bool pre_norm;  /* LayerNorm on the embedded input, too (CLIP's pictures) */
+    bool causal;   /* a token attends to itself and those before it alone */
+    bool pre_norm; /* LayerNorm on the embedded input, too (CLIP's pictures, BERT) */
+    bool
+        post_norm; /* with pre_norm: a sublayer's norm is of the sum behind it, and there is no final one (BERT) */
     bool late_norm; /* the final LayerNorm is of what was pooled, not of each token before */
     enum config_pool pool;
 };
@@ -70,7 +73,8 @@ struct config {
     char name[128];
     uint32_t embed;
     enum config_scores scores;
-    /* By modality (enum limoe_modality). One tower for both: `towers` is 1, and both entries are it. */
+    /* By modality (enum limoe_modality). One tower for both: `towers` is 1, and both entries are it. Of two, one may be
+     * absent: it has no blocks, and the model does without its modality (config_has). */
     uint32_t towers;
     struct config_tower tower[LIMOE_MODALITIES];
     struct {
@@ -84,6 +88,8 @@ struct config {
         uint32_t vocab, length;
         int32_t eos_id, pad_id;
         enum config_pad pad; /* default ignore */
+        uint32_t
+            types; /* rows of a table of token types, whose first is added to each token (BERT); 0: none */
         bool projection, projection_bias;
     } text;
     /* Experts in either tower. Blocks are counted through: the image tower's, then the text tower's. */
@@ -116,7 +122,12 @@ enum limoe_status config_load(const char *dir, struct config *config, struct fin
 /* The file that such a config is read from: "config.json", "open_clip_config.json". */
 const char *config_file_name(const struct config *config);
 
-uint32_t config_patches(const struct config *config); /* (size / patch)^2 */
+/* Whether the model takes pictures, or texts. What the config says of a modality that it lacks is 0. */
+bool config_has(const struct config *config, enum limoe_modality modality);
+/* Whether it takes both, so that one can be scored by the other. */
+bool config_has_scores(const struct config *config);
+
+uint32_t config_patches(const struct config *config); /* (size / patch)^2; 0: no pictures */
 uint32_t
 config_image_tokens(const struct config *config); /* patches, and the class token where there is one */
 

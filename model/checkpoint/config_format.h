@@ -9,9 +9,7 @@
 /* Each fills a config of zeros from the document's root, or fails. What holds for all models is checked afterwards
  * (config.c). */
 void config_read_limoe(const struct fields *root, struct config *config);
-/* transformers': "model_type" is "clip", or "siglip". */
-void config_read_clip(const struct fields *root, struct config *config);
-void config_read_siglip(const struct fields *root, struct config *config);
+void config_read_transformers(const struct fields *root, struct config *config); /* by its "model_type" */
 void config_read_open_clip(const struct fields *root, struct config *config);
 
 #endif

@@ -1,5 +1,5 @@
 /* config_limoe.c - config.json of limoe's own formats (docs/format.md): "limoe-1", one tower for both modalities, and
- * "limoe-2", a tower for each. Whatever is not fully understood is refused. No state, no threads. */
+ * "limoe-2", a tower for each, or for one alone. Whatever is not fully understood is refused. No state, no threads. */
 #include <stdio.h>
 #include <string.h>
 
@@ -147,6 +147,10 @@ static void read_moe_blocks(const struct fields *f, const char *key, enum limoe_
         fields_refuse(f, LIMOE_CORRUPT, key, array, "an array of block indices");
         return;
     }
+    if (!config_has(config, modality)) {
+        fields_fail(f, LIMOE_CORRUPT, "\"%s%s\" is there, and \"%s\" is not", f->prefix, key, key);
+        return;
+    }
     int n = cJSON_GetArraySize(array);
     if (n < 1 || n > (int)blocks) {
         fields_fail(f, LIMOE_CORRUPT,
@@ -202,6 +206,20 @@ static void read_moe(const struct fields *root, struct config *config) {
     read_capacity(&f, config);
 }
 
+/* Of two towers one may be missing. */
+static void read_modalities(const struct fields *f, struct config *config) {
+    const bool image = fields_find(f, "image"), text = fields_find(f, "text"), one = config->towers == 1;
+    if (!one && !image && !text)
+        fields_fail(f, LIMOE_CORRUPT, "neither \"image\" nor \"text\" is there; one or both are accepted");
+    if (one || image)
+        read_image(f, config);
+    if (one || text)
+        read_text(f, config);
+    if (!one && !(image && text) && fields_find(f, "scores"))
+        fields_fail(f, LIMOE_CORRUPT,
+                    "\"scores\" are of pictures by texts; it is accepted beside \"image\" and \"text\"");
+}
+
 void config_read_limoe(const struct fields *f, struct config *config) {
     static const char *const one[] = {"format",  "name",  "width", "blocks",     "heads",
                                       "mlp",     "embed", "pool",  "activation", "ln_eps",
@@ -221,8 +239,7 @@ void config_read_limoe(const struct fields *f, struct config *config) {
     }
     config->embed = fields_integer_needed(f, "embed", 1, CONFIG_MAX_EMBED);
     config->scores = (enum config_scores)fields_word(f, "scores", scores, CONFIG_SOFTMAX);
-    read_image(f, config);
-    read_text(f, config);
+    read_modalities(f, config);
     if (config->towers == 1)
         config->tower[LIMOE_TEXT] = config->tower[LIMOE_IMAGE];
     read_moe(f, config);

@@ -1,7 +1,8 @@
-/* config_transformers.c - config.json as Hugging Face's transformers writes it: CLIPModel, SiglipModel.
+/* config_transformers.c - config.json as Hugging Face's transformers writes it: CLIPModel, SiglipModel, ChineseCLIPModel,
+ * and towers of the first two alone.
  *
- * Two objects, "vision_config" and "text_config". Published files leave out what is the library's default, so the
- * defaults are here. Keys that do not concern inference are ignored. No state, no threads. */
+ * Two objects, "vision_config" and "text_config", or of a tower alone what would stand in its one. Published files leave
+ * out what is the library's default, so the defaults are here. Keys that do not concern inference are ignored. No state, no threads. */
 #include <stdio.h>
 #include <string.h>
 
@@ -61,43 +62,108 @@ static void read_text(const struct fields *f, uint32_t vocab, uint32_t length, s
     config->text.length = fields_integer(f, "max_position_embeddings", 1, CONFIG_MAX_TEXT_LENGTH, length);
 }
 
-void config_read_clip(const struct fields *root, struct config *config) {
-    static const struct defaults vision_absent = {768, 3072, 12, 12, CONFIG_QUICK_GELU, 1e-5};
-    static const struct defaults text_absent = {512, 2048, 12, 8, CONFIG_QUICK_GELU, 1e-5};
-    const struct fields vision = enter(root, true), text = enter(root, false);
-    config->format = CONFIG_CLIP;
-    config->towers = 2;
-    config->embed = fields_integer(root, "projection_dim", 1, CONFIG_MAX_EMBED, 512);
-    read_tower(&vision, &vision_absent, &config->tower[LIMOE_IMAGE]);
-    config->tower[LIMOE_IMAGE].pre_norm = true;
-    config->tower[LIMOE_IMAGE].pool = CONFIG_POOL_FIRST;
-    read_image(&vision, 32, config);
+/* Each reads the modality's object, into a config of zeros but for `embed`, which is what projections lead to. */
+static void read_clip_image(const struct fields *f, struct config *config) {
+    static const struct defaults absent = {768, 3072, 12, 12, CONFIG_QUICK_GELU, 1e-5};
+    struct config_tower *tower = &config->tower[LIMOE_IMAGE];
+    read_tower(f, &absent, tower);
+    tower->pre_norm = true;
+    tower->pool = CONFIG_POOL_FIRST;
+    read_image(f, 32, config);
     config->image.class_token = config->image.projection = true;
-    read_tower(&text, &text_absent, &config->tower[LIMOE_TEXT]);
-    config->tower[LIMOE_TEXT].causal = true;
-    config->tower[LIMOE_TEXT].pool = CONFIG_POOL_LAST;
-    read_text(&text, 49408, 77, config);
+}
+
+static void read_clip_text(const struct fields *f, struct config *config) {
+    static const struct defaults absent = {512, 2048, 12, 8, CONFIG_QUICK_GELU, 1e-5};
+    struct config_tower *tower = &config->tower[LIMOE_TEXT];
+    read_tower(f, &absent, tower);
+    tower->causal = true;
+    tower->pool = CONFIG_POOL_LAST;
+    read_text(f, 49408, 77, config);
     config->text.projection = true;
 }
 
-void config_read_siglip(const struct fields *root, struct config *config) {
-    static const struct defaults absent = {768, 3072, 12, 12, CONFIG_GELU_TANH, 1e-6};
-    const struct fields vision = enter(root, true), text = enter(root, false);
-    config->format = CONFIG_SIGLIP;
-    config->towers = 2;
-    config->scores = CONFIG_SIGMOID;
-    read_tower(&vision, &absent, &config->tower[LIMOE_IMAGE]);
-    config->tower[LIMOE_IMAGE].pool = CONFIG_POOL_ATTENTION;
-    if (!fields_bool(&vision, "vision_use_head", true))
-        fields_refuse(&vision, LIMOE_UNSUPPORTED, "vision_use_head", fields_find(&vision, "vision_use_head"),
-                      "true");
-    read_image(&vision, 16, config);
+static const struct defaults siglip_absent = {768, 3072, 12, 12, CONFIG_GELU_TANH, 1e-6};
+
+static void read_siglip_image(const struct fields *f, struct config *config) {
+    struct config_tower *tower = &config->tower[LIMOE_IMAGE];
+    read_tower(f, &siglip_absent, tower);
+    tower->pool = CONFIG_POOL_ATTENTION;
+    if (!fields_bool(f, "vision_use_head", true))
+        fields_refuse(f, LIMOE_UNSUPPORTED, "vision_use_head", fields_find(f, "vision_use_head"), "true");
+    read_image(f, 16, config);
     config->image.patch_bias = true;
-    read_tower(&text, &absent, &config->tower[LIMOE_TEXT]);
-    config->tower[LIMOE_TEXT].pool = CONFIG_POOL_LAST;
-    read_text(&text, 32000, 64, config);
+    config->embed = tower->width;
+}
+
+static void read_siglip_text(const struct fields *f, struct config *config) {
+    struct config_tower *tower = &config->tower[LIMOE_TEXT];
+    read_tower(f, &siglip_absent, tower);
+    tower->pool = CONFIG_POOL_LAST;
+    read_text(f, 32000, 64, config);
     config->text.pad = CONFIG_ATTEND;
     config->text.projection = config->text.projection_bias = true;
-    config->embed =
-        fields_integer(&text, "projection_size", 1, CONFIG_MAX_EMBED, config->tower[LIMOE_TEXT].width);
+    config->embed = fields_integer(f, "projection_size", 1, CONFIG_MAX_EMBED, tower->width);
+}
+
+/* Padding is masked, so that it can as well be left out. */
+static void read_bert_text(const struct fields *f, struct config *config) {
+    static const struct defaults absent = {768, 3072, 12, 12, CONFIG_GELU, 1e-12};
+    static const char *const positions[] = {"absolute", NULL};
+    struct config_tower *tower = &config->tower[LIMOE_TEXT];
+    read_tower(f, &absent, tower);
+    tower->pre_norm = tower->post_norm = true;
+    tower->pool = CONFIG_POOL_FIRST;
+    fields_word(f, "position_embedding_type", positions, 0);
+    read_text(f, 30522, 512, config);
+    config->text.types = fields_integer(f, "type_vocab_size", 1, CONFIG_MAX_VOCAB, 2);
+    config->text.projection = true;
+}
+
+/* What a "model_type" is, by the readers of the towers that it has. Of one tower alone the fields stand at the top. */
+static const struct family {
+    const char *type;
+    enum config_format format;
+    void (*read_image)(const struct fields *f, struct config *config);
+    void (*read_text)(const struct fields *f, struct config *config);
+} families[] = {
+    {"clip", CONFIG_CLIP, read_clip_image, read_clip_text},
+    {"siglip", CONFIG_SIGLIP, read_siglip_image, read_siglip_text},
+    {"chinese_clip", CONFIG_CHINESE_CLIP, read_clip_image, read_bert_text},
+    {"clip_vision_model", CONFIG_CLIP, read_clip_image, NULL},
+    {"clip_text_model", CONFIG_CLIP, NULL, read_clip_text},
+    {"siglip_vision_model", CONFIG_SIGLIP, read_siglip_image, NULL},
+    {"siglip_text_model", CONFIG_SIGLIP, NULL, read_siglip_text},
+};
+enum { FAMILIES = sizeof families / sizeof *families };
+
+/* A CLIP's tower that was saved without its projection, as CLIPVisionModel or CLIPTextModel: its pooled vector is the
+ * embedding. */
+static void read_bare(const struct fields *root, enum limoe_modality modality, struct config *config) {
+    static const char *const bare[] = {"CLIPVisionModel", "CLIPTextModel"};
+    const cJSON *class = cJSON_GetArrayItem(fields_find(root, "architectures"), 0);
+    if (!cJSON_IsString(class) || strcmp(class->valuestring, bare[modality]) != 0)
+        return;
+    config->image.projection = config->text.projection = false;
+    config->embed = config->tower[modality].width;
+}
+
+void config_read_transformers(const struct fields *root, struct config *config) {
+    const char *types[FAMILIES + 1] = {NULL};
+    for (size_t i = 0; i < FAMILIES; i++)
+        types[i] = families[i].type;
+    const struct family *family = &families[fields_word(root, "model_type", types, 0)];
+    const bool whole = family->read_image && family->read_text;
+    config->format = family->format;
+    config->towers = 2;
+    config->scores = family->format == CONFIG_SIGLIP ? CONFIG_SIGMOID : CONFIG_SOFTMAX;
+    if (family->format != CONFIG_SIGLIP)
+        config->embed = fields_integer(root, "projection_dim", 1, CONFIG_MAX_EMBED, 512);
+    const struct fields image = whole ? enter(root, true) : *root, text = whole ? enter(root, false) : *root;
+    if (family->read_image)
+        family->read_image(&image, config);
+    if (family->read_text)
+        family->read_text(&text, config);
+    if (!whole)
+        read_bare(root, family->read_image ? LIMOE_IMAGE : LIMOE_TEXT, config);
 }

@@ -9,15 +9,17 @@
 
 /* Which models, or which blocks of a model, hold a tensor. */
 enum where {
-    ONCE,
+    ONCE, /* where its modality is, as all that follow up to the blocks' */
     PATCH_BIAS,
     CLASS_TOKEN,
+    TOKEN_TYPES,
     PRE_NORM,
     IMAGE_PROJECTION,
     TEXT_PROJECTION,
     PROJECTION_BIAS,
     ONE_TOWER,
     TWO_TOWERS,
+    SCORES,
     SIGMOID,
     POOL,
     EVERY_BLOCK,
@@ -28,7 +30,7 @@ enum where {
 
 /* A size that the config gives, of the tower that a tensor belongs to. END is 0, so that a row's unnamed dimensions
  * end its shape. */
-enum dim { END, WIDTH, WIDTH_3, HEAD, MLP, EMBED, PATCH_VALUES, IMAGE_TOKENS, VOCAB, LENGTH, EXPERTS };
+enum dim { END, WIDTH, WIDTH_3, HEAD, MLP, EMBED, PATCH_VALUES, IMAGE_TOKENS, VOCAB, LENGTH, TYPES, EXPERTS };
 
 /* To add one: its id and shape (layout.h), a row here, where it is loaded and used (model/forward/), the config that
  * asks for it, docs/format.md, train/ (docs/development.md#an-architecture). */
@@ -46,6 +48,9 @@ static const struct row {
     [LAYOUT_IMAGE_PROJ_WEIGHT] = {IMAGE_PROJECTION, LIMOE_IMAGE, {EMBED, WIDTH}},
     [LAYOUT_TEXT_TOKEN] = {ONCE, LIMOE_TEXT, {VOCAB, WIDTH}},
     [LAYOUT_TEXT_POS] = {ONCE, LIMOE_TEXT, {LENGTH, WIDTH}},
+    [LAYOUT_TEXT_TYPE] = {TOKEN_TYPES, LIMOE_TEXT, {TYPES, WIDTH}},
+    [LAYOUT_TEXT_PRE_WEIGHT] = {PRE_NORM, LIMOE_TEXT, {WIDTH}},
+    [LAYOUT_TEXT_PRE_BIAS] = {PRE_NORM, LIMOE_TEXT, {WIDTH}},
     [LAYOUT_TEXT_PROJ_WEIGHT] = {TEXT_PROJECTION, LIMOE_TEXT, {EMBED, WIDTH}},
     [LAYOUT_TEXT_PROJ_BIAS] = {PROJECTION_BIAS, LIMOE_TEXT, {EMBED}},
     [LAYOUT_LN_WEIGHT] = {ONE_TOWER, LIMOE_IMAGE, {WIDTH}},
@@ -54,7 +59,7 @@ static const struct row {
     [LAYOUT_IMAGE_LN_BIAS] = {TWO_TOWERS, LIMOE_IMAGE, {WIDTH}},
     [LAYOUT_TEXT_LN_WEIGHT] = {TWO_TOWERS, LIMOE_TEXT, {WIDTH}},
     [LAYOUT_TEXT_LN_BIAS] = {TWO_TOWERS, LIMOE_TEXT, {WIDTH}},
-    [LAYOUT_LOGIT_SCALE] = {ONCE, LIMOE_IMAGE, {END}},
+    [LAYOUT_LOGIT_SCALE] = {SCORES, LIMOE_IMAGE, {END}},
     [LAYOUT_LOGIT_BIAS] = {SIGMOID, LIMOE_IMAGE, {END}},
 
     [LAYOUT_POOL_PROBE] = {POOL, LIMOE_IMAGE, {WIDTH}},
@@ -117,6 +122,8 @@ static uint64_t size_of(const struct config *c, const struct config_tower *tower
         return c->text.vocab;
     case LENGTH:
         return c->text.length;
+    case TYPES:
+        return c->text.types;
     case EXPERTS:
         return c->moe.experts;
     }
@@ -127,8 +134,9 @@ bool layout_per_block(enum layout_id id) {
     return table[id].where >= EVERY_BLOCK;
 }
 
-static bool holds(const struct config *c, enum where where, uint32_t block) {
-    if (where >= EVERY_BLOCK && block >= config_blocks(c))
+/* `tower`: that of a tensor that stands once. */
+static bool holds(const struct config *c, enum where where, enum limoe_modality tower, uint32_t block) {
+    if (where >= EVERY_BLOCK ? block >= config_blocks(c) : !config_has(c, tower))
         return false;
     switch (where) {
     case ONCE:
@@ -138,8 +146,10 @@ static bool holds(const struct config *c, enum where where, uint32_t block) {
         return c->image.patch_bias;
     case CLASS_TOKEN:
         return c->image.class_token;
+    case TOKEN_TYPES:
+        return c->text.types > 0;
     case PRE_NORM:
-        return c->tower[LIMOE_IMAGE].pre_norm;
+        return c->tower[tower].pre_norm;
     case IMAGE_PROJECTION:
         return c->image.projection;
     case TEXT_PROJECTION:
@@ -149,9 +159,11 @@ static bool holds(const struct config *c, enum where where, uint32_t block) {
     case ONE_TOWER:
         return c->towers == 1;
     case TWO_TOWERS:
-        return c->towers == 2;
+        return c->towers == 2 && !c->tower[tower].post_norm;
+    case SCORES:
+        return config_has_scores(c);
     case SIGMOID:
-        return c->scores == CONFIG_SIGMOID;
+        return config_has_scores(c) && c->scores == CONFIG_SIGMOID;
     case POOL:
         return c->tower[LIMOE_IMAGE].pool == CONFIG_POOL_ATTENTION;
     case QK_NORM_BLOCK:
@@ -180,7 +192,7 @@ static void name_part(const struct config *config, enum layout_id id, uint32_t b
 bool layout_expected(const struct config *config, enum layout_id id, uint32_t block,
                      struct layout_tensor *out) {
     const struct row *row = &table[id];
-    if (!holds(config, row->where, block))
+    if (!holds(config, row->where, row->tower, block))
         return false;
     const enum limoe_modality tower = tower_of(config, id, block);
     const char *first = names_of(config, id, tower)->part[0];
@@ -222,6 +234,9 @@ static enum limoe_status find_part(const struct config *config, const struct saf
                                    uint64_t rows, const struct tensor **out, struct limoe_error *err) {
     uint64_t shape[4];
     const uint32_t rank = stored_shape(config, t, form, rows, shape);
+    const char *bare = names_bare(config, name);
+    if (bare && safetensors_find(st, bare))
+        name = bare;
     const struct tensor *scalar = form == NAMES_SCALAR ? safetensors_find(st, name) : NULL;
     if (scalar && scalar->rank == 1) /* [1], as some versions save a scalar */
         return safetensors_expect(st, name, 1, (uint64_t[]){1}, out, err);
@@ -264,6 +279,19 @@ enum limoe_status layout_find(const struct config *config, enum layout_id id, ui
         out->bytes += out->part[i]->bytes;
     }
     return LIMOE_OK;
+}
+
+enum limoe_status layout_bytes(const struct config *config, enum layout_id id, const struct safetensors *st,
+                               uint64_t *bytes, struct limoe_error *err) {
+    struct layout_tensor expected;
+    struct layout_source found;
+    *bytes = 0;
+    if (!layout_expected(config, id, 0, &expected))
+        return LIMOE_OK;
+    enum limoe_status status = layout_find(config, id, 0, st, &found, err);
+    if (status == LIMOE_OK)
+        *bytes = found.bytes;
+    return status;
 }
 
 /* Finds all that the config calls for, and notes in used[] which of the checkpoint's tensors those are. */

@@ -51,6 +51,10 @@ enum limoe_status layout_find(const struct config *config, enum layout_id id, ui
                               const struct safetensors *st, struct layout_source *out,
                               struct limoe_error *err);
 
+/* The bytes that the tensor takes in the checkpoint; 0 where the config calls for none. */
+enum limoe_status layout_bytes(const struct config *config, enum layout_id id, const struct safetensors *st,
+                               uint64_t *bytes, struct limoe_error *err);
+
 /* Whether a checkpoint holds every tensor that the config calls for, and no other but those that are known to be of
  * no use (names_ignored): one too many means that the config leaves something out ("qk_norm", a block), and the
  * answers would be silently wrong. */

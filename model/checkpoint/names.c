@@ -1,7 +1,7 @@
 /* names.c - one table for each library's way of naming the parts of a block, and one for what stands once.
  *
- * Names are those that the libraries' own state dictionaries have: transformers' CLIPModel and SiglipModel, open_clip's
- * CLIP and CustomTextCLIP, timm's VisionTransformer. */
+ * Names are those that the libraries' own state dictionaries have: transformers' CLIPModel, SiglipModel and
+ * ChineseCLIPModel, open_clip's CLIP and CustomTextCLIP, timm's VisionTransformer. */
 #include "model/checkpoint/names.h"
 
 #include <stdio.h>
@@ -56,6 +56,28 @@ static const struct names_entry transformers_block[LAYOUT_COUNT] = {
     [LAYOUT_MLP_FC2_BIAS] = ONE("mlp.fc2.bias"),
 };
 
+/* BERT's: its norms stand behind what they are named after. */
+static const struct names_entry bert_block[LAYOUT_COUNT] = {
+    [LAYOUT_LN1_WEIGHT] = ONE("attention.output.LayerNorm.weight"),
+    [LAYOUT_LN1_BIAS] = ONE("attention.output.LayerNorm.bias"),
+    [LAYOUT_ATTN_QKV_WEIGHT] = {{"attention.self.query.weight", "attention.self.key.weight",
+                                 "attention.self.value.weight"},
+                                {0},
+                                NAMES_PLAIN},
+    [LAYOUT_ATTN_QKV_BIAS] = {{"attention.self.query.bias", "attention.self.key.bias",
+                               "attention.self.value.bias"},
+                              {0},
+                              NAMES_PLAIN},
+    [LAYOUT_ATTN_OUT_WEIGHT] = ONE("attention.output.dense.weight"),
+    [LAYOUT_ATTN_OUT_BIAS] = ONE("attention.output.dense.bias"),
+    [LAYOUT_LN2_WEIGHT] = ONE("output.LayerNorm.weight"),
+    [LAYOUT_LN2_BIAS] = ONE("output.LayerNorm.bias"),
+    [LAYOUT_MLP_FC1_WEIGHT] = ONE("intermediate.dense.weight"),
+    [LAYOUT_MLP_FC1_BIAS] = ONE("intermediate.dense.bias"),
+    [LAYOUT_MLP_FC2_WEIGHT] = ONE("output.dense.weight"),
+    [LAYOUT_MLP_FC2_BIAS] = ONE("output.dense.bias"),
+};
+
 static const struct names_entry open_clip_block[LAYOUT_COUNT] = {
     [LAYOUT_LN1_WEIGHT] = ONE("ln_1.weight"),
     [LAYOUT_LN1_BIAS] = ONE("ln_1.bias"),
@@ -92,6 +114,8 @@ static const struct names_entry limoe_once[LAYOUT_COUNT] = {
     [LAYOUT_IMAGE_PROJ_WEIGHT] = ONE("image.proj.weight"),
     [LAYOUT_TEXT_TOKEN] = ONE("text.token"),
     [LAYOUT_TEXT_POS] = ONE("text.pos"),
+    [LAYOUT_TEXT_PRE_WEIGHT] = ONE("text.pre_ln.weight"),
+    [LAYOUT_TEXT_PRE_BIAS] = ONE("text.pre_ln.bias"),
     [LAYOUT_TEXT_PROJ_WEIGHT] = ONE("text.proj.weight"),
     [LAYOUT_TEXT_PROJ_BIAS] = ONE("text.proj.bias"),
     [LAYOUT_LN_WEIGHT] = ONE("ln.weight"),
@@ -115,22 +139,35 @@ static const struct names_entry limoe_once[LAYOUT_COUNT] = {
     [LAYOUT_POOL_FC2_BIAS] = ONE("image.pool.fc2.bias"),
 };
 
+/* And the projection of texts, which all CLIPs name alike. */
+#define CLIP_IMAGE                                                                                           \
+    [LAYOUT_IMAGE_PATCH_WEIGHT] =                                                                            \
+        IN_FORM("vision_model.embeddings.patch_embedding.weight", NAMES_CHANNELS_FIRST),                     \
+    [LAYOUT_IMAGE_CLASS] = ONE("vision_model.embeddings.class_embedding"),                                   \
+    [LAYOUT_IMAGE_POS] = ONE("vision_model.embeddings.position_embedding.weight"),                           \
+    [LAYOUT_IMAGE_PRE_WEIGHT] = ONE("vision_model.pre_layrnorm.weight"),                                     \
+    [LAYOUT_IMAGE_PRE_BIAS] = ONE("vision_model.pre_layrnorm.bias"),                                         \
+    [LAYOUT_IMAGE_PROJ_WEIGHT] = ONE("visual_projection.weight"),                                            \
+    [LAYOUT_IMAGE_LN_WEIGHT] = ONE("vision_model.post_layernorm.weight"),                                    \
+    [LAYOUT_IMAGE_LN_BIAS] = ONE("vision_model.post_layernorm.bias"),                                        \
+    [LAYOUT_TEXT_PROJ_WEIGHT] = ONE("text_projection.weight"),                                               \
+    [LAYOUT_LOGIT_SCALE] = IN_FORM("logit_scale", NAMES_SCALAR)
+
 static const struct names_entry clip_once[LAYOUT_COUNT] = {
-    [LAYOUT_IMAGE_PATCH_WEIGHT] =
-        IN_FORM("vision_model.embeddings.patch_embedding.weight", NAMES_CHANNELS_FIRST),
-    [LAYOUT_IMAGE_CLASS] = ONE("vision_model.embeddings.class_embedding"),
-    [LAYOUT_IMAGE_POS] = ONE("vision_model.embeddings.position_embedding.weight"),
-    [LAYOUT_IMAGE_PRE_WEIGHT] = ONE("vision_model.pre_layrnorm.weight"),
-    [LAYOUT_IMAGE_PRE_BIAS] = ONE("vision_model.pre_layrnorm.bias"),
-    [LAYOUT_IMAGE_PROJ_WEIGHT] = ONE("visual_projection.weight"),
+    CLIP_IMAGE,
     [LAYOUT_TEXT_TOKEN] = ONE("text_model.embeddings.token_embedding.weight"),
     [LAYOUT_TEXT_POS] = ONE("text_model.embeddings.position_embedding.weight"),
-    [LAYOUT_TEXT_PROJ_WEIGHT] = ONE("text_projection.weight"),
-    [LAYOUT_IMAGE_LN_WEIGHT] = ONE("vision_model.post_layernorm.weight"),
-    [LAYOUT_IMAGE_LN_BIAS] = ONE("vision_model.post_layernorm.bias"),
     [LAYOUT_TEXT_LN_WEIGHT] = ONE("text_model.final_layer_norm.weight"),
     [LAYOUT_TEXT_LN_BIAS] = ONE("text_model.final_layer_norm.bias"),
-    [LAYOUT_LOGIT_SCALE] = IN_FORM("logit_scale", NAMES_SCALAR),
+};
+
+static const struct names_entry chinese_clip_once[LAYOUT_COUNT] = {
+    CLIP_IMAGE,
+    [LAYOUT_TEXT_TOKEN] = ONE("text_model.embeddings.word_embeddings.weight"),
+    [LAYOUT_TEXT_POS] = ONE("text_model.embeddings.position_embeddings.weight"),
+    [LAYOUT_TEXT_TYPE] = ONE("text_model.embeddings.token_type_embeddings.weight"),
+    [LAYOUT_TEXT_PRE_WEIGHT] = ONE("text_model.embeddings.LayerNorm.weight"),
+    [LAYOUT_TEXT_PRE_BIAS] = ONE("text_model.embeddings.LayerNorm.bias"),
 };
 
 static const struct names_entry siglip_once[LAYOUT_COUNT] = {
@@ -230,6 +267,9 @@ static const struct format {
     [CONFIG_SIGLIP] = {siglip_once,
                        {"vision_model.encoder.layers.", "text_model.encoder.layers."},
                        {transformers_block, transformers_block}},
+    [CONFIG_CHINESE_CLIP] = {chinese_clip_once,
+                             {"vision_model.encoder.layers.", "text_model.encoder.layer."},
+                             {transformers_block, bert_block}},
     [CONFIG_OPEN_CLIP] = {open_clip_once,
                           {"visual.transformer.resblocks.", "transformer.resblocks."},
                           {open_clip_block, open_clip_block}},
@@ -259,10 +299,26 @@ void names_prefix(const struct config *config, uint32_t block, char *to, size_t 
              block - config_first_block(config, tower));
 }
 
+const char *names_bare(const struct config *config, const char *name) {
+    static const char *const own[] = {"vision_model.", "text_model."};
+    const enum limoe_modality modality = config_has(config, LIMOE_IMAGE) ? LIMOE_IMAGE : LIMOE_TEXT;
+    const size_t length = strlen(own[modality]);
+    const bool alone =
+        (config->format == CONFIG_CLIP || config->format == CONFIG_SIGLIP) && !config_has_scores(config);
+    return alone && strncmp(name, own[modality], length) == 0 ? name + length : NULL;
+}
+
+static bool ends_with(const char *name, const char *end) {
+    const size_t length = strlen(name), tail = strlen(end);
+    return length > tail && strcmp(name + length - tail, end) == 0;
+}
+
 bool names_ignored(const struct config *config, const char *name) {
-    static const char *const positions = ".embeddings.position_ids"; /* 0, 1, 2, … in older files */
-    if (config->format != CONFIG_CLIP && config->format != CONFIG_SIGLIP)
+    static const char pooler[] =
+        "text_model.pooler."; /* BERT's own, which no embedding of a CLIP is made by */
+    if (config->format < CONFIG_CLIP || config->format >= CONFIG_OPEN_CLIP)
         return false;
-    const size_t length = strlen(name), end = strlen(positions);
-    return length > end && strcmp(name + length - end, positions) == 0;
+    if (config->format == CONFIG_CHINESE_CLIP && strncmp(name, pooler, strlen(pooler)) == 0)
+        return true;
+    return ends_with(name, ".embeddings.position_ids"); /* 0, 1, 2, … in older files */
 }

@@ -21,16 +21,19 @@ enum layout_id {
     LAYOUT_IMAGE_PROJ_WEIGHT,  /* [embed, d], with image.projection */
     LAYOUT_TEXT_TOKEN,         /* [vocab, d] */
     LAYOUT_TEXT_POS,           /* [length, d] */
+    LAYOUT_TEXT_TYPE,          /* [types, d], with text.types */
+    LAYOUT_TEXT_PRE_WEIGHT,    /* [d], as the pictures' */
+    LAYOUT_TEXT_PRE_BIAS,      /* [d] */
     LAYOUT_TEXT_PROJ_WEIGHT,   /* [embed, d], with text.projection */
     LAYOUT_TEXT_PROJ_BIAS,     /* [embed], with text.projection_bias */
     LAYOUT_LN_WEIGHT,          /* [d], the final norm of one tower for both */
     LAYOUT_LN_BIAS,            /* [d] */
-    LAYOUT_IMAGE_LN_WEIGHT,    /* [d], of the image tower, where there are two */
-    LAYOUT_IMAGE_LN_BIAS,      /* [d] */
-    LAYOUT_TEXT_LN_WEIGHT,     /* [d], of the text tower */
-    LAYOUT_TEXT_LN_BIAS,       /* [d] */
-    LAYOUT_LOGIT_SCALE,        /* [] */
-    LAYOUT_LOGIT_BIAS,         /* [], with sigmoid scores */
+    LAYOUT_IMAGE_LN_WEIGHT, /* [d], of the image tower, where each modality has its own; not with post_norm */
+    LAYOUT_IMAGE_LN_BIAS,   /* [d] */
+    LAYOUT_TEXT_LN_WEIGHT,  /* [d], of the text tower */
+    LAYOUT_TEXT_LN_BIAS,    /* [d] */
+    LAYOUT_LOGIT_SCALE,     /* [], with both modalities, as the next */
+    LAYOUT_LOGIT_BIAS,      /* [], with sigmoid scores */
 
     /* Once, of the image tower's head where it pools by attention. */
     LAYOUT_POOL_PROBE,      /* [d] */
@@ -102,6 +105,10 @@ const struct names_entry *names_of(const struct config *config, enum layout_id i
 
 /* What the names of a block (counted through) begin with: "blocks.3.". */
 void names_prefix(const struct config *config, uint32_t block, char *to, size_t size);
+
+/* The same name without the tower's, as transformers 5 writes a tower that is saved alone and without a projection:
+ * "encoder.layers.0.…" for "vision_model.encoder.layers.0.…". NULL: such a model has no such name. */
+const char *names_bare(const struct config *config, const char *name);
 
 /* Whether such checkpoints may hold a tensor of this name that answers do not depend on. */
 bool names_ignored(const struct config *config, const char *name);

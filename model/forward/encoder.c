@@ -5,8 +5,9 @@
  *     z = Projection_modality(pooled LN(x)),  z / |z|
  *
  * LIMoE's one tower serves both modalities; only the first and the last line know which is which. CLIP and SigLIP have a
- * tower for each: then a step holds sequences of one modality, and passes its tower (config.h: struct config_tower says
- * what a tower does, of masks, norms and pooling).
+ * tower for each, or one alone: then a step holds sequences of one modality, and passes its tower (config.h: struct
+ * config_tower says what a tower does, of masks, norms and pooling). Of BERT's blocks, x = LN(x + Attention(x)) and
+ * x = LN(x + MLP(x)).
  *
  * With several ranks each has its own sequences, and all of this is done by each on its own but for the sum
  * over experts, for which rows travel (experts/sharded.h).
@@ -86,7 +87,9 @@ static void embed_input(struct encoder *e) {
     const struct config *c = e->config;
     const struct weights *w = e->weights;
     const struct step *s = &e->step;
-    const uint32_t width = tower_of(e)->width;
+    const struct config_tower *t = tower_of(e);
+    const struct weights_norm *pre = s->images ? &w->image.pre : &w->text.pre;
+    const uint32_t width = t->width;
     if (s->images) {
         op->tile_rows(e->k, w->image.pos, config_image_tokens(c), s->images, width, e->work.x);
         op->patches(e->k, s->pixels, s->images, c->image.size, c->image.patch, c->image.class_token,
@@ -96,9 +99,27 @@ static void embed_input(struct encoder *e) {
     if (s->texts)
         op->embed_tokens(e->k, w->text.token, w->text.pos, s->token, s->position_id, s->text_rows,
                          e->work.x + s->image_rows * width);
-    if (c->tower[LIMOE_IMAGE].pre_norm && s->images)
-        op->layernorm(e->k, e->work.x, w->image.pre.weight, w->image.pre.bias, tower_of(e)->ln_eps,
-                      s->image_rows, width, NULL, e->work.x);
+    if (t->pre_norm)
+        op->layernorm(e->k, e->work.x, pre->weight, pre->bias, t->ln_eps, step_rows(s), width,
+                      t->post_norm ? e->work.h : NULL, e->work.x);
+}
+
+/* h = LN(x), what a sublayer reads; with post_norm it is there from the norm behind the one before. */
+static void norm_before(struct encoder *e, const struct weights_norm *ln) {
+    const struct config_tower *t = tower_of(e);
+    const struct workspace *w = &e->work;
+    if (!t->post_norm)
+        e->k->ops->layernorm(e->k, w->x, ln->weight, ln->bias, t->ln_eps, step_rows(&e->step), t->width, w->h,
+                             NULL);
+}
+
+/* With post_norm x = LN(x), and h the same. */
+static void norm_behind(struct encoder *e, const struct weights_norm *ln) {
+    const struct config_tower *t = tower_of(e);
+    const struct workspace *w = &e->work;
+    if (t->post_norm)
+        e->k->ops->layernorm(e->k, w->x, ln->weight, ln->bias, t->ln_eps, step_rows(&e->step), t->width, w->h,
+                             w->x);
 }
 
 /* x += Attention(LN(x)) */
@@ -112,11 +133,12 @@ static void attention(struct encoder *e, const struct weights_block *b) {
                                          .k_bias = b->k_norm.bias,
                                          .eps = t->ln_eps};
     const size_t rows = step_rows(&e->step);
-    op->layernorm(e->k, w->x, b->ln1.weight, b->ln1.bias, t->ln_eps, rows, t->width, w->h, NULL);
+    norm_before(e, &b->ln1);
     op->linear(e->k, b->qkv, w->h, rows, KERNELS_STORE, w->qkv);
     op->attention(e->k, w->qkv, t->width, t->heads, t->causal ? KERNELS_CAUSAL : KERNELS_BIDIRECTIONAL,
                   t->qk_norm ? &norm : NULL, w->h);
     op->linear(e->k, b->out, w->h, rows, KERNELS_ADD_F32, w->x);
+    norm_behind(e, &b->ln1);
 }
 
 static enum kernels_epilogue epilogue_of(const struct config_tower *tower) {
@@ -132,9 +154,10 @@ static void dense_mlp(struct encoder *e, const struct weights_block *b) {
     const struct config_tower *t = tower_of(e);
     const struct workspace *w = &e->work;
     const size_t rows = step_rows(&e->step);
-    op->layernorm(e->k, w->x, b->ln2.weight, b->ln2.bias, t->ln_eps, rows, t->width, w->h, NULL);
+    norm_before(e, &b->ln2);
     op->linear(e->k, b->fc1, w->h, rows, epilogue_of(t), w->hidden);
     op->linear(e->k, b->fc2, w->hidden, rows, KERNELS_ADD_F32, w->x);
+    norm_behind(e, &b->ln2);
 }
 
 static bool wants_entropy(const struct routing_sink *sink) {
@@ -243,6 +266,8 @@ static void pool(struct encoder *e, bool projected) {
     float *const z = projected ? NULL : w->z;
     if (t->pool == CONFIG_POOL_ATTENTION) {
         pool_by_attention(e, ln);
+    } else if (t->post_norm) { /* the last block's norm was the final one */
+        op->pool(e->k, kinds[t->pool], w->x, t->width, pooled, z);
     } else if (t->late_norm || t->pool == CONFIG_POOL_FIRST || t->pool == CONFIG_POOL_LAST) {
         op->pool(e->k, kinds[t->pool], w->x, t->width, NULL, w->pooled32);
         op->layernorm(e->k, w->pooled32, ln->weight, ln->bias, t->ln_eps, step_sequences(&e->step), t->width,

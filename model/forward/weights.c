@@ -177,11 +177,33 @@ static enum limoe_status load_token_table(struct source *s, struct kernels_table
     return s->k->ops->load_table(s->k, host, c->text.vocab, c->tower[LIMOE_TEXT].width, out, s->staging.err);
 }
 
+/* Each token is of the first type, so that its row can as well be added to the positions: one rounding lies elsewhere
+ * than where the type is added to the token. */
+static enum limoe_status load_typed_positions(struct source *s, float **out) {
+    const struct config *c = s->staging.config;
+    const size_t width = c->tower[LIMOE_TEXT].width, rows = c->text.length;
+    float *pos = NULL, *type = NULL;
+    enum limoe_status status;
+    if ((status = staging_read_floats(&s->staging, LAYOUT_TEXT_POS, &pos)) ||
+        (status = staging_read_floats(&s->staging, LAYOUT_TEXT_TYPE, &type)))
+        goto out;
+    for (size_t i = 0; i < rows * width; i++)
+        pos[i] += type[i % width];
+    status = upload(s, (struct kernels_tensor){pos, KERNELS_F32}, rows * width, out);
+out:
+    free(type);
+    free(pos);
+    return status;
+}
+
 static enum limoe_status load_text(struct source *s, struct weights *w) {
     const struct config *c = s->staging.config;
     enum limoe_status status;
     if ((status = load_token_table(s, &w->text.token)) ||
-        (status = load_vector(s, LAYOUT_TEXT_POS, 0, &w->text.pos)) || !c->text.projection)
+        (status = c->text.types ? load_typed_positions(s, &w->text.pos)
+                                : load_vector(s, LAYOUT_TEXT_POS, 0, &w->text.pos)) ||
+        (c->tower[LIMOE_TEXT].pre_norm && (status = load_norm(s, LAYOUT_TEXT_PRE_WEIGHT, 0, &w->text.pre))) ||
+        !c->text.projection)
         return status;
     return c->text.projection_bias ? load_linear(s, LAYOUT_TEXT_PROJ_WEIGHT, 0, &w->text.proj)
                                    : load_without_bias(s, LAYOUT_TEXT_PROJ_WEIGHT, &w->text.proj);
@@ -235,16 +257,23 @@ static enum limoe_status load_blocks(struct source *s, struct weights *w) {
 }
 
 static enum limoe_status load_final_norms(struct source *s, struct weights *w) {
-    if (s->staging.config->towers == 1)
+    static const enum layout_id own[] = {LAYOUT_IMAGE_LN_WEIGHT, LAYOUT_TEXT_LN_WEIGHT};
+    const struct config *c = s->staging.config;
+    enum limoe_status status = LIMOE_OK;
+    if (c->towers == 1)
         return load_norm(s, LAYOUT_LN_WEIGHT, 0, &w->ln[LIMOE_IMAGE]);
-    enum limoe_status status = load_norm(s, LAYOUT_IMAGE_LN_WEIGHT, 0, &w->ln[LIMOE_IMAGE]);
-    return status ? status : load_norm(s, LAYOUT_TEXT_LN_WEIGHT, 0, &w->ln[LIMOE_TEXT]);
+    for (int m = 0; m < LIMOE_MODALITIES && !status; m++)
+        if (config_has(c, (enum limoe_modality)m) && !c->tower[m].post_norm)
+            status = load_norm(s, own[m], 0, &w->ln[m]);
+    return status;
 }
 
 /* No weights of a tower, but scores are made with them, so that the model's name must depend on them. */
 static enum limoe_status note_scalars(struct source *s) {
     struct layout_source t;
     struct kernels_tensor host;
+    if (!config_has_scores(s->staging.config))
+        return LIMOE_OK;
     enum limoe_status status = fetch(s, LAYOUT_LOGIT_SCALE, 0, &t, &host);
     return status || s->staging.config->scores != CONFIG_SIGMOID ? status
                                                                  : fetch(s, LAYOUT_LOGIT_BIAS, 0, &t, &host);
@@ -262,9 +291,11 @@ enum limoe_status weights_load(const struct config *config, const struct safeten
                                    .err = err}};
     enum limoe_status status;
     *weights = (struct weights){0};
-    if ((status = staging_reserve(&s.staging)) || (status = load_image(&s, weights)) ||
-        (status = load_text(&s, weights)) || (status = load_blocks(&s, weights)) ||
-        (status = load_final_norms(&s, weights)) || (status = note_scalars(&s)))
+    if ((status = staging_reserve(&s.staging)) ||
+        (config_has(config, LIMOE_IMAGE) && (status = load_image(&s, weights))) ||
+        (config_has(config, LIMOE_TEXT) && (status = load_text(&s, weights))) ||
+        (status = load_blocks(&s, weights)) || (status = load_final_norms(&s, weights)) ||
+        (status = note_scalars(&s)))
         weights_free(k, weights);
     staging_free(&s.staging);
     return status;
@@ -308,6 +339,7 @@ void weights_free(struct kernels *k, struct weights *weights) {
         free_block(k, &weights->block[i]);
     free(weights->block);
     free_matrix(k, weights->text.proj);
+    free_norm(k, &weights->text.pre);
     k->ops->release(k, weights->text.pos);
     if (weights->text.token)
         k->ops->table_free(k, weights->text.token);

@@ -51,7 +51,8 @@ struct weights {
     } image;
     struct {
         struct kernels_table *token; /* [vocab, width] */
-        float *pos;                  /* [length, width] */
+        float *pos;                  /* [length, width]; each row holds the first token type, too */
+        struct weights_norm pre;
         struct kernels_matrix *proj; /* [embed, width] */
     } text;
     struct weights_block *block; /* [blocks], of both towers (config.h) */

@@ -19,6 +19,9 @@ static enum tokenizer_origin origin_of(const char *dir, const struct config *con
 
 enum limoe_status text_open(const char *dir, const struct config *config, struct fingerprint *fingerprint,
                             struct tokenizer **out, struct limoe_error *err) {
+    *out = NULL;
+    if (!config_has(config, LIMOE_TEXT))
+        return LIMOE_OK;
     return has_own(dir, config) ? tokenizer_open(dir, config->text.vocab, fingerprint, out, err)
                                 : tokenizer_open_folder(dir, origin_of(dir, config), config->text.vocab,
                                                         fingerprint, out, err);
@@ -26,6 +29,8 @@ enum limoe_status text_open(const char *dir, const struct config *config, struct
 
 enum limoe_status text_fingerprint(const char *dir, const struct config *config,
                                    struct fingerprint *fingerprint, struct limoe_error *err) {
+    if (!config_has(config, LIMOE_TEXT))
+        return LIMOE_OK;
     return has_own(dir, config) ? tokenizer_fingerprint(dir, fingerprint, err)
                                 : tokenizer_fingerprint_folder(dir, fingerprint, err);
 }

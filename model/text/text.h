@@ -11,7 +11,8 @@
 #include "model/text/tokenizer.h"
 
 /* Opens the tokenizer of a folder of the config's format: limoe's own is SentencePiece in tokenizer.model; a "limoe-2"
- * without that file has a Hugging Face tokenizer, as it came from. The tokenizer's vocabulary must fit. */
+ * without that file has a Hugging Face tokenizer, as it came from. The tokenizer's vocabulary must fit. A model that
+ * takes no texts has none: *out is NULL. */
 enum limoe_status text_open(const char *dir, const struct config *config, struct fingerprint *fingerprint,
                             struct tokenizer **out, struct limoe_error *err);
 

@@ -212,21 +212,56 @@ static void tower_shape(struct buffer *out, const struct limoe_tower *tower) {
                  tower->heads, tower->mlp);
 }
 
-/* The members that a running model and a model directory have in common. */
-static void model_shape(struct buffer *out, const struct limoe_info *info) {
-    const bool one = info->towers == 1;
-    member_string(out, "architecture", info->architecture);
-    if (one)
-        tower_shape(out, &info->tower[LIMOE_IMAGE]);
-    member_unsigned(out, "embed", info->embed);
+static void image_shape(struct buffer *out, const struct limoe_info *info) {
+    if (!limoe_has(info, LIMOE_IMAGE)) {
+        buffer_string(out, ",\"image\":null");
+        return;
+    }
     buffer_print(out, ",\"image\":{\"size\":%u,\"patch\":%u,\"tokens\":%u", info->image_size, info->patch,
                  info->image_tokens);
-    if (!one)
+    if (info->towers == 2)
         tower_shape(out, &info->tower[LIMOE_IMAGE]);
-    buffer_print(out, "},\"text\":{\"vocab\":%u,\"length\":%u", info->vocab, info->text_length);
-    if (!one)
+    buffer_string(out, "}");
+}
+
+static void text_shape(struct buffer *out, const struct limoe_info *info) {
+    if (!limoe_has(info, LIMOE_TEXT)) {
+        buffer_string(out, ",\"text\":null");
+        return;
+    }
+    buffer_print(out, ",\"text\":{\"vocab\":%u,\"length\":%u", info->vocab, info->text_length);
+    if (info->towers == 2)
         tower_shape(out, &info->tower[LIMOE_TEXT]);
     buffer_string(out, "}");
+}
+
+/* Pictures can be scored by texts. */
+static bool classifies(const struct limoe_info *info) {
+    return limoe_has(info, LIMOE_IMAGE) && limoe_has(info, LIMOE_TEXT);
+}
+
+static void scoring_shape(struct buffer *out, const struct limoe_info *info) {
+    if (!classifies(info)) {
+        buffer_string(out, ",\"scores\":null,\"logit_scale\":null");
+        return;
+    }
+    member_string(out, "scores", info->scoring.kind == LIMOE_SIGMOID ? "sigmoid" : "softmax");
+    buffer_string(out, ",\"logit_scale\":");
+    buffer_json_float(out, info->scoring.scale);
+    if (info->scoring.kind == LIMOE_SIGMOID) {
+        buffer_string(out, ",\"logit_bias\":");
+        buffer_json_float(out, info->scoring.bias);
+    }
+}
+
+/* The members that a running model and a model directory have in common. */
+static void model_shape(struct buffer *out, const struct limoe_info *info) {
+    member_string(out, "architecture", info->architecture);
+    if (info->towers == 1)
+        tower_shape(out, &info->tower[LIMOE_IMAGE]);
+    member_unsigned(out, "embed", info->embed);
+    image_shape(out, info);
+    text_shape(out, info);
     buffer_string(out, ",\"moe\":");
     if (info->moe_layers) {
         buffer_string(out, "{\"blocks\":[");
@@ -243,13 +278,7 @@ static void model_shape(struct buffer *out, const struct limoe_info *info) {
     buffer_json_unsigned(out, info->active_parameters);
     buffer_string(out, "}");
     member_unsigned(out, "weight_bytes", info->weight_bytes);
-    member_string(out, "scores", info->scoring.kind == LIMOE_SIGMOID ? "sigmoid" : "softmax");
-    buffer_string(out, ",\"logit_scale\":");
-    buffer_json_float(out, info->scoring.scale);
-    if (info->scoring.kind == LIMOE_SIGMOID) {
-        buffer_string(out, ",\"logit_bias\":");
-        buffer_json_float(out, info->scoring.bias);
-    }
+    scoring_shape(out, info);
 }
 
 /* What each of n ranks holds. */
@@ -282,7 +311,8 @@ static void member_aliases(struct buffer *out, const struct answer_model *model)
 
 /* What requests may ask the model for. */
 static void member_capabilities(struct buffer *out, const struct limoe_info *info) {
-    buffer_string(out, ",\"capabilities\":[\"classify\",\"embeddings\"");
+    buffer_string(out, classifies(info) ? ",\"capabilities\":[\"classify\",\"embeddings\""
+                                        : ",\"capabilities\":[\"embeddings\"");
     if (info->moe_layers)
         buffer_string(out, ",\"routing\"");
     buffer_string(out, "]");

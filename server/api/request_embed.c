@@ -117,6 +117,19 @@ static bool read_input(struct input_reader *r, const struct json_value *input, s
     return true;
 }
 
+/* Whether the model takes what was sent. */
+static bool check_modalities(const struct limoe_info *model, const struct embed_request *request,
+                             struct api_error *error) {
+    struct limoe_error missing;
+    for (size_t i = 0; i < request->n_items; i++) {
+        const struct request_item *item = &request->items[i];
+        if (limoe_accepts(model, item->modality, &missing))
+            return api_fail(error, 400, "unsupported_modality", item->param, "%s is %s: %s", item->param,
+                            item->modality == LIMOE_IMAGE ? "a picture" : "a text", missing.message);
+    }
+    return true;
+}
+
 static bool read_modality(const struct json_value *value, enum strings *out, struct api_error *error) {
     const char *accepted = "\"text\" or \"image\"";
     if (value->type != JSON_STRING)
@@ -191,7 +204,7 @@ static bool read_request(const struct request_models *models, const char *body, 
         if (!ok)
             return false;
     }
-    return read_input(&reader, input, out);
+    return read_input(&reader, input, out) && check_modalities(model, out, error);
 }
 
 bool request_embeddings_json(const struct request_models *models, const char *body, size_t size,

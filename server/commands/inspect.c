@@ -87,13 +87,19 @@ static const char *number(struct arena *arena, uint64_t value) {
     return arena_copy(arena, digits, strlen(digits));
 }
 
-static const char *tower(struct arena *arena, const struct limoe_tower *tower) {
+static const char *tower(struct arena *arena, const struct limoe_info *info, enum limoe_modality modality) {
+    const struct limoe_tower *tower = &info->tower[modality];
+    if (!limoe_has(info, modality))
+        return "none";
     return arena_print(arena, "%u blocks, width %u, %u heads, mlp %u", tower->blocks, tower->width,
                        tower->heads, tower->mlp);
 }
 
-static const char *scores(struct arena *arena, const struct limoe_scoring *scoring) {
+static const char *scores(struct arena *arena, const struct limoe_info *info) {
+    const struct limoe_scoring *scoring = &info->scoring;
     const double scale = (double)scoring->scale;
+    if (!limoe_has(info, LIMOE_IMAGE) || !limoe_has(info, LIMOE_TEXT))
+        return "none: pictures are scored by texts";
     return scoring->kind == LIMOE_SOFTMAX
                ? arena_print(arena, "softmax of cosines × %.1f (logit scale %.4f)", exp(scale), scale)
                : arena_print(arena,
@@ -123,22 +129,26 @@ static bool print_facts(const struct limoe_inspection *model, const char *dir, s
         "weights",
         arena_print(arena, "%.1f MB, %s", (double)info->weight_bytes / 1e6, model->checkpoint_dtypes),
         info->towers == 1 ? "tower" : "image tower",
-        tower(arena, &info->tower[LIMOE_IMAGE]),
+        tower(arena, info, LIMOE_IMAGE),
         "text tower",
-        info->towers == 1 ? "the same" : tower(arena, &info->tower[LIMOE_TEXT]),
+        info->towers == 1 ? "the same" : tower(arena, info, LIMOE_TEXT),
         "experts",
         info->moe_layers ? arena_print(arena, "%u in each of blocks %s, top-%u", info->experts,
                                        blocks.failed ? "" : blocks.data, info->top_k)
                          : "none: every block is dense",
         "image",
-        arena_print(arena, "%u × %u pixels in patches of %u × %u: %u tokens", info->image_size,
-                    info->image_size, info->patch, info->patch, info->image_tokens),
+        limoe_has(info, LIMOE_IMAGE)
+            ? arena_print(arena, "%u × %u pixels in patches of %u × %u: %u tokens", info->image_size,
+                          info->image_size, info->patch, info->patch, info->image_tokens)
+            : "refused",
         "text",
-        arena_print(arena, "%u pieces, up to %u tokens", info->vocab, info->text_length),
+        limoe_has(info, LIMOE_TEXT)
+            ? arena_print(arena, "%u pieces, up to %u tokens", info->vocab, info->text_length)
+            : "refused",
         "embedding",
         arena_print(arena, "%u numbers", info->embed),
         "scores",
-        scores(arena, &info->scoring),
+        scores(arena, info),
     };
     const size_t n = sizeof cells / sizeof *cells;
     bool ok = !blocks.failed;

@@ -154,6 +154,17 @@ static bool within(uint32_t value, uint32_t least, uint32_t most) {
     return least <= value && value <= most;
 }
 
+/* limoe_has, without the library. */
+static bool takes(const struct limoe_info *model, enum limoe_modality modality) {
+    return model->tower[modality].blocks > 0;
+}
+
+/* A size of a modality, which is 0 where the model does not take it. */
+static bool fits(const struct limoe_info *model, enum limoe_modality modality, uint32_t value,
+                 uint32_t most) {
+    return takes(model, modality) ? within(value, 1, most) : value == 0;
+}
+
 /* NULL, or which number is out of range. */
 static const char *wrong_number(const struct frame_hello *hello) {
     const struct limoe_info *model = &hello->model;
@@ -161,17 +172,18 @@ static const char *wrong_number(const struct frame_hello *hello) {
         return "dtype";
     if (!within(model->embed, 1, MOST_EMBED))
         return "embed";
-    if (!within(model->image_size, 1, MOST_IMAGE_SIZE))
-        return "image_size";
-    if (!within(model->towers, 1, LIMOE_MODALITIES))
+    if (!within(model->towers, 1, LIMOE_MODALITIES) ||
+        (!takes(model, LIMOE_IMAGE) && !takes(model, LIMOE_TEXT)))
         return "towers";
+    if (!fits(model, LIMOE_IMAGE, model->image_size, MOST_IMAGE_SIZE))
+        return "image_size";
     if (model->scoring.kind != LIMOE_SOFTMAX && model->scoring.kind != LIMOE_SIGMOID)
         return "scoring";
-    if (!within(model->patch, 1, model->image_size))
+    if (!fits(model, LIMOE_IMAGE, model->patch, model->image_size))
         return "patch";
-    if (!within(model->image_tokens, 1, model->image_size * model->image_size + 1))
+    if (!fits(model, LIMOE_IMAGE, model->image_tokens, model->image_size * model->image_size + 1))
         return "image_tokens";
-    if (!within(model->text_length, 1, MOST_TEXT_LENGTH))
+    if (!fits(model, LIMOE_TEXT, model->text_length, MOST_TEXT_LENGTH))
         return "text_length";
     if (!within(model->blocks, 1, FRAME_MOST_BLOCKS))
         return "blocks";
@@ -320,8 +332,9 @@ static uint64_t result_bytes(const struct frame_shape *shape, uint64_t items, ui
 #define ITEM_BYTES      8
 
 uint64_t frame_longest_step(const struct frame_shape *shape) {
+    const uint64_t images = shape->image_tokens ? shape->rows / shape->image_tokens : 0;
     return STEP_HEAD_BYTES + shape->items * ITEM_BYTES + shape->rows * sizeof(int32_t) +
-           shape->rows / shape->image_tokens * shape->image_bytes;
+           images * shape->image_bytes;
 }
 
 uint64_t frame_longest_result(const struct frame_shape *shape) {
@@ -363,9 +376,9 @@ static enum limoe_status get_item(const struct frame_shape *shape, uint64_t inde
     if (modality >= LIMOE_MODALITIES)
         return limoe_fail(err, LIMOE_CORRUPT, "item %llu of a STEP has the unknown modality %u",
                           (unsigned long long)index, modality);
-    bool fits =
-        modality == LIMOE_IMAGE ? length == shape->image_tokens : within(length, 1, shape->text_length);
-    if (!fits)
+    const uint32_t most = modality == LIMOE_IMAGE ? shape->image_tokens : shape->text_length;
+    const uint32_t least = modality == LIMOE_IMAGE && most ? most : 1; /* 1 to 0: none is taken */
+    if (!within(length, least, most))
         return limoe_fail(err, LIMOE_CORRUPT, "item %llu of a STEP, %s, has %u tokens",
                           (unsigned long long)index, modality == LIMOE_IMAGE ? "an image" : "a text", length);
     return LIMOE_OK;

@@ -112,7 +112,8 @@ enum limoe_status frame_get_unique_id(const struct frame_header *header, const u
 
 struct frame_shape {
     uint32_t embed, layers, experts, top_k;
-    uint32_t image_tokens, text_length; /* an image has so many tokens; a text at most */
+    uint32_t image_tokens,
+        text_length; /* an image has so many tokens, a text at most; 0: the model takes none */
     uint64_t image_bytes;
     uint64_t items, rows; /* most of one step */
 };

@@ -37,6 +37,7 @@ SIGLIP = dict(  # width, mlp, layers, heads, patch, size
         "siglip-so400m-patch14-384": (1152, 4304, 27, 16, 14, 384),
     }
 )
+CHINESE_CLIP = ["chinese-clip-vit-base-patch16"]  # its text tower is a RoBERTa of base size
 OPEN_CLIP = ["ViT-B-32-quickgelu", "ViT-B-16-SigLIP"]
 PICTURES, TEXTS = 2, 4
 
@@ -81,6 +82,15 @@ def siglip_texts(vocab: int = 32000) -> tuple[np.ndarray, np.ndarray]:
     for row, n in zip(tokens, (2, 5, 20, 64)):
         row[: n - 1] = rng.integers(3, vocab, n - 1)
     return tokens, np.full(TEXTS, 64, dtype=np.int32)
+
+
+def chinese_texts(length: int = 52) -> tuple[np.ndarray, np.ndarray]:
+    """[CLS] is 101, [SEP] 102, [PAD] 0."""
+    rng = np.random.default_rng(5)
+    tokens, lengths = np.zeros((TEXTS, length), dtype=np.int32), np.array([3, 8, 20, length], dtype=np.int32)
+    for row, n in zip(tokens, lengths):
+        row[:n] = [101, *rng.integers(670, 8000, n - 2), 102]
+    return tokens, lengths
 
 
 def clip_files(out: Path, size: int) -> None:
@@ -180,6 +190,19 @@ def make_clip(out: Path, name: str):
     return model
 
 
+def make_chinese_clip(out: Path, name: str) -> None:
+    vision = dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, patch_size=16)
+    config = transformers.ChineseCLIPConfig(vision_config=vision, text_config=dict(vocab_size=21128), projection_dim=512)
+    model = transformers.ChineseCLIPModel(config).eval()
+    scale(model)
+    model.save_pretrained(out)
+    (out / "preprocessor_config.json").write_text(json.dumps(make.preprocessor(224)))
+    tokens, lengths = chinese_texts()
+    mask = torch.from_numpy(np.arange(tokens.shape[1]) < lengths[:, None]).long()
+    words = lambda ids: model.get_text_features(ids, attention_mask=mask)  # noqa: E731
+    items(out, 224, tokens, lengths, model.get_image_features, words)
+
+
 def make_siglip(out: Path, name: str) -> None:
     width, mlp, layers, heads, patch, size = SIGLIP[name]
     both = dict(hidden_size=width, intermediate_size=mlp, num_hidden_layers=layers, num_attention_heads=heads)
@@ -210,7 +233,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="make the folders here, and leave them")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of the models; default all")
     arguments = parser.parse_args()
-    known = {**dict.fromkeys(CLIP, make_clip), **dict.fromkeys(SIGLIP, make_siglip), **dict.fromkeys(OPEN_CLIP, make_open_clip)}
+    makers = ((CLIP, make_clip), (CHINESE_CLIP, make_chinese_clip), (SIGLIP, make_siglip), (OPEN_CLIP, make_open_clip))
+    known = {name: maker for names, maker in makers for name in names}
     failed = 0
     for name in arguments.names or known:
         if name not in known:

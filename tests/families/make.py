@@ -1,4 +1,4 @@
-"""Makes the golden vectors of tests/golden/{clip,siglip,open_clip}-*: small random models, saved by the libraries whose
+"""Makes the golden vectors of tests/golden/{clip,siglip,chinese_clip,open_clip}-*: small random models, saved by the libraries whose
 formats they are (transformers, open_clip), and what those libraries answer in float64.
 
     python tests/families/make.py --out tests/golden [NAME...]
@@ -34,6 +34,7 @@ CLIP_TEXT = dict(
     eos_token_id=VOCAB - 1,
     pad_token_id=VOCAB - 1,
 )
+BERT_TEXT = {**{k: v for k, v in CLIP_TEXT.items() if k != "bos_token_id"}, "pad_token_id": 0}
 SIGLIP_TEXT = {**CLIP_TEXT, "hidden_size": 32, "num_attention_heads": 2, "eos_token_id": 1, "pad_token_id": 1}
 
 # name -> the library, what differs from the above; "dtype" of the checkpoint, "shard" its largest file.
@@ -61,6 +62,22 @@ TRANSFORMERS = {
         dtype=torch.float16,
     ),
     "siglip-float16": dict(kind="siglip", dtype=torch.float16),
+    "chinese_clip": dict(kind="chinese_clip"),
+    "chinese_clip-eps-types": dict(
+        kind="chinese_clip",
+        text=dict(layer_norm_eps=1e-2, hidden_act="gelu_new", type_vocab_size=5, hidden_size=40, num_attention_heads=5),
+    ),
+    "chinese_clip-float16": dict(kind="chinese_clip", dtype=torch.float16),
+}
+
+# One tower alone: the class, and where its answer is.
+TOWERS = {
+    "clip-vision": (transformers.CLIPVisionModelWithProjection, "image_embeds"),
+    "clip-text": (transformers.CLIPTextModelWithProjection, "text_embeds"),
+    "clip-vision-bare": (transformers.CLIPVisionModel, "pooler_output"),
+    "clip-text-bare": (transformers.CLIPTextModel, "pooler_output"),
+    "siglip-vision": (transformers.SiglipVisionModel, "pooler_output"),
+    "siglip-text": (transformers.SiglipTextModel, "pooler_output"),
 }
 
 OPEN_VISION = dict(image_size=16, layers=2, width=32, head_width=16, patch_size=4, mlp_ratio=2.5)
@@ -124,12 +141,14 @@ def texts(begin: list[int], end: int, pad: int) -> tuple[np.ndarray, np.ndarray]
     return tokens, lengths
 
 
-def save_items(out: Path, pixels, image_tokens: int, tokens, lengths, attend: bool, images, words) -> None:
-    embedding = torch.cat([torch.nn.functional.normalize(z, dim=-1) for z in (images, words)]).to(torch.float32)
+def save_items(out: Path, pixels, image_tokens: int, tokens, lengths, attend: bool, answers, scores=None) -> None:
+    """`answers`: of pictures, texts or both; `scores`: [pictures, texts], of both."""
+    embedding = torch.cat([torch.nn.functional.normalize(z, dim=-1) for z in answers]).to(torch.float32)
     kept = np.full_like(lengths, LENGTH) if attend else lengths
-    rows = PICTURES * image_tokens + int(kept.sum())
+    rows = len(pixels) * image_tokens + int(kept.sum())
     save_file(
         {
+            **({} if scores is None else {"scores": scores.to(torch.float32).contiguous()}),
             "pixels": torch.from_numpy(pixels),
             "tokens": torch.from_numpy(tokens),
             "lengths": torch.from_numpy(kept),
@@ -148,32 +167,69 @@ def preprocessor(size: int) -> dict:
     )  # fmt: skip
 
 
-def make_transformers(out: Path, case: dict) -> None:
-    clip = case["kind"] == "clip"
-    vision, text = {**CLIP_VISION, **case.get("vision", {})}, {**(CLIP_TEXT if clip else SIGLIP_TEXT), **case.get("text", {})}
-    if clip:
-        width = case.get("projection", 20)
-        config = transformers.CLIPConfig(
-            vision_config={**vision, "projection_dim": width},
-            text_config={**text, "projection_dim": width},
-            projection_dim=width,
-        )
-        model = transformers.CLIPModel(config)
-    else:
-        model = transformers.SiglipModel(transformers.SiglipConfig(vision_config=vision, text_config=text))
+def save_transformers(out: Path, model, case: dict, size: int | None) -> None:
+    """`size`: of the model's pictures, where it has any."""
     spread(model)
     model.to(case.get("dtype", torch.float32)).save_pretrained(out, max_shard_size=case.get("shard", "1GB"))
-    size = vision["image_size"]
-    (out / "preprocessor_config.json").write_text(json.dumps(preprocessor(size)) + "\n")
-    pixels = pictures(size)
-    # The end token of a CLIP is its largest id; behind it stand ends, or by older files zeros.
-    tokens, lengths = texts([VOCAB - 2] if clip else [], VOCAB - 1 if clip else 1, 0 if text["eos_token_id"] == 2 else text["pad_token_id"])
+    if size:
+        (out / "preprocessor_config.json").write_text(json.dumps(preprocessor(size)) + "\n")
     model.double().eval()
+
+
+def make_transformers(out: Path, case: dict) -> None:
+    kind = case["kind"]
+    vision = {**CLIP_VISION, **case.get("vision", {})}
+    text = {**dict(clip=CLIP_TEXT, siglip=SIGLIP_TEXT, chinese_clip=BERT_TEXT)[kind], **case.get("text", {})}
+    if kind == "siglip":
+        model = transformers.SiglipModel(transformers.SiglipConfig(vision_config=vision, text_config=text))
+    else:
+        classes = dict(
+            clip=(transformers.CLIPModel, transformers.CLIPConfig),
+            chinese_clip=(transformers.ChineseCLIPModel, transformers.ChineseCLIPConfig),
+        )
+        width = case.get("projection", 20)
+        config = classes[kind][1](
+            vision_config={**vision, "projection_dim": width},
+            text_config={**text, "projection_dim": width} if kind == "clip" else text,
+            projection_dim=width,
+        )
+        model = classes[kind][0](config)
+    save_transformers(out, model, case, vision["image_size"])
+    pixels = pictures(vision["image_size"])
+    # The end token of a CLIP is its largest id; behind it stand ends, or by older files zeros.
+    begin, end = ([], 1) if kind == "siglip" else ([VOCAB - 2], VOCAB - 1)
+    tokens, lengths = texts(begin, end, 0 if text["eos_token_id"] == 2 else text["pad_token_id"])
+    asked = dict(input_ids=torch.from_numpy(tokens).long())
+    if kind == "chinese_clip":
+        asked["attention_mask"] = torch.from_numpy(np.arange(LENGTH) < lengths[:, None]).long()
     with torch.no_grad():
         image = model.get_image_features(pixel_values=values(pixels))
-        word = model.get_text_features(input_ids=torch.from_numpy(tokens).long())
-    image, word = (x if isinstance(x, torch.Tensor) else x.pooler_output for x in (image, word))
-    save_items(out, pixels, (size // vision["patch_size"]) ** 2 + clip, tokens, lengths, not clip, image, word)
+        word = model.get_text_features(**asked)
+        logits = model(pixel_values=values(pixels), **asked).logits_per_image
+    answers = [x if isinstance(x, torch.Tensor) else x.pooler_output for x in (image, word)]
+    scores = torch.sigmoid(logits) if kind == "siglip" else logits.softmax(-1)
+    patches = (vision["image_size"] // vision["patch_size"]) ** 2
+    save_items(out, pixels, patches + (kind != "siglip"), tokens, lengths, kind == "siglip", answers, scores)
+
+
+def make_tower(out: Path, name: str) -> None:
+    kind, answer = TOWERS[name]
+    siglip, vision = name.startswith("siglip"), "vision" in name
+    config = CLIP_VISION if vision else SIGLIP_TEXT if siglip else CLIP_TEXT
+    extra = {} if siglip else dict(projection_dim=20)
+    model = kind(kind.config_class(**config, **extra))
+    save_transformers(out, model, {}, config["image_size"] if vision else None)
+    pixels = pictures(CLIP_VISION["image_size"])
+    tokens, lengths = texts([], 1, 1) if siglip else texts([VOCAB - 2], VOCAB - 1, VOCAB - 1)
+    with torch.no_grad():
+        if vision:
+            tokens, lengths = tokens[:0], lengths[:0]
+            z = getattr(model(pixel_values=values(pixels)), answer)
+        else:
+            pixels = pixels[:0]
+            z = getattr(model(input_ids=torch.from_numpy(tokens).long()), answer)
+    patches = (CLIP_VISION["image_size"] // CLIP_VISION["patch_size"]) ** 2
+    save_items(out, pixels, patches + (not siglip), tokens, lengths, siglip, [z])
 
 
 def make_open_clip(out: Path, case: dict) -> None:
@@ -197,8 +253,10 @@ def make_open_clip(out: Path, case: dict) -> None:
     with torch.no_grad():
         image = model.encode_image(values(pixels))
         word = model.encode_text(torch.from_numpy(tokens).long())
+        logits = model.get_logits(values(pixels), torch.from_numpy(tokens).long())[0]
+    scores = torch.sigmoid(logits) if "init_logit_bias" in case else logits.softmax(-1)
     patches = (vision["image_size"] // vision["patch_size"]) ** 2
-    save_items(out, pixels, patches + 1, tokens, lengths, attend, image, word)
+    save_items(out, pixels, patches + 1, tokens, lengths, attend, [image, word], scores)
 
 
 def main() -> None:
@@ -206,13 +264,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="tests/golden")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of the cases; default all")
     arguments = parser.parse_args()
-    cases = {**TRANSFORMERS, **OPEN_CLIP}
+    cases = {**TRANSFORMERS, **TOWERS, **OPEN_CLIP}
     for name in arguments.names or cases:
         out = arguments.out / name
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         torch.manual_seed(len(name))
-        (make_transformers if name in TRANSFORMERS else make_open_clip)(out, cases[name])
+        if name in TOWERS:
+            make_tower(out, name)
+        else:
+            (make_transformers if name in TRANSFORMERS else make_open_clip)(out, cases[name])
         print(name, sum(f.stat().st_size for f in out.iterdir()) // 1000, "kB")
 
 

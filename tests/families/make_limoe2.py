@@ -71,6 +71,12 @@ CASES = {
         text=dict(tower=dict(width=32, blocks=2, heads=2, mlp=24, late_norm=True, causal=True, pool="last")),
         moe=dict(image=[0], experts=6, top_k=3, renormalize=True),
     ),
+    "limoe2-text-first": dict(
+        embed=20,
+        image=dict(tower=dict(width=24, blocks=1, heads=2, mlp=28)),
+        text=dict(tower=dict(width=24, blocks=2, heads=3, mlp=20, pre_norm=True, pool="first", activation="gelu")),
+        moe=dict(text=[1], experts=3, top_k=2, renormalize=True),
+    ),
     "limoe2-dense": dict(
         embed=24,
         image=dict(class_token=True, tower=dict(width=32, blocks=2, heads=4, mlp=24, pool="rest")),
@@ -112,8 +118,6 @@ def shapes(config: dict) -> dict[str, tuple]:
             if c.get("class_token"):
                 found["image.class"], rows = (d,), rows + 1
             found["image.pos"] = (rows, d)
-            if tower.get("pre_norm"):
-                pair("image.pre_ln", d)
             if tower.get("pool") == "attention":
                 found["image.pool.probe"] = (d,)
                 pair("image.pool.qkv", 3 * d, d)
@@ -123,6 +127,8 @@ def shapes(config: dict) -> dict[str, tuple]:
                 pair("image.pool.fc2", d, m)
         else:
             found["text.token"], found["text.pos"] = (c["vocab"], d), (c["length"], d)
+        if tower.get("pre_norm"):
+            pair(half + ".pre_ln", d)
         if c.get("projection", True):
             pair(half + ".proj", embed, d, bias=c.get("projection_bias", False))
         pair(half + ".ln", d)

@@ -184,6 +184,8 @@ class Model:
         """The ids that are kept."""
         tower, routing = self.config["text"]["tower"], Routing()
         x = self.tensors["text.token"][tokens] + self.tensors["text.pos"][: len(tokens)]
+        if tower.get("pre_norm"):
+            x = self.norm("text.pre_ln", x, tower)
         return self.finish("text", x, tower, routing), routing
 
     def image_tokens(self) -> int:

@@ -57,6 +57,28 @@ def test_one_tower(tmp_path, command, embed, towers):
     assert (embed(out, *arrays("clip")) == embed(GOLDEN / "clip", *arrays("clip"))).all()
 
 
+def test_pictures_alone(tmp_path, command, embed):
+    """A limoe-2 without texts answers as the whole one does of pictures, and so does what is made of it."""
+    golden, alone = GOLDEN / "limoe2-dense", tmp_path / "alone"
+    alone.mkdir()
+    config = json.loads((golden / "config.json").read_text())
+    kept = {key: value for key, value in config.items() if key not in ("text", "scores")}
+    (alone / "config.json").write_text(json.dumps(kept))
+    tensors = read_safetensors(golden / "model.safetensors")
+    save(
+        alone / "model.safetensors",
+        {n: t.astype(np.float32) for n, t in tensors.items() if not n.startswith(("text.", "logit_"))},
+    )
+    pixels, tokens, lengths = arrays("limoe2-dense")
+    whole = embed(golden, pixels, tokens, lengths)[: len(pixels)]
+    assert (embed(alone, pixels, tokens[:0], lengths[:0]) == whole).all()
+    out = upcycled(command, tmp_path, alone, "--experts", 2)
+    assert set(json.loads((out / "config.json").read_text())["moe"]) == {"image", "experts", "top_k", "renormalize"}
+    assert (embed(out, pixels, tokens[:0], lengths[:0]) == whole).all()
+    status, said = command("upcycle.py", alone, "--out", tmp_path / "other", "--experts", 2, "--towers", "text")
+    assert status == 1 and "has no tower of --towers text" in said
+
+
 @pytest.mark.parametrize("name, file", [("clip", "preprocessor_config.json"), ("open_clip", "open_clip_config.json")])
 def test_pictures_are_prepared_as_before(tmp_path, command, embed, name, file):
     """By the library's own file, which comes along: here with a mean that no default has."""

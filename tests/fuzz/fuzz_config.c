@@ -21,9 +21,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint64_t total, active;
     layout_count(&config, &total, &active);
     for (int m = 0; m < LIMOE_MODALITIES; m++)
-        if (config.tower[m].heads < 1 || config.tower[m].width % config.tower[m].heads != 0)
+        if (config_has(&config, (enum limoe_modality)m) &&
+            (config.tower[m].heads < 1 || config.tower[m].width % config.tower[m].heads != 0))
             __builtin_trap();
-    if (config.image.patch > config.image.size || config_image_tokens(&config) > CONFIG_MAX_IMAGE_TOKENS ||
+    if (config_blocks(&config) < 1 || config.image.patch > config.image.size ||
+        config_image_tokens(&config) > CONFIG_MAX_IMAGE_TOKENS ||
         config_blocks(&config) > CONFIG_MAX_BLOCKS || config.moe.layers > config_blocks(&config) ||
         config.moe.top_k > config.moe.experts || (config.moe.layers > 0 && config.moe.top_k == 0) ||
         active > total || total > UINT64_C(1) << 56 || !memchr(config.name, '\0', sizeof config.name))

@@ -217,8 +217,10 @@ static bool read_put(const struct request_models *model, const char *data, size_
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const struct limoe_info info = {.name = "m", .embed = 8, .text_length = 4};
-    static const struct limoe_info other = {.name = "n", .embed = 16, .text_length = 2};
+    static const struct limoe_info info = {
+        .name = "m", .tower = {{8, 4, 2, 16}, {8, 4, 2, 16}}, .embed = 8, .text_length = 4};
+    static const struct limoe_info other = {
+        .name = "n", .tower = {[LIMOE_TEXT] = {8, 4, 2, 16}}, .embed = 16, .text_length = 2};
     static const struct limoe_info *const infos[] = {&info, &other};
     static const struct request_models model = {.info = infos, .n = 2, .aliases = "a,b=m,c=n"};
     if (size == 0)

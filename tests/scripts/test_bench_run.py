@@ -235,30 +235,22 @@ def test_a_model_that_is_none(build):
 
 # ---- a breakdown
 
-PROFILE = [
-    {"op": "layernorm", "rows": 196, "in": 768, "out": 768, "ns": 40000},
-    {"op": "linear", "rows": 196, "in": 768, "out": 2304, "ns": 5000000},
-    {"op": "linear", "rows": 196, "in": 768, "out": 2304, "ns": 7000000},
-    {"op": "grouped_linear", "rows": 196, "in": 768, "out": 3072, "groups": 32, "ns": 20000000},
-    {"op": "attention", "rows": 196, "in": 196, "out": 768, "ns": 1000000},
-]
-
-
-def as_lines():
-    return "\n".join(map(json.dumps, PROFILE))
-
-
-def as_trace():
+def trace(times=1):
+    """As bench/profile.c writes it: microseconds, and a number that an operation has not is 0."""
+    said = [
+        ("layernorm", 40, 196, 768, 768, 0), ("linear", 5000, 196, 768, 2304, 1), ("linear", 7000, 196, 768, 2304, 1),
+        ("grouped_linear", 20000, 196, 768, 3072, 32), ("attention", 1000, 196, 196, 768, 0),
+    ]  # fmt: skip
     events = [
-        {"name": e["op"], "ph": "X", "ts": 1, "dur": e["ns"] / 1000, "args": {k: e[k] for k in e if k not in ("op", "ns")}} for e in PROFILE
+        {"name": name, "ph": "X", "pid": 1, "tid": 1, "ts": 0.0, "dur": us, "args": {"rows": rows, "in": n, "out": m, "groups": groups}}
+        for name, us, rows, n, m, groups in said * times
     ]
-    return json.dumps({"traceEvents": [{"name": "thread_name", "ph": "M", "args": {}}, *events]})
+    return json.dumps({"displayTimeUnit": "ms", "traceEvents": events})
 
 
-@pytest.mark.parametrize("text", [as_lines(), as_trace()], ids=["lines", "trace"])
-def test_operations_beside_their_floors(text):
+def test_operations_beside_their_floors():
     rates = Rates(operations=1e11, bytes=1e10, cache=8e6)
-    found = breakdown.lines(breakdown.read_profile(text), 1, 35.0, "float32", rates)
+    found = breakdown.lines(breakdown.read_profile(trace()), 1, 35.0, "float32", rates)
     by_name = {line.operation.name: line for line in found}
     assert list(by_name) == ["grouped_linear", "linear", "attention", "layernorm", breakdown.OTHERS]
     linear, grouped = by_name["linear"], by_name["grouped_linear"]
@@ -271,9 +263,13 @@ def test_operations_beside_their_floors(text):
     assert last.startswith("| all | | | 35 | 100 % |")
 
 
+def test_the_pooling_query_costs_two_products_a_row():
+    assert breakdown.Operation("attention_pool", 196, 2 * 768, 768).work() == 4 * 196 * 768
+
+
 def test_a_breakdown_of_several_calls_is_of_one():
     rates = Rates(operations=1e11, bytes=1e10, cache=8e6)
-    once = breakdown.lines(breakdown.read_profile(as_lines()), 1, 35.0, "float32", rates)
-    thrice = breakdown.lines(breakdown.read_profile("\n".join([as_lines()] * 3)), 3, 35.0, "float32", rates)
+    once = breakdown.lines(breakdown.read_profile(trace()), 1, 35.0, "float32", rates)
+    thrice = breakdown.lines(breakdown.read_profile(trace(3)), 3, 35.0, "float32", rates)
     assert [(line.operation, line.count) for line in once] == [(line.operation, line.count) for line in thrice]
     assert [line.ms for line in once] == pytest.approx([line.ms for line in thrice])

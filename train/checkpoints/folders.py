@@ -13,7 +13,7 @@ CONFIGS = ("config.json", "open_clip_config.json")
 # What a tokenizer is made of, whichever it is.
 TOKENIZERS = (
     "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt",
-    "spiece.model", "bpe_simple_vocab_16e6.txt", "bpe_simple_vocab_16e6.txt.gz",
+    "spiece.model", "vocab.txt", "bpe_simple_vocab_16e6.txt", "bpe_simple_vocab_16e6.txt.gz",
 )  # fmt: skip
 # How pictures are prepared, in Hugging Face's folders.
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
@@ -66,19 +66,16 @@ def write_folder(
     config: Mapping,
     tensors: Mapping[str, Tensor],
     files: Iterable[Path],
-    extra: Mapping[str, bytes],
     card: str,
     force: bool,
 ) -> None:
-    """`files` are copied by their names, `extra` are written; `card` becomes README.md."""
+    """`files` are copied by their names; `card` becomes README.md."""
     check_place(out, force)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.absolute().parent))
     try:
         write_safetensors(partial / WEIGHTS[config_name], tensors)
         for file in files:
             shutil.copyfile(file, partial / file.name)
-        for name, content in extra.items():
-            (partial / name).write_bytes(content)
         (partial / "README.md").write_text(card)
         (partial / config_name).write_text(json.dumps(config, indent=1) + "\n")
         partial.chmod(0o755)

@@ -5,6 +5,17 @@
 
 #define BUSY_RETRY_SECONDS 1u
 
+bool classifying_possible(const struct call *call, struct api_error *error) {
+    struct limoe_error missing;
+    for (int m = 0; m < LIMOE_MODALITIES; m++)
+        if (limoe_accepts(call->generation->model, (enum limoe_modality)m, &missing))
+            return api_fail(error, 400, "unsupported_modality", "model",
+                            "a classification scores pictures by texts, and %s; /v1/embeddings maps them to "
+                            "vectors",
+                            missing.message);
+    return true;
+}
+
 struct classifier_model classifying_model(const struct call *call) {
     const struct engine_info *info = engine_info(call->generation->engine);
     return (struct classifier_model){.fingerprint = info->fingerprint, .embed = info->model.embed};

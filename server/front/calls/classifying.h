@@ -5,6 +5,9 @@
 #include "server/front/calls/call.h"
 #include "server/front/calls/stages.h"
 
+/* Whether the call's model takes pictures and texts, so that the ones can be scored by the others. False: *error says
+ * what it lacks. */
+bool classifying_possible(const struct call *call, struct api_error *error);
 /* The model whose matrices the call uses. */
 struct classifier_model classifying_model(const struct call *call);
 /* Takes call->classifier from memory, or else asks the store for it with stages_ask, after which

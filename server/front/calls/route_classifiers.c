@@ -37,7 +37,7 @@ bool route_classifier_put_parse(struct call *call, struct api_error *error) {
     struct classifier_request *request = &call->request.classifier;
     if (!request_classifier_json(&call->roster->models, name_of(call), call->body.data, call->body.size,
                                  call->arena, request, error) ||
-        !call_choose(call, request->definition.model))
+        !call_choose(call, request->definition.model) || !classifying_possible(call, error))
         return false;
     call->n = classify_prompt_count(&request->definition);
     struct request_item *inputs = arena_array(call->arena, call->n, sizeof *inputs);

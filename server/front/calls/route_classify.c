@@ -70,6 +70,7 @@ static bool list_inputs(struct call *call, struct api_error *error) {
 bool route_classify_parse(struct call *call, struct api_error *error) {
     struct classify_request *request = &call->request.classify;
     if (!parse_form(call, request, error) || !call_choose(call, request->model) ||
+        !classifying_possible(call, error) ||
         (request->classifier.data && !classifying_look(call, request->classifier, error)))
         return false;
     return call->asking || list_inputs(call, error);

@@ -129,10 +129,11 @@ static void *warming_main(void *argument) {
     struct warming *warming = argument;
     const struct engine_info *engine = engine_info(warming->generation->engine);
     const struct classifier_model model = {.fingerprint = engine->fingerprint, .embed = engine->model.embed};
+    const bool classifies = limoe_has(&engine->model, LIMOE_IMAGE) && limoe_has(&engine->model, LIMOE_TEXT);
     char after[CLASSIFIER_NAME_BYTES + 1] = "";
     size_t made = 0;
     pthread_setname_np(pthread_self(), "limoe-warming");
-    while (!stopped(warming)) {
+    while (classifies && !stopped(warming)) {
         struct limoe_error err;
         struct store_job *job = store_job_next_without(text_of(after), &model, warming->like);
         if (classifiers_wait(warming->store, &job, &err) != STORE_DONE)

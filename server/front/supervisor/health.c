@@ -19,7 +19,7 @@
 
 #define PROBE_INTERVAL CLOCK_SECOND
 #define PROBE_TEXT     "limoe"
-#define PROBE_ITEMS    2
+#define PROBE_ITEMS    2 /* at most: one of each modality that the model takes */
 #define UNIT_TOLERANCE 1e-3
 
 struct health {
@@ -46,13 +46,13 @@ struct health {
 
 static void judge(struct health *health, char *fault, size_t size) {
     const struct job *job = &health->job;
-    size_t count = PROBE_ITEMS * health->embed;
+    size_t count = job->n * health->embed;
     fault[0] = '\0';
     if (job->outcome == JOB_FAILED) {
         snprintf(fault, size, "the engine failed on its probe: %s", job->error.message);
         return;
     }
-    for (size_t item = 0; item < PROBE_ITEMS; item++) {
+    for (size_t item = 0; item < job->n; item++) {
         double square = 0;
         for (size_t i = 0; i < health->embed; i++)
             square += (double)health->embeddings[item * health->embed + i] *
@@ -86,6 +86,22 @@ static void probe_done(struct job *job) {
     event_signal(event);
 }
 
+/* A grey picture and a short text, as far as the model takes them. */
+static enum limoe_status list_items(struct health *health, const struct limoe_processor *processor,
+                                    struct limoe_error *err) {
+    const struct limoe_info *model = limoe_processor_info(processor);
+    enum limoe_status status = LIMOE_OK;
+    uint32_t length = 0;
+    if (limoe_has(model, LIMOE_IMAGE))
+        health->items[health->job.n++] =
+            (struct limoe_item){LIMOE_IMAGE, model->image_tokens, health->pixels, NULL};
+    if (!limoe_has(model, LIMOE_TEXT))
+        return status;
+    status = limoe_process_text(processor, PROBE_TEXT, strlen(PROBE_TEXT), health->tokens, &length, err);
+    health->items[health->job.n++] = (struct limoe_item){LIMOE_TEXT, length, NULL, health->tokens};
+    return status;
+}
+
 enum limoe_status health_new(const struct limoe_processor *processor, struct queue *queue, int64_t limit,
                              int answered_event, struct health **out, struct limoe_error *err) {
     const struct limoe_info *model = limoe_processor_info(processor);
@@ -98,8 +114,8 @@ enum limoe_status health_new(const struct limoe_processor *processor, struct que
     health->limit = limit;
     health->answered_event = answered_event;
     health->embed = model->embed;
-    health->pixels = malloc(pixels);
-    health->tokens = calloc(model->text_length, sizeof *health->tokens);
+    health->pixels = malloc(pixels + 1); /* + 1: of what the model does not take there is none */
+    health->tokens = calloc((size_t)model->text_length + 1, sizeof *health->tokens);
     health->embeddings = calloc(PROBE_ITEMS * health->embed, sizeof *health->embeddings);
     health->first = calloc(PROBE_ITEMS * health->embed, sizeof *health->first);
     if (!health->pixels || !health->tokens || !health->embeddings || !health->first) {
@@ -108,17 +124,14 @@ enum limoe_status health_new(const struct limoe_processor *processor, struct que
     }
     memset(health->pixels, 0x80, pixels);
 
-    uint32_t length = 0;
-    enum limoe_status status =
-        limoe_process_text(processor, PROBE_TEXT, strlen(PROBE_TEXT), health->tokens, &length, err);
+    enum limoe_status status = list_items(health, processor, err);
     if (status != LIMOE_OK) {
         health_free(health);
         return status;
     }
-    health->items[0] = (struct limoe_item){LIMOE_IMAGE, model->image_tokens, health->pixels, NULL};
-    health->items[1] = (struct limoe_item){LIMOE_TEXT, length, NULL, health->tokens};
-    health->job = (struct job){
-        .items = health->items, .n = PROBE_ITEMS, .embeddings = health->embeddings, .done = probe_done};
+    health->job.items = health->items;
+    health->job.embeddings = health->embeddings;
+    health->job.done = probe_done;
     *out = health;
     return LIMOE_OK;
 }

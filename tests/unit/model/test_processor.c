@@ -269,6 +269,44 @@ static void test_open(void **state) {
     assert_null(p);
 }
 
+/* A model of one tower needs no files of the other's, and refuses its inputs. */
+static void test_tower_alone(void **state) {
+    const char *dir = *state;
+    struct limoe_error err;
+    struct limoe_processor *p;
+    int32_t tokens[12];
+    uint32_t length;
+    uint8_t pixels[16 * 16 * 3];
+    if (limoe_processor_open(GOLDEN "/clip-vision", NULL, &p, &err) != LIMOE_OK)
+        fail_msg("%s", err.message);
+    const struct limoe_info *info = limoe_processor_info(p);
+    assert_true(limoe_has(info, LIMOE_IMAGE) && !limoe_has(info, LIMOE_TEXT));
+    assert_int_equal(limoe_accepts(info, LIMOE_IMAGE, &err), LIMOE_OK);
+    assert_int_equal(info->text_length, 0);
+    expect_failure("text", limoe_process_text(p, "x", 1, tokens, &length, &err), &err, LIMOE_UNSUPPORTED,
+                   "\"clip-vision\" has no text tower; pictures alone are accepted");
+    limoe_processor_close(p);
+
+    /* Texts alone: a tokenizer, and nothing about pictures. */
+    static const char config[] =
+        "{\"model_type\":\"siglip_text_model\",\"hidden_size\":8,\"num_attention_heads\":2,"
+        "\"vocab_size\":40,\"max_position_embeddings\":12}";
+    struct bytes model = tiny_model();
+    directory_write(dir, "config.json", config, strlen(config));
+    directory_write(dir, "spiece.model", model.at, model.size);
+    free(model.at);
+    if (limoe_processor_open(dir, NULL, &p, &err) != LIMOE_OK)
+        fail_msg("%s", err.message);
+    info = limoe_processor_info(p);
+    assert_true(limoe_has(info, LIMOE_TEXT) && !limoe_has(info, LIMOE_IMAGE));
+    assert_int_equal(info->image_size, 0);
+    expect_failure("picture", limoe_process_image(p, pixels, sizeof pixels, pixels, &err), &err,
+                   LIMOE_UNSUPPORTED, "has no image tower; texts alone are accepted");
+    assert_int_equal(limoe_process_text(p, "x", 1, tokens, &length, &err), LIMOE_OK);
+    assert_int_equal(length, 12);
+    limoe_processor_close(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_fingerprint, directory_setup, directory_teardown),
@@ -279,6 +317,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_refused_text, directory_setup, directory_teardown),
         cmocka_unit_test(test_utf8),
         cmocka_unit_test_setup_teardown(test_image, directory_setup, directory_teardown),
+        cmocka_unit_test_setup_teardown(test_tower_alone, directory_setup, directory_teardown),
         cmocka_unit_test_setup_teardown(test_open, directory_setup, directory_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

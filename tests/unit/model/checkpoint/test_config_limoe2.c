@@ -22,6 +22,12 @@ static const char towers[] =
     "\"tower\":{\"width\":24,\"blocks\":2,\"heads\":3,\"mlp\":20,\"causal\":true,\"pool\":\"last\"}},"
     "\"moe\":{\"image\":[0,2],\"text\":[1],\"experts\":5,\"top_k\":2,\"renormalize\":true}}";
 
+static const char vision[] =
+    "{\"format\":\"limoe-2\",\"name\":\"x\",\"embed\":20,"
+    "\"image\":{\"size\":16,\"patch\":4,\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5],"
+    "\"tower\":{\"width\":32,\"blocks\":3,\"heads\":2,\"mlp\":24}},"
+    "\"moe\":{\"image\":[0,2],\"experts\":5,\"top_k\":2}}";
+
 static struct config parse(const char *json) {
     struct config c;
     struct limoe_error err;
@@ -91,7 +97,36 @@ static void test_defaults(void **state) {
     assert_int_equal(c.moe.layers, 0);
 }
 
+/* One tower alone, of pictures or of texts, with experts or without. */
+static void test_a_tower_alone(void **state) {
+    (void)state;
+    struct config c = parse(vision);
+    assert_true(config_has(&c, LIMOE_IMAGE) && !config_has(&c, LIMOE_TEXT));
+    assert_int_equal(config_blocks(&c), 3);
+    assert_int_equal(config_layers(&c, LIMOE_IMAGE), 2);
+    assert_int_equal(config_layers(&c, LIMOE_TEXT), 0);
+    c = parse(
+        "{\"format\":\"limoe-2\",\"name\":\"t\",\"embed\":8,\"text\":{\"vocab\":4,\"length\":3,\"eos_id\":1,"
+        "\"tower\":{\"width\":4,\"blocks\":2,\"heads\":1,\"mlp\":8}},"
+        "\"moe\":{\"text\":[1],\"experts\":2,\"top_k\":1}}");
+    assert_true(config_has(&c, LIMOE_TEXT) && !config_has(&c, LIMOE_IMAGE));
+    assert_int_equal(config_block_tower(&c, 0), LIMOE_TEXT);
+    assert_int_equal(config_layers(&c, LIMOE_IMAGE), 0);
+    assert_int_equal(config_layers(&c, LIMOE_TEXT), 1);
+    assert_int_equal(config_first_layer(&c, LIMOE_TEXT), 0);
+    assert_true(config_is_moe(&c, 1) && !config_is_moe(&c, 0));
+}
+
+static const struct refusal vision_refused[] = {
+    {"\"image\":[0,2]", "\"image\":[0,2],\"text\":[0]", LIMOE_CORRUPT,
+     "\"moe.text\" is there, and \"text\" is not"},
+    {"\"embed\":20", "\"embed\":20,\"scores\":\"softmax\"", LIMOE_CORRUPT,
+     "\"scores\" are of pictures by texts"},
+    {"\"embed\":20", "\"embed\":20,\"text\":null", LIMOE_CORRUPT, "\"text\" is null; an object is accepted"},
+};
+
 static const struct refusal refused[] = {
+    {"\"image\":{\"size\"", "\"imagE\":{\"size\"", LIMOE_CORRUPT, "unknown key \"imagE\""},
     {"\"embed\":20", "\"embed\":20,\"width\":8", LIMOE_CORRUPT, "unknown key \"width\""},
     {"\"embed\":20,", "", LIMOE_CORRUPT, "\"embed\" is missing; an integer from 1 to 16384"},
     {"\"name\":\"two\",", "", LIMOE_CORRUPT, "\"name\" is missing"},
@@ -141,19 +176,26 @@ static const struct refusal refused[] = {
 
 static void test_refused(void **state) {
     (void)state;
+    struct config c;
+    struct limoe_error err;
     expect_refused(towers, "config.json", refused, sizeof refused / sizeof *refused);
+    expect_refused(vision, "config.json", vision_refused, sizeof vision_refused / sizeof *vision_refused);
+    static const char neither[] = "{\"format\":\"limoe-2\",\"name\":\"x\",\"embed\":20}";
+    expect_failure("neither", config_parse(neither, strlen(neither), "config.json", &c, &err), &err,
+                   LIMOE_CORRUPT, "neither \"image\" nor \"text\" is there; one or both are accepted");
 }
 
 static void test_random_damage(void **state) {
     (void)state;
     expect_damage_refused(towers, "config.json");
+    expect_damage_refused(vision, "config.json");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_keys),      cmocka_unit_test(test_one_tower_of_experts),
-        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_random_damage),
+        cmocka_unit_test(test_all_keys), cmocka_unit_test(test_one_tower_of_experts),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_a_tower_alone),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_random_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Protects: config.json of a CLIP or a SigLIP is read as transformers reads it, or refused with a message that names the
+/* Protects: config.json of a CLIP, a SigLIP or a ChineseCLIP, or of one tower of the first two, is read as transformers reads it, or refused with a message that names the
  * field. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -102,6 +102,105 @@ static void test_siglip(void **state) {
     assert_true(c.text.projection && c.text.projection_bias);
 }
 
+static const char chinese_clip[] =
+    "{\"model_type\":\"chinese_clip\",\"projection_dim\":20,"
+    "\"vision_config\":{\"hidden_size\":32,\"intermediate_size\":72,\"num_hidden_layers\":2,"
+    "\"num_attention_heads\":2,\"image_size\":16,\"patch_size\":4,\"projection_dim\":512},"
+    "\"text_config\":{\"hidden_size\":24,\"intermediate_size\":40,\"num_hidden_layers\":3,"
+    "\"num_attention_heads\":3,\"vocab_size\":64,\"max_position_embeddings\":12,\"type_vocab_size\":2,"
+    "\"position_embedding_type\":\"absolute\"}}";
+
+static void test_chinese_clip(void **state) {
+    (void)state;
+    const struct config c = parse(chinese_clip);
+    const struct config_tower *image = &c.tower[LIMOE_IMAGE], *text = &c.tower[LIMOE_TEXT];
+    assert_int_equal(c.format, CONFIG_CHINESE_CLIP);
+    assert_int_equal(c.scores, CONFIG_SOFTMAX);
+    assert_int_equal(c.embed, 20);
+    assert_true(image->pre_norm && !image->post_norm && image->pool == CONFIG_POOL_FIRST);
+    assert_true(text->pre_norm && text->post_norm && !text->causal && text->pool == CONFIG_POOL_FIRST);
+    assert_int_equal(text->activation, CONFIG_GELU);
+    assert_true(text->ln_eps == 1e-12f);
+    assert_int_equal(c.text.types, 2);
+    assert_int_equal(c.text.pad, CONFIG_IGNORE);
+    assert_true(c.text.projection && !c.text.projection_bias);
+    const struct config d =
+        parse("{\"model_type\":\"chinese_clip\",\"vision_config\":{},\"text_config\":{}}");
+    assert_int_equal(d.text.vocab, 30522);
+    assert_int_equal(d.text.length, 512);
+    assert_int_equal(d.tower[LIMOE_TEXT].width, 768);
+    assert_int_equal(d.embed, 512);
+}
+
+/* One tower alone: what would stand in its object stands at the top. */
+static const char clip_vision[] =
+    "{\"model_type\":\"clip_vision_model\",\"architectures\":[\"CLIPVisionModelWithProjection\"],"
+    "\"projection_dim\":20,\"hidden_size\":32,\"intermediate_size\":72,\"num_hidden_layers\":3,"
+    "\"num_attention_heads\":2,\"image_size\":16,\"patch_size\":4}";
+static const char clip_text[] =
+    "{\"model_type\":\"clip_text_model\",\"projection_dim\":20,\"hidden_size\":24,\"intermediate_size\":40,"
+    "\"num_hidden_layers\":4,\"num_attention_heads\":3,\"vocab_size\":64,\"max_position_embeddings\":12}";
+
+static void test_vision_alone(void **state) {
+    (void)state;
+    const struct config c = parse(clip_vision);
+    assert_true(config_has(&c, LIMOE_IMAGE) && !config_has(&c, LIMOE_TEXT) && !config_has_scores(&c));
+    assert_int_equal(c.format, CONFIG_CLIP);
+    assert_int_equal(c.embed, 20);
+    assert_int_equal(c.image.size, 16);
+    assert_true(c.image.projection);
+    assert_int_equal(config_image_tokens(&c), 17);
+    assert_int_equal(config_blocks(&c), 3);
+    assert_int_equal(config_block_tower(&c, 2), LIMOE_IMAGE);
+    assert_int_equal(c.text.vocab, 0);
+    const struct config siglip_alone = parse("{\"model_type\":\"siglip_vision_model\",\"hidden_size\":32,"
+                                             "\"num_attention_heads\":2}");
+    assert_true(!config_has(&siglip_alone, LIMOE_TEXT));
+    assert_int_equal(siglip_alone.embed, 32);
+    assert_int_equal(siglip_alone.tower[LIMOE_IMAGE].pool, CONFIG_POOL_ATTENTION);
+}
+
+static void test_text_alone(void **state) {
+    (void)state;
+    const struct config c = parse(clip_text);
+    assert_true(config_has(&c, LIMOE_TEXT) && !config_has(&c, LIMOE_IMAGE) && !config_has_scores(&c));
+    assert_int_equal(c.embed, 20);
+    assert_int_equal(c.text.vocab, 64);
+    assert_true(c.text.projection);
+    assert_int_equal(config_image_tokens(&c), 0);
+    assert_int_equal(config_blocks(&c), 4);
+    assert_int_equal(config_block_tower(&c, 0), LIMOE_TEXT);
+    const struct config siglip_alone = parse("{\"model_type\":\"siglip_text_model\",\"hidden_size\":32,"
+                                             "\"num_attention_heads\":2,\"projection_size\":48}");
+    assert_int_equal(siglip_alone.embed, 48);
+    assert_true(siglip_alone.text.projection_bias && siglip_alone.text.pad == CONFIG_ATTEND);
+}
+
+/* The class that it was saved as says whether there is a projection. */
+static void test_without_projection(void **state) {
+    (void)state;
+    char *bare = edit(clip_vision, "CLIPVisionModelWithProjection", "CLIPVisionModel");
+    const struct config vision = parse(bare);
+    assert_true(!vision.image.projection);
+    assert_int_equal(vision.embed, 32);
+    free(bare);
+    bare = edit(clip_text, "{", "{\"architectures\":[\"CLIPTextModel\"],");
+    const struct config text = parse(bare);
+    assert_true(!text.text.projection);
+    assert_int_equal(text.embed, 24);
+    free(bare);
+    /* of a whole model the other class says nothing, and neither does what is no list of names */
+    bare = edit(clip, "{", "{\"architectures\":[\"CLIPTextModel\"],");
+    assert_int_equal(parse(bare).embed, 20);
+    free(bare);
+    static const char *const odd[] = {"7", "\"CLIPVisionModel\"", "[]", "[7]", "{}", "null"};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        bare = edit(clip_vision, "[\"CLIPVisionModelWithProjection\"]", odd[i]);
+        assert_int_equal(parse(bare).embed, 20);
+        free(bare);
+    }
+}
+
 /* Files of before 2023 name the halves otherwise. */
 static void test_older_names(void **state) {
     (void)state;
@@ -175,8 +274,31 @@ static const struct refusal siglip_refused[] = {
      "\"text_config.projection_size\" is 1000000000"},
 };
 
+static const struct refusal chinese_clip_refused[] = {
+    {"\"absolute\"", "\"relative_key\"", LIMOE_UNSUPPORTED,
+     "\"text_config.position_embedding_type\" is \"relative_key\"; \"absolute\""},
+    {"\"type_vocab_size\":2", "\"type_vocab_size\":0", LIMOE_CORRUPT, "\"text_config.type_vocab_size\" is 0"},
+    {"\"type_vocab_size\":2", "\"hidden_act\":\"silu\"", LIMOE_UNSUPPORTED,
+     "\"text_config.hidden_act\" is \"silu\""},
+};
+
+static const struct refusal clip_vision_refused[] = {
+    {"clip_vision_model", "chinese_clip_vision_model", LIMOE_UNSUPPORTED,
+     "\"clip_vision_model\", \"clip_text_model\", \"siglip_vision_model\" or \"siglip_text_model\""},
+    {"\"num_hidden_layers\":3", "\"num_hidden_layers\":0", LIMOE_CORRUPT, "\"num_hidden_layers\" is 0; "},
+    {"\"num_hidden_layers\":3", "\"num_hidden_layers\":257", LIMOE_CORRUPT, "\"num_hidden_layers\" is 257; "},
+    {"\"hidden_size\":32", "\"hidden_size\":33", LIMOE_CORRUPT, "\"hidden_size\" is 33; a multiple of"},
+    {"\"patch_size\":4", "\"patch_size\":17", LIMOE_CORRUPT, "patches of 17 pixels in pictures of 16"},
+    {"\"clip_vision_model\"", "\"clip\"", LIMOE_CORRUPT,
+     "\"vision_config\" is missing; an object is accepted"},
+};
+
 static void test_refused(void **state) {
     (void)state;
+    expect_refused(chinese_clip, "config.json", chinese_clip_refused,
+                   sizeof chinese_clip_refused / sizeof *chinese_clip_refused);
+    expect_refused(clip_vision, "config.json", clip_vision_refused,
+                   sizeof clip_vision_refused / sizeof *clip_vision_refused);
     expect_refused(clip, "config.json", clip_refused, sizeof clip_refused / sizeof *clip_refused);
     expect_refused(siglip, "config.json", siglip_refused, sizeof siglip_refused / sizeof *siglip_refused);
 }
@@ -185,13 +307,18 @@ static void test_random_damage(void **state) {
     (void)state;
     expect_damage_refused(clip, "config.json");
     expect_damage_refused(siglip, "config.json");
+    expect_damage_refused(chinese_clip, "config.json");
+    expect_damage_refused(clip_vision, "config.json");
+    expect_damage_refused(clip_text, "config.json");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clip),    cmocka_unit_test(test_clip_defaults),
-        cmocka_unit_test(test_siglip),  cmocka_unit_test(test_older_names),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_random_damage),
+        cmocka_unit_test(test_clip),        cmocka_unit_test(test_clip_defaults),
+        cmocka_unit_test(test_siglip),      cmocka_unit_test(test_chinese_clip),
+        cmocka_unit_test(test_older_names), cmocka_unit_test(test_vision_alone),
+        cmocka_unit_test(test_text_alone),  cmocka_unit_test(test_without_projection),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_random_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

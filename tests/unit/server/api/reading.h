@@ -15,7 +15,9 @@
 
 #include "server/api/request.h"
 
-static const struct limoe_info info = {.name = "pictograms", .embed = 192, .text_length = 16};
+#define BOTH_TOWERS .towers = 1, .tower = {{8, 4, 2, 16}, {8, 4, 2, 16}}
+
+static const struct limoe_info info = {.name = "pictograms", BOTH_TOWERS, .embed = 192, .text_length = 16};
 static const struct limoe_info *const infos[] = {&info};
 static const struct request_models model = {.info = infos, .n = 1};
 static struct arena *arena;

@@ -162,6 +162,36 @@ static void models(void **state) {
         "{\"rank\":1,\"experts\":4,\"dense_bytes\":1,\"expert_bytes\":5}]," SHAPE "}]}");
 }
 
+/* A model of one tower says what it lacks, and is asked for no scores. */
+static void a_tower_alone(void **state) {
+    (void)state;
+    struct limoe_info alone = info;
+    alone.towers = 2;
+    alone.tower[LIMOE_TEXT] = (struct limoe_tower){0};
+    alone.vocab = alone.text_length = alone.moe_layers = 0;
+    const struct limoe_info *const infos[] = {&alone};
+    const struct request_models all = {.info = infos, .n = 1};
+    const struct answer_model model = {
+        .info = &alone, .models = &all, .dtype = "float32", .backend = "cpu-avx2", .fingerprint = "0"};
+    struct buffer out = {0};
+    answer_model(&out, &model);
+    buffer_bytes(&out, "", 1);
+    assert_non_null(strstr(out.data, "\"capabilities\":[\"embeddings\"],"));
+    assert_non_null(strstr(out.data,
+                           "\"image\":{\"size\":16,\"patch\":8,\"tokens\":4,\"width\":8,\"blocks\":4,"
+                           "\"heads\":2,\"mlp\":16},\"text\":null,\"moe\":null,"));
+    assert_non_null(strstr(out.data, ",\"scores\":null,\"logit_scale\":null}"));
+    buffer_free(&out);
+    out = (struct buffer){0};
+    alone = info;
+    alone.towers = 2;
+    alone.tower[LIMOE_IMAGE] = (struct limoe_tower){0};
+    answer_model(&out, &model);
+    buffer_bytes(&out, "", 1);
+    assert_non_null(strstr(out.data, "\"image\":null,\"text\":{\"vocab\":100,"));
+    buffer_free(&out);
+}
+
 static void inspections(void **state) {
     (void)state;
     struct buffer out = {0};
@@ -262,10 +292,15 @@ static void causes_become_http_statuses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(classifications), cmocka_unit_test(embeddings),
-        cmocka_unit_test(routing),         cmocka_unit_test(models),
-        cmocka_unit_test(inspections),     cmocka_unit_test(inspections_with_ranks),
-        cmocka_unit_test(errors),          cmocka_unit_test(causes_become_http_statuses),
+        cmocka_unit_test(classifications),
+        cmocka_unit_test(embeddings),
+        cmocka_unit_test(routing),
+        cmocka_unit_test(models),
+        cmocka_unit_test(a_tower_alone),
+        cmocka_unit_test(inspections),
+        cmocka_unit_test(inspections_with_ranks),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(causes_become_http_statuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -175,11 +175,45 @@ static void f21_an_alias_or_no_name_is_the_model(void **state) {
     }
 }
 
+/* A model of one tower takes its modality, and refuses the other where it stands. */
+static void what_the_model_has_no_tower_for(void **state) {
+    (void)state;
+    static const struct limoe_info alone[] = {{.name = "vision", .towers = 2, .tower = {{8, 4, 2, 16}, {0}}},
+                                              {.name = "words", .towers = 2, .tower = {{0}, {8, 4, 2, 16}}}};
+    static const struct limoe_info *const both[] = {&alone[0], &alone[1]};
+    static const struct request_models models = {.info = both, .n = 2};
+    static const struct {
+        const char *body, *param, *message; /* param NULL: accepted */
+    } cases[] = {
+        {"{\"input\":[{\"image\":\"QUJD\"}]}", NULL, NULL},
+        {"{\"input\":[\"x\",{\"text\":\"y\"}],\"model\":\"words\"}", NULL, NULL},
+        {"{\"input\":\"x\"}", "input",
+         "input is a text: \"vision\" has no text tower; pictures alone are accepted"},
+        {"{\"input\":[{\"image\":\"QUJD\"},{\"text\":\"y\"}]}", "input[1].text",
+         "\"vision\" has no text tower"},
+        {"{\"input\":[\"x\",{\"image\":\"QUJD\"}],\"model\":\"words\"}", "input[1].image",
+         "input[1].image is a picture: \"words\" has no image tower; texts alone are accepted"},
+    };
+    struct embed_request request;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const bool good =
+            request_embeddings_json(&models, cases[i].body, strlen(cases[i].body), arena, &request, &error);
+        if (cases[i].param) {
+            assert_false(good);
+            assert_error(400, "unsupported_modality", cases[i].param, cases[i].message);
+            assert_false(
+                request_routing_json(&models, cases[i].body, strlen(cases[i].body), arena, &request, &error));
+        } else if (!good) {
+            fail_msg("%s: %s", cases[i].body, error.message);
+        }
+    }
+}
+
 /* Of several models a request gets the one that it names, wherever in its body it does so, and what depends on
  * the model is held against that one. */
 static void a_request_names_its_model(void **state) {
     (void)state;
-    static const struct limoe_info clip = {.name = "clip", .embed = 512, .text_length = 77};
+    static const struct limoe_info clip = {.name = "clip", BOTH_TOWERS, .embed = 512, .text_length = 77};
     static const struct limoe_info *const both[] = {&info, &clip};
     static const struct request_models models = {
         .info = both, .n = 2, .aliases = "openai/clip=clip,any,*=clip,text-embedding-3-small=pictograms"};
@@ -217,7 +251,8 @@ static void a_request_names_its_model(void **state) {
 
 static void names_of_several_models_are_checked(void **state) {
     (void)state;
-    static const struct limoe_info clip = {.name = "clip"}, same = {.name = "pictograms"};
+    static const struct limoe_info clip = {.name = "clip", BOTH_TOWERS},
+                                   same = {.name = "pictograms", BOTH_TOWERS};
     static const struct limoe_info *const both[] = {&info, &clip}, *const twice[] = {&info, &clip, &same};
     static const struct {
         const char *aliases, *message;
@@ -249,7 +284,7 @@ static void names_of_several_models_are_checked(void **state) {
 
 static void a_reload_names_a_model_or_none(void **state) {
     (void)state;
-    static const struct limoe_info clip = {.name = "clip"};
+    static const struct limoe_info clip = {.name = "clip", BOTH_TOWERS};
     static const struct limoe_info *const both[] = {&info, &clip};
     static const struct request_models models = {.info = both, .n = 2};
     static const struct {
@@ -372,6 +407,7 @@ int main(void) {
         TEST(f4_white_space_is_a_text),
         TEST(f13_strings_meant_for_pictures_are_pictures),
         TEST(f21_an_alias_or_no_name_is_the_model),
+        TEST(what_the_model_has_no_tower_for),
         TEST(a_request_names_its_model),
         TEST(names_of_several_models_are_checked),
         TEST(a_reload_names_a_model_or_none),

@@ -180,6 +180,11 @@ static void test_hellos_that_cannot_be(void **state) {
     EXPECT_WRONG(rank, 1, "rank");
     EXPECT_WRONG(ranks, 0, "rank");
     EXPECT_WRONG(status, 99, "status 99");
+    EXPECT_WRONG(model.tower[LIMOE_TEXT].blocks, 0, "text_length"); /* sizes of a tower that is not there */
+    EXPECT_WRONG(model.tower[LIMOE_IMAGE].blocks, 0, "image_size");
+    in = hello();
+    in.model.tower[LIMOE_IMAGE].blocks = in.model.tower[LIMOE_TEXT].blocks = 0;
+    expect_wrong(&in, "towers");
 }
 
 static void test_equal_hellos_are_equal_models(void **state) {
@@ -303,6 +308,49 @@ static void test_step(void **state) {
         }
     }
     free(payload);
+}
+
+/* A model of one tower: its hello passes, and its steps have no items of the other modality. */
+static void test_a_tower_alone(void **state) {
+    (void)state;
+    static const uint8_t pixel[75] = {0};
+    static const int32_t token = 1;
+    const struct limoe_item image = {.modality = LIMOE_IMAGE, .length = 4, .pixels = pixel},
+                            nothing = {.modality = LIMOE_IMAGE, .pixels = pixel},
+                            text = {.modality = LIMOE_TEXT, .length = 1, .tokens = &token};
+    for (int m = 0; m < LIMOE_MODALITIES; m++) {
+        struct frame_hello in = hello(), out;
+        struct limoe_info *alone = &in.model;
+        uint8_t bytes[FRAME_HELLO_BYTES], payload[512] = {0};
+        struct limoe_item got[BUDGET + 1];
+        struct limoe_error err;
+        uint64_t rows;
+        size_t n;
+        alone->tower[1 - m] = (struct limoe_tower){0};
+        if (m == LIMOE_IMAGE)
+            alone->vocab = alone->text_length = 0;
+        else
+            alone->image_size = alone->patch = alone->image_tokens = 0;
+        frame_put_hello(&in, bytes);
+        if (frame_get_hello(bytes, sizeof bytes, &out, &err) != LIMOE_OK)
+            fail_msg("%s", err.message);
+        const struct frame_shape shape = frame_shape(alone, BUDGET);
+        const struct limoe_item *own = m == LIMOE_IMAGE ? &image : &text,
+                                *other = m == LIMOE_IMAGE ? &text : &image;
+        frame_put_step(own, 1, payload);
+        assert_true(frame_step_bytes(&shape, own, 1) <= frame_longest_step(&shape));
+        assert_int_equal(
+            frame_get_step(&shape, payload, frame_step_bytes(&shape, own, 1), got, &n, &rows, &err),
+            LIMOE_OK);
+        frame_put_step(other, 1, payload);
+        assert_int_equal(
+            frame_get_step(&shape, payload, frame_step_bytes(&shape, other, 1), got, &n, &rows, &err),
+            LIMOE_CORRUPT);
+        frame_put_step(&nothing, 1, payload);
+        assert_int_equal(
+            frame_get_step(&shape, payload, frame_step_bytes(&shape, &nothing, 1), got, &n, &rows, &err),
+            LIMOE_CORRUPT);
+    }
 }
 
 /* A rank for which a step has nothing gets it all the same. */
@@ -507,6 +555,7 @@ int main(void) {
         cmocka_unit_test(test_hello),
         cmocka_unit_test(test_a_hello_of_failure_has_its_message),
         cmocka_unit_test(test_hellos_that_cannot_be),
+        cmocka_unit_test(test_a_tower_alone),
         cmocka_unit_test(test_equal_hellos_are_equal_models),
         cmocka_unit_test(test_step),
         cmocka_unit_test(test_a_step_without_items),

@@ -39,6 +39,7 @@ static const uint32_t moe_blocks[LAYERS] = {1, 3};
 const struct limoe_info shape = {.name = "made-up",
                                  .architecture = "limoe",
                                  .towers = 1,
+                                 .tower = {{8, 4, 2, 16}, {8, 4, 2, 16}},
                                  .blocks = 4,
                                  .embed = EMBED,
                                  .image_size = 2,
@@ -277,6 +278,9 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
 const struct limoe_info *limoe_processor_info(const struct limoe_processor *processor) {
     (void)processor;
     return &shape;
+}
+bool limoe_has(const struct limoe_info *info, enum limoe_modality modality) {
+    return info->tower[modality].blocks > 0;
 }
 enum limoe_status limoe_process_text(const struct limoe_processor *processor, const char *text, size_t size,
                                      int32_t *tokens, uint32_t *length, struct limoe_error *err) {
