@@ -1,10 +1,9 @@
 """The engine's time by operation, beside the least that each could take on this machine.
 
 `bench/model --profile FILE` writes a Chrome trace, an event for each operation of each measured call (bench/profile.h). Those
-of one operation and shape are put together, at their median. The floor
-of a product is its operations at the peak that bench/peak measured in the same run, or its weights at the memory's
-bandwidth, where no cache holds them, whichever takes longer; that of any other operation the bytes of its rows at that
-bandwidth, by the same rule: 0 where they stay in a cache.
+of one operation and shape are put together, at their median. The floor of a product is its operations at the peak that
+bench/peak measured in the same run, or its weights at the memory's bandwidth, where no cache holds those of all products,
+whichever takes longer; that of any other operation the bytes of its rows at that bandwidth, or 0 where they stay in a cache.
 """
 
 import dataclasses
@@ -45,8 +44,10 @@ class Operation:
             return self.groups * self.inputs * self.outputs * BYTES[dtype]
         return 0 if self.work() else self.rows * (self.inputs + self.outputs) * BYTES["float32"]
 
-    def floor(self, dtype: str, rates: Rates) -> float:
-        return floor_seconds(self.work(), self.moved(dtype), rates)
+    def floor(self, dtype: str, rates: Rates, cached: bool) -> float:
+        """`cached`: the weights of all operations together stay near from call to call."""
+        product = self.groups and not cached
+        return floor_seconds(self.work(), self.moved(dtype), dataclasses.replace(rates, cache=0) if product else rates)
 
 
 def read_profile(text: str) -> list[tuple[Operation, float]]:
@@ -74,8 +75,9 @@ def lines(events: list[tuple[Operation, float]], calls: int, call_ms: float, dty
     for operation, seconds in events:
         found.setdefault(operation, []).append(seconds)
     made = []
+    weights = sum(operation.moved(dtype) * len(seconds) / calls for operation, seconds in found.items() if operation.groups)
     for operation, seconds in found.items():
-        each, floor = len(seconds) / calls, operation.floor(dtype, rates)
+        each, floor = len(seconds) / calls, operation.floor(dtype, rates, weights <= rates.cache)
         made.append(Line(operation, round(each), 1e3 * statistics.median(seconds) * each, 1e3 * floor * each))
     made.sort(key=lambda line: -line.ms)
     rest = call_ms - sum(line.ms for line in made)

@@ -25,14 +25,6 @@ def file_name(cpu: str, isa: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{cpu} {isa}".lower()).strip("-")
 
 
-def cache_bytes() -> int:
-    """Of the last cache; 0 where the system does not say."""
-    try:
-        return max(0, os.sysconf("SC_LEVEL3_CACHE_SIZE"))
-    except (ValueError, OSError):
-        return 0
-
-
 def commit() -> str:
     done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
     return done.stdout.strip()
@@ -58,7 +50,7 @@ class Machine:
 
     def rates(self, dtype: str) -> Rates:
         """Of all cores."""
-        return Rates(self.peak[dtype]["all_gflops"] * 1e9, self.peak["read"]["all_gb_s"] * 1e9, cache_bytes())
+        return Rates(self.peak[dtype]["all_gflops"] * 1e9, self.peak["read"]["all_gb_s"] * 1e9, self.peak["cache_bytes"])
 
     def gflops(self, dtype: str) -> float:
         return self.peak[dtype]["all_gflops"]

@@ -160,7 +160,7 @@ def test_names():
 PEAK = """#!/bin/sh
 echo '{"isa": "avx2", "threads": 2, "float32": {"instruction": "fma", "one_gflops": 50, "all_gflops": 100},
  "bfloat16": {"instruction": "fma", "one_gflops": 50, "all_gflops": 100}, "int8": {"instruction": "madd", "one_gflops": 100,
- "all_gflops": 200}, "read": {"one_gb_s": 10, "all_gb_s": 20}}'
+ "all_gflops": 200}, "cache_bytes": 1000000, "read": {"one_gb_s": 10, "all_gb_s": 20}}'
 """
 MODEL = """#!/bin/sh
 case "$*" in *int8*) echo "usage: bench/model ..., and no int8" >&2; exit 2 ;; *bfloat16*) ms=2 ;; *) ms=4 ;; esac
@@ -261,6 +261,13 @@ def test_operations_beside_their_floors():
     assert by_name[breakdown.OTHERS].ms == pytest.approx(35 - 12 - 20 - 1 - 0.04)
     last = breakdown.table("b16-32", found, 35.0)[-2]
     assert last.startswith("| all | | | 35 | 100 % |")
+
+
+def test_weights_are_read_from_memory_where_no_cache_holds_those_of_all_products():
+    events = [(breakdown.Operation("linear", 1, 1000, 1000, 1), 1e-3)] * 3
+    apart = breakdown.lines(events, 1, 3.0, "float32", Rates(1e12, 1e10, cache=11e6))
+    near = breakdown.lines(events, 1, 3.0, "float32", Rates(1e12, 1e10, cache=12e6))
+    assert apart[0].floor_ms == pytest.approx(1e3 * 3 * 4e6 / 1e10) and near[0].floor_ms == pytest.approx(1e3 * 3 * 2e6 / 1e12)
 
 
 def test_the_pooling_query_costs_two_products_a_row():
