@@ -240,6 +240,8 @@ def run(plan: Plan) -> int:
         if lacking := peers.missing(engine):
             say(f"{results.ENGINES[engine]} is left out: this Python has no {', '.join(lacking)} (bench/requirements.txt)")
     args.peer = [engine for engine in args.peer if not peers.missing(engine)]
+    if "openvino" in args.peer and "int8" in args.dtype and not peers.has_nncf():
+        say("OpenVINO's int8 is left out: this Python has no nncf (bench/requirements.txt)")
     machine = Machine(args.build, args.threads, 0.2 if args.quick else 1.0)
     kept = args.results or models.ROOT / "bench/results" / f"{file_name(machine.cpu, machine.isa)}.csv"
     lines = [*machine.lines(), ""]
