@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import datetime
 import json
 import statistics
 import subprocess
@@ -199,17 +198,11 @@ class Measuring:
         moved = shapes.weights(self.folder, step, self.tokens, dtype)
         peak = self.machine.gflops(dtype)
         return Row(
-            date=datetime.date.today().isoformat(), commit=commit(), cpu=self.machine.cpu, isa=self.machine.isa,
-            threads=self.machine.threads, model=self.model, items=items, batch=batch, dtype=dtype,
+            **self.machine.stamp(), model=self.model, items=items, batch=batch, dtype=dtype,
             items_per_s=round(1e3 * batch / ms, 2), gflop=round(work * 1e-9, 4), peak_gflops=peak,
             share_of_peak=round(work * 1e-6 / ms / peak, 4),
             floor_ms=round(1e3 * shapes.floor_seconds(work, moved, self.machine.rates(dtype)), 4), **what,
         )  # fmt: skip
-
-
-def commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=models.ROOT, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def measure(plan: Plan, machine: Machine, kept: Path) -> list[Row]:
@@ -224,6 +217,7 @@ def measure(plan: Plan, machine: Machine, kept: Path) -> list[Row]:
                 measuring = Measuring(plan, machine, model, Path(scratch))
             except (Refused, subprocess.CalledProcessError, ModuleNotFoundError) as error:
                 say(f"  left out: {error}")
+                waiting = max(1, waiting - len(plan.args.dtype))
                 continue
             for dtype in plan.args.dtype:
                 if plan.budget.over():
@@ -235,7 +229,7 @@ def measure(plan: Plan, machine: Machine, kept: Path) -> list[Row]:
                 except Refused as error:
                     say(f"  {dtype}: {error}")
                     continue
-                results.append(kept, found)
+                results.append(kept, [dataclasses.asdict(row) for row in found])
                 rows += found
     return rows
 
@@ -246,6 +240,8 @@ def run(plan: Plan) -> int:
         if lacking := peers.missing(engine):
             say(f"{results.ENGINES[engine]} is left out: this Python has no {', '.join(lacking)} (bench/requirements.txt)")
     args.peer = [engine for engine in args.peer if not peers.missing(engine)]
+    if "openvino" in args.peer and "int8" in args.dtype and not peers.has_nncf():
+        say("OpenVINO's int8 is left out: this Python has no nncf (bench/requirements.txt)")
     machine = Machine(args.build, args.threads, 0.2 if args.quick else 1.0)
     kept = args.results or models.ROOT / "bench/results" / f"{file_name(machine.cpu, machine.isa)}.csv"
     lines = [*machine.lines(), ""]
