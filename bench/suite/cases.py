@@ -20,6 +20,7 @@ from suite.results import Row
 from suite.shapes import Step
 
 COMPARED = 4  # pictures, and texts, whose embeddings are compared
+MOST_TOKENS = 4096  # that a model's texts may have
 MOST_SECONDS = 1800  # for a peer to answer, its compiling included
 
 
@@ -88,13 +89,14 @@ class Measuring:
         self.folder = models.folder_of(model, self.args.models, self.args.build)
         self.onnx = self.args.models / "onnx" / model
         self.tokens = models.text_tokens(self.folder, self.args.tokens)
+        self.padded = models.text_tokens(self.folder, MOST_TOKENS) if self.args.pad else 0  # the peers' texts
         self.experts = shapes.shape_of(self.folder, "image", self.tokens).experts
         self.items = scratch / "items.safetensors"
         write_items(self.folder, self.tokens, self.items)
         self.truth = self.answer("float32")
         if set(self.args.peer) - {"torch"} and self.fits("onnxruntime"):
             try:
-                peers.export(self.folder, self.onnx, self.args.threads, self.tokens, plan.budget.part(0.3).left())
+                peers.export(self.folder, self.onnx, self.args.threads, self.tokens, self.padded, plan.budget.part(0.3).left())
             except PeerError as error:
                 say(f"  {model}: as ONNX {error}")
 
@@ -110,7 +112,7 @@ class Measuring:
 
     def try_setting(self, setting: Setting, budget: Budget) -> tuple[Peer, float, dict[tuple, float]]:
         """The peer, its least cosine, and its milliseconds for each case."""
-        peer = Peer(setting, self.folder, self.onnx, self.args.threads, self.tokens)
+        peer = Peer(setting, self.folder, self.onnx, self.args.threads, self.tokens, self.padded)
         try:
             out = self.scratch / "answer.npy"
             peer.embed(self.items, out, budget.left())
@@ -198,8 +200,8 @@ class Measuring:
         moved = shapes.weights(self.folder, step, self.tokens, dtype)
         peak = self.machine.gflops(dtype)
         return Row(
-            **self.machine.stamp(), model=self.model, items=items, batch=batch, dtype=dtype,
-            items_per_s=round(1e3 * batch / ms, 2), gflop=round(work * 1e-9, 4), peak_gflops=peak,
+            **self.machine.stamp(), model=self.model, items=items, batch=batch, tokens=self.tokens,
+            padded=0 if what["engine"] == "limoe" else self.padded, dtype=dtype, items_per_s=round(1e3 * batch / ms, 2), gflop=round(work * 1e-9, 4), peak_gflops=peak,
             share_of_peak=round(work * 1e-6 / ms / peak, 4),
             floor_ms=round(1e3 * shapes.floor_seconds(work, moved, self.machine.rates(dtype)), 4), **what,
         )  # fmt: skip

@@ -21,7 +21,7 @@ def example(folder: Path, modality: str, tokens: int) -> np.ndarray:
 def exported(args, modality: str) -> Path:
     """The plain file: float32, one modality, experts by args.options["way"]. Texts have a fixed number of tokens."""
     way = args.options["way"]
-    path = args.onnx / f"{modality}-{way}{f'-{args.tokens}' if modality == 'text' else ''}.onnx"
+    path = args.onnx / f"{modality}-{way}{f'-{max(args.tokens, args.padded)}' if modality == 'text' else ''}.onnx"
     if path.exists():
         return path
     import torch  # takes seconds, and only exporting needs it
@@ -29,7 +29,7 @@ def exported(args, modality: str) -> Path:
     from suite.half import half
 
     args.onnx.mkdir(parents=True, exist_ok=True)
-    x = torch.from_numpy(example(args.folder, modality, args.tokens))
+    x = torch.from_numpy(example(args.folder, modality, max(args.tokens, args.padded)))
     batch = torch.export.Dim("batch", min=1, max=1024)
     # "eager": attention as products and a softmax, which the engines' own fusions know.
     module = half(args.folder, modality, way, attention="eager").eval()

@@ -78,9 +78,9 @@ class PeerError(Exception):
 class Peer:
     """A running peer. It reads `folder`, keeps what it exports in `onnx`, and is gone with close()."""
 
-    def __init__(self, setting: Setting, folder: Path, onnx: Path, threads: int, tokens: int):
+    def __init__(self, setting: Setting, folder: Path, onnx: Path, threads: int, tokens: int, padded: int = 0):
         command = [sys.executable, HERE / "peer_process.py", "--engine", setting.engine, "--options", setting.json()]
-        command += ["--folder", folder, "--onnx", onnx, "--threads", threads, "--tokens", tokens]
+        command += ["--folder", folder, "--onnx", onnx, "--threads", threads, "--tokens", tokens, "--padded", padded]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
         self.setting, self.version, self.resident = setting, "", 0
         self.process = subprocess.Popen(
@@ -130,9 +130,9 @@ class Peer:
                 pass
 
 
-def export(folder: Path, onnx: Path, threads: int, tokens: int, limit: float) -> None:
+def export(folder: Path, onnx: Path, threads: int, tokens: int, padded: int, limit: float) -> None:
     """Makes the ONNX files that every setting begins with, experts gathered; nothing where they are there."""
-    peer = Peer(Setting.of("onnxruntime", "float32", graph="plain", way="gathered"), folder, onnx, threads, tokens)
+    peer = Peer(Setting.of("onnxruntime", "float32", graph="plain", way="gathered"), folder, onnx, threads, tokens, padded)
     try:
         peer.export(limit)
     finally:

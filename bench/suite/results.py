@@ -20,6 +20,8 @@ class Row:
     model: str
     items: str  # image, text, mixed
     batch: int
+    tokens: int  # of a text
+    padded: int  # to how many an engine's texts are padded; 0: they are not
     dtype: str
     engine: str
     version: str

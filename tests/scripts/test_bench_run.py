@@ -110,7 +110,7 @@ def test_settings_are_those_that_can_win():
 
 def row(**changed):
     values = {
-        "date": "2026-11-27", "commit": "abc", "cpu": "some CPU", "isa": "avx2", "threads": 2, "model": "b16-1", "items": "image", "batch": 8,
+        "date": "2026-11-27", "commit": "abc", "cpu": "some CPU", "isa": "avx2", "threads": 2, "model": "b16-1", "items": "image", "batch": 8, "tokens": 16, "padded": 0,
         "dtype": "float32", "engine": "limoe", "version": "", "setting": "", "rounds": 3, "median_ms": 10.0, "least_ms": 9.5, "most_ms": 11.0,
         "items_per_s": 800.0, "gflop": 1.5, "peak_gflops": 200.0, "share_of_peak": 0.75, "floor_ms": 7.5, "cosine": 1.0, "resident_mb": 100,
     }  # fmt: skip
