@@ -9,11 +9,12 @@ names a Python that has it (its requirements exclude the others', so it has a vi
 run in turns on the same cores, which `limoe bench` shares, and are sent the same bytes. For each, the highest rate
 (Poisson arrivals, one picture or text a request) is sought at which p99 stays below --p99-ms and nothing is refused, fails or
 is late. Memory is the proportional set size of all of a server's processes, after that load. Ratios come last, held to
-what is aimed at.
+what is aimed at. Each server's figures are appended to bench/results/CPU-http.csv.
 """
 
 import argparse
 import dataclasses
+import datetime
 import json
 import os
 import shutil
@@ -29,7 +30,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from suite import models, peers  # noqa: E402
+from suite import machine, models, peers, results  # noqa: E402
 from suite.children import dies_with_parent  # noqa: E402
 
 SERVERS = {"limoe": "limoe", "onnx": "FastAPI + ONNX Runtime", "infinity": "infinity-emb"}
@@ -196,7 +197,7 @@ def measure(args, name: str, model: str, folder: Path, body: bytes, sent: list) 
             server.stop()
     m.start_s = sorted(starts)[len(starts) // 2]
     try:
-        m.capacity_rps = load(args, server.url, sent, "--closed", 32)["achieved_rps"]
+        m.capacity_rps = max(0.5, load(args, server.url, sent, "--closed", 8)["achieved_rps"])
         at = lambda rate: load(args, server.url, sent, "--rate", f"{max(rate, 0.5):.3f}", "--arrivals", "poisson", "--seed", 3)  # noqa: E731
         m.rate_rps, best = search(at, m.capacity_rps, args.p99_ms)
         if best:
@@ -237,6 +238,15 @@ def table(case: str, found: dict[str, Measured], p99_ms: float) -> list[str]:
     return lines
 
 
+def keep(args, case: str, name: str, m: Measured) -> None:
+    """A row of the machine's results."""
+    path = args.results or models.ROOT / "bench/results" / f"{machine.file_name(machine.cpu_name(), 'http')}.csv"
+    stamp = {"date": datetime.date.today().isoformat(), "commit": machine.commit(), "cpu": machine.cpu_name(), "threads": args.threads}
+    dtype = args.dtype if name == "limoe" else "float32"
+    measured = {field: round(value, 3) for field, value in dataclasses.asdict(m).items()}
+    results.append(path, [{**stamp, "case": case, "server": SERVERS[name], "dtype": dtype, "bound_ms": args.p99_ms, **measured}])
+
+
 def run_case(args, case: str, scratch: Path) -> list[str]:
     import base64
 
@@ -256,6 +266,8 @@ def run_case(args, case: str, scratch: Path) -> list[str]:
             found[name] = measure(args, name, model, folder, json.dumps({"input": [item]}).encode(), sent)
         except RuntimeError as error:
             print(f"{case}: {SERVERS[name]} is left out: {error}", file=sys.stderr, flush=True)
+            continue
+        keep(args, case, name, found[name])
     return [*table(case, found, args.p99_ms), "", *ratios(case, found, target), ""]
 
 
@@ -270,6 +282,7 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=16, help="that the ONNX server pads texts to")
     parser.add_argument("--seconds", type=float, default=10, help="of each load")
     parser.add_argument("--starts", type=int, default=3, help="of each server; the middle one counts")
+    parser.add_argument("--results", type=Path, help="the CSV file (default bench/results/CPU-http.csv)")
     parser.add_argument("--p99-ms", type=float, default=100)
     args = parser.parse_args()
     args.build = args.build.resolve()

@@ -1,17 +1,14 @@
 """The engine's time by operation, beside the least that each could take on this machine.
 
-`bench/model --profile FILE` writes what each operation of the measured calls took, an object a line:
-
-    {"op": "linear", "rows": 1568, "in": 768, "out": 2304, "ns": 81234}
-
-or the same as a Chrome trace, whose events have the numbers in "args". Lines of one operation and shape are added up. The
-floor of a product is its operations at the peak that bench/peak measured in the same run, or its weights at the memory's
-bandwidth, where no cache holds them, whichever takes longer; that of any other operation the bytes of its rows at that
-bandwidth, by the same rule: 0 where they stay in a cache.
+`bench/model --profile FILE` writes a Chrome trace, an event for each operation of each measured call (bench/profile.h). Those
+of one operation and shape are put together, at their median. The floor of a product is its operations at the peak that
+bench/peak measured in the same run, or its weights at the memory's bandwidth, where no cache holds those of all products,
+whichever takes longer; that of any other operation the bytes of its rows at that bandwidth, or 0 where they stay in a cache.
 """
 
 import dataclasses
 import json
+import statistics
 import tempfile
 from pathlib import Path
 
@@ -25,18 +22,20 @@ OTHERS = "between operations"
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """rows of `inputs` numbers to rows of `outputs`; groups: experts whose weights are read. For attention `inputs` is
+    """rows of `inputs` numbers to rows of `outputs`; groups: matrices whose weights are read. For attention `inputs` is
     the tokens that each row attends to, `outputs` the width."""
 
     name: str
     rows: int
     inputs: int
     outputs: int
-    groups: int = 1
+    groups: int = 0
 
     def work(self) -> int:
         if "linear" in self.name or self.name == "router_logits":
             return 2 * self.rows * self.inputs * self.outputs
+        if self.name == "attention_pool":  # one query for each sequence; `inputs` are keys and values
+            return 2 * self.rows * self.inputs
         return 4 * self.rows * self.inputs * self.outputs if self.name == "attention" else 0
 
     def moved(self, dtype: str) -> int:
@@ -45,25 +44,21 @@ class Operation:
             return self.groups * self.inputs * self.outputs * BYTES[dtype]
         return 0 if self.work() else self.rows * (self.inputs + self.outputs) * BYTES["float32"]
 
-    def floor(self, dtype: str, rates: Rates) -> float:
-        return floor_seconds(self.work(), self.moved(dtype), rates)
-
-
-def _operation(event: dict) -> tuple[Operation, float]:
-    """And its seconds. A Chrome trace's event has microseconds and its numbers in "args"."""
-    said = {**event, **event.get("args", {})}
-    rows, inputs, outputs = said["shape"] if "shape" in said else (said.get("rows", 0), said.get("in", 0), said.get("out", 0))
-    seconds = said["ns"] * 1e-9 if "ns" in said else said["dur"] * 1e-6
-    return Operation(said.get("op") or said["name"], rows, inputs, outputs, max(1, said.get("groups", 1))), seconds
+    def floor(self, dtype: str, rates: Rates, cached: bool) -> float:
+        """`cached`: the weights of all operations together stay near from call to call."""
+        product = self.groups and not cached
+        return floor_seconds(self.work(), self.moved(dtype), dataclasses.replace(rates, cache=0) if product else rates)
 
 
 def read_profile(text: str) -> list[tuple[Operation, float]]:
-    try:
-        found = json.loads(text)
-        found = found.get("traceEvents", [found]) if isinstance(found, dict) else found
-    except json.JSONDecodeError:  # an object a line
-        found = [json.loads(line) for line in text.splitlines() if line.strip()]
-    return [_operation(event) for event in found if event.get("ph", "X") == "X" and ("ns" in event or "dur" in event)]
+    """Each operation that was timed, with its seconds."""
+    found = []
+    for event in json.loads(text)["traceEvents"]:
+        if event["ph"] == "X":
+            said = event["args"]
+            operation = Operation(event["name"], said["rows"], said["in"], said["out"], said["groups"])
+            found.append((operation, event["dur"] * 1e-6))
+    return found
 
 
 @dataclasses.dataclass
@@ -80,9 +75,10 @@ def lines(events: list[tuple[Operation, float]], calls: int, call_ms: float, dty
     for operation, seconds in events:
         found.setdefault(operation, []).append(seconds)
     made = []
+    weights = sum(operation.moved(dtype) * len(seconds) / calls for operation, seconds in found.items() if operation.groups)
     for operation, seconds in found.items():
-        each, floor = len(seconds) / calls, operation.floor(dtype, rates)
-        made.append(Line(operation, round(each), 1e3 * sum(seconds) / calls, 1e3 * floor * each))
+        each, floor = len(seconds) / calls, operation.floor(dtype, rates, weights <= rates.cache)
+        made.append(Line(operation, round(each), 1e3 * statistics.median(seconds) * each, 1e3 * floor * each))
     made.sort(key=lambda line: -line.ms)
     rest = call_ms - sum(line.ms for line in made)
     return [*made, Line(Operation(OTHERS, 0, 0, 0), 0, max(0.0, rest), 0.0)]

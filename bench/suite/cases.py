@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import datetime
 import json
 import statistics
 import subprocess
@@ -21,6 +20,7 @@ from suite.results import Row
 from suite.shapes import Step
 
 COMPARED = 4  # pictures, and texts, whose embeddings are compared
+MOST_TOKENS = 4096  # that a model's texts may have
 MOST_SECONDS = 1800  # for a peer to answer, its compiling included
 
 
@@ -89,13 +89,14 @@ class Measuring:
         self.folder = models.folder_of(model, self.args.models, self.args.build)
         self.onnx = self.args.models / "onnx" / model
         self.tokens = models.text_tokens(self.folder, self.args.tokens)
+        self.padded = models.text_tokens(self.folder, MOST_TOKENS) if self.args.pad else 0  # the peers' texts
         self.experts = shapes.shape_of(self.folder, "image", self.tokens).experts
         self.items = scratch / "items.safetensors"
         write_items(self.folder, self.tokens, self.items)
         self.truth = self.answer("float32")
         if set(self.args.peer) - {"torch"} and self.fits("onnxruntime"):
             try:
-                peers.export(self.folder, self.onnx, self.args.threads, self.tokens, plan.budget.part(0.3).left())
+                peers.export(self.folder, self.onnx, self.args.threads, self.tokens, self.padded, plan.budget.part(0.3).left())
             except PeerError as error:
                 say(f"  {model}: as ONNX {error}")
 
@@ -111,7 +112,7 @@ class Measuring:
 
     def try_setting(self, setting: Setting, budget: Budget) -> tuple[Peer, float, dict[tuple, float]]:
         """The peer, its least cosine, and its milliseconds for each case."""
-        peer = Peer(setting, self.folder, self.onnx, self.args.threads, self.tokens)
+        peer = Peer(setting, self.folder, self.onnx, self.args.threads, self.tokens, self.padded)
         try:
             out = self.scratch / "answer.npy"
             peer.embed(self.items, out, budget.left())
@@ -199,17 +200,11 @@ class Measuring:
         moved = shapes.weights(self.folder, step, self.tokens, dtype)
         peak = self.machine.gflops(dtype)
         return Row(
-            date=datetime.date.today().isoformat(), commit=commit(), cpu=self.machine.cpu, isa=self.machine.isa,
-            threads=self.machine.threads, model=self.model, items=items, batch=batch, dtype=dtype,
-            items_per_s=round(1e3 * batch / ms, 2), gflop=round(work * 1e-9, 4), peak_gflops=peak,
+            **self.machine.stamp(), model=self.model, items=items, batch=batch, tokens=self.tokens,
+            padded=0 if what["engine"] == "limoe" else self.padded, dtype=dtype, items_per_s=round(1e3 * batch / ms, 2), gflop=round(work * 1e-9, 4), peak_gflops=peak,
             share_of_peak=round(work * 1e-6 / ms / peak, 4),
             floor_ms=round(1e3 * shapes.floor_seconds(work, moved, self.machine.rates(dtype)), 4), **what,
         )  # fmt: skip
-
-
-def commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=models.ROOT, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def measure(plan: Plan, machine: Machine, kept: Path) -> list[Row]:
@@ -224,6 +219,7 @@ def measure(plan: Plan, machine: Machine, kept: Path) -> list[Row]:
                 measuring = Measuring(plan, machine, model, Path(scratch))
             except (Refused, subprocess.CalledProcessError, ModuleNotFoundError) as error:
                 say(f"  left out: {error}")
+                waiting = max(1, waiting - len(plan.args.dtype))
                 continue
             for dtype in plan.args.dtype:
                 if plan.budget.over():
@@ -235,7 +231,7 @@ def measure(plan: Plan, machine: Machine, kept: Path) -> list[Row]:
                 except Refused as error:
                     say(f"  {dtype}: {error}")
                     continue
-                results.append(kept, found)
+                results.append(kept, [dataclasses.asdict(row) for row in found])
                 rows += found
     return rows
 
@@ -246,6 +242,8 @@ def run(plan: Plan) -> int:
         if lacking := peers.missing(engine):
             say(f"{results.ENGINES[engine]} is left out: this Python has no {', '.join(lacking)} (bench/requirements.txt)")
     args.peer = [engine for engine in args.peer if not peers.missing(engine)]
+    if "openvino" in args.peer and "int8" in args.dtype and not peers.has_nncf():
+        say("OpenVINO's int8 is left out: this Python has no nncf (bench/requirements.txt)")
     machine = Machine(args.build, args.threads, 0.2 if args.quick else 1.0)
     kept = args.results or models.ROOT / "bench/results" / f"{file_name(machine.cpu, machine.isa)}.csv"
     lines = [*machine.lines(), ""]

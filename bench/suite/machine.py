@@ -1,5 +1,6 @@
 """The machine at hand: its name, and what it can do at most, by bench/peak."""
 
+import datetime
 import json
 import os
 import re
@@ -24,12 +25,9 @@ def file_name(cpu: str, isa: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{cpu} {isa}".lower()).strip("-")
 
 
-def cache_bytes() -> int:
-    """Of the last cache; 0 where the system does not say."""
-    try:
-        return max(0, os.sysconf("SC_LEVEL3_CACHE_SIZE"))
-    except (ValueError, OSError):
-        return 0
+def commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def available_bytes() -> int:
@@ -45,9 +43,14 @@ class Machine:
         self.peak = json.loads(done.stdout)
         self.cpu, self.isa, self.threads = cpu_name(), self.peak["isa"], threads
 
+    def stamp(self) -> dict:
+        """What each figure is kept with: when, of which sources, on what."""
+        today = datetime.date.today().isoformat()
+        return {"date": today, "commit": commit(), "cpu": self.cpu, "isa": self.isa, "threads": self.threads}
+
     def rates(self, dtype: str) -> Rates:
         """Of all cores."""
-        return Rates(self.peak[dtype]["all_gflops"] * 1e9, self.peak["read"]["all_gb_s"] * 1e9, cache_bytes())
+        return Rates(self.peak[dtype]["all_gflops"] * 1e9, self.peak["read"]["all_gb_s"] * 1e9, self.peak["cache_bytes"])
 
     def gflops(self, dtype: str) -> float:
         return self.peak[dtype]["all_gflops"]

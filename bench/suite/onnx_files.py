@@ -3,30 +3,33 @@
 import json
 from pathlib import Path
 
-import torch
-
-from suite.half import half
+import numpy as np
 
 
-def example(folder: Path, modality: str, tokens: int) -> torch.Tensor:
+def example(folder: Path, modality: str, tokens: int) -> np.ndarray:
+    """Two items of the shape and type that the model takes."""
     config = json.loads((folder / "config.json").read_text())
     if modality == "text":
-        return torch.ones(2, tokens, dtype=torch.long)
+        return np.ones((2, tokens), dtype=np.int64)
     if "format" in config:
         size = config["image"]["size"]
-        return torch.zeros(2, size, size, 3, dtype=torch.uint8)
+        return np.zeros((2, size, size, 3), dtype=np.uint8)
     size = config["vision_config"]["image_size"]
-    return torch.zeros(2, 3, size, size)
+    return np.zeros((2, 3, size, size), dtype=np.float32)
 
 
 def exported(args, modality: str) -> Path:
     """The plain file: float32, one modality, experts by args.options["way"]. Texts have a fixed number of tokens."""
     way = args.options["way"]
-    path = args.onnx / f"{modality}-{way}{f'-{args.tokens}' if modality == 'text' else ''}.onnx"
+    path = args.onnx / f"{modality}-{way}{f'-{max(args.tokens, args.padded)}' if modality == 'text' else ''}.onnx"
     if path.exists():
         return path
+    import torch  # takes seconds, and only exporting needs it
+
+    from suite.half import half
+
     args.onnx.mkdir(parents=True, exist_ok=True)
-    x = example(args.folder, modality, args.tokens)
+    x = torch.from_numpy(example(args.folder, modality, max(args.tokens, args.padded)))
     batch = torch.export.Dim("batch", min=1, max=1024)
     # "eager": attention as products and a softmax, which the engines' own fusions know.
     module = half(args.folder, modality, way, attention="eager").eval()

@@ -35,7 +35,7 @@ class Engine:
         return core.read_model(str(path))
 
     def calibration(self, modality: str) -> list[dict]:
-        x, rng = example(self.args.folder, modality, self.args.tokens).numpy(), np.random.default_rng(0)
+        x, rng = example(self.args.folder, modality, self.args.tokens), np.random.default_rng(0)
         if x.dtype == np.float32:
             return [{"x": rng.standard_normal(x.shape, dtype=np.float32)} for _ in range(CALIBRATED_BY)]
         top = 256 if x.dtype == np.uint8 else 1000

@@ -49,10 +49,14 @@ class Peer:
         rng = np.random.default_rng(n)
         if modality == "text":
             vocabulary = self.config["text"]["vocab"] if "text" in self.config else self.config["text_config"]["vocab_size"]
-            return [rng.integers(3, vocabulary - 2, (n, self.args.tokens), dtype=np.int64) for _ in range(SETS)]
+            return [self.padded(rng.integers(3, vocabulary - 2, (n, self.args.tokens), dtype=np.int64)) for _ in range(SETS)]
         size = self.config["image"]["size"] if "image" in self.config else self.config["vision_config"]["image_size"]
         pixels = [rng.integers(0, 256, (n, size, size, 3), dtype=np.uint8) for _ in range(SETS)]
         return [preprocess(self.args.folder, p) for p in pixels]
+
+    def padded(self, ids: np.ndarray) -> np.ndarray:
+        """To --padded tokens with a text's last one, which is where CLIP looks for its end first."""
+        return np.pad(ids, ((0, 0), (0, max(0, self.args.padded - ids.shape[1]))), mode="edge")
 
     def time(self, pictures: int, texts: int, seconds: float) -> list[float]:
         """Milliseconds of each call within so many seconds, one at least; the first ones of a shape count for nothing."""
@@ -83,7 +87,7 @@ class Peer:
         tensors = load_file(items)
         z = [self.call("image")(preprocess(self.args.folder, tensors["pixels"]))]
         if len(tensors["tokens"]):
-            z.append(self.call("text")(tensors["tokens"].astype(np.int64)))
+            z.append(self.call("text")(self.padded(tensors["tokens"].astype(np.int64))))
         z = np.concatenate([np.asarray(part, dtype=np.float64) for part in z])
         np.save(out, z / np.linalg.norm(z, axis=1, keepdims=True))
 
@@ -107,6 +111,7 @@ def main() -> None:
     parser.add_argument("--onnx", type=Path, required=True, help="where exported models are kept")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--tokens", type=int, required=True)
+    parser.add_argument("--padded", type=int, default=0, help="to how many tokens a text is padded")
     args = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer

@@ -47,6 +47,11 @@ def missing(engine: str) -> list[str]:
     return [name for name in NEEDS[engine] if importlib.util.find_spec(name) is None]
 
 
+def has_nncf() -> bool:
+    """What quantises for OpenVINO."""
+    return importlib.util.find_spec("nncf") is not None
+
+
 def settings(engine: str, dtype: str, experts: int, quick: bool = False) -> list[Setting]:
     """What is tried of an engine; the best counts. Quick: what is usually the best."""
     dense = ["dense"] if 1 < experts <= MOST_DENSE else []
@@ -60,7 +65,7 @@ def settings(engine: str, dtype: str, experts: int, quick: bool = False) -> list
         graphs = {"float32": ["plain", "fused"], "int8": ["int8"]}.get(dtype, [])  # it has no bfloat16 on a CPU
         return [Setting.of(engine, dtype, graph=g, way=w) for w in ways for g in (graphs[:1] if quick else graphs)]
     kinds = ["int8-weights", "int8"] if dtype == "int8" else ["plain"]
-    if importlib.util.find_spec("nncf") is None and dtype == "int8":
+    if dtype == "int8" and not has_nncf():
         return []
     hints = ["LATENCY"] if quick else ["LATENCY", "THROUGHPUT"]
     return [Setting.of(engine, dtype, weights=k, way=w, hint=h) for w in ways for k in (kinds[:1] if quick else kinds) for h in hints]
@@ -73,9 +78,9 @@ class PeerError(Exception):
 class Peer:
     """A running peer. It reads `folder`, keeps what it exports in `onnx`, and is gone with close()."""
 
-    def __init__(self, setting: Setting, folder: Path, onnx: Path, threads: int, tokens: int):
+    def __init__(self, setting: Setting, folder: Path, onnx: Path, threads: int, tokens: int, padded: int = 0):
         command = [sys.executable, HERE / "peer_process.py", "--engine", setting.engine, "--options", setting.json()]
-        command += ["--folder", folder, "--onnx", onnx, "--threads", threads, "--tokens", tokens]
+        command += ["--folder", folder, "--onnx", onnx, "--threads", threads, "--tokens", tokens, "--padded", padded]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
         self.setting, self.version, self.resident = setting, "", 0
         self.process = subprocess.Popen(
@@ -125,9 +130,9 @@ class Peer:
                 pass
 
 
-def export(folder: Path, onnx: Path, threads: int, tokens: int, limit: float) -> None:
+def export(folder: Path, onnx: Path, threads: int, tokens: int, padded: int, limit: float) -> None:
     """Makes the ONNX files that every setting begins with, experts gathered; nothing where they are there."""
-    peer = Peer(Setting.of("onnxruntime", "float32", graph="plain", way="gathered"), folder, onnx, threads, tokens)
+    peer = Peer(Setting.of("onnxruntime", "float32", graph="plain", way="gathered"), folder, onnx, threads, tokens, padded)
     try:
         peer.export(limit)
     finally:

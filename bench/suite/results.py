@@ -20,6 +20,8 @@ class Row:
     model: str
     items: str  # image, text, mixed
     batch: int
+    tokens: int  # of a text
+    padded: int  # to how many an engine's texts are padded; 0: they are not
     dtype: str
     engine: str
     version: str
@@ -36,10 +38,6 @@ class Row:
     cosine: float | str  # the least to limoe's float32 answer; "" where it was not compared
     resident_mb: int
 
-    @staticmethod
-    def fields() -> list[str]:
-        return [field.name for field in dataclasses.fields(Row)]
-
 
 def timed(rounds: list[float]) -> dict:
     """The times of Row from each round's median."""
@@ -49,18 +47,20 @@ def timed(rounds: list[float]) -> dict:
     }  # fmt: skip
 
 
-def append(path: Path, rows: list[Row]) -> None:
+def append(path: Path, rows: list[dict]) -> None:
     """Beside what is there: the head is written once. A file with another head is left alone, and said so."""
+    if not rows:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         with path.open(newline="") as file:
-            if next(csv.reader(file), None) != Row.fields():
+            if next(csv.reader(file), None) != list(rows[0]):
                 raise SystemExit(f"{path}: its columns are not those of this program; name another with --results")
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, Row.fields())
+        writer = csv.DictWriter(file, rows[0])
         if file.tell() == 0:
             writer.writeheader()
-        writer.writerows(dataclasses.asdict(row) for row in rows)
+        writer.writerows(rows)
 
 
 def read(path: Path) -> list[Row]:

@@ -7,7 +7,7 @@ reading the experts sets (all that can be reached at the batch, once a call, at 
 import statistics
 from pathlib import Path
 
-from suite import models, plots, shapes
+from suite import models, plots, results, shapes
 from suite.engine import Engine, Refused
 from suite.machine import Machine, available_bytes
 from suite.shapes import Step
@@ -61,6 +61,10 @@ def table(points: list[dict]) -> list[str]:
     return lines
 
 
+def rounded(value):
+    return round(value, 4) if isinstance(value, float) else value
+
+
 def run(plan, machine: Machine, kept: Path) -> list[str]:
     """Models are those of --model (their shapes alone), dtypes and batches the plan's own; all by default."""
     wanted = dict.fromkeys(name.rpartition("-")[0] for name in plan.args.model or [f"{s}-1" for s in SHAPES])
@@ -75,6 +79,6 @@ def run(plan, machine: Machine, kept: Path) -> list[str]:
                     break
     if not points:
         return ["nothing was measured"]
-    name = kept.with_name(f"{kept.stem}-sparsity.png")
-    name.parent.mkdir(parents=True, exist_ok=True)
-    return [*table(points), "", *plots.growth(points, name)]
+    name = kept.with_name(f"{kept.stem}-sparsity.csv")
+    results.append(name, [{**machine.stamp(), **{k: rounded(v) for k, v in p.items()}} for p in points])
+    return [*table(points), "", *plots.growth(points, name.with_suffix(".png"))]

@@ -123,3 +123,36 @@ bool axis_init(struct axis *axis, enum limoe_filter filter, const struct axis_sc
     free(exact);
     return true;
 }
+
+static void reverse_weights(struct axis *axis, size_t at, uint32_t n) {
+    for (size_t i = at, j = at + n - 1; i < j; i++, j--) {
+        const int32_t weight = axis->weight[i];
+        const int16_t high = axis->high[i], low = axis->low[i];
+        axis->weight[i] = axis->weight[j];
+        axis->high[i] = axis->high[j];
+        axis->low[i] = axis->low[j];
+        axis->weight[j] = weight;
+        axis->high[j] = high;
+        axis->low[j] = low;
+    }
+}
+
+static void swap_outputs(struct axis *axis, uint32_t i, uint32_t j) {
+    const uint32_t first = axis->first[i], count = axis->count[i];
+    const size_t offset = axis->offset[i];
+    axis->first[i] = axis->first[j];
+    axis->count[i] = axis->count[j];
+    axis->offset[i] = axis->offset[j];
+    axis->first[j] = first;
+    axis->count[j] = count;
+    axis->offset[j] = offset;
+}
+
+void axis_reverse(struct axis *axis, uint32_t inputs) {
+    for (uint32_t i = 0; i < axis->outputs; i++) {
+        axis->first[i] = inputs - axis->first[i] - axis->count[i];
+        reverse_weights(axis, axis->offset[i], axis->count[i]);
+    }
+    for (uint32_t i = 0, j = axis->outputs - 1; i < j; i++, j--)
+        swap_outputs(axis, i, j);
+}

@@ -18,11 +18,11 @@ void limoe_image_prepare(void) {
     image_prepare_tiff();
 }
 
-enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
-                               struct image *out, struct limoe_error *err) {
-    *out = (struct image){0};
+enum limoe_status image_open(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
+                             struct input *input, const struct image_format **format,
+                             struct limoe_error *err) {
     size_t max_bytes = limits && limits->max_bytes ? limits->max_bytes : LIMOE_MAX_BYTES;
-    struct input input = {
+    *input = (struct input){
         .bytes = bytes,
         .size = size,
         .max_pixels = limits && limits->max_pixels ? limits->max_pixels : LIMOE_MAX_PIXELS,
@@ -35,14 +35,66 @@ enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct l
                           max_bytes);
     }
 
-    const struct image_format *format = image_find_format(bytes, size);
-    if (!format)
+    *format = image_find_format(bytes, size);
+    if (!*format)
         return unknown_type(bytes, size, err);
-    if (!format->read)
-        return limoe_fail(err, LIMOE_UNSUPPORTED, "%s pictures are not supported; " ACCEPTED, format->name);
+    if (!(*format)->read && !(*format)->stream) {
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "%s pictures are not supported; " ACCEPTED,
+                          (*format)->name);
+    }
+    return LIMOE_OK;
+}
 
-    unsigned orientation = 1;
-    enum limoe_status status = format->read(&input, out, &orientation, err);
+/* A sink that makes one piece of the rows. */
+struct whole {
+    struct image_sink sink; /* first, so that it is this, too */
+    struct image *image;
+    uint8_t *next; /* row */
+    unsigned orientation;
+};
+
+static enum limoe_status begin(struct image_sink *sink, const char *format, const struct input *input,
+                               const struct image_shape *shape, struct limoe_error *err) {
+    struct whole *whole = (struct whole *)sink;
+    enum limoe_status status =
+        image_allocate(format, input, shape->width, shape->height, shape->channels, whole->image, err);
+    whole->orientation = shape->orientation;
+    whole->next = whole->image->pixels;
+    sink->end_column = shape->width;
+    return status;
+}
+
+static uint8_t *room(struct image_sink *sink) {
+    return ((struct whole *)sink)->next;
+}
+
+static void take(struct image_sink *sink) {
+    struct whole *whole = (struct whole *)sink;
+    whole->next += (size_t)whole->image->width * whole->image->channels;
+}
+
+enum limoe_status image_read(const struct image_format *format, const struct input *input, struct image *out,
+                             unsigned *orientation, struct limoe_error *err) {
+    *orientation = 1;
+    if (format->read)
+        return format->read(input, out, orientation, err);
+    struct whole whole = {
+        .sink = {.begin = begin, .room = room, .take = take}, .image = out, .orientation = 1};
+    enum limoe_status status = format->stream(input, &whole.sink, err);
+    *orientation = whole.orientation;
+    return status;
+}
+
+enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
+                               struct image *out, struct limoe_error *err) {
+    struct input input;
+    const struct image_format *format = NULL;
+    unsigned orientation;
+    *out = (struct image){0};
+    enum limoe_status status = image_open(bytes, size, limits, &input, &format, err);
+    if (status != LIMOE_OK || !format)
+        return status;
+    status = image_read(format, &input, out, &orientation, err);
     if (status == LIMOE_OK)
         status = image_orient(out, orientation, err);
     if (status != LIMOE_OK)

@@ -1,13 +1,13 @@
 /* formats.h - what the format readers of this folder share. Internal to model/image/.
  *
- * A reader is given bytes that nobody has checked. It (1) reads the header, (2) calls image_allocate, which
- * checks the limits, and only then (3) decodes, into rows that are all set before it returns LIMOE_OK. A file
- * that ends early, names a colour it does not have or breaks its own format is refused, never patched up: a
- * half grey picture would be classified as if it were the user's.
+ * A reader is given bytes that nobody has checked. It (1) reads the header, (2) calls image_allocate or a
+ * sink's begin, which check the limits, and only then (3) decodes, into rows that are all set before it
+ * returns LIMOE_OK. A file that ends early, names a colour it does not have or breaks its own format is
+ * refused, never patched up: a half grey picture would be classified as if it were the user's.
  *
  * Most readers are libraries that get audited, each behind what it needs to keep to this:
- * docs/architecture.md says which formats are read by which, and why GIF, BMP and the plain text of PNM are
- * read here. */
+ * docs/architecture.md says which formats are read by which, and why GIF, BMP and the plain text of PNM
+ * are read here. */
 #ifndef LIMOE_MODEL_IMAGE_FORMATS_H
 #define LIMOE_MODEL_IMAGE_FORMATS_H
 
@@ -32,8 +32,27 @@ struct input {
  * *orientation is 1 on entry; a format that carries EXIF sets it to 1 … 8. */
 typedef enum limoe_status image_reader(const struct input *input, struct image *out, unsigned *orientation,
                                        struct limoe_error *err);
-image_reader image_read_jpeg, image_read_png, image_read_webp, image_read_gif, image_read_bmp, image_read_pnm,
-    image_read_tga, image_read_psd, image_read_tiff, image_read_heif;
+image_reader image_read_webp, image_read_gif, image_read_bmp, image_read_pnm, image_read_tga, image_read_psd,
+    image_read_tiff, image_read_heif;
+
+/* Where a picture goes whose reader has it row by row: into one piece (decode.c), or resized as it comes
+ * (preprocess.c). */
+struct image_sink {
+    /* Once, before the first row: checks the picture against the limits, as image_check does. */
+    enum limoe_status (*begin)(struct image_sink *sink, const char *format, const struct input *input,
+                               const struct image_shape *shape, struct limoe_error *err);
+    /* Room for the next row, [shape.width, shape.channels]. What it holds is nobody's. */
+    uint8_t *(*room)(struct image_sink *sink);
+    void (*take)(struct image_sink *sink); /* the room is filled */
+    /* The columns of a row that count, which begin sets: the others may hold anything. */
+    uint32_t first_column, end_column;
+};
+
+/* Decodes one picture into the sink, all its rows from top to bottom. On failure what the sink was given
+ * is worth nothing; what it holds is its owner's. */
+typedef enum limoe_status image_streamer(const struct input *input, struct image_sink *sink,
+                                         struct limoe_error *err);
+image_streamer image_stream_jpeg, image_stream_png;
 
 /* Reads a picture's size off its header: what image_measure says of one format. The bytes begin with the
  * format's signature and may end anywhere. */
@@ -44,12 +63,23 @@ image_measurer image_measure_jpeg, image_measure_png, image_measure_webp, image_
 
 struct image_format {
     const char *name;
-    image_reader *read;      /* NULL: known, so that the message can name it, but not read */
-    image_measurer *measure; /* NULL where read is */
+    image_reader
+        *read; /* this or `stream`; both NULL: known, so that the message can name it, but not read */
+    image_measurer *measure; /* NULL where it is not read */
+    image_streamer *stream;
 };
 
 /* The format of the bytes by their beginning; NULL: none that is known. */
 const struct image_format *image_find_format(const uint8_t *bytes, size_t size);
+
+/* image_find_format, with what is said where it is none that is read, or of a size that is not. */
+enum limoe_status image_open(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
+                             struct input *input, const struct image_format **format,
+                             struct limoe_error *err);
+
+/* The picture as it lies in its file, whichever way it is read: an image_reader of any format. */
+enum limoe_status image_read(const struct image_format *format, const struct input *input, struct image *out,
+                             unsigned *orientation, struct limoe_error *err);
 
 /* TGA has no signature; this is as close as its header comes to one. */
 bool image_looks_like_tga(const uint8_t *bytes, size_t size);
@@ -74,7 +104,24 @@ enum limoe_status image_truncated(const char *format, const struct input *input,
  * block is broken, as pictures are shown everywhere. */
 unsigned exif_orientation(const uint8_t *bytes, size_t size);
 
-/* Turns the picture upright from EXIF orientation 1 … 8. */
+/* image_flatten of pixels[n, 4]; the n x 3 bytes are where the first of those were. */
+void image_flatten_pixels(uint8_t *pixels, size_t n, const uint8_t *background);
+
+/* What turns a picture upright from EXIF orientation 1 … 8: rows and columns change places, then the
+ * columns their order, and the rows theirs. */
+static inline bool orientation_turns(unsigned orientation) {
+    return orientation >= 5;
+}
+
+static inline bool orientation_mirrors(unsigned orientation) {
+    return orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
+}
+
+static inline bool orientation_flips(unsigned orientation) {
+    return orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8;
+}
+
+/* Does that to a whole picture. */
 enum limoe_status image_orient(struct image *image, unsigned orientation, struct limoe_error *err);
 
 /* A cursor that cannot leave its bytes. */

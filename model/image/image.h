@@ -1,6 +1,7 @@
 /* image.h - from a picture's bytes to the pixels the model sees.
  *
- * decode (one file per format family) → orient (EXIF) → composite on the background, or drop alpha → resize. */
+ * decode (one file per format family) → orient (EXIF) → composite on the background, or drop alpha →
+ * resize. */
 #ifndef LIMOE_MODEL_IMAGE_IMAGE_H
 #define LIMOE_MODEL_IMAGE_IMAGE_H
 
@@ -16,18 +17,21 @@ struct image {
     uint32_t channels;      /* 3 (RGB) or 4 (RGBA, not premultiplied) */
 };
 
+/* A picture as it lies in its file. */
+struct image_shape {
+    uint32_t width, height, channels; /* as an image's */
+    unsigned orientation;             /* EXIF's, 1 to 8 */
+};
+
 void image_free(struct image *image); /* leaves an empty image; an empty image is fine */
 
 /* Finds the format by its first bytes, checks limits from the header, decodes, applies EXIF orientation. */
 enum limoe_status image_decode(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
                                struct image *out, struct limoe_error *err);
 
-/* RGB over the background where there is alpha: in place of RGBA, (c a + b (255 - a)) / 255 rounded as Pillow
- * does. */
-enum limoe_status image_flatten(struct image *image, const uint8_t background[3], struct limoe_error *err);
-
-/* RGB in place of RGBA, whatever the alpha: Pillow's convert("RGB"). */
-void image_drop_alpha(struct image *image);
+/* RGB in place of RGBA: over the background, (c a + b (255 - a)) / 255 rounded as Pillow does; NULL:
+ * whatever the alpha, as Pillow's convert("RGB") does. RGB stays as it is. */
+void image_flatten(struct image *image, const uint8_t *background);
 
 /* A box of a picture, scaled to width x height, and the window of that which is wanted: what lies outside it
  * is not computed, and takes no memory. */
@@ -38,8 +42,8 @@ struct image_scaling {
     enum limoe_filter filter;
 };
 
-/* Pillow's Image.resize of an RGB picture, bit for bit as Pillow 13: antialiased (but nearest), in 8-bit fixed
- * point. Writes the window's rows to `out`, each `stride` bytes after the one before. */
+/* Pillow's Image.resize of an RGB picture, bit for bit as Pillow 13: antialiased (but nearest), in 8-bit
+ * fixed point. Writes the window's rows to `out`, each `stride` bytes after the one before. */
 enum limoe_status image_scale(const struct image *image, const struct image_scaling *scaling, uint8_t *out,
                               size_t stride, struct limoe_error *err);
 

@@ -32,6 +32,7 @@ struct job {
     uint8_t *cmyk; /* a row of print colours; NULL: the picture has none */
     jmp_buf escape;
     const struct input *input;
+    struct image_sink *sink;
     struct limoe_error *err;
     enum limoe_status status;
 };
@@ -243,8 +244,9 @@ static bool is_whole(const struct jpeg_decompress_struct *jpeg) {
     return true;
 }
 
-static enum limoe_status decode(struct job *job, struct image *out, unsigned *orientation) {
+static enum limoe_status read_header(struct job *job) {
     struct jpeg_decompress_struct *jpeg = &job->jpeg;
+    unsigned orientation = 1;
     read_from(job);
     jpeg_save_markers(jpeg, JPEG_APP0 + 1, 0xFFFF);
     jpeg_read_header(jpeg, TRUE);
@@ -252,11 +254,45 @@ static enum limoe_status decode(struct job *job, struct image *out, unsigned *or
     if (status == LIMOE_OK)
         status = choose_colours(job);
     if (status == LIMOE_OK)
-        status = read_orientation(job, orientation);
-    if (status == LIMOE_OK) {
-        status =
-            image_allocate("JPEG", job->input, jpeg->output_width, jpeg->output_height, 3, out, job->err);
+        status = read_orientation(job, &orientation);
+    if (status != LIMOE_OK)
+        return status;
+    const struct image_shape shape = {jpeg->output_width, jpeg->output_height, 3, orientation};
+    return job->sink->begin(job->sink, "JPEG", job->input, &shape, job->err);
+}
+
+/* Has libjpeg read the columns that do not count, but not transform them; of a file in several scans it
+ * has transformed none yet, and is left as it is. Returns where its rows begin from now on. The columns at
+ * their ends are not those of the whole picture, for smooth upsampling looks at the chroma beside, which
+ * is that of two pixels. */
+static JDIMENSION leave_out_columns(struct job *job) {
+    enum { BESIDE = 2 };
+    struct jpeg_decompress_struct *jpeg = &job->jpeg;
+    const uint32_t first = job->sink->first_column, end = job->sink->end_column;
+    JDIMENSION left = first > BESIDE ? first - BESIDE : 0;
+    JDIMENSION width = (jpeg->output_width - end > BESIDE ? end + BESIDE : jpeg->output_width) - left;
+    if (jpeg_has_multiple_scans(jpeg) || jpeg->scale_num != jpeg->scale_denom || width == jpeg->output_width)
+        return 0;
+    jpeg_crop_scanline(jpeg, &left, &width);
+    return left;
+}
+
+static void read_rows(struct job *job) {
+    struct jpeg_decompress_struct *jpeg = &job->jpeg;
+    const JDIMENSION left = leave_out_columns(job);
+    while (jpeg->output_scanline < jpeg->output_height) {
+        uint8_t *rgb = job->sink->room(job->sink) + 3 * (size_t)left;
+        JSAMPROW row = job->cmyk ? job->cmyk : rgb;
+        jpeg_read_scanlines(jpeg, &row, 1);
+        if (job->cmyk)
+            inks_to_rgb(job->cmyk, rgb, jpeg->output_width);
+        job->sink->take(job->sink);
     }
+}
+
+static enum limoe_status decode(struct job *job) {
+    struct jpeg_decompress_struct *jpeg = &job->jpeg;
+    enum limoe_status status = read_header(job);
     if (status != LIMOE_OK)
         return status;
     jpeg->dct_method = JDCT_ISLOW;
@@ -264,19 +300,13 @@ static enum limoe_status decode(struct job *job, struct image *out, unsigned *or
     jpeg_start_decompress(jpeg); /* a file of several scans is read here, to its end */
     if (job->ended && jpeg_has_multiple_scans(jpeg) && !is_whole(jpeg))
         return image_truncated("JPEG", job->input, job->err);
-    while (jpeg->output_scanline < jpeg->output_height) {
-        uint8_t *rgb = out->pixels + (size_t)jpeg->output_scanline * out->width * 3;
-        JSAMPROW row = job->cmyk ? job->cmyk : rgb;
-        jpeg_read_scanlines(jpeg, &row, 1);
-        if (job->cmyk)
-            inks_to_rgb(job->cmyk, rgb, out->width);
-    }
+    read_rows(job);
     return LIMOE_OK; /* jpeg_finish_decompress would read on to an end marker that nobody needs */
 }
 
-enum limoe_status image_read_jpeg(const struct input *input, struct image *out, unsigned *orientation,
-                                  struct limoe_error *err) {
-    struct job job = {.input = input, .err = err, .status = LIMOE_OK};
+enum limoe_status image_stream_jpeg(const struct input *input, struct image_sink *sink,
+                                    struct limoe_error *err) {
+    struct job job = {.input = input, .sink = sink, .err = err, .status = LIMOE_OK};
     job.jpeg.err = jpeg_std_error(&job.errors);
     job.errors.error_exit = fail;
     job.errors.emit_message = on_message;
@@ -285,7 +315,7 @@ enum limoe_status image_read_jpeg(const struct input *input, struct image *out, 
     if (setjmp(job.escape) == 0) {
         jpeg_create_decompress(&job.jpeg); /* keeps err and client_data */
         job.jpeg.progress = &job.progress;
-        job.status = decode(&job, out, orientation);
+        job.status = decode(&job);
     }
     jpeg_destroy_decompress(&job.jpeg);
     free(job.exif);

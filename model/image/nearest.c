@@ -31,7 +31,8 @@ static void copy_row(const uint8_t *from, const int64_t *x, uint32_t columns, ui
 enum limoe_status resize_nearest(const struct image *image, const struct image_scaling *scaling, uint8_t *out,
                                  size_t stride, struct limoe_error *err) {
     const size_t columns = scaling->columns, rows = scaling->rows;
-    const struct axis_scaling x = resize_axis_x(image, scaling), y = resize_axis_y(image, scaling);
+    const struct axis_scaling x = resize_axis_x(image->width, scaling);
+    const struct axis_scaling y = resize_axis_y(image->height, scaling);
     int64_t *from = malloc((columns + rows) * sizeof *from);
     if (!from)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to resize to %zu x %zu pixels", columns, rows);

@@ -68,15 +68,14 @@ static enum limoe_status transpose(struct image *image, struct limoe_error *err)
 }
 
 enum limoe_status image_orient(struct image *image, unsigned orientation, struct limoe_error *err) {
-    if (orientation >=
-        5) { /* 5 is the transpose; 6, 7 and 8 are the transpose, then a mirror, both, or a flip */
+    if (orientation_turns(orientation)) {
         enum limoe_status status = transpose(image, err);
         if (status != LIMOE_OK)
             return status;
     }
-    if (orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7)
+    if (orientation_mirrors(orientation))
         mirror_rows(image);
-    if (orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8)
+    if (orientation_flips(orientation))
         flip_rows(image);
     return LIMOE_OK;
 }

@@ -29,7 +29,11 @@ struct job {
     png_infop info;
     jmp_buf escape;
     struct source source;
+    struct image_shape shape;
+    uint32_t taken;     /* rows that the sink has been given */
+    struct image whole; /* of an interlaced picture, whose rows come in several passes */
     const struct input *input;
+    struct image_sink *sink;
     struct limoe_error *err;
     enum limoe_status status;
 };
@@ -216,7 +220,8 @@ static void ask_for_rgb(png_structp png, png_infop info, bool *alpha) {
     png_set_gray_to_rgb(png);
 }
 
-static enum limoe_status decode(struct job *job, struct image *out) {
+/* Up to the picture's first row. */
+static enum limoe_status begin(struct job *job) {
     png_structp png = job->png;
     png_set_read_fn(png, job, read_bytes);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1); /* but IHDR, PLTE, tRNS, IDAT, IEND */
@@ -229,32 +234,69 @@ static enum limoe_status decode(struct job *job, struct image *out) {
         return status;
     bool alpha;
     ask_for_rgb(png, job->info, &alpha);
-    status = image_allocate("PNG", job->input, png_get_image_width(png, job->info),
-                            png_get_image_height(png, job->info), alpha ? 4 : 3, out, job->err);
+    job->shape.width = png_get_image_width(png, job->info);
+    job->shape.height = png_get_image_height(png, job->info);
+    job->shape.channels = alpha ? 4 : 3;
+    return job->sink->begin(job->sink, "PNG", job->input, &job->shape, job->err);
+}
+
+static enum limoe_status read_passes(struct job *job, int passes) {
+    const struct image_shape *shape = &job->shape;
+    enum limoe_status status = image_allocate("PNG", job->input, shape->width, shape->height, shape->channels,
+                                              &job->whole, job->err);
+    for (int pass = 0; pass < passes && status == LIMOE_OK; pass++)
+        for (uint32_t y = 0; y < shape->height; y++)
+            png_read_row(job->png, job->whole.pixels + (size_t)y * shape->width * shape->channels, NULL);
+    return status;
+}
+
+static void read_rows(struct job *job) {
+    for (uint32_t y = 0; y < job->shape.height; y++) {
+        png_read_row(job->png, job->sink->room(job->sink), NULL);
+        job->sink->take(job->sink);
+        job->taken++;
+    }
+}
+
+static enum limoe_status decode(struct job *job) {
+    enum limoe_status status = begin(job);
     if (status != LIMOE_OK)
         return status;
-    int passes = png_set_interlace_handling(png);
-    png_read_update_info(png, job->info);
-    size_t stride = (size_t)out->width * out->channels;
-    if (png_get_rowbytes(png, job->info) != stride) {
+    const int passes = png_set_interlace_handling(job->png);
+    png_read_update_info(job->png, job->info);
+    if (png_get_rowbytes(job->png, job->info) != (size_t)job->shape.width * job->shape.channels) {
         return limoe_fail(job->err, LIMOE_INTERNAL, "PNG: %zu bytes in a row of %u pixels",
-                          png_get_rowbytes(png, job->info), out->width);
+                          png_get_rowbytes(job->png, job->info), job->shape.width);
     }
-    for (int pass = 0; pass < passes; pass++)
-        for (uint32_t y = 0; y < out->height; y++)
-            png_read_row(png, out->pixels + y * stride, NULL);
+    if (passes > 1)
+        return read_passes(job, passes);
+    read_rows(job);
     return LIMOE_OK;
 }
 
-enum limoe_status image_read_png(const struct input *input, struct image *out, unsigned *orientation,
-                                 struct limoe_error *err) {
+/* What libpng has read and the sink has not been given: an interlaced picture, or the last row of another,
+ * behind which something is wrong with the file. */
+static void hand_over(const struct job *job) {
+    const size_t stride = (size_t)job->shape.width * job->shape.channels;
+    for (uint32_t y = job->taken; y < job->shape.height; y++) {
+        if (job->whole.pixels)
+            memcpy(job->sink->room(job->sink), job->whole.pixels + y * stride, stride);
+        job->sink->take(job->sink);
+    }
+}
+
+enum limoe_status image_stream_png(const struct input *input, struct image_sink *sink,
+                                   struct limoe_error *err) {
     struct found found = {.orientation = 1};
     uint8_t heads[2][8];
     enum limoe_status status = walk(input, &found, err);
     if (status != LIMOE_OK)
         return status;
-    *orientation = found.orientation;
-    struct job job = {.source = straighten(input, &found, heads), .input = input, .err = err};
+    struct job job = {.source = straighten(input, &found, heads),
+                      .shape = {.orientation = found.orientation},
+                      .input = input,
+                      .sink = sink,
+                      .err = err};
     job.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &job, fail, ignore);
     if (!job.png)
         return limoe_fail(err, LIMOE_NO_MEMORY, "PNG: no memory for the decoder");
@@ -262,8 +304,11 @@ enum limoe_status image_read_png(const struct input *input, struct image *out, u
         job.info = png_create_info_struct(job.png);
         if (!job.info)
             png_error(job.png, "no memory for the decoder");
-        job.status = decode(&job, out);
+        job.status = decode(&job);
     }
+    if (job.status == LIMOE_OK)
+        hand_over(&job);
     png_destroy_read_struct(&job.png, &job.info, NULL);
+    image_free(&job.whole);
     return job.status;
 }

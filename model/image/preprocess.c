@@ -1,110 +1,26 @@
-/* preprocess.c - a file's bytes to a square of pixels: limoe-1's three ways, as
- * tests/preprocess/pillow_reference.py defines them, and those of Hugging Face and OpenCLIP.
+/* preprocess.c - a file's bytes to a square of pixels.
  *
- * A way is where the square lies in the scaled picture. Only what the square shows of the picture is computed,
- * so that a picture of 1 x 65,535 pixels may be scaled to 224 x 14,679,840 of which 224 are wanted. No state,
- * no threads. */
+ * A picture whose reader has it row by row is resized as its rows come, as it lies in the file: it is
+ * never there as a whole. One that is there, or is not filtered, is turned upright first. The caller owns
+ * the square; no threads. */
 #include "model/image/formats.h"
 
-#include <math.h>
+#include <stdlib.h>
 
-/* A picture's box, scaled to width x height; the square's corner is at (left, top) of that. */
-struct placement {
-    double box[4];
-    uint32_t width, height;
-    int64_t left, top; /* negative where the square reaches beyond the picture */
+#include "model/image/placement.h"
+#include "model/image/scaler.h"
+
+/* A sink that fills the square. */
+struct square {
+    struct image_sink sink; /* first, so that it is this, too */
+    const struct limoe_preprocess *how;
+    uint8_t *pixels; /* [how->size, how->size, 3] */
+    struct image_shape shape;
+    struct scaler scaler;
+    uint8_t *rows; /* [held, shape.width, shape.channels]: row y is at y % held */
+    uint32_t row, held;
+    struct image whole; /* of a picture that is not filtered; else empty */
 };
-
-/* One side of a picture fitted by `scale`: at least one pixel, halves to even. */
-static uint32_t fitted(double side) {
-    double pixels = nearbyint(side);
-    return pixels < 1 ? 1 : (uint32_t)pixels;
-}
-
-/* Where a window of `size` begins in an axis of `side` pixels, so that both have one middle. */
-static int64_t middle(enum limoe_middle rounding, int64_t side, int64_t size) {
-    const int64_t over = side - size, half = over / 2; /* towards zero */
-    if (over % 2 == 0)
-        return half;
-    if (over < 0)
-        return rounding == LIMOE_MIDDLE_DOWN ? half - 1 : half;
-    return rounding == LIMOE_MIDDLE_DOWN || half % 2 == 0 ? half : half + 1;
-}
-
-/* The long side where the short one becomes `edge`: Python's int(edge * long / short). */
-static uint32_t in_proportion(uint32_t edge, uint32_t longest, uint32_t shortest) {
-    return (uint32_t)((double)((uint64_t)edge * longest) / shortest);
-}
-
-static void scale_picture(const struct limoe_preprocess *how, struct placement *p) {
-    const uint32_t width = p->width, height = p->height, size = how->size;
-    const double longest = width > height ? width : height;
-    switch (how->resize) {
-    case LIMOE_PAD:
-        p->width = fitted(width * (size / longest));
-        p->height = fitted(height * (size / longest));
-        break;
-    case LIMOE_LONGEST:
-        p->width = fitted(width / (longest / size));
-        p->height = fitted(height / (longest / size));
-        break;
-    case LIMOE_SHORTEST:
-        p->width = width <= height ? how->width : in_proportion(how->width, width, height);
-        p->height = width <= height ? in_proportion(how->width, height, width) : how->width;
-        break;
-    case LIMOE_EXACT:
-        p->width = how->width;
-        p->height = how->height;
-        break;
-    case LIMOE_SQUASH:
-    case LIMOE_CROP:
-        p->width = p->height = size;
-        break;
-    case LIMOE_UNSCALED:
-        break;
-    }
-}
-
-static struct placement place(const struct image *image, const struct limoe_preprocess *how) {
-    const double w = image->width, h = image->height, shortest = w < h ? w : h;
-    struct placement p = {.box = {0, 0, w, h}, .width = image->width, .height = image->height};
-    if (how->resize == LIMOE_CROP) {
-        p.box[0] = (w - shortest) / 2;
-        p.box[1] = (h - shortest) / 2;
-        p.box[2] = (w + shortest) / 2;
-        p.box[3] = (h + shortest) / 2;
-    }
-    scale_picture(how, &p);
-    p.left = middle(how->middle, p.width, how->size);
-    p.top = middle(how->middle, p.height, how->size);
-    return p;
-}
-
-/* What a window of `size` from `begin` on shows of an axis of `side` pixels. */
-static void intersect(int64_t begin, uint32_t size, uint32_t side, uint32_t *first, uint32_t *n) {
-    const int64_t end = begin + size;
-    *first = (uint32_t)(begin > 0 ? begin : 0);
-    *n = (uint32_t)(end < side ? end : side) - *first;
-}
-
-static enum limoe_status fill_square(const struct image *image, const struct limoe_preprocess *how,
-                                     uint8_t *pixels, struct limoe_error *err) {
-    const struct placement p = place(image, how);
-    const size_t size = how->size;
-    struct image_scaling scaling = {
-        .box = {p.box[0], p.box[1], p.box[2], p.box[3]},
-        .width = p.width,
-        .height = p.height,
-        .filter = how->filter,
-    };
-    intersect(p.left, how->size, p.width, &scaling.left, &scaling.columns);
-    intersect(p.top, how->size, p.height, &scaling.top, &scaling.rows);
-    if (scaling.columns < size || scaling.rows < size)
-        for (size_t i = 0; i < size * size; i++)
-            memcpy(pixels + 3 * i, how->margin, 3);
-    const size_t x = (size_t)(scaling.left - p.left), y = (size_t)(scaling.top - p.top);
-    return image_scale(image, &scaling, pixels + 3 * (y * size + x), 3 * size, err);
-}
 
 /* So that no side below overflows 32 bits. */
 static enum limoe_status check(const struct limoe_preprocess *how, struct limoe_error *err) {
@@ -120,25 +36,120 @@ static enum limoe_status check(const struct limoe_preprocess *how, struct limoe_
     return LIMOE_OK;
 }
 
-static enum limoe_status to_rgb(struct image *image, const struct limoe_preprocess *how,
-                                struct limoe_error *err) {
-    if (!how->drop_alpha)
-        return image_flatten(image, how->background, err);
-    image_drop_alpha(image);
+static void fill_margin(const struct image_scaling *window, const struct limoe_preprocess *how,
+                        uint8_t *pixels) {
+    const size_t size = how->size;
+    if (window->columns < size || window->rows < size)
+        for (size_t i = 0; i < size * size; i++)
+            memcpy(pixels + 3 * i, how->margin, 3);
+}
+
+/* Of the square, the pixel that shows the window's first. */
+static uint8_t *window_start(const struct placement *p, const struct limoe_preprocess *how, uint8_t *pixels) {
+    return pixels + 3 * ((size_t)p->y * how->size + p->x);
+}
+
+/* ---- row by row */
+
+static enum limoe_status begin_rows(struct square *square, const struct placement *p,
+                                    struct limoe_error *err) {
+    const struct image_shape *shape = &square->shape;
+    enum limoe_status status =
+        scaler_begin(&square->scaler, shape, &p->scaling, window_start(p, square->how, square->pixels),
+                     3 * (size_t)square->how->size, err);
+    if (status != LIMOE_OK)
+        return status;
+    square->sink.first_column = axis_begin(&square->scaler.along);
+    square->sink.end_column = axis_end(&square->scaler.along);
+    square->held = scaler_held(&square->scaler);
+    square->rows = malloc((size_t)shape->width * shape->channels * square->held);
+    if (!square->rows) {
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %u rows of %u pixels", square->held,
+                          shape->width);
+    }
     return LIMOE_OK;
+}
+
+static enum limoe_status begin(struct image_sink *sink, const char *format, const struct input *input,
+                               const struct image_shape *shape, struct limoe_error *err) {
+    struct square *square = (struct square *)sink;
+    const bool turned = orientation_turns(shape->orientation);
+    const uint32_t width = turned ? shape->height : shape->width;
+    const uint32_t height = turned ? shape->width : shape->height;
+    enum limoe_status status = image_check(format, input, shape->width, shape->height, err);
+    if (status != LIMOE_OK)
+        return status;
+    square->shape = *shape;
+    sink->end_column = shape->width;
+    const struct placement p = image_place(width, height, square->how);
+    if (!scaling_filters(width, height, &p.scaling)) {
+        return image_allocate(format, input, shape->width, shape->height, shape->channels, &square->whole,
+                              err);
+    }
+    fill_margin(&p.scaling, square->how, square->pixels);
+    return begin_rows(square, &p, err);
+}
+
+static uint8_t *room(struct image_sink *sink) {
+    const struct square *square = (const struct square *)sink;
+    const size_t stride = (size_t)square->shape.width * square->shape.channels;
+    return square->whole.pixels ? square->whole.pixels + square->row * stride
+                                : square->rows + square->row % square->held * stride;
+}
+
+static void take(struct image_sink *sink) {
+    struct square *square = (struct square *)sink;
+    uint8_t *row = room(sink);
+    square->row++;
+    if (square->whole.pixels)
+        return;
+    if (square->shape.channels == 4)
+        image_flatten_pixels(row, square->shape.width,
+                             square->how->drop_alpha ? NULL : square->how->background);
+    scaler_take(&square->scaler, row);
+}
+
+/* ---- as a whole */
+
+/* Fills the square with the picture as it lies in its file. */
+static enum limoe_status fill(struct image *image, unsigned orientation, const struct limoe_preprocess *how,
+                              uint8_t *pixels, struct limoe_error *err) {
+    enum limoe_status status = image_orient(image, orientation, err);
+    if (status != LIMOE_OK)
+        return status;
+    image_flatten(image, how->drop_alpha ? NULL : how->background);
+    const struct placement p = image_place(image->width, image->height, how);
+    fill_margin(&p.scaling, how, pixels);
+    return image_scale(image, &p.scaling, window_start(&p, how, pixels), 3 * (size_t)how->size, err);
+}
+
+/* ---- either */
+
+static enum limoe_status read_into_square(const struct image_format *format, const struct input *input,
+                                          const struct limoe_preprocess *how, uint8_t *pixels,
+                                          struct limoe_error *err) {
+    struct square square = {
+        .sink = {.begin = begin, .room = room, .take = take}, .how = how, .pixels = pixels};
+    unsigned orientation = 1;
+    enum limoe_status status = format->stream ? format->stream(input, &square.sink, err)
+                                              : format->read(input, &square.whole, &orientation, err);
+    if (format->stream)
+        orientation = square.shape.orientation;
+    if (status == LIMOE_OK && square.whole.pixels)
+        status = fill(&square.whole, orientation, how, pixels, err);
+    image_free(&square.whole);
+    free(square.rows);
+    scaler_end(&square.scaler);
+    return status;
 }
 
 enum limoe_status image_preprocess(const uint8_t *bytes, size_t size, const struct limoe_image_limits *limits,
                                    const struct limoe_preprocess *how, uint8_t *pixels,
                                    struct limoe_error *err) {
-    struct image image = {0};
+    struct input input;
+    const struct image_format *format;
     enum limoe_status status = check(how, err);
     if (status == LIMOE_OK)
-        status = image_decode(bytes, size, limits, &image, err);
-    if (status == LIMOE_OK)
-        status = to_rgb(&image, how, err);
-    if (status == LIMOE_OK)
-        status = fill_square(&image, how, pixels, err);
-    image_free(&image);
-    return status;
+        status = image_open(bytes, size, limits, &input, &format, err);
+    return status == LIMOE_OK ? read_into_square(format, &input, how, pixels, err) : status;
 }

@@ -1,4 +1,4 @@
-/* resize.h - what resize.c is made of: the weights of an axis (axis.c), and the filter that has none
+/* resize.h - what a resize is made of: the weights of an axis (axis.c), and the filter that has none
  * (nearest.c). Internal to model/image/. */
 #ifndef LIMOE_MODEL_IMAGE_RESIZE_H
 #define LIMOE_MODEL_IMAGE_RESIZE_H
@@ -12,7 +12,7 @@
 #define AXIS_PRECISION 22 /* fractional bits of a weight: 32 - 8 for the pixel - 2 for the sum's excess */
 #define AXIS_LOW_BITS  11
 #define AXIS_LOW_MASK  ((1 << AXIS_LOW_BITS) - 1)
-#define AXIS_LANES     8 /* windows are filled up to a multiple, with weights of zero */
+#define AXIS_LANES     16 /* windows are filled up to a multiple, with weights of zero */
 
 /* The pixels [from, to) of an axis of `inputs`, resized to `outputs`, of which [start, start + wanted) are
  * computed. */
@@ -22,12 +22,12 @@ struct axis_scaling {
     uint32_t outputs, start, wanted;
 };
 
-static inline struct axis_scaling resize_axis_x(const struct image *image, const struct image_scaling *s) {
-    return (struct axis_scaling){image->width, s->box[0], s->box[2], s->width, s->left, s->columns};
+static inline struct axis_scaling resize_axis_x(uint32_t width, const struct image_scaling *s) {
+    return (struct axis_scaling){width, s->box[0], s->box[2], s->width, s->left, s->columns};
 }
 
-static inline struct axis_scaling resize_axis_y(const struct image *image, const struct image_scaling *s) {
-    return (struct axis_scaling){image->height, s->box[1], s->box[3], s->height, s->top, s->rows};
+static inline struct axis_scaling resize_axis_y(uint32_t height, const struct image_scaling *s) {
+    return (struct axis_scaling){height, s->box[1], s->box[3], s->height, s->top, s->rows};
 }
 
 /* Output i (counted from `start`) sums the inputs first[i] … first[i] + count[i] - 1, with the weights from
@@ -45,6 +45,9 @@ struct axis {
 bool axis_init(struct axis *axis, enum limoe_filter filter, const struct axis_scaling *scaling);
 void axis_free(struct axis *axis);
 
+/* The same outputs of the same inputs, both counted from the other end. */
+void axis_reverse(struct axis *axis, uint32_t inputs);
+
 static inline uint32_t axis_filled(uint32_t count) {
     return (count + AXIS_LANES - 1) / AXIS_LANES * AXIS_LANES;
 }
@@ -57,6 +60,10 @@ static inline uint32_t axis_begin(const struct axis *axis) {
 static inline uint32_t axis_end(const struct axis *axis) {
     return axis->first[axis->outputs - 1] + axis->count[axis->outputs - 1];
 }
+
+/* Whether any pixel of a picture of width x height is a sum of several: not by the nearest filter, nor
+ * where size and box stay as they are. */
+bool scaling_filters(uint32_t width, uint32_t height, const struct image_scaling *scaling);
 
 /* image_scale by LIMOE_NEAREST. */
 enum limoe_status resize_nearest(const struct image *image, const struct image_scaling *scaling, uint8_t *out,

@@ -19,6 +19,7 @@ from pictures import photo, pictures, png, png_chunk, save
 TOOL = Path(os.environ.get("LIMOE_BUILD", "build")) / "tests" / "preprocess" / "decode_tool"
 PICTURES = pictures()
 BACKGROUND = (255, 128, 16)
+MOST = 36 << 20
 
 
 def run(path: Path, *arguments: str) -> bytes:
@@ -103,6 +104,38 @@ def test_vertically_subsampled_jpeg(tmp_path):
     assert_same(decode(path), np.asarray(Image.open(io.BytesIO(turned))))
 
 
+@pytest.mark.parametrize("size", [(333, 65), (101, 33), (640, 48)])
+@pytest.mark.parametrize("how", ["1x1", "2x1", "1x2", "2x2", "4x1", "4x2", "2x2,2x1,1x1", "-grayscale", "-restart 1", "-progressive"])
+def test_columns_that_do_not_count_change_nothing(how, size, tmp_path):
+    """What a crop drops of a JPEG is not transformed; the pixels beside keep what they take from it."""
+    path = tmp_path / "picture"
+    options = how.split() if how.startswith("-") else ["-sample", how]
+    data = subprocess.run(["cjpeg", *options], input=save(photo(*size), "PPM"), capture_output=True, check=True).stdout
+    for orientation in (1, 6):
+        path.write_bytes(turned_jpeg(data, orientation))
+        whole = Image.fromarray(decode(path))
+        for side in (size[1] - 1, 24):
+            square = pillow_reference.resize(whole, side, "crop", BACKGROUND)
+            assert_same(preprocess(path, side, "crop"), np.asarray(square))
+
+
+def turned_jpeg(data: bytes, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    block = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+    return data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_never_there_as_a_whole(orientation, tmp_path):
+    """36 MB of pixels in 36 MiB of address space, of which the program and its libraries take most."""
+    path = tmp_path / "picture"
+    large = photo(400, 300).resize((4000, 3000), Image.Resampling.BILINEAR)
+    path.write_bytes(turned_jpeg(save(large, "JPEG"), orientation))
+    command = [TOOL, "preprocess", "224", "squash", "ffffff", path]
+    subprocess.run(command, capture_output=True, check=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MOST, MOST)))
+
+
 def test_a_jpeg_of_too_many_scans_is_refused_soon(tmp_path):
     scans = "0: 0-0, 0, 0;\n" + "".join(f"0: {k}-{k}, 0, 1;\n" for k in range(1, 64))
     scans += "".join(f"0: {k}-{k}, 1, 0;\n" for k in range(1, 30))
@@ -156,5 +189,5 @@ def test_other_types_are_refused_by_name(format, tmp_path):
 
 
 def test_tools_are_here():
-    """djpeg and jpegtran come with libjpeg-turbo-progs; without them two tests above would not say why they fail."""
-    assert shutil.which("djpeg") and shutil.which("jpegtran")
+    """They come with libjpeg-turbo-progs; without them tests above would not say why they fail."""
+    assert shutil.which("cjpeg") and shutil.which("djpeg") and shutil.which("jpegtran")

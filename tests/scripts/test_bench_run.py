@@ -3,6 +3,7 @@ of measurements, and a whole run over programs that stand in for the engine, whe
 """
 
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def test_settings_are_those_that_can_win():
 
 def row(**changed):
     values = {
-        "date": "2026-11-27", "commit": "abc", "cpu": "some CPU", "isa": "avx2", "threads": 2, "model": "b16-1", "items": "image", "batch": 8,
+        "date": "2026-11-27", "commit": "abc", "cpu": "some CPU", "isa": "avx2", "threads": 2, "model": "b16-1", "items": "image", "batch": 8, "tokens": 16, "padded": 0,
         "dtype": "float32", "engine": "limoe", "version": "", "setting": "", "rounds": 3, "median_ms": 10.0, "least_ms": 9.5, "most_ms": 11.0,
         "items_per_s": 800.0, "gflop": 1.5, "peak_gflops": 200.0, "share_of_peak": 0.75, "floor_ms": 7.5, "cosine": 1.0, "resident_mb": 100,
     }  # fmt: skip
@@ -118,8 +119,9 @@ def row(**changed):
 
 def test_results_stand_beside_those_of_before(tmp_path):
     path = tmp_path / "results/cpu.csv"
-    results.append(path, [row()])
-    results.append(path, [row(batch=1), row(engine="openvino", setting="latency", median_ms=12.5)])
+    results.append(path, [dataclasses.asdict(row())])
+    others = [row(batch=1), row(engine="openvino", setting="latency", median_ms=12.5)]
+    results.append(path, [dataclasses.asdict(other) for other in others])
     assert path.read_text().count("date,commit") == 1
     assert [(r.engine, r.batch, r.median_ms) for r in results.read(path)] == [("limoe", 8, 10.0), ("limoe", 1, 10.0), ("openvino", 8, 12.5)]
 
@@ -128,7 +130,7 @@ def test_a_file_of_other_columns_is_left_alone(tmp_path):
     path = tmp_path / "old.csv"
     path.write_text("batch,ms\n1,2\n")
     with pytest.raises(SystemExit, match="columns"):
-        results.append(path, [row()])
+        results.append(path, [dataclasses.asdict(row())])
     assert path.read_text() == "batch,ms\n1,2\n"
 
 
@@ -158,7 +160,7 @@ def test_names():
 PEAK = """#!/bin/sh
 echo '{"isa": "avx2", "threads": 2, "float32": {"instruction": "fma", "one_gflops": 50, "all_gflops": 100},
  "bfloat16": {"instruction": "fma", "one_gflops": 50, "all_gflops": 100}, "int8": {"instruction": "madd", "one_gflops": 100,
- "all_gflops": 200}, "read": {"one_gb_s": 10, "all_gb_s": 20}}'
+ "all_gflops": 200}, "cache_bytes": 1000000, "read": {"one_gb_s": 10, "all_gb_s": 20}}'
 """
 MODEL = """#!/bin/sh
 case "$*" in *int8*) echo "usage: bench/model ..., and no int8" >&2; exit 2 ;; *bfloat16*) ms=2 ;; *) ms=4 ;; esac
@@ -221,6 +223,7 @@ def test_sparsity(build, tmp_path):
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| s16")]
     assert [(r[2], r[3], r[5]) for r in rows] == [(batch, experts, "1.00") for batch in ("1", "32") for experts in ("1", "8", "32", "128")]
+    assert (tmp_path / "kept-sparsity.csv").read_text().count("s16") == 8
     reading = [float(r[6]) for r in rows[:4]]
     assert reading == sorted(reading) and reading[3] > reading[0]
 
@@ -232,30 +235,22 @@ def test_a_model_that_is_none(build):
 
 # ---- a breakdown
 
-PROFILE = [
-    {"op": "layernorm", "rows": 196, "in": 768, "out": 768, "ns": 40000},
-    {"op": "linear", "rows": 196, "in": 768, "out": 2304, "ns": 5000000},
-    {"op": "linear", "rows": 196, "in": 768, "out": 2304, "ns": 7000000},
-    {"op": "grouped_linear", "rows": 196, "in": 768, "out": 3072, "groups": 32, "ns": 20000000},
-    {"op": "attention", "rows": 196, "in": 196, "out": 768, "ns": 1000000},
-]
-
-
-def as_lines():
-    return "\n".join(map(json.dumps, PROFILE))
-
-
-def as_trace():
+def trace(times=1):
+    """As bench/profile.c writes it: microseconds, and a number that an operation has not is 0."""
+    said = [
+        ("layernorm", 40, 196, 768, 768, 0), ("linear", 5000, 196, 768, 2304, 1), ("linear", 7000, 196, 768, 2304, 1),
+        ("grouped_linear", 20000, 196, 768, 3072, 32), ("attention", 1000, 196, 196, 768, 0),
+    ]  # fmt: skip
     events = [
-        {"name": e["op"], "ph": "X", "ts": 1, "dur": e["ns"] / 1000, "args": {k: e[k] for k in e if k not in ("op", "ns")}} for e in PROFILE
+        {"name": name, "ph": "X", "pid": 1, "tid": 1, "ts": 0.0, "dur": us, "args": {"rows": rows, "in": n, "out": m, "groups": groups}}
+        for name, us, rows, n, m, groups in said * times
     ]
-    return json.dumps({"traceEvents": [{"name": "thread_name", "ph": "M", "args": {}}, *events]})
+    return json.dumps({"displayTimeUnit": "ms", "traceEvents": events})
 
 
-@pytest.mark.parametrize("text", [as_lines(), as_trace()], ids=["lines", "trace"])
-def test_operations_beside_their_floors(text):
+def test_operations_beside_their_floors():
     rates = Rates(operations=1e11, bytes=1e10, cache=8e6)
-    found = breakdown.lines(breakdown.read_profile(text), 1, 35.0, "float32", rates)
+    found = breakdown.lines(breakdown.read_profile(trace()), 1, 35.0, "float32", rates)
     by_name = {line.operation.name: line for line in found}
     assert list(by_name) == ["grouped_linear", "linear", "attention", "layernorm", breakdown.OTHERS]
     linear, grouped = by_name["linear"], by_name["grouped_linear"]
@@ -268,9 +263,20 @@ def test_operations_beside_their_floors(text):
     assert last.startswith("| all | | | 35 | 100 % |")
 
 
+def test_weights_are_read_from_memory_where_no_cache_holds_those_of_all_products():
+    events = [(breakdown.Operation("linear", 1, 1000, 1000, 1), 1e-3)] * 3
+    apart = breakdown.lines(events, 1, 3.0, "float32", Rates(1e12, 1e10, cache=11e6))
+    near = breakdown.lines(events, 1, 3.0, "float32", Rates(1e12, 1e10, cache=12e6))
+    assert apart[0].floor_ms == pytest.approx(1e3 * 3 * 4e6 / 1e10) and near[0].floor_ms == pytest.approx(1e3 * 3 * 2e6 / 1e12)
+
+
+def test_the_pooling_query_costs_two_products_a_row():
+    assert breakdown.Operation("attention_pool", 196, 2 * 768, 768).work() == 4 * 196 * 768
+
+
 def test_a_breakdown_of_several_calls_is_of_one():
     rates = Rates(operations=1e11, bytes=1e10, cache=8e6)
-    once = breakdown.lines(breakdown.read_profile(as_lines()), 1, 35.0, "float32", rates)
-    thrice = breakdown.lines(breakdown.read_profile("\n".join([as_lines()] * 3)), 3, 35.0, "float32", rates)
+    once = breakdown.lines(breakdown.read_profile(trace()), 1, 35.0, "float32", rates)
+    thrice = breakdown.lines(breakdown.read_profile(trace(3)), 3, 35.0, "float32", rates)
     assert [(line.operation, line.count) for line in once] == [(line.operation, line.count) for line in thrice]
     assert [line.ms for line in once] == pytest.approx([line.ms for line in thrice])

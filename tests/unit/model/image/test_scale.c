@@ -193,10 +193,10 @@ static void alpha_is_dropped(void **state) {
     (void)state;
     struct image image = {malloc(8), 2, 1, 4};
     memcpy(image.pixels, (uint8_t[]){1, 2, 3, 0, 4, 5, 6, 255}, 8);
-    image_drop_alpha(&image);
+    image_flatten(&image, NULL);
     assert_int_equal(image.channels, 3);
     assert_memory_equal(image.pixels, ((uint8_t[]){1, 2, 3, 4, 5, 6}), 6);
-    image_drop_alpha(&image);
+    image_flatten(&image, NULL);
     assert_memory_equal(image.pixels, ((uint8_t[]){1, 2, 3, 4, 5, 6}), 6);
     image_free(&image);
 }
