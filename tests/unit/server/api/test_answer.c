@@ -250,7 +250,8 @@ static void inspections_with_ranks(void **state) {
                                      "\"pictures\":{\"items\":3,\"least\":0.5,\"mean\":0.75},"
                                      "\"texts\":{\"items\":5,\"least\":0.25,\"mean\":0.875}}}"));
     buffer_bytes(&out, "", 1);
-    assert_non_null(strstr(out.data, ",\"placement\":[[[0],[0,1]],[[1],[0]]],\"imbalance\":[1.0,1.25],\"cosines\""));
+    assert_non_null(
+        strstr(out.data, ",\"placement\":[[[0],[0,1]],[[1],[0]]],\"imbalance\":[1.0,1.25],\"cosines\""));
     buffer_free(&out);
 }
 
