@@ -8,10 +8,7 @@
 #include "kernels/cpu/isa/isa.h"
 #include "kernels/cpu/isa/vec.h"
 
-enum {
-    V = PANEL / LANES, /* vectors across a panel */
-    AHEAD = 1024,      /* bytes of a panel that are fetched before their turn */
-};
+enum { V = PANEL / LANES }; /* vectors across a panel */
 
 #if defined(__AVX512F__)
 #define ROWS   8 /* 24 accumulators of 32 registers */
@@ -26,6 +23,8 @@ enum {
 #define ROWS   2 /* 8 of 16 */
 #define PANELS 1
 #endif
+
+#include "kernels/cpu/isa/shapes.h"
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 24")
@@ -109,44 +108,7 @@ INLINE void tile_bf16(const struct product *p, uint32_t row, uint32_t panel, int
     store_tile(p, row, panel, rows, vectors, acc);
 }
 
-/* A tile's shape is named with constants, so that its accumulators are registers. */
-#define SHAPE(tile, r, n)                                                                                    \
-    case (r)*PANELS + (n):                                                                                   \
-        tile(p, row, panel, r, n);                                                                           \
-        break;
-#if PANELS == 3
-#define SHAPES(tile, r) SHAPE(tile, r, 1) SHAPE(tile, r, 2) SHAPE(tile, r, 3)
-#else
-#define SHAPES(tile, r) SHAPE(tile, r, 1)
-#endif
-#define SHAPES_TO_2(tile) SHAPES(tile, 1) SHAPES(tile, 2)
-#define SHAPES_TO_5(tile) SHAPES_TO_2(tile) SHAPES(tile, 3) SHAPES(tile, 4) SHAPES(tile, 5)
-#define SHAPES_TO_6(tile) SHAPES_TO_5(tile) SHAPES(tile, 6)
-#define SHAPES_TO_8(tile) SHAPES_TO_6(tile) SHAPES(tile, 7) SHAPES(tile, 8)
-#define SHAPES_PASTE(n)   SHAPES_TO_##n
-#define SHAPES_UP_TO(n)   SHAPES_PASTE(n)
-#define ALL_SHAPES        SHAPES_UP_TO(ROWS)
-
-/* As few tiles as the rows fill, and those about equally high: a flat one waits for its own sums. */
-static inline uint32_t rows_of_shape(uint32_t rest) {
-    const uint32_t tiles = (rest + ROWS - 1) / ROWS;
-    return (rest + tiles - 1) / tiles;
-}
-
-/* The panels of one tile are read by all rows before the next are touched: they are what the nearest cache
- * should hold. */
-#define DEFINE_PRODUCT(name, tile)                                                                           \
-    void name(const struct product *p) {                                                                     \
-        for (uint32_t panel = 0, panels; panel < p->panels; panel += panels) {                               \
-            panels = p->panels - panel < PANELS ? p->panels - panel : PANELS;                                \
-            for (uint32_t row = 0, rows; row < p->rows; row += rows) {                                       \
-                rows = rows_of_shape(p->rows - row);                                                         \
-                switch (rows * PANELS + panels) { ALL_SHAPES(tile) }                                         \
-            }                                                                                                \
-        }                                                                                                    \
-    }
-
 #if !defined(__AVX512BF16__) /* the float32 product would be the one of AVX-512 once more */
-DEFINE_PRODUCT(isa_name(product_f32), tile_f32)
+DEFINE_PRODUCT(isa_name(product_f32), product, tile_f32)
 #endif
-DEFINE_PRODUCT(isa_name(product_bf16), tile_bf16)
+DEFINE_PRODUCT(isa_name(product_bf16), product, tile_bf16)

@@ -92,6 +92,8 @@ INLINE vi add_products(vi acc, vi x, vi w) {
 
 #endif
 
+#include "kernels/cpu/isa/shapes.h"
+
 INLINE void multiply(const uint8_t *a, size_t a_stride, const int8_t *const *b, int step, int rows,
                      int vectors, vi acc[ROWS][PANELS * V]) {
     vi w[PANELS * V];
@@ -115,7 +117,10 @@ INLINE void tile(const struct product_int8 *p, uint32_t row, uint32_t panel, int
     for (uint32_t g = 0; g < groups; g++) {
         UNROLL for (int s = 0; s < STEPS; s++) multiply(a, p->a_stride, b, s, rows, vectors, acc);
         a += INT8_GROUP * SPREAD;
-        UNROLL for (int n = 0; n < panels; n++) b[n] += INT8_GROUP * PANEL;
+        UNROLL for (int n = 0; n < panels; n++) {
+            __builtin_prefetch((const char *)b[n] + AHEAD);
+            b[n] += INT8_GROUP * PANEL;
+        }
     }
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) v_store(
         p->c + (row + r) * p->c_stride + (panel * V + v) * LANES,
@@ -123,39 +128,10 @@ INLINE void tile(const struct product_int8 *p, uint32_t row, uint32_t panel, int
                     (const struct int8_panel *)(const void *)(first + v / V * p->b_stride), v % V * LANES));
 }
 
-/* A tile's shape is named with constants, as in gemm.c. */
-#define SHAPE(r, n)                                                                                          \
-    case (r)*PANELS + (n):                                                                                   \
-        tile(p, row, panel, r, n);                                                                           \
-        break;
-#if PANELS == 3
-#define SHAPES(r) SHAPE(r, 1) SHAPE(r, 2) SHAPE(r, 3)
-#elif PANELS == 2
-#define SHAPES(r) SHAPE(r, 1) SHAPE(r, 2)
-#else
-#define SHAPES(r) SHAPE(r, 1)
-#endif
-#if ROWS == 8
-#define ALL_SHAPES SHAPES(8) SHAPES(4) SHAPES(2) SHAPES(1)
-#elif ROWS == 5
-#define ALL_SHAPES SHAPES(5) SHAPES(4) SHAPES(2) SHAPES(1)
-#else
-#define ALL_SHAPES SHAPES(2) SHAPES(1)
-#endif
+static DEFINE_PRODUCT(product, product_int8, tile)
 
-static inline uint32_t rows_of_shape(uint32_t rest) {
-    return rest >= ROWS ? ROWS : rest >= 4 ? 4 : rest >= 2 ? 2 : 1;
-}
-
-static void product(const struct product_int8 *p) {
-    for (uint32_t panel = 0, panels; panel < p->panels; panel += panels) {
-        panels = p->panels - panel < PANELS ? p->panels - panel : PANELS;
-        for (uint32_t row = 0, rows; row < p->rows; row += rows) {
-            rows = rows_of_shape(p->rows - row);
-            switch (rows * PANELS + panels) { ALL_SHAPES }
-        }
-    }
-}
-
-const struct int8_ops isa_name(int8) = {
-    .spread = SPREAD, .speed = SPEED, .panels = PANELS, .quantise = isa_name(quantise), .product = product};
+    const struct int8_ops isa_name(int8) = {.spread = SPREAD,
+                                            .speed = SPEED,
+                                            .panels = PANELS,
+                                            .quantise = isa_name(quantise),
+                                            .product = product};

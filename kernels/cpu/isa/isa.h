@@ -23,6 +23,7 @@ enum {
     INT8_BLOCK = 64, /* k of one int8 tile; rows and panels are zero from their end to a multiple of it */
     MOST_ROWS = 96,
     LONG_K = 512,
+    AHEAD = 1024, /* bytes of a panel that are fetched before their turn */
 };
 
 /* C = A B: c[r][j] = sum over k of a[r][k] * b[k][j], one chain in ascending k. */
