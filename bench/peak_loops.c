@@ -93,7 +93,7 @@ static bool has_amx_int8(void) {
 }
 
 enum { NARROW = 12, WIDE = 28, TILES = 4 }; /* accumulators of a round */
-#define OF_512 " avx512 avx512bf16 amx "
+#define OF_512 " avx512 avx512vnni avx512bf16 amx "
 
 static const struct peak_loop loops[] = {
     {" generic ", " float32 bfloat16 ", "mulps, addps", NARROW * 8, sse_float, always},
@@ -102,10 +102,10 @@ static const struct peak_loop loops[] = {
     {" avx2 ", " int8 ", "vpmaddwd ymm, vpaddd", NARROW * 32, avx2_words, always},
     {" avx2 ", " int8 ", "vpmaddubsw ymm, vpmaddwd, vpaddd", NARROW * 64, avx2_bytes, always},
     {OF_512, " float32 ", "vfmadd231ps zmm", WIDE * 32, avx512_float, always},
-    {" avx512 ", " bfloat16 ", "vfmadd231ps zmm", WIDE * 32, avx512_float, always},
+    {" avx512 avx512vnni ", " bfloat16 ", "vfmadd231ps zmm", WIDE * 32, avx512_float, always},
     {" avx512bf16 amx ", " bfloat16 ", "vdpbf16ps zmm", WIDE * 64, avx512_bf16, always},
     {OF_512, " int8 ", "vpmaddwd zmm, vpaddd", WIDE * 64, avx512_words, always},
-    {OF_512, " int8 ", "vpdpbusd zmm", WIDE * 128, avx512_vnni, has_vnni},
+    {" avx512vnni avx512bf16 amx ", " int8 ", "vpdpbusd zmm", WIDE * 128, avx512_vnni, has_vnni},
     {" amx ", " bfloat16 ", "tdpbf16ps", TILES * 16384, amx_bf16, always},
     {" amx ", " int8 ", "tdpbusd", TILES * 32768, amx_int8, has_amx_int8},
 };

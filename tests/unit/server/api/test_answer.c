@@ -246,10 +246,10 @@ static void inspections_with_ranks(void **state) {
     const struct answer_comparison comparison = {
         LIMOE_INT8, LIMOE_FLOAT32, 4, {3, 0.5, 0.75}, {5, 0.25, 0.875}};
     answer_inspection(&out, &inspection, &ranks, &comparison);
+    buffer_bytes(&out, "", 1);
     assert_non_null(strstr(out.data, ",\"cosines\":{\"dtype\":\"int8\",\"beside\":\"float32\","
                                      "\"pictures\":{\"items\":3,\"least\":0.5,\"mean\":0.75},"
                                      "\"texts\":{\"items\":5,\"least\":0.25,\"mean\":0.875}}}"));
-    buffer_bytes(&out, "", 1);
     assert_non_null(
         strstr(out.data, ",\"placement\":[[[0],[0,1]],[[1],[0]]],\"imbalance\":[1.0,1.25],\"cosines\""));
     buffer_free(&out);
