@@ -97,7 +97,7 @@ static enum limoe_status name_weights(const struct limoe_model *m, enum limoe_st
     char name[128];
     const size_t bytes = m->digests.count * sizeof *m->digests.value;
     struct fingerprint *tensors = NULL;
-    uint64_t *all = malloc(bytes);
+    uint64_t *all = malloc(bytes ? bytes : 1);
     if (!all)
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu digests", m->digests.count);
     if (!status)

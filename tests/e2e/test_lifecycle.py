@@ -118,7 +118,7 @@ def test_weights_that_do_not_open(tmp_path):
     [
         (["--port", "99999"], "port"),
         (["--port", "http"], "port"),
-        (["--dtype", "int8"], "float32"),
+        (["--dtype", "int4"], "float32"),
         (["--threads", "0"], "threads"),
         (["--log-level", "loud"], "warning"),
         (["--log-format", "xml"], "json"),
