@@ -104,7 +104,8 @@ static enum limoe_status name_weights(const struct limoe_model *m, enum limoe_st
         status = fingerprint_create(&tensors, err);
     if ((status = agree(m->ranks, status, NULL, err)) || !all) /* without it, status is not 0 */
         goto out;
-    memcpy(all, m->digests.value, bytes);
+    if (bytes)
+        memcpy(all, m->digests.value, bytes);
     if ((status = m->ranks->ops->largest(m->ranks, all, m->digests.count, err)))
         goto out;
     if (digests_differ(&m->digests, all, name))
