@@ -18,6 +18,8 @@
 #include "base/event.h"
 
 #define PROBE_INTERVAL CLOCK_SECOND
+#define PROBE_SHARE    20 /* of a slow model's time a probe takes at most one part in so many, */
+#define PROBE_SELDOM   (30 * CLOCK_SECOND) /* but comes as often as this */
 #define PROBE_TEXT     "limoe"
 #define PROBE_ITEMS    2 /* at most: one of each modality that the model takes */
 #define UNIT_TOLERANCE 1e-3
@@ -41,6 +43,7 @@ struct health {
 
     pthread_mutex_t lock;
     int64_t answered; /* of the last good answer; 0: none yet */
+    int64_t interval; /* from probe to probe, by the quickest answer so far */
     char fault[640];  /* why the last answer was no good; "" */
 };
 
@@ -77,8 +80,15 @@ static void probe_done(struct job *job) {
 
     pthread_mutex_lock(&health->lock);
     memcpy(health->fault, fault, sizeof fault);
-    if (job->outcome == JOB_DONE && !fault[0])
+    if (job->outcome == JOB_DONE && !fault[0]) {
+        const bool first = !health->answered;
         health->answered = clock_now();
+        const int64_t wanted = PROBE_SHARE * (health->answered - health->sent);
+        if (first || wanted < health->interval)
+            health->interval = wanted < PROBE_INTERVAL ? PROBE_INTERVAL
+                               : wanted > PROBE_SELDOM ? PROBE_SELDOM
+                                                       : wanted;
+    }
     pthread_mutex_unlock(&health->lock);
 
     int event = health->answered_event;
@@ -112,6 +122,7 @@ enum limoe_status health_new(const struct limoe_processor *processor, struct que
     pthread_mutex_init(&health->lock, NULL);
     health->queue = queue;
     health->limit = limit;
+    health->interval = PROBE_INTERVAL;
     health->answered_event = answered_event;
     health->embed = model->embed;
     health->pixels = malloc(pixels + 1); /* + 1: of what the model does not take there is none */
@@ -152,7 +163,12 @@ void health_watch(struct health *health, struct engine *engine) {
 }
 
 void health_probe(struct health *health, int64_t now) {
-    if (atomic_load(&health->under_way) || (health->sent && now - health->sent < PROBE_INTERVAL))
+    if (atomic_load(&health->under_way))
+        return;
+    pthread_mutex_lock(&health->lock);
+    const int64_t interval = health->interval;
+    pthread_mutex_unlock(&health->lock);
+    if (health->sent && now - health->sent < interval)
         return;
     health->sent = now;
     atomic_store(&health->under_way, true);
@@ -165,7 +181,8 @@ bool health_good(struct health *health, char *why, size_t size) {
         return false;
     pthread_mutex_lock(&health->lock);
     int64_t age = health->answered ? clock_now() - health->answered : 0;
-    bool good = health->answered && age <= health->limit && !health->fault[0];
+    bool good =
+        health->answered && age <= health->limit + health->interval - PROBE_INTERVAL && !health->fault[0];
     if (!good) {
         if (health->fault[0])
             snprintf(why, size, "%s", health->fault);

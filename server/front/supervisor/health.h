@@ -2,7 +2,8 @@
  * request takes.
  *
  * The probe is one picture and one text, embedded at start and every second from then on, ahead of what
- * waits. Its answer must be unit vectors, and bit for bit those of the first probe. An engine that answers
+ * waits; where that would cost the engine more than a twentieth of its time, less often, down to every 30 s, and
+ * the limit below is longer by as much. Its answer must be unit vectors, and bit for bit those of the first probe. An engine that answers
  * otherwise is as unhealthy as one that does not answer in time.
  */
 #ifndef LIMOE_SERVER_FRONT_SUPERVISOR_HEALTH_H
