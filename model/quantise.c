@@ -70,7 +70,7 @@ static enum limoe_status add_item(struct job *job, enum layout_id id, const stru
     struct item *item = &job->item[job->items++];
     *item = (struct item){.tensor = t->part[part],
                           .narrowed = id == LAYOUT_TEXT_TOKEN && t->part[part]->dtype == TENSOR_F32};
-    if (!layout_may_be_int8(id))
+    if (!layout_is_matrix(id))
         return LIMOE_OK;
     item->row = t->shape[t->rank - 1];
     if (item->row > INT8_MOST_IN)

@@ -10,21 +10,10 @@
 /* The bytes of one packed or copied tensor; an expert stack's are those of one expert. */
 static uint64_t tensor_bytes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
                              uint64_t token_bytes, enum layout_id id, const struct layout_tensor *t) {
-    switch (id) {
-    case LAYOUT_IMAGE_PATCH_WEIGHT:
-    case LAYOUT_IMAGE_PROJ_WEIGHT:
-    case LAYOUT_TEXT_PROJ_WEIGHT:
-    case LAYOUT_POOL_OUT_WEIGHT:
-    case LAYOUT_POOL_FC1_WEIGHT:
-    case LAYOUT_POOL_FC2_WEIGHT:
-    case LAYOUT_ATTN_QKV_WEIGHT:
-    case LAYOUT_ATTN_OUT_WEIGHT:
-    case LAYOUT_MLP_FC1_WEIGHT:
-    case LAYOUT_MLP_FC2_WEIGHT:
-    case LAYOUT_MOE_FC1_WEIGHT:
-    case LAYOUT_MOE_FC2_WEIGHT:
+    if (layout_is_matrix(id))
         return kernels_packed_bytes(kind, dtype, (uint32_t)t->shape[t->rank - 2],
                                     (uint32_t)t->shape[t->rank - 1]);
+    switch (id) {
     case LAYOUT_MOE_FC1_BIAS:
     case LAYOUT_MOE_FC2_BIAS:
         return t->elements / config->moe.experts * sizeof(float);

@@ -134,7 +134,7 @@ bool layout_per_block(enum layout_id id) {
     return table[id].where >= EVERY_BLOCK;
 }
 
-bool layout_may_be_int8(enum layout_id id) {
+bool layout_is_matrix(enum layout_id id) {
     switch (id) {
     case LAYOUT_IMAGE_PATCH_WEIGHT:
     case LAYOUT_IMAGE_PROJ_WEIGHT:
@@ -279,7 +279,7 @@ static enum limoe_status find_part(const struct config *config, const struct saf
     const struct tensor *found = safetensors_find(st, name);
     if (form == NAMES_SCALAR && found && found->rank == 1) /* [1], as some versions save a scalar */
         return safetensors_expect(st, name, 1, (uint64_t[]){1}, out, err);
-    if (!found || found->dtype != TENSOR_I8 || !layout_may_be_int8(id))
+    if (!found || found->dtype != TENSOR_I8 || !layout_is_matrix(id))
         return safetensors_expect(st, name, rank, shape, out, err);
     *out = found;
     enum limoe_status status = safetensors_expect_shape(st, found, rank, shape, err);

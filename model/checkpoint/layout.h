@@ -45,9 +45,9 @@ struct layout_source {
 /* Whether `id` is a tensor of a block, not of the whole model. */
 bool layout_per_block(enum layout_id id);
 
-/* Whether it is a matrix or a stack of them, which may be I8. The weight of pooling's q, k
+/* Whether it is a matrix or a stack of them that is packed as it lies, and so may be I8. The weight of pooling's q, k
  * and v is not: q's part is multiplied out in float32. */
-bool layout_may_be_int8(enum layout_id id);
+bool layout_is_matrix(enum layout_id id);
 
 /* The tensor `id` of block `block` (ignored where !layout_per_block(id)). False, and *out untouched, when a
  * model of this config has no such tensor: an MLP in a MoE block, a query norm without "qk_norm". */
