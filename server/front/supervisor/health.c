@@ -43,7 +43,7 @@ struct health {
 
     pthread_mutex_t lock;
     int64_t answered; /* of the last good answer; 0: none yet */
-    int64_t interval; /* from probe to probe, by the quickest answer so far */
+    int64_t quickest; /* that the engine took for one; INT64_MAX: none is known */
     char fault[640];  /* why the last answer was no good; "" */
 };
 
@@ -73,6 +73,13 @@ static void judge(struct health *health, char *fault, size_t size) {
     }
 }
 
+/* From probe to probe; the lock is held. */
+static int64_t interval_of(const struct health *health) {
+    if (health->quickest <= PROBE_INTERVAL / PROBE_SHARE || health->quickest == INT64_MAX)
+        return PROBE_INTERVAL;
+    return health->quickest < PROBE_SELDOM / PROBE_SHARE ? PROBE_SHARE * health->quickest : PROBE_SELDOM;
+}
+
 static void probe_done(struct job *job) {
     struct health *health = (struct health *)((char *)job - offsetof(struct health, job));
     char fault[sizeof health->fault];
@@ -81,13 +88,9 @@ static void probe_done(struct job *job) {
     pthread_mutex_lock(&health->lock);
     memcpy(health->fault, fault, sizeof fault);
     if (job->outcome == JOB_DONE && !fault[0]) {
-        const bool first = !health->answered;
         health->answered = clock_now();
-        const int64_t wanted = PROBE_SHARE * (health->answered - health->sent);
-        if (first || wanted < health->interval)
-            health->interval = wanted < PROBE_INTERVAL ? PROBE_INTERVAL
-                               : wanted > PROBE_SELDOM ? PROBE_SELDOM
-                                                       : wanted;
+        const int64_t took = job->ended - job->started; /* what it waited for costs the engine nothing */
+        health->quickest = took < health->quickest ? took : health->quickest;
     }
     pthread_mutex_unlock(&health->lock);
 
@@ -122,7 +125,7 @@ enum limoe_status health_new(const struct limoe_processor *processor, struct que
     pthread_mutex_init(&health->lock, NULL);
     health->queue = queue;
     health->limit = limit;
-    health->interval = PROBE_INTERVAL;
+    health->quickest = INT64_MAX;
     health->answered_event = answered_event;
     health->embed = model->embed;
     health->pixels = malloc(pixels + 1); /* + 1: of what the model does not take there is none */
@@ -166,7 +169,7 @@ void health_probe(struct health *health, int64_t now) {
     if (atomic_load(&health->under_way))
         return;
     pthread_mutex_lock(&health->lock);
-    const int64_t interval = health->interval;
+    const int64_t interval = interval_of(health);
     pthread_mutex_unlock(&health->lock);
     if (health->sent && now - health->sent < interval)
         return;
@@ -182,7 +185,7 @@ bool health_good(struct health *health, char *why, size_t size) {
     pthread_mutex_lock(&health->lock);
     int64_t age = health->answered ? clock_now() - health->answered : 0;
     bool good =
-        health->answered && age <= health->limit + health->interval - PROBE_INTERVAL && !health->fault[0];
+        health->answered && age <= health->limit + interval_of(health) - PROBE_INTERVAL && !health->fault[0];
     if (!good) {
         if (health->fault[0])
             snprintf(why, size, "%s", health->fault);
