@@ -56,6 +56,7 @@ struct served {
 struct auth;
 struct timeouts;
 struct hosts;
+struct tracing;
 struct tls;
 
 struct server {
@@ -71,7 +72,8 @@ struct server {
     struct decoders *decoders[LANES];
     struct auth *auth;
     struct hosts *hosts;
-    struct tls *tls; /* NULL: plain HTTP */
+    struct tls *tls;         /* NULL: plain HTTP */
+    struct tracing *tracing; /* NULL: no spans are exported */
     struct timeouts *timeouts;
     /* What requests hold before they have said which model they are for, as a queue without jobs; from then
      * on that model's own counts it. NULL with one model, whose own counts all. */

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "server/api/answer.h"
+#include "server/front/calls/spans.h"
 #include "server/front/http/auth.h"
 #include "server/front/http/hosts.h"
 #include "server/front/http/timeouts.h"
@@ -323,6 +324,17 @@ static void check_headers(struct call *call) {
         call_refuse_full(call);
 }
 
+/* Whoever watches asks /health and /metrics all the time: these are traced for callers that want it, and not of our
+ * own accord. */
+static void begin_spans(struct call *call) {
+    if (!call->server->tracing || (call->route->open && !call->trace.parent_id[0]))
+        return;
+    const char *agent = header(call, "User-Agent");
+    call->traced = trace_sample(&call->trace, call->server->options.tracing.sample);
+    if (call->traced && agent)
+        call->agent = arena_copy(call->arena, agent, strlen(agent));
+}
+
 /* ---- life */
 
 struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
@@ -355,6 +367,7 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     set_client(call);
     trace_begin(header(call, "traceparent"), &call->trace);
     read_length(call);
+    begin_spans(call);
     if (refusal)
         call_fail(call, refusal);
     else
@@ -391,6 +404,8 @@ void call_end(struct call *call, bool answered) {
                                  .inference_ns = call->inference_ns,
                                  .total_ns = answered ? call->total_ns : clock_now() - call->began,
                              });
+    if (call->traced)
+        spans_record(call, answered);
     if (call->counter)
         queue_release(call->counter, &call->held);
     classifier_release(call->classifier);

@@ -53,7 +53,10 @@ enum metrics_event {
     METRICS_GIVEN_UP_PICTURES, /* pictures whose decoding was stopped because nobody waited for them */
     METRICS_CANCELLED,         /* requests dropped while they waited, because their client was gone */
     METRICS_SLOW_CLIENTS,      /* connections closed because a request did not arrive in time */
-    METRICS_STORE_BUSY, /* requests answered 503 because the classifiers' disk did not answer in time */
+    METRICS_STORE_BUSY,     /* requests answered 503 because the classifiers' disk did not answer in time */
+    METRICS_SPANS_EXPORTED, /* OpenTelemetry spans that the collector took */
+    METRICS_SPANS_FAILED,   /* that it did not */
+    METRICS_SPANS_DROPPED,  /* that found the way to it full, or its exporter lost */
     METRICS_EVENTS,
 };
 void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n);
