@@ -404,6 +404,9 @@ void call_end(struct call *call, bool answered) {
                                  .inference_ns = call->inference_ns,
                                  .total_ns = answered ? call->total_ns : clock_now() - call->began,
                              });
+    if (call->traced && answered)
+        metrics_keep_exemplar(server->metrics, call->route->series, call->total_ns, call->trace.trace_id,
+                              call->trace.span_id);
     if (call->traced)
         spans_record(call, answered);
     if (call->counter)

@@ -1,4 +1,5 @@
 /* route_metrics.c - GET /metrics: the page that Prometheus scrapes. */
+#include <string.h>
 #include <unistd.h>
 
 #include "server/front/calls/call.h"
@@ -85,6 +86,12 @@ static bool describe_all(struct call *call, struct metrics_gauges *gauges) {
     return true;
 }
 
+/* Who names the format gets it, whatever else it would take: Prometheus, which prefers it, and says so by weights, names both. */
+static bool wants_openmetrics(const struct call *call) {
+    const char *accept = MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, "Accept");
+    return accept && strcasestr(accept, "application/openmetrics-text");
+}
+
 void route_metrics(struct call *call) {
     struct server *server = call->server;
     const struct serve_options *options = &server->options;
@@ -110,6 +117,14 @@ void route_metrics(struct call *call) {
     gauges.store_ready = store.reading && store.writing;
     gauges.store_bytes = store.bytes;
     gauges.store_limit_bytes = store.limit_bytes;
-    metrics_write(server->metrics, &gauges, &call->answer);
-    call_succeed(call, "text/plain; version=0.0.4; charset=utf-8");
+    if (!wants_openmetrics(call)) {
+        metrics_write(server->metrics, &gauges, &call->answer);
+        call_succeed(call, "text/plain; version=0.0.4; charset=utf-8");
+        return;
+    }
+    struct buffer page = {0};
+    metrics_write(server->metrics, &gauges, &page);
+    metrics_write_openmetrics(server->metrics, &page, &call->answer);
+    buffer_free(&page);
+    call_succeed(call, "application/openmetrics-text; version=1.0.0; charset=utf-8");
 }

@@ -28,6 +28,9 @@ enum { METRICS_NO_MODEL = -1 };
 /* A request answered with the HTTP status `code` (100 … 599) after `ns` nanoseconds. `served`: which model it
  * was for, or METRICS_NO_MODEL. */
 void metrics_count_request(struct metrics *metrics, size_t route, int served, int code, int64_t ns);
+/* The trace that such a request belonged to: an exemplar of its route and time, in place of an earlier one. */
+void metrics_keep_exemplar(struct metrics *metrics, size_t route, int64_t ns, const char trace_id[33],
+                           const char span_id[17]);
 /* A client that went away before its answer was sent. */
 void metrics_count_disconnect(struct metrics *metrics);
 
@@ -156,5 +159,9 @@ struct metrics_gauges {
 /* Reads a few short files of /proc, two for each process. A model that is opened or closed meanwhile waits
  * for it. */
 void metrics_write(struct metrics *metrics, const struct metrics_gauges *gauges, struct buffer *out);
+
+/* A page of metrics_write as OpenMetrics 1.0 has it, with exemplars: families of counters without "_total", units, whole
+ * bounds with a point, an end. Appended to *out. */
+void metrics_write_openmetrics(struct metrics *metrics, const struct buffer *page, struct buffer *out);
 
 #endif

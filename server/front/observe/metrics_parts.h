@@ -46,8 +46,15 @@ struct metrics_model {
 /* The answers of one route, by status - METRICS_FIRST_CODE. */
 typedef counter metrics_codes[METRICS_CODES];
 
+/* A request that was counted in a bucket. */
+struct metrics_exemplar {
+    char trace_id[33], span_id[17]; /* trace_id "": none yet */
+    double seconds, at;             /* that it took; Unix seconds of its end */
+};
+
 struct metrics_route {
-    metrics_codes codes; /* of requests for no model */
+    struct metrics_exemplar exemplar[HISTOGRAM_MOST_BUCKETS + 1]; /* guarded by exemplars_lock */
+    metrics_codes codes;                                          /* of requests for no model */
     struct histogram duration;
 };
 
@@ -69,7 +76,7 @@ struct metrics {
     counter disconnects;
     counter refusals[METRICS_REFUSALS];
     counter events[METRICS_EVENTS];
-    pthread_mutex_t models_lock;
+    pthread_mutex_t exemplars_lock, models_lock;
     struct metrics_model *models; /* the newest first; guarded by models_lock */
     double started;               /* Unix seconds */
 };
