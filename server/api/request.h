@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "limoe.h"
 #include "server/api/api_error.h"
+#include "server/api/embedding.h"
 #include "server/api/model_names.h"
 
 #define REQUEST_MAX_ITEMS        2048u /* inputs of one embeddings or routing request, images of one classify */
@@ -60,8 +61,6 @@ struct classifier_request {
     size_t limit;                       /* the list: 1 … CLASSIFIER_MOST_PAGE */
     struct text after;                  /* the list: from behind this name, which need not exist; or empty */
 };
-
-enum request_encoding { REQUEST_FLOAT, REQUEST_BASE64 };
 
 /* POST /v1/embeddings and POST /v1/routing (which has no encoding: always REQUEST_FLOAT). */
 struct embed_request {

@@ -15,7 +15,6 @@ struct request_peer_field {
     const char *name;
     /* What is accepted, as JSON: "true", "-1", "\"float\"". Ends with NULL. */
     const char *values[REQUEST_PEER_VALUES];
-    bool list;                                                         /* also a list of such values */
     enum { PEER_NO_NUMBER, PEER_DIMENSIONS, PEER_TEXT_LENGTH } number; /* also this number of the model's */
     const char *reason;                                                /* what is done anyway */
 };
