@@ -1,28 +1,25 @@
 /* request_embed.c - POST /v1/embeddings and POST /v1/routing: one list of texts and pictures, in every form
  * that clients of other servers send it. */
 #include "server/api/request_encoding.h"
-#include "server/api/request_items.h"
 #include "server/api/request_parts.h"
 #include "server/api/request_peers.h"
 
 #define EMBEDDINGS_FIELDS "input, messages, model, encoding_format, dimensions, modality, user"
 #define ROUTING_FIELDS    "input, model, modality"
-#define INPUT_FORMS       "a string, or a list of strings and of {\"text\": …} or {\"image\": …} items"
 
 /* Texts and pictures, in whichever field they are. */
-static bool read_input(struct items_reader *r, const struct json_value *input,
+static bool read_input(const struct request_items_reader *r, const struct json_value *input,
                        const struct json_value *messages, struct embed_request *out) {
     if (input && messages)
         return api_fail(r->error, 400, "conflicting_fields", "messages",
                         "there are input and messages; one of them is accepted");
     if (messages)
-        return items_read_messages(r, messages, out);
-    if (input)
-        return items_read_list(r, input, "input", INPUT_FORMS, out);
-    return api_fail(r->error, 400, "missing_input", "input", "input is missing; accepted: " INPUT_FORMS);
+        return request_read_messages(r, messages, out);
+    return request_read_items(r, input, "input", out);
 }
 
-static bool read_modality(const struct json_value *value, enum strings *out, struct api_error *error) {
+static bool read_modality(const struct json_value *value, enum request_strings *out,
+                          struct api_error *error) {
     const char *accepted = "\"text\" or \"image\"";
     if (value->type != JSON_STRING)
         return request_refuse_type("modality", accepted, value->type, error);
@@ -53,7 +50,7 @@ static bool read_request(const struct request_models *models, const char *body, 
                          struct arena *arena, struct embed_request *out, struct api_error *error) {
     const struct json_value *object, *input = NULL, *messages = NULL;
     struct encoding_choice encoding = {0};
-    struct items_reader reader = {.arena = arena, .strings = STRINGS_BY_LOOK, .error = error};
+    struct request_items_reader reader = {.arena = arena, .strings = STRINGS_BY_LOOK, .error = error};
     *out = (struct embed_request){.encoding = REQUEST_FLOAT};
     if (!request_read_object(body, size, arena, &object, error) ||
         !request_choose_model(models, object, &out->model, error))
@@ -86,7 +83,7 @@ static bool read_request(const struct request_models *models, const char *body, 
             return false;
     }
     return encoding_settle(&encoding, &out->encoding, error) && read_input(&reader, input, messages, out) &&
-           items_check_modalities(model, out, error);
+           request_check_modalities(model, out->items, out->n_items, error);
 }
 
 bool request_embeddings_json(const struct request_models *models, const char *body, size_t size,

@@ -1,17 +1,24 @@
-/* request_items.c - items by their members' names. No state, any thread. */
-#include "server/api/request_items.h"
-
+/* request_items.c - one text or picture to embed, in the forms that clients of several servers send it. No
+ * state, any thread.
+ *
+ *     "a cat", "data:image/png;base64,…"
+ *     {"text": …}, {"image": …}, {"url": …}, {"bytes": …}
+ *     {"type":"text","text": …}, {"type":"image_url","image_url":{"url": …}}, {"type":"image_base64",…}
+ *
+ * A picture is a data URI or base64 in each. No picture is fetched from a URL. */
 #include "server/api/request_parts.h"
 #include "server/formats/data_uri.h"
 
-#define MEMBERS "text, image, url, bytes, image_url or image_base64"
+#define INPUT_FORMS "a string, or a list of strings and of {\"text\": …} or {\"image\": …} items"
+#define MEMBERS     "text, image, url, bytes, image_url or image_base64"
 
-bool items_read_text(struct items_reader *r, struct text text, const char *param, struct request_item *out) {
+bool request_read_text(struct text text, const char *param, struct request_item *out,
+                       struct api_error *error) {
     /* White space is a text: its embedding is that of the tokens it has, perhaps of the end token alone. */
     if (!text.size)
-        return api_fail(r->error, 400, "empty_input", param, "%s is empty", param);
+        return api_fail(error, 400, "empty_input", param, "%s is empty", param);
     if (text.size > REQUEST_MAX_TEXT_BYTES)
-        return api_fail(r->error, 400, "too_long", param, "%s has %zu bytes of text; up to %u are accepted",
+        return api_fail(error, 400, "too_long", param, "%s has %zu bytes of text; up to %u are accepted",
                         param, text.size, REQUEST_MAX_TEXT_BYTES);
     *out = (struct request_item){
         .modality = LIMOE_TEXT, .bytes = (const uint8_t *)text.data, .size = text.size, .param = param};
@@ -42,7 +49,7 @@ static const struct member *find_member(struct text name) {
 }
 
 /* {"url": a data URI, "detail": whatever}: how finely it is looked at is not for the request to say. */
-static bool read_url(struct items_reader *r, const struct json_value *value, const char *param,
+static bool read_url(const struct request_items_reader *r, const struct json_value *value, const char *param,
                      struct request_item *out) {
     const struct json_value *url = value->type == JSON_STRING ? value : NULL;
     if (value->type == JSON_OBJECT)
@@ -60,21 +67,21 @@ static bool read_url(struct items_reader *r, const struct json_value *value, con
     return request_read_image(url->string, param, r->arena, out, r->error);
 }
 
-static bool read_content(struct items_reader *r, const struct json_value *value, enum content content,
-                         const char *param, struct request_item *out) {
+static bool read_content(const struct request_items_reader *r, const struct json_value *value,
+                         enum content content, const char *param, struct request_item *out) {
     if (content == CONTENT_URL)
         return read_url(r, value, param, out);
     if (value->type != JSON_STRING)
         return request_refuse_type(param,
                                    content == CONTENT_TEXT ? "a string" : "a string (a data URI or base64)",
                                    value->type, r->error);
-    return content == CONTENT_TEXT ? items_read_text(r, value->string, param, out)
+    return content == CONTENT_TEXT ? request_read_text(value->string, param, out, r->error)
                                    : request_read_image(value->string, param, r->arena, out, r->error);
 }
 
 /* "type", where it is given, must be what the content is: its member's name, or "image" for a picture. */
-static bool check_type(struct items_reader *r, const struct json_value *type, const struct member *member,
-                       const char *param) {
+static bool check_type(const struct request_items_reader *r, const struct json_value *type,
+                       const struct member *member, const char *param) {
     char quoted[32];
     if (!type)
         return true;
@@ -89,8 +96,9 @@ static bool check_type(struct items_reader *r, const struct json_value *type, co
 }
 
 /* Finds the one member that is the content; *type is "type", or NULL. */
-static bool find_content(struct items_reader *r, const struct json_value *object, const char *param,
-                         const struct json_value **content, const struct json_value **type) {
+static bool find_content(const struct request_items_reader *r, const struct json_value *object,
+                         const char *param, const struct json_value **content,
+                         const struct json_value **type) {
     *content = *type = NULL;
     for (const struct json_value *value = object->child; value; value = value->next) {
         char quoted[32], first[32];
@@ -114,8 +122,8 @@ static bool find_content(struct items_reader *r, const struct json_value *object
                                 "%s has nothing to embed; accepted is one of " MEMBERS, param);
 }
 
-static bool read_object(struct items_reader *r, const struct json_value *object, const char *param,
-                        struct request_item *out) {
+static bool read_object(const struct request_items_reader *r, const struct json_value *object,
+                        const char *param, struct request_item *out) {
     const struct json_value *content, *type;
     if (!find_content(r, object, param, &content, &type))
         return false;
@@ -129,14 +137,14 @@ static bool read_object(struct items_reader *r, const struct json_value *object,
 
 /* ---- items */
 
-bool items_read(struct items_reader *r, const struct json_value *value, const char *param,
-                struct request_item *out) {
+bool request_read_item(const struct request_items_reader *r, const struct json_value *value,
+                       const char *param, struct request_item *out) {
     switch (value->type) {
     case JSON_STRING: {
         const bool image = r->strings == STRINGS_ARE_IMAGES ||
                            (r->strings == STRINGS_BY_LOOK && data_uri_is_meant(value->string));
         return image ? request_read_image(value->string, param, r->arena, out, r->error)
-                     : items_read_text(r, value->string, param, out);
+                     : request_read_text(value->string, param, out, r->error);
     }
     case JSON_OBJECT:
         return read_object(r, value, param, out);
@@ -151,17 +159,32 @@ bool items_read(struct items_reader *r, const struct json_value *value, const ch
     }
 }
 
-bool items_read_list(struct items_reader *r, const struct json_value *list, const char *param,
-                     const char *forms, struct embed_request *out) {
-    if (list->type != JSON_STRING && list->type != JSON_ARRAY)
-        return request_refuse_type(param, forms, list->type, r->error);
+bool request_read_item_list(const struct request_items_reader *r, const struct json_value *list,
+                            const char *name, struct request_item *items) {
+    size_t i = 0;
+    for (const struct json_value *value = list->child; value; value = value->next, i++) {
+        const char *param = arena_print(r->arena, "%s[%zu]", name, i);
+        if (!param)
+            return api_fail_memory(r->error);
+        if (!request_read_item(r, value, param, &items[i]))
+            return false;
+    }
+    return true;
+}
 
-    const size_t n = list->type == JSON_ARRAY ? list->count : 1;
+bool request_read_items(const struct request_items_reader *r, const struct json_value *input,
+                        const char *name, struct embed_request *out) {
+    if (!input)
+        return api_fail(r->error, 400, "missing_input", name, "%s is missing; accepted: " INPUT_FORMS, name);
+    if (input->type != JSON_STRING && input->type != JSON_ARRAY)
+        return request_refuse_type(name, INPUT_FORMS, input->type, r->error);
+
+    const size_t n = input->type == JSON_ARRAY ? input->count : 1;
     if (n == 0)
-        return api_fail(r->error, 400, "empty_input", param, "%s is empty; 1 to %u items are accepted", param,
+        return api_fail(r->error, 400, "empty_input", name, "%s is empty; 1 to %u items are accepted", name,
                         REQUEST_MAX_ITEMS);
     if (n > REQUEST_MAX_ITEMS)
-        return api_fail(r->error, 400, "too_many_items", param, "%zu items; up to %u are accepted", n,
+        return api_fail(r->error, 400, "too_many_items", name, "%zu items; up to %u are accepted", n,
                         REQUEST_MAX_ITEMS);
     struct request_item *items = arena_array(r->arena, n, sizeof *items);
     if (!items)
@@ -169,24 +192,15 @@ bool items_read_list(struct items_reader *r, const struct json_value *list, cons
 
     out->items = items;
     out->n_items = n;
-    if (list->type == JSON_STRING)
-        return items_read(r, list, param, &items[0]);
-    size_t i = 0;
-    for (const struct json_value *value = list->child; value; value = value->next, i++) {
-        const char *one = arena_print(r->arena, "%s[%zu]", param, i);
-        if (!one)
-            return api_fail_memory(r->error);
-        if (!items_read(r, value, one, &items[i]))
-            return false;
-    }
-    return true;
+    return input->type == JSON_STRING ? request_read_item(r, input, name, &items[0])
+                                      : request_read_item_list(r, input, name, items);
 }
 
-bool items_check_modalities(const struct limoe_info *model, const struct embed_request *request,
-                            struct api_error *error) {
+bool request_check_modalities(const struct limoe_info *model, const struct request_item *items, size_t n,
+                              struct api_error *error) {
     struct limoe_error missing;
-    for (size_t i = 0; i < request->n_items; i++) {
-        const struct request_item *item = &request->items[i];
+    for (size_t i = 0; i < n; i++) {
+        const struct request_item *item = &items[i];
         if (limoe_accepts(model, item->modality, &missing))
             return api_fail(error, 400, "unsupported_modality", item->param, "%s is %s: %s", item->param,
                             item->modality == LIMOE_IMAGE ? "a picture" : "a text", missing.message);

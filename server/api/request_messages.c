@@ -2,14 +2,13 @@
  *
  * vLLM embeds a whole chat, template and all, into one vector. A model of texts and pictures has no template:
  * what is embedded is the one text or picture that the chat has. */
-#include "server/api/request_items.h"
 #include "server/api/request_parts.h"
 
 #define ONE_PART                                                                                             \
     "[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:…\"}}]}]"
 
 /* The message's "content"; NULL: *error says what is there instead. */
-static const struct json_value *find_message_content(struct items_reader *r,
+static const struct json_value *find_message_content(const struct request_items_reader *r,
                                                      const struct json_value *message) {
     const struct json_value *content = NULL;
     if (message->type != JSON_OBJECT) {
@@ -34,15 +33,16 @@ static const struct json_value *find_message_content(struct items_reader *r,
     return content;
 }
 
-static bool refuse_count(struct items_reader *r, const char *param, const char *what, size_t n) {
+static bool refuse_count(const struct request_items_reader *r, const char *param, const char *what,
+                         size_t n) {
     return api_fail(r->error, 400, n ? "too_many_items" : "empty_input", param,
                     "%s has %zu %s; exactly one is accepted, for a text or a picture has an embedding of its "
                     "own: " ONE_PART,
                     param, n, what);
 }
 
-bool items_read_messages(struct items_reader *r, const struct json_value *messages,
-                         struct embed_request *out) {
+bool request_read_messages(const struct request_items_reader *r, const struct json_value *messages,
+                           struct embed_request *out) {
     if (messages->type != JSON_ARRAY)
         return request_refuse_type("messages", ONE_PART, messages->type, r->error);
     if (messages->count != 1)
@@ -55,5 +55,5 @@ bool items_read_messages(struct items_reader *r, const struct json_value *messag
                                    r->error);
     if (content->type == JSON_ARRAY && content->count != 1)
         return refuse_count(r, "messages[0].content", "parts", content->count);
-    return items_read_list(r, content, "messages[0].content", "a string, or a list of one part", out);
+    return request_read_items(r, content, "messages[0].content", out);
 }
