@@ -125,7 +125,7 @@ static bool find_content(const struct request_items_reader *r, const struct json
 static bool read_object(const struct request_items_reader *r, const struct json_value *object,
                         const char *param, struct request_item *out) {
     const struct json_value *content, *type;
-    if (!find_content(r, object, param, &content, &type))
+    if (!find_content(r, object, param, &content, &type) || !content)
         return false;
     const struct member *member = find_member(content->name);
     const char *content_param = arena_print(r->arena, "%s.%s", param, member->name);
