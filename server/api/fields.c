@@ -21,7 +21,7 @@ const char *field_names(const struct field_table *table, unsigned form, char *ou
     size_t used = 0;
     out[0] = '\0';
     for (size_t i = 0; i < table->n && used < size; i++)
-        if (table->fields[i].forms & form)
+        if (table->fields[i].forms & form && !table->fields[i].unlisted)
             used +=
                 (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", table->fields[i].name);
     return out;
@@ -87,6 +87,16 @@ static void picture(struct buffer *out, const struct field *field, unsigned form
                      field->most);
 }
 
+static void items(struct buffer *out, const struct field *field, unsigned form) {
+    static const char item[] =
+        SCHEMA({"type" : "string", "minLength" : 1}, {"$ref" : "#/components/schemas/Item"});
+    buffer_print(out, "\"anyOf\":[{\"type\":\"string\",\"minLength\":1},{\"type\":\"array\"");
+    bound(out, "minItems", field->least);
+    bound(out, "maxItems", field->most);
+    buffer_print(out, ",\"items\":{\"anyOf\":[%s]}}%s]", item,
+                 may_be_null(field, form) ? ",{\"type\":\"null\"}" : "");
+}
+
 static void choice(struct buffer *out, const struct field *field, unsigned form) {
     buffer_string(out, "\"enum\":[");
     for (size_t i = 0; field->choices[i]; i++) {
@@ -121,6 +131,9 @@ static void kind(struct buffer *out, const struct field *field, unsigned form) {
         bound(out, "minItems", field->least);
         bound(out, "maxItems", field->most);
         buffer_string(out, ",\"items\":{\"type\":\"string\"}");
+        break;
+    case FIELD_ITEMS:
+        items(out, field, form);
         break;
     case FIELD_WHOLE:
         type(out, "integer", field, form);

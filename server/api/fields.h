@@ -18,6 +18,8 @@
 
 /* JSON as it stands in a source: SCHEMA({"type": "string"}) is a string constant. */
 #define SCHEMA(...) #__VA_ARGS__
+/* A number that a macro stands for, as JSON. */
+#define FIELD_NUMBER(number) SCHEMA(number)
 
 /* Where a field may stand: a set of these. */
 enum field_form { FIELD_JSON = 1, FIELD_PART = 2, FIELD_QUERY = 4 };
@@ -28,6 +30,7 @@ enum field_kind {
     FIELD_LABELS,   /* a list of least to most texts, each of 1 to `bytes` bytes and not blank */
     FIELD_PICTURE,  /* in JSON a data URI or base64, in a form a file, given again for several */
     FIELD_PICTURES, /* a list of least to most of the former, in JSON alone */
+    FIELD_ITEMS,    /* a text or a picture (the component Item), or a list of least to most of them */
     FIELD_WHOLE,    /* a whole number */
     FIELD_CHOICE,   /* one of `choices` */
     FIELD_SCHEMA,   /* whatever `schema` says of it */
@@ -42,6 +45,7 @@ struct field {
     unsigned forms; /* enum field_form */
     enum field_kind kind;
     bool required; /* in every form that it has */
+    bool unlisted; /* other servers' name for a field: accepted, and not among those that messages list */
     uint64_t least, most, bytes;
     const char *const *choices; /* ends with NULL */
     const char *schema;         /* as JSON; without null, which any field that is not required may be */
@@ -55,7 +59,7 @@ struct field_table {
     size_t n;
     /* A field that no row has, which must end in a value taken or an error (request_peers.h); or NULL. */
     field_read *other;
-    /* Appends ,"name":{schema} for each such field; or NULL. */
+    /* Appends ,"name":{schema} for each such field; NULL where there are none. */
     void (*write_others)(struct buffer *out);
 };
 /* The table of an array of rows. */
@@ -75,15 +79,16 @@ void field_schema(struct buffer *out, const struct field *field, unsigned form);
 void field_object_schema(struct buffer *out, const struct field_table *table, unsigned form);
 
 /* Rows, and parts of rows, that several requests have. */
-#define FIELD_LABELS_BOUNDS                                                                                  \
-    .least = 1, .most = REQUEST_MAX_LABELS, .bytes = REQUEST_MAX_LABEL_BYTES,                                \
+#define FIELD_LABELS_ROW                                                                                     \
+    .name = "labels", .kind = FIELD_LABELS, .least = 1, .most = REQUEST_MAX_LABELS,                          \
+    .bytes = REQUEST_MAX_LABEL_BYTES,                                                                        \
     .what = "The names to choose from; in a form or a query given again for each, once as a JSON array, or " \
             "once with commas between them."
-#define FIELD_TEMPLATES_BOUNDS                                                                               \
-    .most = REQUEST_MAX_TEMPLATES, .bytes = REQUEST_MAX_LABEL_BYTES, .fallback = "[\"{}\"]",                 \
+#define FIELD_TEMPLATES_ROW                                                                                  \
+    .name = "templates", .kind = FIELD_LABELS, .most = REQUEST_MAX_TEMPLATES,                                \
+    .bytes = REQUEST_MAX_LABEL_BYTES, .fallback = "[\"{}\"]",                                                \
     .what = "Prompts, each with exactly one {} for the label; a label's prompts are ensembled. Labels x "    \
             "templates are bounded, too (too_many_prompts)."
-
 #define FIELD_MODEL(places)                                                                                  \
     {                                                                                                        \
         .name = "model", .forms = (places), .kind = FIELD_STRING,                                            \

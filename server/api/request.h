@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "limoe.h"
 #include "server/api/api_error.h"
+#include "server/api/embedding.h"
 #include "server/api/fields.h"
 #include "server/api/model_names.h"
 
@@ -32,7 +33,7 @@
 #define REQUEST_MAX_LABEL_BYTES  1024u    /* also of a template */
 #define REQUEST_MAX_TEXT_BYTES   65536u /* one text to embed; the model keeps its first text_length tokens */
 
-#define REQUEST_MAX_TOP_K        1000000000u /* keeps conversions defined: more than all labels is all labels */
+#define REQUEST_MAX_TOP_K 1000000000u /* keeps conversions defined: more than all labels is all labels */
 
 /* One thing to embed, as it came. */
 struct request_item {
@@ -63,8 +64,6 @@ struct classifier_request {
     size_t limit;                       /* the list: 1 … CLASSIFIER_MOST_PAGE */
     struct text after;                  /* the list: from behind this name, which need not exist; or empty */
 };
-
-enum request_encoding { REQUEST_FLOAT, REQUEST_BASE64 };
 
 /* POST /v1/embeddings and POST /v1/routing (which has no encoding: always REQUEST_FLOAT). */
 struct embed_request {

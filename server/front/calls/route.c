@@ -24,6 +24,8 @@ const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_MODEL] = "/v1/models/{id}",
     [ROUTE_RELOAD] = "/v1/models/reload",
     [ROUTE_HEALTH] = "/health",
+    [ROUTE_LIVE] = "/livez",
+    [ROUTE_READY] = "/readyz",
     [ROUTE_METRICS] = "/metrics",
     [ROUTE_UNKNOWN] = "unknown",
 };
@@ -101,6 +103,8 @@ static const struct route routes[] = {
      .method = "GET",
      .get = route_model},
     {.series = ROUTE_HEALTH, .path = "/health", .method = "GET", .get = route_health, .open = true},
+    {.series = ROUTE_LIVE, .path = "/livez", .method = "GET", .get = route_live, .open = true},
+    {.series = ROUTE_READY, .path = "/readyz", .method = "GET", .get = route_ready, .open = true},
     {.series = ROUTE_METRICS, .path = "/metrics", .method = "GET", .get = route_metrics, .open = true},
     {.series = ROUTE_UNKNOWN, .path = NULL, .method = "GET"},
 };

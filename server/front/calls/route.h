@@ -30,6 +30,8 @@ enum route_series {
     ROUTE_MODEL,
     ROUTE_RELOAD,
     ROUTE_HEALTH,
+    ROUTE_LIVE,
+    ROUTE_READY,
     ROUTE_METRICS,
     ROUTE_UNKNOWN,
     ROUTE_SERIES,
@@ -71,6 +73,8 @@ const struct route *route_nearest(const char *path);
 
 /* The handlers, each in the file of its name. */
 void route_health(struct call *call);
+void route_live(struct call *call);
+void route_ready(struct call *call);
 void route_metrics(struct call *call);
 void route_models(struct call *call);
 void route_model(struct call *call);
