@@ -309,6 +309,22 @@ const struct schema schemas[] = {
         "additionalProperties": false
     })},
     {"Metrics", SCHEMA({"type": "string", "description": "Prometheus' text format: docs/metrics.md."})},
+    {"Error", SCHEMA({
+        "type": "object",
+        "properties": {"error": {
+            "type": "object",
+            "properties": {
+                "message": {"type": "string", "minLength": 1, "description": "What was wrong, and what is accepted."},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"], "description": "The field at fault."},
+                "code": {"$ref": "#/components/schemas/ErrorCode"}
+            },
+            "required": ["message", "type", "param", "code"],
+            "additionalProperties": false
+        }},
+        "required": ["error"],
+        "additionalProperties": false
+    })},
     {"OpenAPI", SCHEMA({
         "description": "This document.",
         "type": "object",

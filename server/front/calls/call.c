@@ -19,8 +19,7 @@
 #include "server/front/http/timeouts.h"
 
 #define SMALLEST_BODY_BUFFER   4096u
-#define GREATEST_GROWTH        (1u << 20)                  /* bytes of a body's buffer at once */
-#define LONGEST_DEADLINE       (INT64_C(24) * 3600 * 1000) /* milliseconds */
+#define GREATEST_GROWTH        (1u << 20) /* bytes of a body's buffer at once */
 #define STARTING_RETRY_SECONDS 1u
 #define DRAINING_RETRY_SECONDS 5u
 
@@ -141,11 +140,11 @@ static bool read_deadline(struct call *call, struct api_error *error) {
     uint64_t milliseconds;
     if (!given)
         return true;
-    if (!parse_digits(given, (uint64_t)LONGEST_DEADLINE, &milliseconds) || milliseconds == 0)
+    if (!parse_digits(given, (uint64_t)CALL_LONGEST_DEADLINE, &milliseconds) || milliseconds == 0)
         return api_fail(
             error, 400, "invalid_header", "X-Request-Timeout-Ms",
             "the header X-Request-Timeout-Ms must be a whole number of milliseconds from 1 to %lld",
-            (long long)LONGEST_DEADLINE);
+            (long long)CALL_LONGEST_DEADLINE);
     call->deadline = call->began + (int64_t)milliseconds * CLOCK_MILLISECOND;
     return true;
 }

@@ -32,7 +32,8 @@
 #include "server/front/server.h"
 #include "server/front/store/classifiers.h"
 
-#define CALL_ID_SIZE 129 /* of a request id, with its NUL */
+#define CALL_ID_SIZE          129                         /* of a request id, with its NUL */
+#define CALL_LONGEST_DEADLINE (INT64_C(24) * 3600 * 1000) /* milliseconds */
 
 enum call_stage {
     CALL_RECEIVING, /* headers are read, the body is coming in */

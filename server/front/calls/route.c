@@ -27,13 +27,14 @@ const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_LIVE] = "/livez",
     [ROUTE_READY] = "/readyz",
     [ROUTE_METRICS] = "/metrics",
+    [ROUTE_OPENAPI] = "/openapi.json",
     [ROUTE_UNKNOWN] = "unknown",
 };
 
 /* The first that fits is taken: an exact path stands before what is below another.
  *
  * To add one: its series (route.h) and their name above, a row here, route_NAME.c, the request (server/api/,
- * call.h), its answer, tests, docs/api.md (docs/development.md#a-route). */
+ * call.h), its answer, what is said of it (operations.c), tests, docs/api.md (docs/development.md#a-route). */
 static const struct route routes[] = {
     {.series = ROUTE_CLASSIFY,
      .path = "/v1/classify",
@@ -106,6 +107,7 @@ static const struct route routes[] = {
     {.series = ROUTE_LIVE, .path = "/livez", .method = "GET", .get = route_live, .open = true},
     {.series = ROUTE_READY, .path = "/readyz", .method = "GET", .get = route_ready, .open = true},
     {.series = ROUTE_METRICS, .path = "/metrics", .method = "GET", .get = route_metrics, .open = true},
+    {.series = ROUTE_OPENAPI, .path = "/openapi.json", .method = "GET", .get = route_openapi, .open = true},
     {.series = ROUTE_UNKNOWN, .path = NULL, .method = "GET"},
 };
 
@@ -124,6 +126,10 @@ static bool same_paths(const struct route *a, const struct route *b) {
 bool route_takes(const struct route *route, const char *method) {
     return strcmp(route->method, method) == 0 ||
            (strcmp(route->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+}
+
+const struct route *route_at(size_t i) {
+    return i < ROUTES && routes[i].path ? &routes[i] : NULL;
 }
 
 /* What answers the path, by whatever method; the last entry where nothing does. */

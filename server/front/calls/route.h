@@ -33,6 +33,7 @@ enum route_series {
     ROUTE_LIVE,
     ROUTE_READY,
     ROUTE_METRICS,
+    ROUTE_OPENAPI,
     ROUTE_UNKNOWN,
     ROUTE_SERIES,
 };
@@ -65,6 +66,8 @@ struct route {
 char *route_path(const char *url, struct arena *arena);
 /* The route for this method, or the first with this path if it has another; never NULL. */
 const struct route *route_find(const char *path, const char *method);
+/* Route i of the table, from 0 on; NULL: there are no more. */
+const struct route *route_at(size_t i);
 bool route_takes(const struct route *route, const char *method);
 /* The methods of all routes that answer the same paths, for Allow: "GET, HEAD, PUT". */
 char *route_methods(const struct route *route, char *out, size_t size);
@@ -76,6 +79,7 @@ void route_health(struct call *call);
 void route_live(struct call *call);
 void route_ready(struct call *call);
 void route_metrics(struct call *call);
+void route_openapi(struct call *call);
 void route_models(struct call *call);
 void route_model(struct call *call);
 void route_reload(struct call *call);
