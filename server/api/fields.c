@@ -7,6 +7,8 @@
 
 #include "server/api/request_parts.h"
 
+/* A format of our own: a data URI or base64. */
+#define FIELD_PICTURE_FORMAT ",\"format\":\"picture\""
 /* What text_blank finds nothing in has one character at least that is none of these. */
 #define NOT_BLANK "[^\\\\t\\\\n\\\\v\\\\f\\\\r \\\\u00a0\\\\u3000]"
 
@@ -78,9 +80,10 @@ static void labels(struct buffer *out, const struct field *field, unsigned form)
 }
 
 static void picture(struct buffer *out, const struct field *field, unsigned form) {
-    if (form == FIELD_JSON)
+    if (form == FIELD_JSON) {
         type(out, "string", field, form);
-    else
+        buffer_string(out, FIELD_PICTURE_FORMAT);
+    } else
         buffer_print(out,
                      "\"type\":\"array\",\"minItems\":1,\"maxItems\":%" PRIu64
                      ",\"items\":{\"type\":\"string\",\"format\":\"binary\"}",
@@ -130,7 +133,7 @@ static void kind(struct buffer *out, const struct field *field, unsigned form) {
         type(out, "array", field, form);
         bound(out, "minItems", field->least);
         bound(out, "maxItems", field->most);
-        buffer_string(out, ",\"items\":{\"type\":\"string\"}");
+        buffer_string(out, ",\"items\":{\"type\":\"string\"" FIELD_PICTURE_FORMAT "}");
         break;
     case FIELD_ITEMS:
         items(out, field, form);

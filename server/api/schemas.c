@@ -15,13 +15,13 @@ const struct schema schemas[] = {
         "properties": {
             "type": {"type": ["string", "null"], "description": "The member's name, or image for a picture."},
             "text": {"type": ["string", "null"], "minLength": 1, "maxLength": 65536},
-            "image": {"type": ["string", "null"]},
-            "url": {"type": ["string", "null"]},
-            "bytes": {"type": ["string", "null"]},
-            "image_base64": {"type": ["string", "null"]},
+            "image": {"type": ["string", "null"], "format": "picture"},
+            "url": {"type": ["string", "null"], "format": "picture"},
+            "bytes": {"type": ["string", "null"], "format": "picture"},
+            "image_base64": {"type": ["string", "null"], "format": "picture"},
             "image_url": {"anyOf": [
-                {"type": ["string", "null"]},
-                {"type": "object", "properties": {"url": {"type": "string"}, "detail": {}}, "required": ["url"], "additionalProperties": false}
+                {"type": ["string", "null"], "format": "picture"},
+                {"type": "object", "properties": {"url": {"type": "string", "format": "picture"}, "detail": {}}, "required": ["url"], "additionalProperties": false}
             ]}
         },
         "additionalProperties": false
