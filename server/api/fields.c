@@ -177,7 +177,9 @@ void field_object_schema(struct buffer *out, const struct field_table *table, un
     }
     if (table->write_others && form == FIELD_JSON)
         table->write_others(out);
-    buffer_string(out, "},\"additionalProperties\":false");
+    /* What is null is absent, whatever its name. */
+    buffer_string(out, form == FIELD_JSON ? "},\"additionalProperties\":{\"type\":\"null\"}"
+                                          : "},\"additionalProperties\":false");
     n = 0;
     for (size_t i = 0; i < table->n; i++)
         if (table->fields[i].forms & form && table->fields[i].required) {

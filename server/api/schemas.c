@@ -21,10 +21,10 @@ const struct schema schemas[] = {
             "image_base64": {"type": ["string", "null"], "format": "picture"},
             "image_url": {"anyOf": [
                 {"type": ["string", "null"], "format": "picture"},
-                {"type": "object", "properties": {"url": {"type": "string", "format": "picture"}, "detail": {}}, "required": ["url"], "additionalProperties": false}
+                {"type": "object", "properties": {"url": {"type": "string", "format": "picture"}, "detail": {}}, "required": ["url"], "additionalProperties": {"type": "null"}}
             ]}
         },
-        "additionalProperties": false
+        "additionalProperties": {"type": "null"}
     })},
     {"Messages", SCHEMA({
         "description": "One message with one text or picture.",
@@ -39,7 +39,7 @@ const struct schema schemas[] = {
                 ]}
             },
             "required": ["content"],
-            "additionalProperties": false
+            "additionalProperties": {"type": "null"}
         }
     })},
 
