@@ -16,7 +16,7 @@
 #define GRACE     (20 * CLOCK_SECOND) /* for its start and its end, on a busy machine */
 /* Between the first SIGTERM, which ends the sending, the second, which ends the waiting for answers, and
  * SIGKILL. */
-#define PATIENCE (2 * CLOCK_SECOND)
+#define HURRY (2 * CLOCK_SECOND)
 
 /* What the child's libraries may need; no key, and nothing that is an option of `limoe bench`. */
 static const char *const variables[] = {
@@ -164,7 +164,7 @@ static void hurry(struct loadtests *loadtests) {
         return;
     kill(loadtests->child.pid, loadtests->signals < 2 ? SIGTERM : SIGKILL); /* ours: it is not reaped yet */
     loadtests->signals++;
-    loadtests->next_signal = now + PATIENCE;
+    loadtests->next_signal = now + HURRY;
 }
 
 static void run(struct loadtests *loadtests, struct loadtest *test) {
