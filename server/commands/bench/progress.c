@@ -35,11 +35,11 @@ static void answers(const struct tally *tally, struct buffer *out) {
 
 /* "all":{…}: of the whole measured time. */
 static void whole(const struct tally *tally, struct buffer *out) {
-    buffer_print(out,
-                 "\"all\":{\"sent\":%llu,\"ok\":%llu,\"refused\":%llu,\"failed\":%llu,\"dropped\":%llu,",
+    const uint64_t dropped = tally->dropped_full + tally->dropped_waiting;
+    buffer_print(out, "\"all\":{\"sent\":%llu,\"ok\":%llu,\"refused\":%llu,\"failed\":%llu,\"dropped\":%llu,",
                  (unsigned long long)tally->sent, (unsigned long long)tally->ok,
                  (unsigned long long)tally->refused, (unsigned long long)tally->failed,
-                 (unsigned long long)(tally->dropped_full + tally->dropped_waiting));
+                 (unsigned long long)dropped);
     answers(tally, out);
     buffer_string(out, ",");
     report_histogram(out, "latency_ms", &tally->latency, 1e3);

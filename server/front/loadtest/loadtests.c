@@ -119,7 +119,8 @@ static void add(struct loadtests *loadtests, struct loadtest *test) {
     if (loadtests->n == LOADTESTS_KEPT + 1) {
         free_test(loadtests->kept[0]);
         loadtests->n--;
-        memmove(loadtests->kept, loadtests->kept + 1, loadtests->n * sizeof *loadtests->kept);
+        for (size_t i = 0; i < loadtests->n; i++)
+            loadtests->kept[i] = loadtests->kept[i + 1];
     }
     loadtests->kept[loadtests->n++] = test;
 }
