@@ -89,7 +89,7 @@ static const struct {
     {"decoder", decoder_main},
     {"engine", engine_main},
     {"loadtest", loadtest_main}, /* limoe bench, as a server's child */
-    {"launch", launch_main}, /* becomes mpirun */
+    {"launch", launch_main},     /* becomes mpirun */
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -140,8 +140,8 @@ static bool check_model(const struct reading *r) {
     for (size_t i = 0; good && i < name.size; i++)
         good = (unsigned char)name.data[i] >= 0x20 && name.data[i] != 0x7f;
     return good || api_fail(r->error, 400, "invalid_value", "model",
-                            "model is of %zu bytes; accepted: 1 to %u, without control characters",
-                            name.size, LOADTEST_MOST_NAME_BYTES);
+                            "model is of %zu bytes; accepted: 1 to %u, without control characters", name.size,
+                            LOADTEST_MOST_NAME_BYTES);
 }
 
 static bool check_count(const struct reading *r) {

@@ -26,12 +26,12 @@ struct tally {
     uint64_t dropped_waiting; /* never sent: waited for a connection until the timeout, or the interrupt */
     uint64_t wrong;           /* of ok: not the answer that was given before the load */
     uint64_t kind_sent[LOAD_KINDS], kind_ok[LOAD_KINDS];
-    uint64_t statuses[TALLY_STATUSES];     /* of answers that are not ok */
-    uint64_t answers[TALLY_STATUSES];      /* of all answers */
-    uint64_t errors[CLIENT_ERRORS];        /* of failed, without an answer */
+    uint64_t statuses[TALLY_STATUSES];      /* of answers that are not ok */
+    uint64_t answers[TALLY_STATUSES];       /* of all answers */
+    uint64_t errors[CLIENT_ERRORS];         /* of failed, without an answer */
     uint64_t latency_counts[DURATIONS + 1]; /* of ok, by durations.h; the last: above every bound */
-    struct hdr latency, kinds[LOAD_KINDS]; /* of ok */
-    struct hdr refusals;                   /* of refused */
+    struct hdr latency, kinds[LOAD_KINDS];  /* of ok */
+    struct hdr refusals;                    /* of refused */
     struct hdr waited; /* of sent: from the scheduled arrival to the sending, microseconds */
     struct hdr server[CLIENT_SERVER_TIMES]; /* of ok, what the server says, microseconds */
     struct hdr retry_after;                 /* of refused, milliseconds */
