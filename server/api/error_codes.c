@@ -5,9 +5,9 @@
 
 const char *error_group_name(unsigned group) {
     static const char *const names[] = {
-        "any",   "path",  "key",    "admin",   "work",  "body",   "json",   "form",
-        "query", "model", "engine", "images",  "texts", "input",  "embed",  "classify",
-        "store", "named", "found",  "storing", "list",  "reload", "models",
+        "any",   "path",    "key",    "admin",  "work",   "body",     "json",      "form",  "query",
+        "model", "engine",  "images", "texts",  "input",  "embed",    "classify",  "store", "named",
+        "found", "storing", "list",   "reload", "models", "loadtest", "loadtests",
     };
     size_t i = 0;
     while (i + 1 < sizeof names / sizeof *names && !(group & 1u << i))
@@ -54,6 +54,9 @@ const struct error_code error_codes[] = {
     {400, "unsupported_value", ERRORS_EMBEDDINGS,
      "A field of another server asks for what is not done here."},
     {400, "unsupported_modality", ERRORS_ENGINE, "The model takes no pictures, or no texts."},
+    {400, "missing_field", ERRORS_LOADTEST, "A field that must be there is not."},
+    {400, "invalid_value", ERRORS_LOADTEST,
+     "A field's value is out of its bounds; the message says which those are."},
     {400, "invalid_name", ERRORS_NAMED | ERRORS_LIST | ERRORS_CLASSIFY, "It is no name for a classifier."},
     {400, "invalid_limit", ERRORS_LIST, "limit is no whole number in its bounds."},
     {400, "invalid", ERRORS_ENGINE,
@@ -65,12 +68,15 @@ const struct error_code error_codes[] = {
     {401, "invalid_api_key", ERRORS_KEY, "There is no key, or none of this server's."},
     {403, "admin_key_required", ERRORS_ADMIN, "The key is an API key; an admin key is needed."},
     {403, "admin_disabled", ERRORS_ADMIN, "The server has no admin keys."},
+    {403, "target_not_allowed", ERRORS_LOADTEST, "The target is none that --loadtest-targets names."},
     {403, "origin_not_allowed", ERRORS_ANY, "A page of another site sent the request."},
     {404, "unknown_path", ERRORS_PATH, "There is nothing at this path."},
     {404, "model_not_found", ERRORS_MODEL, "There is no model of this name."},
+    {404, "loadtest_not_found", ERRORS_LOADTESTS, "There is no load test of this id."},
     {404, "classifier_not_found", ERRORS_FOUND | ERRORS_CLASSIFY, "There is no classifier of this name."},
     {405, "method_not_allowed", ERRORS_PATH, "The path takes other methods, which Allow lists."},
     {408, "request_timeout", ERRORS_ANY, "The request did not come in in time; the connection is closed."},
+    {409, "loadtest_running", ERRORS_LOADTEST, "A load test runs, and one runs at a time."},
     {413, "body_too_large", ERRORS_ANY, "The body has more bytes than --max-body-bytes."},
     {413, "too_large", ERRORS_PICTURES,
      "A picture has more pixels than are accepted, or takes too long to decode."},

@@ -33,6 +33,8 @@ enum error_group {
     ERRORS_LIST = 1 << 20,       /* want a page of a list */
     ERRORS_RELOAD = 1 << 21,     /* have models loaded anew */
     ERRORS_MODELS = 1 << 22,     /* ask what models there are */
+    ERRORS_LOADTEST = 1 << 23,   /* have a load test started */
+    ERRORS_LOADTESTS = 1 << 24,  /* name a load test */
 };
 
 /* The word for one group, of which names in the document are made. */

@@ -293,6 +293,89 @@ const struct schema schemas[] = {
             }
         ]
     })},
+    {"Latencies", SCHEMA({
+        "description": "Quantiles, in milliseconds; null where nothing was counted.",
+        "type": "object",
+        "properties": {
+            "p50": {"type": ["number", "null"]}, "p90": {"type": ["number", "null"]}, "p99": {"type": ["number", "null"]},
+            "p999": {"type": ["number", "null"]}, "max": {"type": ["number", "null"]}, "min": {"type": ["number", "null"]},
+            "mean": {"type": ["number", "null"]}
+        },
+        "required": ["p50", "p90", "p99", "p999", "max", "min", "mean"],
+        "additionalProperties": false
+    })},
+    {"LoadtestProgress", SCHEMA({
+        "description": "A line of limoe bench --json-lines.",
+        "type": ["object", "null"],
+        "properties": {
+            "object": {"const": "bench.progress"},
+            "phase": {"enum": ["warmup", "load", "drain"]},
+            "seconds": {"type": "number"}, "span_s": {"type": "number"}, "fraction": {"type": "number"},
+            "interrupted": {"type": "boolean"},
+            "offered": {"type": "integer"}, "ok": {"type": "integer"}, "refused": {"type": "integer"}, "failed": {"type": "integer"},
+            "in_flight": {"type": "integer"}, "waiting": {"type": "integer"},
+            "latency_ms": {"$ref": "#/components/schemas/Latencies"},
+            "server_ms": {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Latencies"}},
+            "all": {
+                "type": "object",
+                "properties": {
+                    "sent": {"type": "integer"}, "ok": {"type": "integer"}, "refused": {"type": "integer"},
+                    "failed": {"type": "integer"}, "dropped": {"type": "integer"},
+                    "answers": {"type": "object", "additionalProperties": {"type": "integer"}},
+                    "latency_ms": {"$ref": "#/components/schemas/Latencies"},
+                    "latency_sum_ms": {"type": "number"},
+                    "latency_counts": {"type": "array", "items": {"type": "integer"}}
+                },
+                "required": ["sent", "ok", "refused", "failed", "dropped", "answers", "latency_ms", "latency_sum_ms", "latency_counts"],
+                "additionalProperties": false
+            }
+        },
+        "required": ["object", "phase", "seconds", "fraction", "offered", "ok", "latency_ms", "server_ms", "all"],
+        "additionalProperties": false
+    })},
+    {"LoadtestResult", SCHEMA({
+        "description": "What limoe bench --json prints: docs/benchmarks.md.",
+        "type": ["object", "null"],
+        "properties": {
+            "sent": {"type": "integer"}, "ok": {"type": "integer"}, "refused": {"type": "integer"}, "failed": {"type": "integer"},
+            "dropped": {"type": "integer"}, "latency_ms": {"$ref": "#/components/schemas/Latencies"}
+        },
+        "required": ["sent", "ok", "refused", "failed", "dropped", "latency_ms"]
+    })},
+    {"Loadtest", SCHEMA({
+        "type": "object",
+        "properties": {
+            "object": {"const": "loadtest"},
+            "id": {"type": "string"},
+            "state": {"enum": ["queued", "running", "stopping", "done", "stopped", "failed"]},
+            "created": {"type": "integer", "description": "Unix seconds."},
+            "ended": {"type": ["integer", "null"], "description": "Unix seconds."},
+            "reason": {"type": ["string", "null"]},
+            "request": {
+                "type": "object",
+                "properties": {
+                    "rate": {"type": "number"}, "duration": {"type": "number"}, "arrivals": {"enum": ["poisson", "constant"]},
+                    "mix": {"type": "object", "additionalProperties": {"type": "integer"}},
+                    "target": {"type": ["string", "null"]}, "model": {"type": ["string", "null"]}
+                },
+                "required": ["rate", "duration", "arrivals", "mix", "target", "model"],
+                "additionalProperties": false
+            },
+            "progress": {"$ref": "#/components/schemas/LoadtestProgress"},
+            "result": {"$ref": "#/components/schemas/LoadtestResult"}
+        },
+        "required": ["object", "id", "state", "created", "ended", "reason", "request", "progress", "result"],
+        "additionalProperties": false
+    })},
+    {"Loadtests", SCHEMA({
+        "type": "object",
+        "properties": {
+            "object": {"const": "list"},
+            "data": {"type": "array", "description": "The newest first.", "items": {"$ref": "#/components/schemas/Loadtest"}}
+        },
+        "required": ["object", "data"],
+        "additionalProperties": false
+    })},
     {"Health", SCHEMA({
         "type": "object",
         "properties": {

@@ -8,6 +8,7 @@
 #include "server/api/classifier.h"
 #include "server/api/error_codes.h"
 #include "server/api/request.h"
+#include "server/api/request_loadtest.h"
 
 /* The least PNG there is of one red pixel. */
 #define PIXEL "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
@@ -106,6 +107,30 @@ const struct operation operations[] = {
      .about = "As limoe serve --load and limoe inspect --load read it.",
      .answers = {{200, NULL, "Load", NULL}},
      .errors = ERRORS_MODELS | ERRORS_MODEL},
+    {.method = "GET",
+     .path = "/v1/loadtests",
+     .id = "loadtests",
+     .summary = "The load test that runs, and the last ones that ended",
+     .answers = {{200, NULL, "Loadtests", NULL}}},
+    {.method = "POST",
+     .path = "/v1/loadtests",
+     .id = "startLoadtest",
+     .summary = "Starts a load test of this server, or of one that --loadtest-targets names",
+     .body = &request_loadtest_fields,
+     .answers = {{202, NULL, "Loadtest", "It is started."}},
+     .errors = ERRORS_LOADTEST | ERRORS_MODEL},
+    {.method = "GET",
+     .path = "/v1/loadtests/{id}",
+     .id = "loadtest",
+     .summary = "A load test: its state, progress and result",
+     .answers = {{200, NULL, "Loadtest", NULL}},
+     .errors = ERRORS_LOADTESTS},
+    {.method = "DELETE",
+     .path = "/v1/loadtests/{id}",
+     .id = "stopLoadtest",
+     .summary = "Stops a load test",
+     .answers = {{202, NULL, "Loadtest", "It is told to stop."}, {200, NULL, "Loadtest", "It had ended."}},
+     .errors = ERRORS_LOADTESTS},
     {.method = "GET",
      .path = "/health",
      .id = "health",
