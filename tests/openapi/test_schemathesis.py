@@ -1,5 +1,6 @@
 """Protects the document from saying what is not so: requests made of it, right and wrong ones, get an answer that it has,
-and never 500. LIMOE_OPENAPI_EXAMPLES says how many requests of each kind a path and method gets (default 25)."""
+and never 500. What boundaries and forbidden values suggest is tried of each operation, and
+LIMOE_OPENAPI_EXAMPLES (default 25) requests that chance makes, the same ones each time."""
 
 import os
 

@@ -224,7 +224,7 @@ static void paths(struct buffer *out) {
 
 void openapi_write(struct buffer *out) {
     buffer_string(out, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"limoe\"");
-    member(out, "version", limoe_version());
+    member(out, "version", strrchr(limoe_version(), ' ') + 1); /* "limoe 0.1.0" */
     member(out, "summary", "Sparse mixture-of-experts image-text models over HTTP");
     member(out, "description", ABOUT);
     buffer_string(out, "},\"servers\":[{\"url\":\"/\"}]");
