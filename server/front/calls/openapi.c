@@ -81,12 +81,16 @@ static void form(struct buffer *out, bool more, const char *type, const struct f
 static void request_body(struct buffer *out, const struct operation *operation, const struct route *route) {
     const bool json = route->bodies & 1u << REQUEST_BODY_JSON;
     const bool parts = route->bodies & 1u << REQUEST_BODY_MULTIPART;
-    if (!route->bodies || !operation->body)
+    if (!route->bodies)
         return;
     buffer_print(out, ",\"requestBody\":{\"required\":%s,\"content\":{",
                  operation->optional ? "false" : "true");
     if (json) {
-        form(out, false, "application/json", operation->body, FIELD_JSON);
+        if (operation->body)
+            form(out, false, "application/json", operation->body, FIELD_JSON);
+        else
+            buffer_print(out, "\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}",
+                         operation->body_schema);
         if (operation->example)
             buffer_print(out, ",\"example\":%s", operation->example);
         buffer_string(out, "}");

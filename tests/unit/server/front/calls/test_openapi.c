@@ -12,20 +12,16 @@
 #include "server/api/schemas.h"
 #include "server/formats/json_reader.h"
 #include "server/front/calls/openapi.h"
+#include "server/front/calls/openapi_parts.h"
 #include "server/front/calls/operation.h"
 #include "server/front/calls/route.h"
-
-static const struct route *route_of(const struct operation *operation) {
-    char path[128];
-    return route_find(operation_path(operation, path, sizeof path), operation->method);
-}
 
 static void every_route_is_described(void **state) {
     (void)state;
     for (size_t i = 0; route_at(i); i++) {
         size_t n = 0;
         for (size_t k = 0; k < operation_count; k++)
-            n += route_of(&operations[k]) == route_at(i);
+            n += openapi_route(&operations[k]) == route_at(i);
         if (!n)
             fail_msg("%s %s has no row in operations.c", route_at(i)->method, route_at(i)->path);
     }
@@ -34,10 +30,10 @@ static void every_route_is_described(void **state) {
 static void what_is_described_is_a_route(void **state) {
     (void)state;
     for (size_t k = 0; k < operation_count; k++) {
-        const struct route *route = route_of(&operations[k]);
+        const struct route *route = openapi_route(&operations[k]);
         if (!route->path || !route_takes(route, operations[k].method))
             fail_msg("%s %s is no route", operations[k].method, operations[k].path);
-        if (!route->bodies != !operations[k].body)
+        if (!route->bodies == (operations[k].body || operations[k].body_schema))
             fail_msg("%s %s: a body is read, and none described; or the other way round",
                      operations[k].method, operations[k].path);
     }
