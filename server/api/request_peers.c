@@ -99,7 +99,7 @@ static const char *show_accepted(const struct request_peer_field *field, const s
     for (size_t i = 0; i < REQUEST_PEER_VALUES && field->values[i] && used < size; i++)
         used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", field->values[i]);
     if (field->number && used < size)
-        used += (size_t)snprintf(out + used, size - used, "%s%u", used ? ", " : "", number_of(field, model));
+        snprintf(out + used, size - used, "%s%u", used ? ", " : "", number_of(field, model));
     return out;
 }
 
