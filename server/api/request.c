@@ -86,12 +86,9 @@ bool request_refuse_type(const char *param, const char *accepted, enum json_type
 
 bool request_choose_model(const struct request_models *models, const struct json_value *object, size_t *out,
                           struct api_error *error) {
-    const struct json_value *name = NULL;
-    for (const struct json_value *field = object->child; field && !name; field = field->next)
-        if (field->type != JSON_NULL && text_is(field->name, "model"))
-            name = field;
+    const struct json_value *name = json_member(object, text_of("model"));
     *out = 0;
-    if (!name)
+    if (!name || name->type == JSON_NULL)
         return true;
     if (name->type != JSON_STRING)
         return request_refuse_type("model", "a string", name->type, error);

@@ -41,28 +41,9 @@ bool request_classifier_name(struct text name, struct classifier_request *out, s
     return classifier_check_name(name, "name", error);
 }
 
-/* The reader of PUT's body. */
-struct put_reader {
-    struct classify_request *out;
-    struct arena *arena;
-    struct api_error *error;
-};
-
-static bool read_labels(void *reader, const struct json_value *value) {
-    const struct put_reader *r = reader;
-    const struct request_list list = request_labels(r->out);
-    return request_read_strings(value, &list, r->arena, r->error);
-}
-
-static bool read_templates(void *reader, const struct json_value *value) {
-    const struct put_reader *r = reader;
-    const struct request_list list = request_templates(r->out);
-    return request_read_strings(value, &list, r->arena, r->error);
-}
-
 static const struct field put[] = {
-    {FIELD_LABELS_ROW, .forms = FIELD_JSON, .required = true, .read = read_labels},
-    {FIELD_TEMPLATES_ROW, .forms = FIELD_JSON, .read = read_templates},
+    {FIELD_LABELS_ROW, .forms = FIELD_JSON, .required = true, .read = request_read_labels},
+    {FIELD_TEMPLATES_ROW, .forms = FIELD_JSON, .read = request_read_templates},
     FIELD_MODEL(FIELD_JSON),
 };
 const struct field_table request_classifier_fields = {FIELD_TABLE(put)};
@@ -87,7 +68,7 @@ bool request_classifier_json(const struct request_models *models, struct text na
                              size_t size, struct arena *arena, struct classifier_request *out,
                              struct api_error *error) {
     const struct json_value *object;
-    struct put_reader reader = {.out = &out->definition, .arena = arena, .error = error};
+    struct request_labels_reader reader = {.out = &out->definition, .arena = arena, .error = error};
     return request_classifier_name(name, out, error) &&
            request_read_object(body, size, arena, &object, error) &&
            request_choose_model(models, object, &out->definition.model, error) &&

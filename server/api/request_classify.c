@@ -69,12 +69,22 @@ static bool read_json_images(const struct json_value *image, const struct json_v
     return true;
 }
 
+bool request_read_labels(void *reader, const struct json_value *value) {
+    const struct request_labels_reader *r = reader;
+    const struct request_list list = request_labels(r->out);
+    return request_read_strings(value, &list, r->arena, r->error);
+}
+
+bool request_read_templates(void *reader, const struct json_value *value) {
+    const struct request_labels_reader *r = reader;
+    const struct request_list list = request_templates(r->out);
+    return request_read_strings(value, &list, r->arena, r->error);
+}
+
 /* The reader of the JSON form. */
 struct classify_reader {
-    struct classify_request *out;
+    struct request_labels_reader labels;     /* first: its fields' readers are given this one */
     const struct json_value *image, *images; /* read last */
-    struct arena *arena;
-    struct api_error *error;
 };
 
 static bool read_image(void *reader, const struct json_value *value) {
@@ -87,20 +97,8 @@ static bool read_images(void *reader, const struct json_value *value) {
     return true;
 }
 
-static bool read_labels(void *reader, const struct json_value *value) {
-    const struct classify_reader *r = reader;
-    const struct request_list list = request_labels(r->out);
-    return request_read_strings(value, &list, r->arena, r->error);
-}
-
-static bool read_templates(void *reader, const struct json_value *value) {
-    const struct classify_reader *r = reader;
-    const struct request_list list = request_templates(r->out);
-    return request_read_strings(value, &list, r->arena, r->error);
-}
-
 static bool read_top_k(void *reader, const struct json_value *value) {
-    const struct classify_reader *r = reader;
+    const struct request_labels_reader *r = reader;
     const bool whole = value->type == JSON_NUMBER && value->number >= 1 &&
                        value->number <= REQUEST_MAX_TOP_K && value->number == (double)(size_t)value->number;
     r->out->top_k = whole ? (size_t)value->number : 0;
@@ -108,7 +106,7 @@ static bool read_top_k(void *reader, const struct json_value *value) {
 }
 
 static bool read_classifier(void *reader, const struct json_value *value) {
-    const struct classify_reader *r = reader;
+    const struct request_labels_reader *r = reader;
     if (value->type != JSON_STRING)
         return request_refuse_type("classifier", "a string", value->type, r->error);
     r->out->classifier = value->string;
@@ -129,8 +127,8 @@ static const struct field rows[] = {
      .most = REQUEST_MAX_ITEMS,
      .what = "Several pictures, each a data URI or base64, in place of image.",
      .read = read_images},
-    {FIELD_LABELS_ROW, .forms = FIELD_JSON | FIELD_PART | FIELD_QUERY, .read = read_labels},
-    {FIELD_TEMPLATES_ROW, .forms = FIELD_JSON | FIELD_PART | FIELD_QUERY, .read = read_templates},
+    {FIELD_LABELS_ROW, .forms = FIELD_JSON | FIELD_PART | FIELD_QUERY, .read = request_read_labels},
+    {FIELD_TEMPLATES_ROW, .forms = FIELD_JSON | FIELD_PART | FIELD_QUERY, .read = request_read_templates},
     {.name = "top_k",
      .forms = FIELD_JSON | FIELD_PART | FIELD_QUERY,
      .kind = FIELD_WHOLE,
@@ -152,7 +150,7 @@ const struct field_table request_classify_fields = {FIELD_TABLE(rows)};
 bool request_classify_json(const struct request_models *models, const char *body, size_t size,
                            struct arena *arena, struct classify_request *out, struct api_error *error) {
     const struct json_value *object;
-    struct classify_reader reader = {.out = out, .arena = arena, .error = error};
+    struct classify_reader reader = {.labels = {.out = out, .arena = arena, .error = error}};
     *out = (struct classify_request){0};
     /* Labels first: they are cheap to check, pictures are not. */
     return request_read_object(body, size, arena, &object, error) &&

@@ -33,10 +33,6 @@ static const struct encoding_field *find(struct text name) {
     return NULL;
 }
 
-bool encoding_is_field(struct text name) {
-    return find(name) != NULL;
-}
-
 static bool refuse_value(const struct encoding_field *field, struct text found, struct api_error *error) {
     char quoted[64];
     return api_fail(error, 400, field->code, field->name, "%s is \"%s\"; accepted: %s", field->name,

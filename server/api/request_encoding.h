@@ -18,9 +18,6 @@ struct encoding_choice {
     bool base64;
 };
 
-/* Whether a field of that name is one of these. */
-bool encoding_is_field(struct text name);
-
 /* Takes in the field. False: *error says what it is and what is accepted. */
 bool encoding_read(struct encoding_choice *choice, const struct json_value *field, struct api_error *error);
 

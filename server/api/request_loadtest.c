@@ -63,7 +63,7 @@ static bool read_weight(const struct reading *r, const struct json_value *value,
                         uint32_t *out) {
     char param[32], accepted[64];
     snprintf(param, sizeof param, "mix.%s", kind);
-    snprintf(accepted, sizeof accepted, "a whole number from 0 to %u", LOADTEST_MOST_WEIGHT);
+    snprintf(accepted, sizeof accepted, "a whole number from 0 to %d", LOADTEST_MOST_WEIGHT);
     if (value->type != JSON_NUMBER)
         return request_refuse_type(param, accepted, value->type, r->error);
     if (!(value->number >= 0 && value->number <= LOADTEST_MOST_WEIGHT) ||
@@ -169,20 +169,22 @@ static bool check_given(const struct reading *r) {
 
 static const char *const arrivals[] = {"poisson", "constant", NULL};
 
-/* clang-format off */
+#define WEIGHT                                                                                               \
+    "{\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":" FIELD_NUMBER(LOADTEST_MOST_WEIGHT) "}"
+
 static const struct field fields[] = {
     {.name = "rate",
      .forms = FIELD_JSON,
      .kind = FIELD_SCHEMA,
      .required = true,
-     .schema = SCHEMA({"type": "number", "minimum": 0.1}),
+     .schema = "{\"type\":\"number\",\"minimum\":" FIELD_NUMBER(LOADTEST_LEAST_RATE) "}",
      .what = "Arrivals a second, up to --loadtest-max-rate.",
      .read = read_rate},
     {.name = "duration",
      .forms = FIELD_JSON,
      .kind = FIELD_SCHEMA,
      .required = true,
-     .schema = SCHEMA({"type": "number", "minimum": 1}),
+     .schema = "{\"type\":\"number\",\"minimum\":" FIELD_NUMBER(LOADTEST_LEAST_SECONDS) "}",
      .what = "Seconds, up to --loadtest-max-seconds. Rate x duration: up to --loadtest-max-requests.",
      .read = read_duration},
     {.name = "arrivals",
@@ -195,15 +197,8 @@ static const struct field fields[] = {
     {.name = "mix",
      .forms = FIELD_JSON,
      .kind = FIELD_SCHEMA,
-     .schema = SCHEMA({
-         "type": "object",
-         "properties": {
-             "classify": {"type": ["integer", "null"], "minimum": 0, "maximum": 1000000},
-             "image": {"type": ["integer", "null"], "minimum": 0, "maximum": 1000000},
-             "text": {"type": ["integer", "null"], "minimum": 0, "maximum": 1000000}
-         },
-         "additionalProperties": false
-     }),
+     .schema = "{\"type\":\"object\",\"properties\":{\"classify\":" WEIGHT ",\"image\":" WEIGHT
+               ",\"text\":" WEIGHT "},\"additionalProperties\":false}",
      .fallback = "{\"classify\":1,\"image\":1,\"text\":2}",
      .what = "How many of each kind, one of them above 0.",
      .read = read_mix},
@@ -218,7 +213,6 @@ static const struct field fields[] = {
      .what = "Which of the target's models, of 1 to 256 bytes. Absent: its default.",
      .read = read_model},
 };
-/* clang-format on */
 const struct field_table request_loadtest_fields = {FIELD_TABLE(fields)};
 
 bool request_loadtest_json(const struct request_models *models, const struct loadtest_limits *limits,

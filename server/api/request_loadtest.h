@@ -6,8 +6,8 @@
 
 #define LOADTEST_LEAST_RATE      0.1
 #define LOADTEST_LEAST_SECONDS   1
-#define LOADTEST_MOST_WEIGHT     1000000u /* of a kind in the mix */
-#define LOADTEST_MOST_NAME_BYTES 256u     /* of a model on another server */
+#define LOADTEST_MOST_WEIGHT     1000000 /* of a kind in the mix */
+#define LOADTEST_MOST_NAME_BYTES 256u    /* of a model on another server */
 
 /* As the server's options have them. */
 struct loadtest_limits {

@@ -37,6 +37,15 @@ struct request_list request_templates(struct classify_request *request);
 bool request_read_strings(const struct json_value *list, const struct request_list *field,
                           struct arena *arena, struct api_error *error);
 
+/* What reads "labels" and "templates" (fields.h): its own reader, or one that begins with it. */
+struct request_labels_reader {
+    struct classify_request *out;
+    struct arena *arena;
+    struct api_error *error;
+};
+bool request_read_labels(void *reader, const struct json_value *value);
+bool request_read_templates(void *reader, const struct json_value *value);
+
 /* Labels and templates, or a classifier's name: what a classification must have one of. */
 bool request_check_choice(struct classify_request *request, struct api_error *error);
 bool request_refuse_top_k(struct api_error *error);
