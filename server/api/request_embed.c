@@ -10,16 +10,8 @@
 #define ROUTING_FIELDS    "input, model, modality"
 #define INPUT_FORMS       "a string, or a list of strings and of {\"text\": …} or {\"image\": …} items"
 
-/* What a bare string is. */
-enum strings { STRINGS_BY_LOOK, STRINGS_ARE_TEXTS, STRINGS_ARE_IMAGES };
-
-struct input_reader {
-    struct arena *arena;
-    enum strings strings;
-    struct api_error *error;
-};
-
-static bool read_text(struct input_reader *r, struct text text, const char *param, struct request_item *out) {
+static bool read_text(const struct request_items_reader *r, struct text text, const char *param,
+                      struct request_item *out) {
     /* White space is a text: its embedding is that of the tokens it has, perhaps of the end token alone. */
     if (!text.size)
         return api_fail(r->error, 400, "empty_input", param, "%s is empty", param);
@@ -32,8 +24,8 @@ static bool read_text(struct input_reader *r, struct text text, const char *para
 }
 
 /* {"text": "…"} or {"image": "…"}, nothing else. */
-static bool read_object(struct input_reader *r, const struct json_value *object, const char *param,
-                        struct request_item *out) {
+static bool read_object(const struct request_items_reader *r, const struct json_value *object,
+                        const char *param, struct request_item *out) {
     const struct json_value *text = NULL, *image = NULL;
     for (const struct json_value *member = object->child; member; member = member->next) {
         char quoted[32];
@@ -63,8 +55,8 @@ static bool read_object(struct input_reader *r, const struct json_value *object,
                 : request_read_image(image->string, content_param, r->arena, out, r->error);
 }
 
-static bool read_item(struct input_reader *r, const struct json_value *value, const char *param,
-                      struct request_item *out) {
+bool request_read_item(const struct request_items_reader *r, const struct json_value *value,
+                       const char *param, struct request_item *out) {
     switch (value->type) {
     case JSON_STRING: {
         const bool image = r->strings == STRINGS_ARE_IMAGES ||
@@ -85,18 +77,32 @@ static bool read_item(struct input_reader *r, const struct json_value *value, co
     }
 }
 
-static bool read_input(struct input_reader *r, const struct json_value *input, struct embed_request *out) {
+bool request_read_item_list(const struct request_items_reader *r, const struct json_value *list,
+                            const char *name, struct request_item *items) {
+    size_t i = 0;
+    for (const struct json_value *value = list->child; value; value = value->next, i++) {
+        const char *param = arena_print(r->arena, "%s[%zu]", name, i);
+        if (!param)
+            return api_fail_memory(r->error);
+        if (!request_read_item(r, value, param, &items[i]))
+            return false;
+    }
+    return true;
+}
+
+bool request_read_items(const struct request_items_reader *r, const struct json_value *input,
+                        const char *name, struct embed_request *out) {
     if (!input)
-        return api_fail(r->error, 400, "missing_input", "input", "input is missing; accepted: " INPUT_FORMS);
+        return api_fail(r->error, 400, "missing_input", name, "%s is missing; accepted: " INPUT_FORMS, name);
     if (input->type != JSON_STRING && input->type != JSON_ARRAY)
-        return request_refuse_type("input", INPUT_FORMS, input->type, r->error);
+        return request_refuse_type(name, INPUT_FORMS, input->type, r->error);
 
     const size_t n = input->type == JSON_ARRAY ? input->count : 1;
     if (n == 0)
-        return api_fail(r->error, 400, "empty_input", "input", "input is empty; 1 to %u items are accepted",
+        return api_fail(r->error, 400, "empty_input", name, "%s is empty; 1 to %u items are accepted", name,
                         REQUEST_MAX_ITEMS);
     if (n > REQUEST_MAX_ITEMS)
-        return api_fail(r->error, 400, "too_many_items", "input", "%zu items; up to %u are accepted", n,
+        return api_fail(r->error, 400, "too_many_items", name, "%zu items; up to %u are accepted", n,
                         REQUEST_MAX_ITEMS);
     struct request_item *items = arena_array(r->arena, n, sizeof *items);
     if (!items)
@@ -104,25 +110,15 @@ static bool read_input(struct input_reader *r, const struct json_value *input, s
 
     out->items = items;
     out->n_items = n;
-    if (input->type == JSON_STRING)
-        return read_item(r, input, "input", &items[0]);
-    size_t i = 0;
-    for (const struct json_value *value = input->child; value; value = value->next, i++) {
-        const char *param = arena_print(r->arena, "input[%zu]", i);
-        if (!param)
-            return api_fail_memory(r->error);
-        if (!read_item(r, value, param, &items[i]))
-            return false;
-    }
-    return true;
+    return input->type == JSON_STRING ? request_read_item(r, input, name, &items[0])
+                                      : request_read_item_list(r, input, name, items);
 }
 
-/* Whether the model takes what was sent. */
-static bool check_modalities(const struct limoe_info *model, const struct embed_request *request,
-                             struct api_error *error) {
+bool request_check_modalities(const struct limoe_info *model, const struct request_item *items, size_t n,
+                              struct api_error *error) {
     struct limoe_error missing;
-    for (size_t i = 0; i < request->n_items; i++) {
-        const struct request_item *item = &request->items[i];
+    for (size_t i = 0; i < n; i++) {
+        const struct request_item *item = &items[i];
         if (limoe_accepts(model, item->modality, &missing))
             return api_fail(error, 400, "unsupported_modality", item->param, "%s is %s: %s", item->param,
                             item->modality == LIMOE_IMAGE ? "a picture" : "a text", missing.message);
@@ -130,7 +126,8 @@ static bool check_modalities(const struct limoe_info *model, const struct embed_
     return true;
 }
 
-static bool read_modality(const struct json_value *value, enum strings *out, struct api_error *error) {
+static bool read_modality(const struct json_value *value, enum request_strings *out,
+                          struct api_error *error) {
     const char *accepted = "\"text\" or \"image\"";
     if (value->type != JSON_STRING)
         return request_refuse_type("modality", accepted, value->type, error);
@@ -174,7 +171,7 @@ static bool check_dimensions(const struct limoe_info *model, const struct json_v
 static bool read_request(const struct request_models *models, const char *body, size_t size, bool routing,
                          struct arena *arena, struct embed_request *out, struct api_error *error) {
     const struct json_value *object, *input = NULL;
-    struct input_reader reader = {.arena = arena, .strings = STRINGS_BY_LOOK, .error = error};
+    struct request_items_reader reader = {.arena = arena, .strings = STRINGS_BY_LOOK, .error = error};
     *out = (struct embed_request){.encoding = REQUEST_FLOAT};
     if (!request_read_object(body, size, arena, &object, error) ||
         !request_choose_model(models, object, &out->model, error))
@@ -204,7 +201,8 @@ static bool read_request(const struct request_models *models, const char *body, 
         if (!ok)
             return false;
     }
-    return read_input(&reader, input, out) && check_modalities(model, out, error);
+    return request_read_items(&reader, input, "input", out) &&
+           request_check_modalities(model, out->items, out->n_items, error);
 }
 
 bool request_embeddings_json(const struct request_models *models, const char *body, size_t size,

@@ -86,6 +86,16 @@ static void list_models(struct call *call, size_t first, size_t n) {
     buffer_string(&call->answer, "]");
 }
 
+bool health_of_all(struct call *call, char *why, size_t size) {
+    struct condition now = {.phase = atomic_load(&call->server->phase)};
+    now.good = now.phase == SERVER_READY && call->roster;
+    if (now.good)
+        look(call, 0, call->roster->models.n, &now);
+    look_around(call, &now);
+    snprintf(why, size, "%s", now.why);
+    return now.good;
+}
+
 void route_health(struct call *call) {
     size_t first, n;
     struct condition now = {.phase = atomic_load(&call->server->phase)};
