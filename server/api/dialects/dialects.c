@@ -8,7 +8,7 @@
  * (docs/development.md#a-dialect). */
 static const struct dialect *const dialects[] = {
     [DIALECT_HF] = &dialect_hf, [DIALECT_RERANK] = &dialect_rerank};
-_Static_assert(sizeof dialects / sizeof *dialects == DIALECTS && DIALECTS <= 32, "a bit each");
+_Static_assert(sizeof dialects / sizeof dialects[0] == DIALECTS && DIALECTS <= 32, "a bit each");
 
 #define ALL (UINT32_MAX >> (32 - DIALECTS))
 

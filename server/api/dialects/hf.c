@@ -223,7 +223,7 @@ static bool read_body(const struct dialect_input *in, struct fields *fields, siz
         !(in->below.size ? request_find_model(in->models, in->below, model, error)
                          : request_choose_model(in->models, object, model, error)))
         return false;
-    return read_fields(object, in->models->info[*model], fields, error);
+    return read_fields(object, in->models->info[*model], fields, error) && fields->inputs;
 }
 
 bool hf_read(const struct dialect_input *in, struct dialect_request *out, struct api_error *error) {
@@ -276,7 +276,7 @@ bool hf_tell_info(const struct dialect_about *about, struct dialect_answer *out,
 
 bool hf_tell_ping(const struct dialect_about *about, struct dialect_answer *out, struct api_error *error) {
     if (!about->ready)
-        return api_fail(error, 503, "not_ready", NULL, "%s", about->why);
+        return api_fail(error, 503, "failing", NULL, "%s", about->why);
     buffer_string(out->body, "{\"status\":\"ok\"}");
     return true;
 }

@@ -102,7 +102,7 @@ static bool read_items(const struct dialect_input *in, const struct fields *fiel
     if (!list)
         return api_fail(error, 400, "missing_input", "documents",
                         "documents is missing; accepted: a list of strings, {\"text\": …} or {\"image\": …}");
-    if (!check_list(list, name, error))
+    if (!check_list(list, name, error) || !list)
         return false;
     struct request_item *items = arena_array(in->arena, list->count + 1, sizeof *items);
     if (!items)
@@ -168,17 +168,14 @@ static void write_results(struct buffer *out, const struct dialect_request *requ
     buffer_string(out, "]");
 }
 
-/* Cohere's clients want an id, and read what was billed from meta; ours read the usage. */
 static void write_results_object(const struct dialect_request *request, const struct dialect_result *result,
                                  struct dialect_answer *out) {
-    const struct usage *usage = &result->usage;
     buffer_string(out->body, "{\"object\":\"list\",\"model\":");
     buffer_json_string(out->body, result->model->name);
     write_results(out->body, request, result->rows);
-    buffer_print(out->body,
-                 ",\"usage\":{\"prompt_tokens\":%llu,\"image_tokens\":%llu,\"total_tokens\":%llu}}",
-                 (unsigned long long)usage->prompt_tokens, (unsigned long long)usage->image_tokens,
-                 (unsigned long long)(usage->prompt_tokens + usage->image_tokens));
+    buffer_string(out->body, ",\"usage\":");
+    answer_usage(out->body, &result->usage);
+    buffer_string(out->body, "}");
 }
 
 /* TEI's: [{"index","score","text"?}]. */

@@ -123,13 +123,14 @@ bool route_dialect_answer(struct call *call, struct api_error *error) {
 static bool tell(struct call *call, struct api_error *error) {
     char why[256];
     const bool ready = health_of_all(call, why, sizeof why);
-    struct answer_model *models = call->roster ? models_describe(call) : NULL;
-    if (call->roster && !models)
+    const struct roster *roster = call->roster;
+    struct answer_model *models = roster ? models_describe(call) : NULL;
+    if (roster && !models)
         return api_fail_memory(error);
     const struct dialect_about about = {
         .models = models,
-        .n = models ? call->roster->models.n : 0,
-        .names = call->roster ? &call->roster->models : NULL,
+        .n = roster ? roster->models.n : 0,
+        .names = roster ? &roster->models : NULL,
         .ready = ready,
         .why = why,
         .below = below(call),
