@@ -79,6 +79,9 @@ static bool read_field(const struct json_value *field, const struct limoe_info *
 }
 
 static bool check_list(const struct json_value *list, const char *name, struct api_error *error) {
+    if (!list)
+        return api_fail(error, 400, "missing_input", "documents",
+                        "documents is missing; accepted: a list of strings, {\"text\": …} or {\"image\": …}");
     if (list->type != JSON_ARRAY)
         return request_refuse_type(name, "a list of strings, {\"text\": …} or {\"image\": …}", list->type,
                                    error);
@@ -95,13 +98,10 @@ static bool read_items(const struct dialect_input *in, const struct fields *fiel
     const struct request_items_reader reader = {
         .arena = in->arena, .strings = STRINGS_BY_LOOK, .error = error};
     const struct json_value *list = fields->documents ? fields->documents : fields->texts;
-    const char *name = fields->documents ? "documents" : "texts";
+    const char *name = list == fields->documents ? "documents" : "texts";
     if (!fields->query)
         return api_fail(error, 400, "missing_input", "query",
                         "query is missing; accepted: a string, or {\"image\": …}");
-    if (!list)
-        return api_fail(error, 400, "missing_input", "documents",
-                        "documents is missing; accepted: a list of strings, {\"text\": …} or {\"image\": …}");
     if (!check_list(list, name, error) || !list)
         return false;
     struct request_item *items = arena_array(in->arena, list->count + 1, sizeof *items);
