@@ -73,13 +73,13 @@ void answer_classify(struct buffer *out, const char *model, const struct text *l
 
 /* ---- embeddings */
 
-/* 13 characters a float and its comma, or 4 base64 characters for 3 bytes. */
 size_t answer_embeddings_size(size_t n, size_t embed, enum request_encoding encoding) {
-    return n * (64 + embed * (encoding == REQUEST_BASE64 ? 6 : 13));
+    return n * (64 + embedding_size(embed, encoding));
 }
 
 void answer_embeddings(struct buffer *out, const char *model, const float *embeddings, const size_t *index,
                        size_t n, size_t embed, enum request_encoding encoding, const struct usage *usage) {
+    const bool scaled = (encoding & ~REQUEST_BASE64) == REQUEST_INT8;
     buffer_reserve(out, answer_embeddings_size(n, embed, encoding));
     buffer_string(out, "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < n; i++) {
@@ -88,17 +88,10 @@ void answer_embeddings(struct buffer *out, const char *model, const float *embed
         buffer_string(out, "{\"object\":\"embedding\",\"index\":");
         buffer_json_unsigned(out, index ? index[i] : i);
         buffer_string(out, ",\"embedding\":");
-        if (encoding == REQUEST_BASE64) {
-            /* The contract's bytes are little-endian; so is every machine this builds for. */
-            _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "float32 is sent as it lies in memory");
-            buffer_json_base64(out, row, embed * sizeof *row);
-        } else {
-            buffer_string(out, "[");
-            for (size_t k = 0; k < embed; k++) {
-                separate(out, k);
-                buffer_json_float(out, row[k]);
-            }
-            buffer_string(out, "]");
+        embedding_write(out, row, embed, encoding);
+        if (scaled) {
+            buffer_string(out, ",\"scale\":");
+            buffer_json_float(out, embedding_int8_scale(row, embed));
         }
         buffer_string(out, "}");
     }

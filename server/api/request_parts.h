@@ -66,5 +66,11 @@ bool request_check_modalities(const struct limoe_info *model, const struct reque
 /* A JSON string → a picture. `param` must live as long as the item. */
 bool request_read_image(struct text text, const char *param, struct arena *arena, struct request_item *out,
                         struct api_error *error);
+/* A text of 1 to REQUEST_MAX_TEXT_BYTES bytes. `param` as above. */
+bool request_read_text(struct text text, const char *param, struct request_item *out,
+                       struct api_error *error);
+/* OpenAI's messages of a chat, as vLLM embeds them: one message whose content is one item. */
+bool request_read_messages(const struct request_items_reader *reader, const struct json_value *messages,
+                           struct embed_request *out);
 
 #endif

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "base/workers.h"
 #include "limoe.h"
 #include "server/front/decoders/decoders.h"
@@ -57,6 +58,7 @@ struct auth;
 struct timeouts;
 struct hosts;
 struct tls;
+struct loadtests;
 
 struct server {
     struct serve_options options;
@@ -74,9 +76,11 @@ struct server {
     struct hosts *hosts;
     struct tls *tls; /* NULL: plain HTTP */
     struct timeouts *timeouts;
+    struct loadtests *loadtests;
     /* What requests hold before they have said which model they are for, as a queue without jobs; from then
      * on that model's own counts it. NULL with one model, whose own counts all. */
     struct queue *intake;
+    struct buffer openapi; /* what /openapi.json answers */
 
     pthread_mutex_t lock;  /* guards the two below, and who waits for reloads */
     struct roster *roster; /* in force, with a reference; NULL until all models are ready */

@@ -13,7 +13,7 @@ ADMIN = "admin-key-0123456789"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
 
-OPEN = [("GET", "/health"), ("HEAD", "/health"), ("GET", "/metrics")]
+OPEN = [("GET", "/health"), ("HEAD", "/health"), ("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.json")]
 CLOSED = [
     ("GET", "/v1/models"),
     ("GET", "/v1/models/pictograms"),
@@ -26,6 +26,7 @@ CLOSED = [
     ("POST", "/v1/rerank"),
     ("GET", "/no/such/path"),
     ("GET", "/health/"),
+    ("GET", "/livez/"),
 ]
 
 

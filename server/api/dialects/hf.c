@@ -276,7 +276,7 @@ bool hf_tell_info(const struct dialect_about *about, struct dialect_answer *out,
 
 bool hf_tell_ping(const struct dialect_about *about, struct dialect_answer *out, struct api_error *error) {
     if (!about->ready)
-        return api_fail(error, 503, "failing", NULL, "%s", about->why);
+        return api_fail(error, 503, "starting", NULL, "%s", about->why); /* no code is shown here */
     buffer_string(out->body, "{\"status\":\"ok\"}");
     return true;
 }

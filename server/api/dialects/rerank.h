@@ -3,6 +3,10 @@
 #define LIMOE_SERVER_API_DIALECTS_RERANK_H
 
 #include "server/api/dialects/dialect.h"
+#include "server/api/fields.h"
+
+/* What /v1/rerank reads. */
+extern const struct field_table rerank_fields;
 
 /* POST /v1/rerank: {"query","documents","top_n"?,"return_documents"?}. */
 bool rerank_read(const struct dialect_input *in, struct dialect_request *out, struct api_error *error);

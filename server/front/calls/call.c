@@ -19,8 +19,7 @@
 #include "server/front/http/timeouts.h"
 
 #define SMALLEST_BODY_BUFFER   4096u
-#define GREATEST_GROWTH        (1u << 20)                  /* bytes of a body's buffer at once */
-#define LONGEST_DEADLINE       (INT64_C(24) * 3600 * 1000) /* milliseconds */
+#define GREATEST_GROWTH        (1u << 20) /* bytes of a body's buffer at once */
 #define STARTING_RETRY_SECONDS 1u
 #define DRAINING_RETRY_SECONDS 5u
 
@@ -142,11 +141,11 @@ static bool read_deadline(struct call *call, struct api_error *error) {
     uint64_t milliseconds;
     if (!given)
         return true;
-    if (!parse_digits(given, (uint64_t)LONGEST_DEADLINE, &milliseconds) || milliseconds == 0)
+    if (!parse_digits(given, (uint64_t)CALL_LONGEST_DEADLINE, &milliseconds) || milliseconds == 0)
         return api_fail(
             error, 400, "invalid_header", "X-Request-Timeout-Ms",
             "the header X-Request-Timeout-Ms must be a whole number of milliseconds from 1 to %lld",
-            (long long)LONGEST_DEADLINE);
+            (long long)CALL_LONGEST_DEADLINE);
     call->deadline = call->began + (int64_t)milliseconds * CLOCK_MILLISECOND;
     return true;
 }
@@ -201,10 +200,14 @@ static bool read_arguments(struct call *call, struct api_error *error) {
     return error->status == 0;
 }
 
+const char *call_authorization(const struct call *call) {
+    return header(call, "Authorization");
+}
+
 static bool authorised(struct call *call, struct api_error *error) {
     const struct route *route = call->route;
     enum auth_level needed = route->admin ? AUTH_ADMIN : route->open ? AUTH_NONE : AUTH_USER;
-    return auth_allow(call->server->auth, needed, header(call, "Authorization"), error);
+    return auth_allow(call->server->auth, needed, call_authorization(call), error);
 }
 
 static bool meant_for_us(struct call *call, struct api_error *error) {

@@ -33,7 +33,8 @@
 #include "server/front/server.h"
 #include "server/front/store/classifiers.h"
 
-#define CALL_ID_SIZE 129 /* of a request id, with its NUL */
+#define CALL_ID_SIZE          129                         /* of a request id, with its NUL */
+#define CALL_LONGEST_DEADLINE (INT64_C(24) * 3600 * 1000) /* milliseconds */
 
 enum call_stage {
     CALL_RECEIVING, /* headers are read, the body is coming in */
@@ -143,6 +144,9 @@ bool call_choose(struct call *call, size_t model);
 
 /* An argument of the query, of a route whose arguments are not read otherwise; data NULL: it is not there. */
 struct text call_argument(const struct call *call, const char *name);
+
+/* The header Authorization, or NULL; it is the connection's. */
+const char *call_authorization(const struct call *call);
 
 /* What is said of the roster's models, [roster->models.n], to be given back with models_forget; NULL: no
  * memory. In route_models.c. */

@@ -26,8 +26,13 @@ const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_MODEL] = "/v1/models/{id}",
     [ROUTE_RERANK] = "/v1/rerank",
     [ROUTE_RELOAD] = "/v1/models/reload",
+    [ROUTE_LOADTESTS] = "/v1/loadtests",
+    [ROUTE_LOADTEST] = "/v1/loadtests/{id}",
     [ROUTE_HEALTH] = "/health",
+    [ROUTE_LIVE] = "/livez",
+    [ROUTE_READY] = "/readyz",
     [ROUTE_METRICS] = "/metrics",
+    [ROUTE_OPENAPI] = "/openapi.json",
     [ROUTE_HF_BARE] = "/",
     [ROUTE_HF] = "/hf",
     [ROUTE_HF_MODEL] = "/hf/{model}",
@@ -56,7 +61,7 @@ const char *const route_series_names[ROUTE_SERIES] = {
 /* The first that fits is taken: an exact path stands before what is below another.
  *
  * To add one: its series (route.h) and their name above, a row here, route_NAME.c, the request (server/api/,
- * call.h), its answer, tests, docs/api.md (docs/development.md#a-route). */
+ * call.h), its answer, what is said of it (operations.c), tests, docs/api.md (docs/development.md#a-route). */
 static const struct route routes[] = {
     {.series = ROUTE_CLASSIFY,
      .path = "/v1/classify",
@@ -125,9 +130,36 @@ static const struct route routes[] = {
      .below = true,
      .method = "GET",
      .get = route_model},
+    {.series = ROUTE_LOADTESTS,
+     .path = "/v1/loadtests",
+     .method = "GET",
+     .get = route_loadtests,
+     .admin = true},
+    {.series = ROUTE_LOADTESTS,
+     .path = "/v1/loadtests",
+     .method = "POST",
+     .begin = route_loadtest_start,
+     .admin = true,
+     .bodies = JSON,
+     .accepted = "application/json"},
+    {.series = ROUTE_LOADTEST,
+     .path = "/v1/loadtests/",
+     .below = true,
+     .method = "GET",
+     .get = route_loadtest,
+     .admin = true},
+    {.series = ROUTE_LOADTEST,
+     .path = "/v1/loadtests/",
+     .below = true,
+     .method = "DELETE",
+     .begin = route_loadtest_stop,
+     .admin = true},
     READS(ROUTE_RERANK, "/v1/rerank", NULL, rerank_read),
     {.series = ROUTE_HEALTH, .path = "/health", .method = "GET", .get = route_health, .open = true},
+    {.series = ROUTE_LIVE, .path = "/livez", .method = "GET", .get = route_live, .open = true},
+    {.series = ROUTE_READY, .path = "/readyz", .method = "GET", .get = route_ready, .open = true},
     {.series = ROUTE_METRICS, .path = "/metrics", .method = "GET", .get = route_metrics, .open = true},
+    {.series = ROUTE_OPENAPI, .path = "/openapi.json", .method = "GET", .get = route_openapi, .open = true},
 
     READS(ROUTE_HF_BARE, "/", &dialect_hf, hf_read),
     READS(ROUTE_HF, "/hf", &dialect_hf, hf_read),
@@ -157,6 +189,10 @@ static bool same_paths(const struct route *a, const struct route *b) {
 bool route_takes(const struct route *route, const char *method) {
     return strcmp(route->method, method) == 0 ||
            (strcmp(route->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+}
+
+const struct route *route_at(size_t i) {
+    return i < ROUTES && routes[i].path ? &routes[i] : NULL;
 }
 
 static bool is_served(const struct route *route, uint32_t dialects) {

@@ -31,8 +31,13 @@ enum route_series {
     ROUTE_MODEL,
     ROUTE_RERANK,
     ROUTE_RELOAD,
+    ROUTE_LOADTESTS,
+    ROUTE_LOADTEST,
     ROUTE_HEALTH,
+    ROUTE_LIVE,
+    ROUTE_READY,
     ROUTE_METRICS,
+    ROUTE_OPENAPI,
     ROUTE_HF_BARE,
     ROUTE_HF,
     ROUTE_HF_MODEL,
@@ -82,6 +87,8 @@ struct route {
 char *route_path(const char *url, uint32_t dialects, struct arena *arena);
 /* The route for this method, or the first with this path if it has another; never NULL. */
 const struct route *route_find(const char *path, const char *method, uint32_t dialects);
+/* Route i of the table, from 0 on; NULL: there are no more. */
+const struct route *route_at(size_t i);
 bool route_takes(const struct route *route, const char *method);
 /* The methods of all routes that answer the same paths, for Allow: "GET, HEAD, PUT". */
 char *route_methods(const struct route *route, uint32_t dialects, char *out, size_t size);
@@ -90,10 +97,17 @@ const struct route *route_nearest(const char *path, const struct dialect *dialec
 
 /* The handlers, each in the file of its name. */
 void route_health(struct call *call);
+void route_live(struct call *call);
+void route_ready(struct call *call);
 void route_metrics(struct call *call);
+void route_openapi(struct call *call);
 void route_models(struct call *call);
 void route_model(struct call *call);
 void route_reload(struct call *call);
+void route_loadtests(struct call *call);
+void route_loadtest(struct call *call);
+void route_loadtest_start(struct call *call);
+void route_loadtest_stop(struct call *call);
 bool route_classify_parse(struct call *call, struct api_error *error);
 bool route_classify_stored(struct call *call, struct api_error *error);
 bool route_classify_answer(struct call *call, struct api_error *error);

@@ -132,7 +132,7 @@ static void while_the_server_starts_nothing_is_told(void **state) {
     assert_false(hf_tell_info(&starting, &answer, &error));
     assert_int_equal(error.status, 503);
     assert_false(hf_tell_ping(&starting, &answer, &error));
-    assert_error(503, "failing", "", "not ready yet");
+    assert_error(503, "starting", "", "not ready yet");
     assert_int_equal(out.size, 0);
 }
 

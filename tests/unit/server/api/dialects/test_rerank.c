@@ -45,6 +45,18 @@ static void documents_come_back_as_they_were(void **state) {
         "\"document\":{\"text\":\"b\"}}]" USAGE);
 }
 
+static void other_servers_items_come_back_in_one_form(void **state) {
+    (void)state;
+    assert_true(hears(rerank_read, "",
+                      "{\"query\":\"x\",\"documents\":[{\"type\":\"text\",\"text\":\"a\"},"
+                      "\"data:image/png;base64," PIXEL "\"],\"return_documents\":true}"));
+    assert_ranked(
+        ranked, 2,
+        "{\"object\":\"list\",\"model\":\"pictograms\",\"results\":[{\"index\":1,\"relevance_score\":0."
+        "5,\"document\":{\"image\":\"" PIXEL "\"}},{\"index\":0,\"relevance_score\":-0.25,"
+        "\"document\":{\"text\":\"a\"}}]" USAGE);
+}
+
 static void texts_are_answered_as_tei_does(void **state) {
     (void)state;
     assert_true(
@@ -100,6 +112,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(documents_are_answered_with_results),
         TEST(documents_come_back_as_they_were),
+        TEST(other_servers_items_come_back_in_one_form),
         TEST(texts_are_answered_as_tei_does),
         TEST(what_is_not_done_is_refused),
     };
