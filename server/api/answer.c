@@ -1,7 +1,7 @@
 /* answer.c - the answers' JSON. Each function reads as the object it prints. */
 #include "server/api/answer.h"
 
-static void usage_object(struct buffer *out, const struct usage *usage) {
+void answer_usage(struct buffer *out, const struct usage *usage) {
     buffer_string(out, "{\"prompt_tokens\":");
     buffer_json_unsigned(out, usage->prompt_tokens);
     buffer_string(out, ",\"image_tokens\":");
@@ -67,7 +67,7 @@ void answer_classify(struct buffer *out, const char *model, const struct text *l
         buffer_string(out, "]}");
     }
     buffer_string(out, "],\"usage\":");
-    usage_object(out, usage);
+    answer_usage(out, usage);
     buffer_string(out, "}");
 }
 
@@ -98,7 +98,7 @@ void answer_embeddings(struct buffer *out, const char *model, const float *embed
     buffer_string(out, "],\"model\":");
     buffer_json_string(out, model);
     buffer_string(out, ",\"usage\":");
-    usage_object(out, usage);
+    answer_usage(out, usage);
     buffer_string(out, "}");
 }
 
@@ -194,7 +194,7 @@ void answer_routing(struct buffer *out, const struct limoe_info *model, const st
         row += items[i].length;
     }
     buffer_string(out, "],\"usage\":");
-    usage_object(out, usage);
+    answer_usage(out, usage);
     buffer_string(out, "}");
 }
 

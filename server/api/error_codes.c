@@ -5,9 +5,9 @@
 
 const char *error_group_name(unsigned group) {
     static const char *const names[] = {
-        "any",   "path",    "key",    "admin",  "work",   "body",     "json",      "form",  "query",
-        "model", "engine",  "images", "texts",  "input",  "embed",    "classify",  "store", "named",
-        "found", "storing", "list",   "reload", "models", "loadtest", "loadtests",
+        "any",   "path",    "key",    "admin",  "work",   "body",     "json",      "form",   "query",
+        "model", "engine",  "images", "texts",  "input",  "embed",    "classify",  "store",  "named",
+        "found", "storing", "list",   "reload", "models", "loadtest", "loadtests", "rerank",
     };
     size_t i = 0;
     while (i + 1 < sizeof names / sizeof *names && !(group & 1u << i))
@@ -47,6 +47,7 @@ const struct error_code error_codes[] = {
      "A text, a label or a template has more bytes than are accepted."},
     {400, "invalid_template", ERRORS_LABELS, "A template has not exactly one {}."},
     {400, "invalid_top_k", ERRORS_CLASSIFY, "top_k is no whole number of 1 or more."},
+    {400, "invalid_top_n", ERRORS_RERANK, "top_n is no whole number of 1 or more."},
     {400, "invalid_modality", ERRORS_INPUT, "modality is neither \"text\" nor \"image\"."},
     {400, "invalid_encoding_format", ERRORS_EMBEDDINGS, "encoding_format is none of those accepted."},
     {400, "unsupported_dimensions", ERRORS_EMBEDDINGS,

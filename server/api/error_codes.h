@@ -35,6 +35,7 @@ enum error_group {
     ERRORS_MODELS = 1 << 22,     /* ask what models there are */
     ERRORS_LOADTEST = 1 << 23,   /* have a load test started */
     ERRORS_LOADTESTS = 1 << 24,  /* name a load test */
+    ERRORS_RERANK = 1 << 25,     /* want documents ranked */
 };
 
 /* The word for one group, of which names in the document are made. */

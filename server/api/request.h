@@ -73,6 +73,15 @@ struct embed_request {
     enum request_encoding encoding;
 };
 
+/* A query held against documents: rerank, similarity. */
+struct compare_request {
+    size_t model; /* which of the hosted models it asks for */
+    const struct request_item
+        *items;   /* [1 + n]: the query, then the documents, in the order of the request */
+    size_t n;     /* documents: 1 … REQUEST_MAX_ITEMS - 1 */
+    size_t top_n; /* of which so many are answered with: 1 … n */
+};
+
 /* One part of a multipart body, or one argument of a query string (filename and content_type NULL). `bytes`
  * need not be NUL-terminated; only `name` must be. */
 struct request_field {

@@ -149,6 +149,29 @@ const struct schema schemas[] = {
         "required": ["object", "model", "experts", "top_k", "data", "usage"],
         "additionalProperties": false
     })},
+    {"Ranking", SCHEMA({
+        "type": "object",
+        "properties": {
+            "object": {"const": "list"},
+            "model": {"type": "string"},
+            "results": {"type": "array", "minItems": 1, "description": "By descending score.", "items": {
+                "type": "object",
+                "properties": {
+                    "index": {"type": "integer", "minimum": 0, "description": "Of the document in the request."},
+                    "relevance_score": {"type": "number", "description": "The cosine, from -1 to 1."},
+                    "document": {"type": "object", "minProperties": 1, "maxProperties": 1, "properties": {
+                        "text": {"type": "string"},
+                        "image": {"type": "string"}
+                    }, "additionalProperties": false}
+                },
+                "required": ["index", "relevance_score"],
+                "additionalProperties": false
+            }},
+            "usage": {"$ref": "#/components/schemas/Usage"}
+        },
+        "required": ["object", "model", "results", "usage"],
+        "additionalProperties": false
+    })},
     {"Classifier", SCHEMA({
         "type": "object",
         "properties": {

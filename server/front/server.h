@@ -64,6 +64,7 @@ struct server {
     struct serve_options options;
     struct served *served; /* [n_served], at least 1; the first is the default */
     size_t n_served;
+    uint32_t dialects; /* the set of those that are served (dialect.h) */
     struct log *log;
     struct metrics *metrics;
     struct classifiers *classifiers;

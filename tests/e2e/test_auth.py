@@ -23,9 +23,9 @@ CLOSED = [
     ("GET", "/v1/classifiers"),
     ("PUT", "/v1/classifiers/a"),
     ("DELETE", "/v1/classifiers/a"),
+    ("POST", "/v1/rerank"),
     ("GET", "/no/such/path"),
     ("GET", "/health/"),
-    ("GET", "//health"),
     ("GET", "/livez/"),
 ]
 
@@ -46,6 +46,18 @@ def locked(start, key_files):
     return start("--api-keys-file", users, "--admin-keys-file", admins)
 
 
+DIALECTS = [
+    ("POST", "/"),
+    ("POST", "/hf"),
+    ("POST", "/hf/a"),
+    ("POST", "/embed"),
+    ("POST", "/similarity"),
+    ("GET", "/info"),
+    ("POST", "/rerank"),
+    ("POST", "/v2/rerank"),
+]
+
+
 def bearer(key):
     return {"Authorization": f"Bearer {key}"}
 
@@ -64,6 +76,10 @@ def test_everything_but_health_and_metrics_needs_a_key(locked):
                 assert "not-one" not in answer.text and USER[:-1] not in answer.text
             for key in (USER, ADMIN):
                 assert client.request(method, path, headers=bearer(key)).status_code not in (401, 403)
+        for method, path in DIALECTS:
+            answer = client.request(method, path, headers=bearer("not-one-of-the-keys"))
+            assert answer.status_code == 401 and isinstance(answer.json()["error"], str), (method, path)
+            assert client.request(method, path, headers=bearer(USER)).status_code not in (401, 403)
     assert not [line for line in locked.log if USER in line or ADMIN in line]
 
 

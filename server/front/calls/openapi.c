@@ -28,7 +28,7 @@ static void member(struct buffer *out, const char *name, const char *value) {
 
 const struct route *openapi_route(const struct operation *operation) {
     char path[128];
-    return route_find(operation_path(operation, path, sizeof path), operation->method);
+    return route_find(operation_path(operation, path, sizeof path), operation->method, 0);
 }
 
 /* ---- parameters */

@@ -6,6 +6,7 @@
 #include "server/front/calls/operation.h"
 
 #include "server/api/classifier.h"
+#include "server/api/dialects/rerank.h"
 #include "server/api/error_codes.h"
 #include "server/api/request.h"
 #include "server/api/request_loadtest.h"
@@ -46,6 +47,14 @@ const struct operation operations[] = {
      .example = "{\"input\":[\"a cat\",{\"image\":\"" PIXEL "\"}]}",
      .answers = {{200, NULL, "Routing", NULL}},
      .errors = ERRORS_INPUT | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE},
+    {.method = "POST",
+     .path = "/v1/rerank",
+     .id = "rerank",
+     .summary = "Texts or pictures ordered for a text or a picture, by cosine",
+     .body = &rerank_fields,
+     .example = "{\"query\":\"a cat\",\"documents\":[\"a dog\",{\"image\":\"" PIXEL "\"}],\"top_n\":1}",
+     .answers = {{200, NULL, "Ranking", NULL}},
+     .errors = ERRORS_INPUT | ERRORS_RERANK | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE},
     {.method = "GET",
      .path = "/v1/classifiers",
      .id = "classifiers",

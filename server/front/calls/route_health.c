@@ -88,6 +88,16 @@ static void list_models(struct call *call, size_t first, size_t n) {
     buffer_string(&call->answer, "]");
 }
 
+bool health_of_all(struct call *call, char *why, size_t size) {
+    struct condition now = {.phase = atomic_load(&call->server->phase)};
+    now.good = now.phase == SERVER_READY && call->roster;
+    if (now.good)
+        look(call, 0, call->roster->models.n, &now);
+    look_around(call, &now);
+    snprintf(why, size, "%s", now.why);
+    return now.good;
+}
+
 /* What is so of the models that are asked for, *n from *first. False: the call is answered already. */
 static bool examine(struct call *call, struct condition *now, size_t *first, size_t *n) {
     *now = (struct condition){.phase = atomic_load(&call->server->phase)};

@@ -273,6 +273,8 @@ static bool build(struct watch *watch, int *listening) {
     struct server *server = watch->server;
     struct serve_options *options = &server->options;
     struct limoe_error err;
+    if (dialects_parse(options->dialects, &server->dialects, &err) != LIMOE_OK)
+        return fail(&err);
     server->log = log_new(STDERR_FILENO, options->log_format, options->log_level);
     server->metrics = metrics_new(route_series_names, ROUTE_SERIES, server->n_served);
     openapi_write(&server->openapi);
