@@ -24,6 +24,7 @@ struct serve_options {
     const char *host, *port;
     const char *models;        /* as model_list.h has them; NULL: the default one */
     const char *model_aliases; /* as model_names.h has them, or NULL */
+    const char *dialects;      /* as dialects_parse reads them */
     struct limoe_options compute;
     struct launch_options launch; /* of an engine of several ranks */
     struct limoe_image_limits image;
@@ -50,8 +51,11 @@ struct serve_options {
     uint64_t classifier_bytes;             /* of disk that they may take */
     const char *api_keys, *admin_keys;     /* files, a key a line; NULL: no keys */
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
-    const char *allowed_hosts;             /* names, with commas; "*": any; NULL: what hosts.h says */
-    const char *cors_origin;               /* NULL: no cross-origin answers */
+    const char *loadtest_targets;          /* URLs, with commas, beside this server; NULL: none */
+    const char *loadtest_key;              /* file with the key for these; NULL: none */
+    uint64_t loadtest_rate, loadtest_seconds, loadtest_requests; /* the most of a load test */
+    const char *allowed_hosts; /* names, with commas; "*": any; NULL: what hosts.h says */
+    const char *cors_origin;   /* NULL: no cross-origin answers */
     struct tracing_options tracing;
     enum log_format log_format;
     enum log_level log_level;
