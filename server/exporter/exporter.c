@@ -21,13 +21,11 @@
 #include "server/options/command.h"
 #include "server/protocol/span_wire.h"
 
-#define READ_BYTES   (64u << 10)
-#define BATCH_DELAY  CLOCK_SECOND /* for which a batch waits for more */
-#define POST_SECONDS 10L
-#define FIRST_PAUSE  CLOCK_SECOND /* after one failure; twice that after two, … */
-#define MOST_PAUSE   (30 * CLOCK_SECOND)
-#define MOST_TRIES   6                  /* of one batch */
-#define STOP_TIME    (4 * CLOCK_SECOND) /* for what is left once the front stops; it waits a little longer */
+#define READ_BYTES  (64u << 10)
+#define FIRST_PAUSE CLOCK_SECOND /* after one failure; twice that after two, … */
+#define MOST_PAUSE  (30 * CLOCK_SECOND)
+#define MOST_TRIES  6                  /* of one batch */
+#define STOP_TIME   (4 * CLOCK_SECOND) /* for what is left once the front stops; it waits a little longer */
 
 struct exporter {
     struct span_settings settings;
@@ -88,18 +86,20 @@ static int64_t next_pause(unsigned failures, int64_t asked) {
     return asked > pause ? asked : pause;
 }
 
-static long seconds_left(const struct exporter *exporter) {
+/* Milliseconds for a post. */
+static long time_left(const struct exporter *exporter) {
+    const long most = (long)exporter->settings.timeout_ms;
     if (!exporter->stop_at)
-        return POST_SECONDS;
-    const int64_t left = (exporter->stop_at - clock_now()) / CLOCK_SECOND;
-    return left > 0 ? (long)left : 0;
+        return most;
+    const int64_t left = (exporter->stop_at - clock_now()) / CLOCK_MILLISECOND;
+    return left <= 0 ? 0 : left < most ? (long)left : most;
 }
 
 /* Posts the batch once. True: it is over, one way or the other. */
 static bool try_once(struct exporter *exporter, bool last) {
     struct post_answer answer;
     const size_t spans = exporter->batch.spans;
-    post_send(exporter->post, &exporter->batch.json, seconds_left(exporter), &answer);
+    post_send(exporter->post, &exporter->batch.json, time_left(exporter), &answer);
     memcpy(exporter->report.fault, answer.fault, sizeof exporter->report.fault);
     exporter->failures = answer.outcome == POST_LATER ? exporter->failures + 1 : 0;
     exporter->paused = 0;
@@ -126,7 +126,7 @@ static void send_batch(struct exporter *exporter) {
         exporter->report.failed += exporter->batch.spans; /* there was no memory for it */
     for (int tries = 1; !over; tries++) {
         pause_until(exporter, exporter->paused);
-        if (exporter->stop_at && seconds_left(exporter) == 0) {
+        if (exporter->stop_at && time_left(exporter) == 0) {
             exporter->report.failed += exporter->batch.spans;
             report(exporter);
             break;
@@ -154,7 +154,7 @@ static bool take_records(struct exporter *exporter) {
             break;
         if (!exporter->due) {
             batch_open(&exporter->batch, &exporter->settings);
-            exporter->due = clock_now() + BATCH_DELAY;
+            exporter->due = clock_now() + exporter->settings.delay_ms * CLOCK_MILLISECOND;
         }
         batch_add(&exporter->batch, &record, texts);
         at += size;

@@ -160,12 +160,12 @@ static void read_answer(const struct post *post, struct post_answer *answer) {
              code == 404 ? " (--otlp-endpoint is to name its traces' path, /v1/traces as a rule)" : "");
 }
 
-void post_send(struct post *post, const struct buffer *json, long seconds, struct post_answer *answer) {
+void post_send(struct post *post, const struct buffer *json, long milliseconds, struct post_answer *answer) {
     *answer = (struct post_answer){.outcome = POST_LATER};
     buffer_free(&post->answer);
     curl_easy_setopt(post->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)json->size);
     curl_easy_setopt(post->curl, CURLOPT_POSTFIELDS, json->data);
-    curl_easy_setopt(post->curl, CURLOPT_TIMEOUT, seconds);
+    curl_easy_setopt(post->curl, CURLOPT_TIMEOUT_MS, milliseconds);
     const CURLcode code = curl_easy_perform(post->curl);
     if (code == CURLE_OK)
         read_answer(post, answer);

@@ -31,7 +31,7 @@ struct post_answer {
     char fault[240];       /* what went wrong; "": nothing */
 };
 
-/* Sends the JSON, within `seconds`. */
-void post_send(struct post *post, const struct buffer *json, long seconds, struct post_answer *answer);
+/* Sends the JSON, within so many milliseconds. */
+void post_send(struct post *post, const struct buffer *json, long milliseconds, struct post_answer *answer);
 
 #endif

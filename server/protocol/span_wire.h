@@ -31,6 +31,8 @@ struct span_settings {
     char attributes[SPAN_HEADERS_SIZE]; /* of the resource, in the same form */
     char certificate[PATH_MAX];         /* PEM file of authorities, in place of the system's */
     char service[256], version[64], instance[40];
+    uint32_t delay_ms;   /* for which a batch waits for more */
+    uint32_t timeout_ms; /* of one post of a batch */
 };
 
 /* The parts of a request that have spans of their own, below its own. */

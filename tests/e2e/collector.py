@@ -133,7 +133,7 @@ class Collector:
     """On a port of its own. `answers`: what it answers instead of taking spans, in turn: (status, headers, body)."""
 
     def __init__(self):
-        self.spans, self.resources, self.wrong, self.headers, self.answers, self.posts = [], [], [], [], [], 0
+        self.spans, self.resources, self.wrong, self.headers, self.answers, self.posts, self.times = [], [], [], [], [], 0, []
         self.lock = threading.Lock()
         self.pause = 0.0
         collector = self
@@ -156,13 +156,14 @@ class Collector:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
 
     def take(self, path, headers, body):
         time.sleep(self.pause)
         with self.lock:
             self.posts += 1
+            self.times.append(time.monotonic())
             self.headers.append(headers)
             if self.answers:
                 return self.answers.pop(0)

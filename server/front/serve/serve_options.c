@@ -245,6 +245,8 @@ static const struct option_note environment[] = {
      "not said"},
     {"OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_SERVICE_NAME",
      "the same for --otlp-headers, --otlp-certificate, --otlp-service-name"},
+    {"OTEL_BSP_SCHEDULE_DELAY, OTEL_EXPORTER_OTLP_TIMEOUT",
+     "milliseconds for which spans wait for more of them, and that the collector may take: 1000 and 10000"},
     {"OTEL_RESOURCE_ATTRIBUTES", "more attributes of the spans' resource: name=value,name=value"},
     {"OTEL_SDK_DISABLED", "true: OTEL_EXPORTER_OTLP_ENDPOINT is as if it were not set"},
     {NULL, NULL},

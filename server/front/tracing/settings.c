@@ -11,6 +11,10 @@
 #include "base/error.h"
 #include "server/formats/header_list.h"
 
+#define DELAY_MS   1000u
+#define TIMEOUT_MS 10000u
+#define MOST_MS    60000u
+
 /* ---- variables */
 
 static const char *variable(const char *special, const char *general) {
@@ -41,6 +45,8 @@ bool tracing_defaults(struct tracing_options *options, struct arena *arena) {
         variable("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE");
     options->attributes = variable("OTEL_RESOURCE_ATTRIBUTES", NULL);
     options->service = service ? service : "limoe";
+    options->delay = variable("OTEL_BSP_SCHEDULE_DELAY", NULL);
+    options->timeout = variable("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT");
     return endpoint != NULL;
 }
 
@@ -68,6 +74,24 @@ static enum limoe_status check_list(const char *name, const char *list, struct l
                       name, strlen(list), SPAN_HEADERS_SIZE);
 }
 
+/* NULL: the default. 0: it is no such number. */
+static uint32_t milliseconds(const char *text, uint32_t fallback) {
+    uint64_t value = 0;
+    for (const char *c = text; c && *c; c++) {
+        if (*c < '0' || *c > '9' || value > MOST_MS)
+            return 0;
+        value = value * 10 + (uint64_t)(*c - '0');
+    }
+    return !text ? fallback : value <= MOST_MS ? (uint32_t)value : 0;
+}
+
+static enum limoe_status check_time(const char *name, const char *text, struct limoe_error *err) {
+    if (milliseconds(text, 1))
+        return LIMOE_OK;
+    return limoe_fail(err, LIMOE_INVALID, "%s is \"%.40s\"; accepted: milliseconds, 1 to %u", name, text,
+                      MOST_MS);
+}
+
 enum limoe_status tracing_check(const struct tracing_options *options, struct limoe_error *err) {
     struct span_settings *sizes = NULL;
     if (!options->endpoint)
@@ -83,8 +107,12 @@ enum limoe_status tracing_check(const struct tracing_options *options, struct li
     if (options->certificate && strlen(options->certificate) >= sizeof sizes->certificate)
         return limoe_fail(err, LIMOE_INVALID, "otlp-certificate has %zu bytes; accepted: up to %zu",
                           strlen(options->certificate), sizeof sizes->certificate - 1);
-    const enum limoe_status status = check_list("otlp-headers", options->headers, err);
-    return status == LIMOE_OK ? check_list("OTEL_RESOURCE_ATTRIBUTES", options->attributes, err) : status;
+    enum limoe_status status = check_list("otlp-headers", options->headers, err);
+    if (status == LIMOE_OK)
+        status = check_list("OTEL_RESOURCE_ATTRIBUTES", options->attributes, err);
+    if (status == LIMOE_OK)
+        status = check_time("OTEL_BSP_SCHEDULE_DELAY", options->delay, err);
+    return status == LIMOE_OK ? check_time("OTEL_EXPORTER_OTLP_TIMEOUT", options->timeout, err) : status;
 }
 
 /* ---- the exporter's */
@@ -114,5 +142,7 @@ void tracing_settings(const struct tracing_options *options, struct span_setting
     copy(settings->attributes, sizeof settings->attributes, options->attributes);
     copy(settings->certificate, sizeof settings->certificate, options->certificate);
     copy(settings->service, sizeof settings->service, options->service);
+    settings->delay_ms = milliseconds(options->delay, DELAY_MS);
+    settings->timeout_ms = milliseconds(options->timeout, TIMEOUT_MS);
     make_instance(settings->instance);
 }

@@ -12,8 +12,9 @@ struct tracing_options {
     const char *headers;     /* "name=value,name=value" */
     const char *certificate; /* PEM file */
     const char *service;
-    const char *attributes; /* of the resource, as headers */
-    double sample;          /* the share of traces begun here that are recorded, 0 … 1 */
+    const char *attributes;      /* of the resource, as headers */
+    const char *delay, *timeout; /* whole numbers of milliseconds */
+    double sample;               /* the share of traces begun here that are recorded, 0 … 1 */
 };
 
 /* What the variables of the OpenTelemetry specification say (OTEL_EXPORTER_OTLP_ENDPOINT and its like), weaker than

@@ -38,6 +38,7 @@ struct tracing {
     struct metrics *metrics;
     int pipe;                /* its writing end; while there is no exporter nobody reads it */
     _Atomic uint64_t handed; /* spans in the pipe or behind it, those of earlier exporters included */
+    _Atomic pid_t pid;       /* process.pid, for who asks; 0: none */
     /* The rest is the polling thread's. */
     struct process process; /* pid -1: none */
     uint64_t settled;       /* of `handed`: what became of them is known */
@@ -122,6 +123,7 @@ static enum limoe_status start(struct tracing *tracing, struct limoe_error *err)
     enum limoe_status status = process_spawn(argv, kept, &tracing->process, err);
     tracing->received = 0;
     if (status == LIMOE_OK) {
+        atomic_store(&tracing->pid, tracing->process.pid);
         setpriority(PRIO_PROCESS, (id_t)tracing->process.pid,
                     NICE); /* cannot fail: a child, and stands back */
         span_send_settings(tracing->process.fd, &tracing->settings,
@@ -142,6 +144,7 @@ static enum limoe_status start(struct tracing *tracing, struct limoe_error *err)
 static void lost(struct tracing *tracing) {
     char why[PROCESS_WHY_SIZE];
     take_reports(tracing);
+    atomic_store(&tracing->pid, 0);
     process_kill(&tracing->process, why);
     const uint64_t handed = atomic_load(&tracing->handed);
     if (handed > tracing->settled)
@@ -183,6 +186,10 @@ enum limoe_status tracing_start(const struct tracing_options *options, struct lo
     else
         tracing_stop(tracing);
     return status;
+}
+
+pid_t tracing_pid(struct tracing *tracing) {
+    return tracing ? atomic_load(&tracing->pid) : 0;
 }
 
 void tracing_stop(struct tracing *tracing) {

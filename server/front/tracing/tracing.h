@@ -6,6 +6,7 @@
 #define LIMOE_SERVER_FRONT_TRACING_TRACING_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "limoe.h"
 #include "server/front/observe/log.h"
@@ -23,6 +24,8 @@ void tracing_record(struct tracing *tracing, struct span_record *record, const c
 /* Takes in what the exporter has reported, and starts another if it has ended. The thread of tracing_start, now and
  * then. NULL is fine. */
 void tracing_poll(struct tracing *tracing);
+/* The exporter's process; 0: there is none just now. Any thread. NULL is fine. */
+pid_t tracing_pid(struct tracing *tracing);
 /* Gives the exporter a few seconds for what it has, then ends it. Nobody records any more. NULL is fine. */
 void tracing_stop(struct tracing *tracing);
 
