@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "server/api/answer.h"
+#include "server/front/calls/quotas.h"
 #include "server/front/calls/spans.h"
 #include "server/front/http/auth.h"
 #include "server/front/http/hosts.h"
@@ -45,6 +46,10 @@ static void count_refusal(const struct call *call, const struct api_error *error
     enum server_phase phase = atomic_load(&call->server->phase);
     if (error->status == 503 && phase != SERVER_READY)
         metrics_count_refusal(metrics, phase == SERVER_STARTING ? METRICS_NOT_READY : METRICS_DRAINING);
+    if (error->code && strcmp(error->code, "quota_exceeded") == 0) {
+        metrics_count_refusal(metrics, METRICS_QUOTA);
+        return;
+    }
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
         if (reasons[i].status == error->status)
             metrics_count_refusal(metrics, reasons[i].reason);
@@ -208,7 +213,7 @@ const char *call_authorization(const struct call *call) {
 static bool authorised(struct call *call, struct api_error *error) {
     const struct route *route = call->route;
     enum auth_level needed = route->admin ? AUTH_ADMIN : route->open ? AUTH_NONE : AUTH_USER;
-    return auth_allow(call->server->auth, needed, call_authorization(call), error);
+    return auth_allow(call->server->auth, needed, call_authorization(call), &call->account, error);
 }
 
 static bool meant_for_us(struct call *call, struct api_error *error) {
@@ -300,8 +305,13 @@ static bool admit(struct call *call, const struct queue_load *more) {
 static void check_headers(struct call *call) {
     struct server *server = call->server;
     struct api_error error;
-    if (!meant_for_us(call, &error) || !authorised(call, &error) || !known_path(call, &error) ||
-        !allowed_method(call, &error) || !read_deadline(call, &error)) {
+    if (!meant_for_us(call, &error) || !authorised(call, &error)) {
+        call_fail(call, &error);
+        return;
+    }
+    if (!quotas_begin(call))
+        return;
+    if (!known_path(call, &error) || !allowed_method(call, &error) || !read_deadline(call, &error)) {
         call_fail(call, &error);
         return;
     }
@@ -416,6 +426,7 @@ void call_end(struct call *call, bool answered) {
                               call->trace.span_id);
     if (call->traced)
         spans_record(call, answered);
+    quotas_end(call);
     if (call->counter)
         queue_release(call->counter, &call->held);
     classifier_release(call->classifier);

@@ -59,8 +59,10 @@ struct call {
     char id[CALL_ID_SIZE];
     char client[INET6_ADDRSTRLEN]; /* numeric address; "": not known */
     struct trace trace;
-    bool traced;       /* it is to become spans */
-    const char *agent; /* User-Agent, of those alone; in the arena, or NULL */
+    struct account *account; /* of its key, with a reference; NULL: that has no name, or none was needed */
+    uint64_t charged;        /* tokens, to the account */
+    bool traced;             /* it is to become spans */
+    const char *agent;       /* User-Agent, of those alone; in the arena, or NULL */
     enum call_stage stage;
     struct arena *arena;
     size_t head_mark;       /* the arena when the headers had been read: what call_end needs is older */

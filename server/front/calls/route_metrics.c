@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "server/front/calls/call.h"
+#include "server/front/http/auth.h"
 #include "server/front/http/tls.h"
 #include "server/front/loadtest/loadtests.h"
 #include "server/front/tracing/tracing.h"
@@ -94,6 +95,31 @@ static bool describe_all(struct call *call, struct metrics_gauges *gauges) {
     return true;
 }
 
+/* Copies what keys with names are counted by; all of it is in the arena. False: no memory. */
+static bool list_keys(struct call *call, struct metrics_gauges *gauges) {
+    struct account **accounts = arena_array(call->arena, AUTH_MOST_NAMES, sizeof *accounts);
+    const size_t n = accounts ? auth_accounts(call->server->auth, accounts) : 0;
+    struct metrics_key *keys = arena_array(call->arena, n + 1, sizeof *keys);
+    bool good = accounts && keys;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = account_name(accounts[i]);
+        struct account_counts counts;
+        account_counts(accounts[i], &counts);
+        if (good)
+            keys[i] = (struct metrics_key){.name = arena_copy(call->arena, name, strlen(name)),
+                                           .requests = counts.requests,
+                                           .tokens = counts.tokens,
+                                           .pictures = counts.pictures,
+                                           .refused_requests = counts.refused[ACCOUNT_REQUESTS],
+                                           .refused_tokens = counts.refused[ACCOUNT_TOKENS]};
+        good = good && keys[i].name;
+        account_release(accounts[i]);
+    }
+    gauges->keys = keys;
+    gauges->n_keys = n;
+    return good;
+}
+
 /* Who names the format gets it, whatever else it would take: Prometheus, which prefers it, and says so by weights, names both. */
 static bool wants_openmetrics(const struct call *call) {
     const char *accept = MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, "Accept");
@@ -116,7 +142,7 @@ void route_metrics(struct call *call) {
         .requests = atomic_load(&server->calls),
         .intake_bytes = server->intake ? queue_depth(server->intake).bytes : 0,
     };
-    if (!describe_all(call, &gauges)) {
+    if (!describe_all(call, &gauges) || !list_keys(call, &gauges)) {
         api_fail_memory(&error);
         call_fail(call, &error);
         return;

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "server/front/http/account.h"
 #include "server/front/tracing/tracing.h"
 
 /* What is to be added to clock_now() for Unix time. */
@@ -49,6 +50,7 @@ void spans_record(struct call *call, bool answered) {
         [SPAN_AGENT] = call->agent,
         [SPAN_REQUEST_ID] = call->id,
         [SPAN_MODEL] = call->generation && call->n ? call->generation->model->name : NULL,
+        [SPAN_KEY] = call->account ? account_name(call->account) : NULL,
         [SPAN_ERROR] = answered ? NULL : "client_gone",
     };
     memcpy(record.trace_id, call->trace.trace_id, sizeof record.trace_id);

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server/front/calls/quotas.h"
 #include "server/front/http/loop.h"
 #include "server/front/http/timeouts.h"
 
@@ -419,6 +420,10 @@ static void prepare_pictures(struct task *task) {
 }
 
 static void end_texts(struct call *call) {
+    if (!quotas_charge(call)) {
+        stages_finish(call);
+        return;
+    }
     if (call->pictures == 0) {
         end_preparing(call);
         return;

@@ -37,6 +37,7 @@ void metrics_count_disconnect(struct metrics *metrics);
 /* Why a request was answered without being computed. */
 enum metrics_refusal {
     METRICS_QUEUE_FULL,   /* 429 */
+    METRICS_QUOTA,        /* 429: the key's quota is used up */
     METRICS_NOT_READY,    /* 503: starting, or no engine answers */
     METRICS_DRAINING,     /* 503: stopping */
     METRICS_DEADLINE,     /* 504: its time was up before its turn */
@@ -141,6 +142,13 @@ struct metrics_served_gauges {
     uint64_t cache_entries, cache_bytes;                           /* of text embeddings */
 };
 
+/* Of a key that has a name. */
+struct metrics_key {
+    const char *name;
+    uint64_t requests, tokens, pictures;
+    uint64_t refused_requests, refused_tokens; /* requests, by the quota that was used up */
+};
+
 struct metrics_gauges {
     /* [n_models], as many as metrics_new was told of, in that order; 0: none is ready yet, and what is counted
      * by model is not on the page. */
@@ -155,6 +163,8 @@ struct metrics_gauges {
     double certificate_expiry;               /* Unix seconds; 0: none, and no such metric */
     const struct metrics_process *processes; /* [n_processes]; the front is one of them */
     size_t n_processes;
+    const struct metrics_key *keys; /* [n_keys]; 0: none has a name, and there are no such metrics */
+    size_t n_keys;
 };
 /* Reads a few short files of /proc, two for each process. A model that is opened or closed meanwhile waits
  * for it. */

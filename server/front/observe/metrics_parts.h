@@ -97,6 +97,8 @@ void metrics_models_free(struct metrics_model *newest);
 /* The families of the models' experts, with their heads. */
 void metrics_write_models(struct metrics *metrics, struct buffer *out);
 
+void metrics_write_keys(const struct metrics_gauges *gauges, struct buffer *out);
+
 void metrics_write_loadtest(struct metrics *metrics, struct buffer *out);
 
 /* "# HELP" and "# TYPE". */

@@ -18,9 +18,10 @@ static const char *const stages[METRICS_STAGES] = {
     [METRICS_QUEUE] = "queue", [METRICS_PREPROCESS] = "preprocess", [METRICS_INFERENCE] = "inference"};
 
 static const char *const refusals[METRICS_REFUSALS] = {
-    [METRICS_QUEUE_FULL] = "queue_full",     [METRICS_NOT_READY] = "not_ready",
-    [METRICS_DRAINING] = "draining",         [METRICS_DEADLINE] = "deadline",
-    [METRICS_UNAUTHORIZED] = "unauthorized", [METRICS_TOO_LARGE] = "too_large",
+    [METRICS_QUEUE_FULL] = "queue_full", [METRICS_QUOTA] = "quota_exceeded",
+    [METRICS_NOT_READY] = "not_ready",   [METRICS_DRAINING] = "draining",
+    [METRICS_DEADLINE] = "deadline",     [METRICS_UNAUTHORIZED] = "unauthorized",
+    [METRICS_TOO_LARGE] = "too_large",
 };
 
 /* Where an event is on the page. Events of one family stand together; the first of them brings its help. */
@@ -391,6 +392,7 @@ void metrics_write(struct metrics *metrics, const struct metrics_gauges *gauges,
         write_load(&page);
         write_steps(&page);
         metrics_write_models(metrics, out);
+        metrics_write_keys(gauges, out);
         metrics_write_loadtest(metrics, out);
         write_processes(gauges, out);
         write_self(metrics, out);
