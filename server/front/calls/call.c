@@ -16,6 +16,7 @@
 #include "server/api/answer.h"
 #include "server/front/calls/quotas.h"
 #include "server/front/calls/spans.h"
+#include "server/front/http/account.h"
 #include "server/front/http/auth.h"
 #include "server/front/http/hosts.h"
 #include "server/front/http/timeouts.h"
@@ -426,7 +427,7 @@ void call_end(struct call *call, bool answered) {
                               call->trace.span_id);
     if (call->traced)
         spans_record(call, answered);
-    quotas_end(call);
+    account_release(call->account);
     if (call->counter)
         queue_release(call->counter, &call->held);
     classifier_release(call->classifier);

@@ -60,7 +60,7 @@ struct call {
     char client[INET6_ADDRSTRLEN]; /* numeric address; "": not known */
     struct trace trace;
     struct account *account; /* of its key, with a reference; NULL: that has no name, or none was needed */
-    uint64_t charged;        /* tokens, to the account */
+    uint64_t charged;        /* tokens, to the account, and not settled yet */
     bool traced;             /* it is to become spans */
     const char *agent;       /* User-Agent, of those alone; in the arena, or NULL */
     enum call_stage stage;

@@ -35,12 +35,12 @@ bool quotas_charge(struct call *call) {
     return true;
 }
 
-void quotas_end(struct call *call) {
+void quotas_settle(struct call *call) {
     const bool ours = call->status >= 500; /* whatever was computed of it, nobody has got it */
     const bool computed = call->status < 400 || (!ours && call->job.started);
-    if (call->account && call->charged)
+    if (call->charged)
         account_settle(call->account, computed, call->charged, call->pictures);
-    account_release(call->account);
+    call->charged = 0;
 }
 
 void quotas_describe(const struct call *call, struct MHD_Response *response) {

@@ -11,8 +11,8 @@ struct call;
 bool quotas_begin(struct call *call);
 /* Its texts are tokenised, so that its tokens are known; its pictures are not decoded yet. False: as above. */
 bool quotas_charge(struct call *call);
-/* At the call's end. What was not computed is not charged, unless the client left while it was. */
-void quotas_end(struct call *call);
+/* The call is answered, before that is sent. What was not computed is not charged, unless the client left while it was. */
+void quotas_settle(struct call *call);
 
 /* Adds RateLimit-Policy and RateLimit to the answer, where the key has quotas. */
 void quotas_describe(const struct call *call, struct MHD_Response *response);

@@ -47,6 +47,7 @@ static struct call *call_of_job(struct job *job) {
 void stages_finish(struct call *call) {
     struct server *server = call->server;
     timeouts_unwatch(server->timeouts, call->from->timed);
+    quotas_settle(call);
     call_trim(call);
     loop_resume(call->from->loop, call->connection);
     atomic_fetch_sub(&server->handed, 1);

@@ -137,8 +137,9 @@ static const struct option_row table[] = {
     COMMAND_EXPERT_BYTES_ROW(AT(compute.expert_bytes)),
 
     STRING("api-keys-file", api_keys, "FILE", .group = "access",
-           .help = "keys that clients must show, one a line", .fallback = "none: no key is asked for"),
-    STRING("admin-keys-file", admin_keys, "FILE", .help = "keys for administration, one a line",
+           .help = "keys that clients must show, one a line; with names and quotas, perhaps",
+           .fallback = "none: no key is asked for"),
+    STRING("admin-keys-file", admin_keys, "FILE", .help = "keys for administration, likewise",
            .fallback = "none: no administration over HTTP"),
     STRING("loadtest-targets", loadtest_targets, "URL,...",
            .help = "servers that load tests asked for over HTTP may be of, beside this one",
