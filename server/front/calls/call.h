@@ -40,6 +40,11 @@ enum call_stage {
     CALL_ANSWERED,  /* status and answer are set */
 };
 
+/* A header of an answer; both live as long as the call. */
+struct answer_header {
+    const char *name, *value;
+};
+
 struct call {
     struct server *server;
     /* Each with a reference. The models that are in force, while the head is looked at, and again from when
@@ -105,9 +110,11 @@ struct call {
     int status;
     struct buffer answer;
     const char *answer_type;
-    const char *allow;    /* for Allow, or NULL; in the arena */
-    unsigned retry_after; /* seconds; 0: no such header */
-    uint64_t sent;        /* bytes of the answer */
+    const char *allow;                   /* for Allow, or NULL; in the arena */
+    unsigned retry_after;                /* seconds; 0: no such header */
+    const struct answer_header *headers; /* [n_headers]: what this answer has besides; in the arena */
+    size_t n_headers;
+    uint64_t sent; /* bytes of the answer */
 };
 
 /* Makes a call of a request whose headers were just read; if `refusal` is not NULL, the call is answered

@@ -25,6 +25,8 @@ const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_RELOAD] = "/v1/models/reload",
     [ROUTE_HEALTH] = "/health",
     [ROUTE_METRICS] = "/metrics",
+    [ROUTE_PAGE] = "/",
+    [ROUTE_PAGE_FILE] = "/page/{file}",
     [ROUTE_UNKNOWN] = "unknown",
 };
 
@@ -102,6 +104,13 @@ static const struct route routes[] = {
      .get = route_model},
     {.series = ROUTE_HEALTH, .path = "/health", .method = "GET", .get = route_health, .open = true},
     {.series = ROUTE_METRICS, .path = "/metrics", .method = "GET", .get = route_metrics, .open = true},
+    {.series = ROUTE_PAGE, .path = "/", .method = "GET", .get = route_page, .open = true},
+    {.series = ROUTE_PAGE_FILE,
+     .path = "/page/",
+     .below = true,
+     .method = "GET",
+     .get = route_page,
+     .open = true},
     {.series = ROUTE_UNKNOWN, .path = NULL, .method = "GET"},
 };
 

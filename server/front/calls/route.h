@@ -31,6 +31,8 @@ enum route_series {
     ROUTE_RELOAD,
     ROUTE_HEALTH,
     ROUTE_METRICS,
+    ROUTE_PAGE,
+    ROUTE_PAGE_FILE,
     ROUTE_UNKNOWN,
     ROUTE_SERIES,
 };
@@ -72,6 +74,7 @@ const struct route *route_nearest(const char *path);
 /* The handlers, each in the file of its name. */
 void route_health(struct call *call);
 void route_metrics(struct call *call);
+void route_page(struct call *call);
 void route_models(struct call *call);
 void route_model(struct call *call);
 void route_reload(struct call *call);
