@@ -57,8 +57,8 @@ export function picturePlace({ take, several = false, examples = true }) {
     first([...(input.files || [])]);
     input.value = '';
   };
-  const input = h('input', { type: 'file', accept: 'image/*', multiple: several, class: 'hidden', tabindex: '-1', label: 'picture.choose', on: { change: chosen } });
-  const camera = h('input', { type: 'file', accept: 'image/*', capture: 'environment', class: 'hidden', tabindex: '-1', label: 'picture.camera', on: { change: chosen } });
+  const input = h('input', { type: 'file', accept: 'image/*', multiple: several, hidden: true, on: { change: chosen } });
+  const camera = h('input', { type: 'file', accept: 'image/*', capture: 'environment', hidden: true, on: { change: chosen } });
   const samples = EXAMPLES.map((name) => {
     const image = h('img', { src: new URL(`page/${name}`, document.baseURI), alt: '', width: 36, height: 36, loading: 'lazy' });
     const sample = h('button', { type: 'button', class: 'sample', on: { click: async () => first([await example(name)]) } }, image);
