@@ -9,6 +9,7 @@ import { tabs } from './tabs.js';
 const VIEWS = {
   try: () => import('./try.js'),
   search: () => import('./search.js'),
+  inside: () => import('./inside.js'),
   monitor: () => import('./monitor.js'),
 };
 

@@ -15,11 +15,11 @@ const WORDS = { label: 'aria-label', hint: 'placeholder', tip: 'title', alternat
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (value === undefined || value === null || value === false) continue;
+    if (value === undefined || value === null || (value === false && !name.startsWith('aria-'))) continue;
     if (name === 'text') tell(element, 'text', value, properties.args);
     else if (name in WORDS) tell(element, WORDS[/** @type {keyof typeof WORDS} */ (name)], value, properties.args);
     else if (name === 'on') Object.entries(value).forEach(([event, call]) => element.addEventListener(event, /** @type {any} */ (call)));
-    else if (name !== 'args') element.setAttribute(name, value === true ? '' : String(value));
+    else if (name !== 'args') element.setAttribute(name, value === true && !name.startsWith('aria-') ? '' : String(value));
   }
   element.append(...children.filter((child) => child !== null && child !== undefined && child !== false).map((child) => child ?? ''));
   return element;
