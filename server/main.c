@@ -88,7 +88,8 @@ static const struct {
     /* Not for people, and not in the help: serve starts them. */
     {"decoder", decoder_main},
     {"engine", engine_main},
-    {"launch", launch_main}, /* becomes mpirun */
+    {"loadtest", loadtest_main}, /* limoe bench, as a server's child */
+    {"launch", launch_main},     /* becomes mpirun */
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -13,6 +13,8 @@ int embed_main(int argc, char **argv);
 int inspect_main(int argc, char **argv);
 int quantize_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
+/* bench/child.c: limoe bench as a server's child. */
+int loadtest_main(int argc, char **argv);
 
 /* What describes the commands themselves: all of them are in *program. */
 int completion_main(const struct option_program *program, int argc, char **argv);

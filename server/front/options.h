@@ -49,8 +49,11 @@ struct serve_options {
     uint64_t classifier_bytes;             /* of disk that they may take */
     const char *api_keys, *admin_keys;     /* files, a key a line; NULL: no keys */
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
-    const char *allowed_hosts;             /* names, with commas; "*": any; NULL: what hosts.h says */
-    const char *cors_origin;               /* NULL: no cross-origin answers */
+    const char *loadtest_targets;          /* URLs, with commas, beside this server; NULL: none */
+    const char *loadtest_key;              /* file with the key for these; NULL: none */
+    uint64_t loadtest_rate, loadtest_seconds, loadtest_requests; /* the most of a load test */
+    const char *allowed_hosts; /* names, with commas; "*": any; NULL: what hosts.h says */
+    const char *cors_origin;   /* NULL: no cross-origin answers */
     enum log_format log_format;
     enum log_level log_level;
     char strings[SERVE_STRINGS_SIZE]; /* what the strings above point to */

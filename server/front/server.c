@@ -2,6 +2,7 @@
 #include "server/front/server.h"
 
 #include "base/event.h"
+#include "server/front/loadtest/loadtests.h"
 
 struct roster *server_roster(struct server *server) {
     pthread_mutex_lock(&server->lock);
@@ -21,6 +22,8 @@ void server_put_roster(struct server *server, struct roster *roster) {
 }
 
 bool server_reload(struct server *server, size_t first, size_t n, struct reload_waiter *const *waiters) {
+    /* What it measures would be of two models. */
+    loadtests_stop_any(server->loadtests, true, "stopped by a reload of the models");
     pthread_mutex_lock(&server->lock);
     const bool open = !server->closed;
     for (size_t i = 0; open && waiters && i < n; i++) {

@@ -57,6 +57,7 @@ struct auth;
 struct timeouts;
 struct hosts;
 struct tls;
+struct loadtests;
 
 struct server {
     struct serve_options options;
@@ -73,6 +74,7 @@ struct server {
     struct hosts *hosts;
     struct tls *tls; /* NULL: plain HTTP */
     struct timeouts *timeouts;
+    struct loadtests *loadtests;
     /* What requests hold before they have said which model they are for, as a queue without jobs; from then
      * on that model's own counts it. NULL with one model, whose own counts all. */
     struct queue *intake;

@@ -218,6 +218,25 @@ def test_failures_say_why():
     assert server.posts == 15
 
 
+def test_lines_for_programs():
+    """--json-lines: an object a second, the last of which agrees with the report behind it; failures are lines, too."""
+    with stub(lambda number, handler: handler.say(500 if number % 4 == 0 else 200, "{}", [("X-Total-Ms", "1.5")])) as server:
+        done = bench(server.url, "--rate", 40, "--duration", 1.5, "--mix", "text=1", "--json-lines")
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+    *progress, report = lines
+    assert done.stderr == "" and len(progress) == 2 and [line["object"] for line in progress] == ["bench.progress"] * 2
+    assert [line["phase"] for line in progress] == ["load", "drain"] and progress[0]["fraction"] < progress[1]["fraction"] == 1
+    whole = progress[-1]["all"]
+    assert sum(line["offered"] for line in progress) == whole["sent"] == report["sent"] == 60
+    assert whole["answers"] == {"200": report["ok"], "500": report["failed"]} and report["failed"] == 15
+    assert whole["latency_counts"] == report["latency_counts"] and sum(whole["latency_counts"]) == report["ok"]
+    assert whole["latency_sum_ms"] == pytest.approx(report["latency_ms"]["mean"] * report["ok"], rel=1e-3)
+    assert progress[0]["server_ms"]["total"]["mean"] == 1.5
+    done = bench(server.url, "--json-lines", "--timeout", 5)
+    (line,) = done.stdout.splitlines()
+    assert done.returncode != OK and json.loads(line)["object"] == "bench.error" and server.url in line
+
+
 def test_waiting_for_a_connection_counts():
     """One connection, 0.2 s an answer, ten arrivals at once: the last one waits for all before it."""
     def answer(number, handler):

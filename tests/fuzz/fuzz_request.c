@@ -6,6 +6,7 @@
  *     5  PUT /v1/classifiers/{name}, the name before "|" and the body behind it
  *     6  GET /v1/classifiers, a query
  *     7  a classifier's row as the store reads it: labels, "|", templates
+ *     8  POST /v1/loadtests
  *
  * What is accepted must keep the promises of request.h, on which the rest of the server builds; what is
  * refused must say why, in an answer that is JSON.
@@ -19,6 +20,7 @@
 #include "server/api/classify.h"
 #include "server/api/multipart.h"
 #include "server/api/request.h"
+#include "server/api/request_loadtest.h"
 #include "server/formats/json_reader.h"
 #include "server/front/store/classifier.h"
 
@@ -216,6 +218,20 @@ static bool read_put(const struct request_models *model, const char *data, size_
                                    arena, out, error);
 }
 
+/* Within every bound, and of a server that is named. */
+static void check_loadtest(const struct loadtest_request *request, const struct loadtest_limits *limits) {
+    uint64_t sum = 0;
+    require(request->rate >= LOADTEST_LEAST_RATE && request->rate <= (double)limits->rate);
+    require(request->seconds >= LOADTEST_LEAST_SECONDS && request->seconds <= (double)limits->seconds);
+    require(request->rate * request->seconds <= (double)limits->requests);
+    for (int kind = 0; kind < LOADTEST_KINDS; kind++)
+        sum += request->mix[kind];
+    require(sum > 0);
+    require(!request->target.data || text_is(request->target, "http://a:1") ||
+            text_is(request->target, "https://b"));
+    require(!request->model.data || request->model.size <= LOADTEST_MOST_NAME_BYTES);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct limoe_info info = {
         .name = "m", .tower = {{8, 4, 2, 16}, {8, 4, 2, 16}}, .embed = 8, .text_length = 4};
@@ -223,17 +239,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .name = "n", .tower = {[LIMOE_TEXT] = {8, 4, 2, 16}}, .embed = 16, .text_length = 2};
     static const struct limoe_info *const infos[] = {&info, &other};
     static const struct request_models model = {.info = infos, .n = 2, .aliases = "a,b=m,c=n"};
+    static const struct loadtest_limits limits = {
+        .rate = 50, .seconds = 60, .requests = 600, .targets = "http://a:1,https://b/"};
     if (size == 0)
         return 0;
     struct arena *arena = arena_new();
     require(arena);
-    const unsigned route = (data[0] - (unsigned)'0') % 8;
+    const unsigned route = (data[0] - (unsigned)'0') % 9;
     const char *body = (const char *)++data;
     size--;
     struct request_field args[MOST_ARGS];
     struct embed_request embed;
     struct classify_request classify;
     struct classifier_request classifier;
+    struct loadtest_request loadtest;
     struct api_error error;
     bool ok = true;
     switch (route) {
@@ -263,8 +282,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (ok)
             check_list(&classifier);
         break;
-    default:
+    case 7:
         check_row(data, size);
+        break;
+    default:
+        ok = request_loadtest_json(&model, &limits, body, size, arena, &loadtest, &error);
+        if (ok)
+            check_loadtest(&loadtest, &limits);
     }
     if (!ok)
         check_error(&error, arena);

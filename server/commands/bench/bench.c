@@ -23,7 +23,7 @@ struct asked {
     enum arrivals_kind arrivals;
     const char *mix, *encoding, *labels, *classifier, *model, *texts, *key_file, *ca_file;
     struct option_list images;
-    bool unique_texts, check, insecure, json;
+    bool unique_texts, check, insecure, json, json_lines;
 };
 
 static const struct option_choice arrival_names[] = {
@@ -153,6 +153,10 @@ static const struct option_row table[] = {
      .help = "trust these certificates (PEM) instead of the system's"},
     {.name = "insecure", .kind = OPTION_SWITCH, AT(insecure), .help = "trust any certificate"},
     COMMAND_JSON_ROW(.offset = offsetof(struct asked, json), .help = "print one object"),
+    {.name = "json-lines",
+     .kind = OPTION_SWITCH,
+     AT(json_lines),
+     .help = "print an object a second while the load goes on, then that of --json; also what fails"},
     COMMAND_HELP_ROW,
 };
 
@@ -310,6 +314,7 @@ static bool read_plan(const struct asked *asked, const struct options *options, 
                           .backlog = asked->backlog,
                           .seed = asked->seed,
                           .check = asked->check,
+                          .quiet = asked->json_lines,
                           .texts = asked->texts,
                           .unique_texts = asked->unique_texts,
                           .items = asked->items,
@@ -375,6 +380,35 @@ static bool print(const struct report *report, bool json) {
     return ok;
 }
 
+static void say_line(void *context, const struct progress *progress, const struct tally *tally) {
+    const bool lines = *(const bool *)context;
+    struct buffer out = {0};
+    if (!lines && progress->span_s < 1)
+        return; /* the last one, for the rest of a second: the report says it all */
+    if (lines)
+        progress_json(progress, tally, &out);
+    else
+        progress_text(progress, tally, &out);
+    if (!out.failed)
+        fwrite(out.data, 1, out.size, lines ? stdout : stderr);
+    fflush(stdout);
+    buffer_free(&out);
+}
+
+/* Why there is nothing to report: to those who read lines as one of them. */
+static void complain(const char *message, bool lines) {
+    struct buffer out = {0};
+    if (!lines) {
+        command_complain("%s", message);
+        return;
+    }
+    buffer_string(&out, "{\"object\":\"bench.error\",\"message\":");
+    buffer_json_string(&out, message);
+    buffer_string(&out, "}");
+    command_print(&out, true);
+    buffer_free(&out);
+}
+
 static void announce(const struct report *report) {
     struct buffer out = {0};
     report_intent(report, &out);
@@ -383,7 +417,7 @@ static void announce(const struct report *report) {
     buffer_free(&out);
 }
 
-static int measure(const struct plan *plan, struct arena *arena, bool json) {
+static int measure(const struct plan *plan, struct arena *arena, bool json, bool lines) {
     struct pool pool = {0};
     struct probe probe = {0};
     struct run_result result = {0};
@@ -391,17 +425,17 @@ static int measure(const struct plan *plan, struct arena *arena, bool json) {
     const struct report report = {plan, &pool, &probe, tally, &result};
     const char *message = "no memory";
     bool ok = tally && pool_open(&pool, plan, &message) && probe_server(plan, arena, &probe, &message);
-    if (ok)
+    if (ok && !lines)
         announce(&report);
     if (ok && plan->check)
         ok = probe_answers(plan, &pool, &message);
-    if (ok && !run_load(plan, &pool, tally, &result)) {
+    if (ok && !run_load(plan, &pool, tally, say_line, &lines, &result)) {
         message = "no memory or no descriptors for the connections";
         ok = false;
     }
     if (!ok)
-        command_complain("%s", message ? message : "no memory");
-    ok = ok && print(&report, json);
+        complain(message ? message : "no memory", lines);
+    ok = ok && print(&report, json || lines);
     pool_close(&pool);
     free(tally);
     return ok ? COMMAND_OK : COMMAND_INPUT;
@@ -421,7 +455,7 @@ int bench_main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); /* TLS libraries write to sockets without MSG_NOSIGNAL */
     if (command_options(&bench_command, argc, argv, &asked, arena, &options, &status) &&
         read_plan(&asked, &options, arena, &plan, &status))
-        status = measure(&plan, arena, asked.json);
+        status = measure(&plan, arena, asked.json, asked.json_lines);
     curl_global_cleanup();
     arena_free(arena);
     return status;

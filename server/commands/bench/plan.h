@@ -28,6 +28,7 @@ struct plan {
     unsigned encodings;
     uint64_t seed;
     bool check;
+    bool quiet; /* no word on standard error while the load goes on */
 
     const char *const *images; /* [n_images] paths; none: pictures of our own */
     size_t n_images;

@@ -7,8 +7,7 @@ static void number(struct buffer *out, const char *name, uint64_t value) {
     buffer_print(out, "\"%s\":%llu", name, (unsigned long long)value);
 }
 
-/* "name":{…} of a histogram, whose unit is `scale` of the one shown. */
-static void histogram(struct buffer *out, const char *name, const struct hdr *hdr, double scale) {
+void report_histogram(struct buffer *out, const char *name, const struct hdr *hdr, double scale) {
     static const struct {
         const char *name;
         double q;
@@ -37,7 +36,7 @@ static void kinds(struct buffer *out, const struct report *report) {
         buffer_string(out, ",");
         number(out, "ok", report->tally->kind_ok[kind]);
         buffer_string(out, ",");
-        histogram(out, "latency_ms", &report->tally->kinds[kind], 1e3);
+        report_histogram(out, "latency_ms", &report->tally->kinds[kind], 1e3);
         buffer_string(out, "}");
         comma = ",";
     }
@@ -64,12 +63,12 @@ static void reasons(struct buffer *out, const struct tally *tally) {
     buffer_string(out, "}");
 }
 
-static void server_times(struct buffer *out, const struct tally *tally) {
+void report_server_times(struct buffer *out, const struct hdr times[CLIENT_SERVER_TIMES]) {
     static const char *const names[CLIENT_SERVER_TIMES] = {"queue", "inference", "total"};
     buffer_string(out, "\"server_ms\":{");
     for (int i = 0; i < CLIENT_SERVER_TIMES; i++) {
         buffer_string(out, i ? "," : "");
-        histogram(out, names[i], &tally->server[i], 1e3);
+        report_histogram(out, names[i], &times[i], 1e3);
     }
     buffer_string(out, "}");
 }
@@ -119,17 +118,21 @@ void report_json(const struct report *report, struct buffer *out) {
         number(out, counts[i].name, counts[i].value);
     }
     buffer_string(out, ",");
-    histogram(out, "latency_ms", &tally->latency, 1e3);
+    report_histogram(out, "latency_ms", &tally->latency, 1e3);
     buffer_print(
         out, ",\"offered_rps\":%.3f,\"achieved_rps\":%.3f,\"seconds\":%.3f,\"longest_stall_ms\":%.3f,",
         seconds > 0 ? (double)tally->arrived / seconds : 0,
         seconds > 0 ? (double)tally->ok_within / seconds : 0, seconds, (double)tally->longest_stall_ns / 1e6);
+    buffer_string(out, "\"latency_counts\":[");
+    for (int i = 0; i <= DURATIONS; i++)
+        buffer_print(out, "%s%llu", i ? "," : "", (unsigned long long)tally->latency_counts[i]);
+    buffer_string(out, "],");
     kinds(out, report);
     buffer_string(out, ",");
     reasons(out, tally);
     buffer_print(out, ",\"dropped_for\":{\"backlog_full\":%llu,\"waited_too_long\":%llu},",
                  (unsigned long long)tally->dropped_full, (unsigned long long)tally->dropped_waiting);
-    histogram(out, "refused_latency_ms", &tally->refusals, 1e3);
+    report_histogram(out, "refused_latency_ms", &tally->refusals, 1e3);
     buffer_string(out, ",\"retry_after_s\":");
     if (tally->retry_after.count)
         buffer_print(
@@ -137,9 +140,9 @@ void report_json(const struct report *report, struct buffer *out) {
             (double)hdr_percentile(&tally->retry_after, 0.5) / 1e3, (double)tally->retry_after.max / 1e3);
     else
         buffer_string(out, "null,");
-    histogram(out, "waiting_ms", &tally->waited, 1e3);
+    report_histogram(out, "waiting_ms", &tally->waited, 1e3);
     buffer_string(out, ",");
-    server_times(out, tally);
+    report_server_times(out, tally->server);
     buffer_print(out, ",\"connections_opened\":%llu,\"interrupted\":%s,",
                  (unsigned long long)report->result->connects,
                  report->result->interrupted ? "true" : "false");

@@ -31,6 +31,8 @@ struct run {
     int64_t start_ns, counted_ns, end_ns; /* of sending; of what counts; of sending */
     int64_t timeout_ns;
     bool interrupted;
+    run_line *line;
+    void *context;
     /* Since the last progress line. */
     int64_t line_ns;
     uint64_t offered, outcomes[OUTCOMES];
@@ -111,19 +113,26 @@ static void keep_busy(struct run *run, int64_t now) {
 
 /* ---- time */
 
-static void print_line(struct run *run, int64_t now) {
-    struct tally *tally = run->tally;
-    const double seconds = (double)(now - run->line_ns) / 1e9;
-    fprintf(stderr,
-            "%5.0f s%s  offered %.0f/s  ok %.0f/s  in flight %zu  waiting %zu  p50 %.1f ms  p99 %.1f ms  "
-            "refused %llu  failed %llu\n",
-            (double)(now - run->start_ns) / 1e9, now <= run->counted_ns ? " (warm-up)" : "",
-            (double)run->offered / seconds, (double)run->outcomes[OUTCOME_OK] / seconds,
-            client_in_flight(run->client), run->backlog.n, (double)hdr_percentile(&tally->second, 0.5) / 1e3,
-            (double)hdr_percentile(&tally->second, 0.99) / 1e3,
-            (unsigned long long)run->outcomes[OUTCOME_REFUSED],
-            (unsigned long long)run->outcomes[OUTCOME_FAILED]);
-    hdr_clear(&tally->second);
+static enum progress_phase phase_of(const struct run *run, int64_t now) {
+    if (now >= run->end_ns)
+        return PROGRESS_DRAIN;
+    return now <= run->counted_ns && run->plan->warmup_s > 0 ? PROGRESS_WARMUP : PROGRESS_LOAD;
+}
+
+static void say_line(struct run *run, int64_t now) {
+    const double whole = (double)(run->end_ns - run->start_ns);
+    struct progress progress = {.phase = phase_of(run, now),
+                                .seconds = (double)(now - run->start_ns) / 1e9,
+                                .span_s = (double)(now - run->line_ns) / 1e9,
+                                .fraction = fmin(1, (double)(now - run->start_ns) / fmax(whole, 1)),
+                                .offered = run->offered,
+                                .in_flight = client_in_flight(run->client),
+                                .waiting = run->backlog.n,
+                                .interrupted = run->interrupted};
+    for (int i = 0; i < OUTCOMES; i++)
+        progress.outcomes[i] = run->outcomes[i];
+    run->line(run->context, &progress, run->tally);
+    tally_next_line(run->tally);
     run->line_ns = now;
     run->offered = 0;
     for (int i = 0; i < OUTCOMES; i++)
@@ -136,7 +145,8 @@ static void interrupt(struct run *run, int64_t now) {
         return;
     }
     run->interrupted = true;
-    fputs("limoe: interrupted; waiting for what is in flight (again: not even for that)\n", stderr);
+    if (!run->plan->quiet)
+        fputs("limoe: interrupted; waiting for what is in flight (again: not even for that)\n", stderr);
     if (now < run->end_ns)
         run->end_ns = now;
     for (; run->backlog.n; run->backlog.n--) {
@@ -181,19 +191,24 @@ static void loop(struct run *run, int signals) {
         if (now >= run->end_ns) {
             if (run->tally->start_ns && !run->tally->end_ns)
                 tally_end(run->tally, run->end_ns);
-            if (!client_in_flight(run->client) && !run->backlog.n)
+            if (!client_in_flight(run->client) && !run->backlog.n) {
+                say_line(run, now);
                 return;
+            }
         }
         if (now - run->line_ns >= CLOCK_SECOND)
-            print_line(run, now);
+            say_line(run, now);
         client_wait(run->client, next_wake(run, now), signals);
     }
 }
 
-bool run_load(const struct plan *plan, struct pool *pool, struct tally *tally, struct run_result *result) {
+bool run_load(const struct plan *plan, struct pool *pool, struct tally *tally, run_line *line, void *context,
+              struct run_result *result) {
     struct run run = {.plan = plan,
                       .pool = pool,
                       .tally = tally,
+                      .line = line,
+                      .context = context,
                       .connections = plan->closed ? plan->closed : plan->connections,
                       .timeout_ns = nanoseconds(plan->timeout_s)};
     sigset_t ours, before;

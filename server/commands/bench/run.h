@@ -7,6 +7,7 @@
 
 #include "server/commands/bench/plan.h"
 #include "server/commands/bench/pool.h"
+#include "server/commands/bench/progress.h"
 #include "server/commands/bench/tally.h"
 
 struct run_result {
@@ -14,9 +15,13 @@ struct run_result {
     uint64_t connects; /* connections opened */
 };
 
+/* Is given each line's numbers; tally->second is cleared behind it. */
+typedef void run_line(void *context, const struct progress *progress, const struct tally *tally);
+
 /* Blocks until the load is over and all that was sent has ended, for at most the plan's warm-up, duration and
- * timeout, with a line a second on standard error. SIGINT or SIGTERM ends the sending, a second one the
+ * timeout, with a line a second, and one at the end. SIGINT or SIGTERM ends the sending, a second one the
  * waiting. False: no memory or no descriptors; nothing was sent. */
-bool run_load(const struct plan *plan, struct pool *pool, struct tally *tally, struct run_result *result);
+bool run_load(const struct plan *plan, struct pool *pool, struct tally *tally, run_line *line, void *context,
+              struct run_result *result);
 
 #endif

@@ -28,6 +28,12 @@ void tally_end(struct tally *tally, int64_t now) {
         stall_until(tally, now);
 }
 
+void tally_next_line(struct tally *tally) {
+    hdr_clear(&tally->second);
+    for (int i = 0; i < CLIENT_SERVER_TIMES; i++)
+        hdr_clear(&tally->second_server[i]);
+}
+
 /* "classify answered 500: {…", cut between characters. */
 static void describe(char *out, const struct flight *flight, const struct client_answer *answer) {
     char said[160];
@@ -59,15 +65,23 @@ static void compare(struct tally *tally, const struct flight *flight, const stru
     tally->wrong++;
 }
 
+static void count_server(struct hdr server[CLIENT_SERVER_TIMES], const struct client_answer *answer) {
+    for (int i = 0; i < CLIENT_SERVER_TIMES; i++)
+        if (answer->server_ms[i] >= 0 && answer->server_ms[i] < 1e9)
+            hdr_count(&server[i], (uint64_t)(answer->server_ms[i] * 1e3 + 0.5));
+}
+
 static void count_ok(struct tally *tally, const struct flight *flight, const struct client_answer *answer,
                      uint64_t microseconds) {
     tally->ok++;
     tally->kind_ok[flight->request->kind]++;
     hdr_count(&tally->latency, microseconds);
     hdr_count(&tally->kinds[flight->request->kind], microseconds);
-    for (int i = 0; i < CLIENT_SERVER_TIMES; i++)
-        if (answer->server_ms[i] >= 0 && answer->server_ms[i] < 1e9)
-            hdr_count(&tally->server[i], (uint64_t)(answer->server_ms[i] * 1e3 + 0.5));
+    int bound = 0;
+    while (bound < DURATIONS && microseconds * 1000 > durations[bound])
+        bound++;
+    tally->latency_counts[bound]++;
+    count_server(tally->server, answer);
     compare(tally, flight, answer);
 }
 
@@ -102,6 +116,7 @@ enum outcome tally_answer(struct tally *tally, const struct flight *flight,
     const enum outcome outcome = outcome_of(answer);
     if (outcome == OUTCOME_OK) {
         hdr_count(&tally->second, latency);
+        count_server(tally->second_server, answer);
         if (tally->start_ns && !tally->end_ns) {
             tally->ok_within++;
             stall_until(tally, answer->done_ns);
@@ -109,6 +124,8 @@ enum outcome tally_answer(struct tally *tally, const struct flight *flight,
     }
     if (!flight->counted)
         return outcome;
+    if (status_of(answer))
+        tally->answers[status_of(answer)]++;
     if (outcome != OUTCOME_OK && status_of(answer))
         tally->statuses[status_of(answer)]++;
     switch (outcome) {

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/durations.h"
 #include "server/commands/bench/client.h"
 #include "server/commands/bench/hdr.h"
 #include "server/commands/bench/plan.h"
@@ -25,10 +26,12 @@ struct tally {
     uint64_t dropped_waiting; /* never sent: waited for a connection until the timeout, or the interrupt */
     uint64_t wrong;           /* of ok: not the answer that was given before the load */
     uint64_t kind_sent[LOAD_KINDS], kind_ok[LOAD_KINDS];
-    uint64_t statuses[TALLY_STATUSES];     /* of answers that are not ok */
-    uint64_t errors[CLIENT_ERRORS];        /* of failed, without an answer */
-    struct hdr latency, kinds[LOAD_KINDS]; /* of ok */
-    struct hdr refusals;                   /* of refused */
+    uint64_t statuses[TALLY_STATUSES];      /* of answers that are not ok */
+    uint64_t answers[TALLY_STATUSES];       /* of all answers */
+    uint64_t errors[CLIENT_ERRORS];         /* of failed, without an answer */
+    uint64_t latency_counts[DURATIONS + 1]; /* of ok, by durations.h; the last: above every bound */
+    struct hdr latency, kinds[LOAD_KINDS];  /* of ok */
+    struct hdr refusals;                    /* of refused */
     struct hdr waited; /* of sent: from the scheduled arrival to the sending, microseconds */
     struct hdr server[CLIENT_SERVER_TIMES]; /* of ok, what the server says, microseconds */
     struct hdr retry_after;                 /* of refused, milliseconds */
@@ -37,12 +40,15 @@ struct tally {
     int64_t last_ok_ns, longest_stall_ns;   /* between successive ok answers; the time's ends count as ones */
     char wrongs[TALLY_SHOWN_WRONG][TALLY_SHOWN_BYTES]; /* the first few, in words */
     char failures[TALLY_SHOWN_FAILED][TALLY_SHOWN_BYTES];
-    struct hdr second; /* ok since the last progress line */
+    /* Ok since the last progress line, and what the server says of these. */
+    struct hdr second, second_server[CLIENT_SERVER_TIMES];
 };
 
 struct tally *tally_new(void); /* free() it. NULL: no memory */
 
 void tally_start(struct tally *tally, int64_t now);
+/* A progress line has been written: the next one counts from here. */
+void tally_next_line(struct tally *tally);
 void tally_end(struct tally *tally, int64_t now);
 
 enum outcome { OUTCOME_OK, OUTCOME_REFUSED, OUTCOME_FAILED, OUTCOMES };

@@ -200,10 +200,14 @@ static bool read_arguments(struct call *call, struct api_error *error) {
     return error->status == 0;
 }
 
+const char *call_authorization(const struct call *call) {
+    return header(call, "Authorization");
+}
+
 static bool authorised(struct call *call, struct api_error *error) {
     const struct route *route = call->route;
     enum auth_level needed = route->admin ? AUTH_ADMIN : route->open ? AUTH_NONE : AUTH_USER;
-    return auth_allow(call->server->auth, needed, header(call, "Authorization"), error);
+    return auth_allow(call->server->auth, needed, call_authorization(call), error);
 }
 
 static bool meant_for_us(struct call *call, struct api_error *error) {

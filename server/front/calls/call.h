@@ -146,6 +146,9 @@ bool call_choose(struct call *call, size_t model);
 /* An argument of the query, of a route whose arguments are not read otherwise; data NULL: it is not there. */
 struct text call_argument(const struct call *call, const char *name);
 
+/* The header Authorization, or NULL; it is the connection's. */
+const char *call_authorization(const struct call *call);
+
 /* Answers with call->answer as it is. */
 void call_succeed(struct call *call, const char *content_type);
 /* Answers with the error object. */

@@ -29,6 +29,8 @@ enum route_series {
     ROUTE_MODELS,
     ROUTE_MODEL,
     ROUTE_RELOAD,
+    ROUTE_LOADTESTS,
+    ROUTE_LOADTEST,
     ROUTE_HEALTH,
     ROUTE_METRICS,
     ROUTE_PAGE,
@@ -78,6 +80,10 @@ void route_page(struct call *call);
 void route_models(struct call *call);
 void route_model(struct call *call);
 void route_reload(struct call *call);
+void route_loadtests(struct call *call);
+void route_loadtest(struct call *call);
+void route_loadtest_start(struct call *call);
+void route_loadtest_stop(struct call *call);
 bool route_classify_parse(struct call *call, struct api_error *error);
 bool route_classify_stored(struct call *call, struct api_error *error);
 bool route_classify_answer(struct call *call, struct api_error *error);

@@ -3,6 +3,7 @@
 
 #include "server/front/calls/call.h"
 #include "server/front/http/tls.h"
+#include "server/front/loadtest/loadtests.h"
 
 #define MOST_DECODERS (256 + DECODERS_SPARE) /* of a lane: as --workers may be, and what stands by */
 #define MOST_RANKS    256                    /* of one host; ranks beyond are not shown */
@@ -40,6 +41,9 @@ static size_t list_processes(const struct call *call, struct metrics_process *ou
         n += list_ranks(call->roster->generation[i], out + n);
     for (unsigned lane = 0; lane < LANES; lane++)
         n += list_decoders(server->decoders[lane], lane, server->options.workers + DECODERS_SPARE, out + n);
+    const pid_t loadtest = loadtests_pid(server->loadtests);
+    if (loadtest > 0)
+        out[n++] = (struct metrics_process){.role = "loadtest", .pid = loadtest};
     return n;
 }
 
@@ -72,7 +76,7 @@ static bool describe_all(struct call *call, struct metrics_gauges *gauges) {
     const size_t n = call->roster ? call->roster->models.n : 0;
     const bool ready = atomic_load(&call->server->phase) == SERVER_READY;
     struct metrics_process *processes =
-        arena_array(call->arena, 1 + n * MOST_RANKS + LANES * MOST_DECODERS, sizeof *processes);
+        arena_array(call->arena, 2 + n * MOST_RANKS + LANES * MOST_DECODERS, sizeof *processes);
     struct metrics_served_gauges *models = arena_array(call->arena, n + 1, sizeof *models);
     if (!processes || !models)
         return false;

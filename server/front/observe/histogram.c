@@ -5,16 +5,14 @@
  */
 #include "server/front/observe/histogram.h"
 
-static const uint64_t nanoseconds[] = {
-    500000,    1000000,   2500000,    5000000,    10000000,   25000000,    50000000,    100000000,
-    250000000, 500000000, 1000000000, 2500000000, 5000000000, 10000000000, 30000000000,
-};
+#include "base/durations.h"
+
 /* Ten-thousandths, so that the sum of small ratios is not lost. */
 static const uint64_t shares[] = {100,  200,  500,  1000, 2000, 3000, 4000,
                                   5000, 6000, 7000, 8000, 9000, 9500, HISTOGRAM_WHOLE};
 static const uint64_t powers[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 
-const struct histogram_shape histogram_seconds = {nanoseconds, sizeof nanoseconds / sizeof *nanoseconds, 1e9};
+const struct histogram_shape histogram_seconds = {durations, DURATIONS, 1e9};
 const struct histogram_shape histogram_shares = {shares, sizeof shares / sizeof *shares, HISTOGRAM_WHOLE};
 const struct histogram_shape histogram_sizes = {powers, sizeof powers / sizeof *powers, 1};
 

@@ -8,6 +8,7 @@
 
 #include "server/front/observe/histogram.h"
 #include "server/front/observe/metrics.h"
+#include "server/front/observe/metrics_loadtest.h"
 
 #define METRICS_FIRST_CODE 100
 #define METRICS_CODES      500
@@ -60,6 +61,15 @@ struct metrics_served {
     struct histogram step_items, step_tokens, step_budget, step_duration, compute;
 };
 
+/* Of the load tests that the server runs. */
+struct metrics_loadtest {
+    _Atomic unsigned target;
+    _Atomic double rate;
+    counter ends[METRICS_LOADTEST_ENDS];
+    counter sent, dropped, answers[METRICS_LOADTEST_STATUSES];
+    struct histogram latency;
+};
+
 struct metrics {
     const char *const *names; /* [n] */
     size_t n;
@@ -71,13 +81,16 @@ struct metrics {
     counter events[METRICS_EVENTS];
     pthread_mutex_t models_lock;
     struct metrics_model *models; /* the newest first; guarded by models_lock */
-    double started;               /* Unix seconds */
+    struct metrics_loadtest loadtest;
+    double started; /* Unix seconds */
 };
 
 void metrics_models_free(struct metrics_model *newest);
 
 /* The families of the models' experts, with their heads. */
 void metrics_write_models(struct metrics *metrics, struct buffer *out);
+
+void metrics_write_loadtest(struct metrics *metrics, struct buffer *out);
 
 /* "# HELP" and "# TYPE". */
 void metrics_head(struct buffer *out, const char *name, const char *type, const char *help);

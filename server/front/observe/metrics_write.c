@@ -383,6 +383,7 @@ void metrics_write(struct metrics *metrics, const struct metrics_gauges *gauges,
         write_load(&page);
         write_steps(&page);
         metrics_write_models(metrics, out);
+        metrics_write_loadtest(metrics, out);
         write_processes(gauges, out);
         write_self(metrics, out);
     } else

@@ -26,6 +26,7 @@
 #include "server/front/http/http.h"
 #include "server/front/http/timeouts.h"
 #include "server/front/http/tls.h"
+#include "server/front/loadtest/loadtests.h"
 #include "server/front/observe/escape.h"
 #include "server/front/serve/loading.h"
 #include "server/front/serve/serve.h"
@@ -34,6 +35,9 @@
 #include "server/options/command.h"
 #include "server/options/model_dir.h"
 #include "server/options/model_list.h"
+
+/* Signals, slow clients, load tests. */
+#define POLLED (2 + LOADTESTS_EVENTS)
 
 #define TICK_MS       100
 #define DRAIN_TICK_MS 10
@@ -49,7 +53,7 @@ struct watch {
     struct server *server;
     struct http *http;
     struct loadings loadings;
-    struct pollfd *polled; /* [2 + LOADING_EVENTS of each model] */
+    struct pollfd *polled; /* [POLLED + LOADING_EVENTS of each model] */
     int signals;           /* signalfd */
     int64_t began;
     char address[HTTP_ADDRESS_SIZE];
@@ -102,7 +106,8 @@ static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
     struct pollfd *polled = watch->polled;
     polled[0] = (struct pollfd){.fd = watch->signals, .events = POLLIN};
     polled[1] = (struct pollfd){.fd = timeouts_fd(server->timeouts), .events = POLLIN};
-    size_t n = 2 + loadings_events(&watch->loadings, polled + 2);
+    size_t n = 2 + loadtests_events(server->loadtests, polled + 2);
+    n += loadings_events(&watch->loadings, polled + n);
     *signal_number = 0;
     if (poll(polled, n, timeout) > 0 && polled[0].revents) /* whatever fails: the tick goes on */
         *signal_number = read_signal(watch);
@@ -113,6 +118,7 @@ static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
     }
     metrics_count(server->metrics, METRICS_SLOW_CLIENTS,
                   timeouts_sweep(server->timeouts, clock_now(), server_pressed(server)));
+    loadtests_poll(server->loadtests);
     struct limoe_error err;
     enum loading_outcome outcome = loadings_poll(&watch->loadings, &err);
     bool starting = atomic_load(&server->phase) == SERVER_STARTING;
@@ -146,6 +152,7 @@ static void drain(struct watch *watch, int signal_number) {
     atomic_store(&server->phase, SERVER_DRAINING);
     http_stop_accepting(watch->http);
     loadings_stop(&watch->loadings);
+    loadtests_stop_any(server->loadtests, false, "stopped with the server");
     int64_t limit = clock_now() + (int64_t)server->options.drain_seconds * CLOCK_SECOND, stopped_at = 0;
     bool late = false;
     while (!is_drained(server, late, stopped_at)) {
@@ -232,6 +239,15 @@ static enum limoe_status start_decoders(struct server *server, struct limoe_erro
     return decoders_start(&decoders, &server->decoders[LANE_LONG], err);
 }
 
+static enum limoe_status open_loadtests(struct server *server, int listening, struct limoe_error *err) {
+    const struct loadtests_options options = {.listening = listening,
+                                              .encrypted = server->tls != NULL,
+                                              .key_file = server->options.loadtest_key,
+                                              .log = server->log,
+                                              .metrics = server->metrics};
+    return loadtests_new(&options, &server->loadtests, err);
+}
+
 static enum limoe_status start_http(struct server *server, int listening, struct http **out,
                                     struct limoe_error *err) {
     const struct serve_options *options = &server->options;
@@ -262,7 +278,7 @@ static bool build(struct watch *watch, int *listening) {
         command_complain("no memory");
         return false;
     }
-    watch->polled = calloc(2 + LOADING_EVENTS * server->n_served, sizeof *watch->polled);
+    watch->polled = calloc(POLLED + LOADING_EVENTS * server->n_served, sizeof *watch->polled);
     if (server->n_served > 1)
         server->intake = queue_new(&options->queue);
     if (!watch->polled || (server->n_served > 1 && !server->intake)) {
@@ -282,6 +298,7 @@ static bool build(struct watch *watch, int *listening) {
     const bool encrypted = options->tls_certificate != NULL;
     if (http_listen(options->host, options->port, encrypted, listening, watch->address, &err) != LIMOE_OK ||
         open_access(server, *listening, &err) != LIMOE_OK ||
+        open_loadtests(server, *listening, &err) != LIMOE_OK ||
         classifiers_open(&classifiers, &server->classifiers, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-worker", &server->workers, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-bulk", &server->bulk, &err) != LIMOE_OK ||
@@ -306,6 +323,7 @@ static void take_down(struct watch *watch, int listening) {
     workers_stop(server->bulk);
     workers_stop(server->workers);
     classifiers_close(server->classifiers);
+    loadtests_free(server->loadtests);
     timeouts_free(server->timeouts);
     hosts_free(server->hosts);
     tls_free(server->tls);

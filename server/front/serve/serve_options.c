@@ -7,6 +7,7 @@
 
 #include "base/device_name.h"
 #include "server/api/model_names.h"
+#include "server/api/request_loadtest.h"
 #include "server/front/serve/serve.h"
 #include "server/front/store/classifiers.h"
 #include "server/options/command.h"
@@ -133,6 +134,18 @@ static const struct option_row table[] = {
            .help = "keys that clients must show, one a line", .fallback = "none: no key is asked for"),
     STRING("admin-keys-file", admin_keys, "FILE", .help = "keys for administration, one a line",
            .fallback = "none: no administration over HTTP"),
+    STRING("loadtest-targets", loadtest_targets, "URL,...",
+           .help = "servers that load tests asked for over HTTP may be of, beside this one",
+           .fallback = "none: this server alone"),
+    STRING("loadtest-key-file", loadtest_key, "FILE",
+           .help = "holds the key that load tests show to these, in its first line",
+           .fallback = "none: they show no key"),
+    NUMBER("loadtest-max-rate", OPTION_U64, loadtest_rate, 1, 1000000,
+           .help = "most arrivals a second of a load test"),
+    NUMBER("loadtest-max-seconds", OPTION_U64, loadtest_seconds, 1, DAY,
+           .help = "longest duration of a load test"),
+    NUMBER("loadtest-max-requests", OPTION_U64, loadtest_requests, 1, UINT64_C(1) << 40,
+           .help = "most requests of a load test: its rate times its duration"),
     STRING("tls-certificate", tls_certificate, "FILE", .help = "certificate chain (PEM); with --tls-key",
            .fallback = "none: plain HTTP"),
     STRING("tls-key", tls_key, "FILE", .help = "the certificate's private key (PEM)", .fallback = "none"),
@@ -184,6 +197,9 @@ static const struct serve_options defaults = {
     .decoder_pictures = 10000,
     .cache_bytes = 64 * MIB,
     .classifier_bytes = CLASSIFIERS_DISK_BYTES,
+    .loadtest_rate = 1000,
+    .loadtest_seconds = 600,
+    .loadtest_requests = 100000,
     .log_format = LOG_TEXT,
     .log_level = LOG_INFO,
 };
@@ -297,8 +313,14 @@ static bool is_consistent(const struct serve_options *options, const struct opti
     }
     struct limoe_error err;
     if (model_list_check(options->models, &err) != LIMOE_OK ||
-        model_names_check_list(options->model_aliases, &err) != LIMOE_OK) {
+        model_names_check_list(options->model_aliases, &err) != LIMOE_OK ||
+        loadtest_check_targets(options->loadtest_targets, &err) != LIMOE_OK) {
         command_usage("serve", "%s", err.message);
+        return false;
+    }
+    if (options->loadtest_key && !options->loadtest_targets) {
+        command_usage("serve", "loadtest-key-file is set and loadtest-targets is not; accepted: with servers "
+                               "that the key is for");
         return false;
     }
     const struct launch_options *launch = &options->launch;
