@@ -5,14 +5,14 @@ import time
 import pytest
 from conftest import ADMIN, TABS, example, expect
 
-NAMES = {"Try": "try", "Search": "search", "Inside": "inside", "Monitor": "monitor", "Load test": "loadtest"}
+NAMES = {"Try": "try", "Search": "search", "Inside": "inside", "Monitor": "monitor", "Load test": "load-test"}
 SETTINGS = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
     "japanese": {"locale": "ja-JP"},
     "phone": {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True},
 }
-FILLED = {"try": ".bars", "search": ".found li", "inside": ".patches", "monitor": ".heat td", "loadtest": "form"}
+FILLED = {"try": ".bars", "search": ".found li", "inside": ".patches", "monitor": ".heat td", "load-test": "form"}
 
 
 def fill(seen, name):
@@ -64,7 +64,7 @@ def test_tabs_by_keyboard(visit):
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.closest('[role=tablist]')") is None
     seen.expect_said("403")  # the server has no admin keys: load tests are off, which the last tab says in words
-    expect(seen.panel("loadtest").get_by_role("alert")).to_contain_text("--admin-keys-file")
+    expect(seen.panel("load-test").get_by_role("alert")).to_contain_text("--admin-keys-file")
 
 
 def test_language_and_colours_are_kept(visit):

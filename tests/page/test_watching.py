@@ -71,8 +71,8 @@ def test_the_monitor_follows_the_server(visit, server):
 
 
 def test_a_load_test_is_started_watched_stopped_and_kept(visit, locked):
-    seen = visit("loadtest", at=locked)
-    page, panel = seen.page, seen.panel("loadtest")
+    seen = visit("load-test", at=locked)
+    page, panel = seen.page, seen.panel("load-test")
     log_in(seen, ADMIN)
     seen.expect_said("401")
     for seconds, ending in (("2", None), ("300", "Stop")):
@@ -99,10 +99,10 @@ def test_a_load_test_is_started_watched_stopped_and_kept(visit, locked):
 
 @pytest.mark.parametrize("key, said", [(USER, "this needs an admin key, not an API key")])
 def test_without_an_admin_key_it_says_why(visit, locked, key, said):
-    seen = visit("loadtest", at=locked)
+    seen = visit("load-test", at=locked)
     log_in(seen, key)
     seen.expect_said("401")
-    expect(seen.panel("loadtest").get_by_role("alert")).to_contain_text(said)
-    seen.panel("loadtest").get_by_role("button", name="Start").click()
-    expect(seen.panel("loadtest").get_by_role("alert")).to_contain_text(said)
+    expect(seen.panel("load-test").get_by_role("alert")).to_contain_text(said)
+    seen.panel("load-test").get_by_role("button", name="Start").click()
+    expect(seen.panel("load-test").get_by_role("alert")).to_contain_text(said)
     seen.expect_said("403")

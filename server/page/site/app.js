@@ -11,7 +11,7 @@ const VIEWS = {
   search: () => import('./search.js'),
   inside: () => import('./inside.js'),
   monitor: () => import('./monitor.js'),
-  loadtest: () => import('./loadtest.js'),
+  'load-test': () => import('./loadtest.js'),
 };
 
 /** @typedef {{shown?: () => void, left?: () => void}} View */

@@ -141,7 +141,7 @@ export function view(panel) {
 
   onLanguage(() => test && live.show(test));
   onKey(look);
-  panel.append(h('div', { class: 'stack' }, h('h2', { class: 'hidden', text: 'tab.loadtest' }),
+  panel.append(h('div', { class: 'stack' }, h('h2', { class: 'hidden', text: 'tab.load-test' }),
     h('form', { class: 'card stack', on: { submit: begin } }, ...asking.elements, h('div', { class: 'row end' }, stop, start)), why, live.element, results.element));
   return { shown: look };
 }
