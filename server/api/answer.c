@@ -1,7 +1,7 @@
 /* answer.c - the answers' JSON. Each function reads as the object it prints. */
 #include "server/api/answer.h"
 
-static void usage_object(struct buffer *out, const struct usage *usage) {
+void answer_usage(struct buffer *out, const struct usage *usage) {
     buffer_string(out, "{\"prompt_tokens\":");
     buffer_json_unsigned(out, usage->prompt_tokens);
     buffer_string(out, ",\"image_tokens\":");
@@ -67,19 +67,19 @@ void answer_classify(struct buffer *out, const char *model, const struct text *l
         buffer_string(out, "]}");
     }
     buffer_string(out, "],\"usage\":");
-    usage_object(out, usage);
+    answer_usage(out, usage);
     buffer_string(out, "}");
 }
 
 /* ---- embeddings */
 
-/* 13 characters a float and its comma, or 4 base64 characters for 3 bytes. */
 size_t answer_embeddings_size(size_t n, size_t embed, enum request_encoding encoding) {
-    return n * (64 + embed * (encoding == REQUEST_BASE64 ? 6 : 13));
+    return n * (64 + embedding_size(embed, encoding));
 }
 
 void answer_embeddings(struct buffer *out, const char *model, const float *embeddings, const size_t *index,
                        size_t n, size_t embed, enum request_encoding encoding, const struct usage *usage) {
+    const bool scaled = (encoding & ~REQUEST_BASE64) == REQUEST_INT8;
     buffer_reserve(out, answer_embeddings_size(n, embed, encoding));
     buffer_string(out, "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < n; i++) {
@@ -88,24 +88,17 @@ void answer_embeddings(struct buffer *out, const char *model, const float *embed
         buffer_string(out, "{\"object\":\"embedding\",\"index\":");
         buffer_json_unsigned(out, index ? index[i] : i);
         buffer_string(out, ",\"embedding\":");
-        if (encoding == REQUEST_BASE64) {
-            /* The contract's bytes are little-endian; so is every machine this builds for. */
-            _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "float32 is sent as it lies in memory");
-            buffer_json_base64(out, row, embed * sizeof *row);
-        } else {
-            buffer_string(out, "[");
-            for (size_t k = 0; k < embed; k++) {
-                separate(out, k);
-                buffer_json_float(out, row[k]);
-            }
-            buffer_string(out, "]");
+        embedding_write(out, row, embed, encoding);
+        if (scaled) {
+            buffer_string(out, ",\"scale\":");
+            buffer_json_float(out, embedding_int8_scale(row, embed));
         }
         buffer_string(out, "}");
     }
     buffer_string(out, "],\"model\":");
     buffer_json_string(out, model);
     buffer_string(out, ",\"usage\":");
-    usage_object(out, usage);
+    answer_usage(out, usage);
     buffer_string(out, "}");
 }
 
@@ -201,7 +194,7 @@ void answer_routing(struct buffer *out, const struct limoe_info *model, const st
         row += items[i].length;
     }
     buffer_string(out, "],\"usage\":");
-    usage_object(out, usage);
+    answer_usage(out, usage);
     buffer_string(out, "}");
 }
 

@@ -19,6 +19,9 @@ size_t answer_classify_size(const struct classify_request *request);
 size_t answer_embeddings_size(size_t n, size_t embed, enum request_encoding encoding);
 size_t answer_routing_size(const struct limoe_info *model, size_t n, size_t rows);
 
+/* {"prompt_tokens",…}: the value of "usage". */
+void answer_usage(struct buffer *out, const struct usage *usage);
+
 void answer_classify(struct buffer *out, const char *model, const struct text *labels,
                      const struct classification *rows, size_t n, const struct usage *usage);
 

@@ -13,11 +13,17 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "server/api/api_error.h"
+#include "server/api/fields.h"
 #include "server/api/request.h"
 
 #define CLASSIFIER_NAME_BYTES 128u
-#define CLASSIFIER_PAGE       100u  /* classifiers of a list that names no limit */
+#define CLASSIFIER_PAGE       100   /* classifiers of a list that names no limit */
 #define CLASSIFIER_MOST_PAGE  1000u /* the largest limit */
+/* What classifier_check_name accepts, as a JSON schema. */
+#define CLASSIFIER_NAME_SCHEMA "{\"type\":\"string\",\"pattern\":\"^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$\"}"
+
+/* PUT's body, and the query of the list. */
+extern const struct field_table request_classifier_fields, request_classifiers_fields;
 
 /* 1 to CLASSIFIER_NAME_BYTES of A-Z a-z 0-9 . _ -, the first neither . nor -: safe in URLs, file names and
  * shells. `param` is the field at fault. */

@@ -86,12 +86,9 @@ bool request_refuse_type(const char *param, const char *accepted, enum json_type
 
 bool request_choose_model(const struct request_models *models, const struct json_value *object, size_t *out,
                           struct api_error *error) {
-    const struct json_value *name = NULL;
-    for (const struct json_value *field = object->child; field && !name; field = field->next)
-        if (field->type != JSON_NULL && text_is(field->name, "model"))
-            name = field;
+    const struct json_value *name = json_member(object, text_of("model"));
     *out = 0;
-    if (!name)
+    if (!name || name->type == JSON_NULL)
         return true;
     if (name->type != JSON_STRING)
         return request_refuse_type("model", "a string", name->type, error);
@@ -110,6 +107,21 @@ bool request_find_model(const struct request_models *models, struct text name, s
                     text_quote(name, quoted, sizeof quoted), model_names_list(models, names, sizeof names));
 }
 
+static bool note_model(void *reader, const struct json_value *value) {
+    (void)value;
+    *(bool *)reader = true;
+    return true;
+}
+
+static const struct field reload[] = {
+    {.name = "model",
+     .forms = FIELD_JSON,
+     .kind = FIELD_STRING,
+     .what = "The name or an alias of the model to load anew. Absent: all.",
+     .read = note_model},
+};
+const struct field_table request_reload_fields = {FIELD_TABLE(reload)};
+
 bool request_reload_json(const struct request_models *models, const char *body, size_t size,
                          struct arena *arena, bool *named, size_t *out, struct api_error *error) {
     const struct json_value *object = NULL;
@@ -117,16 +129,9 @@ bool request_reload_json(const struct request_models *models, const char *body, 
     *out = 0;
     if (!size)
         return true;
-    if (!request_read_object(body, size, arena, &object, error) || !object)
-        return false;
-    for (const struct json_value *field = object->child; field; field = field->next) {
-        if (field->type == JSON_NULL)
-            continue;
-        if (!text_is(field->name, "model"))
-            return request_refuse_field(field->name.data, field->name.size, "model", error);
-        *named = true;
-    }
-    return request_choose_model(models, object, out, error);
+    return request_read_object(body, size, arena, &object, error) && object &&
+           field_read_object(object, &request_reload_fields, named, error) &&
+           request_choose_model(models, object, out, error);
 }
 
 bool request_read_image(struct text text, const char *param, struct arena *arena, struct request_item *out,

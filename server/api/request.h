@@ -21,6 +21,8 @@
 #include "base/text.h"
 #include "limoe.h"
 #include "server/api/api_error.h"
+#include "server/api/embedding.h"
+#include "server/api/fields.h"
 #include "server/api/model_names.h"
 
 #define REQUEST_MAX_ITEMS        2048u /* inputs of one embeddings or routing request, images of one classify */
@@ -30,6 +32,8 @@
 #define REQUEST_MAX_PROMPT_BYTES 2097152u /* of all prompts: 20,000 of 100 bytes */
 #define REQUEST_MAX_LABEL_BYTES  1024u    /* also of a template */
 #define REQUEST_MAX_TEXT_BYTES   65536u /* one text to embed; the model keeps its first text_length tokens */
+
+#define REQUEST_MAX_TOP_K 1000000000u /* keeps conversions defined: more than all labels is all labels */
 
 /* One thing to embed, as it came. */
 struct request_item {
@@ -61,14 +65,21 @@ struct classifier_request {
     struct text after;                  /* the list: from behind this name, which need not exist; or empty */
 };
 
-enum request_encoding { REQUEST_FLOAT, REQUEST_BASE64 };
-
 /* POST /v1/embeddings and POST /v1/routing (which has no encoding: always REQUEST_FLOAT). */
 struct embed_request {
     size_t model;                     /* which of the hosted models it asks for */
     const struct request_item *items; /* [n_items], 1 … REQUEST_MAX_ITEMS, in the order of the request */
     size_t n_items;
     enum request_encoding encoding;
+};
+
+/* A query held against documents: rerank, similarity. */
+struct compare_request {
+    size_t model; /* which of the hosted models it asks for */
+    const struct request_item
+        *items;   /* [1 + n]: the query, then the documents, in the order of the request */
+    size_t n;     /* documents: 1 … REQUEST_MAX_ITEMS - 1 */
+    size_t top_n; /* of which so many are answered with: 1 … n */
 };
 
 /* One part of a multipart body, or one argument of a query string (filename and content_type NULL). `bytes`
@@ -94,6 +105,10 @@ enum request_body request_body_of(const char *content_type);
 enum request_body request_body_look(const char *body, size_t size);
 /* The 415 for a body a route does not read; `accepted` is part of the message ("application/json"). False. */
 bool request_refuse_body(const char *content_type, const char *accepted, struct api_error *error);
+
+/* What each request may have. */
+extern const struct field_table request_classify_fields, request_embeddings_fields, request_routing_fields,
+    request_reload_fields;
 
 /* `models` are the hosted ones: their names answer "model" (404 otherwise), the embed size of the one that is
  * asked for "dimensions". */

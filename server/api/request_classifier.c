@@ -3,10 +3,9 @@
 #include <string.h>
 
 #include "server/api/classifier.h"
+#include "server/api/fields.h"
 #include "server/api/request_parts.h"
 
-#define PUT_FIELDS   "labels, templates, model"
-#define LIST_FIELDS  "limit, after"
 #define NAME_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 bool classifier_check_name(struct text name, const char *param, struct api_error *error) {
@@ -42,31 +41,39 @@ bool request_classifier_name(struct text name, struct classifier_request *out, s
     return classifier_check_name(name, "name", error);
 }
 
+static const struct field put[] = {
+    {FIELD_LABELS_ROW, .forms = FIELD_JSON, .required = true, .read = request_read_labels},
+    {FIELD_TEMPLATES_ROW, .forms = FIELD_JSON, .read = request_read_templates},
+    FIELD_MODEL(FIELD_JSON),
+};
+const struct field_table request_classifier_fields = {FIELD_TABLE(put)};
+
+static const struct field list[] = {
+    {.name = "limit",
+     .forms = FIELD_QUERY,
+     .kind = FIELD_WHOLE,
+     .least = 1,
+     .most = CLASSIFIER_MOST_PAGE,
+     .fallback = FIELD_NUMBER(CLASSIFIER_PAGE),
+     .what = "How many classifiers a page has."},
+    {.name = "after",
+     .forms = FIELD_QUERY,
+     .kind = FIELD_SCHEMA,
+     .schema = CLASSIFIER_NAME_SCHEMA,
+     .what = "The page begins behind this name, which need not exist."},
+};
+const struct field_table request_classifiers_fields = {FIELD_TABLE(list)};
+
 bool request_classifier_json(const struct request_models *models, struct text name, const char *body,
                              size_t size, struct arena *arena, struct classifier_request *out,
                              struct api_error *error) {
     const struct json_value *object;
-    if (!request_classifier_name(name, out, error) ||
-        !request_read_object(body, size, arena, &object, error) ||
-        !request_choose_model(models, object, &out->definition.model, error))
-        return false;
-    const struct request_list labels = request_labels(&out->definition);
-    const struct request_list templates = request_templates(&out->definition);
-
-    for (const struct json_value *field = object->child; field; field = field->next) {
-        bool ok = true;
-        if (field->type == JSON_NULL || text_is(field->name, "model"))
-            continue;
-        if (text_is(field->name, "labels"))
-            ok = request_read_strings(field, &labels, arena, error);
-        else if (text_is(field->name, "templates"))
-            ok = request_read_strings(field, &templates, arena, error);
-        else
-            ok = request_refuse_field(field->name.data, field->name.size, PUT_FIELDS, error);
-        if (!ok)
-            return false;
-    }
-    return request_check_labels(&out->definition, error);
+    struct request_labels_reader reader = {.out = &out->definition, .arena = arena, .error = error};
+    return request_classifier_name(name, out, error) &&
+           request_read_object(body, size, arena, &object, error) &&
+           request_choose_model(models, object, &out->definition.model, error) &&
+           field_read_object(object, &request_classifier_fields, &reader, error) &&
+           request_check_labels(&out->definition, error);
 }
 
 static bool read_limit(struct text text, size_t *out, struct api_error *error) {
@@ -84,12 +91,17 @@ static bool read_limit(struct text text, size_t *out, struct api_error *error) {
 
 bool request_classifier_list(const struct request_field *args, size_t n, struct classifier_request *out,
                              struct api_error *error) {
+    char names[100];
     *out = (struct classifier_request){.after = {.data = "", .size = 0}};
     for (size_t i = 0; i < n; i++) {
         const struct text value = {.data = (const char *)args[i].bytes, .size = args[i].size};
-        const bool limit = strcmp(args[i].name, "limit") == 0;
-        if (!limit && strcmp(args[i].name, "after") != 0)
-            return request_refuse_field(args[i].name, strlen(args[i].name), LIST_FIELDS, error);
+        const struct field *field =
+            field_find(&request_classifiers_fields, text_of(args[i].name), FIELD_QUERY);
+        if (!field)
+            return request_refuse_field(
+                args[i].name, strlen(args[i].name),
+                field_names(&request_classifiers_fields, FIELD_QUERY, names, sizeof names), error);
+        const bool limit = field == &list[0];
         /* Both are checked not to be zero or empty: then they have been given before. */
         if (limit ? out->limit > 0 : out->after.size > 0)
             return api_fail(error, 400, "duplicate_field", args[i].name,

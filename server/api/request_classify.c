@@ -1,9 +1,9 @@
 /* request_classify.c - POST /v1/classify with a JSON body. */
 #include <stdio.h>
 
+#include "server/api/classifier.h"
+#include "server/api/fields.h"
 #include "server/api/request_parts.h"
-
-#define FIELDS "image or images, labels, templates, top_k, classifier, model"
 
 bool request_refuse_top_k(struct api_error *error) {
     return api_fail(error, 400, "invalid_top_k", "top_k", "top_k must be a whole number, 1 or more");
@@ -69,48 +69,93 @@ static bool read_json_images(const struct json_value *image, const struct json_v
     return true;
 }
 
-static bool read_classifier(const struct json_value *name, struct classify_request *out,
-                            struct api_error *error) {
-    if (name->type != JSON_STRING)
-        return request_refuse_type("classifier", "a string", name->type, error);
-    out->classifier = name->string;
+bool request_read_labels(void *reader, const struct json_value *value) {
+    const struct request_labels_reader *r = reader;
+    const struct request_list list = request_labels(r->out);
+    return request_read_strings(value, &list, r->arena, r->error);
+}
+
+bool request_read_templates(void *reader, const struct json_value *value) {
+    const struct request_labels_reader *r = reader;
+    const struct request_list list = request_templates(r->out);
+    return request_read_strings(value, &list, r->arena, r->error);
+}
+
+/* The reader of the JSON form. */
+struct classify_reader {
+    struct request_labels_reader labels;     /* first: its fields' readers are given this one */
+    const struct json_value *image, *images; /* read last */
+};
+
+static bool read_image(void *reader, const struct json_value *value) {
+    ((struct classify_reader *)reader)->image = value;
     return true;
 }
 
+static bool read_images(void *reader, const struct json_value *value) {
+    ((struct classify_reader *)reader)->images = value;
+    return true;
+}
+
+static bool read_top_k(void *reader, const struct json_value *value) {
+    const struct request_labels_reader *r = reader;
+    const bool whole = value->type == JSON_NUMBER && value->number >= 1 &&
+                       value->number <= REQUEST_MAX_TOP_K && value->number == (double)(size_t)value->number;
+    r->out->top_k = whole ? (size_t)value->number : 0;
+    return whole || request_refuse_top_k(r->error);
+}
+
+static bool read_classifier(void *reader, const struct json_value *value) {
+    const struct request_labels_reader *r = reader;
+    if (value->type != JSON_STRING)
+        return request_refuse_type("classifier", "a string", value->type, r->error);
+    r->out->classifier = value->string;
+    return true;
+}
+
+static const struct field rows[] = {
+    {.name = "image",
+     .forms = FIELD_JSON | FIELD_PART,
+     .kind = FIELD_PICTURE,
+     .most = REQUEST_MAX_ITEMS,
+     .what = "The picture: in JSON a data URI or base64; in a form a file, given again for several.",
+     .read = read_image},
+    {.name = "images",
+     .forms = FIELD_JSON,
+     .kind = FIELD_PICTURES,
+     .least = 1,
+     .most = REQUEST_MAX_ITEMS,
+     .what = "Several pictures, each a data URI or base64, in place of image.",
+     .read = read_images},
+    {FIELD_LABELS_ROW, .forms = FIELD_JSON | FIELD_PART | FIELD_QUERY, .read = request_read_labels},
+    {FIELD_TEMPLATES_ROW, .forms = FIELD_JSON | FIELD_PART | FIELD_QUERY, .read = request_read_templates},
+    {.name = "top_k",
+     .forms = FIELD_JSON | FIELD_PART | FIELD_QUERY,
+     .kind = FIELD_WHOLE,
+     .least = 1,
+     .most = REQUEST_MAX_TOP_K,
+     .what = "How many predictions to return for each picture. Absent, or more than there are labels: all.",
+     .read = read_top_k},
+    {.name = "classifier",
+     .forms = FIELD_JSON | FIELD_PART | FIELD_QUERY,
+     .kind = FIELD_STRING,
+     .least = 1,
+     .most = CLASSIFIER_NAME_BYTES,
+     .what = "The name of a stored classifier, in place of labels and templates.",
+     .read = read_classifier},
+    FIELD_MODEL(FIELD_JSON | FIELD_PART | FIELD_QUERY),
+};
+const struct field_table request_classify_fields = {FIELD_TABLE(rows)};
+
 bool request_classify_json(const struct request_models *models, const char *body, size_t size,
                            struct arena *arena, struct classify_request *out, struct api_error *error) {
-    const struct json_value *object, *image = NULL, *images = NULL;
+    const struct json_value *object;
+    struct classify_reader reader = {.labels = {.out = out, .arena = arena, .error = error}};
     *out = (struct classify_request){0};
-    const struct request_list labels = request_labels(out), templates = request_templates(out);
-    if (!request_read_object(body, size, arena, &object, error) ||
-        !request_choose_model(models, object, &out->model, error))
-        return false;
-
-    for (const struct json_value *field = object->child; field; field = field->next) {
-        bool ok = true;
-        if (field->type == JSON_NULL || text_is(field->name, "model"))
-            ;
-        else if (text_is(field->name, "image"))
-            image = field;
-        else if (text_is(field->name, "images"))
-            images = field;
-        else if (text_is(field->name, "labels"))
-            ok = request_read_strings(field, &labels, arena, error);
-        else if (text_is(field->name, "templates"))
-            ok = request_read_strings(field, &templates, arena, error);
-        else if (text_is(field->name, "top_k")) {
-            /* The upper bound only keeps the conversion defined: more than all labels is all labels. */
-            const bool whole = field->type == JSON_NUMBER && field->number >= 1 && field->number <= 1e9 &&
-                               field->number == (double)(size_t)field->number;
-            ok = whole || request_refuse_top_k(error);
-            out->top_k = whole ? (size_t)field->number : 0;
-        } else if (text_is(field->name, "classifier"))
-            ok = read_classifier(field, out, error);
-        else
-            ok = request_refuse_field(field->name.data, field->name.size, FIELDS, error);
-        if (!ok)
-            return false;
-    }
     /* Labels first: they are cheap to check, pictures are not. */
-    return request_check_choice(out, error) && read_json_images(image, images, arena, out, error);
+    return request_read_object(body, size, arena, &object, error) &&
+           request_choose_model(models, object, &out->model, error) &&
+           field_read_object(object, &request_classify_fields, &reader, error) &&
+           request_check_choice(out, error) &&
+           read_json_images(reader.image, reader.images, arena, out, error);
 }

@@ -1,218 +1,189 @@
 /* request_embed.c - POST /v1/embeddings and POST /v1/routing: one list of texts and pictures, in every form
  * that clients of other servers send it. */
-#include <string.h>
-
+#include "server/api/fields.h"
+#include "server/api/request_encoding.h"
 #include "server/api/request_parts.h"
 #include "server/api/request_peers.h"
-#include "server/formats/data_uri.h"
 
-#define EMBEDDINGS_FIELDS "input, model, encoding_format, dimensions, modality, user"
-#define ROUTING_FIELDS    "input, model, modality"
-#define INPUT_FORMS       "a string, or a list of strings and of {\"text\": …} or {\"image\": …} items"
+/* Texts and pictures, in whichever field they are. */
+static bool read_input(const struct request_items_reader *r, const struct json_value *input,
+                       const struct json_value *messages, struct embed_request *out) {
+    if (input && messages)
+        return api_fail(r->error, 400, "conflicting_fields", "messages",
+                        "there are input and messages; one of them is accepted");
+    if (messages)
+        return request_read_messages(r, messages, out);
+    return request_read_items(r, input, "input", out);
+}
 
-/* What a bare string is. */
-enum strings { STRINGS_BY_LOOK, STRINGS_ARE_TEXTS, STRINGS_ARE_IMAGES };
-
-struct input_reader {
-    struct arena *arena;
-    enum strings strings;
+/* The reader of both requests. */
+struct embed_reader {
+    const struct limoe_info *model;
+    struct request_items_reader items;
+    const struct json_value *input, *messages; /* read last */
+    struct encoding_choice encoding;
     struct api_error *error;
 };
 
-static bool read_text(struct input_reader *r, struct text text, const char *param, struct request_item *out) {
-    /* White space is a text: its embedding is that of the tokens it has, perhaps of the end token alone. */
-    if (!text.size)
-        return api_fail(r->error, 400, "empty_input", param, "%s is empty", param);
-    if (text.size > REQUEST_MAX_TEXT_BYTES)
-        return api_fail(r->error, 400, "too_long", param, "%s has %zu bytes of text; up to %u are accepted",
-                        param, text.size, REQUEST_MAX_TEXT_BYTES);
-    *out = (struct request_item){
-        .modality = LIMOE_TEXT, .bytes = (const uint8_t *)text.data, .size = text.size, .param = param};
+static bool keep_input(void *reader, const struct json_value *value) {
+    ((struct embed_reader *)reader)->input = value;
     return true;
 }
 
-/* {"text": "…"} or {"image": "…"}, nothing else. */
-static bool read_object(struct input_reader *r, const struct json_value *object, const char *param,
-                        struct request_item *out) {
-    const struct json_value *text = NULL, *image = NULL;
-    for (const struct json_value *member = object->child; member; member = member->next) {
-        char quoted[32];
-        if (member->type == JSON_NULL)
-            continue;
-        if (text_is(member->name, "text"))
-            text = member;
-        else if (text_is(member->name, "image"))
-            image = member;
-        else
-            return api_fail(r->error, 400, "unknown_field", param,
-                            "%s has no field \"%s\"; accepted: text or image", param,
-                            text_quote(member->name, quoted, sizeof quoted));
-    }
-    if (!text == !image)
-        return api_fail(r->error, 400, "invalid_item", param, "%s has %s; exactly one is accepted", param,
-                        text ? "both text and image" : "neither text nor image");
-
-    const struct json_value *content = text ? text : image;
-    const char *content_param = arena_print(r->arena, "%s.%s", param, text ? "text" : "image");
-    if (!content_param)
-        return api_fail_memory(r->error);
-    if (content->type != JSON_STRING)
-        return request_refuse_type(content_param, text ? "a string" : "a string (a data URI or base64)",
-                                   content->type, r->error);
-    return text ? read_text(r, text->string, content_param, out)
-                : request_read_image(image->string, content_param, r->arena, out, r->error);
-}
-
-static bool read_item(struct input_reader *r, const struct json_value *value, const char *param,
-                      struct request_item *out) {
-    switch (value->type) {
-    case JSON_STRING: {
-        const bool image = r->strings == STRINGS_ARE_IMAGES ||
-                           (r->strings == STRINGS_BY_LOOK && data_uri_is_meant(value->string));
-        return image ? request_read_image(value->string, param, r->arena, out, r->error)
-                     : read_text(r, value->string, param, out);
-    }
-    case JSON_OBJECT:
-        return read_object(r, value, param, out);
-    case JSON_NUMBER:
-    case JSON_ARRAY:
-        return api_fail(r->error, 400, "invalid_type", param,
-                        "%s is %s: token ids are not accepted, for no other vocabulary is this model's; send "
-                        "the text itself (LangChain: check_embedding_ctx_length=False)",
-                        param, json_type_name(value->type));
-    default:
-        return request_refuse_type(param, "a string, {\"text\": …} or {\"image\": …}", value->type, r->error);
-    }
-}
-
-static bool read_input(struct input_reader *r, const struct json_value *input, struct embed_request *out) {
-    if (!input)
-        return api_fail(r->error, 400, "missing_input", "input", "input is missing; accepted: " INPUT_FORMS);
-    if (input->type != JSON_STRING && input->type != JSON_ARRAY)
-        return request_refuse_type("input", INPUT_FORMS, input->type, r->error);
-
-    const size_t n = input->type == JSON_ARRAY ? input->count : 1;
-    if (n == 0)
-        return api_fail(r->error, 400, "empty_input", "input", "input is empty; 1 to %u items are accepted",
-                        REQUEST_MAX_ITEMS);
-    if (n > REQUEST_MAX_ITEMS)
-        return api_fail(r->error, 400, "too_many_items", "input", "%zu items; up to %u are accepted", n,
-                        REQUEST_MAX_ITEMS);
-    struct request_item *items = arena_array(r->arena, n, sizeof *items);
-    if (!items)
-        return api_fail_memory(r->error);
-
-    out->items = items;
-    out->n_items = n;
-    if (input->type == JSON_STRING)
-        return read_item(r, input, "input", &items[0]);
-    size_t i = 0;
-    for (const struct json_value *value = input->child; value; value = value->next, i++) {
-        const char *param = arena_print(r->arena, "input[%zu]", i);
-        if (!param)
-            return api_fail_memory(r->error);
-        if (!read_item(r, value, param, &items[i]))
-            return false;
-    }
+static bool keep_messages(void *reader, const struct json_value *value) {
+    ((struct embed_reader *)reader)->messages = value;
     return true;
 }
 
-/* Whether the model takes what was sent. */
-static bool check_modalities(const struct limoe_info *model, const struct embed_request *request,
-                             struct api_error *error) {
-    struct limoe_error missing;
-    for (size_t i = 0; i < request->n_items; i++) {
-        const struct request_item *item = &request->items[i];
-        if (limoe_accepts(model, item->modality, &missing))
-            return api_fail(error, 400, "unsupported_modality", item->param, "%s is %s: %s", item->param,
-                            item->modality == LIMOE_IMAGE ? "a picture" : "a text", missing.message);
-    }
-    return true;
-}
-
-static bool read_modality(const struct json_value *value, enum strings *out, struct api_error *error) {
+static bool read_modality(void *reader, const struct json_value *value) {
+    struct embed_reader *r = reader;
     const char *accepted = "\"text\" or \"image\"";
     if (value->type != JSON_STRING)
-        return request_refuse_type("modality", accepted, value->type, error);
+        return request_refuse_type("modality", accepted, value->type, r->error);
     if (text_is(value->string, "text"))
-        *out = STRINGS_ARE_TEXTS;
+        r->items.strings = STRINGS_ARE_TEXTS;
     else if (text_is(value->string, "image"))
-        *out = STRINGS_ARE_IMAGES;
+        r->items.strings = STRINGS_ARE_IMAGES;
     else
-        return api_fail(error, 400, "invalid_modality", "modality", "modality must be %s", accepted);
+        return api_fail(r->error, 400, "invalid_modality", "modality", "modality must be %s", accepted);
     return true;
 }
 
-static bool read_encoding(const struct json_value *value, enum request_encoding *out,
-                          struct api_error *error) {
-    const char *accepted = "\"float\" or \"base64\"";
-    if (value->type != JSON_STRING)
-        return request_refuse_type("encoding_format", accepted, value->type, error);
-    if (text_is(value->string, "float"))
-        *out = REQUEST_FLOAT;
-    else if (text_is(value->string, "base64"))
-        *out = REQUEST_BASE64;
-    else
-        return api_fail(error, 400, "invalid_encoding_format", "encoding_format",
-                        "encoding_format must be %s", accepted);
-    return true;
+static bool read_encoding(void *reader, const struct json_value *value) {
+    struct embed_reader *r = reader;
+    return encoding_read(&r->encoding, value, r->error);
 }
 
-static bool check_dimensions(const struct limoe_info *model, const struct json_value *value,
-                             struct api_error *error) {
+/* 0 stands for the model's own, as for some servers. */
+static bool check_dimensions(void *reader, const struct json_value *value) {
+    const struct embed_reader *r = reader;
     if (value->type != JSON_NUMBER)
-        return request_refuse_type("dimensions", "a number", value->type, error);
-    if (value->number != (double)model->embed)
-        return api_fail(error, 400, "unsupported_dimensions", "dimensions",
+        return request_refuse_type("dimensions", "a number", value->type, r->error);
+    if (value->number != 0 && value->number != (double)r->model->embed)
+        return api_fail(r->error, 400, "unsupported_dimensions", "dimensions",
                         "dimensions is %g; this model's embeddings have %u, and it was not trained to be cut "
-                        "shorter",
-                        value->number, model->embed);
+                        "shorter; accepted: %u, and 0 for the model's own",
+                        value->number, r->model->embed, r->model->embed);
     return true;
 }
 
-/* `routing` has no embeddings to encode, and so fewer fields. */
-static bool read_request(const struct request_models *models, const char *body, size_t size, bool routing,
-                         struct arena *arena, struct embed_request *out, struct api_error *error) {
-    const struct json_value *object, *input = NULL;
-    struct input_reader reader = {.arena = arena, .strings = STRINGS_BY_LOOK, .error = error};
+static bool check_user(void *reader, const struct json_value *value) {
+    const struct embed_reader *r = reader;
+    return value->type == JSON_STRING || request_refuse_type("user", "a string", value->type, r->error);
+}
+
+/* What clients of other servers send, or no field at all. */
+static bool check_peers(void *reader, const struct json_value *value) {
+    const struct embed_reader *r = reader;
+    const struct request_peer_field *peer = request_peer_find(value->name);
+    char names[200];
+    if (peer)
+        return request_peer_check(peer, r->model, value, r->error);
+    field_names(&request_embeddings_fields, FIELD_JSON, names, sizeof names);
+    return request_refuse_field(value->name.data, value->name.size, names, r->error);
+}
+
+static const char *const modalities[] = {"text", "image", NULL};
+static const char *const encodings[] = {"float", "base64", "int8", "ubinary", "binary", NULL};
+static const char *const numbers[] = {"float", "int8", "ubinary", "binary", NULL};
+
+#define ONE_ENCODING "{\"enum\":[\"float\",\"base64\",\"int8\",\"ubinary\",\"binary\"]}"
+#define ONE_NUMBER   "{\"enum\":[\"float\",\"int8\",\"ubinary\",\"binary\"]}"
+/* The value, or a list of it alone. */
+#define ANY_OF(value)                                                                                        \
+    "{\"anyOf\":[" value ",{\"type\":\"array\",\"minItems\":1,\"maxItems\":1,\"items\":" value "}]}"
+
+#define INPUT_ROW                                                                                            \
+    .name = "input", .forms = FIELD_JSON, .kind = FIELD_ITEMS, .least = 1, .most = REQUEST_MAX_ITEMS,        \
+    .what =                                                                                                  \
+        "What to embed: a string, an item, or a list of both. A text has 1 to 65536 bytes, of which the "    \
+        "model keeps its first tokens.",                                                                     \
+    .read = keep_input
+#define MODALITY_ROW                                                                                         \
+    .name = "modality", .forms = FIELD_JSON, .kind = FIELD_CHOICE, .choices = modalities,                    \
+    .what = "What bare strings are. Absent: a data URI is a picture, any other string a text.",              \
+    .read = read_modality
+
+static const struct field embeddings[] = {
+    {INPUT_ROW},
+    {.name = "messages",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .schema = "{\"$ref\":\"#/components/schemas/Messages\"}",
+     .what = "In place of input: a chat of one message with one text or picture.",
+     .read = keep_messages},
+    FIELD_MODEL(FIELD_JSON),
+    {.name = "encoding_format",
+     .forms = FIELD_JSON,
+     .kind = FIELD_CHOICE,
+     .choices = encodings,
+     .fallback = "\"float\"",
+     .what = "How the numbers are written, base64 being of little-endian float32; or what they are.",
+     .read = read_encoding},
+    {.name = "embedding_type",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .schema = ANY_OF(ONE_ENCODING),
+     .what = "As encoding_format.",
+     .unlisted = true,
+     .read = read_encoding},
+    {.name = "embedding_types",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .schema = ANY_OF(ONE_NUMBER),
+     .what = "What the numbers are.",
+     .unlisted = true,
+     .read = read_encoding},
+    {.name = "output_dtype",
+     .forms = FIELD_JSON,
+     .kind = FIELD_CHOICE,
+     .choices = numbers,
+     .what = "What the numbers are, whose bytes encoding_format base64 then writes.",
+     .unlisted = true,
+     .read = read_encoding},
+    {.name = "dimensions",
+     .forms = FIELD_JSON,
+     .kind = FIELD_WHOLE,
+     .what = "The model's own number of them, or 0 for it: the model was not trained to be cut shorter.",
+     .read = check_dimensions},
+    {MODALITY_ROW},
+    {.name = "user",
+     .forms = FIELD_JSON,
+     .kind = FIELD_STRING,
+     .what = "Accepted and not used.",
+     .read = check_user},
+};
+const struct field_table request_embeddings_fields = {FIELD_TABLE(embeddings), .other = check_peers,
+                                                      .write_others = request_peer_schemas};
+
+/* There are no embeddings to encode. */
+static const struct field routing[] = {
+    {INPUT_ROW, .required = true}, FIELD_MODEL(FIELD_JSON), {MODALITY_ROW}};
+const struct field_table request_routing_fields = {FIELD_TABLE(routing)};
+
+static bool read_request(const struct request_models *models, const char *body, size_t size,
+                         const struct field_table *fields, struct arena *arena, struct embed_request *out,
+                         struct api_error *error) {
+    const struct json_value *object;
+    struct embed_reader reader = {.items = {.arena = arena, .strings = STRINGS_BY_LOOK, .error = error},
+                                  .error = error};
     *out = (struct embed_request){.encoding = REQUEST_FLOAT};
     if (!request_read_object(body, size, arena, &object, error) ||
         !request_choose_model(models, object, &out->model, error))
         return false;
-    const struct limoe_info *model = models->info[out->model];
-
-    for (const struct json_value *field = object->child; field; field = field->next) {
-        const struct request_peer_field *peer;
-        bool ok = true;
-        if (field->type == JSON_NULL || text_is(field->name, "model"))
-            continue;
-        if (text_is(field->name, "input"))
-            input = field;
-        else if (text_is(field->name, "modality"))
-            ok = read_modality(field, &reader.strings, error);
-        else if (!routing && text_is(field->name, "encoding_format"))
-            ok = read_encoding(field, &out->encoding, error);
-        else if (!routing && text_is(field->name, "dimensions"))
-            ok = check_dimensions(model, field, error);
-        else if (!routing && text_is(field->name, "user")) /* whose request it is: of no use here */
-            ok = field->type == JSON_STRING || request_refuse_type("user", "a string", field->type, error);
-        else if (!routing && (peer = request_peer_find(field->name)))
-            ok = request_peer_check(peer, model, field, error);
-        else
-            ok = request_refuse_field(field->name.data, field->name.size,
-                                      routing ? ROUTING_FIELDS : EMBEDDINGS_FIELDS, error);
-        if (!ok)
-            return false;
-    }
-    return read_input(&reader, input, out) && check_modalities(model, out, error);
+    reader.model = models->info[out->model];
+    return field_read_object(object, fields, &reader, error) &&
+           encoding_settle(&reader.encoding, &out->encoding, error) &&
+           read_input(&reader.items, reader.input, reader.messages, out) &&
+           request_check_modalities(reader.model, out->items, out->n_items, error);
 }
 
 bool request_embeddings_json(const struct request_models *models, const char *body, size_t size,
                              struct arena *arena, struct embed_request *out, struct api_error *error) {
-    return read_request(models, body, size, false, arena, out, error);
+    return read_request(models, body, size, &request_embeddings_fields, arena, out, error);
 }
 
 bool request_routing_json(const struct request_models *models, const char *body, size_t size,
                           struct arena *arena, struct embed_request *out, struct api_error *error) {
-    return read_request(models, body, size, true, arena, out, error);
+    return read_request(models, body, size, &request_routing_fields, arena, out, error);
 }

@@ -5,10 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/api/fields.h"
 #include "server/api/request_parts.h"
-
-#define PART_FIELDS "image, labels, templates, top_k, classifier, model"
-#define ARG_FIELDS  "labels, templates, top_k, classifier, model"
 
 struct form {
     const struct request_field *fields;
@@ -168,10 +166,8 @@ static const struct {
     {"template", "templates"}, {"prompts", "templates"},
 };
 
-static bool is_one_of(const char *name, const char *const *known) {
-    while (*known && strcmp(name, *known) != 0)
-        known++;
-    return *known != NULL;
+static bool is_known(const char *name, unsigned places) {
+    return field_find(&request_classify_fields, text_of(name), places) != NULL;
 }
 
 static bool refuse_misnamed(const char *given, const char *meant, struct api_error *error) {
@@ -181,16 +177,17 @@ static bool refuse_misnamed(const char *given, const char *meant, struct api_err
         strcmp(meant, "image") == 0 ? ", and repeated for several pictures (curl -F image=@cat.png)" : "");
 }
 
-static bool refuse_unknown(struct form form, const char *const *known, const char *accepted,
-                           struct api_error *error) {
+static bool refuse_unknown(struct form form, unsigned places, struct api_error *error) {
+    char names[100];
     for (size_t i = 0; i < form.n; i++) {
         const char *name = form.fields[i].name;
-        if (is_one_of(name, known))
+        if (is_known(name, places))
             continue;
         for (size_t k = 0; k < sizeof misnamed / sizeof *misnamed; k++)
-            if (strcmp(name, misnamed[k].given) == 0 && is_one_of(misnamed[k].meant, known))
+            if (strcmp(name, misnamed[k].given) == 0 && is_known(misnamed[k].meant, places))
                 return refuse_misnamed(name, misnamed[k].meant, error);
-        return request_refuse_field(name, strlen(name), accepted, error);
+        return request_refuse_field(
+            name, strlen(name), field_names(&request_classify_fields, places, names, sizeof names), error);
     }
     return true;
 }
@@ -229,20 +226,18 @@ static bool read_image_parts(struct form form, struct arena *arena, struct class
 bool request_classify_multipart(const struct request_models *models, const struct request_field *parts,
                                 size_t n, struct arena *arena, struct classify_request *out,
                                 struct api_error *error) {
-    static const char *const known[] = {"image", "labels", "templates", "top_k", "classifier", "model", NULL};
     const struct form form = {.fields = parts, .n = n};
     *out = (struct classify_request){0};
-    return refuse_unknown(form, known, PART_FIELDS, error) && read_fields(models, form, arena, out, error) &&
+    return refuse_unknown(form, FIELD_PART, error) && read_fields(models, form, arena, out, error) &&
            read_image_parts(form, arena, out, error);
 }
 
 bool request_classify_raw(const struct request_models *models, const uint8_t *body, size_t size,
                           const struct request_field *args, size_t n, struct arena *arena,
                           struct classify_request *out, struct api_error *error) {
-    static const char *const known[] = {"labels", "templates", "top_k", "classifier", "model", NULL};
     const struct form form = {.fields = args, .n = n};
     *out = (struct classify_request){0};
-    if (!refuse_unknown(form, known, ARG_FIELDS, error) || !read_fields(models, form, arena, out, error))
+    if (!refuse_unknown(form, FIELD_QUERY, error) || !read_fields(models, form, arena, out, error))
         return false;
     if (!size)
         return api_fail(error, 400, "missing_image", NULL, "the body is empty; a picture is expected");

@@ -6,9 +6,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "server/api/fields.h"
 #include "server/api/request_parts.h"
-
-#define FIELDS "rate, duration, arrivals, mix, target, model"
 
 const char *const loadtest_kinds[LOADTEST_KINDS] = {
     [LOADTEST_CLASSIFY] = "classify", [LOADTEST_IMAGE] = "image", [LOADTEST_TEXT] = "text"};
@@ -35,17 +34,20 @@ static bool read_number(const struct reading *r, const struct json_value *value,
     return true;
 }
 
-static bool read_rate(const struct reading *r, const struct json_value *value) {
+static bool read_rate(void *reader, const struct json_value *value) {
+    const struct reading *r = reader;
     return read_number(r, value, "rate", LOADTEST_LEAST_RATE, r->limits->rate, "--loadtest-max-rate",
                        &r->out->rate);
 }
 
-static bool read_duration(const struct reading *r, const struct json_value *value) {
+static bool read_duration(void *reader, const struct json_value *value) {
+    const struct reading *r = reader;
     return read_number(r, value, "duration", LOADTEST_LEAST_SECONDS, r->limits->seconds,
                        "--loadtest-max-seconds", &r->out->seconds);
 }
 
-static bool read_arrivals(const struct reading *r, const struct json_value *value) {
+static bool read_arrivals(void *reader, const struct json_value *value) {
+    const struct reading *r = reader;
     char quoted[64];
     if (value->type != JSON_STRING)
         return request_refuse_type("arrivals", "\"poisson\" and \"constant\"", value->type, r->error);
@@ -61,7 +63,7 @@ static bool read_weight(const struct reading *r, const struct json_value *value,
                         uint32_t *out) {
     char param[32], accepted[64];
     snprintf(param, sizeof param, "mix.%s", kind);
-    snprintf(accepted, sizeof accepted, "a whole number from 0 to %u", LOADTEST_MOST_WEIGHT);
+    snprintf(accepted, sizeof accepted, "a whole number from 0 to %d", LOADTEST_MOST_WEIGHT);
     if (value->type != JSON_NUMBER)
         return request_refuse_type(param, accepted, value->type, r->error);
     if (!(value->number >= 0 && value->number <= LOADTEST_MOST_WEIGHT) ||
@@ -72,7 +74,8 @@ static bool read_weight(const struct reading *r, const struct json_value *value,
     return true;
 }
 
-static bool read_mix(const struct reading *r, const struct json_value *value) {
+static bool read_mix(void *reader, const struct json_value *value) {
+    const struct reading *r = reader;
     uint64_t sum = 0;
     if (value->type != JSON_OBJECT)
         return request_refuse_type("mix", "an object of classify, image and text", value->type, r->error);
@@ -100,7 +103,8 @@ static struct text without_slash(struct text url) {
     return url;
 }
 
-static bool read_target(const struct reading *r, const struct json_value *value) {
+static bool read_target(void *reader, const struct json_value *value) {
+    const struct reading *r = reader;
     char quoted[128];
     if (value->type != JSON_STRING)
         return request_refuse_type("target", "a URL that the server's option --loadtest-targets has",
@@ -121,7 +125,8 @@ static bool read_target(const struct reading *r, const struct json_value *value)
                     r->limits->targets ? r->limits->targets : "none");
 }
 
-static bool read_model(const struct reading *r, const struct json_value *value) {
+static bool read_model(void *reader, const struct json_value *value) {
+    const struct reading *r = reader;
     if (value->type != JSON_STRING)
         return request_refuse_type("model", "a string", value->type, r->error);
     r->out->model = value->string;
@@ -162,31 +167,64 @@ static bool check_given(const struct reading *r) {
                                 missing);
 }
 
+static const char *const arrivals[] = {"poisson", "constant", NULL};
+
+#define WEIGHT                                                                                               \
+    "{\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":" FIELD_NUMBER(LOADTEST_MOST_WEIGHT) "}"
+
+static const struct field fields[] = {
+    {.name = "rate",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .required = true,
+     .schema = "{\"type\":\"number\",\"minimum\":" FIELD_NUMBER(LOADTEST_LEAST_RATE) "}",
+     .what = "Arrivals a second, up to --loadtest-max-rate.",
+     .read = read_rate},
+    {.name = "duration",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .required = true,
+     .schema = "{\"type\":\"number\",\"minimum\":" FIELD_NUMBER(LOADTEST_LEAST_SECONDS) "}",
+     .what = "Seconds, up to --loadtest-max-seconds. Rate x duration: up to --loadtest-max-requests.",
+     .read = read_duration},
+    {.name = "arrivals",
+     .forms = FIELD_JSON,
+     .kind = FIELD_CHOICE,
+     .choices = arrivals,
+     .fallback = "\"poisson\"",
+     .what = "Independent clients, or a beat.",
+     .read = read_arrivals},
+    {.name = "mix",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .schema = "{\"type\":\"object\",\"properties\":{\"classify\":" WEIGHT ",\"image\":" WEIGHT
+               ",\"text\":" WEIGHT "},\"additionalProperties\":false}",
+     .fallback = "{\"classify\":1,\"image\":1,\"text\":2}",
+     .what = "How many of each kind, one of them above 0.",
+     .read = read_mix},
+    {.name = "target",
+     .forms = FIELD_JSON,
+     .kind = FIELD_STRING,
+     .what = "Another server, as --loadtest-targets has it. Absent: this one.",
+     .read = read_target},
+    {.name = "model",
+     .forms = FIELD_JSON,
+     .kind = FIELD_STRING,
+     .what = "Which of the target's models, of 1 to 256 bytes. Absent: its default.",
+     .read = read_model},
+};
+const struct field_table request_loadtest_fields = {FIELD_TABLE(fields)};
+
 bool request_loadtest_json(const struct request_models *models, const struct loadtest_limits *limits,
                            const char *body, size_t size, struct arena *arena, struct loadtest_request *out,
                            struct api_error *error) {
-    static const struct {
-        const char *name;
-        bool (*read)(const struct reading *r, const struct json_value *value);
-    } fields[] = {{"rate", read_rate}, {"duration", read_duration}, {"arrivals", read_arrivals},
-                  {"mix", read_mix},   {"target", read_target},     {"model", read_model}};
-    enum { FIELD_COUNT = sizeof fields / sizeof *fields };
-    const struct reading r = {models, limits, out, error};
+    struct reading r = {models, limits, out, error};
     const struct json_value *object;
-    if (!request_read_object(body, size, arena, &object, error))
-        return false;
     *out = (struct loadtest_request){
         .mix = {[LOADTEST_CLASSIFY] = 1, [LOADTEST_IMAGE] = 1, [LOADTEST_TEXT] = 2}};
-    for (const struct json_value *value = object->child; value; value = value->next) {
-        size_t i = 0;
-        while (i < FIELD_COUNT && !text_is(value->name, fields[i].name))
-            i++;
-        if (i == FIELD_COUNT)
-            return request_refuse_field(value->name.data, value->name.size, FIELDS, error);
-        if (value->type != JSON_NULL && !fields[i].read(&r, value))
-            return false;
-    }
-    return check_given(&r) && check_count(&r) && check_model(&r);
+    return request_read_object(body, size, arena, &object, error) &&
+           field_read_object(object, &request_loadtest_fields, &r, error) && check_given(&r) &&
+           check_count(&r) && check_model(&r);
 }
 
 /* "http://host:8080": a scheme and an authority; neither a user, a path, a query nor what no URL has. */

@@ -6,8 +6,8 @@
 
 #define LOADTEST_LEAST_RATE      0.1
 #define LOADTEST_LEAST_SECONDS   1
-#define LOADTEST_MOST_WEIGHT     1000000u /* of a kind in the mix */
-#define LOADTEST_MOST_NAME_BYTES 256u     /* of a model on another server */
+#define LOADTEST_MOST_WEIGHT     1000000 /* of a kind in the mix */
+#define LOADTEST_MOST_NAME_BYTES 256u    /* of a model on another server */
 
 /* As the server's options have them. */
 struct loadtest_limits {
@@ -25,6 +25,8 @@ struct loadtest_request {
     struct text target;           /* data NULL: this server */
     struct text model;            /* data NULL: the target's default */
 };
+
+extern const struct field_table request_loadtest_fields;
 
 /* `models` are this server's: a test of it names one of them. */
 bool request_loadtest_json(const struct request_models *models, const struct loadtest_limits *limits,

@@ -1,4 +1,4 @@
-/* request_parts.h - what the readers of the routes share. Private to request*.c. */
+/* request_parts.h - what the readers of the routes share. Private to request*.c and the dialects' readers. */
 #ifndef LIMOE_SERVER_API_REQUEST_PARTS_H
 #define LIMOE_SERVER_API_REQUEST_PARTS_H
 
@@ -37,12 +37,49 @@ struct request_list request_templates(struct classify_request *request);
 bool request_read_strings(const struct json_value *list, const struct request_list *field,
                           struct arena *arena, struct api_error *error);
 
+/* What reads "labels" and "templates" (fields.h): its own reader, or one that begins with it. */
+struct request_labels_reader {
+    struct classify_request *out;
+    struct arena *arena;
+    struct api_error *error;
+};
+bool request_read_labels(void *reader, const struct json_value *value);
+bool request_read_templates(void *reader, const struct json_value *value);
+
 /* Labels and templates, or a classifier's name: what a classification must have one of. */
 bool request_check_choice(struct classify_request *request, struct api_error *error);
 bool request_refuse_top_k(struct api_error *error);
 
+/* What a bare string is. */
+enum request_strings { STRINGS_BY_LOOK, STRINGS_ARE_TEXTS, STRINGS_ARE_IMAGES };
+
+/* Reads items to embed: strings, {"text"} and {"image"}. */
+struct request_items_reader {
+    struct arena *arena;
+    enum request_strings strings;
+    struct api_error *error;
+};
+/* A JSON value → an item. `param` must live as long as the item. */
+bool request_read_item(const struct request_items_reader *reader, const struct json_value *value,
+                       const char *param, struct request_item *out);
+/* A JSON list → items[list->count], which the caller has checked the length of. Their params are "name[i]". */
+bool request_read_item_list(const struct request_items_reader *reader, const struct json_value *list,
+                            const char *name, struct request_item *items);
+/* A field that is one item or a list of 1 to REQUEST_MAX_ITEMS; `value` NULL: it is missing. `name` is static. */
+bool request_read_items(const struct request_items_reader *reader, const struct json_value *value,
+                        const char *name, struct embed_request *out);
+/* Whether the model takes what was sent. */
+bool request_check_modalities(const struct limoe_info *model, const struct request_item *items, size_t n,
+                              struct api_error *error);
+
 /* A JSON string → a picture. `param` must live as long as the item. */
 bool request_read_image(struct text text, const char *param, struct arena *arena, struct request_item *out,
                         struct api_error *error);
+/* A text of 1 to REQUEST_MAX_TEXT_BYTES bytes. `param` as above. */
+bool request_read_text(struct text text, const char *param, struct request_item *out,
+                       struct api_error *error);
+/* OpenAI's messages of a chat, as vLLM embeds them: one message whose content is one item. */
+bool request_read_messages(const struct request_items_reader *reader, const struct json_value *messages,
+                           struct embed_request *out);
 
 #endif

@@ -9,7 +9,7 @@
 
 #define CUT      "a text is cut at its end to the model's length, and never refused for its tokens"
 #define UNIT     "embeddings are unit vectors"
-#define FLOAT32  "embeddings are float32; encoding_format says how they are written"
+#define NO_CHAT  "a text is embedded as it is, without a chat's template"
 #define ONE_ROLE "a text has one embedding, whatever it is for"
 
 const struct request_peer_field request_peer_fields[] = {
@@ -29,13 +29,12 @@ const struct request_peer_field request_peer_fields[] = {
     {.name = "normalized", .values = {"true"}, .reason = UNIT},
     {.name = "normalize", .values = {"true"}, .reason = UNIT},
     {.name = "normalize_embeddings", .values = {"true"}, .reason = UNIT},
-    {.name = "embedding_type", .values = {"\"float\""}, .list = true, .reason = FLOAT32},
-    {.name = "embedding_types", .values = {"\"float\""}, .list = true, .reason = FLOAT32},
-    {.name = "output_dtype", .values = {"\"float\""}, .reason = FLOAT32},
     {.name = "output_dimension",
      .number = PEER_DIMENSIONS,
      .reason = "the model was not trained to be cut shorter"},
     {.name = "late_chunking", .values = {"false"}, .reason = "each item is embedded by itself"},
+    {.name = "add_generation_prompt", .values = {"true", "false"}, .reason = NO_CHAT},
+    {.name = "continue_final_message", .values = {"true", "false"}, .reason = NO_CHAT},
     {.name = "return_multivector", .values = {"false"}, .reason = "an item has one embedding"},
 };
 const size_t request_peer_count = sizeof request_peer_fields / sizeof *request_peer_fields;
@@ -100,9 +99,7 @@ static const char *show_accepted(const struct request_peer_field *field, const s
     for (size_t i = 0; i < REQUEST_PEER_VALUES && field->values[i] && used < size; i++)
         used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "", field->values[i]);
     if (field->number && used < size)
-        used += (size_t)snprintf(out + used, size - used, "%s%u", used ? ", " : "", number_of(field, model));
-    if (field->list && used < size)
-        snprintf(out + used, size - used, ", a list of these");
+        snprintf(out + used, size - used, "%s%u", used ? ", " : "", number_of(field, model));
     return out;
 }
 
@@ -116,10 +113,32 @@ static bool refuse(const struct request_peer_field *field, const struct limoe_in
 
 bool request_peer_check(const struct request_peer_field *field, const struct limoe_info *model,
                         const struct json_value *value, struct api_error *error) {
-    if (!field->list || value->type != JSON_ARRAY)
-        return takes(field, model, value) || refuse(field, model, value, error);
-    for (const struct json_value *one = value->child; one; one = one->next)
-        if (!takes(field, model, one))
-            return refuse(field, model, one, error);
-    return value->count > 0 || refuse(field, model, value, error);
+    return takes(field, model, value) || refuse(field, model, value, error);
+}
+
+/* {"enum":[…]}, and any number of the model's, which is not known here. */
+static void one_schema(struct buffer *out, const struct request_peer_field *field) {
+    buffer_string(out, "{\"enum\":[");
+    for (size_t i = 0; i < REQUEST_PEER_VALUES && field->values[i]; i++)
+        buffer_print(out, "%s%s", i ? "," : "", field->values[i]);
+    buffer_string(out, "]}");
+}
+
+static void schema(struct buffer *out, const struct request_peer_field *field) {
+    buffer_string(out, "{\"anyOf\":[");
+    if (field->values[0]) {
+        one_schema(out, field);
+        buffer_string(out, ",");
+    }
+    if (field->number)
+        buffer_string(out, "{\"type\":\"integer\",\"minimum\":1},");
+    buffer_string(out, "{\"type\":\"null\"}],\"description\":\"Accepted, because ");
+    buffer_print(out, "%s.\"}", field->reason);
+}
+
+void request_peer_schemas(struct buffer *out) {
+    for (size_t i = 0; i < request_peer_count; i++) {
+        buffer_print(out, ",\"%s\":", request_peer_fields[i].name);
+        schema(out, &request_peer_fields[i]);
+    }
 }

@@ -15,7 +15,6 @@ struct request_peer_field {
     const char *name;
     /* What is accepted, as JSON: "true", "-1", "\"float\"". Ends with NULL. */
     const char *values[REQUEST_PEER_VALUES];
-    bool list;                                                         /* also a list of such values */
     enum { PEER_NO_NUMBER, PEER_DIMENSIONS, PEER_TEXT_LENGTH } number; /* also this number of the model's */
     const char *reason;                                                /* what is done anyway */
 };
@@ -28,5 +27,8 @@ const struct request_peer_field *request_peer_find(struct text name);
 /* The 400 for a field that asks for something else. */
 bool request_peer_check(const struct request_peer_field *field, const struct limoe_info *model,
                         const struct json_value *value, struct api_error *error);
+
+/* Appends ,"name":{JSON schema} for each field. */
+void request_peer_schemas(struct buffer *out);
 
 #endif

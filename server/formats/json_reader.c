@@ -278,11 +278,12 @@ static bool read_word(struct reader *r, const char *word, enum json_type type, s
 
 static bool read_value(struct reader *r, struct text name, struct json_value **out);
 
-static bool has_member(const struct json_value *object, struct text name) {
-    for (const struct json_value *member = object->child; member; member = member->next)
-        if (text_equal(member->name, name))
-            return true;
-    return false;
+const struct json_value *json_member(const struct json_value *object, struct text name) {
+    if (object && object->type == JSON_OBJECT)
+        for (const struct json_value *member = object->child; member; member = member->next)
+            if (text_equal(member->name, name))
+                return member;
+    return NULL;
 }
 
 /* "name": with the reader at the name. */
@@ -295,7 +296,7 @@ static bool read_name(struct reader *r, const struct json_value *object, struct 
         return fail_at(r, at, "an object of more than %u members", JSON_MAX_MEMBERS);
     if (!read_string(r, name))
         return false;
-    if (has_member(object, *name))
+    if (json_member(object, *name))
         return fail_at(r, at, "\"%s\" is given twice", text_quote(*name, quoted, sizeof quoted));
     skip_space(r);
     if (r->at >= r->end || *r->at != ':')

@@ -47,6 +47,9 @@ bool json_read(const char *bytes, size_t size, struct arena *arena, struct json_
  * that says nothing of its kind is JSON then. */
 bool json_begins(const char *bytes, size_t size);
 
+/* The member of that name; NULL: there is none, or `object` is no object, or NULL itself. */
+const struct json_value *json_member(const struct json_value *object, struct text name);
+
 /* "a string", "an array" … for messages. */
 const char *json_type_name(enum json_type type);
 

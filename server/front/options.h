@@ -23,6 +23,7 @@ struct serve_options {
     const char *host, *port;
     const char *models;        /* as model_list.h has them; NULL: the default one */
     const char *model_aliases; /* as model_names.h has them, or NULL */
+    const char *dialects;      /* as dialects_parse reads them */
     struct limoe_options compute;
     struct launch_options launch; /* of an engine of several ranks */
     struct limoe_image_limits image;

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "base/workers.h"
 #include "limoe.h"
 #include "server/front/decoders/decoders.h"
@@ -63,6 +64,7 @@ struct server {
     struct serve_options options;
     struct served *served; /* [n_served], at least 1; the first is the default */
     size_t n_served;
+    uint32_t dialects; /* the set of those that are served (dialect.h) */
     struct log *log;
     struct metrics *metrics;
     struct classifiers *classifiers;
@@ -78,6 +80,7 @@ struct server {
     /* What requests hold before they have said which model they are for, as a queue without jobs; from then
      * on that model's own counts it. NULL with one model, whose own counts all. */
     struct queue *intake;
+    struct buffer openapi; /* what /openapi.json answers */
 
     pthread_mutex_t lock;  /* guards the two below, and who waits for reloads */
     struct roster *roster; /* in force, with a reference; NULL until all models are ready */

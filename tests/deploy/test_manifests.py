@@ -91,11 +91,10 @@ def test_pods_have_time_to_drain():
 
 
 def test_a_restarting_engine_does_not_cost_the_front():
-    """/health is 503 while an engine restarts: that must not be what decides whether the front lives."""
+    """/readyz is 503 while an engine restarts: that must not be what decides whether the front lives."""
     container = pod()["containers"][0]
-    assert container["readinessProbe"]["httpGet"]["path"] == "/health"
-    assert "httpGet" not in container["livenessProbe"]
-    assert container["livenessProbe"]["exec"]["command"] == ["limoe-healthcheck", "live"]
+    paths = {name: container[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
+    assert paths == {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
 
 
 # ---- Docker, compose

@@ -1,19 +1,28 @@
-"""Protects the tables of docs/api.md: an error that a route can answer, and a path that is served, is in them."""
+"""Protects docs/api.md and the OpenAPI document from lacking what the other or the sources have: errors, paths, fields."""
 
+import json
 import re
+import subprocess
 
 import pytest
-from conftest import ROOT
+from conftest import BUILD, ROOT
 from documents import Document, tracked
 
 API = Document("docs/api.md").text
+# Where status and code do not stand side by side.
+WITHOUT_A_LITERAL = {
+    *("empty_template", "invalid_encoding_format", "request_timeout"),
+    *("too_many_labels", "too_many_templates", "unsupported_value"),
+}
 NOT_SENT = {"client_gone"}  # the word in the log for who has left
 
 
-def errors_of_the_sources():
-    """(status, code) of each error that stands in the sources as such: 400, "empty_labels"."""
-    sources = [(ROOT / path).read_text() for path in tracked() if path.startswith("server/") and path.endswith(".c")]
-    return {found for text in sources for found in re.findall(r'\b([45]\d\d),\s*"([a-z_]+)"', text)}
+def errors_of_the_sources(but=("error_codes.c",)):
+    """(status, code) of each error that stands in the sources as such: 400, "empty_labels". error_codes.c is no source: it
+    only says what others do."""
+    paths = [path for path in tracked() if path.startswith("server/") and path.endswith(".c") and not path.endswith(but)]
+    sources = [(ROOT / path).read_text() for path in paths]
+    return {found for text in sources for found in re.findall(r'\b([45]\d\d),\s*"([a-z0-9_]+)"', text)}
 
 
 def errors_of_the_table():
@@ -24,7 +33,7 @@ def errors_of_the_table():
         if len(cells) < 5:
             continue
         statuses = re.findall(r"\d{3}", cells[1]) or statuses
-        found |= {(status, code) for status in statuses for code in re.findall(r"`([a-z_]+)`", cells[2])}
+        found |= {(status, code) for status in statuses for code in re.findall(r"`([a-z0-9_]+)`", cells[2])}
     return found
 
 
@@ -33,6 +42,74 @@ def test_errors():
     missing = {found for found in errors_of_the_sources() - said if found[1] not in NOT_SENT}
     assert not sorted(missing)
     assert len(said) > 60
+
+
+# Made of liblimoe's statuses (api_fail_from), not written in a call of api_fail.
+OF_THE_LIBRARY = {"invalid", "bad_image", "unsupported", "too_large", "internal"}
+
+
+@pytest.fixture(scope="module")
+def openapi():
+    return json.loads(subprocess.check_output([BUILD / "limoe", "openapi"]))
+
+
+def errors_of_the_document(openapi):
+    codes = openapi["components"]["schemas"]["ErrorCode"]["oneOf"]
+    return {(str(code["x-status"]), code["const"]) for code in codes}
+
+
+def test_errors_of_the_document(openapi):
+    found = {error for error in errors_of_the_sources() if error[1] not in NOT_SENT}
+    said = errors_of_the_document(openapi)
+    assert not sorted(found - said)
+    assert not sorted(error for error in said - found if error[1] not in OF_THE_LIBRARY | WITHOUT_A_LITERAL)
+
+
+def test_errors_of_both(openapi):
+    table, document = errors_of_the_table(), errors_of_the_document(openapi)
+    assert not sorted(document - table)
+    assert {code for _, code in table} == {code for _, code in document}
+
+
+def operations(openapi):
+    return [
+        (path, method, operation)
+        for path, item in openapi["paths"].items()
+        for method, operation in item.items()
+        if method != "head" and not operation["operationId"].endswith("Bare")
+    ]
+
+
+def test_paths_of_both(openapi):
+    """A path of the document is in the table at the top, with its method; and the other way round."""
+    rows = [row.split("|")[1] for row in API.split("\n## ", 1)[0].splitlines() if row.startswith("| ")][1:]
+    told = set()
+    for cell in rows:
+        for part in cell.split(";"):
+            methods = re.findall(r"\b(?:GET|PUT|POST|DELETE)\b", part)
+            told |= {(path, method.lower()) for path in re.findall(r"/[\w./{}]*", part) for method in methods}
+    assert told == {(path, method) for path, method, _ in operations(openapi)}
+
+
+def test_fields_of_requests(openapi):
+    """Each field and argument is named in docs/api.md as such."""
+    missing = []
+    for path, method, operation in operations(openapi):
+        named = [parameter["name"] for parameter in operation["parameters"] if "name" in parameter and parameter["in"] == "query"]
+        for content in operation.get("requestBody", {"content": {}})["content"].values():
+            named += content["schema"].get("properties", [])
+        missing += [(path, method, name) for name in named if not re.search(rf"[`?&]{re.escape(name)}[`=]", API)]
+    assert not missing
+
+
+def test_headers_of_both(openapi):
+    headers = API.split("\n## Headers\n", 1)[1]
+    told = set(re.findall(r"`([A-Za-z-]+)`", " ".join(row.split("|")[1] for row in headers.splitlines() if row.startswith("| `"))))
+    components = openapi["components"]
+    said = set(components["headers"]) | {parameter["name"] for parameter in components["parameters"].values()}
+    elsewhere = {"WWW-Authenticate", "Allow", "Access-Control-Allow-Origin"}  # under Errors and Other origins
+    assert said - elsewhere == told - {"Authorization"}
+    assert not [name for name in elsewhere if f"`{name}" not in API]
 
 
 def routes():

@@ -13,7 +13,7 @@ ADMIN = "admin-key-0123456789"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
 
-OPEN = [("GET", "/health"), ("HEAD", "/health"), ("GET", "/metrics")]
+OPEN = [("GET", "/health"), ("HEAD", "/health"), ("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.json")]
 CLOSED = [
     ("GET", "/v1/models"),
     ("GET", "/v1/models/pictograms"),
@@ -23,9 +23,10 @@ CLOSED = [
     ("GET", "/v1/classifiers"),
     ("PUT", "/v1/classifiers/a"),
     ("DELETE", "/v1/classifiers/a"),
+    ("POST", "/v1/rerank"),
     ("GET", "/no/such/path"),
     ("GET", "/health/"),
-    ("GET", "//health"),
+    ("GET", "/livez/"),
 ]
 
 
@@ -43,6 +44,18 @@ def key_files(tmp_path):
 def locked(start, key_files):
     users, admins = key_files
     return start("--api-keys-file", users, "--admin-keys-file", admins)
+
+
+DIALECTS = [
+    ("POST", "/"),
+    ("POST", "/hf"),
+    ("POST", "/hf/a"),
+    ("POST", "/embed"),
+    ("POST", "/similarity"),
+    ("GET", "/info"),
+    ("POST", "/rerank"),
+    ("POST", "/v2/rerank"),
+]
 
 
 def bearer(key):
@@ -63,6 +76,10 @@ def test_everything_but_health_and_metrics_needs_a_key(locked):
                 assert "not-one" not in answer.text and USER[:-1] not in answer.text
             for key in (USER, ADMIN):
                 assert client.request(method, path, headers=bearer(key)).status_code not in (401, 403)
+        for method, path in DIALECTS:
+            answer = client.request(method, path, headers=bearer("not-one-of-the-keys"))
+            assert answer.status_code == 401 and isinstance(answer.json()["error"], str), (method, path)
+            assert client.request(method, path, headers=bearer(USER)).status_code not in (401, 403)
     assert not [line for line in locked.log if USER in line or ADMIN in line]
 
 

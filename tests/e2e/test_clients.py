@@ -249,7 +249,7 @@ def test_f20_what_the_contract_accepts_changes_nothing(client):
 @pytest.mark.parametrize("name, value, why", [
     ("truncate", False, "cut at its end"), ("truncate", "NONE", "cut at its end"), ("truncate", "START", "cut at its end"),
     ("truncation", False, "cut at its end"), ("truncate_prompt_tokens", 1, "cut at its end"), ("normalized", False, "unit vectors"),
-    ("embedding_type", "binary", "float32"), ("embedding_types", ["float", "int8"], "float32"), ("output_dtype", "uint8", "float32"),
+    ("embedding_type", "uint8", "ubinary"), ("embedding_types", ["float", "int8"], "once"), ("output_dtype", "uint8", "ubinary"),
     ("late_chunking", True, "by itself"), ("task", "summarize", "one embedding"), ("input_type", 1, "one embedding"),
     ("output_dimension", 2, "cut shorter"),
 ])

@@ -144,11 +144,15 @@ def test_no_engine_to_be_had_says_so_and_recovers(start, model_copy):
         wait_until(lambda: "config.json" in client.get("/health").json().get("reason", ""), 60)
         health = client.get("/health")
         assert health.status_code == 503 and health.json()["status"] == "failing"
+        live, ready = client.get("/livez"), client.get("/readyz")
+        assert live.status_code == 200 and live.json() == {"status": "ok"}
+        assert ready.status_code == 503 and ready.json() == health.json() and ready.headers["retry-after"] == "1"
         late = client.post("/v1/embeddings", json={"input": "x"}, headers={"X-Request-Timeout-Ms": "300"})
         assert late.status_code in (503, 504)
 
         config.with_suffix(".away").rename(config)
         wait_until(lambda: client.get("/health").status_code == 200, 60)
+        assert client.get("/readyz").json() == {"status": "ok"}
         assert embed(client, some_items(1)) == expected
     # The failures are errors in the log, and rightly so.
     failures = [line for line in server.log if " error " in line]

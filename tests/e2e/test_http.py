@@ -12,7 +12,8 @@ import pytest
 from conftest import SANITIZED, b64, data_uri, picture, wait_until
 
 ROUTES = ["/v1/classify", "/v1/embeddings", "/v1/routing", "/v1/classifiers", "/v1/classifiers/{name}", "/v1/models"]
-ROUTES += ["/v1/models/{id}", "/v1/models/reload", "/v1/loadtests", "/v1/loadtests/{id}", "/health", "/metrics"]
+ROUTES += ["/v1/models/{id}", "/v1/models/reload", "/v1/rerank", "/v1/loadtests", "/v1/loadtests/{id}", "/health", "/livez", "/readyz"]
+ROUTES += ["/metrics", "/openapi.json"]
 
 
 def assert_error(response, status, code=None, param=None, contains=None):
@@ -40,7 +41,7 @@ def embeddings(client, inputs, **more):
 
 
 def test_an_unknown_path_names_the_nearest_there_is(client):
-    for path in ["/", "/v1", "/v1/embeddings/x", "/healthz", "/v1/model/"]:
+    for path in ["/v", "/v1", "/v1/embeddings/x", "/healthz", "/v1/model/"]:
         error = assert_error(client.get(path), 404, "unknown_path")
         assert sum(route in error["message"] for route in ROUTES) >= 1 and "the nearest is" in error["message"]
 

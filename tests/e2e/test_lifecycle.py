@@ -62,14 +62,16 @@ def test_requests_before_ready_are_told_to_wait():
         server = Server(wait=False)
         with server.client() as client:
             health = client.get("/health")
+            probes = [client.get(path).status_code for path in ("/livez", "/readyz")]
             early = client.post("/v1/embeddings", json={"input": "x"})
         server.wait_ready()
         assert server.terminate() == 0
         if early.status_code == 503:
-            seen = (health, early)
+            seen = (health, early, probes)
             break
     assert seen, "the server was always ready at once"
-    health, early = seen
+    health, early, probes = seen
+    assert probes[0] == 200  # the front lives, whatever is loaded
     assert health.status_code == 503 and health.json()["status"] == "starting"
     assert early.json()["error"]["code"] == "starting"
     assert int(early.headers["retry-after"]) >= 1

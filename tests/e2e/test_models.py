@@ -352,7 +352,9 @@ def test_health_names_the_model_that_is_down(start, tmp_path):
         health = client.get("/health").json()
         assert health["status"] == "failing" and health["reason"].startswith("model b: ") and "config.json" in health["reason"]
         assert [(model["id"], model["status"]) for model in health["models"]] == [("a", "ok"), ("b", "failing"), ("c", "ok")]
-        assert client.get("/health?model=b").status_code == 503
+        assert client.get("/health?model=b").status_code == client.get("/readyz?model=b").status_code == 503
+        assert client.get("/readyz?model=a").json() == {"status": "ok"} and client.get("/readyz").json()["reason"] == health["reason"]
+        assert client.get("/livez").status_code == 200
         for name in ("a", "c"):
             assert client.get("/health", params={"model": name}).json()["status"] == "ok"
             assert embed(client, "x", name).status_code == 200

@@ -44,22 +44,15 @@ static const char *describe(struct arena *arena, const char *what, const struct 
                        text_quote(answer->body, said, sizeof said));
 }
 
-static const struct json_value *member(const struct json_value *object, const char *name) {
-    if (object && object->type == JSON_OBJECT)
-        for (const struct json_value *value = object->child; value; value = value->next)
-            if (text_is(value->name, name))
-                return value;
-    return NULL;
-}
-
 /* {"data":[{"id":…}]} → the id, or NULL. */
 static const char *first_model(struct arena *arena, struct text body) {
     struct json_value *tree;
     struct json_error error;
     if (!json_read(body.data, body.size, arena, &tree, &error))
         return NULL;
-    const struct json_value *data = member(tree, "data");
-    const struct json_value *id = data && data->type == JSON_ARRAY ? member(data->child, "id") : NULL;
+    const struct json_value *data = json_member(tree, text_of("data"));
+    const struct json_value *id =
+        data && data->type == JSON_ARRAY ? json_member(data->child, text_of("id")) : NULL;
     return id && id->type == JSON_STRING ? arena_copy(arena, id->string.data, id->string.size) : NULL;
 }
 

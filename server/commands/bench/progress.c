@@ -43,10 +43,9 @@ static void whole(const struct tally *tally, struct buffer *out) {
     answers(tally, out);
     buffer_string(out, ",");
     report_histogram(out, "latency_ms", &tally->latency, 1e3);
-    buffer_print(out, ",\"latency_sum_ms\":%.3f,\"latency_counts\":[", (double)tally->latency.sum / 1e3);
-    for (int i = 0; i <= DURATIONS; i++)
-        buffer_print(out, "%s%llu", i ? "," : "", (unsigned long long)tally->latency_counts[i]);
-    buffer_string(out, "]}");
+    buffer_print(out, ",\"latency_sum_ms\":%.3f,", (double)tally->latency.sum / 1e3);
+    report_latency_counts(out, tally);
+    buffer_string(out, "}");
 }
 
 void progress_json(const struct progress *progress, const struct tally *tally, struct buffer *out) {

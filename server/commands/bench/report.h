@@ -24,8 +24,10 @@ void report_table(const struct report *report, struct buffer *out);
 /* One object, as docs/benchmarks.md describes it. A latency of no answers is null. */
 void report_json(const struct report *report, struct buffer *out);
 
-/* Parts of it: "name":{…} of a histogram, whose unit is `scale` of the one shown, and "server_ms":{…}. */
+/* Parts of it: "name":{…} of a histogram, whose unit is `scale` of the one shown, "latency_counts":[…] by
+ * durations[], and "server_ms":{…}. */
 void report_histogram(struct buffer *out, const char *name, const struct hdr *hdr, double scale);
+void report_latency_counts(struct buffer *out, const struct tally *tally);
 void report_server_times(struct buffer *out, const struct hdr times[CLIENT_SERVER_TIMES]);
 
 #endif

@@ -63,6 +63,13 @@ static void reasons(struct buffer *out, const struct tally *tally) {
     buffer_string(out, "}");
 }
 
+void report_latency_counts(struct buffer *out, const struct tally *tally) {
+    buffer_string(out, "\"latency_counts\":[");
+    for (int i = 0; i <= DURATIONS; i++)
+        buffer_print(out, "%s%llu", i ? "," : "", (unsigned long long)tally->latency_counts[i]);
+    buffer_string(out, "]");
+}
+
 void report_server_times(struct buffer *out, const struct hdr times[CLIENT_SERVER_TIMES]) {
     static const char *const names[CLIENT_SERVER_TIMES] = {"queue", "inference", "total"};
     buffer_string(out, "\"server_ms\":{");
@@ -123,10 +130,8 @@ void report_json(const struct report *report, struct buffer *out) {
         out, ",\"offered_rps\":%.3f,\"achieved_rps\":%.3f,\"seconds\":%.3f,\"longest_stall_ms\":%.3f,",
         seconds > 0 ? (double)tally->arrived / seconds : 0,
         seconds > 0 ? (double)tally->ok_within / seconds : 0, seconds, (double)tally->longest_stall_ns / 1e6);
-    buffer_string(out, "\"latency_counts\":[");
-    for (int i = 0; i <= DURATIONS; i++)
-        buffer_print(out, "%s%llu", i ? "," : "", (unsigned long long)tally->latency_counts[i]);
-    buffer_string(out, "],");
+    report_latency_counts(out, tally);
+    buffer_string(out, ",");
     kinds(out, report);
     buffer_string(out, ",");
     reasons(out, tally);

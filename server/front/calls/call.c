@@ -19,8 +19,7 @@
 #include "server/front/http/timeouts.h"
 
 #define SMALLEST_BODY_BUFFER   4096u
-#define GREATEST_GROWTH        (1u << 20)                  /* bytes of a body's buffer at once */
-#define LONGEST_DEADLINE       (INT64_C(24) * 3600 * 1000) /* milliseconds */
+#define GREATEST_GROWTH        (1u << 20) /* bytes of a body's buffer at once */
 #define STARTING_RETRY_SECONDS 1u
 #define DRAINING_RETRY_SECONDS 5u
 
@@ -53,9 +52,10 @@ static void count_refusal(const struct call *call, const struct api_error *error
 void call_fail(struct call *call, const struct api_error *error) {
     count_refusal(call, error);
     buffer_free(&call->answer);
-    answer_error(&call->answer, error);
+    const struct dialect *dialect = call->dialect;
+    (dialect ? dialect->write_error : answer_error)(&call->answer, error);
     buffer_string(&call->answer, "\n");
-    call->status = error->status;
+    call->status = dialect && dialect->status ? dialect->status(error) : error->status;
     call->answer_type = "application/json";
     call->stage = CALL_ANSWERED;
 }
@@ -141,11 +141,11 @@ static bool read_deadline(struct call *call, struct api_error *error) {
     uint64_t milliseconds;
     if (!given)
         return true;
-    if (!parse_digits(given, (uint64_t)LONGEST_DEADLINE, &milliseconds) || milliseconds == 0)
+    if (!parse_digits(given, (uint64_t)CALL_LONGEST_DEADLINE, &milliseconds) || milliseconds == 0)
         return api_fail(
             error, 400, "invalid_header", "X-Request-Timeout-Ms",
             "the header X-Request-Timeout-Ms must be a whole number of milliseconds from 1 to %lld",
-            (long long)LONGEST_DEADLINE);
+            (long long)CALL_LONGEST_DEADLINE);
     call->deadline = call->began + (int64_t)milliseconds * CLOCK_MILLISECOND;
     return true;
 }
@@ -221,7 +221,7 @@ static bool meant_for_us(struct call *call, struct api_error *error) {
 static bool known_path(struct call *call, struct api_error *error) {
     if (call->route->path)
         return true;
-    const struct route *nearest = route_nearest(call->route_path);
+    const struct route *nearest = route_nearest(call->route_path, call->dialect);
     char path[128];
     return api_fail(error, 404, "unknown_path", NULL, "there is nothing at %s; the nearest is %s %s",
                     text_quote(text_of(call->path), path, sizeof path), nearest->method,
@@ -232,7 +232,7 @@ static bool allowed_method(struct call *call, struct api_error *error) {
     if (route_takes(call->route, call->method))
         return true;
     char methods[64], method[32];
-    route_methods(call->route, methods, sizeof methods);
+    route_methods(call->route, call->server->dialects, methods, sizeof methods);
     call->allow = arena_copy(call->arena, methods, strlen(methods));
     return api_fail(error, 405, "method_not_allowed", NULL, "%s does not take %s; it takes %s",
                     route_series_names[call->route->series],
@@ -342,8 +342,11 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     call->server = server;
     call->connection = connection;
     call->began = clock_now();
-    call->route_path = route_path(url, call->arena);
-    call->route = call->route_path ? route_find(call->route_path, method) : NULL;
+    call->route_path = route_path(url, server->dialects, call->arena);
+    call->route = call->route_path ? route_find(call->route_path, method, server->dialects) : NULL;
+    if (call->route)
+        call->dialect =
+            call->route->path ? call->route->dialect : dialects_at(server->dialects, call->route_path);
     call->path = arena_copy(call->arena, url, strlen(url));
     call->method = arena_copy(call->arena, method, strlen(method));
     const char *type = header(call, "Content-Type");

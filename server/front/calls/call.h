@@ -21,6 +21,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/workers.h"
+#include "server/api/answer.h"
 #include "server/api/api_error.h"
 #include "server/api/prepare.h"
 #include "server/api/request.h"
@@ -32,7 +33,8 @@
 #include "server/front/server.h"
 #include "server/front/store/classifiers.h"
 
-#define CALL_ID_SIZE 129 /* of a request id, with its NUL */
+#define CALL_ID_SIZE          129                         /* of a request id, with its NUL */
+#define CALL_LONGEST_DEADLINE (INT64_C(24) * 3600 * 1000) /* milliseconds */
 
 enum call_stage {
     CALL_RECEIVING, /* headers are read, the body is coming in */
@@ -55,6 +57,7 @@ struct call {
     struct MHD_Connection *connection;
     const struct http_connection *from; /* what is kept of it: there until call_end */
     const struct route *route;
+    const struct dialect *dialect;            /* in whose form errors are written; NULL: our own */
     const char *method, *path, *content_type; /* in the arena, as they came; content_type may be NULL */
     const char *route_path;                   /* the path as the routes have it (route_path) */
     char id[CALL_ID_SIZE];
@@ -86,6 +89,7 @@ struct call {
         struct classify_request classify;
         struct classifier_request classifier;
         struct embed_request embed;
+        struct dialect_request dialect;
     } request;
     const struct classifier *classifier; /* with a reference; NULL: none is used */
     struct store_job
@@ -109,7 +113,7 @@ struct call {
     /* What goes out. */
     int status;
     struct buffer answer;
-    const char *answer_type;
+    const char *answer_type;             /* NULL: JSON, of a route that says nothing of it */
     const char *allow;                   /* for Allow, or NULL; in the arena */
     unsigned retry_after;                /* seconds; 0: no such header */
     const struct answer_header *headers; /* [n_headers]: what this answer has besides; in the arena */
@@ -149,9 +153,16 @@ struct text call_argument(const struct call *call, const char *name);
 /* The header Authorization, or NULL; it is the connection's. */
 const char *call_authorization(const struct call *call);
 
+/* What is said of the roster's models, [roster->models.n], to be given back with models_forget; NULL: no
+ * memory. In route_models.c. */
+struct answer_model *models_describe(struct call *call);
+void models_forget(struct answer_model *models, size_t n); /* NULL is fine */
+/* Whether every model answers; else `why` says which does not. In route_health.c. */
+bool health_of_all(struct call *call, char *why, size_t size);
+
 /* Answers with call->answer as it is. */
 void call_succeed(struct call *call, const char *content_type);
-/* Answers with the error object. */
+/* Answers with the error, as the call's dialect writes it. */
 void call_fail(struct call *call, const struct api_error *error);
 /* Answers 429, or 503 when the server is not serving (*error says which), with Retry-After. */
 void call_refuse_full(struct call *call);

@@ -1,9 +1,17 @@
-/* classifying.c - what the store's answers mean for a client: a classifier, or an error with its status. */
+/* classifying.c - a classification's inputs and ranks; what the store's answers mean for a client: a classifier,
+ * or an error with its status. */
 #include "server/front/calls/classifying.h"
 
+#include <string.h>
+
+#include "server/api/answer.h"
 #include "server/api/classifier.h"
 
 #define BUSY_RETRY_SECONDS 1u
+
+/* Bounds on one request's scoring and answer: they grow with images × labels, which its items do not. */
+#define MOST_SCORES      1000000u
+#define MOST_PREDICTIONS 200000u
 
 bool classifying_possible(const struct call *call, struct api_error *error) {
     struct limoe_error missing;
@@ -14,6 +22,55 @@ bool classifying_possible(const struct call *call, struct api_error *error) {
                             "vectors",
                             missing.message);
     return true;
+}
+
+static bool check_scale(const struct classify_request *request, struct api_error *error) {
+    if (request->n_images * request->n_labels > MOST_SCORES)
+        return api_fail(error, 400, "too_many_items", "labels",
+                        "%zu images × %zu labels are more than the %u scores of one request",
+                        request->n_images, request->n_labels, MOST_SCORES);
+    if (request->n_images * request->top_k > MOST_PREDICTIONS)
+        return api_fail(
+            error, 400, "too_many_items", "top_k",
+            "%zu images × %zu predictions are more than the %u of one answer; ask for a smaller top_k",
+            request->n_images, request->top_k, MOST_PREDICTIONS);
+    return true;
+}
+
+bool classifying_list(struct call *call, const struct classify_request *request, bool prompts,
+                      struct api_error *error) {
+    if (!check_scale(request, error))
+        return false;
+    call->n = request->n_images + (prompts ? classify_prompt_count(request) : 0);
+    struct request_item *inputs = arena_array(call->arena, call->n, sizeof *inputs);
+    if (!inputs || (prompts && !classify_prompts(request, call->arena, inputs + request->n_images)))
+        return api_fail_memory(error);
+    memcpy(inputs, request->images, request->n_images * sizeof *inputs);
+    call->inputs = inputs;
+    call->scratch = request->n_images * request->top_k * sizeof(struct prediction) +
+                    classify_rank_bytes(request->n_labels) + answer_classify_size(request);
+    return true;
+}
+
+const struct classification *classifying_rank(struct call *call, const struct classify_request *request,
+                                              const float *labels, struct api_error *error) {
+    const struct limoe_info *model =
+        &engine_info(call->generation->engine)->model; /* with the weights' scale and bias */
+    const size_t embed = model->embed;
+    struct classification *rows = arena_array(call->arena, request->n_images, sizeof *rows);
+    if (!rows)
+        api_fail_memory(error);
+    for (size_t i = 0; rows && i < request->n_images; i++) {
+        if (stages_reader_left(call, error))
+            return NULL;
+        rows[i].index = i;
+        if (!classify_rank(call->embeddings + i * embed, labels, request->n_labels, embed, &model->scoring,
+                           request->top_k, call->arena, &rows[i])) {
+            api_fail_memory(error);
+            return NULL;
+        }
+    }
+    return rows;
 }
 
 struct classifier_model classifying_model(const struct call *call) {

@@ -2,12 +2,21 @@
 #ifndef LIMOE_SERVER_FRONT_CALLS_CLASSIFYING_H
 #define LIMOE_SERVER_FRONT_CALLS_CLASSIFYING_H
 
+#include "server/api/classify.h"
 #include "server/front/calls/call.h"
 #include "server/front/calls/stages.h"
 
 /* Whether the call's model takes pictures and texts, so that the ones can be scored by the others. False: *error says
  * what it lacks. */
 bool classifying_possible(const struct call *call, struct api_error *error);
+/* Lists what a classification embeds in call->inputs: its pictures, then (with `prompts`) every label's prompts; and
+ * counts what its answer takes. False: it is more than one request may ask for. */
+bool classifying_list(struct call *call, const struct classify_request *request, bool prompts,
+                      struct api_error *error);
+/* Ranks labels [n_labels, embed] for each picture, whose embeddings are the call's first. [n_images], in the
+ * arena; NULL, with *error: no memory, or nobody is there to read it. */
+const struct classification *classifying_rank(struct call *call, const struct classify_request *request,
+                                              const float *labels, struct api_error *error);
 /* The model whose matrices the call uses. */
 struct classifier_model classifying_model(const struct call *call);
 /* Takes call->classifier from memory, or else asks the store for it with stages_ask, after which

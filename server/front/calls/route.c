@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/api/dialects/hf.h"
+#include "server/api/dialects/rerank.h"
 #include "server/api/request.h"
 #include "server/options/suggest.h"
 
@@ -22,20 +24,45 @@ const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_CLASSIFIER] = "/v1/classifiers/{name}",
     [ROUTE_MODELS] = "/v1/models",
     [ROUTE_MODEL] = "/v1/models/{id}",
+    [ROUTE_RERANK] = "/v1/rerank",
     [ROUTE_RELOAD] = "/v1/models/reload",
     [ROUTE_LOADTESTS] = "/v1/loadtests",
     [ROUTE_LOADTEST] = "/v1/loadtests/{id}",
     [ROUTE_HEALTH] = "/health",
+    [ROUTE_LIVE] = "/livez",
+    [ROUTE_READY] = "/readyz",
     [ROUTE_METRICS] = "/metrics",
-    [ROUTE_PAGE] = "/",
+    [ROUTE_OPENAPI] = "/openapi.json",
+    [ROUTE_ROOT] = "/",
     [ROUTE_PAGE_FILE] = "/page/{file}",
+    [ROUTE_HF] = "/hf",
+    [ROUTE_HF_MODEL] = "/hf/{model}",
+    [ROUTE_HF_EMBED] = "/embed",
+    [ROUTE_HF_SIMILARITY] = "/similarity",
+    [ROUTE_HF_INFO] = "/info",
+    [ROUTE_HF_PING] = "/ping",
+    [ROUTE_PEERS_RERANK] = "/rerank",
+    [ROUTE_COHERE_RERANK] = "/v2/rerank",
     [ROUTE_UNKNOWN] = "unknown",
 };
+
+/* A route that a dialect's reader reads, and one that its teller answers without a body. */
+#define READS(name, where, whose, reader, ...)                                                               \
+    {                                                                                                        \
+        .series = (name), .path = (where), .method = "POST", .dialect = (whose), .read = (reader),           \
+        .parse = route_dialect_parse, .answer = route_dialect_answer, .bodies = JSON,                        \
+        .accepted = "application/json", __VA_ARGS__                                                          \
+    }
+#define TELLS(name, where, whose, teller, ...)                                                               \
+    {                                                                                                        \
+        .series = (name), .path = (where), .method = "GET", .dialect = (whose), .tell = (teller),            \
+        .get = route_dialect_get, __VA_ARGS__                                                                \
+    }
 
 /* The first that fits is taken: an exact path stands before what is below another.
  *
  * To add one: its series (route.h) and their name above, a row here, route_NAME.c, the request (server/api/,
- * call.h), its answer, tests, docs/api.md (docs/development.md#a-route). */
+ * call.h), its answer, what is said of it (operations.c), tests, docs/api.md (docs/development.md#a-route). */
 static const struct route routes[] = {
     {.series = ROUTE_CLASSIFY,
      .path = "/v1/classify",
@@ -128,15 +155,31 @@ static const struct route routes[] = {
      .method = "DELETE",
      .begin = route_loadtest_stop,
      .admin = true},
+    READS(ROUTE_RERANK, "/v1/rerank", NULL, rerank_read),
     {.series = ROUTE_HEALTH, .path = "/health", .method = "GET", .get = route_health, .open = true},
+    {.series = ROUTE_LIVE, .path = "/livez", .method = "GET", .get = route_live, .open = true},
+    {.series = ROUTE_READY, .path = "/readyz", .method = "GET", .get = route_ready, .open = true},
     {.series = ROUTE_METRICS, .path = "/metrics", .method = "GET", .get = route_metrics, .open = true},
-    {.series = ROUTE_PAGE, .path = "/", .method = "GET", .get = route_page, .open = true},
+    {.series = ROUTE_OPENAPI, .path = "/openapi.json", .method = "GET", .get = route_openapi, .open = true},
+
+    READS(ROUTE_ROOT, "/", &dialect_hf, hf_read),
+    READS(ROUTE_HF, "/hf", &dialect_hf, hf_read),
+    READS(ROUTE_HF_MODEL, "/hf/", &dialect_hf, hf_read, .below = true),
+    READS(ROUTE_HF_EMBED, "/embed", &dialect_hf, hf_read_embed),
+    READS(ROUTE_HF_SIMILARITY, "/similarity", &dialect_hf, hf_read_similarity),
+    TELLS(ROUTE_HF_INFO, "/info", &dialect_hf, hf_tell_info),
+    TELLS(ROUTE_HF_PING, "/ping", &dialect_hf, hf_tell_ping, .open = true),
+    READS(ROUTE_PEERS_RERANK, "/rerank", &dialect_rerank, rerank_read_peers),
+    READS(ROUTE_COHERE_RERANK, "/v2/rerank", &dialect_rerank, rerank_read_peers),
+
+    {.series = ROUTE_ROOT, .path = "/", .method = "GET", .get = route_page, .open = true},
     {.series = ROUTE_PAGE_FILE,
      .path = "/page/",
      .below = true,
      .method = "GET",
      .get = route_page,
      .open = true},
+
     {.series = ROUTE_UNKNOWN, .path = NULL, .method = "GET"},
 };
 
@@ -157,38 +200,46 @@ bool route_takes(const struct route *route, const char *method) {
            (strcmp(route->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
 }
 
+const struct route *route_at(size_t i) {
+    return i < ROUTES && routes[i].path ? &routes[i] : NULL;
+}
+
+static bool is_served(const struct route *route, uint32_t dialects) {
+    return dialects_have(dialects, route->dialect);
+}
+
 /* What answers the path, by whatever method; the last entry where nothing does. */
-static const struct route *first_at(const char *path) {
+static const struct route *first_at(const char *path, uint32_t dialects) {
     const struct route *route = routes;
-    while (route->path && !answers_path(route, path))
+    while (route->path && !(answers_path(route, path) && is_served(route, dialects)))
         route++;
     return route;
 }
 
-const struct route *route_find(const char *path, const char *method) {
-    const struct route *first = first_at(path);
+const struct route *route_find(const char *path, const char *method, uint32_t dialects) {
+    const struct route *first = first_at(path, dialects);
     for (const struct route *route = first; route->path; route++)
-        if (same_paths(route, first) && route_takes(route, method))
+        if (same_paths(route, first) && is_served(route, dialects) && route_takes(route, method))
             return route;
     return first;
 }
 
-char *route_methods(const struct route *route, char *out, size_t size) {
+char *route_methods(const struct route *route, uint32_t dialects, char *out, size_t size) {
     size_t used = 0;
     out[0] = '\0';
     for (size_t i = 0; i < ROUTES && used < size; i++)
-        if (same_paths(&routes[i], route))
+        if (same_paths(&routes[i], route) && is_served(&routes[i], dialects))
             used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "",
                                      strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method);
     return out;
 }
 
-const struct route *route_nearest(const char *path) {
+const struct route *route_nearest(const char *path, const struct dialect *dialect) {
     const struct route *best = routes;
     size_t least = SIZE_MAX;
     for (const struct route *route = routes; route->path; route++) {
         const size_t distance = suggest_distance(path, route_series_names[route->series]);
-        if (distance < least) {
+        if (route->dialect == dialect && distance < least) {
             least = distance;
             best = route;
         }
@@ -196,7 +247,7 @@ const struct route *route_nearest(const char *path) {
     return best;
 }
 
-char *route_path(const char *url, struct arena *arena) {
+char *route_path(const char *url, uint32_t dialects, struct arena *arena) {
     char *whole = arena_print(arena, VERSION "%s", url);
     if (!whole)
         return NULL;
@@ -207,9 +258,9 @@ char *route_path(const char *url, struct arena *arena) {
     if (end > path + 1 && end[-1] == '/')
         end--;
     *end = '\0';
-    if (first_at(whole)->bare)
+    if (first_at(whole, dialects)->bare)
         return whole;
     /* A proxy may keep these from others by their path, to the letter. */
-    const struct route *found = first_at(path);
+    const struct route *found = first_at(path, dialects);
     return found->open || found->admin ? arena_copy(arena, url, strlen(url)) : path;
 }

@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "server/api/api_error.h"
+#include "server/api/dialects/dialect.h"
 
 struct call;
 
@@ -28,13 +29,25 @@ enum route_series {
     ROUTE_CLASSIFIER,
     ROUTE_MODELS,
     ROUTE_MODEL,
+    ROUTE_RERANK,
     ROUTE_RELOAD,
     ROUTE_LOADTESTS,
     ROUTE_LOADTEST,
     ROUTE_HEALTH,
+    ROUTE_LIVE,
+    ROUTE_READY,
     ROUTE_METRICS,
-    ROUTE_PAGE,
+    ROUTE_OPENAPI,
+    ROUTE_ROOT, /* GET: the page; POST: Hugging Face's */
     ROUTE_PAGE_FILE,
+    ROUTE_HF,
+    ROUTE_HF_MODEL,
+    ROUTE_HF_EMBED,
+    ROUTE_HF_SIMILARITY,
+    ROUTE_HF_INFO,
+    ROUTE_HF_PING,
+    ROUTE_PEERS_RERANK,
+    ROUTE_COHERE_RERANK,
     ROUTE_UNKNOWN,
     ROUTE_SERIES,
 };
@@ -59,23 +72,36 @@ struct route {
     bool open;            /* also for who has no key */
     unsigned bodies;      /* accepted: 1 << enum request_body; 0: none is read */
     const char *accepted; /* the same in words */
+    /* Of routes that a dialect's reader or teller answers (route_dialect.c): parse and answer, or get, are
+     * route_dialect's. */
+    dialect_reader *read;
+    dialect_teller *tell;
+    const char *header;            /* the name of a header that the reader wants to see, or NULL */
+    const struct dialect *dialect; /* whose it is, and in whose form errors are written; NULL: our own */
 };
+
+/* In what follows `dialects` is the set of those that are served: routes of others are not there. */
 
 /* The path as the table has it, in the arena: repeated slashes become one, a slash at the end is dropped,
  * and "/v1" is put before what may be asked without it. Routes that need no key, or an administrator's,
  * answer at their own path alone. NULL: no memory. */
-char *route_path(const char *url, struct arena *arena);
+char *route_path(const char *url, uint32_t dialects, struct arena *arena);
 /* The route for this method, or the first with this path if it has another; never NULL. */
-const struct route *route_find(const char *path, const char *method);
+const struct route *route_find(const char *path, const char *method, uint32_t dialects);
+/* Route i of the table, from 0 on; NULL: there are no more. */
+const struct route *route_at(size_t i);
 bool route_takes(const struct route *route, const char *method);
 /* The methods of all routes that answer the same paths, for Allow: "GET, HEAD, PUT". */
-char *route_methods(const struct route *route, char *out, size_t size);
-/* The route whose path is the fewest edits away from one that no route has. */
-const struct route *route_nearest(const char *path);
+char *route_methods(const struct route *route, uint32_t dialects, char *out, size_t size);
+/* The dialect's route (NULL: of our own) whose path is the fewest edits away from one that no route has. */
+const struct route *route_nearest(const char *path, const struct dialect *dialect);
 
 /* The handlers, each in the file of its name. */
 void route_health(struct call *call);
+void route_live(struct call *call);
+void route_ready(struct call *call);
 void route_metrics(struct call *call);
+void route_openapi(struct call *call);
 void route_page(struct call *call);
 void route_models(struct call *call);
 void route_model(struct call *call);
@@ -91,6 +117,10 @@ bool route_embeddings_parse(struct call *call, struct api_error *error);
 bool route_embeddings_answer(struct call *call, struct api_error *error);
 bool route_routing_parse(struct call *call, struct api_error *error);
 bool route_routing_answer(struct call *call, struct api_error *error);
+
+bool route_dialect_parse(struct call *call, struct api_error *error);
+bool route_dialect_answer(struct call *call, struct api_error *error);
+void route_dialect_get(struct call *call);
 
 /* route_classifiers.c */
 bool route_classifier_put_parse(struct call *call, struct api_error *error);

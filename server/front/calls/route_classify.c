@@ -4,17 +4,11 @@
  * share steps. With a classifier only the pictures are: its matrix stands for the prompts. Where the matrix
  * is of another model (the model was reloaded), the prompts are embedded once more, and their matrix kept.
  */
-#include <string.h>
-
 #include "server/api/answer.h"
 #include "server/api/classify.h"
 #include "server/api/multipart.h"
 #include "server/front/calls/classifying.h"
 #include "server/front/calls/stages.h"
-
-/* Bounds on one request's scoring and answer: they grow with images × labels, which its items do not. */
-#define MOST_SCORES      1000000u
-#define MOST_PREDICTIONS 200000u
 
 static bool parse_form(struct call *call, struct classify_request *request, struct api_error *error) {
     const struct request_models *models = &call->roster->models;
@@ -31,19 +25,6 @@ static bool parse_form(struct call *call, struct classify_request *request, stru
     return request_classify_json(models, body, call->body.size, call->arena, request, error);
 }
 
-static bool check_scale(const struct classify_request *request, struct api_error *error) {
-    if (request->n_images * request->n_labels > MOST_SCORES)
-        return api_fail(error, 400, "too_many_items", "labels",
-                        "%zu images × %zu labels are more than the %u scores of one request",
-                        request->n_images, request->n_labels, MOST_SCORES);
-    if (request->n_images * request->top_k > MOST_PREDICTIONS)
-        return api_fail(
-            error, 400, "too_many_items", "top_k",
-            "%zu images × %zu predictions are more than the %u of one answer; ask for a smaller top_k",
-            request->n_images, request->top_k, MOST_PREDICTIONS);
-    return true;
-}
-
 static bool has_matrix(const struct call *call) {
     return call->classifier && call->classifier->matrix;
 }
@@ -54,17 +35,7 @@ static bool list_inputs(struct call *call, struct api_error *error) {
     const struct classifier *found = call->classifier;
     if (found)
         request_use_classifier(request, found->labels, found->n_labels, found->templates, found->n_templates);
-    if (!check_scale(request, error))
-        return false;
-    call->n = request->n_images + (has_matrix(call) ? 0 : classify_prompt_count(request));
-    struct request_item *inputs = arena_array(call->arena, call->n, sizeof *inputs);
-    if (!inputs || (!has_matrix(call) && !classify_prompts(request, call->arena, inputs + request->n_images)))
-        return api_fail_memory(error);
-    memcpy(inputs, request->images, request->n_images * sizeof *inputs);
-    call->inputs = inputs;
-    call->scratch = request->n_images * request->top_k * sizeof(struct prediction) +
-                    classify_rank_bytes(request->n_labels) + answer_classify_size(request);
-    return true;
+    return classifying_list(call, request, !has_matrix(call), error);
 }
 
 bool route_classify_parse(struct call *call, struct api_error *error) {
@@ -80,20 +51,10 @@ bool route_classify_parse(struct call *call, struct api_error *error) {
  * embeddings. */
 static bool rank(struct call *call, const float *labels, struct api_error *error) {
     const struct classify_request *request = &call->request.classify;
-    const struct limoe_info *model =
-        &engine_info(call->generation->engine)->model; /* with the weights' scale and bias */
-    const size_t embed = model->embed;
-    struct classification *rows = arena_array(call->arena, request->n_images, sizeof *rows);
+    const struct limoe_info *model = call->generation->model;
+    const struct classification *rows = classifying_rank(call, request, labels, error);
     if (!rows)
-        return api_fail_memory(error);
-    for (size_t i = 0; i < request->n_images; i++) {
-        if (stages_reader_left(call, error))
-            return false;
-        rows[i].index = i;
-        if (!classify_rank(call->embeddings + i * embed, labels, request->n_labels, embed, &model->scoring,
-                           request->top_k, call->arena, &rows[i]))
-            return api_fail_memory(error);
-    }
+        return false;
     answer_classify(&call->answer, model->name, request->labels, rows, request->n_images, &call->usage);
     return true;
 }

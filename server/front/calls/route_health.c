@@ -1,5 +1,7 @@
 /* route_health.c - GET /health: 200 only while the engine of each model answers its probe; with ?model=NAME,
- * that of one model.
+ * that of one model. GET /readyz is the same in a word, for who sends requests; GET /livez is 200 as long as
+ * the front answers at all, for who would end it: it replaces its engines itself, and to end it would lose the
+ * requests that it holds.
  *
  * If classifiers cannot be read or changed it says "degraded", which is no failure: all else is served,
  * and a new process would find the same disk. */
@@ -86,26 +88,67 @@ static void list_models(struct call *call, size_t first, size_t n) {
     buffer_string(&call->answer, "]");
 }
 
-void route_health(struct call *call) {
-    size_t first, n;
+bool health_of_all(struct call *call, char *why, size_t size) {
     struct condition now = {.phase = atomic_load(&call->server->phase)};
-    if (!pick(call, &first, &n))
-        return;
-    now.good = now.phase == SERVER_READY && n > 0;
-    if (now.phase == SERVER_READY)
-        look(call, first, n, &now);
+    now.good = now.phase == SERVER_READY && call->roster;
+    if (now.good)
+        look(call, 0, call->roster->models.n, &now);
     look_around(call, &now);
-    buffer_print(&call->answer, "{\"status\":\"%s\"", word(&now));
-    if (*now.why) {
-        buffer_string(&call->answer, ",\"reason\":");
-        buffer_json_string(&call->answer, now.why);
-    }
-    if (call->server->n_served > 1 && n > 0)
-        list_models(call, first, n);
+    snprintf(why, size, "%s", now.why);
+    return now.good;
+}
+
+/* What is so of the models that are asked for, *n from *first. False: the call is answered already. */
+static bool examine(struct call *call, struct condition *now, size_t *first, size_t *n) {
+    *now = (struct condition){.phase = atomic_load(&call->server->phase)};
+    if (!pick(call, first, n))
+        return false;
+    now->good = now->phase == SERVER_READY && *n > 0;
+    if (now->phase == SERVER_READY)
+        look(call, *first, *n, now);
+    look_around(call, now);
+    return true;
+}
+
+static void finish(struct call *call, bool good) {
     buffer_string(&call->answer, "}\n");
     call_succeed(call, "application/json");
-    if (!now.good) {
+    if (!good) {
         call->status = 503;
         call->retry_after = 1;
     }
+}
+
+/* {"status":…,"reason":…, without its end. */
+static void write_condition(struct call *call, const struct condition *now) {
+    buffer_print(&call->answer, "{\"status\":\"%s\"", word(now));
+    if (*now->why) {
+        buffer_string(&call->answer, ",\"reason\":");
+        buffer_json_string(&call->answer, now->why);
+    }
+}
+
+void route_health(struct call *call) {
+    size_t first, n;
+    struct condition now;
+    if (!examine(call, &now, &first, &n))
+        return;
+    write_condition(call, &now);
+    if (call->server->n_served > 1 && n > 0)
+        list_models(call, first, n);
+    finish(call, now.good);
+}
+
+void route_ready(struct call *call) {
+    size_t first, n;
+    struct condition now;
+    if (!examine(call, &now, &first, &n))
+        return;
+    write_condition(call, &now);
+    finish(call, now.good);
+}
+
+void route_live(struct call *call) {
+    buffer_string(&call->answer, "{\"status\":\"ok\"");
+    finish(call, true);
 }

@@ -62,22 +62,35 @@ static void fail_memory(struct call *call) {
     call_fail(call, &error);
 }
 
-void route_models(struct call *call) {
-    if (!is_open(call))
-        return;
+struct answer_model *models_describe(struct call *call) {
     const size_t n = call->roster->models.n;
     struct answer_model *models = arena_array(call->arena, n, sizeof *models);
     bool good = models != NULL;
     for (size_t i = 0; good && i < n; i++)
         good = describe(call->roster, i, &models[i]);
-    if (good) {
+    if (good)
+        return models;
+    models_forget(models, n);
+    return NULL;
+}
+
+void models_forget(struct answer_model *models, size_t n) {
+    for (size_t i = 0; models && i < n; i++)
+        free((struct limoe_rank *)models[i].rank);
+}
+
+void route_models(struct call *call) {
+    if (!is_open(call))
+        return;
+    const size_t n = call->roster->models.n;
+    struct answer_model *models = models_describe(call);
+    if (models) {
         answer_models(&call->answer, models, n);
         buffer_string(&call->answer, "\n");
         call_succeed(call, "application/json");
     } else
         fail_memory(call);
-    for (size_t i = 0; models && i < n; i++)
-        free((struct limoe_rank *)models[i].rank);
+    models_forget(models, n);
 }
 
 /* "NAME/load": true, and *asked is the name. */

@@ -183,11 +183,12 @@ static void answered(struct call *call, bool good, struct api_error *error) {
         ask(call);
         return;
     }
-    buffer_string(&call->answer, "\n");
+    if (good && !call->answer_type)
+        buffer_string(&call->answer, "\n");
     if (good && call->answer.failed)
         good = api_fail_memory(error);
     if (good)
-        call_succeed(call, "application/json");
+        call_succeed(call, call->answer_type ? call->answer_type : "application/json");
     else
         call_fail(call, error);
     stages_finish(call);

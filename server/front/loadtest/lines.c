@@ -5,14 +5,6 @@
 #include "server/formats/json_reader.h"
 #include "server/front/loadtest/parts.h"
 
-static const struct json_value *member(const struct json_value *object, const char *name) {
-    if (object && object->type == JSON_OBJECT)
-        for (const struct json_value *value = object->child; value; value = value->next)
-            if (text_is(value->name, name))
-                return value;
-    return NULL;
-}
-
 static uint64_t whole(const struct json_value *value) {
     const bool good = value && value->type == JSON_NUMBER && value->number >= 0 && value->number < 1e15;
     return good ? (uint64_t)value->number : 0;
@@ -27,10 +19,11 @@ static int status_of(struct text name) {
 }
 
 static void read_counts(const struct json_value *all, struct metrics_loadtest_counts *out) {
-    const struct json_value *answers = member(all, "answers"), *counts = member(all, "latency_counts");
-    const struct json_value *sum = member(all, "latency_sum_ms");
-    *out = (struct metrics_loadtest_counts){.sent = whole(member(all, "sent")),
-                                            .dropped = whole(member(all, "dropped"))};
+    const struct json_value *answers = json_member(all, text_of("answers")),
+                            *counts = json_member(all, text_of("latency_counts"));
+    const struct json_value *sum = json_member(all, text_of("latency_sum_ms"));
+    *out = (struct metrics_loadtest_counts){.sent = whole(json_member(all, text_of("sent"))),
+                                            .dropped = whole(json_member(all, text_of("dropped")))};
     if (sum && sum->type == JSON_NUMBER && sum->number >= 0 && sum->number < 1e12)
         out->latency_ns = (uint64_t)(sum->number * 1e6);
     if (answers && answers->type == JSON_OBJECT)
@@ -70,14 +63,15 @@ static bool keep(struct buffer *out, struct text line) {
 
 static bool take(struct loadtests *loadtests, struct loadtest *test, const struct json_value *said,
                  struct text line) {
-    const struct json_value *object = member(said, "object"), *message = member(said, "message");
+    const struct json_value *object = json_member(said, text_of("object")),
+                            *message = json_member(said, text_of("message"));
     struct metrics_loadtest_counts counts;
     if (said->type != JSON_OBJECT)
         return false;
     if (!object) /* what `limoe bench --json` prints */
         return keep(&test->result, line);
     if (object->type == JSON_STRING && text_is(object->string, "bench.progress")) {
-        read_counts(member(said, "all"), &counts);
+        read_counts(json_member(said, text_of("all")), &counts);
         count(loadtests->options.metrics, &test->counted, &counts);
         return keep(&test->progress, line);
     }

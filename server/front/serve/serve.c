@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "server/front/calls/exchange.h"
+#include "server/front/calls/openapi.h"
 #include "server/front/calls/route.h"
 #include "server/front/http/auth.h"
 #include "server/front/http/hosts.h"
@@ -272,9 +273,12 @@ static bool build(struct watch *watch, int *listening) {
     struct server *server = watch->server;
     struct serve_options *options = &server->options;
     struct limoe_error err;
+    if (dialects_parse(options->dialects, &server->dialects, &err) != LIMOE_OK)
+        return fail(&err);
     server->log = log_new(STDERR_FILENO, options->log_format, options->log_level);
     server->metrics = metrics_new(route_series_names, ROUTE_SERIES, server->n_served);
-    if (!server->log || !server->metrics) {
+    openapi_write(&server->openapi);
+    if (!server->log || !server->metrics || server->openapi.failed) {
         command_complain("no memory");
         return false;
     }
@@ -332,6 +336,7 @@ static void take_down(struct watch *watch, int listening) {
         close(listening);
     queue_free(server->intake);
     free(watch->polled);
+    buffer_free(&server->openapi);
     metrics_free(server->metrics);
     log_free(server->log);
 }

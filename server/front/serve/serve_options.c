@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/device_name.h"
+#include "server/api/dialects/dialect.h"
 #include "server/api/model_names.h"
 #include "server/api/request_loadtest.h"
 #include "server/front/serve/serve.h"
@@ -53,6 +54,11 @@ static const struct option_row table[] = {
      .metavar = "ALIAS,...",
      .help = "more names for models in requests: ALIAS (of the default) or ALIAS=NAME; * is any name",
      .fallback = "none"},
+    {.name = "dialects",
+     .kind = OPTION_NAMES,
+     AT(dialects),
+     .metavar = "LIST",
+     .help = "other servers' APIs that are answered too: all, none, or names of dialects with commas"},
     STRING("host", host, "HOST", .help = "address to listen on"),
     {.name = "port",
      .kind = OPTION_NUMERAL,
@@ -180,6 +186,7 @@ static const struct option_row table[] = {
 static const struct serve_options defaults = {
     .host = "127.0.0.1",
     .port = "8080",
+    .dialects = "all",
     .image = {.max_pixels = LIMOE_MAX_PIXELS},
     .max_request_pixels = 512 * MIB,
     .max_body_bytes = 32 * MIB,
@@ -312,9 +319,11 @@ static bool is_consistent(const struct serve_options *options, const struct opti
         return false;
     }
     struct limoe_error err;
+    uint32_t dialects;
     if (model_list_check(options->models, &err) != LIMOE_OK ||
         model_names_check_list(options->model_aliases, &err) != LIMOE_OK ||
-        loadtest_check_targets(options->loadtest_targets, &err) != LIMOE_OK) {
+        loadtest_check_targets(options->loadtest_targets, &err) != LIMOE_OK ||
+        dialects_parse(options->dialects, &dialects, &err) != LIMOE_OK) {
         command_usage("serve", "%s", err.message);
         return false;
     }

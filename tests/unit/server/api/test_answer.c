@@ -56,6 +56,11 @@ static void embeddings(void **state) {
                         "{\"object\":\"embedding\",\"index\":0,\"embedding\":\"AACAPwAAAMA=\"},"
                         "{\"object\":\"embedding\",\"index\":5,\"embedding\":\"zczMPQAAAAA=\"}],"
                         "\"model\":\"pictograms\"," USAGE "}");
+    const float steps[] = {127.0f / 128, -0.5f};
+    answer_embeddings(&out, "pictograms", steps, NULL, 1, 2, REQUEST_INT8, &usage);
+    assert_answer(&out, "{\"object\":\"list\",\"data\":["
+                        "{\"object\":\"embedding\",\"index\":0,\"embedding\":[127,-64],\"scale\":0.0078125}],"
+                        "\"model\":\"pictograms\"," USAGE "}");
 }
 
 static const uint32_t moe_blocks[] = {1, 3};

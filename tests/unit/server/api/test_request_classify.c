@@ -78,7 +78,7 @@ static void labels_are_checked(void **state) {
             "accepted: a list of strings");
     refused("{" IMAGE ",\"labels\":[\"cat\",null]}", 400, "invalid_type", "labels[1]", "labels[1] is null");
     refused("{" IMAGE ",\"lables\":[\"cat\"]}", 400, "unknown_field", "lables",
-            "accepted: image or images, labels");
+            "accepted: image, images, labels");
 
     char *body = room(2 * REQUEST_MAX_LABEL_BYTES);
     for (unsigned size = REQUEST_MAX_LABEL_BYTES; size <= REQUEST_MAX_LABEL_BYTES + 1; size++) {

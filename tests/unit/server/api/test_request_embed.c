@@ -65,6 +65,7 @@ static void what_openai_clients_add_is_accepted(void **state) {
     struct embed_request request =
         read_body("{\"input\":[\"x\"],\"model\":\"pictograms\",\"encoding_format\":\"float\","
                   "\"dimensions\":192,\"user\":\"someone\"}");
+    read_body("{\"input\":\"x\",\"dimensions\":0}");
     assert_int_equal(request.encoding, REQUEST_FLOAT);
     request = read_body("{\"input\":\"x\",\"model\":null,\"encoding_format\":null,\"dimensions\":null,"
                         "\"modality\":null,\"user\":null,\"anything\":null}");
@@ -79,14 +80,17 @@ static void fields_are_checked(void **state) {
             "model is a number; accepted: a string");
     refused("{\"input\":\"x\",\"dimensions\":64}", 400, "unsupported_dimensions", "dimensions",
             "dimensions is 64; this model's embeddings have 192");
+    refused("{\"input\":\"x\",\"dimensions\":-1}", 400, "unsupported_dimensions", "dimensions",
+            "accepted: 192, and 0 for the model's own");
     refused("{\"input\":\"x\",\"dimensions\":\"192\"}", 400, "invalid_type", "dimensions", "is a string");
     refused("{\"input\":\"x\",\"encoding_format\":\"hex\"}", 400, "invalid_encoding_format",
-            "encoding_format", "must be \"float\" or \"base64\"");
+            "encoding_format",
+            "is \"hex\"; accepted: \"float\", \"base64\", \"int8\", \"ubinary\" or \"binary\"");
     refused("{\"input\":\"x\",\"encoding_format\":[]}", 400, "invalid_type", "encoding_format",
             "is an array");
     refused("{\"input\":\"x\",\"user\":1}", 400, "invalid_type", "user", "user is a number");
     refused("{\"input\":\"x\",\"inputs\":\"y\"}", 400, "unknown_field", "inputs",
-            "there is no field \"inputs\" here; accepted: input, model,");
+            "there is no field \"inputs\" here; accepted: input, messages,");
 }
 
 static void input_is_checked(void **state) {
@@ -102,7 +106,8 @@ static void input_is_checked(void **state) {
     refused("{\"input\":[\"x\",null]}", 400, "invalid_type", "input[1]", "input[1] is null");
     refused("{\"input\":[1,2,3]}", 400, "invalid_type", "input[0]", "token ids are not accepted");
     refused("{\"input\":[[1,2,3]]}", 400, "invalid_type", "input[0]", "check_embedding_ctx_length=False");
-    refused("{\"input\":[{}]}", 400, "invalid_item", "input[0]", "neither text nor image");
+    refused("{\"input\":[{}]}", 400, "invalid_item", "input[0]",
+            "nothing to embed; accepted is one of text, image");
     refused("{\"input\":[{\"text\":\"x\",\"image\":\"Zm9v\"}]}", 400, "invalid_item", "input[0]",
             "both text and image");
     refused("{\"input\":[{\"texts\":\"x\"}]}", 400, "unknown_field", "input[0]", "no field \"texts\"");
@@ -381,6 +386,150 @@ static void a_body_that_is_no_json_object_says_where(void **state) {
     refused("{\"input\":\"x\",\"input\":\"y\"}", 400, "invalid_json", "", "\"input\" is given twice");
 }
 
+/* Jina's, Infinity's, NVIDIA's, Voyage's and OpenAI's chat's ways to say text and picture. */
+static void items_of_other_servers(void **state) {
+    (void)state;
+    static const struct {
+        const char *item, *param, *bytes;
+        enum limoe_modality modality;
+    } cases[] = {
+        {"{\"url\":\"data:image/png;base64,Zm9v\"}", "input[0].url", "foo", LIMOE_IMAGE},
+        {"{\"bytes\":\"Zm9v\"}", "input[0].bytes", "foo", LIMOE_IMAGE},
+        {"{\"image_base64\":\"data:image/png;base64,Zm9v\"}", "input[0].image_base64", "foo", LIMOE_IMAGE},
+        {"{\"image_url\":\"data:image/png;base64,Zm9v\"}", "input[0].image_url", "foo", LIMOE_IMAGE},
+        {"{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,Zm9v\",\"detail\":\"low\"}}",
+         "input[0].image_url", "foo", LIMOE_IMAGE},
+        {"{\"image_url\":{\"url\":\"Zm9v\",\"detail\":null},\"type\":\"image_url\"}", "input[0].image_url",
+         "foo", LIMOE_IMAGE},
+        {"{\"type\":\"image\",\"image\":\"Zm9v\"}", "input[0].image", "foo", LIMOE_IMAGE},
+        {"{\"type\":\"image\",\"url\":\"Zm9v\",\"text\":null}", "input[0].url", "foo", LIMOE_IMAGE},
+        {"{\"type\":\"text\",\"text\":\"cat\"}", "input[0].text", "cat", LIMOE_TEXT},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct embed_request request = read_body(arena_print(arena, "{\"input\":[%s]}", cases[i].item));
+        assert_item(&request.items[0], cases[i].modality, cases[i].bytes, cases[i].param);
+    }
+}
+
+static void items_of_other_servers_are_checked(void **state) {
+    (void)state;
+    static const struct {
+        const char *item, *code, *param, *message;
+    } cases[] = {
+        {"{\"url\":\"https://example.com/a.png\"}", "invalid_image", "input[0].url",
+         "pictures are not fetched from the network (found \"https://example.com/a.png\"); send the picture"},
+        {"{\"type\":\"image_url\",\"image_url\":{\"url\":\"http://127.0.0.1/\"}}", "invalid_image",
+         "input[0].image_url", "as a data URI or base64"},
+        {"{\"image_url\":{\"uri\":\"Zm9v\"}}", "unknown_field", "input[0].image_url",
+         "\"uri\"; accepted: url"},
+        {"{\"image_url\":{\"url\":7}}", "unknown_field", "input[0].image_url", "no string \"url\""},
+        {"{\"image_url\":{}}", "invalid_type", "input[0].image_url", "is an object; accepted: {\"url\":"},
+        {"{\"image_url\":[]}", "invalid_type", "input[0].image_url", "is an array"},
+        {"{\"bytes\":7}", "invalid_type", "input[0].bytes", "is a number; accepted: a string"},
+        {"{\"url\":\"Zm9v\",\"bytes\":\"Zm9v\"}", "invalid_item", "input[0]", "both url and bytes"},
+        {"{\"type\":\"text\",\"image\":\"Zm9v\"}", "invalid_item", "input[0]",
+         "of type \"text\" and has image; accepted: \"image\""},
+        {"{\"type\":\"image\",\"text\":\"x\"}", "invalid_item", "input[0]", "accepted: \"text\""},
+        {"{\"type\":1,\"text\":\"x\"}", "invalid_type", "input[0]", "input[0].type is a number"},
+        {"{\"type\":\"image_url\"}", "invalid_item", "input[0]", "nothing to embed"},
+        {"{\"type\":\"audio\",\"audio\":\"x\"}", "unknown_field", "input[0]", "no field \"audio\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused(arena_print(arena, "{\"input\":[%s]}", cases[i].item), 400, cases[i].code, cases[i].param,
+                cases[i].message);
+}
+
+#define PART "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,Zm9v\"}}"
+
+static void messages_of_a_chat_are_one_item(void **state) {
+    (void)state;
+    struct embed_request request = read_body("{\"messages\":[{\"role\":\"user\",\"content\":[" PART
+                                             "]}],\"encoding_format\":\"float\"}");
+    assert_int_equal(request.n_items, 1);
+    assert_item(&request.items[0], LIMOE_IMAGE, "foo", "messages[0].content[0].image_url");
+    request = read_body("{\"messages\":[{\"role\":\"user\",\"content\":\"a cat\"}],\"input\":null,"
+                        "\"continue_final_message\":true}");
+    assert_int_equal(request.n_items, 1);
+    assert_item(&request.items[0], LIMOE_TEXT, "a cat", "messages[0].content");
+}
+
+static void messages_of_a_chat_are_checked(void **state) {
+    (void)state;
+    static const struct {
+        const char *messages, *code, *param, *message;
+    } cases[] = {
+        {"\"a cat\"", "invalid_type", "messages", "messages is a string; accepted: [{\"role\":\"user\""},
+        {"[]", "empty_input", "messages", "has 0 messages; exactly one"},
+        {"[{\"content\":\"a\"},{\"content\":\"b\"}]", "too_many_items", "messages", "has 2 messages"},
+        {"[7]", "invalid_type", "messages[0]", "is a number"},
+        {"[{\"role\":\"user\"}]", "missing_input", "messages[0].content", "has no content"},
+        {"[{\"name\":\"x\",\"content\":\"a\"}]", "unknown_field", "messages[0]", "no field \"name\""},
+        {"[{\"content\":[" PART ",{\"type\":\"text\",\"text\":\"a\"}]}]", "too_many_items",
+         "messages[0].content", "has 2 parts; exactly one is accepted"},
+        {"[{\"content\":[]}]", "empty_input", "messages[0].content", "has 0 parts"},
+        {"[{\"content\":7}]", "invalid_type", "messages[0].content", "is a number"},
+        {"[{\"content\":\"\"}]", "empty_input", "messages[0].content", "is empty"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused(arena_print(arena, "{\"messages\":%s}", cases[i].messages), 400, cases[i].code,
+                cases[i].param, cases[i].message);
+    refused("{\"input\":\"x\",\"messages\":[{\"content\":\"x\"}]}", 400, "conflicting_fields", "messages",
+            "input and messages");
+}
+
+static void numbers_by_any_servers_name(void **state) {
+    (void)state;
+    static const struct {
+        const char *fields;
+        enum request_encoding encoding;
+    } cases[] = {
+        {"\"encoding_format\":\"int8\"", REQUEST_INT8},
+        {"\"encoding_format\":\"ubinary\"", REQUEST_UBINARY},
+        {"\"encoding_format\":\"binary\"", REQUEST_BINARY},
+        {"\"embedding_type\":\"float\"", REQUEST_FLOAT},
+        {"\"embedding_type\":\"base64\"", REQUEST_BASE64},
+        {"\"embedding_type\":[\"binary\"]", REQUEST_BINARY},
+        {"\"embedding_types\":[\"int8\"]", REQUEST_INT8},
+        {"\"embedding_type\":\"int8\",\"encoding_format\":\"float\"", REQUEST_INT8},
+        {"\"embedding_type\":\"int8\",\"output_dtype\":\"int8\"", REQUEST_INT8},
+        {"\"output_dtype\":\"ubinary\"", REQUEST_UBINARY},
+        {"\"output_dtype\":\"float\",\"encoding_format\":\"base64\"", REQUEST_BASE64},
+        {"\"output_dtype\":\"int8\",\"encoding_format\":\"base64\"", REQUEST_INT8_BASE64},
+        {"\"encoding_format\":\"base64\",\"output_dtype\":\"ubinary\"", REQUEST_UBINARY_BASE64},
+        {"\"encoding_format\":\"base64\",\"output_dtype\":\"binary\"", REQUEST_BINARY_BASE64},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *body = arena_print(arena, "{\"input\":\"x\",%s}", cases[i].fields);
+        if (read_body(body).encoding != cases[i].encoding)
+            fail_msg("%s is read otherwise", body);
+    }
+}
+
+static void numbers_are_checked(void **state) {
+    (void)state;
+    static const struct {
+        const char *fields, *code, *param, *message;
+    } cases[] = {
+        {"\"embedding_type\":\"uint8\"", "unsupported_value", "embedding_type",
+         "is \"uint8\"; accepted: \"float\", \"base64\", \"int8\", \"ubinary\" or \"binary\""},
+        {"\"output_dtype\":\"base64\"", "unsupported_value", "output_dtype", "accepted: \"float\", \"int8\""},
+        {"\"embedding_types\":[\"float\",\"int8\"]", "unsupported_value", "embedding_types", "a list of 2"},
+        {"\"embedding_types\":[]", "unsupported_value", "embedding_types", "a list of 0"},
+        {"\"embedding_types\":[7]", "invalid_type", "embedding_types", "is a number"},
+        {"\"output_dtype\":[\"int8\"]", "invalid_type", "output_dtype", "is an array"},
+        {"\"encoding_format\":\"int8\",\"embedding_type\":\"binary\"", "conflicting_fields", "embedding_type",
+         "encoding_format is \"int8\" and embedding_type \"binary\""},
+        {"\"output_dtype\":\"int8\",\"embedding_type\":\"float\"", "conflicting_fields", "embedding_type",
+         "one of them"},
+        /* What the openai client asks for by itself, and would read as float32. */
+        {"\"encoding_format\":\"base64\",\"embedding_type\":\"int8\"", "conflicting_fields",
+         "encoding_format", "send encoding_format \"float\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused(arena_print(arena, "{\"input\":\"x\",%s}", cases[i].fields), 400, cases[i].code,
+                cases[i].param, cases[i].message);
+}
+
 static void routing_has_no_encoding(void **state) {
     (void)state;
     struct embed_request request;
@@ -388,8 +537,9 @@ static void routing_has_no_encoding(void **state) {
     assert_true(request_routing_json(&model, body, strlen(body), arena, &request, &error));
     assert_int_equal(request.n_items, 2);
     assert_item(&request.items[1], LIMOE_IMAGE, "foo", "input[1].image");
-    static const char *const others[] = {"encoding_format", "dimensions", "user", "input_type"};
-    for (size_t i = 0; i < 4; i++) {
+    static const char *const others[] = {"encoding_format", "dimensions",     "user",
+                                         "input_type",      "embedding_type", "messages"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         body = arena_print(arena, "{\"input\":\"x\",\"%s\":\"float\"}", others[i]);
         assert_false(request_routing_json(&model, body, strlen(body), arena, &request, &error));
         assert_error(400, "unknown_field", others[i], "accepted: input, model, modality");
@@ -404,6 +554,12 @@ int main(void) {
         TEST(what_openai_clients_add_is_accepted),
         TEST(fields_are_checked),
         TEST(input_is_checked),
+        TEST(items_of_other_servers),
+        TEST(items_of_other_servers_are_checked),
+        TEST(messages_of_a_chat_are_one_item),
+        TEST(messages_of_a_chat_are_checked),
+        TEST(numbers_by_any_servers_name),
+        TEST(numbers_are_checked),
         TEST(f4_white_space_is_a_text),
         TEST(f13_strings_meant_for_pictures_are_pictures),
         TEST(f21_an_alias_or_no_name_is_the_model),

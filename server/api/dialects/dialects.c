@@ -1,0 +1,88 @@
+/* dialects.c - the list of dialects, sets of them, and what several of them share. Read-only, any thread. */
+#include <string.h>
+
+#include "base/error.h"
+#include "server/api/dialects/dialect.h"
+
+/* To add one: its bit (dialect.h), its name here, its files, rows of server/front/calls/route.c, tests, docs
+ * (docs/development.md#a-dialect). */
+static const struct dialect *const dialects[] = {
+    [DIALECT_HF] = &dialect_hf, [DIALECT_RERANK] = &dialect_rerank};
+_Static_assert(sizeof dialects / sizeof dialects[0] == DIALECTS && DIALECTS <= 32, "a bit each");
+
+#define ALL (UINT32_MAX >> (32 - DIALECTS))
+
+static enum limoe_status refuse(struct text name, struct limoe_error *err) {
+    struct buffer names = {0};
+    char quoted[64];
+    for (size_t i = 0; i < DIALECTS; i++)
+        buffer_print(&names, ", %s", dialects[i]->name);
+    const enum limoe_status status =
+        limoe_fail(err, LIMOE_INVALID, "dialects has \"%s\"; accepted: all, none%.*s",
+                   text_quote(name, quoted, sizeof quoted), (int)names.size, names.data ? names.data : "");
+    buffer_free(&names);
+    return status;
+}
+
+enum limoe_status dialects_parse(const char *list, uint32_t *out, struct limoe_error *err) {
+    struct text rest = text_of(list);
+    *out = 0;
+    for (size_t n = text_comma_count(rest); n > 0; n--) {
+        const struct text name = text_comma_next(&rest);
+        uint32_t found = text_is(name, "all") ? ALL : 0;
+        for (size_t i = 0; i < DIALECTS; i++)
+            if (text_is(name, dialects[i]->name))
+                found = UINT32_C(1) << i;
+        if (!found && !text_is(name, "none"))
+            return refuse(name, err);
+        *out |= found;
+    }
+    return LIMOE_OK;
+}
+
+bool dialects_have(uint32_t set, const struct dialect *dialect) {
+    return !dialect || set & UINT32_C(1) << dialect->bit;
+}
+
+static bool owns(const struct dialect *dialect, const char *path) {
+    for (const char *const *prefix = dialect->prefixes; *prefix; prefix++) {
+        const size_t length = strlen(*prefix);
+        if (strncmp(path, *prefix, length) == 0 && (path[length] == '/' || !path[length]))
+            return true;
+    }
+    return false;
+}
+
+const struct dialect *dialects_at(uint32_t set, const char *path) {
+    for (size_t i = 0; i < DIALECTS; i++)
+        if (dialects_have(set, dialects[i]) && owns(dialects[i], path))
+            return dialects[i];
+    return NULL;
+}
+
+bool dialect_fail_starting(struct api_error *error) {
+    return api_fail(error, 503, "starting", NULL, "the server is starting: the model is not ready yet");
+}
+
+void dialect_error_string(struct buffer *out, const struct api_error *error) {
+    buffer_string(out, "{\"error\":");
+    buffer_json_string(out, error->message);
+    buffer_string(out, "}");
+}
+
+void dialect_write_vector(struct buffer *out, const float *row, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        buffer_bytes(out, i ? "," : "[", 1);
+        buffer_json_float(out, row[i]);
+    }
+    buffer_bytes(out, "]", 1);
+}
+
+void dialect_write_vectors(struct buffer *out, const float *rows, size_t n, size_t embed) {
+    buffer_reserve(out, answer_embeddings_size(n, embed, REQUEST_FLOAT));
+    for (size_t i = 0; i < n; i++) {
+        buffer_bytes(out, i ? "," : "[", 1);
+        dialect_write_vector(out, rows + i * embed, embed);
+    }
+    buffer_bytes(out, "]", 1);
+}
