@@ -2,6 +2,7 @@
 request to another host. Conditions are waited for by locators: the page's policy lets nobody evaluate strings in it.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -20,6 +21,11 @@ CHROMIUM = os.environ.get("LIMOE_CHROMIUM", "/usr/bin/chromium")
 TABS = ["Try", "Search", "Inside", "Monitor", "Load test"]
 USER = "user-key-0123456789"
 ADMIN = "admin-key-0123456789"
+# The stems of the words' keys, as in "loadtest.state.running".
+KEY = re.compile(rf"\b({'|'.join({key.split('.')[0] for key in json.loads((ROOT / 'server/page/site/en.json').read_text())})})\.[a-z]")
+SHOWN = """() => [...document.querySelectorAll('body *')].flatMap((element) => [...element.attributes].map(({ value }) => value)
+  .filter((value, i) => ['aria-label', 'placeholder', 'title', 'alt'].includes(element.attributes[i].name))
+  .concat([...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data)))"""
 expect.set_options(timeout=20000)
 
 
@@ -59,6 +65,11 @@ class Visit:
         """Only what is seen is looked at: other tabs have their own turn."""
         found = Axe().run(self.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}).response["violations"]
         assert not found, "\n".join(f"{one['id']}: {[node['html'] for node in one['nodes']]}" for one in found)
+
+    def check_words(self):
+        """No key stands where its words should."""
+        shown = self.page.evaluate(SHOWN)
+        assert not [text for text in shown if KEY.search(text)], shown
 
     def screenshot(self, name):
         folder = os.environ.get("LIMOE_SCREENSHOTS")

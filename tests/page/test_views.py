@@ -34,6 +34,7 @@ def test_axe_finds_nothing_and_nothing_is_cut(visit, locked, name, setting):
     time.sleep(0.6)  # movements are over: axe measures contrast as it is
     seen.screenshot(f"{name}-{setting}")
     seen.check_axe()
+    seen.check_words()
     width = seen.page.viewport_size["width"]
     assert seen.page.evaluate("() => document.documentElement.scrollWidth") <= width
 

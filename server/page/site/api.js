@@ -1,9 +1,10 @@
 /** The server's API: requests with the key, errors as the server words them, patience where it has too much to do. */
 import { t } from './i18n.js';
+import { session } from './kept.js';
 
 /** Where the API begins: beside the page, also behind a proxy that puts both below a path. */
 export const BASE = new URL('.', document.baseURI);
-const KEY = 'limoe.key';
+const KEY = 'limoe-key';
 const MOST_TRIES = 10;
 const LONGEST_PAUSE = 20000; // ms
 
@@ -18,19 +19,16 @@ export class ApiError extends Error {
   }
 }
 
-export const key = () => sessionStorage.getItem(KEY) || '';
+export const key = () => session.get(KEY);
 
 /** @param {string} value '' forgets it */
-export function setKey(value) {
-  if (value) sessionStorage.setItem(KEY, value);
-  else sessionStorage.removeItem(KEY);
-}
+export const setKey = (value) => session.set(KEY, value);
 
 /** @param {Response} answer */
 async function errorOf(answer) {
   const body = await answer.json().catch(() => ({}));
   const error = new ApiError(answer.status, body.error || {}, Number(answer.headers.get('Retry-After')) || 0);
-  if (answer.status === 401) document.dispatchEvent(new CustomEvent('limoe:key', { detail: error.message }));
+  if (answer.status === 401) document.dispatchEvent(new CustomEvent('key-wanted', { detail: error.message }));
   return error;
 }
 
@@ -66,7 +64,7 @@ export function pause(ms, signal) {
     signal?.addEventListener('abort', () => {
       clearTimeout(timer);
       reject(new DOMException('aborted', 'AbortError'));
-    });
+    }, { once: true });
   });
 }
 

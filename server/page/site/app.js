@@ -42,6 +42,8 @@ async function start() {
   const { list, open } = tabs({ words: 'tab', label: 'tab.label', first: asked in VIEWS ? asked : 'try',
     tabs: Object.entries(panels).map(([name, panel]) => ({ name, panel })), opened: (name) => show(name, panels[name]) });
   document.getElementById('tabs')?.replaceWith(list);
+  // A file that misses its place would take the page's.
+  for (const kind of ['dragover', 'drop']) addEventListener(kind, (event) => event.preventDefault());
   addEventListener('hashchange', () => location.hash.slice(1) in VIEWS && location.hash.slice(1) !== current && open(location.hash.slice(1)));
   await loadModels();
   document.documentElement.dataset.ready = 'true';

@@ -11,7 +11,7 @@ const MOST_SHOWN = 1000;
  */
 export function classifiersView({ written, chosen }) {
   const select = h('select', { on: { change: pick } });
-  const name = h('input', { type: 'text', maxlength: 128, pattern: '[A-Za-z0-9_\\-][A-Za-z0-9._\\-]*', autocomplete: 'off', spellcheck: 'false', hint: 'classifiers.example' });
+  const name = h('input', { type: 'text', required: true, maxlength: 128, pattern: '[A-Za-z0-9_\\-][A-Za-z0-9._\\-]*', autocomplete: 'off', spellcheck: 'false', hint: 'classifiers.example' });
   const remove = button('classifiers.delete', drop, { class: 'quiet', hidden: true });
   const why = h('p', { class: 'error', role: 'alert' });
   const save = h('form', { class: 'row save', on: { submit: keep } }, field('classifiers.name', name),

@@ -2,7 +2,9 @@
  * Words: one language in force at a time, of a file each. Elements keep the keys of their words, so that another language
  * takes their place at once (dom.js).
  */
+import { always } from './kept.js';
 
+const LANGUAGE = 'limoe-language';
 /** Names of the languages, each in itself. */
 export const LANGUAGES = { en: 'English', ja: '日本語' };
 
@@ -14,7 +16,7 @@ const listeners = new Set();
 
 /** The language that was chosen, or the browser's first that there is. */
 function preferred() {
-  const known = [localStorage.getItem('limoe.language'), ...navigator.languages].map((tag) => (tag || '').slice(0, 2));
+  const known = [always.get(LANGUAGE), ...navigator.languages].map((tag) => tag.slice(0, 2));
   return known.find((tag) => tag in LANGUAGES) || 'en';
 }
 
@@ -30,7 +32,7 @@ export async function useLanguage(language = preferred()) {
 
 /** @param {string} language */
 export function chooseLanguage(language) {
-  localStorage.setItem('limoe.language', language);
+  always.set(LANGUAGE, language);
   return useLanguage(language);
 }
 

@@ -42,4 +42,4 @@ export function askKey(reason = '') {
   parts.input.focus();
 }
 
-document.addEventListener('limoe:key', (event) => askKey(/** @type {CustomEvent} */ (event).detail));
+document.addEventListener('key-wanted', (event) => askKey(/** @type {CustomEvent} */ (event).detail));

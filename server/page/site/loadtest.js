@@ -1,5 +1,5 @@
 /** Load test: started, watched and stopped by /v1/loadtests; what it found is kept in the browser. */
-import { ApiError, askJson, pause } from './api.js';
+import { askJson, key, pause } from './api.js';
 import { lineChart } from './chart.js';
 import { button, field, h } from './dom.js';
 import { number, onLanguage, t, tell } from './i18n.js';
@@ -34,9 +34,6 @@ function form() {
     },
   };
 }
-
-/** Why there are no load tests, in words. @param {unknown} error */
-const reasonOf = (error) => (error instanceof ApiError && error.code === 'unknown_path' ? t('loadtest.absent') : /** @type {Error} */ (error).message);
 
 const isOver = (/** @type {{ended: number | null}} */ test) => test.ended !== null;
 
@@ -87,6 +84,7 @@ export function view(panel) {
   let test = null;
   let watching = false;
   const why = h('p', { class: 'error', role: 'alert' });
+  const hint = h('p', { class: 'help', text: 'loadtest.key' });
   const asking = form();
   const start = h('button', { type: 'submit', class: 'primary', text: 'loadtest.start' });
   const stop = button('loadtest.stop', () => trying(async () => { show(await askJson(`${ROUTE}/${test.id}`, { method: 'DELETE' })); }), { disabled: true });
@@ -96,7 +94,7 @@ export function view(panel) {
   /** @param {() => Promise<void>} act */
   async function trying(act) {
     why.textContent = '';
-    await act().catch((error) => { why.textContent = reasonOf(error); });
+    await act().catch((error) => { why.textContent = error.message; });
   }
 
   /** @param {any} now */
@@ -123,8 +121,10 @@ export function view(panel) {
     }
   }
 
-  /** One that runs already, perhaps started elsewhere. */
+  /** One that runs already, perhaps started elsewhere. Without a key there is none to be seen. */
   const look = () => trying(async () => {
+    hint.hidden = key() !== '';
+    if (!key()) return;
     const { data } = await askJson(ROUTE);
     const running = data.find((/** @type {any} */ one) => !isOver(one));
     if (running && !watching) { show(running); await watch(); }
@@ -142,6 +142,6 @@ export function view(panel) {
   onLanguage(() => test && live.show(test));
   onKey(look);
   panel.append(h('div', { class: 'stack' }, h('h2', { class: 'hidden', text: 'tab.load-test' }),
-    h('form', { class: 'card stack', on: { submit: begin } }, ...asking.elements, h('div', { class: 'row end' }, stop, start)), why, live.element, results.element));
+    h('form', { class: 'card stack', on: { submit: begin } }, ...asking.elements, h('div', { class: 'row end' }, hint, stop, start)), why, live.element, results.element));
   return { shown: look };
 }

@@ -1,7 +1,7 @@
 /** Load tests that have been made, kept in the browser and compared. */
 import { lineChart, short } from './chart.js';
 import { button, h } from './dom.js';
-import { language, number, onLanguage, tell } from './i18n.js';
+import { language, number, onLanguage, t, tell } from './i18n.js';
 import { dropResult, keepResult, loadResults } from './store.js';
 
 const QUANTILES = ['min', 'p50', 'p90', 'p99', 'p999', 'max'];
@@ -17,7 +17,7 @@ const cell = (value) => (value === null || value === undefined ? '–' : short(v
 /** @param {any} test */
 function cellsOf({ request, result }) {
   const { sent, ok, refused, failed, dropped, achieved_rps: achieved, latency_ms: latency } = result;
-  return [request.target || '—', number(request.rate), number(request.duration), request.arrivals, number(sent), number(ok), number(refused), number(failed + dropped),
+  return [request.target || '—', number(request.rate), number(request.duration), t(`loadtest.arrivals.${request.arrivals}`), number(sent), number(ok), number(refused), number(failed + dropped),
     cell(achieved), ...QUANTILES.slice(1).map((q) => cell(latency[q]))];
 }
 

@@ -1,9 +1,11 @@
 /** The models that the server has, and the one that the reader has chosen. */
-import { askJson } from './api.js';
+import { ApiError, askJson } from './api.js';
 import { h } from './dom.js';
 import { onKey } from './key.js';
 
 /** @typedef {{id: string, fingerprint: string, capabilities: string[], embed: number, moe?: object, scores: string | null}} Model */
+
+const AGAIN = 2000; // ms, while the server starts
 
 /** @type {Model[]} */
 let models = [];
@@ -23,7 +25,6 @@ function choose(id) {
 
 /** Calls when another model is chosen, or the models are known. @param {() => void} listener */
 export const onModel = (listener) => listeners.add(listener);
-export const allModels = () => models;
 /** The chosen model; undefined: none are known. */
 export const model = () => models.find(({ id }) => id === chosen);
 export const whyNoModel = () => reason;
@@ -37,6 +38,7 @@ export async function loadModels() {
   } catch (error) {
     models = [];
     reason = /** @type {Error} */ (error).message;
+    if (error instanceof ApiError && error.status === 503) setTimeout(loadModels, AGAIN);
   }
   select.replaceChildren(...models.map(({ id }) => h('option', { value: id }, id)));
   select.hidden = models.length === 0;

@@ -38,7 +38,7 @@ export function takeDropped(place, take) {
   });
 }
 
-/** The camera of a device that is not a phone; there the system's own is asked for. @param {(file: File) => void} take */
+/** The camera of a device that is not a phone; there the system's own is asked for. @param {(file: File) => void} take @param {HTMLInputElement} input */
 async function photograph(take, input) {
   if (!navigator.mediaDevices?.getUserMedia || matchMedia('(pointer: coarse)').matches) return input.click();
   const { takePhotograph } = await import('./camera.js');

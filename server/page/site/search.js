@@ -70,6 +70,9 @@ export function view(panel) {
   let picture = null;
   /** @type {AbortController | null} */
   let running = null;
+  let turn = 0; // of searches and loads: what an older one finds is not shown
+  /** The words' vector, for as long as neither they nor the model change. */
+  let asked = { text: '', model: '', vector: /** @type {Float32Array | undefined} */ (undefined) };
   const words = h('input', { type: 'search', hint: 'search.text.hint', autocomplete: 'off' });
   const why = h('p', { class: 'error', role: 'alert' });
   const count = h('p', { class: 'help' });
@@ -103,12 +106,19 @@ export function view(panel) {
       button('search.picture.remove', () => { picture = null; search(); }, { class: 'quiet' })] : []));
   }
 
+  async function vectorOf(/** @type {string} */ text) {
+    const id = model()?.id || '';
+    if (asked.text !== text || asked.model !== id) asked = { text, model: id, vector: text ? (await embed([{ text }], id))[0] : undefined };
+    return asked.vector;
+  }
+
   const search = () => trying(async () => {
+    const mine = ++turn;
     if (!collection) return;
-    const text = words.value.trim();
     showPicture();
-    const [vector] = text ? await embed([{ text }], model()?.id || '') : [];
-    found.show(collection, collection.search({ text: vector, picture: picture?.vector, balance: Number(balance.value) }));
+    const text = await vectorOf(words.value.trim());
+    if (mine !== turn || !collection) return;
+    found.show(collection, collection.search({ text, picture: picture?.vector, balance: Number(balance.value) }));
     counted();
   });
 
@@ -179,10 +189,13 @@ export function view(panel) {
     running?.abort();
     collection = null;
     picture = null;
+    const mine = ++turn;
     const chosen = model();
     if (!chosen) throw new Error(whyNoModel());
     if (!can('embeddings') || !(/** @type {any} */ (chosen).image)) throw new Error(t('search.cannot', { model: chosen.id }));
-    collection = await Collection.load(chosen.fingerprint, chosen.embed).catch((error) => { throw new Error(t('search.store', { why: String(error) })); });
+    const loaded = await Collection.load(chosen.fingerprint, chosen.embed).catch((error) => { throw new Error(t('search.store', { why: String(error) })); });
+    if (mine !== turn) return;
+    collection = loaded;
     await search();
   });
 

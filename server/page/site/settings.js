@@ -1,22 +1,24 @@
 /** At the page's upper end: model, language, colours, key. */
 import { h } from './dom.js';
 import { LANGUAGES, chooseLanguage, language, onLanguage } from './i18n.js';
+import { always } from './kept.js';
 import { askKey } from './key.js';
 import { modelSelect } from './models.js';
 
-const THEMES = ['auto', 'light', 'dark'];
-const SCHEME = 'limoe.theme';
+const AUTO = 'auto';
+const THEMES = [AUTO, 'light', 'dark'];
+const SCHEME = 'limoe-theme';
 
 function applyTheme() {
-  const theme = localStorage.getItem(SCHEME) || 'auto';
-  document.documentElement.dataset.theme = theme;
-  return theme;
+  document.documentElement.dataset.theme = always.get(SCHEME) || AUTO;
 }
 
+applyTheme(); // before anything is shown
+
 function themeSelect() {
-  const select = h('select', { label: 'settings.theme', on: { change: () => { localStorage.setItem(SCHEME, select.value); applyTheme(); } } },
+  const select = h('select', { label: 'settings.theme', on: { change: () => { always.set(SCHEME, select.value); applyTheme(); } } },
     ...THEMES.map((theme) => h('option', { value: theme, text: `settings.theme.${theme}` })));
-  select.value = applyTheme();
+  select.value = always.get(SCHEME) || AUTO;
   return select;
 }
 

@@ -22,7 +22,10 @@ function open() {
       request.result.createObjectStore('thumbs', { keyPath: ['fingerprint', 'id'] });
       request.result.createObjectStore('results', { keyPath: 'id' });
     };
-    request.onsuccess = () => resolve(request.result);
+    request.onsuccess = () => {
+      request.result.onversionchange = () => request.result.close(); // a newer page's, in another of the browser's tabs
+      resolve(request.result);
+    };
     request.onerror = () => { opened = undefined; reject(request.error); };
   });
   return opened;

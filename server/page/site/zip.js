@@ -8,7 +8,8 @@ const ENTRY = 0x02014b50;
 const LOCAL = 0x04034b50;
 const MOST_END = 65557; // bytes from the end in which the directory's end is: its own, and the longest comment
 const MOST_ENTRIES = 200000;
-const MOST_BYTES = 256 * 2 ** 20; // of one file, unpacked
+const MOST_DIRECTORY = 64 * 2 ** 20; // bytes
+const MOST_MB = 64; // of one file, unpacked: twice what a server takes if it is not told otherwise
 const ENCRYPTED = 1;
 const UTF8 = 0x800;
 const WHOLE32 = 0xffffffff;
@@ -26,11 +27,11 @@ async function directory(file) {
   const tail = await viewOf(file, start, file.size);
   let at = tail.byteLength - 22;
   while (at >= 0 && tail.getUint32(at, true) !== END) at--;
-  if (at < 0) throw new Error('no directory');
+  if (at < 0) throw new Error(t('zip.directory'));
   const found = { count: tail.getUint16(at + 10, true), size: tail.getUint32(at + 12, true), from: tail.getUint32(at + 16, true) };
   if (at < 20 || tail.getUint32(at - 20, true) !== END64_AT) return found;
   const end = await viewOf(file, long(tail, at - 12), long(tail, at - 12) + 56);
-  if (end.byteLength < 56 || end.getUint32(0, true) !== END64) throw new Error('no directory');
+  if (end.byteLength < 56 || end.getUint32(0, true) !== END64) throw new Error(t('zip.directory'));
   return { count: long(end, 32), size: long(end, 40), from: long(end, 48) };
 }
 
@@ -49,7 +50,7 @@ function widen(view, at, end, entry) {
 
 /** @param {DataView} view @param {number} at */
 function entryAt(view, at) {
-  if (view.getUint32(at, true) !== ENTRY) throw new Error('a broken directory');
+  if (view.getUint32(at, true) !== ENTRY) throw new Error(t('zip.directory'));
   const flags = view.getUint16(at + 8, true);
   const [nameSize, extraSize, commentSize] = [28, 30, 32].map((field) => view.getUint16(at + field, true));
   const name = new TextDecoder(flags & UTF8 ? 'utf-8' : 'latin1').decode(new Uint8Array(view.buffer, view.byteOffset + at + 46, nameSize));
@@ -63,7 +64,7 @@ function entryAt(view, at) {
 export async function entriesOf(file) {
   try {
     const { count, size, from } = await directory(file);
-    if (count > MOST_ENTRIES || from + size > file.size) throw new Error('a broken directory');
+    if (count > MOST_ENTRIES || size > MOST_DIRECTORY || from + size > file.size) throw new Error(t('zip.directory'));
     const view = await viewOf(file, from, from + size);
     const entries = [];
     for (let at = 0; entries.length < count;) {
@@ -73,7 +74,8 @@ export async function entriesOf(file) {
     }
     return entries;
   } catch (error) {
-    throw new Error(t('zip.broken', { name: file.name, why: /** @type {Error} */ (error).message }));
+    const beyond = error instanceof RangeError; // what is read lies behind the end
+    throw new Error(t('zip.broken', { name: file.name, why: beyond ? t('zip.directory') : /** @type {Error} */ (error).message }));
   }
 }
 
@@ -85,22 +87,25 @@ async function collect(stream, size) {
     const { done, value } = await reader.read();
     if (done) break;
     got += value.length;
-    if (got > size) { await reader.cancel(); throw new Error('more bytes than its directory states'); }
+    if (got > size) { await reader.cancel(); throw new Error(t('zip.bytes')); }
     parts.push(value);
   }
-  if (got !== size) throw new Error('fewer bytes than its directory states');
+  if (got !== size) throw new Error(t('zip.bytes'));
   return new Blob(/** @type {BlobPart[]} */ (parts));
 }
 
 /** @param {File} file @param {Entry} entry @returns {Promise<Blob>} */
 export async function unpack(file, entry) {
-  if (entry.flags & ENCRYPTED) throw new Error('encrypted');
-  if (entry.size > MOST_BYTES) throw new Error('too large');
+  if (entry.flags & ENCRYPTED) throw new Error(t('zip.encrypted'));
+  if (Math.max(entry.size, entry.packed) > MOST_MB * 1e6) throw new Error(t('zip.large', { most: MOST_MB }));
   const head = await viewOf(file, entry.at, entry.at + 30);
-  if (head.byteLength < 30 || head.getUint32(0, true) !== LOCAL) throw new Error('a broken entry');
+  if (head.byteLength < 30 || head.getUint32(0, true) !== LOCAL) throw new Error(t('zip.entry'));
   const from = entry.at + 30 + head.getUint16(26, true) + head.getUint16(28, true);
   const packed = file.slice(from, from + entry.packed);
+  if (entry.method === 0 && packed.size !== entry.size) throw new Error(t('zip.bytes'));
   if (entry.method === 0) return packed;
-  if (entry.method !== 8) throw new Error(`compressed by method ${entry.method}`);
-  return collect(packed.stream().pipeThrough(/** @type {any} */ (new DecompressionStream('deflate-raw'))), entry.size);
+  if (entry.method !== 8) throw new Error(t('zip.method', { method: entry.method }));
+  return collect(packed.stream().pipeThrough(/** @type {any} */ (new DecompressionStream('deflate-raw'))), entry.size).catch((error) => {
+    throw error instanceof TypeError ? new Error(t('zip.entry')) : error; // the stream's own, of what does not inflate
+  });
 }
