@@ -64,8 +64,14 @@ def test_tabs_by_keyboard(visit):
     expect(tab).to_be_focused()
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.closest('[role=tablist]')") is None
-    seen.expect_said("403")  # the server has no admin keys: load tests are off, which the last tab says in words
+
+
+def test_load_tests_are_off_without_admin_keys_and_say_so(visit):
+    seen = visit("load-test")
+    expect(seen.panel("load-test")).to_contain_text("Load tests need an admin key")
+    seen.panel("load-test").get_by_role("button", name="Start").click()
     expect(seen.panel("load-test").get_by_role("alert")).to_contain_text("--admin-keys-file")
+    seen.expect_said("403")
 
 
 def test_language_and_colours_are_kept(visit):

@@ -2,7 +2,8 @@
 import { h, svg } from './dom.js';
 import { number, t, tell } from './i18n.js';
 
-const WIDTH = 480;
+const USUAL = 480; // units across, until it is known how many pixels there are
+const LEAST = 200;
 const HEIGHT = 170;
 const LEFT = 44;
 const BOTTOM = 20;
@@ -35,9 +36,9 @@ export const short = (value) => number(value, { maximumSignificantDigits: 3, not
  * @property {number} [colour]
  */
 
-/** A path through the values that are there; a lone one is a dot. @param {(number | null)[]} values @param {number} most */
-function pathOf(values, most) {
-  const step = (WIDTH - LEFT) / Math.max(1, values.length - 1);
+/** A path through the values that are there; a lone one is a dot. @param {(number | null)[]} values @param {number} most @param {number} width */
+function pathOf(values, most, width) {
+  const step = (width - LEFT) / Math.max(1, values.length - 1);
   let path = '';
   let pen = 'M';
   values.forEach((value, i) => {
@@ -50,16 +51,16 @@ function pathOf(values, most) {
   return path;
 }
 
-/** @param {number} most @param {[string, string]} ends */
-function axes(most, ends) {
+/** @param {number} most @param {[string, string]} ends @param {number} width */
+function axes(most, ends, width) {
   const marks = [0, 0.5, 1].flatMap((share) => {
     const y = HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP);
     const text = svg('text', { x: LEFT - 6, y: y + 4, 'text-anchor': 'end' });
     text.textContent = short(share * most);
-    return [svg('line', { class: 'grid', x1: LEFT, x2: WIDTH, y1: y, y2: y }), text];
+    return [svg('line', { class: 'grid', x1: LEFT, x2: width, y1: y, y2: y }), text];
   });
   const [from, to] = ends.map((end, i) => {
-    const text = svg('text', { x: i ? WIDTH : LEFT, y: HEIGHT - 3, 'text-anchor': i ? 'end' : 'start' });
+    const text = svg('text', { x: i ? width : LEFT, y: HEIGHT - 3, 'text-anchor': i ? 'end' : 'start' });
     text.textContent = end;
     return text;
   });
@@ -75,22 +76,39 @@ function keysOf(series) {
 }
 
 /**
- * A chart with its title; `show` draws it anew. `ends` are what stands at the axis's ends.
+ * A chart with its title; `show` draws it anew. `ends` are what stands at the axis's ends. A unit of the drawing is a pixel:
+ * letters have one size, however wide the chart is.
  * @param {string} title a key @param {Record<string, string | number>} [args]
  */
 export function lineChart(title, args) {
   const body = h('div');
   const heading = h('h3', {});
   tell(heading, 'text', title, args);
+  let width = USUAL;
+  /** @type {{series: Series[], ends: [string, string]}} */
+  let shown = { series: [], ends: ['', ''] };
+
+  function draw() {
+    const { series, ends } = shown;
+    const values = series.flatMap((one) => one.values.filter((value) => value !== null));
+    const most = ceiling(Math.max(0, .../** @type {number[]} */ (values)));
+    const lines = series.map((one, i) => colour(svg('path', { class: 'line', d: pathOf(one.values, most, width) }), one.colour ?? i));
+    const picture = svg('svg', { viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img', 'aria-label': t(title, args) }, ...axes(most, ends, width), ...lines);
+    body.replaceChildren(picture, values.length ? keysOf(series) : h('p', { class: 'help', text: 'chart.nothing' }));
+  }
+
+  new ResizeObserver(() => {
+    const now = Math.max(LEAST, Math.floor(body.clientWidth));
+    if (body.clientWidth === 0 || now === width) return;
+    width = now;
+    draw();
+  }).observe(body);
   return {
     element: h('section', { class: 'card chart stack' }, heading, body),
     /** @param {Series[]} series @param {[string, string]} ends */
     show(series, ends) {
-      const values = series.flatMap((one) => one.values.filter((value) => value !== null));
-      const most = ceiling(Math.max(0, .../** @type {number[]} */ (values)));
-      const lines = series.map((one, i) => colour(svg('path', { class: 'line', d: pathOf(one.values, most) }), one.colour ?? i));
-      const picture = svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': t(title, args) }, ...axes(most, ends), ...lines);
-      body.replaceChildren(picture, values.length ? keysOf(series) : h('p', { class: 'help', text: 'chart.nothing' }));
+      shown = { series, ends };
+      draw();
     },
   };
 }

@@ -28,6 +28,7 @@ export function resultsView(failed) {
   /** @type {Set<string>} those that are compared */
   const picked = new Set();
   const chart = lineChart('loadtest.distribution');
+  chart.element.classList.add('compared');
   const empty = h('p', { class: 'empty', text: 'loadtest.none' });
   const body = h('tbody');
   const table = h('div', { class: 'card wide', tabindex: '0', role: 'region', label: 'loadtest.results' }, h('table', {}, h('caption', { text: 'loadtest.results' }),

@@ -47,6 +47,7 @@ export function tabs({ words, label, tabs: all, first, opened }) {
       buttons[i].setAttribute('aria-selected', String(here));
       buttons[i].tabIndex = here ? 0 : -1;
       tab.panel.hidden = !here;
+      if (here) buttons[i].scrollIntoView({ block: 'nearest', inline: 'nearest' });
     });
     opened?.(name);
   }
