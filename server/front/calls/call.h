@@ -43,6 +43,11 @@ enum call_stage {
     CALL_ANSWERED,  /* status and answer are set */
 };
 
+/* A header of an answer; both live as long as the call. */
+struct answer_header {
+    const char *name, *value;
+};
+
 struct call {
     struct server *server;
     /* Each with a reference. The models that are in force, while the head is looked at, and again from when
@@ -114,12 +119,12 @@ struct call {
     /* What goes out. */
     int status;
     struct buffer answer;
-    const char *answer_type; /* NULL: JSON, of a route that says nothing of it */
-    const char *header_name; /* one header more, or NULL */
-    char header_value[64];
-    const char *allow;    /* for Allow, or NULL; in the arena */
-    unsigned retry_after; /* seconds; 0: no such header */
-    uint64_t sent;        /* bytes of the answer */
+    const char *answer_type;             /* NULL: JSON, of a route that says nothing of it */
+    const char *allow;                   /* for Allow, or NULL; in the arena */
+    unsigned retry_after;                /* seconds; 0: no such header */
+    const struct answer_header *headers; /* [n_headers]: what this answer has besides; in the arena */
+    size_t n_headers;
+    uint64_t sent; /* bytes of the answer */
 };
 
 /* Makes a call of a request whose headers were just read; if `refusal` is not NULL, the call is answered

@@ -76,8 +76,8 @@ static enum MHD_Result send_answer(struct call *call) {
     add_trace(response, &call->trace);
     cors_add(server->options.cors_origin, call->connection, response);
     add_header(response, "Allow", call->allow);
-    if (call->header_name)
-        add_header(response, call->header_name, call->header_value);
+    for (size_t i = 0; i < call->n_headers; i++)
+        add_header(response, call->headers[i].name, call->headers[i].value);
     if (call->status == MHD_HTTP_UNAUTHORIZED)
         add_header(response, "WWW-Authenticate", "Bearer realm=\"limoe\"");
     if (!call->route->get) {
