@@ -144,7 +144,8 @@ class Model:
         with self._users.one():
             if things:
                 call(lib.limoe_accepts, ctypes.byref(self._info), modality)
-            first, step, tokens = 0, [], 0
+            step: list[_Item] = []
+            first, tokens = 0, 0
             for i, thing in enumerate(things):
                 item = prepare(thing, i)
                 if step and tokens + item.length > self._step_tokens:
