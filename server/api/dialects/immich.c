@@ -76,7 +76,7 @@ static bool refuse_others(const struct json_value *entries, struct api_error *er
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (json_member(entries, text_of(others[i])))
             return api_fail(
-                error, 400, "unsupported_task", "entries",
+                error, 501, NULL, "entries",
                 "there is no %s here, only clip: turn it off in Immich's settings, or leave it to "
                 "a server of Immich's own",
                 others[i]);
@@ -202,8 +202,9 @@ static void write_error(struct buffer *out, const struct api_error *error) {
     buffer_string(out, "}");
 }
 
+/* immich.h says why what is not there is no failure. */
 static int status_of(const struct api_error *error) {
-    return error->code && strcmp(error->code, "unsupported_task") == 0 ? 200 : error->status;
+    return error->status == 501 ? 200 : error->status;
 }
 
 static const char *const prefixes[] = {"/predict", NULL};
