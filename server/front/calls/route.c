@@ -275,6 +275,22 @@ const struct route *route_nearest(const char *path, const struct dialect *dialec
     return best;
 }
 
+static bool is_name(const char *name, const char *url) {
+    return name && strcmp(name, url) == 0;
+}
+
+const char *route_named(const char *url, const char *method, const struct route_names *names,
+                        uint32_t dialects) {
+    const bool gets = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    if (!dialects_have(dialects, &dialect_vertex))
+        return url;
+    if (strcmp(method, "POST") == 0 && is_name(names->predict, url))
+        return VERTEX_PREDICT;
+    const struct route *there = route_find(url, method, dialects);
+    return gets && is_name(names->health, url) && !(there->path && route_takes(there, method)) ? VERTEX_HEALTH
+                                                                                               : url;
+}
+
 char *route_path(const char *url, uint32_t dialects, struct arena *arena) {
     char *whole = arena_print(arena, VERSION "%s", url);
     if (!whole)

@@ -89,6 +89,14 @@ struct route {
 
 /* In what follows `dialects` is the set of those that are served: routes of others are not there. */
 
+/* Paths that the operator gives Vertex AI's two routes besides their own; or NULL. */
+struct route_names {
+    const char *predict, *health;
+};
+/* The URL, or of one that is such a name the path of its route. A name goes before a route that has the same
+ * path, but what answers GET there goes before the name for health: it tells as well. */
+const char *route_named(const char *url, const char *method, const struct route_names *names,
+                        uint32_t dialects);
 /* The path as the table has it, in the arena: repeated slashes become one, a slash at the end is dropped,
  * and "/v1" is put before what may be asked without it. Routes that need no key, or an administrator's,
  * answer at their own path alone. NULL: no memory. */

@@ -24,14 +24,8 @@ static void an_instance_is_a_text_or_a_picture(void **state) {
 
 static void vectors_are_predictions(void **state) {
     (void)state;
-    static const struct limoe_info small = {.name = "s", .embed = 2};
     assert_true(hears(read_default, "", "{\"instances\":[\"cat\",\"dog\"],\"parameters\":null}"));
-    struct buffer out = {0};
-    struct dialect_answer answer = {.body = &out};
-    const float rows[] = {0.5f, -1, 0, 1};
-    spoken.write(&spoken, &(struct dialect_result){.model = &small, .embeddings = rows}, &answer);
-    assert_bytes(out.data, out.size, "{\"predictions\":[[0.5,-1.0],[0.0,1.0]]}");
-    buffer_free(&out);
+    assert_vectors((const float[]){0.5f, -1, 0, 1}, 2, "{\"predictions\":[[0.5,-1.0],[0.0,1.0]]}");
 }
 
 static void labels_make_predictions_ranked(void **state) {
