@@ -169,7 +169,8 @@ def test_titan_is_one_vector(server, client):
     image = picture(5)
     cat, shown = own(client, ["cat", data_uri(image)])
     config = {"embeddingConfig": {"outputEmbeddingLength": len(cat)}}
-    boto3 = {"User-Agent": "Boto3/1.35.0", "Accept": "application/json", "X-Amzn-Bedrock-Accept": "*/*"}
+    signed = "AWS4-HMAC-SHA256 Credential=AKID/20261127/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=00"
+    boto3 = {"User-Agent": "Boto3/1.35.0", "Accept": "application/json", "X-Amzn-Bedrock-Accept": "*/*", "Authorization": signed}
     status, answer = asked(server, "/model/pictograms/invoke", {"inputText": "cat", **config}, **boto3)
     assert status == 200 and answer["embedding"] == cat and answer["inputTextTokenCount"] > 0
     # OpenSearch's connector sends both fields, null where a document lacks one.
