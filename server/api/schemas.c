@@ -424,6 +424,8 @@ const struct schema schemas[] = {
         "additionalProperties": false
     })},
     {"Metrics", SCHEMA({"type": "string", "description": "Prometheus' text format: docs/metrics.md."})},
+    {"Page", SCHEMA({"type": "string", "description": "HTML."})},
+    {"PageFile", SCHEMA({"description": "Of the type that Content-Type states."})},
     {"Error", SCHEMA({
         "type": "object",
         "properties": {"error": {

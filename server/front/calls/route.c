@@ -39,7 +39,8 @@ const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_READY] = "/readyz",
     [ROUTE_METRICS] = "/metrics",
     [ROUTE_OPENAPI] = "/openapi.json",
-    [ROUTE_HF_BARE] = "/",
+    [ROUTE_ROOT] = "/",
+    [ROUTE_PAGE_FILE] = "/page/{file}",
     [ROUTE_HF] = "/hf",
     [ROUTE_HF_MODEL] = "/hf/{model}",
     [ROUTE_HF_EMBED] = "/embed",
@@ -178,7 +179,7 @@ static const struct route routes[] = {
     {.series = ROUTE_METRICS, .path = "/metrics", .method = "GET", .get = route_metrics, .open = true},
     {.series = ROUTE_OPENAPI, .path = "/openapi.json", .method = "GET", .get = route_openapi, .open = true},
 
-    READS(ROUTE_HF_BARE, "/", &dialect_hf, hf_read),
+    READS(ROUTE_ROOT, "/", &dialect_hf, hf_read),
     READS(ROUTE_HF, "/hf", &dialect_hf, hf_read),
     READS(ROUTE_HF_MODEL, "/hf/", &dialect_hf, hf_read, .below = true),
     READS(ROUTE_HF_EMBED, "/embed", &dialect_hf, hf_read_embed),
@@ -197,6 +198,14 @@ static const struct route routes[] = {
     READS(ROUTE_TITAN, "/model/", &dialect_titan, titan_read, .below = true),
     READS_TOO(ROUTE_IMMICH, "/predict", &dialect_immich, immich_read, MULTIPART, "multipart/form-data"),
     TELLS(ROUTE_PING, "/ping", &dialect_immich, immich_tell_ping, .open = true),
+
+    {.series = ROUTE_ROOT, .path = "/", .method = "GET", .get = route_page, .open = true},
+    {.series = ROUTE_PAGE_FILE,
+     .path = "/page/",
+     .below = true,
+     .method = "GET",
+     .get = route_page,
+     .open = true},
 
     {.series = ROUTE_UNKNOWN, .path = NULL, .method = "GET"},
 };

@@ -38,7 +38,8 @@ enum route_series {
     ROUTE_READY,
     ROUTE_METRICS,
     ROUTE_OPENAPI,
-    ROUTE_HF_BARE,
+    ROUTE_ROOT, /* GET: the page; POST: Hugging Face's */
+    ROUTE_PAGE_FILE,
     ROUTE_HF,
     ROUTE_HF_MODEL,
     ROUTE_HF_EMBED,
@@ -117,6 +118,7 @@ void route_live(struct call *call);
 void route_ready(struct call *call);
 void route_metrics(struct call *call);
 void route_openapi(struct call *call);
+void route_page(struct call *call);
 void route_models(struct call *call);
 void route_model(struct call *call);
 void route_reload(struct call *call);
