@@ -35,6 +35,7 @@ enum dialect_bit {
     DIALECT_VERTEX,
     DIALECT_TITAN,
     DIALECT_IMMICH,
+    DIALECT_OIP,
     DIALECTS
 };
 
@@ -49,7 +50,8 @@ struct dialect {
     int (*status)(const struct api_error *error);
 };
 extern const struct dialect dialect_hf, dialect_rerank;
-extern const struct dialect dialect_nim, dialect_sagemaker, dialect_vertex, dialect_titan, dialect_immich;
+extern const struct dialect dialect_nim, dialect_sagemaker, dialect_vertex, dialect_titan, dialect_immich,
+    dialect_oip;
 
 /* A list as --dialects has it ("all", "none", "hf,rerank") → the set of those named, 1 << enum dialect_bit
  * each. */
@@ -125,6 +127,7 @@ struct dialect_about {
     const struct answer_model *models; /* [n]; none while the server starts */
     size_t n;
     const struct request_models *names; /* by which one is found among them; NULL while the server starts */
+    const bool *answers;                /* [n]: whether each does */
     bool ready;                         /* every model answers */
     const char *why;                    /* it is not ready, or "" */
     struct text below;

@@ -10,7 +10,7 @@ static const struct dialect *const dialects[] = {
     [DIALECT_HF] = &dialect_hf,         [DIALECT_RERANK] = &dialect_rerank,
     [DIALECT_NIM] = &dialect_nim,       [DIALECT_SAGEMAKER] = &dialect_sagemaker,
     [DIALECT_VERTEX] = &dialect_vertex, [DIALECT_TITAN] = &dialect_titan,
-    [DIALECT_IMMICH] = &dialect_immich,
+    [DIALECT_IMMICH] = &dialect_immich, [DIALECT_OIP] = &dialect_oip,
 };
 _Static_assert(sizeof dialects / sizeof dialects[0] == DIALECTS && DIALECTS <= 32, "a bit each");
 
