@@ -10,6 +10,7 @@
 #include "server/front/observe/log.h"
 #include "server/front/schedule/queue.h"
 #include "server/front/supervisor/launch.h"
+#include "server/front/tracing/settings.h"
 
 #define SERVE_STRINGS_SIZE 16384
 #define SERVE_HALF         UINT_MAX /* of the connections that the server turns out to have room for, */
@@ -55,6 +56,7 @@ struct serve_options {
     uint64_t loadtest_rate, loadtest_seconds, loadtest_requests; /* the most of a load test */
     const char *allowed_hosts; /* names, with commas; "*": any; NULL: what hosts.h says */
     const char *cors_origin;   /* NULL: no cross-origin answers */
+    struct tracing_options tracing;
     enum log_format log_format;
     enum log_level log_level;
     char strings[SERVE_STRINGS_SIZE]; /* what the strings above point to */

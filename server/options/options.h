@@ -34,6 +34,7 @@ enum option_kind {
     OPTION_U64,      /* uint64_t (or a size_t), from least to most */
     OPTION_BYTES,    /* the same, of bytes: 1024, 64KiB, 32MiB, 2GiB */
     OPTION_DOUBLE,   /* double, more than 0 and up to most */
+    OPTION_SHARE,    /* double, from 0 to 1 */
     OPTION_CHOICE,   /* an enum: one of the names in choices */
     OPTION_SWITCH,   /* bool: takes no value on the command line; true or false elsewhere */
     OPTION_LIST,     /* struct option_list: any text, any number of times, on the command line alone */

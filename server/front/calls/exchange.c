@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "server/front/calls/call.h"
+#include "server/front/calls/quotas.h"
 #include "server/front/calls/stages.h"
 #include "server/front/http/cors.h"
 #include "server/front/http/screen.h"
@@ -89,6 +90,7 @@ static enum MHD_Result send_answer(struct call *call) {
         snprintf(seconds, sizeof seconds, "%u", call->retry_after);
         add_header(response, "Retry-After", seconds);
     }
+    quotas_describe(call, response);
     if (is_last(call))
         add_header(response, "Connection", "close");
     enum MHD_Result queued = MHD_queue_response(call->connection, (unsigned)call->status, response);
