@@ -276,7 +276,8 @@ const struct route *route_nearest(const char *path, const struct dialect *dialec
     size_t least = SIZE_MAX;
     for (const struct route *route = routes; route->path; route++) {
         const size_t distance = suggest_distance(path, route_series_names[route->series]);
-        if (route->dialect == dialect && distance < least) {
+        const bool named = route->series != ROUTE_ROOT; /* "/" is near to whatever is short */
+        if (named && route->dialect == dialect && distance < least) {
             least = distance;
             best = route;
         }
