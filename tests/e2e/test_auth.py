@@ -55,6 +55,10 @@ DIALECTS = [
     ("GET", "/info"),
     ("POST", "/rerank"),
     ("POST", "/v2/rerank"),
+    ("POST", "/api/embed"),
+    ("POST", "/api/embeddings"),
+    ("GET", "/api/tags"),
+    ("GET", "/api/version"),
 ]
 
 

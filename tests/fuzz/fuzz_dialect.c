@@ -1,6 +1,5 @@
-/* fuzz_dialect.c - any bytes, as the body of a dialect's route. The first byte, a digit in the corpus, chooses the
- * reader:
- *     0  POST / and /hf    1  /embed    2  /similarity    3  /v1/rerank    4  /rerank and /v2/rerank
+/* fuzz_dialect.c - any bytes, as the body of a dialect's route. The first byte chooses the reader, 0 the first of
+ * `sides`, below; ':' is the tenth.
  *
  * What is accepted must keep the promises of dialect.h, and its writer make JSON of made-up results; what is refused
  * must say why, in JSON of the dialect's form.
@@ -10,6 +9,7 @@
 #include <string.h>
 
 #include "server/api/dialects/hf.h"
+#include "server/api/dialects/ollama.h"
 #include "server/api/dialects/rerank.h"
 #include "server/formats/json_reader.h"
 
@@ -81,18 +81,29 @@ static void check_error(const struct dialect *dialect, const struct api_error *e
     require_json(&out, arena);
 }
 
+static const struct {
+    dialect_reader *read;
+    const struct dialect *dialect;
+} sides[] = {
+    {hf_read, &dialect_hf},
+    {hf_read_embed, &dialect_hf},
+    {hf_read_similarity, &dialect_hf},
+    {rerank_read, &dialect_rerank},
+    {rerank_read_peers, &dialect_rerank},
+    {ollama_read_embed, &dialect_ollama},
+    {ollama_read_prompt, &dialect_ollama},
+};
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct limoe_info info = {
         .name = "m", .towers = 1, .tower = {{8, 4, 2, 16}, {8, 4, 2, 16}}, .embed = 8, .text_length = 4};
     static const struct limoe_info *const infos[] = {&info};
     static const struct request_models models = {.info = infos, .n = 1, .aliases = "a"};
-    static dialect_reader *const readers[] = {hf_read, hf_read_embed, hf_read_similarity, rerank_read,
-                                              rerank_read_peers};
     if (size == 0)
         return 0;
     struct arena *arena = arena_new();
     require(arena);
-    const size_t which = (size_t)(data[0] - (unsigned)'0') % (sizeof readers / sizeof *readers);
+    const size_t which = (size_t)(data[0] - (unsigned)'0') % (sizeof sides / sizeof *sides);
     const struct dialect_input in = {.models = &models,
                                      .body = (const char *)data + 1,
                                      .size = size - 1,
@@ -100,10 +111,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                      .arena = arena};
     struct dialect_request request = {0};
     struct api_error error;
-    if (readers[which](&in, &request, &error))
+    if (sides[which].read(&in, &request, &error))
         check_answer(&request, &info, arena);
     else
-        check_error(which < 3 ? &dialect_hf : &dialect_rerank, &error, arena);
+        check_error(sides[which].dialect, &error, arena);
     arena_free(arena);
     return 0;
 }

@@ -27,7 +27,7 @@
 /* ---- a dialect as a whole */
 
 /* The bits of a set of dialects. Append new ones: dialects.c lists them in this order. */
-enum dialect_bit { DIALECT_HF, DIALECT_RERANK, DIALECTS };
+enum dialect_bit { DIALECT_HF, DIALECT_RERANK, DIALECT_OLLAMA, DIALECTS };
 
 struct dialect {
     const char *name; /* as --dialects has it */
@@ -40,6 +40,7 @@ struct dialect {
     int (*status)(const struct api_error *error);
 };
 extern const struct dialect dialect_hf, dialect_rerank;
+extern const struct dialect dialect_ollama;
 
 /* A list as --dialects has it ("all", "none", "hf,rerank") → the set of those named, 1 << enum dialect_bit
  * each. */
@@ -130,6 +131,10 @@ bool dialect_fail_starting(struct api_error *error);
 
 /* {"error":"the message"}, the most common form. */
 void dialect_error_string(struct buffer *out, const struct api_error *error);
+
+/* The 400 for "dimensions" that are not the model's. */
+bool dialect_check_dimensions(const struct limoe_info *model, const struct json_value *field,
+                              struct api_error *error);
 
 /* "[0.5,…]": a vector of n numbers. */
 void dialect_write_vector(struct buffer *out, const float *row, size_t n);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/api/dialects/hf.h"
+#include "server/api/dialects/ollama.h"
 #include "server/api/dialects/rerank.h"
 #include "server/api/request.h"
 #include "server/options/suggest.h"
@@ -42,6 +43,10 @@ const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_HF_PING] = "/ping",
     [ROUTE_PEERS_RERANK] = "/rerank",
     [ROUTE_COHERE_RERANK] = "/v2/rerank",
+    [ROUTE_OLLAMA_EMBED] = "/api/embed",
+    [ROUTE_OLLAMA_EMBEDDINGS] = "/api/embeddings",
+    [ROUTE_OLLAMA_TAGS] = "/api/tags",
+    [ROUTE_OLLAMA_VERSION] = "/api/version",
     [ROUTE_UNKNOWN] = "unknown",
 };
 
@@ -170,6 +175,10 @@ static const struct route routes[] = {
     TELLS(ROUTE_HF_PING, "/ping", &dialect_hf, hf_tell_ping, .open = true),
     READS(ROUTE_PEERS_RERANK, "/rerank", &dialect_rerank, rerank_read_peers),
     READS(ROUTE_COHERE_RERANK, "/v2/rerank", &dialect_rerank, rerank_read_peers),
+    READS(ROUTE_OLLAMA_EMBED, "/api/embed", &dialect_ollama, ollama_read_embed),
+    READS(ROUTE_OLLAMA_EMBEDDINGS, "/api/embeddings", &dialect_ollama, ollama_read_prompt),
+    TELLS(ROUTE_OLLAMA_TAGS, "/api/tags", &dialect_ollama, ollama_tell_tags),
+    TELLS(ROUTE_OLLAMA_VERSION, "/api/version", &dialect_ollama, ollama_tell_version),
 
     {.series = ROUTE_UNKNOWN, .path = NULL, .method = "GET"},
 };
