@@ -8,9 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/api/dialects/cohere.h"
 #include "server/api/dialects/hf.h"
 #include "server/api/dialects/ollama.h"
 #include "server/api/dialects/rerank.h"
+#include "server/api/dialects/roboflow.h"
+#include "server/api/dialects/voyage.h"
+#include "server/api/dialects/weaviate.h"
 #include "server/formats/json_reader.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -92,6 +96,13 @@ static const struct {
     {rerank_read_peers, &dialect_rerank},
     {ollama_read_embed, &dialect_ollama},
     {ollama_read_prompt, &dialect_ollama},
+    {cohere_read_v2, &dialect_cohere},
+    {cohere_read_v1, &dialect_cohere},
+    {voyage_read, &dialect_voyage},
+    {weaviate_read, &dialect_weaviate},
+    {roboflow_read_text, &dialect_roboflow},
+    {roboflow_read_image, &dialect_roboflow},
+    {roboflow_read_compare, &dialect_roboflow},
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

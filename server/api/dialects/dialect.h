@@ -27,7 +27,16 @@
 /* ---- a dialect as a whole */
 
 /* The bits of a set of dialects. Append new ones: dialects.c lists them in this order. */
-enum dialect_bit { DIALECT_HF, DIALECT_RERANK, DIALECT_OLLAMA, DIALECTS };
+enum dialect_bit {
+    DIALECT_HF,
+    DIALECT_RERANK,
+    DIALECT_OLLAMA,
+    DIALECT_COHERE,
+    DIALECT_VOYAGE,
+    DIALECT_WEAVIATE,
+    DIALECT_ROBOFLOW,
+    DIALECTS
+};
 
 struct dialect {
     const char *name; /* as --dialects has it */
@@ -40,7 +49,8 @@ struct dialect {
     int (*status)(const struct api_error *error);
 };
 extern const struct dialect dialect_hf, dialect_rerank;
-extern const struct dialect dialect_ollama;
+extern const struct dialect dialect_ollama, dialect_cohere, dialect_voyage, dialect_weaviate,
+    dialect_roboflow;
 
 /* A list as --dialects has it ("all", "none", "hf,rerank") → the set of those named, 1 << enum dialect_bit
  * each. */

@@ -10,6 +10,10 @@ static const struct dialect *const dialects[] = {
     [DIALECT_HF] = &dialect_hf,
     [DIALECT_RERANK] = &dialect_rerank,
     [DIALECT_OLLAMA] = &dialect_ollama,
+    [DIALECT_COHERE] = &dialect_cohere,
+    [DIALECT_VOYAGE] = &dialect_voyage,
+    [DIALECT_WEAVIATE] = &dialect_weaviate,
+    [DIALECT_ROBOFLOW] = &dialect_roboflow,
 };
 _Static_assert(sizeof dialects / sizeof dialects[0] == DIALECTS && DIALECTS <= 32, "a bit each");
 
