@@ -30,6 +30,11 @@
 enum dialect_bit {
     DIALECT_HF,
     DIALECT_RERANK,
+    DIALECT_NIM,
+    DIALECT_SAGEMAKER,
+    DIALECT_VERTEX,
+    DIALECT_TITAN,
+    DIALECT_IMMICH,
     DIALECT_OLLAMA,
     DIALECT_COHERE,
     DIALECT_VOYAGE,
@@ -49,6 +54,7 @@ struct dialect {
     int (*status)(const struct api_error *error);
 };
 extern const struct dialect dialect_hf, dialect_rerank;
+extern const struct dialect dialect_nim, dialect_sagemaker, dialect_vertex, dialect_titan, dialect_immich;
 extern const struct dialect dialect_ollama, dialect_cohere, dialect_voyage, dialect_weaviate,
     dialect_roboflow;
 

@@ -9,6 +9,11 @@
 static const struct dialect *const dialects[] = {
     [DIALECT_HF] = &dialect_hf,
     [DIALECT_RERANK] = &dialect_rerank,
+    [DIALECT_NIM] = &dialect_nim,
+    [DIALECT_SAGEMAKER] = &dialect_sagemaker,
+    [DIALECT_VERTEX] = &dialect_vertex,
+    [DIALECT_TITAN] = &dialect_titan,
+    [DIALECT_IMMICH] = &dialect_immich,
     [DIALECT_OLLAMA] = &dialect_ollama,
     [DIALECT_COHERE] = &dialect_cohere,
     [DIALECT_VOYAGE] = &dialect_voyage,
