@@ -116,7 +116,8 @@ bool weaviate_tell_live(const struct dialect_about *about, struct dialect_answer
 bool weaviate_tell_ready(const struct dialect_about *about, struct dialect_answer *out,
                          struct api_error *error) {
     out->status = 204;
-    return about->ready || api_fail(error, 503, "not_ready", NULL, "%s", about->why);
+    return about->ready ||
+           api_fail(error, 503, "starting", NULL, "%s", about->why); /* no code is shown here */
 }
 
 static const char *const prefixes[] = {NULL};

@@ -51,7 +51,7 @@ static void it_is_told_what_and_whether(void **state) {
     assert_true(weaviate_tell_ready(&(struct dialect_about){.ready = true}, &answer, &error));
     assert_int_equal(answer.status, 204);
     assert_false(weaviate_tell_ready(&(struct dialect_about){.why = "it is out"}, &answer, &error));
-    assert_error(503, "not_ready", "", "it is out");
+    assert_error(503, "starting", "", "it is out");
 }
 
 int main(void) {
