@@ -17,6 +17,7 @@ from soundness import faults
 RUN_BY_OTHERS = "other tests run it"
 A_STAGE = "a stage cannot run within a stage"
 LASTS = "runs until it is stopped, as the tests' own servers do"
+CLIENTS = "tests/clients/test_recipes.py runs it"
 MEASURES = "measures for minutes, on an idle machine"
 PYTORCH = "needs PyTorch, which the tests do without"
 ROOTS = "installs packages"
@@ -84,6 +85,8 @@ NOT_RUN = {
     "apt-get install librsvg2-bin libjemalloc2": ROOTS,
     "python3 -m venv venv && venv/bin/pip install -r requirements.txt": ROOTS,
     "cd python && pip install .": "python/tests/test_wheel.py installs it into an environment of its own",
+    "k6 run script.js": CLIENTS,
+    "locust -f locustfile.py --host http://127.0.0.1:8080 --headless --users 8 --run-time 10s": CLIENTS,
     "scripts/test python": "it is a run of tests",
     "LD_PRELOAD=libjemalloc.so.2 MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,oversize_threshold:0 "
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY=8192 python train.py --minutes 78": PYTORCH,
