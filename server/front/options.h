@@ -22,9 +22,10 @@ enum memory_check { MEMORY_CHECK_ON, MEMORY_CHECK_OFF };
 /* Its strings lie within it, so it must not be moved while they are used. */
 struct serve_options {
     const char *host, *port;
-    const char *models;        /* as model_list.h has them; NULL: the default one */
-    const char *model_aliases; /* as model_names.h has them, or NULL */
-    const char *dialects;      /* as dialects_parse reads them */
+    const char *models;                         /* as model_list.h has them; NULL: the default one */
+    const char *model_aliases;                  /* as model_names.h has them, or NULL */
+    const char *dialects;                       /* as dialects_parse reads them */
+    const char *vertex_predict, *vertex_health; /* paths that Vertex AI asks for, or NULL */
     struct limoe_options compute;
     struct launch_options launch; /* of an engine of several ranks */
     struct limoe_image_limits image;

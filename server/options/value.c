@@ -32,6 +32,8 @@ static const char *label_of(const struct options *options, const struct option_r
                             struct option_origin origin, char room[OPTION_LABEL_SIZE]) {
     if (origin.from == ORIGIN_ENVIRONMENT)
         return option_variable(option, room);
+    if (origin.from == ORIGIN_PLATFORM)
+        return option->platform;
     if (origin.from == ORIGIN_FILE)
         snprintf(room, OPTION_LABEL_SIZE, "%s:%u: %s", options->file, origin.line, option->name);
     else

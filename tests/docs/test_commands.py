@@ -70,6 +70,7 @@ NOT_RUN = {
     "tests/soak/run": MEASURES,
     "tests/soak/endurance.py --requests 1000000": MEASURES,
     "bench/saturation.py --build build": MEASURES,
+    "bench/tracing.py --build build": MEASURES,
     "python bench/pictures.py --build build": MEASURES,
     "bench/classifier.py http://127.0.0.1:8080": MEASURES,
     "bench/recovery.py models/pictograms --ranks 1 2 --kills 5": MEASURES,

@@ -66,6 +66,7 @@ def test_the_monitor_follows_the_server(visit, server):
     panel.get_by_label("What is routed").select_option("text")
     expect(panel.locator(".heat td").first).to_be_visible()
     expect(panel.get_by_role("row", name="pictograms")).to_contain_text("bfloat16" if server.metric('limoe_model_info{dtype="bfloat16"}') else "float32")
+    seen.screenshot("monitor-busy")
     panel.get_by_role("button", name="Pause").press("Enter")
     expect(panel.get_by_role("button", name="Go on")).to_be_visible()
 
@@ -84,9 +85,9 @@ def test_a_load_test_is_started_watched_stopped_and_kept(visit, locked):
         expect(panel.locator(".bars li").first).to_be_visible()
         if ending:
             panel.get_by_role("button", name=ending).click()
-        expect(panel.get_by_role("status")).to_contain_text("stopped" if ending else "done")
-        seen.screenshot("loadtest-ended")
+        expect(panel.get_by_role("status")).to_have_text(re.compile("^stopped" if ending else "^done"))
     expect(panel.locator("tbody tr")).to_have_count(2)
+    seen.screenshot("loadtest-ended")
     expect(panel.locator(".keys li")).not_to_have_count(0)
     assert not locked.children("loadtest")
     page.reload()

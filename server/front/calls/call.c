@@ -365,7 +365,10 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     call->server = server;
     call->connection = connection;
     call->began = clock_now();
-    call->route_path = route_path(url, server->dialects, call->arena);
+    const struct route_names names = {.predict = server->options.vertex_predict,
+                                      .health = server->options.vertex_health};
+    call->route_path =
+        route_path(route_named(url, method, &names, server->dialects), server->dialects, call->arena);
     call->route = call->route_path ? route_find(call->route_path, method, server->dialects) : NULL;
     if (call->route)
         call->dialect =

@@ -97,10 +97,10 @@ static bool describe_all(struct call *call, struct metrics_gauges *gauges) {
 
 /* Copies what keys with names are counted by; all of it is in the arena. False: no memory. */
 static bool list_keys(struct call *call, struct metrics_gauges *gauges) {
-    struct account **accounts = arena_array(call->arena, AUTH_MOST_NAMES, sizeof *accounts);
-    const size_t n = accounts ? auth_accounts(call->server->auth, accounts) : 0;
+    struct account *accounts[AUTH_MOST_NAMES];
+    const size_t n = auth_accounts(call->server->auth, accounts);
     struct metrics_key *keys = arena_array(call->arena, n + 1, sizeof *keys);
-    bool good = accounts && keys;
+    bool good = keys != NULL;
     for (size_t i = 0; i < n; i++) {
         const char *name = account_name(accounts[i]);
         struct account_counts counts;

@@ -28,8 +28,21 @@ static bool is_part(const struct call *call, int part) {
     return part != SPAN_DECODE || call->pictures > 0;
 }
 
+static size_t count_spans(const struct call *call) {
+    size_t n = 1;
+    for (int i = 0; i < SPAN_PARTS; i++)
+        n += call->parts[i].began && is_part(call, i);
+    return n;
+}
+
 void spans_record(struct call *call, bool answered) {
-    const int64_t now = clock_now(), offset = unix_offset(now);
+    struct tracing *tracing = call->server->tracing;
+    const int64_t now = clock_now();
+    if (tracing_is_full(tracing, now)) { /* a dead collector costs no more than this */
+        tracing_drop(tracing, count_spans(call));
+        return;
+    }
+    const int64_t offset = unix_offset(now);
     const struct usage *usage = &call->usage;
     struct span_record record = {
         .flags = call->trace.flags,
@@ -59,5 +72,5 @@ void spans_record(struct call *call, bool answered) {
     for (int i = 0; i < SPAN_PARTS; i++)
         if (is_part(call, i))
             record.part[i] = shifted(call->parts[i], offset);
-    tracing_record(call->server->tracing, &record, texts);
+    tracing_record(tracing, &record, texts);
 }

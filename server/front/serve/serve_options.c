@@ -46,6 +46,7 @@ static const struct option_row table[] = {
      .kind = OPTION_NAMES,
      AT(models),
      .metavar = "DIR",
+     .platform = "AIP_STORAGE_URI",
      .help = "model directory, or NAME=DIR; several are divided by commas, the first is the default",
      .fallback = MODEL_DIR_DEFAULT},
     {.name = "model-alias",
@@ -59,12 +60,18 @@ static const struct option_row table[] = {
      AT(dialects),
      .metavar = "LIST",
      .help = "other servers' APIs that are answered too: all, none, or names of dialects with commas"},
+    STRING("vertex-predict-route", vertex_predict, "PATH", .platform = "AIP_PREDICT_ROUTE",
+           .help = "path at which Vertex AI asks for predictions, beside /vertex/predict",
+           .fallback = "none"),
+    STRING("vertex-health-route", vertex_health, "PATH", .platform = "AIP_HEALTH_ROUTE",
+           .help = "path at which Vertex AI asks for health, beside /vertex/health", .fallback = "none"),
     STRING("host", host, "HOST", .help = "address to listen on"),
     {.name = "port",
      .kind = OPTION_NUMERAL,
      AT(port),
      .most = 65535,
      .metavar = "PORT",
+     .platform = "AIP_HTTP_PORT",
      .help = "port to listen on; 0 takes any that is free"},
     STRING("state-dir", state_dir, "DIR", .help = "where classifiers are kept",
            .fallback = "$STATE_DIRECTORY, else $XDG_STATE_HOME/limoe, else ~/.local/state/limoe"),
@@ -241,6 +248,10 @@ static const struct option_note exits[] = {
 static const struct option_note environment[] = {
     {"STATE_DIRECTORY", "systemd's: where classifiers are kept, when --state-dir is not said"},
     {"XDG_STATE_HOME", "the same, where systemd did not start the server"},
+    {"AIP_HTTP_PORT", "Vertex AI's: the port, when nothing else says it"},
+    {"AIP_STORAGE_URI", "the same for --model, where it is a directory"},
+    {"AIP_PREDICT_ROUTE", "the same for --vertex-predict-route"},
+    {"AIP_HEALTH_ROUTE", "the same for --vertex-health-route"},
     {"OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
      "OpenTelemetry's: what the first says with /v1/traces, or the second as it is, when --otlp-endpoint is "
      "not said"},
@@ -344,6 +355,25 @@ static bool is_of_several(const struct serve_options *options) {
     return true;
 }
 
+/* What Vertex AI may say that is no path of this server, nor a directory. */
+static bool is_of_platform(const struct serve_options *options) {
+    const char *const paths[] = {options->vertex_predict, options->vertex_health};
+    for (size_t i = 0; i < 2; i++)
+        if (paths[i] && paths[i][0] != '/') {
+            command_usage("serve", "vertex-%s-route is \"%s\"; accepted: a path, which begins with /",
+                          i ? "health" : "predict", paths[i]);
+            return false;
+        }
+    if (options->models && strncmp(options->models, "gs://", 5) == 0) {
+        command_usage("serve",
+                      "model is \"%s\", by --model or AIP_STORAGE_URI; accepted: a directory: put the model "
+                      "into the image or copy it there first, and name it with --model",
+                      options->models);
+        return false;
+    }
+    return true;
+}
+
 static bool is_consistent(const struct serve_options *options, const struct options *read) {
     if (read->n_operands) {
         command_usage("serve", "unexpected argument \"%s\"", read->operands[0]);
@@ -383,7 +413,7 @@ static bool is_consistent(const struct serve_options *options, const struct opti
                       "ranks on others connect to");
         return false;
     }
-    if (!is_of_several(options))
+    if (!is_of_several(options) || !is_of_platform(options))
         return false;
     if (tracing_check(&options->tracing, &err) != LIMOE_OK) {
         command_usage("serve", "%s", err.message);

@@ -24,6 +24,7 @@
 #define MOST_PAUSE  (60 * CLOCK_SECOND)
 #define STOP_MS     5000
 #define STOP_TICK   20
+#define FULL_PAUSE  (10 * CLOCK_MILLISECOND)
 #define NICE        10 /* requests come before what is told of them */
 
 /* What libcurl and TLS are set by. */
@@ -36,9 +37,10 @@ struct tracing {
     struct span_settings settings;
     struct log *log;
     struct metrics *metrics;
-    int pipe;                /* its writing end; while there is no exporter nobody reads it */
-    _Atomic uint64_t handed; /* spans in the pipe or behind it, those of earlier exporters included */
-    _Atomic pid_t pid;       /* process.pid, for who asks; 0: none */
+    int pipe;                   /* its writing end; while there is no exporter nobody reads it */
+    _Atomic uint64_t handed;    /* spans in the pipe or behind it, those of earlier exporters included */
+    _Atomic int64_t full_until; /* a pipe that took nothing is not asked again before then */
+    _Atomic pid_t pid;          /* process.pid, for who asks; 0: none */
     /* The rest is the polling thread's. */
     struct process process; /* pid -1: none */
     uint64_t settled;       /* of `handed`: what became of them is known */
@@ -55,6 +57,14 @@ static void set_pipe(int fd) {
 
 /* ---- records */
 
+bool tracing_is_full(const struct tracing *tracing, int64_t now) {
+    return now < atomic_load_explicit(&tracing->full_until, memory_order_relaxed);
+}
+
+void tracing_drop(struct tracing *tracing, size_t spans) {
+    metrics_count(tracing->metrics, METRICS_SPANS_DROPPED, spans);
+}
+
 void tracing_record(struct tracing *tracing, struct span_record *record,
                     const char *const texts[SPAN_TEXTS]) {
     char bytes[SPAN_RECORD_MOST];
@@ -63,7 +73,8 @@ void tracing_record(struct tracing *tracing, struct span_record *record,
     if (write(tracing->pipe, bytes, size) == (ssize_t)size)
         return;
     atomic_fetch_sub(&tracing->handed, spans);
-    metrics_count(tracing->metrics, METRICS_SPANS_DROPPED, spans);
+    tracing_drop(tracing, spans);
+    atomic_store_explicit(&tracing->full_until, clock_now() + FULL_PAUSE, memory_order_relaxed);
 }
 
 /* ---- reports */

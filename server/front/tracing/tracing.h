@@ -6,6 +6,8 @@
 #define LIMOE_SERVER_FRONT_TRACING_TRACING_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "limoe.h"
@@ -19,6 +21,10 @@ struct tracing;
  * outlive it. */
 enum limoe_status tracing_start(const struct tracing_options *options, struct log *log,
                                 struct metrics *metrics, struct tracing **out, struct limoe_error *err);
+/* Whether the pipe had no room a moment ago, so that a record need not be made. Any thread. */
+bool tracing_is_full(const struct tracing *tracing, int64_t now);
+/* Counts spans of which no record was made. Any thread. */
+void tracing_drop(struct tracing *tracing, size_t spans);
 /* Hands over a finished request. Any thread; does not block. */
 void tracing_record(struct tracing *tracing, struct span_record *record, const char *const texts[SPAN_TEXTS]);
 /* Takes in what the exporter has reported, and starts another if it has ended. The thread of tracing_start, now and
