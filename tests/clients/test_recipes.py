@@ -157,7 +157,7 @@ def test_locust(here, tmp_path, server):
     [text] = blocks("locust", "python")
     (tmp_path / "locustfile.py").write_text(text)
     [command] = blocks("locust", "sh")
-    arguments = here(command).replace("--users 8 --run-time 10s", "--users 2 --run-time 2s --csv said").split()
+    arguments = here(command).replace("--users 8 --run-time 10s", "--users 2 --run-time 4s --csv said").split()
     done = subprocess.run([program("locust"), *arguments[1:]], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     total = (tmp_path / "said_stats.csv").read_text().splitlines()[-1].split(",")
