@@ -276,7 +276,8 @@ const struct route *route_nearest(const char *path, const struct dialect *dialec
     size_t least = SIZE_MAX;
     for (const struct route *route = routes; route->path; route++) {
         const size_t distance = suggest_distance(path, route_series_names[route->series]);
-        if (route->dialect == dialect && distance < least) {
+        /* "/" is near to all that is short, and what nobody meant. */
+        if (route->dialect == dialect && route->path[1] && distance < least) {
             least = distance;
             best = route;
         }
