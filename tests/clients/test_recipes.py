@@ -125,6 +125,15 @@ def test_open_webui_asks_what_is_there(here, client):
     assert ranked[1]["relevance_score"] > ranked[0]["relevance_score"]
 
 
+def test_weaviate_asks_what_is_there(here, client):
+    """Its module asks whether the server is ready, what it is, and for vectors."""
+    said = dict(line.split("=", 1) for line in here(blocks("Weaviate", "ini")[0]).splitlines())
+    api = said["CLIP_INFERENCE_API"]
+    assert client.get(f"{api}/.well-known/ready").status_code == 204 and client.get(f"{api}/meta").status_code == 200
+    answer = client.post(f"{api}/vectorize", content=b'{"texts":["a cat"],"images":null}')
+    assert np.array_equal(np.array(answer.raise_for_status().json()["textVectors"], np.float32), embedded(client, ["a cat"]))
+
+
 def test_elasticsearch_asks_what_is_there(here, client):
     service, index = (json.loads(here(text)) for text in blocks("Elasticsearch", "json"))
     settings = service["service_settings"]
