@@ -57,9 +57,6 @@ static bool check_inputs(const struct inputs *inputs, struct api_error *error) {
     if (inputs->text && (inputs->image || inputs->labels || inputs->templates))
         return api_fail(error, 400, "conflicting_fields", "inputs",
                         "text stands beside other inputs; accepted: text alone, or " INPUTS);
-    if (!inputs->text && !inputs->image)
-        return api_fail(error, 400, "missing_input", "inputs",
-                        "there is neither text nor image; accepted: " INPUTS);
     if (inputs->templates && !inputs->labels)
         return api_fail(error, 400, "empty_labels", "labels", "labels is missing: templates are for labels");
     return true;
@@ -205,11 +202,12 @@ static bool ask_for_embedding(const struct dialect_input *in, const struct oip_i
     return items && request_check_modalities(in->models->info[model], items, input->n, error);
 }
 
-static bool ask_for_scores(const struct dialect_input *in, const struct inputs *inputs, size_t model,
-                           struct notes *notes, struct dialect_request *out, struct api_error *error) {
+static bool ask_for_scores(const struct dialect_input *in, const struct inputs *inputs,
+                           const struct oip_input *pictures, size_t model, struct notes *notes,
+                           struct dialect_request *out, struct api_error *error) {
     struct classify_request *asked = &out->classify;
     *asked = (struct classify_request){.model = model,
-                                       .n_images = inputs->image->n,
+                                       .n_images = pictures->n,
                                        .labels = inputs->labels->elements,
                                        .n_labels = inputs->labels->n};
     if (inputs->templates) {
@@ -221,12 +219,12 @@ static bool ask_for_scores(const struct dialect_input *in, const struct inputs *
     /* Labels are checked first: they are cheap to check, pictures are not. */
     if (!check_texts(inputs->labels, error) ||
         (inputs->templates && !check_texts(inputs->templates, error)) ||
-        !request_check_labels(asked, error) || !check_count(inputs->image, REQUEST_MAX_ITEMS, error))
+        !request_check_labels(asked, error) || !check_count(pictures, REQUEST_MAX_ITEMS, error))
         return false;
     notes->scores = arena_array(in->arena, asked->n_images * asked->n_labels, sizeof *notes->scores);
     if (!notes->scores)
         return api_fail_memory(error);
-    asked->images = read_items(inputs->image, true, in->arena, error);
+    asked->images = read_items(pictures, true, in->arena, error);
     return asked->images &&
            request_check_modalities(in->models->info[model], asked->images, asked->n_images, error);
 }
@@ -234,14 +232,18 @@ static bool ask_for_scores(const struct dialect_input *in, const struct inputs *
 static bool read_inference(const struct dialect_input *in, const struct oip_body *body, size_t model,
                            struct notes *notes, struct dialect_request *out, struct api_error *error) {
     struct inputs inputs = {0};
-    if (!sort_inputs(body, &inputs, error) || !check_inputs(&inputs, error) ||
-        !choose_output(body, inputs.labels ? "scores" : "embedding", notes, error))
+    if (!sort_inputs(body, &inputs, error) || !check_inputs(&inputs, error))
+        return false;
+    const struct oip_input *items = inputs.text ? inputs.text : inputs.image;
+    if (!items)
+        return api_fail(error, 400, "missing_input", "inputs",
+                        "there is neither text nor image; accepted: " INPUTS);
+    if (!choose_output(body, inputs.labels ? "scores" : "embedding", notes, error))
         return false;
     out->notes = notes;
     out->scratch = 6 * body->id.size + 1024;
-    return inputs.labels ? ask_for_scores(in, &inputs, model, notes, out, error)
-           : inputs.text ? ask_for_embedding(in, inputs.text, false, model, out, error)
-                         : ask_for_embedding(in, inputs.image, true, model, out, error);
+    return inputs.labels ? ask_for_scores(in, &inputs, items, model, notes, out, error)
+                         : ask_for_embedding(in, items, items == inputs.image, model, out, error);
 }
 
 bool oip_read_infer(const struct dialect_input *in, struct dialect_request *out, struct api_error *error) {
