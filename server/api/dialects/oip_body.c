@@ -155,13 +155,13 @@ static bool take_binary(struct reader *r, const struct json_value *size, struct 
     if (size->type != JSON_NUMBER)
         return request_refuse_type(param, "a whole number as binary_data_size", size->type, r->error);
     if (!r->has_length)
-        return api_fail(r->error, 400, "invalid_binary_data", param,
+        return api_fail(r->error, 400, "invalid_item", param,
                         "%s is binary, and the header " OIP_LENGTH_HEADER " is missing, which says where it "
                         "begins",
                         param);
     const double wanted = size->number;
     if (!(wanted >= 0) || wanted > (double)r->left || wanted != (double)(size_t)wanted)
-        return api_fail(r->error, 400, "invalid_binary_data", param,
+        return api_fail(r->error, 400, "invalid_item", param,
                         "%s has a binary_data_size of %.0f; %zu bytes of binary data are left in the body",
                         param, wanted, r->left);
     const char *bytes = r->binary;
@@ -237,7 +237,7 @@ static bool read_inputs(struct reader *r, const struct json_value *list, struct 
         out->n_inputs++;
     }
     return r->left == 0 ||
-           api_fail(r->error, 400, "invalid_binary_data", "inputs",
+           api_fail(r->error, 400, "invalid_item", "inputs",
                     "the body has %zu bytes of binary data that no input's binary_data_size accounts for",
                     r->left);
 }

@@ -29,13 +29,13 @@ static bool check_dimensions(const struct json_value *shape, const char *param, 
     if (shape->type != JSON_ARRAY)
         return request_refuse_type(param, "a list of whole numbers", shape->type, error);
     if (shape->count < 1 || shape->count > OIP_MOST_DIMENSIONS)
-        return api_fail(error, 400, "invalid_shape", param, "%s has %zu dimensions; 1 to %u are accepted",
+        return api_fail(error, 400, "invalid_item", param, "%s has %zu dimensions; 1 to %u are accepted",
                         param, shape->count, OIP_MOST_DIMENSIONS);
     for (const struct json_value *d = shape->child; d; d = d->next) {
         if (d->type != JSON_NUMBER)
             return request_refuse_type(param, "a list of whole numbers", d->type, error);
         if (!is_dimension(d))
-            return api_fail(error, 400, "invalid_shape", param,
+            return api_fail(error, 400, "invalid_item", param,
                             "%s has a dimension of %g; whole numbers from 1 are accepted", param, d->number);
     }
     return true;
@@ -56,7 +56,7 @@ bool oip_read_shape(const struct json_value *shape, const char *param, size_t *n
         wide += dimension > 1;
     }
     if (wide > 1)
-        return api_fail(error, 400, "invalid_shape", param, "%s is %s; a list is accepted: [n] or [n,1]",
+        return api_fail(error, 400, "invalid_item", param, "%s is %s; a list is accepted: [n] or [n,1]",
                         param, show_shape(shape, shown, sizeof shown));
     *n = product;
     return true;
@@ -107,7 +107,7 @@ bool oip_read_strings(const struct json_value *data, struct arena *arena, struct
     if (!g.elements || !gather(&g, data))
         return false;
     return g.n == input->n ||
-           api_fail(error, 400, "invalid_shape", input->param, "%s has %zu elements; its shape says %zu",
+           api_fail(error, 400, "invalid_item", input->param, "%s has %zu elements; its shape says %zu",
                     input->param, g.n, input->n);
 }
 
@@ -120,7 +120,7 @@ bool oip_read_binary(const char *bytes, size_t size, struct arena *arena, struct
                      struct api_error *error) {
     size_t at = 0;
     if (size / LENGTH_BYTES < input->n) /* before memory is spent on them */
-        return api_fail(error, 400, "invalid_binary_data", input->param,
+        return api_fail(error, 400, "invalid_item", input->param,
                         "%s has %zu bytes, fewer than the lengths of the %zu elements that its shape says",
                         input->param, size, input->n);
     struct text *elements = make_room(arena, input, error);
@@ -128,19 +128,19 @@ bool oip_read_binary(const char *bytes, size_t size, struct arena *arena, struct
         return false;
     for (size_t i = 0; i < input->n; i++) {
         if (size - at < LENGTH_BYTES)
-            return api_fail(error, 400, "invalid_binary_data", input->param,
+            return api_fail(error, 400, "invalid_item", input->param,
                             "%s ends after %zu of the %zu elements that its shape says", input->param, i,
                             input->n);
         const uint32_t length = read_u32(bytes + at);
         at += LENGTH_BYTES;
         if (length > size - at)
-            return api_fail(error, 400, "invalid_binary_data", input->param,
+            return api_fail(error, 400, "invalid_item", input->param,
                             "%s: element %zu says that it has %u bytes, and %zu are left", input->param, i,
                             length, size - at);
         elements[i] = (struct text){.data = bytes + at, .size = length};
         at += length;
     }
-    return at == size || api_fail(error, 400, "invalid_binary_data", input->param,
+    return at == size || api_fail(error, 400, "invalid_item", input->param,
                                   "%s has %zu bytes behind the %zu elements that its shape says",
                                   input->param, size - at, input->n);
 }

@@ -44,8 +44,7 @@ static void refused_binary(size_t n, size_t stated, const char *bytes, size_t si
     struct oip_body out;
     if (read_binary(n, stated, bytes, size, &out))
         fail_msg("accepted: %zu elements in %zu bytes", n, size);
-    assert_error(400, "invalid_binary_data", strstr(message, "no input") ? "inputs" : "inputs[0].data",
-                 message);
+    assert_error(400, "invalid_item", strstr(message, "no input") ? "inputs" : "inputs[0].data", message);
 }
 
 static void json_may_be_flat_or_nested(void **state) {
@@ -124,28 +123,28 @@ static void the_header_is_within_the_body(void **state) {
     }
     assert_false(oip_read_body(body, strlen(body), text_of("3"), arena, &out, &error));
     assert_error(400, "invalid_json", "", "line 1");
-    refused(INPUT("[1]", "\"BYTES\"", ",\"parameters\":{\"binary_data_size\":0}"), "invalid_binary_data",
+    refused(INPUT("[1]", "\"BYTES\"", ",\"parameters\":{\"binary_data_size\":0}"), "invalid_item",
             "inputs[0].data", "the header " OIP_LENGTH_HEADER " is missing");
 }
 
 static void shapes_are_lists_within_bounds(void **state) {
     (void)state;
-    refused(INPUT("[2,2]", "\"BYTES\"", ",\"data\":[]"), "invalid_shape", "inputs[0].shape",
+    refused(INPUT("[2,2]", "\"BYTES\"", ",\"data\":[]"), "invalid_item", "inputs[0].shape",
             "[2,2]; a list is accepted: [n] or [n,1]");
     refused(INPUT("[4294967295,4294967295,4294967295]", "\"BYTES\"", ",\"data\":[]"), "too_many_items",
             "inputs[0].shape", "[4294967295,4294967295,4294967295]; up to 16384");
     refused(INPUT("[16385]", "\"BYTES\"", ",\"data\":[]"), "too_many_items", "inputs[0].shape", "[16385]");
-    refused(INPUT("[0]", "\"BYTES\"", ",\"data\":[]"), "invalid_shape", "inputs[0].shape", "dimension of 0");
-    refused(INPUT("[-1]", "\"BYTES\"", ",\"data\":[]"), "invalid_shape", "inputs[0].shape", "of -1;");
-    refused(INPUT("[1.5]", "\"BYTES\"", ",\"data\":[]"), "invalid_shape", "inputs[0].shape", "of 1.5;");
-    refused(INPUT("[1e300]", "\"BYTES\"", ",\"data\":[]"), "invalid_shape", "inputs[0].shape", "1e+300");
+    refused(INPUT("[0]", "\"BYTES\"", ",\"data\":[]"), "invalid_item", "inputs[0].shape", "dimension of 0");
+    refused(INPUT("[-1]", "\"BYTES\"", ",\"data\":[]"), "invalid_item", "inputs[0].shape", "of -1;");
+    refused(INPUT("[1.5]", "\"BYTES\"", ",\"data\":[]"), "invalid_item", "inputs[0].shape", "of 1.5;");
+    refused(INPUT("[1e300]", "\"BYTES\"", ",\"data\":[]"), "invalid_item", "inputs[0].shape", "1e+300");
     refused(INPUT("[\"1\"]", "\"BYTES\"", ",\"data\":[]"), "invalid_type", "inputs[0].shape", "a string");
     refused(INPUT("2", "\"BYTES\"", ",\"data\":[]"), "invalid_type", "inputs[0].shape", "a number");
-    refused(INPUT("[]", "\"BYTES\"", ",\"data\":[]"), "invalid_shape", "inputs[0].shape", "0 dimensions");
-    refused(INPUT("[1,1,1,1,1,1,1,1,1]", "\"BYTES\"", ",\"data\":[]"), "invalid_shape", "inputs[0].shape",
+    refused(INPUT("[]", "\"BYTES\"", ",\"data\":[]"), "invalid_item", "inputs[0].shape", "0 dimensions");
+    refused(INPUT("[1,1,1,1,1,1,1,1,1]", "\"BYTES\"", ",\"data\":[]"), "invalid_item", "inputs[0].shape",
             "9 dimensions; 1 to 8");
-    refused(TWO("[\"cat\"]"), "invalid_shape", "inputs[0].data", "1 elements; its shape says 2");
-    refused(TWO("[\"cat\",[\"dog\",\"cow\"]]"), "invalid_shape", "inputs[0].data", "3 elements");
+    refused(TWO("[\"cat\"]"), "invalid_item", "inputs[0].data", "1 elements; its shape says 2");
+    refused(TWO("[\"cat\",[\"dog\",\"cow\"]]"), "invalid_item", "inputs[0].data", "3 elements");
 }
 
 static void types_are_named(void **state) {
