@@ -59,6 +59,8 @@ NOT_RUN = {
     "venv/bin/python bench/run --build build --model clip-l14 --tokens 6 --pad --batch 1 32 --items image --peer onnxruntime --dtype float32 --rounds 2 --seconds 1 --minutes 9": PYTORCH,
     "venv/bin/python bench/run --build build --model clip-l14 --tokens 6 --pad --batch 1 32 --items image --peer open_clip --dtype float32 --rounds 1 --seconds 0.4 --minutes 8.5": PYTORCH,
     "venv/bin/python bench/run --build build --model clip-l14 --tokens 6 --pad --batch 1 32 --items text --peer open_clip onnxruntime --dtype float32 --rounds 2 --seconds 0.5 --minutes 4": PYTORCH,
+    "venv/bin/python bench/run --build build --model clip-l14 --tokens 6 --pad --batch 1 32 --items text --peer openvino --dtype float32 --rounds 2 --seconds 0.5 --minutes 4": PYTORCH,
+    "venv/bin/python bench/run --build build --model clip-l14 --tokens 6 --pad --batch 1 32 --items image text --peer torch --dtype float32 --rounds 1 --seconds 0.4 --minutes 6": PYTORCH,
     "venv/bin/python bench/run --build build --model siglip-b16 --batch 1 32 --items text image --peer onnxruntime openvino --dtype float32 --rounds 2 --seconds 1 --minutes 8": PYTORCH,
     "venv/bin/python bench/run --build build --model siglip-b16 --batch 1 32 --items text image --peer open_clip --dtype float32 --rounds 2 --seconds 0.5 --minutes 3": PYTORCH,
     "venv/bin/python bench/run --build build --model siglip-b16 --batch 1 8 32 --items image --peer openvino --dtype bfloat16 int8 --rounds 2 --seconds 0.6 --minutes 8": PYTORCH,
