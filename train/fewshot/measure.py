@@ -1,0 +1,84 @@
+"""Accuracy at each strength, what tuning costs other classes, and the strength that a validation split chooses."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .crops import whole
+from .methods import Network, interpolate, zero_shot_probe
+from .sets import Pictures
+
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+COST = 3.0  # points that classes not taught may lose
+SLACK = 1.0  # points that the classes taught may lose to a smaller strength, where nothing is known of other classes
+
+
+@dataclass
+class Exam:
+    """Pictures and labels to be judged by: rows of the start block, so that only the tail runs again."""
+
+    images: Tensor  # [I, n, d]
+    texts: Tensor  # packed
+    lengths: Tensor
+    templates: int
+    target: Tensor
+
+
+@torch.no_grad()
+def exam(network: Network, pictures: Pictures, templates: list[str]) -> Exam:
+    ids, lengths = network.prompts(pictures.labels, templates)
+    images = network.image_trunk(whole(torch.from_numpy(pictures.pixels), network.size))
+    return Exam(images, network.text_trunk(ids, lengths), lengths, len(templates), torch.from_numpy(pictures.target))
+
+
+def accuracy(logits: Tensor, target: Tensor) -> float:
+    """Per cent."""
+    return round(100 * (logits.argmax(-1) == target).float().mean().item(), 2)
+
+
+@torch.no_grad()
+def sit(network: Network, e: Exam) -> float:
+    return accuracy(network.embed(e.images) @ network.prototypes(e.texts, e.lengths, e.templates).T, e.target)
+
+
+def tail_scores(network: Network, exams: dict[str, Exam], base: dict, tuned: dict) -> dict[str, list[float]]:
+    """Each exam's accuracy at each of STRENGTHS. Leaves the model at the last."""
+    scores: dict[str, list[float]] = {name: [] for name in exams}
+    for strength in STRENGTHS:
+        interpolate(network.model, base, tuned, strength)
+        for name, e in exams.items():
+            scores[name].append(sit(network, e))
+    return scores
+
+
+@torch.no_grad()
+def probe_scores(network: Network, exams: dict[str, Exam], probe: dict, labels, templates) -> dict[str, list[float]]:
+    """A probe answers for the classes taught; for all others the base does, as it would without."""
+    weight, bias = zero_shot_probe(network, labels, templates)
+    scores = {}
+    for name, e in exams.items():
+        x = network.embed(e.images)
+        if name in ("valid", "base"):
+            of_base, of_probe = x @ weight.T + bias, x @ probe["probe.weight"].T + probe["probe.bias"]
+            scores[name] = [accuracy((1 - s) * of_base + s * of_probe, e.target) for s in STRENGTHS]
+        else:
+            scores[name] = [sit(network, e)] * len(STRENGTHS)
+    return scores
+
+
+def harmonic(a: float, b: float) -> float:
+    return 2 * a * b / (a + b) if a + b > 0 else 0.0
+
+
+def choose(valid: list[float], other: list[float] | None) -> int:
+    """Which of STRENGTHS, by validation alone.
+
+    With other classes to look at: of those strengths at which these lose at most COST points, the one with the greatest harmonic
+    mean of both. Without: the smallest whose accuracy on the classes taught is within SLACK of the best.
+    """
+    places = range(1, len(STRENGTHS))
+    if other is None:
+        return min(i for i in places if valid[i] >= max(valid[1:]) - SLACK)
+    cheap = [i for i in places if other[i] >= other[0] - COST] or [1]
+    return max(cheap, key=lambda i: (harmonic(valid[i], other[i]), -i))
