@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_suite(args: argparse.Namespace) -> None:
     def tell(result: dict) -> None:
-        keys = ("set", "shots", "seed", "method", "rate", "seconds", "cpu_seconds", "peak_mb")
+        keys = ("set", "shots", "seed", "method", "rate", "search", "seconds", "cpu_seconds", "peak_mb")
         print(json.dumps({k: result[k] for k in keys} | {"scores": result["scores"]}), file=sys.stderr, flush=True)
         keep(args, suite.run(argparse.Namespace(**{**vars(args), "read_only": True}), None))
 
@@ -122,7 +122,7 @@ def split(pictures: Pictures, seed: int) -> tuple[Pictures, Pictures | None]:
 def teach(args: argparse.Namespace) -> None:
     import torch
     from export import load
-    from fewshot import adapter, measure, methods
+    from fewshot import measure, methods
     from tokenizer import Tokenizer
 
     torch.set_num_threads(args.threads)
@@ -134,7 +134,6 @@ def teach(args: argparse.Namespace) -> None:
     network = methods.Network(model, tokenizer, args.start_block if args.kind in ("lskip", "cskip") else 0)
     original = {name: p.detach().clone() for name, p in model.named_parameters()}
     shown, held = split(pictures, args.seed)
-    learn = methods.probe if args.kind == "probe" else methods.tune
     begun = time.monotonic()
 
     def trained(on: Pictures, rate: float) -> dict:
@@ -146,18 +145,12 @@ def teach(args: argparse.Namespace) -> None:
         def tell(round: int, loss: float) -> None:
             print(f"rate {rate:g}, {round + 1}: loss {loss:.3f}", file=sys.stderr)
 
-        return learn(
+        return methods.learn(
             network, torch.from_numpy(on.pixels), torch.from_numpy(on.target), on.labels, templates, options, tell
         )
 
     def held_out(tuned: dict) -> list[float]:
-        if args.kind == "probe":
-            e = measure.exam(network, held, templates)
-            return measure.probe_scores(network, {"valid": e}, tuned, held.labels, templates)["valid"]
-        was = {name: original[name] for name in tuned}
-        if args.kind == "full":
-            return suite.whole_scores(network, {"valid": held}, templates, was, tuned)["valid"]
-        return measure.tail_scores(network, {"valid": measure.exam(network, held, templates)}, was, tuned)["valid"]
+        return measure.scores(network, args.kind, {"taught": held}, original, tuned, held.labels, templates)["taught"]
 
     rates = (args.rate,) if args.rate else suite.RATES[args.kind]
     rate, strength, record = rates[0], 1.0 if args.strength is None else args.strength, {}

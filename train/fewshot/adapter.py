@@ -24,8 +24,8 @@ def save(
 ) -> None:  # fmt: skip
     if kind not in KINDS:
         raise BadAdapter(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
-    if not re.fullmatch("[0-9a-f]{16,32}", base):
-        raise BadAdapter(f"base {base!r}: expected the hex digits of a fingerprint")
+    if not re.fullmatch("[0-9a-f]{32}", base):
+        raise BadAdapter(f"base {base!r}: expected the 32 hexadecimal digits of a fingerprint")
     about = {"format": FORMAT, "kind": kind, "base": base}
     if kind == "tail":
         about["start_block"] = start_block

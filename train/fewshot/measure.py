@@ -42,36 +42,42 @@ def sit(network: Network, e: Exam) -> float:
     return accuracy(network.embed(e.images) @ network.prototypes(e.texts, e.lengths, e.templates).T, e.target)
 
 
-def tail_scores(network: Network, exams: dict[str, Exam], base: dict, tuned: dict) -> dict[str, list[float]]:
-    """Each exam's accuracy at each of STRENGTHS. Leaves the model at the last."""
-    scores: dict[str, list[float]] = {name: [] for name in exams}
+@torch.no_grad()
+def scores(
+    network: Network, kind: str, exams: dict[str, Pictures], before: dict, tuned: dict, labels: list[str], templates
+) -> dict[str, list[float]]:
+    """Each exam's accuracy at each of STRENGTHS. Leaves the model at the last.
+
+    A tail's exams run the trunk once. A probe answers for the classes taught (labels); for all others the base does, as it
+    would without it.
+    """
+    interpolate(network.model, before, before, 0.0)
+    found: dict[str, list[float]] = {name: [] for name in exams}
+    if kind == "probe":
+        weight, bias = zero_shot_probe(network, labels, templates)
+        for name, pictures in exams.items():
+            e = exam(network, pictures, templates)
+            x = network.embed(e.images)
+            if pictures.labels == labels:
+                of_base, of_probe = x @ weight.T + bias, x @ tuned["probe.weight"].T + tuned["probe.bias"]
+                found[name] = [accuracy((1 - s) * of_base + s * of_probe, e.target) for s in STRENGTHS]
+            else:
+                found[name] = [sit(network, e)] * len(STRENGTHS)
+        return found
+    kept = {} if kind == "full" else {name: exam(network, p, templates) for name, p in exams.items()}
+    base = {name: before[name] for name in tuned}
     for strength in STRENGTHS:
         interpolate(network.model, base, tuned, strength)
-        for name, e in exams.items():
-            scores[name].append(sit(network, e))
-    return scores
-
-
-@torch.no_grad()
-def probe_scores(network: Network, exams: dict[str, Exam], probe: dict, labels, templates) -> dict[str, list[float]]:
-    """A probe answers for the classes taught; for all others the base does, as it would without."""
-    weight, bias = zero_shot_probe(network, labels, templates)
-    scores = {}
-    for name, e in exams.items():
-        x = network.embed(e.images)
-        if name in ("valid", "base"):
-            of_base, of_probe = x @ weight.T + bias, x @ probe["probe.weight"].T + probe["probe.bias"]
-            scores[name] = [accuracy((1 - s) * of_base + s * of_probe, e.target) for s in STRENGTHS]
-        else:
-            scores[name] = [sit(network, e)] * len(STRENGTHS)
-    return scores
+        for name, pictures in exams.items():
+            found[name].append(sit(network, kept.get(name) or exam(network, pictures, templates)))
+    return found
 
 
 def harmonic(a: float, b: float) -> float:
     return 2 * a * b / (a + b) if a + b > 0 else 0.0
 
 
-def choose(valid: list[float], other: list[float] | None) -> int:
+def choose(taught: list[float], other: list[float] | None) -> int:
     """Which of STRENGTHS, by validation alone.
 
     With other classes to look at: of those strengths at which these lose at most COST points, the one with the greatest harmonic
@@ -79,6 +85,6 @@ def choose(valid: list[float], other: list[float] | None) -> int:
     """
     places = range(1, len(STRENGTHS))
     if other is None:
-        return min(i for i in places if valid[i] >= max(valid[1:]) - SLACK)
+        return min(i for i in places if taught[i] >= max(taught[1:]) - SLACK)
     cheap = [i for i in places if other[i] >= other[0] - COST] or [1]
-    return max(cheap, key=lambda i: (harmonic(valid[i], other[i]), -i))
+    return max(cheap, key=lambda i: (harmonic(taught[i], other[i]), -i))

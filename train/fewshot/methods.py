@@ -15,7 +15,7 @@ from torch import Tensor
 
 from model import LIMoE, Segments
 
-from .crops import crops, whole
+from .crops import augment, whole
 
 KINDS = ("probe", "lskip", "cskip", "full")
 WARM_UP = 5  # steps: the scale makes the first losses steep
@@ -32,6 +32,7 @@ class Options:
     decay: float = 0.01
     seed: int = 0
     flip: bool = False
+    colours: bool = True
     views: int = 4  # probe: embeddings of each picture, one of it whole and the others of crops
     steps: int = 200  # probe: full-batch steps
 
@@ -178,7 +179,7 @@ def tune(
         texts = None if full else network.text_trunk(ids, lengths)
         zero_shot = network.prototypes(texts, lengths, len(templates)) if o.kind == "cskip" else None
     for epoch in range(o.epochs):
-        seen = crops(pixels, network.size, o.flip, g)
+        seen = augment(pixels, network.size, o.flip, g, o.colours)
         images = None
         if not full:
             with torch.no_grad():
@@ -230,7 +231,9 @@ def probe(
     class moves it little; all views of all pictures in each step, AdamW.
     """
     g = torch.Generator().manual_seed(o.seed)
-    views = [whole(pixels, network.size)] + [crops(pixels, network.size, o.flip, g) for _ in range(o.views - 1)]
+    views = [whole(pixels, network.size)] + [
+        augment(pixels, network.size, o.flip, g, o.colours) for _ in range(o.views - 1)
+    ]
     with torch.no_grad():
         x = torch.cat([network.embed(network.image_trunk(view)) for view in views])
     y = target.repeat(len(views))
@@ -247,6 +250,13 @@ def probe(
         if tell and step % 20 == 19:
             tell(step, loss.item())
     return {"probe.weight": weight.detach(), "probe.bias": bias.detach()}
+
+
+def learn(
+    network: Network, pixels: Tensor, target: Tensor, labels, templates, o: Options, tell=None
+) -> dict[str, Tensor]:
+    """By whichever kind the options name."""
+    return (probe if o.kind == "probe" else tune)(network, pixels, target, labels, templates, o, tell)
 
 
 @torch.no_grad()

@@ -42,13 +42,10 @@ class Pictures:
 
 @dataclass
 class Task:
-    """What a method is given (train), what chooses its rate and strength (valid, other), what it is judged by (base, new)."""
+    """What a method is given, and what judges it: "taught", the same classes in other pictures; "other" classes."""
 
     train: Pictures
-    valid: Pictures  # the classes taught, in pictures of a domain of its own where there are enough
-    other: Pictures | None  # classes that are neither taught nor in the test: what tuning costs them
-    base: Pictures  # the test: classes taught
-    new: Pictures | None  # the test: classes not taught
+    exams: dict[str, Pictures] = field(default_factory=dict)
     templates: list[str] = field(default_factory=lambda: ["{}"])
     flip: bool = False  # mirrored, it is the same thing
 

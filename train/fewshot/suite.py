@@ -1,10 +1,14 @@
-"""The suite: cells of set, shots, seed, kind and rate. A cell that has ended is a file and is not run again."""
+"""The suite: cells of set, shots, seed, method and rate. A cell that has ended is a file and is not run again.
+
+Rate and strength are chosen by cells of their own ("search"), whose pictures come from the training domains alone: some of
+these are held out, as the test's domains are. What is judged is trained anew, on all training domains.
+"""
 
 import json
 import os
 import random
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -30,7 +34,7 @@ RATES = {
     "full": (5e-4, 2e-4, 1e-3),
 }
 EPOCHS = {16: 10, 4: 20, 1: 40}  # fewer pictures, more epochs: at least some hundred steps
-SEARCHED = 0  # the seed whose validation split chooses the rate of all seeds
+SEARCHED = 0  # the seed of the cells that choose for all seeds
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,11 @@ class Cell:
     seed: int
     method: str
     rate: float
+    search: bool = False
 
     def path(self, out: Path) -> Path:
-        return out / f"{self.set}-{self.shots}-{self.seed}-{self.method}-{self.rate:g}.json"
+        end = "-search" if self.search else ""
+        return out / f"{self.set}-{self.shots}-{self.seed}-{self.method}-{self.rate:g}{end}.json"
 
 
 @cache
@@ -65,23 +71,30 @@ def part_of(name: str, domain: str) -> str:
     return domain.split(":")[0]
 
 
-def task(name: str, shots: int, seed: int, data: Path) -> Task:
+def task(name: str, shots: int, seed: int, data: Path, search: bool) -> Task:
     pictures = pictures_of(name, data)
-    rng = np.random.default_rng([seed, shots])
     parts = np.array([part_of(name, str(d)) for d in pictures.domain])
-    train, valid, test = (pictures.of(np.flatnonzero(parts == part)) for part in ("train", "valid", "test"))
     # The classes are the same whatever the shots.
     order = [int(c) for c in np.random.default_rng(seed).permutation(len(pictures.labels))]
     taught, new, other = CLASSES.get(name, (len(order), 0, 0))
-    groups = order[:taught], order[taught : taught + new], order[taught + new : taught + new + other]
-    shown = train.only(groups[0])
-    taken, rest = draw(shown, shots, rng)
-    # Without a domain for validation, what was not drawn is it.
-    watched = valid.only(groups[0]) if len(valid.target) else shown.of(rest)
-    return Task(
-        train=shown.of(taken), valid=watched, other=valid.only(groups[2]) if other else None, base=test.only(groups[0]),
-        new=test.only(groups[1]) if new else None, flip=name == "fashion",
-    )  # fmt: skip
+    of_taught, of_new, of_other = order[:taught], order[taught : taught + new], order[taught + new :][:other]
+    usable = ("train",) if search else ("train", "valid")
+    shown = pictures.of(np.flatnonzero(np.isin(parts, usable))).only(of_taught)
+    taken, rest = draw(shown, shots, np.random.default_rng([seed, shots]))
+    t = Task(train=shown.of(taken), flip=name == "fashion")
+    if search:
+        valid = pictures.of(np.flatnonzero(parts == "valid"))
+        # Without a domain for validation, what was not drawn is it.
+        t.exams["taught"] = valid.only(of_taught) if len(valid.target) else shown.of(rest)
+        if other:
+            t.exams["other"] = valid.only(of_other)
+    else:
+        test = pictures.of(np.flatnonzero(parts == "test"))
+        t.exams["taught"] = test.only(of_taught)
+        if new:
+            t.exams["other"] = test.only(of_new)
+        t.exams["emoji"] = emojione(data)
+    return t
 
 
 @cache
@@ -108,47 +121,23 @@ def run_cell(cell: Cell, model: Path, data: Path) -> dict:
 
     torch.set_num_threads(1)
     kind, start = METHODS[cell.method]
-    t = task(cell.set, cell.shots, cell.seed, data)
+    t = task(cell.set, cell.shots, cell.seed, data, cell.search)
     network = methods.Network(load(model), Tokenizer(model / "tokenizer.model", 16), start)
     options = methods.Options(
         kind=kind, start_block=start, rate=cell.rate, epochs=EPOCHS[cell.shots], seed=cell.seed, flip=t.flip
     )
     pixels, target = torch.from_numpy(t.train.pixels), torch.from_numpy(t.train.target)
-    exams = {"valid": t.valid, "other": t.other, "base": t.base, "new": t.new, "emoji": emojione(data)}
-    exams = {
-        name: measure.exam(network, p, t.templates) for name, p in exams.items() if p is not None and kind != "full"
-    }
-    base = {name: p.detach().clone() for name, p in network.model.named_parameters()}
-    before = Use.now(peak_from_here=True)
-    learn = methods.probe if kind == "probe" else methods.tune
-    tuned = learn(network, pixels, target, t.train.labels, t.templates, options)
-    spent = Use.now().since(before)
-    if kind == "probe":
-        scores = measure.probe_scores(network, exams, tuned, t.train.labels, t.templates)
-    elif kind == "full":
-        wanted = {"valid": t.valid, "other": t.other, "base": t.base, "new": t.new, "emoji": emojione(data)}
-        scores = whole_scores(network, wanted, t.templates, base, tuned)
-    else:
-        scores = measure.tail_scores(network, exams, {name: base[name] for name in tuned}, tuned)
+    before = {name: p.detach().clone() for name, p in network.model.named_parameters()}
+    begun = Use.now(peak_from_here=True)
+    tuned = methods.learn(network, pixels, target, t.train.labels, t.templates, options)
+    spent = Use.now().since(begun)
+    scores = measure.scores(network, kind, t.exams, before, tuned, t.train.labels, t.templates)
     return {
         **asdict(cell), "epochs": options.epochs, "pictures": len(target), "scores": scores,
         "strengths": list(measure.STRENGTHS), "seconds": round(spent.wall, 2), "cpu_seconds": round(spent.cpu, 2),
         "peak_mb": round(spent.peak / 1e6, 1), "parameters": sum(p.numel() for p in tuned.values()),
-        "tested": {"base": len(t.base.target), "new": 0 if t.new is None else len(t.new.target), "emoji": EMOJI},
+        "judged_on": {name: len(p.target) for name, p in t.exams.items()},
     }  # fmt: skip
-
-
-def whole_scores(network, wanted: dict, templates: list[str], base: dict, tuned: dict) -> dict[str, list[float]]:
-    """As measure.tail_scores, of a model that has changed from its first row on."""
-    from . import measure, methods
-
-    base = {name: base[name] for name in tuned}
-    scores: dict[str, list[float]] = {name: [] for name, p in wanted.items() if p is not None}
-    for strength in measure.STRENGTHS:
-        methods.interpolate(network.model, base, tuned, strength)
-        for name in scores:
-            scores[name].append(measure.sit(network, measure.exam(network, wanted[name], templates)))
-    return scores
 
 
 @dataclass
@@ -194,66 +183,56 @@ def apart(cell: Cell, model: Path, data: Path, out: Path) -> dict:
     return json.loads(cell.path(out).read_text())
 
 
-def chosen_strength(result: dict) -> int:
+def place_of(result: dict) -> int:
+    """Which strength a search chooses."""
     from .measure import choose
 
-    return choose(result["scores"]["valid"], result["scores"].get("other"))
+    return choose(result["scores"]["taught"], result["scores"].get("other"))
 
 
-def best(results: list[dict]) -> dict:
-    """By validation: the classes taught and, where there are others, both; at the strength that would be chosen. Ties: first."""
+def best(searches: list[dict]) -> dict:
+    """The search whose rate is taken, each at the strength that it would choose. Ties: the first."""
     from .measure import harmonic
 
     def value(result: dict) -> float:
-        place, scores = chosen_strength(result), result["scores"]
-        taught = scores["valid"][place]
+        place, scores = place_of(result), result["scores"]
+        taught = scores["taught"][place]
         return harmonic(taught, scores["other"][place]) if "other" in scores else taught
 
-    return max(results, key=value)
+    return max(searches, key=value)
 
 
-def plan(sets, shots, seeds, methods):
-    """(set, shots, method, seed, rates to try or None for the one that was chosen), in the order to run."""
-    first = [(s, n) for s in ("icons", "fashion") for n in shots if n == 16 and s in sets]
-    then = [(s, n) for s in ("icons", "fashion") for n in shots if n != 16 and s in sets]
-    last = [(s, n) for s in sets if s == "letters" for n in shots]
-    for name, number in first + then + last:
-        for seed in seeds:
-            for method in methods:
-                yield name, number, method, seed
+def plan(sets, shots, methods):
+    """(set, shots, method) in the order to run: many shots first, letters last."""
+    for name, number in sorted(((s, n) for s in sets for n in shots), key=lambda sn: (sn[0] == "letters", sn[1] != 16)):
+        for method in methods:
+            yield name, number, method
+
+
+def result_of(cell: Cell, args, tell) -> dict | None:
+    """What is kept of a cell; otherwise it is run, unless cells are only read."""
+    if cell.path(args.out).exists():
+        return json.loads(cell.path(args.out).read_text())
+    if args.read_only:
+        return None
+    pictures_of(cell.set, args.data), emojione(args.data)  # read before the fork, for all cells
+    result = apart(cell, args.model, args.data, args.out)
+    tell(result)
+    return result
 
 
 def run(args, tell) -> list[dict]:
-    """All cells of the plan; returns the results that stand, one for each set, shots, method and seed."""
+    """Runs all cells of the plan; returns those that are judged, with the strength that was chosen."""
     args.out.mkdir(parents=True, exist_ok=True)
-    chosen: dict[tuple, float] = {}
     standing = []
-    for name, shots, method, seed in plan(args.sets, args.shots, args.seeds, args.methods):
-        key, rates = (name, shots, method), RATES[METHODS[method][0]]
-        tried = []
-        for rate in rates if key not in chosen else (chosen[key],):
-            cell = Cell(name, shots, SEARCHED if key not in chosen else seed, method, rate)
-            if cell.path(args.out).exists():
-                tried.append(json.loads(cell.path(args.out).read_text()))
-                continue
-            if args.read_only:
-                continue
-            pictures_of(name, args.data), emojione(args.data)  # read before the fork, for all cells
-            tried.append(apart(cell, args.model, args.data, args.out))
-            tell(tried[-1])
-        if key not in chosen:
-            if len(tried) < len(rates):
-                continue
-            chosen[key] = best(tried)["rate"]
-            if seed != SEARCHED:
-                cell = replace(cell, seed=seed, rate=chosen[key])
-                if not cell.path(args.out).exists():
-                    if args.read_only:
-                        continue
-                    tried = [apart(cell, args.model, args.data, args.out)]
-                    tell(tried[0])
-                else:
-                    tried = [json.loads(cell.path(args.out).read_text())]
-        if tried:
-            standing.append(best(tried))
+    for name, shots, method in plan(args.sets, args.shots, args.methods):
+        rates = RATES[METHODS[method][0]]
+        tried = [result_of(Cell(name, shots, SEARCHED, method, rate, True), args, tell) for rate in rates]
+        if None in tried:
+            continue
+        chosen = best(tried)
+        for seed in args.seeds:
+            result = result_of(Cell(name, shots, seed, method, chosen["rate"]), args, tell)
+            if result:
+                standing.append(result | {"place": place_of(chosen)})
     return standing

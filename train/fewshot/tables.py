@@ -5,7 +5,6 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from .measure import harmonic
-from .suite import chosen_strength
 
 COLUMNS = ("set", "shots", "method", "strength", "seeds", "rate", "base", "base_sd", "new", "h", "emoji", "cpu_seconds",
            "peak_mb")  # fmt: skip
@@ -22,7 +21,7 @@ def rows(results: list[dict]) -> list[dict]:
             seen.add((name, shots))
             table.append(row(name, shots, "zero-shot", "0", of_group, [0] * len(of_group)))
         table.append(row(name, shots, method, "1", of_group, [-1] * len(of_group)))
-        table.append(row(name, shots, method, "chosen", of_group, [chosen_strength(r) for r in of_group]))
+        table.append(row(name, shots, method, "chosen", of_group, [r["place"] for r in of_group]))
     return table
 
 
@@ -30,7 +29,7 @@ def row(name: str, shots: int, method: str, strength: str, results: list[dict], 
     def scores(exam: str) -> list[float]:
         return [r["scores"][exam][place] for r, place in zip(results, places) if exam in r["scores"]]
 
-    base, new = scores("base"), scores("new")
+    base, new = scores("taught"), scores("other")
     zero_shot = method == "zero-shot"
     used = sorted({r["strengths"][place] for r, place in zip(results, places)})
     return {
