@@ -11,7 +11,7 @@ from .sets import Pictures
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 COST = 3.0  # points that classes not taught may lose
-SLACK = 1.0  # points that the classes taught may lose to a smaller strength, where nothing is known of other classes
+SLACK = 1.0  # points that are given up for a smaller strength, since all other classes suffer less by it
 
 
 @dataclass
@@ -77,14 +77,17 @@ def harmonic(a: float, b: float) -> float:
     return 2 * a * b / (a + b) if a + b > 0 else 0.0
 
 
-def choose(taught: list[float], other: list[float] | None) -> int:
-    """Which of STRENGTHS, by validation alone.
+def value(taught: list[float], other: list[float] | None, place: int) -> float:
+    """What a strength is worth: the accuracy on the classes taught; where other classes are looked at, the harmonic mean."""
+    return taught[place] if other is None else harmonic(taught[place], other[place])
 
-    With other classes to look at: of those strengths at which these lose at most COST points, the one with the greatest harmonic
-    mean of both. Without: the smallest whose accuracy on the classes taught is within SLACK of the best.
-    """
-    places = range(1, len(STRENGTHS))
-    if other is None:
-        return min(i for i in places if taught[i] >= max(taught[1:]) - SLACK)
-    cheap = [i for i in places if other[i] >= other[0] - COST] or [1]
-    return max(cheap, key=lambda i: (harmonic(taught[i], other[i]), -i))
+
+def choose(taught: list[float], other: list[float] | None) -> int:
+    """Which of STRENGTHS is worth most, by validation alone; of those within SLACK of it the smallest."""
+    worth = [value(taught, other, place) for place in range(len(STRENGTHS))]
+    return min(i for i in range(1, len(STRENGTHS)) if worth[i] >= max(worth[1:]) - SLACK)
+
+
+def gentle(taught: list[float], other: list[float] | None) -> int:
+    """The greatest of STRENGTHS at which, by validation, other classes lose at most COST points; 0 where none does."""
+    return max(i for i in range(len(STRENGTHS)) if other is None or other[i] >= other[0] - COST)

@@ -34,6 +34,8 @@ RATES = {
     "full": (5e-4, 2e-4, 1e-3),
 }
 EPOCHS = {16: 10, 4: 20, 1: 40}  # fewer pictures, more epochs: at least some hundred steps
+# Whose search is theirs too: the same kind of training from another block, or on fewer classes a batch.
+SEARCHED_AS = {"lskip6": "lskip4", "lskip2": "lskip4", "cskip4": "lskip4"}
 SEARCHED = 0  # the seed of the cells that choose for all seeds
 
 
@@ -183,23 +185,23 @@ def apart(cell: Cell, model: Path, data: Path, out: Path) -> dict:
     return json.loads(cell.path(out).read_text())
 
 
-def place_of(result: dict) -> int:
-    """Which strength a search chooses."""
-    from .measure import choose
-
-    return choose(result["scores"]["taught"], result["scores"].get("other"))
-
-
 def best(searches: list[dict]) -> dict:
-    """The search whose rate is taken, each at the strength that it would choose. Ties: the first."""
-    from .measure import harmonic
+    """The search whose rate is taken: the one that is worth most at some strength. Ties: the first."""
+    from .measure import choose, value
 
-    def value(result: dict) -> float:
-        place, scores = place_of(result), result["scores"]
-        taught = scores["taught"][place]
-        return harmonic(taught, scores["other"][place]) if "other" in scores else taught
+    def worth(result: dict) -> float:
+        taught, other = result["scores"]["taught"], result["scores"].get("other")
+        return value(taught, other, choose(taught, other))
 
-    return max(searches, key=value)
+    return max(searches, key=worth)
+
+
+def places_of(search: dict) -> dict[str, int]:
+    """Which strengths a search chooses."""
+    from .measure import choose, gentle
+
+    taught, other = search["scores"]["taught"], search["scores"].get("other")
+    return {"chosen": choose(taught, other), "gentle": gentle(taught, other)}
 
 
 def plan(sets, shots, methods):
@@ -226,13 +228,14 @@ def run(args, tell) -> list[dict]:
     args.out.mkdir(parents=True, exist_ok=True)
     standing = []
     for name, shots, method in plan(args.sets, args.shots, args.methods):
-        rates = RATES[METHODS[method][0]]
-        tried = [result_of(Cell(name, shots, SEARCHED, method, rate, True), args, tell) for rate in rates]
+        searched = SEARCHED_AS.get(method, method)
+        rates = RATES[METHODS[searched][0]]
+        tried = [result_of(Cell(name, shots, SEARCHED, searched, rate, True), args, tell) for rate in rates]
         if None in tried:
             continue
         chosen = best(tried)
         for seed in args.seeds:
             result = result_of(Cell(name, shots, seed, method, chosen["rate"]), args, tell)
             if result:
-                standing.append(result | {"place": place_of(chosen)})
+                standing.append(result | {"places": places_of(chosen)})
     return standing

@@ -11,7 +11,8 @@ COLUMNS = ("set", "shots", "method", "strength", "seeds", "rate", "base", "base_
 
 
 def rows(results: list[dict]) -> list[dict]:
-    """One for each set, shots, method and strength: "0" is zero-shot, "1" all of what was learnt, "chosen" by validation."""
+    """One for each set, shots, method and strength: "0" is zero-shot, "1" all of what was learnt; "chosen" and "gentle" are
+    measure.py's choices by validation."""
     groups: dict[tuple, list[dict]] = {}
     for r in results:
         groups.setdefault((r["set"], r["shots"], r["method"]), []).append(r)
@@ -21,7 +22,8 @@ def rows(results: list[dict]) -> list[dict]:
             seen.add((name, shots))
             table.append(row(name, shots, "zero-shot", "0", of_group, [0] * len(of_group)))
         table.append(row(name, shots, method, "1", of_group, [-1] * len(of_group)))
-        table.append(row(name, shots, method, "chosen", of_group, [r["place"] for r in of_group]))
+        for choice in ("chosen", "gentle"):
+            table.append(row(name, shots, method, choice, of_group, [r["places"][choice] for r in of_group]))
     return table
 
 
@@ -34,7 +36,7 @@ def row(name: str, shots: int, method: str, strength: str, results: list[dict], 
     used = sorted({r["strengths"][place] for r, place in zip(results, places)})
     return {
         "set": name, "shots": shots, "method": method, "seeds": len(results),
-        "strength": strength if strength != "chosen" else "chosen " + "/".join(f"{s:g}" for s in used),
+        "strength": strength if strength in ("0", "1") else f"{strength}: {used[0]:g}",
         "rate": "" if zero_shot else results[0]["rate"],
         "base": round(mean(base), 1), "base_sd": round(stdev(base), 1) if len(base) > 1 else "",
         "new": round(mean(new), 1) if new else "",
