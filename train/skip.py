@@ -65,6 +65,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--flip", action="store_true", help="mirrored pictures are of the same class")
     add("--threads", type=between(1, 256, True), default=1, help="default 1")
     add("--output", type=Path, help="the adapter (limoe-adapter-1); of full fine-tuning a model directory")
+    add(
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help="of the adapter's weights (default float32)"
+    )
     add("--base", help="the base model's fingerprint; without it --limoe is asked")
     add("--limoe", default="../build/limoe", help="the program whose `inspect` tells the fingerprint")
     add("--suite", action="store_true", help="run the suite; cells that have ended are not run again")
@@ -172,16 +175,18 @@ def teach(args: argparse.Namespace) -> None:
 
 
 def write(args, network, original, tuned, labels, templates, base, strength, record) -> None:
+    import torch
     from export import export
     from fewshot import adapter, methods
 
+    dtype = getattr(torch, args.dtype)
     if args.kind == "full":
         methods.interpolate(network.model, {n: original[n] for n in tuned}, tuned, strength)
         export(network.model, args.model / "tokenizer.model", args.output)
     elif args.kind == "probe":
-        adapter.save(args.output, "probe", base, tuned, labels, templates, strength, record)
+        adapter.save(args.output, "probe", base, tuned, labels, templates, strength, record, dtype=dtype)
     else:
-        adapter.save(args.output, "tail", base, tuned, labels, templates, strength, record, args.start_block)
+        adapter.save(args.output, "tail", base, tuned, labels, templates, strength, record, args.start_block, dtype)
 
 
 def fingerprint(args: argparse.Namespace) -> str:

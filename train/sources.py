@@ -80,4 +80,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, default=Path("cache"))
     parser.add_argument("--suite", action="store_true", help="what skip.py --suite needs, instead")
     args = parser.parse_args()
-    fetch_debian(args.data, SUITE) if args.suite else fetch(args.data)
+    if args.suite:
+        fetch_debian(args.data, SUITE)
+    else:
+        fetch(args.data)

@@ -48,6 +48,8 @@ def row(name: str, shots: int, method: str, strength: str, results: list[dict], 
 
 
 def markdown(table: list[dict]) -> str:
+    """Without choices that repeat another row: all of what was learnt, or nothing of it."""
+    table = [r for r in table if not r["strength"].endswith((": 0", ": 1"))]
     head = ("set", "shots", "method", "strength", "seeds", "base", "±", "new", "H", "EmojiOne", "s", "MB")
     keys = (
         "set",
