@@ -8,6 +8,7 @@ The package beside this file, fewshot/, does the work.
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
@@ -68,8 +69,12 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add(
         "--dtype", choices=("float32", "bfloat16"), default="float32", help="of the adapter's weights (default float32)"
     )
-    add("--base", help="the base model's fingerprint; without it --limoe is asked")
-    add("--limoe", default="../build/limoe", help="the program whose `inspect` tells the fingerprint")
+    add("--base", help="the base model's digest, 32 hexadecimal digits; without it --limoe is asked")
+    add(
+        "--limoe",
+        default="../build/limoe",
+        help="the program whose `inspect --digest` tells it (default ../build/limoe)",
+    )
     add("--suite", action="store_true", help="run the suite; cells that have ended are not run again")
     add("--data", type=Path, default=Path("cache"), help="suite: where sources.py --suite unpacked (default cache)")
     add("--out", type=Path, default=Path("runs/skip"), help="suite: a file for each cell, suite.csv, suite.json")
@@ -166,9 +171,11 @@ def teach(args: argparse.Namespace) -> None:
         record["held_out"] = {"pictures": len(held.target), "before": scores[rate][0], "after": scores[rate][place]}
     tuned = trained(pictures, rate)  # and now on all
     record |= {
-        "program": "train/skip.py", "kind": args.kind, "rate": rate, "epochs": args.epochs, "seed": args.seed,
+        "program": "train/skip.py", "kind": args.kind, "rate": rate, "seed": args.seed,
         "pictures": len(pictures.target), "flip": args.flip, "seconds": round(time.monotonic() - begun, 1),
     }  # fmt: skip
+    if args.kind != "probe":
+        record["epochs"] = args.epochs
     if args.output:
         write(args, network, original, tuned, pictures.labels, templates, base, strength, record)
     print(json.dumps({"labels": len(pictures.labels), "strength": strength, "rate": rate, **record}))
@@ -190,15 +197,17 @@ def write(args, network, original, tuned, labels, templates, base, strength, rec
 
 
 def fingerprint(args: argparse.Namespace) -> str:
-    """As `limoe inspect` prints it."""
+    """As `limoe inspect --digest` prints it."""
     try:
-        done = subprocess.run([args.limoe, "inspect", args.model], capture_output=True, text=True, timeout=120)
+        command = [args.limoe, "inspect", "--digest", args.model]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     except OSError as error:
         raise ValueError(f"{args.limoe}: {error.strerror}; give --limoe PROGRAM, or --base FINGERPRINT") from error
-    found = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("fingerprint ")]
-    if done.returncode or not found:
-        raise ValueError(f"{args.limoe} inspect {args.model} tells no fingerprint; give --base: {done.stderr.strip()}")
-    return found[0]
+    if done.returncode or not re.fullmatch("[0-9a-f]{32}\n", done.stdout):
+        raise ValueError(
+            f"{args.limoe} inspect --digest {args.model} tells no fingerprint; give --base: {done.stderr.strip()}"
+        )
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":
