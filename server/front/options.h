@@ -30,6 +30,7 @@ struct serve_options {
     struct launch_options launch; /* of an engine of several ranks */
     struct limoe_image_limits image;
     size_t max_body_bytes;
+    uint64_t bulk_bytes; /* of disk that the answers to bodies of lines may take meanwhile */
     struct queue_load queue;     /* limits */
     uint64_t max_request_pixels; /* of all pictures of one request */
     uint64_t step_tokens;
