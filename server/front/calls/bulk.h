@@ -47,8 +47,6 @@ void bulk_end(struct call *call);
 
 /* ---- any thread */
 
-/* The client has hung up. The caller knows that the call has not ended. */
-void bulk_gone(struct call *call);
 /* A line's call is answered. It is the bulk's from here on. */
 void bulk_line_done(struct call *call);
 

@@ -45,6 +45,8 @@ static void count_refusal(const struct call *call, const struct api_error *error
         {429, METRICS_QUEUE_FULL},   {504, METRICS_DEADLINE},
     };
     struct metrics *metrics = call->server->metrics;
+    if (call->line && call->full)
+        return; /* it may be begun again (bulk_calls.c) */
     enum server_phase phase = atomic_load(&call->server->phase);
     if (error->status == 503 && phase != SERVER_READY)
         metrics_count_refusal(metrics, phase == SERVER_STARTING ? METRICS_NOT_READY : METRICS_DRAINING);
@@ -309,7 +311,7 @@ static bool admit(struct call *call, const struct queue_load *more) {
     return true;
 }
 
-static void let_in(struct call *call) {
+void call_let_in(struct call *call) {
     count_in(call);
     const struct queue_load one = {.items = 1, .bytes = arena_size(call->arena) + call->body.capacity};
     if (!call->route->bodies)
@@ -347,7 +349,7 @@ static void check_headers(struct call *call) {
         call_fail(call, &error);
         return;
     }
-    let_in(call);
+    call_let_in(call);
 }
 
 /* Whoever watches asks /health and /metrics all the time: these are traced for callers that want it, and not of our
@@ -407,37 +409,6 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     if (call->stage == CALL_RECEIVING && call->form == REQUEST_BODY_LINES && call->route->bodies)
         bulk_begin(call);
     call->head_mark = arena_mark(call->arena);
-    return call;
-}
-
-struct call *call_begin_line(const struct line_head *head, struct bulk_line *line, struct buffer *body,
-                             bool again) {
-    struct call *call = calloc(1, sizeof *call);
-    if (!call)
-        return NULL;
-    call->arena = arena_new();
-    if (!call->arena) {
-        free(call);
-        return NULL;
-    }
-    call->server = head->server;
-    call->route = head->route;
-    call->line = line;
-    call->form = REQUEST_BODY_JSON;
-    memcpy(call->id, head->id, sizeof call->id);
-    call->began = call->body_complete = clock_now();
-    if (head->within)
-        call->deadline = call->began + head->within;
-    if (head->account) {
-        account_retain(head->account);
-        call->account = head->account;
-    }
-    call->body = *body;
-    *body = (struct buffer){0};
-    atomic_fetch_add(&call->server->calls, 1);
-    call->roster = server_roster(call->server);
-    if (again || quotas_begin(call))
-        let_in(call);
     return call;
 }
 

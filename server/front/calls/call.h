@@ -147,12 +147,15 @@ struct line_head {
     int64_t within; /* nanoseconds for each line; 0: no deadline */
 };
 
-/* Makes a call of one line, which takes over the body's bytes. It has no connection. `again`: it was refused for
- * want of room, and is not charged once more. It may be answered already. NULL: no memory; the body is still the
+/* Makes a call of one line, which takes over the body's bytes. It has no connection. `charged`: its key has been
+ * charged for a request. It may be answered already. NULL: no memory; the body is still the
  * caller's. */
 struct call *call_begin_line(const struct line_head *head, struct bulk_line *line, struct buffer *body,
-                             bool again);
+                             bool charged);
 
+/* Counts a call that may go on as one item, with the memory of its head and what there is of its body, or refuses
+ * it. */
+void call_let_in(struct call *call);
 /* Counts `bytes` more as held. False if others hold too much already. */
 bool call_hold(struct call *call, size_t bytes);
 void call_let_go(struct call *call, size_t bytes);

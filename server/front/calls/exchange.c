@@ -141,6 +141,8 @@ static void note_refusal(const struct call *call, const struct api_error *refusa
 static enum MHD_Result end_lines(struct call *call) {
     switch (bulk_complete(call)) {
     case BULK_READ:
+        if (http_look_ahead(call->from, call->connection))
+            return MHD_YES;
         call->status = 200;
         call->answer_type = "application/x-ndjson";
         call->stage = CALL_ANSWERED;

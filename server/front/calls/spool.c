@@ -50,19 +50,22 @@ static enum limoe_status write_tail(struct spool *spool, struct limoe_error *err
     return status;
 }
 
+enum limoe_status spool_append_last(struct spool *spool, const void *bytes, size_t size,
+                                    struct limoe_error *err) {
+    buffer_bytes(&spool->tail, bytes, size);
+    if (!spool->tail.failed)
+        return LIMOE_OK;
+    spool->tail.failed = false; /* what was there before still is */
+    return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for answers");
+}
+
 enum limoe_status spool_append(struct spool *spool, const void *bytes, size_t size, struct limoe_error *err) {
     if (unread(spool) > 0 && unread(spool) + size > SPOOL_MEMORY) {
         const enum limoe_status status = write_tail(spool, err);
         if (status != LIMOE_OK)
             return status;
     }
-    const size_t before = spool->tail.size;
-    buffer_bytes(&spool->tail, bytes, size);
-    if (!spool->tail.failed)
-        return LIMOE_OK;
-    spool->tail.size = before;
-    spool->tail.failed = false;
-    return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for answers");
+    return spool_append_last(spool, bytes, size, err);
 }
 
 static size_t take_tail(struct spool *spool, void *out, size_t size) {
@@ -70,10 +73,11 @@ static size_t take_tail(struct spool *spool, void *out, size_t size) {
     if (n > 0)
         memcpy(out, spool->tail.data + spool->tail_read, n);
     spool->tail_read += n;
-    if (unread(spool) == 0 && spool->tail.capacity > SPOOL_MEMORY)
+    if (unread(spool) > 0)
+        return n;
+    spool->tail.size = spool->tail_read = 0;
+    if (spool->tail.capacity > 2 * SPOOL_MEMORY)
         buffer_free(&spool->tail); /* a large answer's room is not kept */
-    if (unread(spool) == 0)
-        spool->tail.size = 0, spool->tail_read = 0;
     return n;
 }
 

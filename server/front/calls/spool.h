@@ -24,8 +24,11 @@ struct spool {
     size_t tail_read;   /* of which so many bytes have been read */
 };
 
-/* Appends; LIMOE_IO, with *err, if the disk does not take it: the spool is as it was then. */
+/* Appends. If the disk does not take it (LIMOE_IO), or there is no memory, the spool is as it was. */
 enum limoe_status spool_append(struct spool *spool, const void *bytes, size_t size, struct limoe_error *err);
+/* Appends a few bytes without the disk, which may have failed. */
+enum limoe_status spool_append_last(struct spool *spool, const void *bytes, size_t size,
+                                    struct limoe_error *err);
 /* The oldest bytes, up to `size` of them, to *out: *taken. 0: there are none. */
 enum limoe_status spool_take(struct spool *spool, void *out, size_t size, size_t *taken,
                              struct limoe_error *err);

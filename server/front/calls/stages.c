@@ -48,6 +48,7 @@ static struct call *call_of_job(struct job *job) {
 void stages_finish(struct call *call) {
     struct server *server = call->server;
     if (call->line) {
+        quotas_settle(call);
         bulk_line_done(call);
         return;
     }
