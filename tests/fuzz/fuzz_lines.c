@@ -35,7 +35,8 @@ static void let_go(void *arg, size_t bytes) {
 }
 
 static void note(struct lines *lines, struct holder *holder, enum lines_found found, struct buffer *out) {
-    buffer_print(out, "%d\n", (int)found);
+    /* Which of two faults is met first may depend on the division. */
+    buffer_string(out, found == LINES_LINE ? "line\n" : "fault\n");
     if (found != LINES_LINE)
         return;
     struct buffer line = lines_take(lines);

@@ -271,6 +271,8 @@ bool bulk_receive(struct call *call, const char *bytes, size_t *size) {
 static enum bulk_input end_lines(struct call *call) {
     struct bulk *bulk = call->bulk;
     while (go_on(call)) {
+        if (!lines_pending(&bulk->lines))
+            return BULK_READ;
         const enum room room = look_for_room(bulk);
         if (room == ROOM_NONE) {
             const enum bulk_pause pause = bulk_pause(call);

@@ -283,9 +283,13 @@ static bool fail_too_large(const struct call *call, struct api_error *error) {
                     call->server->options.max_body_bytes);
 }
 
+static bool has_lines(const struct call *call) {
+    return call->form == REQUEST_BODY_LINES && call->route->bodies & 1u << REQUEST_BODY_LINES;
+}
+
 /* A body of lines may have any length: it is a line that is limited (bulk.h). */
 static bool fits(const struct call *call) {
-    return call->content_length == UINT64_MAX || call->form == REQUEST_BODY_LINES ||
+    return call->content_length == UINT64_MAX || has_lines(call) ||
            call->content_length <= call->server->options.max_body_bytes;
 }
 
@@ -406,7 +410,7 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
         call_fail(call, refusal);
     else
         check_headers(call);
-    if (call->stage == CALL_RECEIVING && call->form == REQUEST_BODY_LINES && call->route->bodies)
+    if (call->stage == CALL_RECEIVING && has_lines(call))
         bulk_begin(call);
     call->head_mark = arena_mark(call->arena);
     return call;
@@ -448,7 +452,7 @@ void call_end(struct call *call, bool answered) {
     }
     if (!call->line)
         log_call(call, answered);
-    if (call->traced && answered)
+    if (call->traced && answered && !whole)
         metrics_keep_exemplar(server->metrics, call->route->series, call->total_ns, call->trace.trace_id,
                               call->trace.span_id);
     if (call->traced)

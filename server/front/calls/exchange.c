@@ -180,7 +180,7 @@ static enum MHD_Result on_request(void *arg, struct http_connection *from, struc
         return screen_cut_off(screen) ? MHD_NO : MHD_YES;
     }
     if (*upload_size > 0 && call->bulk && call->stage == CALL_RECEIVING)
-        return bulk_receive(call, upload, upload_size) && !screen_cut_off(screen) ? MHD_YES : MHD_NO;
+        return !screen_cut_off(screen) && bulk_receive(call, upload, upload_size) ? MHD_YES : MHD_NO;
     if (*upload_size > 0) {
         bool go_on = call_receive(call, upload, *upload_size);
         *upload_size = 0;

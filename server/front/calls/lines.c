@@ -55,6 +55,10 @@ static bool is_blank(const struct buffer *line) {
     return true;
 }
 
+bool lines_pending(const struct lines *lines) {
+    return lines->fault != LINES_NONE || !is_blank(&lines->line);
+}
+
 enum lines_found lines_end(struct lines *lines) {
     const enum lines_found fault = lines->fault;
     lines->fault = LINES_NONE;

@@ -32,6 +32,8 @@ struct lines {
 
 /* Reads on from *at, which it moves: to behind the newline of a line that it tells of, else to `end`. */
 enum lines_found lines_read(struct lines *lines, const char **at, const char *end);
+/* Whether there is something of a line that has not ended. */
+bool lines_pending(const struct lines *lines);
 /* Tells of a last line without a newline. */
 enum lines_found lines_end(struct lines *lines);
 /* Hands over the line's bytes; what was held for them is the caller's to let go. */

@@ -51,7 +51,12 @@ static void read_all(struct lines *lines, struct holder *holder, const char *bod
         while (from < end)
             tell(lines, holder, lines_read(lines, &from, end), out);
     }
-    tell(lines, holder, lines_end(lines), out);
+    const bool pending = lines_pending(lines);
+    const enum lines_found last = lines_end(lines);
+    assert_int_equal(pending, last != LINES_NONE);
+    assert_false(lines_pending(lines) && last != LINES_LINE); /* that one is still to be taken */
+    tell(lines, holder, last, out);
+    assert_false(lines_pending(lines));
     buffer_bytes(out, "", 1);
 }
 
