@@ -40,6 +40,7 @@ enum dialect_bit {
     DIALECT_VOYAGE,
     DIALECT_WEAVIATE,
     DIALECT_ROBOFLOW,
+    DIALECT_OIP,
     DIALECTS
 };
 
@@ -54,7 +55,8 @@ struct dialect {
     int (*status)(const struct api_error *error);
 };
 extern const struct dialect dialect_hf, dialect_rerank;
-extern const struct dialect dialect_nim, dialect_sagemaker, dialect_vertex, dialect_titan, dialect_immich;
+extern const struct dialect dialect_nim, dialect_sagemaker, dialect_vertex, dialect_titan, dialect_immich,
+    dialect_oip;
 extern const struct dialect dialect_ollama, dialect_cohere, dialect_voyage, dialect_weaviate,
     dialect_roboflow;
 
@@ -132,6 +134,7 @@ struct dialect_about {
     const struct answer_model *models; /* [n]; none while the server starts */
     size_t n;
     const struct request_models *names; /* by which one is found among them; NULL while the server starts */
+    const bool *answers;                /* [n]: whether each does */
     bool ready;                         /* every model answers */
     const char *why;                    /* it is not ready, or "" */
     struct text below;

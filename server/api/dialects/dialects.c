@@ -19,6 +19,7 @@ static const struct dialect *const dialects[] = {
     [DIALECT_VOYAGE] = &dialect_voyage,
     [DIALECT_WEAVIATE] = &dialect_weaviate,
     [DIALECT_ROBOFLOW] = &dialect_roboflow,
+    [DIALECT_OIP] = &dialect_oip,
 };
 _Static_assert(sizeof dialects / sizeof dialects[0] == DIALECTS && DIALECTS <= 32, "a bit each");
 
