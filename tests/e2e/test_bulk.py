@@ -202,6 +202,14 @@ def test_only_where_lines_are_read(client):
     assert refused.status_code == 415 and "application/x-ndjson" in refused.json()["error"]["message"]
 
 
+def test_the_document_has_them(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    for path in "/v1/classify", "/v1/embeddings":
+        told = paths[path]["post"]
+        assert "application/x-ndjson" in told["requestBody"]["content"] and "application/x-ndjson" in told["responses"]["200"]["content"]
+    assert "application/x-ndjson" not in paths["/v1/routing"]["post"]["requestBody"]["content"]
+
+
 def test_a_connection_goes_on(server):
     """Requests behind lines on the same connection are answered, also those that came in before the answer."""
     body = b"".join(line(f"t {i}") for i in range(200))
