@@ -20,7 +20,7 @@
 #define OIP_BODIES  "application/json and application/octet-stream"
 
 /* What is asked of a model, of "NAME", "NAME/versions/1" and what may stand behind either. */
-enum oip_action { OIP_METADATA, OIP_READY, OIP_CONFIG, OIP_INFER };
+enum oip_action { OIP_METADATA, OIP_READY, OIP_CONFIG, OIP_STATISTICS, OIP_INFER };
 /* What is below /v2/models/ → the model's name and what is asked of it. False: a version that there is not. */
 bool oip_split(struct text below, struct text *name, enum oip_action *action, struct api_error *error);
 

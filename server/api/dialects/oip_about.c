@@ -32,12 +32,18 @@ static bool take_version(struct text *name, struct api_error *error) {
     return true;
 }
 
+static const struct {
+    const char *suffix;
+    enum oip_action action;
+} actions[] = {
+    {"/infer", OIP_INFER}, {"/ready", OIP_READY}, {"/config", OIP_CONFIG}, {"/stats", OIP_STATISTICS}};
+
 bool oip_split(struct text below, struct text *name, enum oip_action *action, struct api_error *error) {
     *name = below;
-    *action = take_suffix(name, "/infer")    ? OIP_INFER
-              : take_suffix(name, "/ready")  ? OIP_READY
-              : take_suffix(name, "/config") ? OIP_CONFIG
-                                             : OIP_METADATA;
+    *action = text_is(below, "stats") ? OIP_STATISTICS : OIP_METADATA; /* of all models */
+    for (size_t i = 0; i < sizeof actions / sizeof *actions && *action == OIP_METADATA; i++)
+        if (take_suffix(name, actions[i].suffix))
+            *action = actions[i].action;
     return take_version(name, error);
 }
 
@@ -142,6 +148,11 @@ bool oip_tell_model(const struct dialect_about *about, struct dialect_answer *ou
     size_t model;
     if (!oip_split(about->below, &name, &action, error))
         return false;
+    if (action == OIP_STATISTICS || action == OIP_INFER)
+        return api_fail(error, 404, "unknown_path", NULL,
+                        action == OIP_INFER
+                            ? "nothing is told there: an inference is asked for by POST"
+                            : "there are no statistics of models here; GET /metrics has them");
     if (!about->n)
         return dialect_fail_starting(error);
     if (!request_find_model(about->names, name, &model, error))
@@ -153,10 +164,8 @@ bool oip_tell_model(const struct dialect_about *about, struct dialect_answer *ou
     case OIP_CONFIG:
         write_config(out->body, info, name);
         return true;
-    case OIP_METADATA:
+    default:
         write_metadata(out->body, info, name);
         return true;
-    default:
-        return api_fail(error, 405, "method_not_allowed", NULL, "an inference is asked for by POST");
     }
 }

@@ -162,7 +162,7 @@ static bool take_binary(struct reader *r, const struct json_value *size, struct 
     const double wanted = size->number;
     if (!(wanted >= 0) || wanted > (double)r->left || wanted != (double)(size_t)wanted)
         return api_fail(r->error, 400, "invalid_item", param,
-                        "%s has a binary_data_size of %.0f; %zu bytes of binary data are left in the body",
+                        "%s has a binary_data_size of %g; %zu bytes of binary data are left in the body",
                         param, wanted, r->left);
     const char *bytes = r->binary;
     r->binary += (size_t)wanted;

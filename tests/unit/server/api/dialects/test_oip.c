@@ -134,6 +134,7 @@ static void the_path_names_model_version_and_what_is_asked(void **state) {
         {"a/b/versions/1/config", "a/b", OIP_CONFIG},
         {"m/versions/1", "m", OIP_METADATA},
         {"ready", "ready", OIP_METADATA},
+        {"m/versions/1/stats", "m", OIP_STATISTICS},
     };
     struct text name;
     enum oip_action action;
@@ -184,6 +185,15 @@ static void what_is_told_of_a_model(void **state) {
     assert_error(503, "starting", "", "its engine is away");
     about.below = text_of("pictograms/ready");
     assert_told(oip_tell_model, &about, NULL);
+    about.below = text_of("pictograms/stats");
+    assert_told(oip_tell_model, &about, NULL);
+    assert_error(404, "unknown_path", "", "GET /metrics has them");
+    about.below = text_of("stats");
+    assert_told(oip_tell_model, &about, NULL);
+    assert_error(404, "unknown_path", "", "GET /metrics has them");
+    about.below = text_of("pictograms/infer");
+    assert_told(oip_tell_model, &about, NULL);
+    assert_error(404, "unknown_path", "", "by POST");
     about.below = text_of("other");
     assert_told(oip_tell_model, &about, NULL);
     assert_error(404, "model_not_found", "model", "there is no model \"other\" here");
