@@ -10,6 +10,8 @@
 #include "server/front/http/account.h"
 #include "server/front/http/timeouts.h"
 
+#define SMALL_LINE ((size_t)64 << 10) /* bytes */
+
 /* ---- life */
 
 static void free_bulk(struct bulk *bulk) {
@@ -35,8 +37,17 @@ void bulk_release(struct bulk *bulk) {
         free_bulk(bulk);
 }
 
-static bool hold(void *call, size_t bytes) {
-    return call_hold(call, bytes);
+/* A small line is read however full the queue is: its call waits for room. */
+static bool hold(void *arg, size_t bytes) {
+    struct call *call = arg;
+    const struct queue_load more = {.bytes = bytes};
+    if (call_hold(call, bytes))
+        return true;
+    if (call->bulk->lines.line.capacity + bytes > SMALL_LINE)
+        return false;
+    queue_charge(call->counter, &more);
+    call->held.bytes += bytes;
+    return true;
 }
 
 static void let_go(void *call, size_t bytes) {

@@ -138,10 +138,10 @@ static void note_refusal(const struct call *call, const struct api_error *refusa
 }
 
 /* The body of lines is complete: answers what has been computed of it, and the rest as it is. */
-static enum MHD_Result end_lines(struct call *call) {
+static enum MHD_Result end_lines(struct call *call, struct http_connection *from) {
     switch (bulk_complete(call)) {
     case BULK_READ:
-        if (http_look_ahead(call->from, call->connection))
+        if (http_look_ahead(from, call->connection))
             return MHD_YES;
         call->status = 200;
         call->answer_type = "application/x-ndjson";
@@ -191,7 +191,7 @@ static enum MHD_Result on_request(void *arg, struct http_connection *from, struc
         note_refusal(call, refusal);
     }
     if (call->bulk && call->stage == CALL_RECEIVING)
-        return end_lines(call);
+        return end_lines(call, from);
     const bool at_once = call->route->get || (call->stage == CALL_ANSWERED && !call->body_complete);
     if (at_once && !refusal && http_look_ahead(from, call->connection))
         return MHD_YES;
