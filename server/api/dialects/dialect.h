@@ -143,13 +143,19 @@ struct dialect_about {
 typedef bool dialect_teller(const struct dialect_about *about, struct dialect_answer *out,
                             struct api_error *error);
 
+/* Whether every model answers. False: *error is the 503; these dialects show its reason, and no code. */
+bool dialect_check_ready(const struct dialect_about *about, struct api_error *error);
 /* The 503 that a teller of models answers with before there are any. False. */
 bool dialect_fail_starting(struct api_error *error);
 
 /* ---- what several dialects share */
 
-/* {"error":"the message"}, the most common form. */
+/* {"error":"the message"}, the most common form; {"message":…}; {"detail":…}, FastAPI's. */
 void dialect_error_string(struct buffer *out, const struct api_error *error);
+void dialect_error_message(struct buffer *out, const struct api_error *error);
+void dialect_error_detail(struct buffer *out, const struct api_error *error);
+
+size_t dialect_count_images(const struct embed_request *request);
 
 /* The 400 for "dimensions" that are not the model's. */
 bool dialect_check_dimensions(const struct limoe_info *model, const struct json_value *field,
@@ -157,6 +163,8 @@ bool dialect_check_dimensions(const struct limoe_info *model, const struct json_
 
 /* "[0.5,…]": a vector of n numbers. */
 void dialect_write_vector(struct buffer *out, const float *row, size_t n);
+/* "[0.5,…]": the cosines of ranked documents in the documents' own order; room [ranked->count]. */
+void dialect_write_cosines(struct buffer *out, const struct classification *ranked, float *room);
 /* "[[…],…]": all of them. */
 void dialect_write_vectors(struct buffer *out, const float *rows, size_t n, size_t embed);
 

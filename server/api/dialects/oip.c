@@ -1,11 +1,9 @@
 /* oip.c - tensors → what is to be embedded, vectors and scores → tensors. */
 #include "server/api/dialects/oip.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "server/api/dialects/instances.h"
 #include "server/api/request_parts.h"
+#include <stdio.h>
 
 #define INPUTS  "text, image, labels (with image), templates (with labels)"
 #define PREDICT ":predict"
@@ -295,12 +293,11 @@ bool oip_read_index(const struct dialect_input *in, struct dialect_request *out,
 /* ---- the first protocol */
 
 bool oip_read_predict(const struct dialect_input *in, struct dialect_request *out, struct api_error *error) {
-    const size_t suffix = sizeof PREDICT - 1;
-    if (in->below.size <= suffix || memcmp(in->below.data + in->below.size - suffix, PREDICT, suffix) != 0)
+    struct text model = in->below;
+    if (!text_take_suffix(&model, PREDICT))
         return api_fail(error, 404, "unknown_path", NULL,
                         "nothing is posted there; the nearest is POST /v1/models/{model}" PREDICT);
-    return instances_read(in, (struct text){.data = in->below.data, .size = in->below.size - suffix}, out,
-                          error);
+    return instances_read(in, model, out, error);
 }
 
 static const char *const prefixes[] = {"/v2", NULL};

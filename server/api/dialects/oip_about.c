@@ -6,14 +6,6 @@
 
 /* ---- paths */
 
-static bool take_suffix(struct text *text, const char *suffix) {
-    const size_t size = strlen(suffix);
-    if (text->size <= size || memcmp(text->data + text->size - size, suffix, size) != 0)
-        return false;
-    text->size -= size;
-    return true;
-}
-
 /* "NAME/versions/V" → NAME, and V must be the one that there is. Names may have slashes of their own. */
 static bool take_version(struct text *name, struct api_error *error) {
     static const char word[] = "/versions/";
@@ -42,7 +34,7 @@ bool oip_split(struct text below, struct text *name, enum oip_action *action, st
     *name = below;
     *action = text_is(below, "stats") ? OIP_STATISTICS : OIP_METADATA; /* of all models */
     for (size_t i = 0; i < sizeof actions / sizeof *actions && *action == OIP_METADATA; i++)
-        if (take_suffix(name, actions[i].suffix))
+        if (text_take_suffix(name, actions[i].suffix))
             *action = actions[i].action;
     return take_version(name, error);
 }
@@ -67,8 +59,8 @@ bool oip_tell_live(const struct dialect_about *about, struct dialect_answer *out
 }
 
 bool oip_tell_ready(const struct dialect_about *about, struct dialect_answer *out, struct api_error *error) {
-    if (!about->ready)
-        return api_fail(error, 503, "starting", NULL, "%s", about->why); /* no code is shown here */
+    if (!dialect_check_ready(about, error))
+        return false;
     buffer_string(out->body, "{\"ready\":true}");
     return true;
 }

@@ -59,14 +59,6 @@ static bool refuse_member(struct reader *r, const struct json_value *member, con
                     text_quote(member->name, quoted, sizeof quoted), accepted);
 }
 
-/* The member that is called `name`; NULL: it is not there, or null. */
-static const struct json_value *member_of(const struct json_value *object, const char *name) {
-    for (const struct json_value *member = object ? object->child : NULL; member; member = member->next)
-        if (member->type != JSON_NULL && text_is(member->name, name))
-            return member;
-    return NULL;
-}
-
 /* "inputs[0].shape", in the arena. NULL: *error says that there is no memory. */
 static const char *param_of(struct reader *r, const char *list, size_t i, const char *field) {
     const char *param = arena_print(r->arena, "%s[%zu]%s%s", list, i, field ? "." : "", field ? field : "");
@@ -78,7 +70,7 @@ static const char *param_of(struct reader *r, const char *list, size_t i, const 
 /* The object "parameters", with no member but `accepted`; *out is NULL where there is none. */
 static bool read_parameters(struct reader *r, const struct json_value *owner, const char *where,
                             const char *accepted, const struct json_value **out) {
-    *out = member_of(owner, "parameters");
+    *out = json_given(owner, text_of("parameters"));
     if (!*out)
         return true;
     if ((*out)->type != JSON_OBJECT)
@@ -97,7 +89,7 @@ static bool read_parameters(struct reader *r, const struct json_value *owner, co
 
 /* A member that is true or false; *out is left alone where it is not there. */
 static bool read_bool(struct reader *r, const struct json_value *object, const char *name, bool *out) {
-    const struct json_value *value = member_of(object, name);
+    const struct json_value *value = json_given(object, text_of(name));
     if (!value)
         return true;
     if (value->type != JSON_TRUE && value->type != JSON_FALSE)
@@ -108,7 +100,7 @@ static bool read_bool(struct reader *r, const struct json_value *object, const c
 
 static bool read_name(struct reader *r, const struct json_value *object, const char *where,
                       struct text *name) {
-    const struct json_value *value = member_of(object, "name");
+    const struct json_value *value = json_given(object, text_of("name"));
     if (!value)
         return api_fail(r->error, 400, "missing_field", where, "%s has no name", where);
     if (value->type != JSON_STRING)
@@ -134,7 +126,7 @@ static bool check_members(struct reader *r, const struct json_value *object, con
 /* ---- inputs */
 
 static bool check_datatype(struct reader *r, const struct json_value *object, struct text name, size_t i) {
-    const struct json_value *value = member_of(object, "datatype");
+    const struct json_value *value = json_given(object, text_of("datatype"));
     const char *param = param_of(r, "inputs", i, "datatype");
     char input[40], found[24];
     if (!param)
@@ -173,10 +165,10 @@ static bool take_binary(struct reader *r, const struct json_value *size, struct 
 
 static bool read_data(struct reader *r, const struct json_value *object, const char *where,
                       struct oip_input *input) {
-    const struct json_value *parameters, *data = member_of(object, "data");
+    const struct json_value *parameters, *data = json_given(object, text_of("data"));
     if (!read_parameters(r, object, where, INPUT_PARAMETERS, &parameters))
         return false;
-    const struct json_value *size = member_of(parameters, INPUT_PARAMETERS);
+    const struct json_value *size = json_given(parameters, text_of(INPUT_PARAMETERS));
     if (data && size)
         return api_fail(r->error, 400, "conflicting_fields", input->param,
                         "%s has both data and binary_data_size; one of them is accepted", where);
@@ -195,7 +187,7 @@ static bool read_input(struct reader *r, const struct json_value *object, size_t
     if (!check_members(r, object, where, known, INPUT_FIELDS) || !read_name(r, object, where, &input->name) ||
         !check_datatype(r, object, input->name, i))
         return false;
-    const struct json_value *shape = member_of(object, "shape");
+    const struct json_value *shape = json_given(object, text_of("shape"));
     if (!shape)
         return api_fail(r->error, 400, "missing_field", shape_param, "%s is missing; accepted: [n] or [n,1]",
                         shape_param);
@@ -310,10 +302,10 @@ bool oip_read_body(const char *body, size_t size, struct text length, struct are
                        .left = size - json,
                        .has_length = length.data != NULL};
     return check_members(&r, object, "the request", known, REQUEST_FIELDS) &&
-           read_id(&r, member_of(object, "id"), &out->id) &&
-           check_model_name(&r, member_of(object, "model_name")) &&
+           read_id(&r, json_given(object, text_of("id")), &out->id) &&
+           check_model_name(&r, json_given(object, text_of("model_name"))) &&
            read_parameters(&r, object, "parameters", REQUEST_PARAMETERS, &parameters) &&
            read_bool(&r, parameters, REQUEST_PARAMETERS, &out->binary_outputs) &&
-           read_inputs(&r, member_of(object, "inputs"), out) &&
-           read_outputs(&r, member_of(object, "outputs"), out);
+           read_inputs(&r, json_given(object, text_of("inputs")), out) &&
+           read_outputs(&r, json_given(object, text_of("outputs")), out);
 }
