@@ -96,16 +96,37 @@ void bulk_end(struct call *call) {
     bulk_release(bulk);
 }
 
-bool bulk_enter(struct server *server) {
-    atomic_fetch_add(&server->handed, 1);
-    if (atomic_load(&server->phase) != SERVER_STOPPED)
-        return true;
-    atomic_fetch_sub(&server->handed, 1);
-    return false;
+/* What the request itself holds is counted where its next lines are: it may last for hours, and would keep a
+ * model in memory that was replaced meanwhile. With several models the intake counts it. */
+static void follow_model(struct call *call) {
+    if (!call->generation)
+        return;
+    struct roster *roster = server_roster(call->server);
+    struct generation *now = roster->generation[0];
+    if (now != call->generation) {
+        generation_retain(now);
+        queue_charge(now->queue, &call->held);
+        queue_release(call->counter, &call->held);
+        generation_release(call->generation);
+        call->generation = now;
+        call->counter = now->queue;
+    }
+    roster_release(roster);
 }
 
-void bulk_leave(struct server *server) {
-    atomic_fetch_sub(&server->handed, 1);
+bool bulk_enter(struct call *call) {
+    struct server *server = call->server;
+    atomic_fetch_add(&server->handed, 1);
+    if (atomic_load(&server->phase) == SERVER_STOPPED) {
+        atomic_fetch_sub(&server->handed, 1);
+        return false;
+    }
+    follow_model(call);
+    return true;
+}
+
+void bulk_leave(struct call *call) {
+    atomic_fetch_sub(&call->server->handed, 1);
 }
 
 /* ---- the connection, suspended */
@@ -232,18 +253,21 @@ static enum room look_for_room(struct bulk *bulk) {
     return room;
 }
 
-/* Takes a line, or what there is of one. Whether there was a line. */
+/* Takes a line, or what there is of one. Whether one has ended. */
 static bool read_line(struct call *call, const char **at, const char *end, enum room room) {
     struct bulk *bulk = call->bulk;
     const char *from = *at;
     const enum lines_found found = room == ROOM ? lines_read(&bulk->lines, at, end) : LINES_NONE;
-    if (room == ROOM_NEVER)
+    bool ended = found != LINES_NONE;
+    if (room == ROOM_NEVER) {
+        ended = memchr(from, '\n', (size_t)(end - from));
         *at = end;
+    }
     call->received += (size_t)(*at - from);
     timeouts_received(bulk->timed, (size_t)(*at - from));
     if (found != LINES_NONE)
         take_line(call, found);
-    return found != LINES_NONE;
+    return ended;
 }
 
 static bool read_lines(struct call *call, const char *bytes, size_t *size) {
@@ -269,13 +293,12 @@ static bool read_lines(struct call *call, const char *bytes, size_t *size) {
 }
 
 bool bulk_receive(struct call *call, const char *bytes, size_t *size) {
-    struct server *server = call->server;
     if (bulk_is_paused(call->bulk))
         return true;
-    if (!bulk_enter(server))
+    if (!bulk_enter(call))
         return false;
     const bool good = go_on(call) && read_lines(call, bytes, size);
-    bulk_leave(server);
+    bulk_leave(call);
     return good;
 }
 
@@ -300,12 +323,11 @@ static enum bulk_input end_lines(struct call *call) {
 }
 
 enum bulk_input bulk_complete(struct call *call) {
-    struct server *server = call->server;
     if (bulk_is_paused(call->bulk))
         return BULK_SUSPENDED;
-    if (!bulk_enter(server))
+    if (!bulk_enter(call))
         return BULK_LOST;
     const enum bulk_input input = end_lines(call);
-    bulk_leave(server);
+    bulk_leave(call);
     return input;
 }

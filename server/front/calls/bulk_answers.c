@@ -71,9 +71,7 @@ static void fail_full(struct bulk *bulk, uint64_t most) {
 }
 
 static void spool_answer(struct bulk *bulk, const struct buffer *answer) {
-    static const char sorry[] =
-        "{\"error\":{\"message\":\"the server is out of memory\",\"type\":\"server_error\",\"param\":null,"
-        "\"code\":\"no_memory\"}}\n";
+    static const char sorry[] = ANSWER_NO_MEMORY;
     const bool whole = answer->data && !answer->failed;
     const uint64_t most = bulk->head.server->options.bulk_bytes;
     struct limoe_error cause;
@@ -242,13 +240,12 @@ static ssize_t send_or_pause(struct call *call, char *out, size_t most) {
 static ssize_t read_answer(void *arg, uint64_t at, char *out, size_t most) {
     (void)at;
     struct call *call = arg;
-    struct server *server = call->server;
     if (bulk_is_paused(call->bulk))
         return 0;
-    if (!bulk_enter(server))
+    if (!bulk_enter(call))
         return MHD_CONTENT_READER_END_WITH_ERROR;
     const ssize_t n = send_or_pause(call, out, most);
-    bulk_leave(server);
+    bulk_leave(call);
     return n;
 }
 

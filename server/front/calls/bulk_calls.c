@@ -52,23 +52,23 @@ static void give_back_room(struct call *call) {
     call->held.items = call->held.tokens = call->held.pixels = 0;
 }
 
-/* Whether a line that was refused for want of room is to be begun again, later or at once. With the lock. */
-static bool comes_again(struct bulk *bulk, struct bulk_line *line, struct call *call, struct buffer *body,
-                        struct bulk_line **next) {
+/* Whether a line that was refused for want of room is to be begun again: at once, as *next, or later, by whoever
+ * makes room. With the lock. */
+static bool comes_again(struct bulk *bulk, struct call *call, struct buffer *body, struct bulk_line **next) {
+    struct bulk_line *line = call->line;
     const bool drains = bulk_line_at(bulk, bulk->first)->state == LINE_DONE;
-    const bool later = bulk->working > 0 || drains, now = !later && line->seen != bulk->freed;
+    const bool later = bulk->working > 0 || drains, now = line->seen != bulk->freed;
     if (!call->full || bulk->gone || (!later && !now))
         return false;
     line->call = NULL;
     line->body = *body;
     *body = (struct buffer){0};
     line->charged = true;
-    line->state = LINE_WAITING;
-    bulk->waiting++;
-    if (now) {
-        line->state = LINE_WORKING;
-        line->seen = bulk->freed + 1;
-        bulk->waiting--;
+    if (later) {
+        line->state = LINE_WAITING;
+        bulk->waiting++;
+    } else {
+        line->seen = bulk->freed + 1; /* what it gives back itself is no reason to try again */
         bulk->working++;
         *next = line;
     }
@@ -78,7 +78,7 @@ static bool comes_again(struct bulk *bulk, struct bulk_line *line, struct call *
 /* A line's call is answered: it is done, or comes again. The next to be begun, or NULL. */
 static struct bulk_line *settle(struct call *call) {
     struct bulk *bulk = call->bulk;
-    struct bulk_line *line = call->line, *next = NULL;
+    struct bulk_line *next = NULL;
     struct server *server = call->server;
     struct buffer body = {0};
     const bool full = call->full;
@@ -91,9 +91,9 @@ static struct bulk_line *settle(struct call *call) {
     call_trim(call);
     pthread_mutex_lock(&bulk->lock);
     bulk->working--;
-    const bool again = comes_again(bulk, line, call, &body, &next);
+    const bool again = comes_again(bulk, call, &body, &next);
     if (!again)
-        next = done(bulk, line);
+        next = done(bulk, call->line);
     bulk->freed++;
     pthread_mutex_unlock(&bulk->lock);
     if (again)

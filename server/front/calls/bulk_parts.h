@@ -101,7 +101,7 @@ bool bulk_is_paused(struct bulk *bulk);
 
 /* An HTTP thread counts as handed over while it is with a bulk, so that a stopping server waits for what it
  * pushes. False: that has stopped already. */
-bool bulk_enter(struct server *server);
-void bulk_leave(struct server *server);
+bool bulk_enter(struct call *call);
+void bulk_leave(struct call *call);
 
 #endif

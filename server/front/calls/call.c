@@ -23,7 +23,6 @@
 #include "server/front/http/timeouts.h"
 
 #define SMALLEST_BODY_BUFFER   4096u
-#define GREATEST_GROWTH        (1u << 20) /* bytes of a body's buffer at once */
 #define STARTING_RETRY_SECONDS 1u
 #define DRAINING_RETRY_SECONDS 5u
 
@@ -547,19 +546,13 @@ void call_trim(struct call *call) {
 
 /* ---- body */
 
-/* Makes room in the body's buffer for `size` more bytes, counted as held. Memory grows with what has come,
- * by half of it and no more than GREATEST_GROWTH, and never past what the client announced. */
+/* Makes room in the body's buffer for `size` more bytes, counted as held, and never past what the client
+ * announced. */
 static bool make_room(struct call *call, size_t size) {
-    const size_t capacity = call->body.capacity, needed = call->body.size + size;
-    if (needed <= capacity)
+    const size_t capacity = call->body.capacity,
+                 wanted = buffer_growth(&call->body, size, SMALLEST_BODY_BUFFER, call->content_length);
+    if (wanted == capacity)
         return true;
-    size_t wanted = capacity + (capacity / 2 < GREATEST_GROWTH ? capacity / 2 : GREATEST_GROWTH);
-    if (wanted < SMALLEST_BODY_BUFFER)
-        wanted = SMALLEST_BODY_BUFFER;
-    if (wanted > call->content_length)
-        wanted = (size_t)call->content_length;
-    if (wanted < needed)
-        wanted = needed;
     if (!call_hold(call, wanted - capacity))
         return false;
     buffer_reserve(&call->body, wanted - call->body.size);

@@ -71,9 +71,7 @@ static enum MHD_Result send_answer(struct call *call) {
     size_t size = 0;
     char *bytes = buffer_take(&call->answer, &size);
     if (!bytes) {
-        static char sorry[] =
-            "{\"error\":{\"message\":\"the server is out of memory\",\"type\":\"server_error\","
-            "\"param\":null,\"code\":\"no_memory\"}}\n";
+        static char sorry[] = ANSWER_NO_MEMORY;
         struct MHD_Response *response =
             MHD_create_response_from_buffer(sizeof sorry - 1, sorry, MHD_RESPMEM_PERSISTENT);
         if (!response)

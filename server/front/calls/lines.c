@@ -1,10 +1,9 @@
-/* lines.c - a line's buffer grows with what has come of it, by half of it and no more than GREATEST_GROWTH. */
+/* lines.c - a line's buffer grows with what has come of it (buffer_growth). */
 #include "server/front/calls/lines.h"
 
 #include <string.h>
 
 #define SMALLEST_BUFFER 1024u
-#define GREATEST_GROWTH (1u << 20)
 
 void lines_free(struct lines *lines) {
     lines->let_go(lines->arg, lines->line.capacity);
@@ -17,16 +16,10 @@ static void drop(struct lines *lines, enum lines_found fault) {
 }
 
 static bool make_room(struct lines *lines, size_t size) {
-    const size_t capacity = lines->line.capacity, needed = lines->line.size + size;
-    if (needed <= capacity)
+    const size_t capacity = lines->line.capacity,
+                 wanted = buffer_growth(&lines->line, size, SMALLEST_BUFFER, lines->most);
+    if (wanted == capacity)
         return true;
-    size_t wanted = capacity + (capacity / 2 < GREATEST_GROWTH ? capacity / 2 : GREATEST_GROWTH);
-    if (wanted < SMALLEST_BUFFER)
-        wanted = SMALLEST_BUFFER;
-    if (wanted > lines->most)
-        wanted = lines->most;
-    if (wanted < needed)
-        wanted = needed;
     if (!lines->hold(lines->arg, wanted - capacity))
         return false;
     buffer_reserve(&lines->line, wanted - lines->line.size);

@@ -4,6 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,10 +20,18 @@ static enum limoe_status fail(const struct spool *spool, const char *what, struc
 static enum limoe_status open_file(struct spool *spool, struct limoe_error *err) {
     if (spool->open)
         return LIMOE_OK;
-    spool->file = open(spool->folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    char path[PATH_MAX]; /* O_TMPFILE, which needs none, is not to be had on every file system */
+    const int length = snprintf(path, sizeof path, "%s/answers-XXXXXX", spool->folder);
+    if (length < 0 || (size_t)length >= sizeof path) {
+        errno = ENAMETOOLONG;
+        return fail(spool, "make", err);
+    }
+    spool->file = mkostemp(path, O_CLOEXEC);
     if (spool->file < 0)
         return fail(spool, "make", err);
     spool->open = true;
+    if (unlink(path) != 0)
+        return fail(spool, "hide", err);
     return LIMOE_OK;
 }
 
