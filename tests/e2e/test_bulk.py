@@ -1,8 +1,13 @@
 """Bodies of lines: each line answered as if it had come alone, in order, whatever the client does meanwhile."""
 
+import concurrent.futures
 import json
+import os
+import pathlib
 import random
+import signal
 import socket
+import threading
 import time
 
 import pytest
@@ -25,6 +30,26 @@ def chunk(data):
 
 def line(text):
     return json.dumps({"input": text}).encode() + b"\n"
+
+
+def spools(server):
+    """How many files of answers the front has open."""
+    files = pathlib.Path(f"/proc/{server.process.pid}/fd").iterdir()
+    return sum(os.path.basename(os.readlink(file)).startswith("answers-") for file in files)
+
+
+def done(server):
+    return server.metric('limoe_requests_total{route="/v1/embeddings",code="200"}')
+
+
+def idle(server):
+    """Nothing is held any more: no request but the one that asks, no memory, no file."""
+    in_flight, held = server.metric("limoe_requests_in_flight"), server.metric("limoe_queue_bytes")
+    return in_flight == 1 and held == 0 and spools(server) == 0
+
+
+def rest(connection):
+    return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def codes(answers):
@@ -93,7 +118,7 @@ def test_a_client_that_sends_slowly_and_in_pieces(server):
             body = body[n:]
             time.sleep(0.002)
         connection.sendall(b"0\r\n\r\n")
-        said = b"".join(iter(lambda: connection.recv(65536), b""))
+        said = rest(connection)
     assert said.startswith(b"HTTP/1.1 200 ")
     assert said.count(b'"embedding":') == 40
 
@@ -106,7 +131,7 @@ def test_a_receive_timeout_is_for_a_line(start):
             connection.sendall(chunk(line(f"slow {i}")))
             time.sleep(0.25)  # three seconds in all
         connection.sendall(b"0\r\n\r\n")
-        said = b"".join(iter(lambda: connection.recv(65536), b""))
+        said = rest(connection)
     assert said.count(b'"embedding":') == 12
 
 
@@ -115,7 +140,8 @@ def test_memory_stays_where_it_was_while_nobody_reads(start):
     server = start("--cache-bytes", "16MiB")
     many = line([f"text {i}" for i in range(100)])
     with server.client() as client:
-        size = len(client.post("/v1/embeddings", content=many * 100, headers=TYPE).content) // 100
+        size = len(client.post("/v1/embeddings", content=many, headers=TYPE).content)  # its texts are known from here on
+        client.post("/v1/embeddings", content=many * 100, headers=TYPE)
     before, n, got = server.resident_bytes(), 200_000_000 // size, 0
     with Memory(server) as memory, server.connect() as connection:
         connection.sendall(HEAD + b"Connection: close\r\n\r\n")
@@ -128,7 +154,7 @@ def test_memory_stays_where_it_was_while_nobody_reads(start):
     assert got > n * size
     if not SANITIZED:
         assert memory.most - before < 100_000_000
-    wait_until(lambda: server.metric("limoe_queue_bytes") == 0)
+    wait_until(lambda: idle(server))
 
 
 def test_a_client_that_leaves(start):
@@ -142,8 +168,7 @@ def test_a_client_that_leaves(start):
             except TimeoutError:
                 pass  # it is held back
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        wait_until(lambda: server.metric("limoe_requests_in_flight") == 1)
-        wait_until(lambda: server.metric("limoe_queue_bytes") == 0)
+        wait_until(lambda: idle(server))
     with server.client() as client:
         assert send(client, "/v1/embeddings", line("still here"))[0]["data"]
 
@@ -170,6 +195,88 @@ def test_a_full_queue_is_waited_for(start):
     assert set(codes(answers)) == {None} and len(answers) == 60
 
 
+def test_two_that_fill_the_queue_together(start):
+    """Each waits for its own lines alone: none stands still, and what has no room is told so."""
+    server = start("--queue-items", "20", "--cache-bytes", "0")
+    bodies = [b"".join(line([f"{name} {i} {j}" for j in range(10)]) for i in range(40)) for name in "abc"]
+    connections = [server.connect() for _ in bodies]
+    for connection in connections:
+        connection.sendall(HEAD + b"Connection: close\r\n\r\n")
+    wait_until(lambda: server.metric("limoe_requests_in_flight") == 4)  # all heads are in, while there is room
+    for connection, body in zip(connections, bodies, strict=True):
+        connection.sendall(chunk(body) + b"0\r\n\r\n")
+    for connection in connections:
+        said = rest(connection)
+        assert said.count(b'"data":[') + said.count(b'"code":"queue_full"') == 40
+        connection.close()
+    wait_until(lambda: idle(server))
+
+
+def test_what_is_thrown_away_has_its_time(start):
+    """A client that is still sending when the spool is full gets what there is, however long it goes on."""
+    server = start("--bulk-bytes", "1MiB", "--receive-timeout", 1)
+    with server.connect() as connection:
+        connection.sendall(HEAD + b"Connection: close\r\n\r\n" + chunk(b"".join(line([f"t {i}"] * 20) for i in range(300))))
+        for _ in range(10):
+            time.sleep(0.25)
+            connection.sendall(chunk(line("not read")))
+        connection.sendall(b"0\r\n\r\n")
+        said = rest(connection)
+    assert said.startswith(b"HTTP/1.1 200 ") and b'"code":"spool_full"' in said
+
+
+def test_a_client_that_stops_writing(start):
+    server = start("--receive-timeout", 1)
+    with server.connect() as connection:
+        connection.sendall(HEAD + b"\r\n" + chunk(line("one") + line("two") + b'{"input"'))
+        said = rest(connection)
+    assert said.startswith(b"HTTP/1.1 408 ") and b"request_timeout" in said
+    assert done(server) == 2 and server.metric("limoe_slow_clients_total") == 1
+    wait_until(lambda: idle(server))
+
+
+def test_a_client_that_stops_reading(start):
+    """Its answer is larger than the sockets' buffers, and on the disk."""
+    server = start("--stall-timeout", 1)
+    body = line([f"text {i}" for i in range(100)]) * 60
+    with server.connect() as connection:
+        connection.sendall(HEAD + b"\r\n" + chunk(body) + b"0\r\n\r\n")
+        wait_until(lambda: spools(server) == 1)
+        wait_until(lambda: server.metric("limoe_slow_clients_total") == 1)
+        wait_until(lambda: idle(server))
+
+
+def test_a_reload_amid_lines(start):
+    """The lines behind it are the new model's, and the old one is let go while the body is still coming in."""
+    server = start()
+    with server.connect() as connection:
+        connection.sendall(HEAD + b"Connection: close\r\n\r\n" + chunk(line("cat")))
+        wait_until(lambda: done(server) == 1)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: server.metric('limoe_model_reloads_total{result="ok"}') == 1)
+        connection.sendall(chunk(line("cat")))
+        wait_until(lambda: any("the old model's last request is answered" in text for text in server.log))
+        connection.sendall(chunk(line("cat")) + b"0\r\n\r\n")
+        said = rest(connection)
+    assert done(server) == 3
+    answers = [text for text in said.split(b"\n") if b'"embedding":' in text]
+    assert len(answers) == 3 and len(set(answers)) == 1
+    wait_until(lambda: idle(server))
+
+
+def test_an_engine_that_is_lost_amid_lines(start):
+    server = start("--cache-bytes", "0")
+    with server.client() as client, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        whole = pool.submit(send, client, "/v1/embeddings", b"".join(line([f"t {i}"] * 10) for i in range(300)))
+        wait_until(lambda: done(server) > 0)
+        (engine,) = server.children("engine")
+        os.kill(engine, signal.SIGKILL)
+        answers = whole.result(60)
+        wait_until(lambda: server.metric("limoe_engine_restarts_total") == 1)
+    assert codes(answers) == [None] * 300
+    assert all(len(answer["data"]) == 10 for answer in answers)
+
+
 def test_keys_are_charged_for_each_line(start, tmp_path):
     keys = tmp_path / "keys"
     keys.write_text("alice-key-0123456789 name=alice requests-per-minute=5\n")
@@ -190,9 +297,40 @@ def test_a_server_that_stops_finishes_what_it_has(start):
         server.process.terminate()
         wait_until(lambda: any("stopping" in text for text in server.log))
         connection.sendall(chunk(line("after")) + b"0\r\n\r\n")
-        said = b"".join(iter(lambda: connection.recv(65536), b""))
+        said = rest(connection)
     assert said.count(b'"embedding":') == 1 and b'"code":"draining"' in said
     assert server.wait() == 0
+
+
+def send_on(connection, some, more):
+    """Sends, and goes on with `more` until the server will have none."""
+    try:
+        connection.sendall(some)
+        while more:
+            connection.sendall(more)
+    except OSError:
+        pass
+
+
+def test_a_server_that_stops_waits_for_nobody(start):
+    """Clients that stop in a line, that read nothing, whose lines wait for room, that go on and on."""
+    server = start("--drain-timeout", 1, "--queue-items", 20, "--cache-bytes", "0")
+    large, more = chunk(b"".join(line([f"t {i}"] * 10) for i in range(200))), chunk(line("more")) * 50
+    bodies = [(chunk(line("a") + b'{"input"'), b""), (large + b"0\r\n\r\n", b""), (large, b""), (b"", more)]
+    connections = [server.connect() for _ in bodies]
+    for connection in connections:
+        connection.sendall(HEAD + b"\r\n")
+    wait_until(lambda: server.metric("limoe_requests_in_flight") == 5)
+    threads = [threading.Thread(target=send_on, args=(connection, *body)) for connection, body in zip(connections, bodies, strict=True)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: done(server) > 10)
+    assert server.terminate() == 0
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    for connection in connections:
+        connection.close()
 
 
 def test_only_where_lines_are_read(client):
@@ -216,13 +354,13 @@ def test_a_connection_goes_on(server):
     request = HEAD + b"\r\n" + chunk(body) + b"0\r\n\r\n"
     with server.connect() as connection:
         connection.sendall(request + request + b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        said = b"".join(iter(lambda: connection.recv(65536), b""))
+        said = rest(connection)
     assert said.count(b"HTTP/1.1 200 ") == 3 and said.count(b'"embedding":') == 400
 
 
 def test_a_body_that_is_not_sound(server):
     with server.connect() as connection:
         connection.sendall(HEAD + b"\r\n" + chunk(line("a")) + b"no chunk\r\n")
-        said = b"".join(iter(lambda: connection.recv(65536), b""))
+        said = rest(connection)
     assert said.startswith(b"HTTP/1.1 400 ") and b"malformed_request" in said
     wait_until(lambda: server.metric("limoe_queue_bytes") == 0)

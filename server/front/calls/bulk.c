@@ -101,17 +101,17 @@ void bulk_end(struct call *call) {
 static void follow_model(struct call *call) {
     if (!call->generation)
         return;
-    struct roster *roster = server_roster(call->server);
-    struct generation *now = roster->generation[0];
-    if (now != call->generation) {
-        generation_retain(now);
-        queue_charge(now->queue, &call->held);
-        queue_release(call->counter, &call->held);
-        generation_release(call->generation);
-        call->generation = now;
-        call->counter = now->queue;
-    }
-    roster_release(roster);
+    roster_release(call->roster);
+    call->roster = server_roster(call->server);
+    struct generation *now = call->roster->generation[0];
+    if (now == call->generation)
+        return;
+    generation_retain(now);
+    queue_charge(now->queue, &call->held);
+    queue_release(call->counter, &call->held);
+    generation_release(call->generation);
+    call->generation = now;
+    call->counter = now->queue;
 }
 
 bool bulk_enter(struct call *call) {
