@@ -344,7 +344,9 @@ def test_the_document_has_them(client):
     paths = client.get("/openapi.json").json()["paths"]
     for path in "/v1/classify", "/v1/embeddings":
         told = paths[path]["post"]
-        assert "application/x-ndjson" in told["requestBody"]["content"] and "application/x-ndjson" in told["responses"]["200"]["content"]
+        assert "application/x-ndjson" in told["requestBody"]["content"]
+        said = told["responses"]["200"]["content"]["application/x-ndjson"]["schema"]["description"]
+        assert "line_too_long: " in said and "spool_full: " in said
     assert "application/x-ndjson" not in paths["/v1/routing"]["post"]["requestBody"]["content"]
 
 

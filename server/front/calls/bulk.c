@@ -242,13 +242,14 @@ static enum room look_for_room(struct bulk *bulk) {
     const bool stopping = atomic_load(&bulk->head.server->phase) >= SERVER_DRAINING;
     if (stopping)
         api_fail(&error, 503, "draining", NULL, "the server is stopping; no more lines are read");
+    enum room room = ROOM_NONE;
     pthread_mutex_lock(&bulk->lock);
     if (stopping)
         bulk_fail(bulk, &error);
-    const enum room room = bulk->gone             ? ROOM_NONE
-                           : bulk->faulty         ? ROOM_NEVER
-                           : bulk_may_go_on(bulk) ? ROOM
-                                                  : ROOM_NONE;
+    if (!bulk->gone && bulk->faulty)
+        room = ROOM_NEVER;
+    else if (!bulk->gone && bulk_may_go_on(bulk))
+        room = ROOM;
     pthread_mutex_unlock(&bulk->lock);
     return room;
 }

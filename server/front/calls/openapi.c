@@ -82,7 +82,22 @@ static void form(struct buffer *out, bool more, const char *type, const struct f
 
 /* Bodies of lines, which come beside JSON. */
 static void lines_content(struct buffer *out, const char *what) {
-    buffer_print(out, ",\"" LINES_TYPE "\":{\"schema\":{\"type\":\"string\",\"description\":\"%s\"}}", what);
+    buffer_string(out, ",\"" LINES_TYPE "\":{\"schema\":{\"type\":\"string\",\"description\":");
+    buffer_json_string(out, what);
+    buffer_string(out, "}}");
+}
+
+/* The errors that no status tells of are named, too. */
+static void lines_answers(struct buffer *out) {
+    struct buffer text = {0};
+    buffer_string(&text, "For each line, in order, an answer of application/json or an error.");
+    for (size_t i = 0; i < error_code_count; i++)
+        if (error_codes[i].groups & ERRORS_LINES)
+            buffer_print(&text, " %s: %s", error_codes[i].code, error_codes[i].when);
+    buffer_bytes(&text, "", 1);
+    lines_content(out, text.failed ? "" : text.data);
+    out->failed = out->failed || text.failed;
+    buffer_free(&text);
 }
 
 static void request_body(struct buffer *out, const struct operation *operation, const struct route *route) {
@@ -107,7 +122,7 @@ static void request_body(struct buffer *out, const struct operation *operation, 
         buffer_string(out, "}");
     }
     if (route->bodies & 1u << REQUEST_BODY_LINES)
-        lines_content(out, "A request of application/json in each line.");
+        lines_content(out, "A request of application/json in each line; there may be any number of them.");
     if (route->bodies & 1u << REQUEST_BODY_IMAGE)
         buffer_print(out,
                      "%s\"image/*\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\",\"description\":"
@@ -156,7 +171,7 @@ static void answer(struct buffer *out, const struct operation *operation,
         } else
             buffer_print(out, "{\"$ref\":\"#/components/schemas/%s\"}}", answer->schema);
         if (route->bodies & 1u << REQUEST_BODY_LINES)
-            lines_content(out, "An answer of application/json, or an error, for each line.");
+            lines_answers(out);
         buffer_string(out, "}");
     }
     buffer_string(out, "}");

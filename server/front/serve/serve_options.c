@@ -73,7 +73,8 @@ static const struct option_row table[] = {
      .metavar = "PORT",
      .platform = "AIP_HTTP_PORT",
      .help = "port to listen on; 0 takes any that is free"},
-    STRING("state-dir", state_dir, "DIR", .help = "where classifiers are kept",
+    STRING("state-dir", state_dir, "DIR",
+           .help = "where classifiers are kept, and answers to application/x-ndjson wait",
            .fallback = "$STATE_DIRECTORY, else $XDG_STATE_HOME/limoe, else ~/.local/state/limoe"),
 
     COMMAND_DEVICE_ROW(AT(compute.device)),
