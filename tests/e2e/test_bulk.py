@@ -176,7 +176,7 @@ def test_a_client_that_leaves(start):
 def test_a_deadline_is_for_a_line(client):
     answers = send(client, "/v1/embeddings", line([f"late {i}" for i in range(2000)]) * 3, **{"X-Request-Timeout-Ms": "1"})
     assert len(answers) == 3 and set(codes(answers)) <= {"deadline_exceeded", None}
-    body = b"".join(line(f"in time {i}") for i in range(3000))
+    body = b"".join(line(f"in time {i}") for i in range(200 if SANITIZED else 3000))
     assert set(codes(send(client, "/v1/embeddings", body, **{"X-Request-Timeout-Ms": "20000"}))) == {None}
 
 
@@ -238,9 +238,11 @@ def test_a_client_that_stops_writing(start):
 def test_a_client_that_stops_reading(start):
     """Its answer is larger than the sockets' buffers, and on the disk."""
     server = start("--stall-timeout", 1)
-    body = line([f"text {i}" for i in range(100)]) * 60
+    body = line([f"text {i}" for i in range(100)])
+    with server.client() as client:
+        client.post("/v1/embeddings", content=body, headers=TYPE)  # its texts are known from here on
     with server.connect() as connection:
-        connection.sendall(HEAD + b"\r\n" + chunk(body) + b"0\r\n\r\n")
+        connection.sendall(HEAD + b"\r\n" + chunk(body * 60) + b"0\r\n\r\n")
         wait_until(lambda: spools(server) == 1)
         wait_until(lambda: server.metric("limoe_slow_clients_total") == 1)
         wait_until(lambda: idle(server))

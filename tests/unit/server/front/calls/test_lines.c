@@ -82,7 +82,7 @@ static void lines_end_with_a_newline_or_the_body(void **state) {
     CHECK("", 100, PLENTY, "");
     CHECK("a", 100, PLENTY, "1:a|");
     CHECK("a\n", 100, PLENTY, "1:a|");
-    CHECK("a\nbc\nd", 100, PLENTY, "1:a|2:bc|1:d|");
+    CHECK("a\nbc\ne", 100, PLENTY, "1:a|2:bc|1:e|");
     CHECK("a\r\nb", 100, PLENTY, "2:a\r|1:b|");
 }
 
