@@ -23,8 +23,6 @@ COPY --from=build /src/models/pictograms /usr/share/limoe/models/pictograms
 COPY --from=build /src/LICENSE /usr/share/doc/limoe/
 COPY --from=build /usr/share/doc/libmicrohttpd-dev/copyright /usr/share/doc/limoe/libmicrohttpd.copyright
 ENV LIMOE_HOST=0.0.0.0 \
-    LIMOE_PORT=8080 \
-    LIMOE_MODEL=/usr/share/limoe/models/pictograms \
     LIMOE_STATE_DIR=/var/lib/limoe \
     LIMOE_LOG_FORMAT=json
 USER 10001:10001

@@ -8,6 +8,8 @@ build_packages=(build-essential meson ninja-build pkg-config ca-certificates cur
 test_packages=(git codespell clang clang-format clang-tidy libclang-rt-14-dev python3 python3-venv
     libjpeg-turbo-progs libheif-examples libdnnl-dev procps openssl prometheus systemd iproute2
     man-db mandoc zsh fish debhelper lintian mmdebstrap)
+# What `scripts/test page` needs besides.
+page_packages=(chromium fonts-noto-cjk)
 # What tries the kernels for another processor out; Debian has these for x86.
 [ "$(uname -m)" != x86_64 ] || test_packages+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
 

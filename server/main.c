@@ -7,6 +7,7 @@
 #include "server/commands/commands.h"
 #include "server/decoder/decoder.h"
 #include "server/engine/engine_process.h"
+#include "server/exporter/exporter.h"
 #include "server/front/serve/serve.h"
 #include "server/front/supervisor/launch.h"
 #include "server/options/command.h"
@@ -89,6 +90,7 @@ static const struct {
     /* Not for people, and not in the help: serve starts them. */
     {"decoder", decoder_main},
     {"engine", engine_main},
+    {"exporter", exporter_main},
     {"loadtest", loadtest_main}, /* limoe bench, as a server's child */
     {"launch", launch_main},     /* becomes mpirun */
 };

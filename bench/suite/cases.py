@@ -94,7 +94,7 @@ class Measuring:
         self.items = scratch / "items.safetensors"
         write_items(self.folder, self.tokens, self.items)
         self.truth = self.answer("float32")
-        if set(self.args.peer) - {"torch"} and self.fits("onnxruntime"):
+        if set(self.args.peer) - {"torch", "open_clip"} and self.fits("onnxruntime"):
             try:
                 peers.export(self.folder, self.onnx, self.args.threads, self.tokens, self.padded, plan.budget.part(0.3).left())
             except PeerError as error:
@@ -107,8 +107,7 @@ class Measuring:
 
     def fits(self, engine: str) -> bool:
         """Whether a peer's float32 weights, and the copies that exporting and packing make, find room."""
-        weights = 2 * models.weights_file_bytes(self.folder)  # from 16-bit files
-        return weights * (2 if engine == "torch" else 4) < available_bytes()
+        return models.float32_bytes(self.folder) * (2 if engine in ("torch", "open_clip") else 4) < available_bytes()
 
     def try_setting(self, setting: Setting, budget: Budget) -> tuple[Peer, float, dict[tuple, float]]:
         """The peer, its least cosine, and its milliseconds for each case."""
@@ -131,7 +130,7 @@ class Measuring:
         best: dict[tuple, tuple[float, Peer]] = {}
         cosines: dict[Peer, float] = {}
         for engine in self.args.peer:
-            tried = [] if peers.missing(engine) else peers.settings(engine, dtype, self.experts, self.args.quick)
+            tried = [] if peers.missing(engine) or not peers.knows(engine, self.folder) else peers.settings(engine, dtype, self.experts, self.args.quick)
             for setting in tried:
                 if budget.over() or not self.fits(engine):
                     say(f"  {self.model}, {dtype}: {engine} ({setting}) left out, for want of {'time' if budget.over() else 'memory'}")

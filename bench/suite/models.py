@@ -5,6 +5,7 @@ tests/families/full.py. Both are kept in a folder, and made only where they are 
 """
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,12 @@ SHAPES = {  # what bench/synthetic is asked for
     "l14": ["--preset", "l16", "--patch", "14"],
 }
 FAMILIES = {"clip-b32": "clip-vit-base-patch32", "clip-l14": "clip-vit-large-patch14", "siglip-b16": "siglip-base-patch16-224"}
+OPEN_CLIP = {  # model_type, patch, vision width -> the configuration of the same shape
+    ("clip", 32, 768): "ViT-B-32-quickgelu",
+    ("clip", 16, 768): "ViT-B-16-quickgelu",
+    ("clip", 14, 1024): "ViT-L-14-quickgelu",
+    ("siglip", 16, 768): "ViT-B-16-SigLIP",
+}
 EXPERTS = (1, 8, 32)
 ALL = [BUNDLED, *(f"{shape}-{experts}" for shape in SHAPES for experts in EXPERTS), *FAMILIES]
 
@@ -59,6 +66,24 @@ def folder_of(name: str, kept: Path, build: Path) -> Path:
 def is_limoe(folder: Path) -> bool:
     """Whether it is the project's own format, which PyTorch reads by train/model.py."""
     return "format" in json.loads((folder / "config.json").read_text())
+
+
+def open_clip_name(folder: Path) -> str | None:
+    """open_clip's own configuration of the model's shape, None where it has none: experts, for one."""
+    config = json.loads((folder / "config.json").read_text())
+    vision = config.get("vision_config", {})
+    return OPEN_CLIP.get((config.get("model_type"), vision.get("patch_size"), vision.get("hidden_size")))
+
+
+def float32_bytes(folder: Path) -> int:
+    """Of all weights, whatever they are kept as."""
+    heads = (json.loads(safetensors_head(path)) for path in folder.glob("*.safetensors") if path.name != "items.safetensors")
+    return 4 * sum(math.prod(tensor["shape"]) for head in heads for name, tensor in head.items() if name != "__metadata__")
+
+
+def safetensors_head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(int.from_bytes(file.read(8), "little"))
 
 
 def weights_file_bytes(folder: Path) -> int:

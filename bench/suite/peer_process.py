@@ -105,7 +105,7 @@ def do(asked: dict, args, peer: Peer | None) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--engine", choices=["torch", "onnxruntime", "openvino"], required=True)
+    parser.add_argument("--engine", choices=["torch", "open_clip", "onnxruntime", "openvino"], required=True)
     parser.add_argument("--options", type=json.loads, required=True, help="as suite/peers.py has them")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--onnx", type=Path, required=True, help="where exported models are kept")

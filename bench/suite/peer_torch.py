@@ -12,9 +12,12 @@ class Engine:
         self.args, self.options = args, args.options
         torch.set_num_threads(args.threads)
 
+    def module(self, modality: str, dtype: torch.dtype) -> torch.nn.Module:
+        return half(self.args.folder, modality, self.options["way"], dtype)
+
     def model(self, modality: str):
         dtype = torch.bfloat16 if self.options["dtype"] == "bfloat16" else torch.float32
-        module = half(self.args.folder, modality, self.options["way"], dtype).eval()
+        module = self.module(modality, dtype).eval()
         if self.options["dtype"] == "int8":
             module = torch.ao.quantization.quantize_dynamic(module, {torch.nn.Linear}, dtype=torch.qint8)
         if self.options["mode"] == "compiled":

@@ -13,12 +13,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from suite import models
 from suite.children import dies_with_parent
 from suite.shapes import Step
 
 HERE = Path(__file__).resolve().parent
 NEEDS = {
     "torch": ["torch", "transformers", "safetensors", "numpy"],
+    "open_clip": ["open_clip", "timm", "torch", "safetensors"],
     "onnxruntime": ["onnxruntime", "onnx", "onnxscript", "torch"],
     "openvino": ["openvino", "onnx", "onnxscript", "torch"],
 }
@@ -55,6 +57,10 @@ def has_nncf() -> bool:
 def settings(engine: str, dtype: str, experts: int, quick: bool = False) -> list[Setting]:
     """What is tried of an engine; the best counts. Quick: what is usually the best."""
     dense = ["dense"] if 1 < experts <= MOST_DENSE else []
+    if engine == "open_clip":
+        if dtype == "int8":
+            return []
+        return [Setting.of(engine, dtype, mode=mode) for mode in ("eager", "compiled")[: 1 if quick else 2]]
     if engine == "torch":
         if dtype == "int8":
             return [Setting.of(engine, dtype, mode="eager", way="gathered" if experts > 1 else "grouped")]
@@ -128,6 +134,11 @@ class Peer:
                 pipe.close()
             except BrokenPipeError:
                 pass
+
+
+def knows(engine: str, folder: Path) -> bool:
+    """Whether the engine has the model at all: open_clip has no experts."""
+    return engine != "open_clip" or models.open_clip_name(folder) is not None
 
 
 def export(folder: Path, onnx: Path, threads: int, tokens: int, padded: int, limit: float) -> None:

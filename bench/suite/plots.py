@@ -4,7 +4,7 @@ from pathlib import Path
 
 from suite.results import ENGINES, Row
 
-COLOURS = {"limoe": "#1b7837", "torch": "#d6604d", "onnxruntime": "#4393c3", "openvino": "#9970ab"}
+COLOURS = {"limoe": "#1b7837", "torch": "#d6604d", "open_clip": "#e08214", "onnxruntime": "#4393c3", "openvino": "#9970ab"}
 
 
 def _pyplot():

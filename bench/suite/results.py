@@ -5,7 +5,7 @@ import dataclasses
 import statistics
 from pathlib import Path
 
-ENGINES = {"limoe": "limoe", "torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+ENGINES = {"limoe": "limoe", "torch": "PyTorch", "open_clip": "open_clip", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
 @dataclasses.dataclass

@@ -88,6 +88,8 @@ const struct error_code error_codes[] = {
     {415, "unsupported_content_encoding", ERRORS_BODY, "The body is compressed."},
     {417, "expectation_failed", ERRORS_ANY, "Expect is other than 100-continue; the connection is closed."},
     {421, "host_not_allowed", ERRORS_ANY, "Host is no name of this server."},
+    {429, "quota_exceeded", ERRORS_KEY,
+     "The key has used up what it may ask for in a minute: again in Retry-After seconds."},
     {429, "queue_full", ERRORS_WORK,
      "The server has as much to do as it will queue: again in Retry-After seconds."},
     {431, "head_too_large", ERRORS_ANY, "The request's head is too long; the connection is closed."},

@@ -41,6 +41,36 @@ static bool refuse_count(const struct request_items_reader *r, const char *param
                     param, n, what);
 }
 
+/* {"type":"text","text":""}: what a client has nothing to say in. */
+static bool is_empty_text(const struct json_value *part) {
+    const struct json_value *text = json_member(part, text_of("text"));
+    const struct json_value *type = json_member(part, text_of("type"));
+    return text && text->type == JSON_STRING && !text->string.size && part->count == (type ? 2 : 1) &&
+           (!type || (type->type == JSON_STRING && text_is(type->string, "text")));
+}
+
+/* The content is a list of one part, beside which vLLM's clients send an empty text, as its own CLIP wants it. */
+static bool read_parts(const struct request_items_reader *r, const struct json_value *content,
+                       struct embed_request *out) {
+    const struct json_value *found = NULL;
+    size_t i = 0, at = 0, n = 0;
+    for (const struct json_value *part = content->child; part; part = part->next, i++)
+        if (content->count != 2 || !is_empty_text(part)) {
+            found = part;
+            at = i;
+            n++;
+        }
+    if (!found || n != 1)
+        return refuse_count(r, "messages[0].content", "parts", content->count);
+    struct request_item *item = arena_array(r->arena, 1, sizeof *item);
+    const char *param = arena_print(r->arena, "messages[0].content[%zu]", at);
+    if (!item || !param)
+        return api_fail_memory(r->error);
+    out->items = item;
+    out->n_items = 1;
+    return request_read_item(r, found, param, item);
+}
+
 bool request_read_messages(const struct request_items_reader *r, const struct json_value *messages,
                            struct embed_request *out) {
     if (messages->type != JSON_ARRAY)
@@ -53,7 +83,6 @@ bool request_read_messages(const struct request_items_reader *r, const struct js
     if (content->type != JSON_ARRAY && content->type != JSON_STRING)
         return request_refuse_type("messages[0].content", "a string, or a list of one part", content->type,
                                    r->error);
-    if (content->type == JSON_ARRAY && content->count != 1)
-        return refuse_count(r, "messages[0].content", "parts", content->count);
-    return request_read_items(r, content, "messages[0].content", out);
+    return content->type == JSON_ARRAY ? read_parts(r, content, out)
+                                       : request_read_items(r, content, "messages[0].content", out);
 }

@@ -26,6 +26,13 @@ const struct schema schemas[] = {
         },
         "additionalProperties": {"type": "null"}
     })},
+    {"EmptyText", SCHEMA({
+        "description": "Beside a text or a picture in Messages: nothing.",
+        "type": "object",
+        "properties": {"text": {"const": ""}, "type": {"const": "text"}},
+        "required": ["text"],
+        "additionalProperties": false
+     })},
     {"Messages", SCHEMA({
         "description": "One message with one text or picture.",
         "type": "array", "minItems": 1, "maxItems": 1,
@@ -35,7 +42,9 @@ const struct schema schemas[] = {
                 "role": {},
                 "content": {"anyOf": [
                     {"type": "string", "minLength": 1},
-                    {"type": "array", "minItems": 1, "maxItems": 1, "items": {"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/components/schemas/Item"}]}}
+                    {"type": "array", "minItems": 1, "maxItems": 1, "items": {"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/components/schemas/Item"}]}},
+                    {"type": "array", "minItems": 2, "maxItems": 2, "prefixItems": [{"$ref": "#/components/schemas/EmptyText"}, {"$ref": "#/components/schemas/Item"}]},
+                    {"type": "array", "minItems": 2, "maxItems": 2, "prefixItems": [{"$ref": "#/components/schemas/Item"}, {"$ref": "#/components/schemas/EmptyText"}]}
                 ]}
             },
             "required": ["content"],
@@ -415,6 +424,8 @@ const struct schema schemas[] = {
         "additionalProperties": false
     })},
     {"Metrics", SCHEMA({"type": "string", "description": "Prometheus' text format: docs/metrics.md."})},
+    {"Page", SCHEMA({"type": "string", "description": "HTML."})},
+    {"PageFile", SCHEMA({"description": "Of the type that Content-Type states."})},
     {"Error", SCHEMA({
         "type": "object",
         "properties": {"error": {

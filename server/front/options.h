@@ -10,6 +10,7 @@
 #include "server/front/observe/log.h"
 #include "server/front/schedule/queue.h"
 #include "server/front/supervisor/launch.h"
+#include "server/front/tracing/settings.h"
 
 #define SERVE_STRINGS_SIZE 16384
 #define SERVE_HALF         UINT_MAX /* of the connections that the server turns out to have room for, */
@@ -21,9 +22,10 @@ enum memory_check { MEMORY_CHECK_ON, MEMORY_CHECK_OFF };
 /* Its strings lie within it, so it must not be moved while they are used. */
 struct serve_options {
     const char *host, *port;
-    const char *models;        /* as model_list.h has them; NULL: the default one */
-    const char *model_aliases; /* as model_names.h has them, or NULL */
-    const char *dialects;      /* as dialects_parse reads them */
+    const char *models;                         /* as model_list.h has them; NULL: the default one */
+    const char *model_aliases;                  /* as model_names.h has them, or NULL */
+    const char *dialects;                       /* as dialects_parse reads them */
+    const char *vertex_predict, *vertex_health; /* paths that Vertex AI asks for, or NULL */
     struct limoe_options compute;
     struct launch_options launch; /* of an engine of several ranks */
     struct limoe_image_limits image;
@@ -55,6 +57,7 @@ struct serve_options {
     uint64_t loadtest_rate, loadtest_seconds, loadtest_requests; /* the most of a load test */
     const char *allowed_hosts; /* names, with commas; "*": any; NULL: what hosts.h says */
     const char *cors_origin;   /* NULL: no cross-origin answers */
+    struct tracing_options tracing;
     enum log_format log_format;
     enum log_level log_level;
     char strings[SERVE_STRINGS_SIZE]; /* what the strings above point to */

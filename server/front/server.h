@@ -57,6 +57,7 @@ struct served {
 struct auth;
 struct timeouts;
 struct hosts;
+struct tracing;
 struct tls;
 struct loadtests;
 
@@ -74,7 +75,8 @@ struct server {
     struct decoders *decoders[LANES];
     struct auth *auth;
     struct hosts *hosts;
-    struct tls *tls; /* NULL: plain HTTP */
+    struct tls *tls;         /* NULL: plain HTTP */
+    struct tracing *tracing; /* NULL: no spans are exported */
     struct timeouts *timeouts;
     struct loadtests *loadtests;
     /* What requests hold before they have said which model they are for, as a queue without jobs; from then

@@ -122,6 +122,9 @@ static void show_origin(const struct options *options, const struct option_row *
     case ORIGIN_DEFAULT:
         buffer_string(out, "default");
         break;
+    case ORIGIN_PLATFORM:
+        buffer_print(out, "environment: %s", option->platform);
+        break;
     case ORIGIN_FILE:
         buffer_print(out, "%s:%u", options->file, origin.line);
         break;

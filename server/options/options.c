@@ -136,10 +136,29 @@ static enum limoe_status apply_line(struct options *options, const struct line *
 
 /* ---- the environment and the file */
 
+/* An empty variable is as if it were not set. */
+static const char *look_up(const char *name) {
+    const char *value = getenv(name);
+    return value && *value ? value : NULL;
+}
+
 static const char *variable(const struct option_row *option) {
     char name[OPTION_LABEL_SIZE];
-    const char *value = getenv(option_variable(option, name));
-    return value && *value ? value : NULL;
+    return look_up(option_variable(option, name));
+}
+
+static enum limoe_status apply_platform(struct options *options, struct limoe_error *err) {
+    for (size_t i = 0; i < options->command->n; i++) {
+        const struct option_row *option = &options->command->table[i];
+        const char *value = option->platform ? look_up(option->platform) : NULL;
+        const struct option_origin origin = {.from = ORIGIN_PLATFORM};
+        if (!value)
+            continue;
+        const enum limoe_status status = option_set(options, option, origin, value, err);
+        if (status != LIMOE_OK)
+            return status;
+    }
+    return LIMOE_OK;
 }
 
 static enum limoe_status apply_environment(struct options *options, struct limoe_error *err) {
@@ -183,8 +202,9 @@ enum limoe_status options_read(const struct option_command *command, int argc, c
     enum limoe_status status = read_line(out, argc, argv, &line, err);
     if (status != LIMOE_OK || out->asked == OPTIONS_SHOW_HELP)
         return status;
+    status = apply_platform(out, err);
     out->file = find_file(out, &line);
-    if (out->file)
+    if (status == LIMOE_OK && out->file)
         status = config_file_read(out, err);
     if (status == LIMOE_OK)
         status = apply_environment(out, err);

@@ -7,6 +7,7 @@
  *   --name VALUE, --name=VALUE   on the command line (-x VALUE where it has a letter)
  *   LIMOE_NAME                   in the environment: upper case, "_" for "-"; empty is as if it were not set
  *   name = VALUE                 in the file that --config or LIMOE_CONFIG names (config_file.h)
+ *   ITS_VARIABLE                 of the few rows that have one, which the platform sets that the program is run on
  *   the default                  what the struct held
  *
  * Every value is checked, also one that a stronger source replaces. Strings point into argv, the environment
@@ -34,6 +35,7 @@ enum option_kind {
     OPTION_U64,      /* uint64_t (or a size_t), from least to most */
     OPTION_BYTES,    /* the same, of bytes: 1024, 64KiB, 32MiB, 2GiB */
     OPTION_DOUBLE,   /* double, more than 0 and up to most */
+    OPTION_SHARE,    /* double, from 0 to 1 */
     OPTION_CHOICE,   /* an enum: one of the names in choices */
     OPTION_SWITCH,   /* bool: takes no value on the command line; true or false elsewhere */
     OPTION_LIST,     /* struct option_list: any text, any number of times, on the command line alone */
@@ -57,6 +59,7 @@ struct option_row {
     uint64_t least, most;                /* of a number */
     const struct option_choice *choices; /* ends with a NULL name */
     const char *metavar;                 /* "DIR"; NULL where there is no value */
+    const char *platform;                /* a variable of the platform's, weaker than a file; NULL: none */
     const char *help;                    /* one sentence's worth; lines are broken for it */
     /* What the default amounts to where the field says too little (NULL, a number out of bounds). Once the
      * field holds something else, that is what --print-config shows. */
@@ -104,7 +107,7 @@ enum options_asked { OPTIONS_RUN, OPTIONS_SHOW_HELP, OPTIONS_SHOW_CONFIG };
 
 /* Where a value came from. */
 struct option_origin {
-    enum { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG } from;
+    enum { ORIGIN_DEFAULT, ORIGIN_PLATFORM, ORIGIN_FILE, ORIGIN_ENVIRONMENT, ORIGIN_FLAG } from;
     unsigned line; /* of the file */
 };
 

@@ -32,6 +32,8 @@ static const char *label_of(const struct options *options, const struct option_r
                             struct option_origin origin, char room[OPTION_LABEL_SIZE]) {
     if (origin.from == ORIGIN_ENVIRONMENT)
         return option_variable(option, room);
+    if (origin.from == ORIGIN_PLATFORM)
+        return option->platform;
     if (origin.from == ORIGIN_FILE)
         snprintf(room, OPTION_LABEL_SIZE, "%s:%u: %s", options->file, origin.line, option->name);
     else
@@ -77,6 +79,14 @@ static bool read_double(const struct option_row *option, const char *value, doub
         return false; /* no sign, no "inf", no white space */
     *out = strtod(value, &end);
     return !*end && isfinite(*out) && *out > 0 && *out <= (double)option->most;
+}
+
+static bool read_share(const char *value, double *out) {
+    char *end;
+    if (strspn(value, "0123456789.") == 0)
+        return false;
+    *out = strtod(value, &end);
+    return !*end && isfinite(*out) && *out <= 1;
 }
 
 static bool read_choice(const struct option_row *option, const char *value, int *out) {
@@ -155,6 +165,11 @@ static bool set(const struct option_row *option, const char *value, void *field)
             return false;
         *(double *)field = real;
         return true;
+    case OPTION_SHARE:
+        if (!read_share(value, &real))
+            return false;
+        *(double *)field = real;
+        return true;
     case OPTION_CHOICE:
         if (!read_choice(option, value, &choice))
             return false;
@@ -203,6 +218,9 @@ void option_accepted(const struct option_row *option, struct buffer *out) {
         break;
     case OPTION_DOUBLE:
         buffer_print(out, "a number above 0, up to %llu", (unsigned long long)option->most);
+        break;
+    case OPTION_SHARE:
+        buffer_string(out, "a number from 0 to 1");
         break;
     case OPTION_CHOICE:
         for (const struct option_choice *choice = option->choices; choice->name; choice++)
@@ -313,6 +331,9 @@ bool option_show(const struct option_row *option, const void *target, bool quote
         if (!(*(const double *)field > 0))
             return false;
         buffer_print(out, "%.17g", *(const double *)field);
+        return true;
+    case OPTION_SHARE:
+        buffer_print(out, "%.15g", *(const double *)field);
         return true;
     case OPTION_CHOICE:
         return show_choice(option, field, out);

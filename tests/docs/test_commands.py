@@ -69,6 +69,7 @@ NOT_RUN = {
     "tests/soak/run": MEASURES,
     "tests/soak/endurance.py --requests 1000000": MEASURES,
     "bench/saturation.py --build build": MEASURES,
+    "bench/tracing.py --build build": MEASURES,
     "python bench/pictures.py --build build": MEASURES,
     "bench/classifier.py http://127.0.0.1:8080": MEASURES,
     "bench/recovery.py models/pictograms --ranks 1 2 --kills 5": MEASURES,
@@ -83,6 +84,8 @@ NOT_RUN = {
     "cd train && python golden.py --out ../tests/golden --cldr /usr/share/unicode/cldr/common": PYTORCH,
     "apt-get install librsvg2-bin libjemalloc2": ROOTS,
     "python3 -m venv venv && venv/bin/pip install -r requirements.txt": ROOTS,
+    "cd python && pip install .": "python/tests/test_wheel.py installs it into an environment of its own",
+    "scripts/test python": "it is a run of tests",
     "LD_PRELOAD=libjemalloc.so.2 MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,oversize_threshold:0 "
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY=8192 python train.py --minutes 78": PYTORCH,
     "python scenes.py --seed 0 --count 1000 --split train --size 96 --out runs/scenes --sheet sheet.png": "needs the stages before it, "

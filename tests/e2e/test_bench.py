@@ -268,7 +268,7 @@ def test_what_is_not_sent_is_reported():
 
 def test_a_key_is_sent(tmp_path):
     key = tmp_path / "key"
-    key.write_text("from-a-file\n")
+    key.write_text("from-a-file name=bench\n")
     with stub(ok) as server:
         few = [server.url, "--rate", 2, "--duration", 1, "--mix", "text=1"]
         measure(*few, env={"LIMOE_API_KEY": "from-the-environment"})

@@ -160,9 +160,11 @@ def test_a_server_that_is_full_says_so_in_the_dialect(start):
 def test_dialects_that_are_off_are_not_there(start):
     with start("--dialects", "rerank").client() as client:
         assert client.post("/rerank", json={"query": "a", "texts": ["b"]}).status_code == 200
-        for path in ("/hf", "/embed", "/"):
+        for path in ("/hf", "/embed"):
             answer = client.post(path, json={"inputs": "a"})
             assert answer.status_code == 404 and answer.json()["error"]["code"] == "unknown_path"
+        answer = client.post("/", json={"inputs": "a"})  # the page's path
+        assert answer.status_code == 405 and answer.headers["Allow"] == "GET, HEAD"
     with start("--dialects", "none").client() as client:
         assert client.post("/rerank", json={"query": "a", "texts": ["b"]}).status_code == 404
         assert client.post("/v1/rerank", json={"query": "a", "documents": ["b"]}).status_code == 200

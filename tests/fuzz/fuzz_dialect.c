@@ -1,6 +1,8 @@
 /* fuzz_dialect.c - any bytes, as the body of a dialect's route. The first byte, a digit in the corpus, chooses the
  * reader:
  *     0  POST / and /hf    1  /embed    2  /similarity    3  /v1/rerank    4  /rerank and /v2/rerank
+ *     5  /invocations, its type by the next byte: 0 JSON, 1 a picture, 2 a form, else none
+ *     6  /vertex/predict    7  /model/m/invoke    8  /predict
  *
  * What is accepted must keep the promises of dialect.h, and its writer make JSON of made-up results; what is refused
  * must say why, in JSON of the dialect's form.
@@ -10,7 +12,11 @@
 #include <string.h>
 
 #include "server/api/dialects/hf.h"
+#include "server/api/dialects/immich.h"
 #include "server/api/dialects/rerank.h"
+#include "server/api/dialects/sagemaker.h"
+#include "server/api/dialects/titan.h"
+#include "server/api/dialects/vertex.h"
 #include "server/formats/json_reader.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -41,9 +47,10 @@ static void check_request(const struct dialect_request *request, size_t *ranked,
         check_items(request->embed.items, request->embed.n_items);
         break;
     case DIALECT_CLASSIFY:
-        require(request->classify.n_images == 1 && request->classify.n_labels >= 1);
+        require(request->classify.n_images >= 1 && request->classify.n_images <= REQUEST_MAX_ITEMS);
+        require(request->classify.n_labels >= 1);
         require(classify_prompt_count(&request->classify) <= REQUEST_MAX_PROMPTS);
-        check_items(request->classify.images, 1);
+        check_items(request->classify.images, request->classify.n_images);
         *ranked = request->classify.n_labels;
         *top = request->classify.top_k;
         break;
@@ -63,11 +70,14 @@ static void check_answer(const struct dialect_request *request, const struct lim
     check_request(request, &ranked, &top);
     struct prediction *predictions = arena_array(arena, top, sizeof *predictions);
     float *vectors = arena_array(arena, REQUEST_MAX_ITEMS * (size_t)model->embed, sizeof *vectors);
-    require(predictions && vectors);
+    const size_t n = request->kind == DIALECT_CLASSIFY ? request->classify.n_images : 1;
+    struct classification *rows = arena_array(arena, n, sizeof *rows);
+    require(predictions && vectors && rows);
     for (size_t k = 0; k < top; k++)
         predictions[k].label = ranked - 1 - k;
-    const struct classification rows = {.predictions = predictions, .count = top};
-    const struct dialect_result result = {.model = model, .embeddings = vectors, .rows = &rows};
+    for (size_t i = 0; i < n; i++)
+        rows[i] = (struct classification){.index = i, .predictions = predictions, .count = top};
+    const struct dialect_result result = {.model = model, .embeddings = vectors, .rows = rows};
     struct buffer out = {0};
     struct dialect_answer answer = {.body = &out};
     request->write(request, &result, &answer);
@@ -76,34 +86,58 @@ static void check_answer(const struct dialect_request *request, const struct lim
 
 static void check_error(const struct dialect *dialect, const struct api_error *error, struct arena *arena) {
     struct buffer out = {0};
-    require(error->status >= 400 && error->status < 500 && *error->message);
+    require(((error->status >= 400 && error->status < 500) || error->status == 501) && *error->message);
     dialect->write_error(&out, error);
     require_json(&out, arena);
 }
+
+#define FORM "multipart/form-data; boundary=b"
+
+static const struct speaker {
+    dialect_reader *read;
+    const struct dialect *dialect;
+    const char *below, *type;
+} speakers[] = {
+    {hf_read, &dialect_hf, "", NULL},
+    {hf_read_embed, &dialect_hf, "", NULL},
+    {hf_read_similarity, &dialect_hf, "", NULL},
+    {rerank_read, &dialect_rerank, "", NULL},
+    {rerank_read_peers, &dialect_rerank, "", NULL},
+    {sagemaker_read, &dialect_sagemaker, "", NULL},
+    {vertex_read, &dialect_vertex, "", NULL},
+    {titan_read, &dialect_titan, "m/invoke", NULL},
+    {immich_read, &dialect_immich, "", FORM},
+};
+static const char *const types[] = {"application/json", "image/png", FORM, NULL};
+#define SPEAKERS (sizeof speakers / sizeof *speakers)
+#define TYPES    (sizeof types / sizeof *types)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct limoe_info info = {
         .name = "m", .towers = 1, .tower = {{8, 4, 2, 16}, {8, 4, 2, 16}}, .embed = 8, .text_length = 4};
     static const struct limoe_info *const infos[] = {&info};
     static const struct request_models models = {.info = infos, .n = 1, .aliases = "a"};
-    static dialect_reader *const readers[] = {hf_read, hf_read_embed, hf_read_similarity, rerank_read,
-                                              rerank_read_peers};
     if (size == 0)
         return 0;
     struct arena *arena = arena_new();
     require(arena);
-    const size_t which = (size_t)(data[0] - (unsigned)'0') % (sizeof readers / sizeof *readers);
+    const struct speaker *speaker = &speakers[(size_t)(data[0] - (unsigned)'0') % SPEAKERS];
+    const char *type = speaker->type;
+    size_t head = 1;
+    if (speaker->read == sagemaker_read && size > 1)
+        type = types[(size_t)(data[head++] - (unsigned)'0') % TYPES];
     const struct dialect_input in = {.models = &models,
-                                     .body = (const char *)data + 1,
-                                     .size = size - 1,
-                                     .below = {.data = ""},
+                                     .body = (const char *)data + head,
+                                     .size = size - head,
+                                     .content_type = type,
+                                     .below = text_of(speaker->below),
                                      .arena = arena};
     struct dialect_request request = {0};
     struct api_error error;
-    if (readers[which](&in, &request, &error))
+    if (speaker->read(&in, &request, &error))
         check_answer(&request, &info, arena);
     else
-        check_error(which < 3 ? &dialect_hf : &dialect_rerank, &error, arena);
+        check_error(speaker->dialect, &error, arena);
     arena_free(arena);
     return 0;
 }

@@ -27,7 +27,16 @@
 /* ---- a dialect as a whole */
 
 /* The bits of a set of dialects. Append new ones: dialects.c lists them in this order. */
-enum dialect_bit { DIALECT_HF, DIALECT_RERANK, DIALECTS };
+enum dialect_bit {
+    DIALECT_HF,
+    DIALECT_RERANK,
+    DIALECT_NIM,
+    DIALECT_SAGEMAKER,
+    DIALECT_VERTEX,
+    DIALECT_TITAN,
+    DIALECT_IMMICH,
+    DIALECTS
+};
 
 struct dialect {
     const char *name; /* as --dialects has it */
@@ -40,6 +49,7 @@ struct dialect {
     int (*status)(const struct api_error *error);
 };
 extern const struct dialect dialect_hf, dialect_rerank;
+extern const struct dialect dialect_nim, dialect_sagemaker, dialect_vertex, dialect_titan, dialect_immich;
 
 /* A list as --dialects has it ("all", "none", "hf,rerank") → the set of those named, 1 << enum dialect_bit
  * each. */

@@ -7,7 +7,11 @@
 /* To add one: its bit (dialect.h), its name here, its files, rows of server/front/calls/route.c, tests, docs
  * (docs/development.md#a-dialect). */
 static const struct dialect *const dialects[] = {
-    [DIALECT_HF] = &dialect_hf, [DIALECT_RERANK] = &dialect_rerank};
+    [DIALECT_HF] = &dialect_hf,         [DIALECT_RERANK] = &dialect_rerank,
+    [DIALECT_NIM] = &dialect_nim,       [DIALECT_SAGEMAKER] = &dialect_sagemaker,
+    [DIALECT_VERTEX] = &dialect_vertex, [DIALECT_TITAN] = &dialect_titan,
+    [DIALECT_IMMICH] = &dialect_immich,
+};
 _Static_assert(sizeof dialects / sizeof dialects[0] == DIALECTS && DIALECTS <= 32, "a bit each");
 
 #define ALL (UINT32_MAX >> (32 - DIALECTS))

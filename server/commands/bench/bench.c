@@ -285,14 +285,15 @@ static bool read_labels(const char *list, struct arena *arena, struct plan *plan
     return true;
 }
 
-/* Reads a file's first line. */
+/* Reads the key of a file's first line, which may be one of a server's key file: what is said of the key stands behind a blank. */
 static bool read_key(const char *path, struct arena *arena, const char **out) {
     char line[4096];
     FILE *file = fopen(path, "r");
-    const bool read = file && fgets(line, sizeof line, file) && line[strcspn(line, "\r\n")] && *line != '\n';
+    const bool read =
+        file && fgets(line, sizeof line, file) && line[strcspn(line, "\r\n")] && strcspn(line, " \r\n") > 0;
     if (file)
         fclose(file);
-    line[read ? strcspn(line, "\r\n") : 0] = '\0';
+    line[read ? strcspn(line, " \r\n") : 0] = '\0';
     *out = read ? arena_copy(arena, line, strlen(line)) : NULL;
     explicit_bzero(line, sizeof line);
     if (!*out)

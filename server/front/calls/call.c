@@ -14,6 +14,9 @@
 
 #include "base/clock.h"
 #include "server/api/answer.h"
+#include "server/front/calls/quotas.h"
+#include "server/front/calls/spans.h"
+#include "server/front/http/account.h"
 #include "server/front/http/auth.h"
 #include "server/front/http/hosts.h"
 #include "server/front/http/timeouts.h"
@@ -44,6 +47,10 @@ static void count_refusal(const struct call *call, const struct api_error *error
     enum server_phase phase = atomic_load(&call->server->phase);
     if (error->status == 503 && phase != SERVER_READY)
         metrics_count_refusal(metrics, phase == SERVER_STARTING ? METRICS_NOT_READY : METRICS_DRAINING);
+    if (error->code && strcmp(error->code, "quota_exceeded") == 0) {
+        metrics_count_refusal(metrics, METRICS_QUOTA);
+        return;
+    }
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
         if (reasons[i].status == error->status)
             metrics_count_refusal(metrics, reasons[i].reason);
@@ -207,7 +214,7 @@ const char *call_authorization(const struct call *call) {
 static bool authorised(struct call *call, struct api_error *error) {
     const struct route *route = call->route;
     enum auth_level needed = route->admin ? AUTH_ADMIN : route->open ? AUTH_NONE : AUTH_USER;
-    return auth_allow(call->server->auth, needed, call_authorization(call), error);
+    return auth_allow(call->server->auth, needed, call_authorization(call), &call->account, error);
 }
 
 static bool meant_for_us(struct call *call, struct api_error *error) {
@@ -299,8 +306,13 @@ static bool admit(struct call *call, const struct queue_load *more) {
 static void check_headers(struct call *call) {
     struct server *server = call->server;
     struct api_error error;
-    if (!meant_for_us(call, &error) || !authorised(call, &error) || !known_path(call, &error) ||
-        !allowed_method(call, &error) || !read_deadline(call, &error)) {
+    if (!meant_for_us(call, &error) || !authorised(call, &error)) {
+        call_fail(call, &error);
+        return;
+    }
+    if (!quotas_begin(call))
+        return;
+    if (!known_path(call, &error) || !allowed_method(call, &error) || !read_deadline(call, &error)) {
         call_fail(call, &error);
         return;
     }
@@ -327,6 +339,17 @@ static void check_headers(struct call *call) {
         call_refuse_full(call);
 }
 
+/* Whoever watches asks /health and /metrics all the time: these are traced for callers that want it, and not of our
+ * own accord. */
+static void begin_spans(struct call *call) {
+    if (!call->server->tracing || (call->route->open && !call->trace.parent_id[0]))
+        return;
+    const char *agent = header(call, "User-Agent");
+    call->traced = trace_sample(&call->trace, call->server->options.tracing.sample);
+    if (call->traced && agent)
+        call->agent = arena_copy(call->arena, agent, strlen(agent));
+}
+
 /* ---- life */
 
 struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
@@ -342,7 +365,10 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     call->server = server;
     call->connection = connection;
     call->began = clock_now();
-    call->route_path = route_path(url, server->dialects, call->arena);
+    const struct route_names names = {.predict = server->options.vertex_predict,
+                                      .health = server->options.vertex_health};
+    call->route_path =
+        route_path(route_named(url, method, &names, server->dialects), server->dialects, call->arena);
     call->route = call->route_path ? route_find(call->route_path, method, server->dialects) : NULL;
     if (call->route)
         call->dialect =
@@ -362,6 +388,7 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
     set_client(call);
     trace_begin(header(call, "traceparent"), &call->trace);
     read_length(call);
+    begin_spans(call);
     if (refusal)
         call_fail(call, refusal);
     else
@@ -398,6 +425,12 @@ void call_end(struct call *call, bool answered) {
                                  .inference_ns = call->inference_ns,
                                  .total_ns = answered ? call->total_ns : clock_now() - call->began,
                              });
+    if (call->traced && answered)
+        metrics_keep_exemplar(server->metrics, call->route->series, call->total_ns, call->trace.trace_id,
+                              call->trace.span_id);
+    if (call->traced)
+        spans_record(call, answered);
+    account_release(call->account);
     if (call->counter)
         queue_release(call->counter, &call->held);
     classifier_release(call->classifier);

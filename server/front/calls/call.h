@@ -32,6 +32,7 @@
 #include "server/front/schedule/job.h"
 #include "server/front/server.h"
 #include "server/front/store/classifiers.h"
+#include "server/protocol/span_wire.h"
 
 #define CALL_ID_SIZE          129                         /* of a request id, with its NUL */
 #define CALL_LONGEST_DEADLINE (INT64_C(24) * 3600 * 1000) /* milliseconds */
@@ -40,6 +41,11 @@ enum call_stage {
     CALL_RECEIVING, /* headers are read, the body is coming in */
     CALL_WORKING,   /* handed over: not the HTTP thread's now */
     CALL_ANSWERED,  /* status and answer are set */
+};
+
+/* A header of an answer; both live as long as the call. */
+struct answer_header {
+    const char *name, *value;
 };
 
 struct call {
@@ -58,6 +64,10 @@ struct call {
     char id[CALL_ID_SIZE];
     char client[INET6_ADDRSTRLEN]; /* numeric address; "": not known */
     struct trace trace;
+    struct account *account; /* of its key, with a reference; NULL: that has no name, or none was needed */
+    uint64_t charged;        /* tokens, to the account, and not settled yet */
+    bool traced;             /* it is to become spans */
+    const char *agent;       /* User-Agent, of those alone; in the arena, or NULL */
     enum call_stage stage;
     struct arena *arena;
     size_t head_mark;       /* the arena when the headers had been read: what call_end needs is older */
@@ -68,6 +78,7 @@ struct call {
     int64_t began, body_complete;
     int64_t deadline; /* 0: none */
     int64_t paused;   /* since when preparing has waited for its next slice; 0: it does not */
+    struct span_times parts[SPAN_PARTS]; /* of the request, as far as it has come */
     int64_t queue_ns, preprocess_ns, inference_ns, total_ns;
 
     /* What came in. */
@@ -108,12 +119,12 @@ struct call {
     /* What goes out. */
     int status;
     struct buffer answer;
-    const char *answer_type; /* NULL: JSON, of a route that says nothing of it */
-    const char *header_name; /* one header more, or NULL */
-    char header_value[64];
-    const char *allow;    /* for Allow, or NULL; in the arena */
-    unsigned retry_after; /* seconds; 0: no such header */
-    uint64_t sent;        /* bytes of the answer */
+    const char *answer_type;             /* NULL: JSON, of a route that says nothing of it */
+    const char *allow;                   /* for Allow, or NULL; in the arena */
+    unsigned retry_after;                /* seconds; 0: no such header */
+    const struct answer_header *headers; /* [n_headers]: what this answer has besides; in the arena */
+    size_t n_headers;
+    uint64_t sent; /* bytes of the answer */
 };
 
 /* Makes a call of a request whose headers were just read; if `refusal` is not NULL, the call is answered

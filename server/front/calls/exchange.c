@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "server/front/calls/call.h"
+#include "server/front/calls/quotas.h"
 #include "server/front/calls/stages.h"
 #include "server/front/http/cors.h"
 #include "server/front/http/screen.h"
@@ -75,8 +76,8 @@ static enum MHD_Result send_answer(struct call *call) {
     add_trace(response, &call->trace);
     cors_add(server->options.cors_origin, call->connection, response);
     add_header(response, "Allow", call->allow);
-    if (call->header_name)
-        add_header(response, call->header_name, call->header_value);
+    for (size_t i = 0; i < call->n_headers; i++)
+        add_header(response, call->headers[i].name, call->headers[i].value);
     if (call->status == MHD_HTTP_UNAUTHORIZED)
         add_header(response, "WWW-Authenticate", "Bearer realm=\"limoe\"");
     if (!call->route->get) {
@@ -89,6 +90,7 @@ static enum MHD_Result send_answer(struct call *call) {
         snprintf(seconds, sizeof seconds, "%u", call->retry_after);
         add_header(response, "Retry-After", seconds);
     }
+    quotas_describe(call, response);
     if (is_last(call))
         add_header(response, "Connection", "close");
     enum MHD_Result queued = MHD_queue_response(call->connection, (unsigned)call->status, response);

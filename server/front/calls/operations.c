@@ -169,6 +169,18 @@ const struct operation operations[] = {
      .id = "openapi",
      .summary = "This document",
      .answers = {{200, NULL, "OpenAPI", NULL}}},
+    {.method = "GET",
+     .path = "/",
+     .id = "page",
+     .summary = "A page for people: to try models, search pictures, see experts, watch, and test under load",
+     .answers = {{200, "text/html; charset=utf-8", "Page", NULL},
+                 {304, NULL, NULL, "If-None-Match names it."}}},
+    {.method = "GET",
+     .path = "/page/{file}",
+     .id = "pageFile",
+     .summary = "A script, style, picture or list of words of the page",
+     .answers = {{200, "*/*", "PageFile", NULL}, {304, NULL, NULL, "If-None-Match names it."}},
+     .errors = ERRORS_PATH},
 };
 const size_t operation_count = sizeof operations / sizeof *operations;
 

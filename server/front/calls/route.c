@@ -6,7 +6,12 @@
 #include <string.h>
 
 #include "server/api/dialects/hf.h"
+#include "server/api/dialects/immich.h"
+#include "server/api/dialects/nim.h"
 #include "server/api/dialects/rerank.h"
+#include "server/api/dialects/sagemaker.h"
+#include "server/api/dialects/titan.h"
+#include "server/api/dialects/vertex.h"
 #include "server/api/request.h"
 #include "server/options/suggest.h"
 
@@ -15,6 +20,7 @@
 #define JSON      (1u << REQUEST_BODY_JSON)
 #define MULTIPART (1u << REQUEST_BODY_MULTIPART)
 #define IMAGE     (1u << REQUEST_BODY_IMAGE)
+#define ANY       (JSON | MULTIPART | IMAGE | 1u << REQUEST_BODY_OTHER)
 
 const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_CLASSIFY] = "/v1/classify",
@@ -33,24 +39,36 @@ const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_READY] = "/readyz",
     [ROUTE_METRICS] = "/metrics",
     [ROUTE_OPENAPI] = "/openapi.json",
-    [ROUTE_HF_BARE] = "/",
+    [ROUTE_ROOT] = "/",
+    [ROUTE_PAGE_FILE] = "/page/{file}",
     [ROUTE_HF] = "/hf",
     [ROUTE_HF_MODEL] = "/hf/{model}",
     [ROUTE_HF_EMBED] = "/embed",
     [ROUTE_HF_SIMILARITY] = "/similarity",
     [ROUTE_HF_INFO] = "/info",
-    [ROUTE_HF_PING] = "/ping",
+    [ROUTE_PING] = "/ping",
     [ROUTE_PEERS_RERANK] = "/rerank",
     [ROUTE_COHERE_RERANK] = "/v2/rerank",
+    [ROUTE_NIM_METADATA] = "/v1/metadata",
+    [ROUTE_NIM_READY] = "/v1/health/ready",
+    [ROUTE_NIM_LIVE] = "/v1/health/live",
+    [ROUTE_SAGEMAKER] = "/invocations",
+    [ROUTE_VERTEX_PREDICT] = VERTEX_PREDICT,
+    [ROUTE_VERTEX_HEALTH] = VERTEX_HEALTH,
+    [ROUTE_TITAN] = "/model/{id}/invoke",
+    [ROUTE_IMMICH] = "/predict",
     [ROUTE_UNKNOWN] = "unknown",
 };
 
 /* A route that a dialect's reader reads, and one that its teller answers without a body. */
 #define READS(name, where, whose, reader, ...)                                                               \
+    READS_TOO(name, where, whose, reader, JSON, "application/json", __VA_ARGS__)
+/* The same with bodies that are not JSON, or not alone. */
+#define READS_TOO(name, where, whose, reader, kinds, words, ...)                                             \
     {                                                                                                        \
         .series = (name), .path = (where), .method = "POST", .dialect = (whose), .read = (reader),           \
-        .parse = route_dialect_parse, .answer = route_dialect_answer, .bodies = JSON,                        \
-        .accepted = "application/json", __VA_ARGS__                                                          \
+        .parse = route_dialect_parse, .answer = route_dialect_answer, .bodies = (kinds),                     \
+        .accepted = (words), __VA_ARGS__                                                                     \
     }
 #define TELLS(name, where, whose, teller, ...)                                                               \
     {                                                                                                        \
@@ -161,15 +179,33 @@ static const struct route routes[] = {
     {.series = ROUTE_METRICS, .path = "/metrics", .method = "GET", .get = route_metrics, .open = true},
     {.series = ROUTE_OPENAPI, .path = "/openapi.json", .method = "GET", .get = route_openapi, .open = true},
 
-    READS(ROUTE_HF_BARE, "/", &dialect_hf, hf_read),
+    READS(ROUTE_ROOT, "/", &dialect_hf, hf_read),
     READS(ROUTE_HF, "/hf", &dialect_hf, hf_read),
     READS(ROUTE_HF_MODEL, "/hf/", &dialect_hf, hf_read, .below = true),
     READS(ROUTE_HF_EMBED, "/embed", &dialect_hf, hf_read_embed),
     READS(ROUTE_HF_SIMILARITY, "/similarity", &dialect_hf, hf_read_similarity),
     TELLS(ROUTE_HF_INFO, "/info", &dialect_hf, hf_tell_info),
-    TELLS(ROUTE_HF_PING, "/ping", &dialect_hf, hf_tell_ping, .open = true),
+    TELLS(ROUTE_PING, "/ping", &dialect_hf, hf_tell_ping, .open = true),
     READS(ROUTE_PEERS_RERANK, "/rerank", &dialect_rerank, rerank_read_peers),
     READS(ROUTE_COHERE_RERANK, "/v2/rerank", &dialect_rerank, rerank_read_peers),
+    TELLS(ROUTE_NIM_METADATA, "/v1/metadata", &dialect_nim, nim_tell_metadata),
+    TELLS(ROUTE_NIM_READY, "/v1/health/ready", &dialect_nim, nim_tell_ready, .open = true),
+    TELLS(ROUTE_NIM_LIVE, "/v1/health/live", &dialect_nim, nim_tell_live, .open = true),
+    READS_TOO(ROUTE_SAGEMAKER, "/invocations", &dialect_sagemaker, sagemaker_read, ANY, SAGEMAKER_BODIES),
+    TELLS(ROUTE_PING, "/ping", &dialect_sagemaker, sagemaker_tell_ping, .open = true),
+    READS(ROUTE_VERTEX_PREDICT, VERTEX_PREDICT, &dialect_vertex, vertex_read),
+    TELLS(ROUTE_VERTEX_HEALTH, VERTEX_HEALTH, &dialect_vertex, vertex_tell_health, .open = true),
+    READS(ROUTE_TITAN, "/model/", &dialect_titan, titan_read, .below = true),
+    READS_TOO(ROUTE_IMMICH, "/predict", &dialect_immich, immich_read, MULTIPART, "multipart/form-data"),
+    TELLS(ROUTE_PING, "/ping", &dialect_immich, immich_tell_ping, .open = true),
+
+    {.series = ROUTE_ROOT, .path = "/", .method = "GET", .get = route_page, .open = true},
+    {.series = ROUTE_PAGE_FILE,
+     .path = "/page/",
+     .below = true,
+     .method = "GET",
+     .get = route_page,
+     .open = true},
 
     {.series = ROUTE_UNKNOWN, .path = NULL, .method = "GET"},
 };
@@ -215,11 +251,21 @@ const struct route *route_find(const char *path, const char *method, uint32_t di
     return first;
 }
 
+/* Whether one before it answers the same, for another dialect. */
+static bool is_again(const struct route *route, uint32_t dialects) {
+    for (const struct route *before = routes; before < route; before++)
+        if (same_paths(before, route) && is_served(before, dialects) &&
+            strcmp(before->method, route->method) == 0)
+            return true;
+    return false;
+}
+
 char *route_methods(const struct route *route, uint32_t dialects, char *out, size_t size) {
     size_t used = 0;
     out[0] = '\0';
     for (size_t i = 0; i < ROUTES && used < size; i++)
-        if (same_paths(&routes[i], route) && is_served(&routes[i], dialects))
+        if (same_paths(&routes[i], route) && is_served(&routes[i], dialects) &&
+            !is_again(&routes[i], dialects))
             used += (size_t)snprintf(out + used, size - used, "%s%s", used ? ", " : "",
                                      strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" : routes[i].method);
     return out;
@@ -236,6 +282,22 @@ const struct route *route_nearest(const char *path, const struct dialect *dialec
         }
     }
     return best;
+}
+
+static bool is_name(const char *name, const char *url) {
+    return name && strcmp(name, url) == 0;
+}
+
+const char *route_named(const char *url, const char *method, const struct route_names *names,
+                        uint32_t dialects) {
+    const bool gets = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
+    if (!dialects_have(dialects, &dialect_vertex))
+        return url;
+    if (strcmp(method, "POST") == 0 && is_name(names->predict, url))
+        return VERTEX_PREDICT;
+    const struct route *there = route_find(url, method, dialects);
+    return gets && is_name(names->health, url) && !(there->path && route_takes(there, method)) ? VERTEX_HEALTH
+                                                                                               : url;
 }
 
 char *route_path(const char *url, uint32_t dialects, struct arena *arena) {

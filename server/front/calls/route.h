@@ -38,15 +38,24 @@ enum route_series {
     ROUTE_READY,
     ROUTE_METRICS,
     ROUTE_OPENAPI,
-    ROUTE_HF_BARE,
+    ROUTE_ROOT, /* GET: the page; POST: Hugging Face's */
+    ROUTE_PAGE_FILE,
     ROUTE_HF,
     ROUTE_HF_MODEL,
     ROUTE_HF_EMBED,
     ROUTE_HF_SIMILARITY,
     ROUTE_HF_INFO,
-    ROUTE_HF_PING,
+    ROUTE_PING,
     ROUTE_PEERS_RERANK,
     ROUTE_COHERE_RERANK,
+    ROUTE_NIM_METADATA,
+    ROUTE_NIM_READY,
+    ROUTE_NIM_LIVE,
+    ROUTE_SAGEMAKER,
+    ROUTE_VERTEX_PREDICT,
+    ROUTE_VERTEX_HEALTH,
+    ROUTE_TITAN,
+    ROUTE_IMMICH,
     ROUTE_UNKNOWN,
     ROUTE_SERIES,
 };
@@ -81,6 +90,14 @@ struct route {
 
 /* In what follows `dialects` is the set of those that are served: routes of others are not there. */
 
+/* Paths that the operator gives Vertex AI's two routes besides their own; or NULL. */
+struct route_names {
+    const char *predict, *health;
+};
+/* The URL, or of one that is such a name the path of its route. A name goes before a route that has the same
+ * path, but what answers GET there goes before the name for health: it tells as well. */
+const char *route_named(const char *url, const char *method, const struct route_names *names,
+                        uint32_t dialects);
 /* The path as the table has it, in the arena: repeated slashes become one, a slash at the end is dropped,
  * and "/v1" is put before what may be asked without it. Routes that need no key, or an administrator's,
  * answer at their own path alone. NULL: no memory. */
@@ -101,6 +118,7 @@ void route_live(struct call *call);
 void route_ready(struct call *call);
 void route_metrics(struct call *call);
 void route_openapi(struct call *call);
+void route_page(struct call *call);
 void route_models(struct call *call);
 void route_model(struct call *call);
 void route_reload(struct call *call);

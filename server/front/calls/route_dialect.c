@@ -92,10 +92,18 @@ static const struct classification *rank_documents(struct call *call, const stru
     return classifying_rank(call, &ranking, call->embeddings + call->generation->model->embed, error);
 }
 
-static void keep_answer(struct call *call, const struct dialect_answer *answer) {
+static bool keep_answer(struct call *call, const struct dialect_answer *answer, struct api_error *error) {
     call->answer_type = answer->type;
-    call->header_name = answer->header_name;
-    memcpy(call->header_value, answer->header_value, sizeof call->header_value);
+    if (!answer->header_name)
+        return true;
+    struct answer_header *header = arena_array(call->arena, 1, sizeof *header);
+    const char *value = arena_copy(call->arena, answer->header_value, strlen(answer->header_value));
+    if (!header || !value)
+        return api_fail_memory(error);
+    *header = (struct answer_header){answer->header_name, value};
+    call->headers = header;
+    call->n_headers = 1;
+    return true;
 }
 
 bool route_dialect_answer(struct call *call, struct api_error *error) {
@@ -114,8 +122,7 @@ bool route_dialect_answer(struct call *call, struct api_error *error) {
     if (request->kind != DIALECT_EMBED && !result.rows)
         return false;
     request->write(request, &result, &answer);
-    keep_answer(call, &answer);
-    return true;
+    return keep_answer(call, &answer, error);
 }
 
 /* ---- what is told without a body */
@@ -146,7 +153,8 @@ static bool tell(struct call *call, struct api_error *error) {
         return false;
     if (!answer.type && call->answer.size)
         buffer_string(&call->answer, "\n");
-    keep_answer(call, &answer);
+    if (!keep_answer(call, &answer, error))
+        return false;
     call_succeed(call, answer.type ? answer.type : "application/json");
     if (answer.status)
         call->status = answer.status;

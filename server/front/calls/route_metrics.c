@@ -1,9 +1,12 @@
 /* route_metrics.c - GET /metrics: the page that Prometheus scrapes. */
+#include <string.h>
 #include <unistd.h>
 
 #include "server/front/calls/call.h"
+#include "server/front/http/auth.h"
 #include "server/front/http/tls.h"
 #include "server/front/loadtest/loadtests.h"
+#include "server/front/tracing/tracing.h"
 
 #define MOST_DECODERS (256 + DECODERS_SPARE) /* of a lane: as --workers may be, and what stands by */
 #define MOST_RANKS    256                    /* of one host; ranks beyond are not shown */
@@ -44,6 +47,9 @@ static size_t list_processes(const struct call *call, struct metrics_process *ou
     const pid_t loadtest = loadtests_pid(server->loadtests);
     if (loadtest > 0)
         out[n++] = (struct metrics_process){.role = "loadtest", .pid = loadtest};
+    const pid_t exporter = tracing_pid(server->tracing);
+    if (exporter > 0)
+        out[n++] = (struct metrics_process){.role = "exporter", .pid = exporter};
     return n;
 }
 
@@ -76,7 +82,7 @@ static bool describe_all(struct call *call, struct metrics_gauges *gauges) {
     const size_t n = call->roster ? call->roster->models.n : 0;
     const bool ready = atomic_load(&call->server->phase) == SERVER_READY;
     struct metrics_process *processes =
-        arena_array(call->arena, 2 + n * MOST_RANKS + LANES * MOST_DECODERS, sizeof *processes);
+        arena_array(call->arena, 3 + n * MOST_RANKS + LANES * MOST_DECODERS, sizeof *processes);
     struct metrics_served_gauges *models = arena_array(call->arena, n + 1, sizeof *models);
     if (!processes || !models)
         return false;
@@ -87,6 +93,37 @@ static bool describe_all(struct call *call, struct metrics_gauges *gauges) {
     gauges->processes = processes;
     gauges->n_processes = list_processes(call, processes);
     return true;
+}
+
+/* Copies what keys with names are counted by; all of it is in the arena. False: no memory. */
+static bool list_keys(struct call *call, struct metrics_gauges *gauges) {
+    struct account *accounts[AUTH_MOST_NAMES];
+    const size_t n = auth_accounts(call->server->auth, accounts);
+    struct metrics_key *keys = arena_array(call->arena, n + 1, sizeof *keys);
+    bool good = keys != NULL;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = account_name(accounts[i]);
+        struct account_counts counts;
+        account_counts(accounts[i], &counts);
+        if (good)
+            keys[i] = (struct metrics_key){.name = arena_copy(call->arena, name, strlen(name)),
+                                           .requests = counts.requests,
+                                           .tokens = counts.tokens,
+                                           .pictures = counts.pictures,
+                                           .refused_requests = counts.refused[ACCOUNT_REQUESTS],
+                                           .refused_tokens = counts.refused[ACCOUNT_TOKENS]};
+        good = good && keys[i].name;
+        account_release(accounts[i]);
+    }
+    gauges->keys = keys;
+    gauges->n_keys = n;
+    return good;
+}
+
+/* Who names the format gets it, whatever else it would take: Prometheus, which prefers it, and says so by weights, names both. */
+static bool wants_openmetrics(const struct call *call) {
+    const char *accept = MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, "Accept");
+    return accept && strcasestr(accept, "application/openmetrics-text");
 }
 
 void route_metrics(struct call *call) {
@@ -105,7 +142,7 @@ void route_metrics(struct call *call) {
         .requests = atomic_load(&server->calls),
         .intake_bytes = server->intake ? queue_depth(server->intake).bytes : 0,
     };
-    if (!describe_all(call, &gauges)) {
+    if (!describe_all(call, &gauges) || !list_keys(call, &gauges)) {
         api_fail_memory(&error);
         call_fail(call, &error);
         return;
@@ -114,6 +151,14 @@ void route_metrics(struct call *call) {
     gauges.store_ready = store.reading && store.writing;
     gauges.store_bytes = store.bytes;
     gauges.store_limit_bytes = store.limit_bytes;
-    metrics_write(server->metrics, &gauges, &call->answer);
-    call_succeed(call, "text/plain; version=0.0.4; charset=utf-8");
+    if (!wants_openmetrics(call)) {
+        metrics_write(server->metrics, &gauges, &call->answer);
+        call_succeed(call, "text/plain; version=0.0.4; charset=utf-8");
+        return;
+    }
+    struct buffer page = {0};
+    metrics_write(server->metrics, &gauges, &page);
+    metrics_write_openmetrics(server->metrics, &page, &call->answer);
+    buffer_free(&page);
+    call_succeed(call, "application/openmetrics-text; version=1.0.0; charset=utf-8");
 }

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server/front/calls/quotas.h"
 #include "server/front/http/loop.h"
 #include "server/front/http/timeouts.h"
 
@@ -46,6 +47,7 @@ static struct call *call_of_job(struct job *job) {
 void stages_finish(struct call *call) {
     struct server *server = call->server;
     timeouts_unwatch(server->timeouts, call->from->timed);
+    quotas_settle(call);
     call_trim(call);
     loop_resume(call->from->loop, call->connection);
     atomic_fetch_sub(&server->handed, 1);
@@ -136,9 +138,16 @@ static void store_answered(struct store_waiter *waiter, struct store_job *job) {
     workers_push_early(call->server->workers, &call->task);
 }
 
+/* What is asked before the request is computed is apart from what is asked for its answer. */
+static struct span_times *store_part(struct call *call) {
+    return &call->parts[call->answering ? SPAN_STORE_AFTER : SPAN_STORE_BEFORE];
+}
+
 static void ask(struct call *call) {
     call->asking = false;
     call->paused = clock_now();
+    if (!store_part(call)->began)
+        store_part(call)->began = call->paused;
     call->waiting.done = store_answered;
     classifiers_ask(call->server->classifiers, call->asked, &call->waiting);
 }
@@ -198,6 +207,11 @@ static void write_answer(struct task *task) {
     struct call *call = call_of_task(task);
     const struct job *job = &call->job;
     struct api_error error;
+    if (job->pushed) {
+        const int64_t now = clock_now(); /* when it was given up, if it never started */
+        call->parts[SPAN_QUEUE] = (struct span_times){job->pushed, job->started ? job->started : now};
+        call->parts[SPAN_STEP] = (struct span_times){job->started, job->ended};
+    }
     if (job->started) {
         call->queue_ns += job->started - job->pushed;
         call->inference_ns = job->ended - job->started;
@@ -355,6 +369,7 @@ static bool decode(struct call *call, size_t i, struct api_error *error) {
 /* The way that inputs of one modality are prepared. */
 struct preparing {
     enum limoe_modality modality;
+    enum span_part part;
     struct workers *workers;
     bool (*one)(struct call *call, size_t i, struct api_error *error);
     void (*done)(struct call *call);
@@ -373,6 +388,8 @@ static void prepare(struct call *call, const struct preparing *way) {
     if (call->paused)
         call->queue_ns += began - call->paused;
     call->paused = 0;
+    if (!call->parts[way->part].began)
+        call->parts[way->part].began = began;
     bool good = wanted(call, &error);
     for (; good && call->prepared < call->n; call->prepared++) {
         if (call->inputs[call->prepared].modality != way->modality)
@@ -386,6 +403,7 @@ static void prepare(struct call *call, const struct preparing *way) {
         now = clock_now();
     }
     call->preprocess_ns += now - began;
+    call->parts[way->part].ended = now;
     if (good)
         way->done(call);
     else
@@ -398,10 +416,15 @@ static struct workers *decoding_of(const struct call *call) {
 
 static void prepare_pictures(struct task *task) {
     struct call *call = call_of_task(task);
-    prepare(call, &(const struct preparing){LIMOE_IMAGE, decoding_of(call), decode, end_preparing});
+    prepare(call,
+            &(const struct preparing){LIMOE_IMAGE, SPAN_DECODE, decoding_of(call), decode, end_preparing});
 }
 
 static void end_texts(struct call *call) {
+    if (!quotas_charge(call)) {
+        stages_finish(call);
+        return;
+    }
     if (call->pictures == 0) {
         end_preparing(call);
         return;
@@ -413,7 +436,8 @@ static void end_texts(struct call *call) {
 
 static void prepare_texts(struct task *task) {
     struct call *call = call_of_task(task);
-    prepare(call, &(const struct preparing){LIMOE_TEXT, call->server->workers, tokenise, end_texts});
+    prepare(call,
+            &(const struct preparing){LIMOE_TEXT, SPAN_TOKENIZE, call->server->workers, tokenise, end_texts});
 }
 
 /* ---- admit */
@@ -526,7 +550,9 @@ static void parse(struct task *task) {
 static void stored(struct task *task) {
     struct call *call = call_of_task(task);
     struct api_error error;
-    call->queue_ns += clock_now() - call->paused;
+    const int64_t now = clock_now();
+    call->queue_ns += now - call->paused;
+    store_part(call)->ended = now;
     call->paused = 0;
     call_meter(call, !call->answering);
     bool good = (call->answering || wanted(call, &error)) && call->route->stored(call, &error);

@@ -16,18 +16,22 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "server/front/http/key_line.h"
 
 #define DIGEST_SIZE 32 /* SHA-256 */
 
 struct key {
     unsigned char digest[DIGEST_SIZE];
     enum auth_level level;
-    unsigned line; /* where it stands, for messages */
+    unsigned line;                 /* where it stands, for messages */
+    struct account *account;       /* with a reference; NULL: it has no name */
+    uint64_t quota[ACCOUNT_KINDS]; /* the account's, once the keys are in force */
 };
 
 struct keys {
     size_t n, capacity;
     struct key *keys; /* [capacity], n of them in use */
+    size_t names;     /* keys with accounts */
 };
 
 struct auth {
@@ -43,36 +47,51 @@ static bool digest_of(const char *key, size_t size, unsigned char digest[DIGEST_
 
 /* ---- files */
 
-static enum limoe_status add_key(struct keys *keys, const char *path, enum auth_level level, unsigned line,
-                                 const char *key, size_t size, struct limoe_error *err) {
-    for (size_t i = 0; i < size; i++)
-        if (key[i] < 0x21 || key[i] > 0x7e)
-            return limoe_fail(err, LIMOE_INVALID,
-                              "%s:%u: byte %zu of the key is not accepted; a key is of printable ASCII, "
-                              "without spaces",
-                              path, line, i + 1);
-    if (size < AUTH_LEAST_BYTES || size > AUTH_MOST_BYTES)
-        return limoe_fail(err, LIMOE_INVALID, "%s:%u: the key has %zu bytes; accepted are %d to %d", path,
-                          line, size, AUTH_LEAST_BYTES, AUTH_MOST_BYTES);
-    struct key added = {.level = level, .line = line};
-    if (!digest_of(key, size, added.digest))
-        return limoe_fail(err, LIMOE_INTERNAL, "%s:%u: SHA-256 is not available", path, line);
+/* Refuses a key, or a name, that another line has. */
+static enum limoe_status check_others(const struct keys *keys, const char *path, const struct key *added,
+                                      struct text name, struct limoe_error *err) {
     size_t of_file = 0;
     for (size_t i = 0; i < keys->n; i++) {
         const struct key *other = &keys->keys[i];
-        of_file += other->level == level;
-        if (memcmp(other->digest, added.digest, DIGEST_SIZE) != 0)
+        of_file += other->level == added->level;
+        if (name.data && other->account && text_is(name, account_name(other->account)))
+            return limoe_fail(err, LIMOE_INVALID, "%s:%u: the name \"%s\" is also that of line %u%s", path,
+                              added->line, account_name(other->account), other->line,
+                              other->level == added->level ? "" : " of the API keys' file");
+        if (memcmp(other->digest, added->digest, DIGEST_SIZE) != 0)
             continue;
-        if (other->level == level)
-            return limoe_fail(err, LIMOE_INVALID, "%s:%u: the key is that of line %u", path, line,
+        if (other->level == added->level)
+            return limoe_fail(err, LIMOE_INVALID, "%s:%u: the key is that of line %u", path, added->line,
                               other->line);
         return limoe_fail(err, LIMOE_INVALID,
                           "%s:%u: the key is also in the API keys' file (line %u); an admin key must be one "
                           "of its own",
-                          path, line, other->line);
+                          path, added->line, other->line);
     }
     if (of_file == AUTH_MOST_KEYS)
-        return limoe_fail(err, LIMOE_TOO_LARGE, "%s:%u: more than %d keys", path, line, AUTH_MOST_KEYS);
+        return limoe_fail(err, LIMOE_TOO_LARGE, "%s:%u: more than %d keys", path, added->line,
+                          AUTH_MOST_KEYS);
+    if (name.data && keys->names == AUTH_MOST_NAMES)
+        return limoe_fail(err, LIMOE_TOO_LARGE, "%s:%u: more than %d keys with names", path, added->line,
+                          AUTH_MOST_NAMES);
+    return LIMOE_OK;
+}
+
+/* The account that goes by the name among the keys in force, or a new one; with a reference. NULL: no memory. Only
+ * the reloading thread replaces the keys, so it may read them without the lock. */
+static struct account *account_of(const struct auth *auth, struct text name) {
+    for (size_t i = 0; i < auth->keys.n; i++) {
+        struct account *account = auth->keys.keys[i].account;
+        if (account && text_is(name, account_name(account))) {
+            account_retain(account);
+            return account;
+        }
+    }
+    return account_new(name);
+}
+
+static enum limoe_status keep_key(struct keys *keys, const char *path, const struct key *added,
+                                  struct limoe_error *err) {
     if (keys->n == keys->capacity) {
         size_t capacity = keys->capacity ? 2 * keys->capacity : 16;
         struct key *larger = reallocarray(keys->keys, capacity, sizeof *larger);
@@ -81,8 +100,34 @@ static enum limoe_status add_key(struct keys *keys, const char *path, enum auth_
         keys->keys = larger;
         keys->capacity = capacity;
     }
-    keys->keys[keys->n++] = added;
+    keys->keys[keys->n++] = *added;
+    keys->names += added->account != NULL;
     return LIMOE_OK;
+}
+
+static enum limoe_status add_key(const struct auth *auth, struct keys *keys, enum auth_level level,
+                                 unsigned line, struct text text, struct limoe_error *err) {
+    const char *path = auth->paths[level];
+    struct key added = {.level = level, .line = line};
+    struct key_line said;
+    enum limoe_status status = key_line_read(path, line, text, &said, err);
+    if (status != LIMOE_OK)
+        return status;
+    if (!digest_of(said.key.data, said.key.size, added.digest))
+        return limoe_fail(err, LIMOE_INTERNAL, "%s:%u: SHA-256 is not available", path, line);
+    status = check_others(keys, path, &added, said.name, err);
+    if (status != LIMOE_OK)
+        return status;
+    if (said.name.data) {
+        added.account = account_of(auth, said.name);
+        if (!added.account)
+            return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the keys of %s", path);
+        memcpy(added.quota, said.quota, sizeof added.quota);
+    }
+    status = keep_key(keys, path, &added, err);
+    if (status != LIMOE_OK)
+        account_release(added.account);
+    return status;
 }
 
 static void warn_of_readers(const struct auth *auth, const char *path, FILE *file) {
@@ -91,8 +136,9 @@ static void warn_of_readers(const struct auth *auth, const char *path, FILE *fil
         log_print(auth->log, LOG_WARNING, NULL, "%s holds keys, and everybody can read it", path);
 }
 
-static enum limoe_status read_lines(FILE *file, const char *path, enum auth_level level, struct keys *keys,
-                                    struct limoe_error *err) {
+static enum limoe_status read_lines(const struct auth *auth, FILE *file, enum auth_level level,
+                                    struct keys *keys, struct limoe_error *err) {
+    const char *path = auth->paths[level];
     enum limoe_status status = LIMOE_OK;
     size_t before = keys->n, room = 0;
     char *text = NULL;
@@ -102,7 +148,7 @@ static enum limoe_status read_lines(FILE *file, const char *path, enum auth_leve
         while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
             size--;
         if (size > 0 && text[0] != '#')
-            status = add_key(keys, path, level, line, text, size, err);
+            status = add_key(auth, keys, level, line, (struct text){.data = text, .size = size}, err);
     }
     if (status == LIMOE_OK && ferror(file))
         status = limoe_fail(err, LIMOE_IO, "cannot read %s: %s", path, strerror(errno));
@@ -124,12 +170,18 @@ static enum limoe_status read_file(const struct auth *auth, enum auth_level leve
         return limoe_fail(err, errno == ENOENT ? LIMOE_NOT_FOUND : LIMOE_IO, "cannot open the keys of %s: %s",
                           path, strerror(errno));
     warn_of_readers(auth, path, file);
-    enum limoe_status status = read_lines(file, path, level, keys, err);
+    enum limoe_status status = read_lines(auth, file, level, keys, err);
     fclose(file);
     return status;
 }
 
 /* ---- life */
+
+static void free_keys(struct keys *keys) {
+    for (size_t i = 0; i < keys->n; i++)
+        account_release(keys->keys[i].account);
+    free(keys->keys);
+}
 
 enum limoe_status auth_reload(struct auth *auth, struct limoe_error *err) {
     struct keys keys = {0};
@@ -142,8 +194,11 @@ enum limoe_status auth_reload(struct auth *auth, struct limoe_error *err) {
         auth->keys = keys;
         keys = old;
         pthread_rwlock_unlock(&auth->lock);
+        for (size_t i = 0; i < auth->keys.n; i++)
+            if (auth->keys.keys[i].account)
+                account_set_quotas(auth->keys.keys[i].account, auth->keys.keys[i].quota);
     }
-    free(keys.keys);
+    free_keys(&keys);
     return status;
 }
 
@@ -169,7 +224,7 @@ void auth_free(struct auth *auth) {
     if (!auth)
         return;
     pthread_rwlock_destroy(&auth->lock);
-    free(auth->keys.keys);
+    free_keys(&auth->keys);
     free(auth);
 }
 
@@ -184,32 +239,40 @@ static const char *bearer(const char *authorization) {
     return key + strspn(key, " ");
 }
 
-enum auth_level auth_check(struct auth *auth, const char *authorization) {
+enum auth_level auth_check(struct auth *auth, const char *authorization, struct account **account) {
     unsigned char digest[DIGEST_SIZE];
     const char *key = bearer(authorization);
+    *account = NULL;
     if (!key || !digest_of(key, strlen(key), digest))
         return AUTH_NONE;
-    unsigned level = AUTH_NONE;
+    size_t found = 0; /* its index + 1 */
     pthread_rwlock_rdlock(&auth->lock);
     for (size_t i = 0; i < auth->keys.n; i++) {
         const struct key *known = &auth->keys.keys[i];
         unsigned match = gnutls_memcmp(known->digest, digest, DIGEST_SIZE) == 0;
-        level |= (unsigned)known->level & (0u - match); /* no branch, and no early end */
+        found |= (i + 1) & ((size_t)0 - match); /* no branch, and no early end */
+    }
+    const struct key *known = found ? &auth->keys.keys[found - 1] : NULL;
+    const enum auth_level level = known ? known->level : AUTH_NONE;
+    if (known && known->account) {
+        *account = known->account;
+        account_retain(*account);
     }
     pthread_rwlock_unlock(&auth->lock);
-    return (enum auth_level)level;
+    return level;
 }
 
-bool auth_allow(struct auth *auth, enum auth_level level, const char *authorization,
+bool auth_allow(struct auth *auth, enum auth_level level, const char *authorization, struct account **account,
                 struct api_error *error) {
     bool for_admins = level == AUTH_ADMIN;
+    *account = NULL;
     if (level == AUTH_NONE || (!for_admins && !auth->paths[AUTH_USER]))
         return true;
     if (!auth->paths[level])
         return api_fail(
             error, 403, "admin_disabled", NULL,
             "this needs an admin key, and the server has none: --admin-keys-file FILE gives it some");
-    enum auth_level given = auth_check(auth, authorization);
+    enum auth_level given = auth_check(auth, authorization, account);
     if (given >= level)
         return true;
     if (given == AUTH_USER)
@@ -217,4 +280,16 @@ bool auth_allow(struct auth *auth, enum auth_level level, const char *authorizat
     return api_fail(error, 401, "invalid_api_key", NULL,
                     bearer(authorization) ? "the key is not one of this server's"
                                           : "this needs a key: send the header Authorization: Bearer KEY");
+}
+
+size_t auth_accounts(struct auth *auth, struct account *out[AUTH_MOST_NAMES]) {
+    size_t n = 0;
+    pthread_rwlock_rdlock(&auth->lock);
+    for (size_t i = 0; i < auth->keys.n; i++)
+        if (auth->keys.keys[i].account) {
+            out[n] = auth->keys.keys[i].account;
+            account_retain(out[n++]);
+        }
+    pthread_rwlock_unlock(&auth->lock);
+    return n;
 }

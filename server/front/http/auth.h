@@ -1,7 +1,8 @@
 /* auth.h - API keys: who may call what.
  *
- * Keys come from files, a key a line; blank lines and lines that begin with '#' are skipped. Only their
- * SHA-256 digests are kept. Any thread may check while another reloads.
+ * Keys come from files, a key a line (key_line.h); blank lines and lines that begin with '#' are skipped. Only their
+ * SHA-256 digests are kept. A key with a name has an account, which it keeps when the files are read again. Any thread
+ * may check while another reloads.
  */
 #ifndef LIMOE_SERVER_FRONT_HTTP_AUTH_H
 #define LIMOE_SERVER_FRONT_HTTP_AUTH_H
@@ -10,11 +11,11 @@
 
 #include "limoe.h"
 #include "server/api/api_error.h"
+#include "server/front/http/account.h"
 #include "server/front/observe/log.h"
 
-#define AUTH_LEAST_BYTES 16 /* of a key: what is shorter can be guessed */
-#define AUTH_MOST_BYTES  512
-#define AUTH_MOST_KEYS   10000 /* of a file: every check compares with all of them */
+#define AUTH_MOST_KEYS  10000 /* of a file: every check compares with all of them */
+#define AUTH_MOST_NAMES 1000  /* of both: each has its lines in the metrics */
 
 enum auth_level {
     AUTH_NONE,  /* no key, or none that is known */
@@ -34,12 +35,18 @@ void auth_free(struct auth *auth); /* NULL is fine */
 enum limoe_status auth_reload(struct auth *auth, struct limoe_error *err);
 
 /* What the value of an Authorization header (or NULL) is good for. Takes the same time whichever key it is,
- * and whether it is one. */
-enum auth_level auth_check(struct auth *auth, const char *authorization);
+ * and whether it is one. *account: as auth_allow says it. */
+enum auth_level auth_check(struct auth *auth, const char *authorization, struct account **account);
 
 /* Whether a request with this header may call what needs `level`. Without API keys everybody may what
  * AUTH_USER may; without admin keys nobody may what AUTH_ADMIN may. False: *error is a 401 (answer it with
- * WWW-Authenticate: Bearer) or a 403. */
-bool auth_allow(struct auth *auth, enum auth_level level, const char *authorization, struct api_error *error);
+ * WWW-Authenticate: Bearer) or a 403. *account: that of the key which was needed, with a reference; NULL: it has no
+ * name, or none was needed. */
+bool auth_allow(struct auth *auth, enum auth_level level, const char *authorization, struct account **account,
+                struct api_error *error);
+
+/* The accounts of all keys that have names, in the order of the files; at most AUTH_MOST_NAMES, each with a reference.
+ * Returns how many. */
+size_t auth_accounts(struct auth *auth, struct account *out[AUTH_MOST_NAMES]);
 
 #endif

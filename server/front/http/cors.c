@@ -9,7 +9,8 @@
     "Authorization, Content-Type, X-Request-Id, X-Request-Timeout-Ms, traceparent, tracestate"
 #define MOST_ASKED 4096u /* bytes of a list of headers that a page would send */
 #define EXPOSED                                                                                              \
-    "X-Request-Id, X-Queue-Ms, X-Inference-Ms, X-Total-Ms, Retry-After, traceresponse, WWW-Authenticate"
+    "X-Request-Id, X-Queue-Ms, X-Inference-Ms, X-Total-Ms, Retry-After, RateLimit-Policy, RateLimit, "       \
+    "traceresponse, WWW-Authenticate"
 #define MAX_AGE "7200" /* seconds; the most that all browsers take */
 
 static bool any(const char *allowed) {

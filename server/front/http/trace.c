@@ -81,6 +81,18 @@ void trace_begin(const char *header, struct trace *trace) {
     } while (!nonzero(trace->trace_id, TRACE_DIGITS) || !nonzero(trace->span_id, SPAN_DIGITS));
 }
 
+bool trace_sample(struct trace *trace, double ratio) {
+    if (trace->parent_id[0])
+        return trace->flags & TRACE_SAMPLED;
+    uint64_t low = 0; /* the id's last 56 bits, which are random by the W3C's second level */
+    for (int i = TRACE_DIGITS - 14; i < TRACE_DIGITS; i++)
+        low = low << 4 | (uint64_t)(strchr(HEX, trace->trace_id[i]) - HEX);
+    if ((double)low >= ratio * 0x1p56)
+        return false;
+    trace->flags |= TRACE_SAMPLED;
+    return true;
+}
+
 void trace_print(const struct trace *trace, char out[TRACE_HEADER_SIZE]) {
     snprintf(out, TRACE_HEADER_SIZE, "00-%s-%s-%02x", trace->trace_id, trace->span_id, trace->flags);
 }

@@ -8,7 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define TRACE_HEADER_SIZE 56 /* "00-{trace}-{span}-{flags}", with its NUL */
+#define TRACE_SAMPLED     0x01 /* of the flags */
+#define TRACE_HEADER_SIZE 56   /* "00-{trace}-{span}-{flags}", with its NUL */
 
 struct trace {
     char trace_id[33];  /* lower-case hexadecimal, as in all three */
@@ -23,6 +24,10 @@ bool trace_parse(const char *header, struct trace *trace);
 
 /* The trace that `header` names, or a new one when it is NULL or malformed; in either, a span of our own. */
 void trace_begin(const char *header, struct trace *trace);
+
+/* Whether the trace is recorded, and says so in its flags where it begins here: of those the share `ratio` (0 … 1),
+ * chosen by the trace's id, so that all who choose so choose the same; others as the caller has decided. */
+bool trace_sample(struct trace *trace, double ratio);
 
 /* Writes the value of `traceresponse`, by which the caller finds our span. */
 void trace_print(const struct trace *trace, char out[TRACE_HEADER_SIZE]);

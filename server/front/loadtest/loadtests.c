@@ -29,10 +29,11 @@ enum limoe_status loadtest_read_key(const char *path, char key[LOADTEST_KEY_SIZE
     const bool read = fgets(key, LOADTEST_KEY_SIZE, file) != NULL;
     fclose(file);
     if (read)
-        key[strcspn(key, "\r\n")] = '\0';
+        key[strcspn(key, " \r\n")] = '\0'; /* behind a blank: what a server's key file says of it */
     if (*key)
         return LIMOE_OK;
-    return limoe_fail(err, LIMOE_INVALID, "%s: its first line is empty; accepted: a key", path);
+    return limoe_fail(err, LIMOE_INVALID,
+                      "%s: its first line is empty, or begins with a blank; accepted: a key", path);
 }
 
 /* This server as a process on the same machine reaches it: where it listens on every address, by loopback. */

@@ -16,10 +16,15 @@ const struct histogram_shape histogram_seconds = {durations, DURATIONS, 1e9};
 const struct histogram_shape histogram_shares = {shares, sizeof shares / sizeof *shares, HISTOGRAM_WHOLE};
 const struct histogram_shape histogram_sizes = {powers, sizeof powers / sizeof *powers, 1};
 
-void histogram_count(struct histogram *histogram, const struct histogram_shape *shape, uint64_t value) {
+size_t histogram_bucket(const struct histogram_shape *shape, uint64_t value) {
     size_t bucket = 0;
     while (bucket < shape->n && value > shape->bounds[bucket])
         bucket++;
+    return bucket;
+}
+
+void histogram_count(struct histogram *histogram, const struct histogram_shape *shape, uint64_t value) {
+    const size_t bucket = histogram_bucket(shape, value);
     atomic_fetch_add_explicit(&histogram->counts[bucket], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&histogram->sum, value, memory_order_relaxed);
 }

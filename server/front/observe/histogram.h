@@ -28,6 +28,9 @@ struct histogram {
     _Atomic uint64_t sum;
 };
 
+/* Which bucket counts the value; shape->n: the one above every bound. */
+size_t histogram_bucket(const struct histogram_shape *shape, uint64_t value);
+
 void histogram_count(struct histogram *histogram, const struct histogram_shape *shape, uint64_t value);
 
 /* The samples name_bucket, name_sum and name_count. `labels` ("route=\"/v1/embeddings\"") may be "". */

@@ -5,6 +5,7 @@
  * is written in metrics_write.c.
  */
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "server/front/observe/metrics_parts.h"
@@ -20,7 +21,8 @@ struct metrics *metrics_new(const char *const *routes, size_t n, size_t served) 
     metrics->n_served = served;
     metrics->routes = calloc(n, sizeof *metrics->routes);
     metrics->served = calloc(served, sizeof *metrics->served);
-    bool good = pthread_mutex_init(&metrics->models_lock, NULL) == 0 && metrics->routes && metrics->served;
+    bool good = pthread_mutex_init(&metrics->models_lock, NULL) == 0 &&
+                pthread_mutex_init(&metrics->exemplars_lock, NULL) == 0 && metrics->routes && metrics->served;
     for (size_t i = 0; good && i < served; i++) {
         metrics->served[i].codes = calloc(n, sizeof *metrics->served[i].codes);
         good = metrics->served[i].codes != NULL;
@@ -39,6 +41,7 @@ void metrics_free(struct metrics *metrics) {
     if (!metrics)
         return;
     metrics_models_free(metrics->models);
+    pthread_mutex_destroy(&metrics->exemplars_lock);
     pthread_mutex_destroy(&metrics->models_lock);
     for (size_t i = 0; metrics->served && i < metrics->n_served; i++)
         free(metrics->served[i].codes);
@@ -54,6 +57,20 @@ void metrics_count_request(struct metrics *metrics, size_t route, int served, in
     counter *codes = served < 0 ? counted->codes : metrics->served[served].codes[route];
     counter_add(&codes[code - METRICS_FIRST_CODE], 1);
     histogram_count(&counted->duration, &histogram_seconds, (uint64_t)ns);
+}
+
+void metrics_keep_exemplar(struct metrics *metrics, size_t route, int64_t ns, const char trace_id[33],
+                           const char span_id[17]) {
+    struct metrics_exemplar exemplar = {.seconds = (double)ns / 1e9};
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    exemplar.at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    memcpy(exemplar.trace_id, trace_id, sizeof exemplar.trace_id);
+    memcpy(exemplar.span_id, span_id, sizeof exemplar.span_id);
+    const size_t bucket = histogram_bucket(&histogram_seconds, (uint64_t)ns);
+    pthread_mutex_lock(&metrics->exemplars_lock);
+    metrics->routes[route].exemplar[bucket] = exemplar;
+    pthread_mutex_unlock(&metrics->exemplars_lock);
 }
 
 void metrics_count_disconnect(struct metrics *metrics) {

@@ -28,12 +28,16 @@ enum { METRICS_NO_MODEL = -1 };
 /* A request answered with the HTTP status `code` (100 … 599) after `ns` nanoseconds. `served`: which model it
  * was for, or METRICS_NO_MODEL. */
 void metrics_count_request(struct metrics *metrics, size_t route, int served, int code, int64_t ns);
+/* The trace that such a request belonged to: an exemplar of its route and time, in place of an earlier one. */
+void metrics_keep_exemplar(struct metrics *metrics, size_t route, int64_t ns, const char trace_id[33],
+                           const char span_id[17]);
 /* A client that went away before its answer was sent. */
 void metrics_count_disconnect(struct metrics *metrics);
 
 /* Why a request was answered without being computed. */
 enum metrics_refusal {
     METRICS_QUEUE_FULL,   /* 429 */
+    METRICS_QUOTA,        /* 429: the key's quota is used up */
     METRICS_NOT_READY,    /* 503: starting, or no engine answers */
     METRICS_DRAINING,     /* 503: stopping */
     METRICS_DEADLINE,     /* 504: its time was up before its turn */
@@ -53,7 +57,10 @@ enum metrics_event {
     METRICS_GIVEN_UP_PICTURES, /* pictures whose decoding was stopped because nobody waited for them */
     METRICS_CANCELLED,         /* requests dropped while they waited, because their client was gone */
     METRICS_SLOW_CLIENTS,      /* connections closed because a request did not arrive in time */
-    METRICS_STORE_BUSY, /* requests answered 503 because the classifiers' disk did not answer in time */
+    METRICS_STORE_BUSY,     /* requests answered 503 because the classifiers' disk did not answer in time */
+    METRICS_SPANS_EXPORTED, /* OpenTelemetry spans that the collector took */
+    METRICS_SPANS_FAILED,   /* that it did not */
+    METRICS_SPANS_DROPPED,  /* that found the way to it full, or its exporter lost */
     METRICS_EVENTS,
 };
 void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n);
@@ -135,6 +142,13 @@ struct metrics_served_gauges {
     uint64_t cache_entries, cache_bytes;                           /* of text embeddings */
 };
 
+/* Of a key that has a name. */
+struct metrics_key {
+    const char *name;
+    uint64_t requests, tokens, pictures;
+    uint64_t refused_requests, refused_tokens; /* requests, by the quota that was used up */
+};
+
 struct metrics_gauges {
     /* [n_models], as many as metrics_new was told of, in that order; 0: none is ready yet, and what is counted
      * by model is not on the page. */
@@ -149,9 +163,15 @@ struct metrics_gauges {
     double certificate_expiry;               /* Unix seconds; 0: none, and no such metric */
     const struct metrics_process *processes; /* [n_processes]; the front is one of them */
     size_t n_processes;
+    const struct metrics_key *keys; /* [n_keys]; 0: none has a name, and there are no such metrics */
+    size_t n_keys;
 };
 /* Reads a few short files of /proc, two for each process. A model that is opened or closed meanwhile waits
  * for it. */
 void metrics_write(struct metrics *metrics, const struct metrics_gauges *gauges, struct buffer *out);
+
+/* A page of metrics_write as OpenMetrics 1.0 has it, with exemplars: families of counters without "_total", units, whole
+ * bounds with a point, an end. Appended to *out. */
+void metrics_write_openmetrics(struct metrics *metrics, const struct buffer *page, struct buffer *out);
 
 #endif

@@ -47,8 +47,15 @@ struct metrics_model {
 /* The answers of one route, by status - METRICS_FIRST_CODE. */
 typedef counter metrics_codes[METRICS_CODES];
 
+/* A request that was counted in a bucket. */
+struct metrics_exemplar {
+    char trace_id[33], span_id[17]; /* trace_id "": none yet */
+    double seconds, at;             /* that it took; Unix seconds of its end */
+};
+
 struct metrics_route {
-    metrics_codes codes; /* of requests for no model */
+    struct metrics_exemplar exemplar[HISTOGRAM_MOST_BUCKETS + 1]; /* guarded by exemplars_lock */
+    metrics_codes codes;                                          /* of requests for no model */
     struct histogram duration;
 };
 
@@ -79,7 +86,7 @@ struct metrics {
     counter disconnects;
     counter refusals[METRICS_REFUSALS];
     counter events[METRICS_EVENTS];
-    pthread_mutex_t models_lock;
+    pthread_mutex_t exemplars_lock, models_lock;
     struct metrics_model *models; /* the newest first; guarded by models_lock */
     struct metrics_loadtest loadtest;
     double started; /* Unix seconds */
@@ -89,6 +96,8 @@ void metrics_models_free(struct metrics_model *newest);
 
 /* The families of the models' experts, with their heads. */
 void metrics_write_models(struct metrics *metrics, struct buffer *out);
+
+void metrics_write_keys(const struct metrics_gauges *gauges, struct buffer *out);
 
 void metrics_write_loadtest(struct metrics *metrics, struct buffer *out);
 

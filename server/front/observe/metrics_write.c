@@ -18,15 +18,17 @@ static const char *const stages[METRICS_STAGES] = {
     [METRICS_QUEUE] = "queue", [METRICS_PREPROCESS] = "preprocess", [METRICS_INFERENCE] = "inference"};
 
 static const char *const refusals[METRICS_REFUSALS] = {
-    [METRICS_QUEUE_FULL] = "queue_full",     [METRICS_NOT_READY] = "not_ready",
-    [METRICS_DRAINING] = "draining",         [METRICS_DEADLINE] = "deadline",
-    [METRICS_UNAUTHORIZED] = "unauthorized", [METRICS_TOO_LARGE] = "too_large",
+    [METRICS_QUEUE_FULL] = "queue_full", [METRICS_QUOTA] = "quota_exceeded",
+    [METRICS_NOT_READY] = "not_ready",   [METRICS_DRAINING] = "draining",
+    [METRICS_DEADLINE] = "deadline",     [METRICS_UNAUTHORIZED] = "unauthorized",
+    [METRICS_TOO_LARGE] = "too_large",
 };
 
 /* Where an event is on the page. Events of one family stand together; the first of them brings its help. */
 struct event_row {
     unsigned event;
-    const char *name, *label, *help; /* label: what stands beside the model's; "": nothing */
+    const char *name, *label,
+        *help; /* label: as it stands on the page, behind the model's where there is one; "": none */
 };
 
 static const struct event_row events[] = {
@@ -40,6 +42,10 @@ static const struct event_row events[] = {
      "Picture decoders that were lost and another started in their place."},
     {METRICS_GIVEN_UP_PICTURES, "limoe_pictures_given_up_total", "",
      "Pictures whose decoding was stopped because nobody waited for them."},
+    {METRICS_SPANS_EXPORTED, "limoe_otlp_spans_total", "outcome=\"exported\"",
+     "OpenTelemetry spans, by what became of them."},
+    {METRICS_SPANS_FAILED, "limoe_otlp_spans_total", "outcome=\"failed\"", NULL},
+    {METRICS_SPANS_DROPPED, "limoe_otlp_spans_total", "outcome=\"dropped\"", NULL},
 };
 _Static_assert(sizeof events / sizeof *events == METRICS_EVENTS, "every event is on the page");
 
@@ -227,9 +233,12 @@ static void write_requests(const struct page *page) {
 
 static void write_events(const struct page *page) {
     for (size_t i = 0; i < METRICS_EVENTS; i++) {
-        metrics_head(page->out, events[i].name, "counter", events[i].help);
-        buffer_print(page->out, "%s %llu\n", events[i].name,
-                     counter_get(&page->metrics->events[events[i].event]));
+        const struct event_row *row = &events[i];
+        const char *open = *row->label ? "{" : "", *close = *row->label ? "}" : "";
+        if (row->help)
+            metrics_head(page->out, row->name, "counter", row->help);
+        buffer_print(page->out, "%s%s%s%s %llu\n", row->name, open, row->label, close,
+                     counter_get(&page->metrics->events[row->event]));
     }
     for (size_t i = 0; i < METRICS_MODEL_EVENTS; i++) {
         const struct event_row *row = &model_events[i];
@@ -383,6 +392,7 @@ void metrics_write(struct metrics *metrics, const struct metrics_gauges *gauges,
         write_load(&page);
         write_steps(&page);
         metrics_write_models(metrics, out);
+        metrics_write_keys(gauges, out);
         metrics_write_loadtest(metrics, out);
         write_processes(gauges, out);
         write_self(metrics, out);

@@ -33,6 +33,7 @@
 #include "server/front/serve/serve.h"
 #include "server/front/serve/system.h"
 #include "server/front/server.h"
+#include "server/front/tracing/tracing.h"
 #include "server/options/command.h"
 #include "server/options/model_dir.h"
 #include "server/options/model_list.h"
@@ -119,6 +120,7 @@ static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
     }
     metrics_count(server->metrics, METRICS_SLOW_CLIENTS,
                   timeouts_sweep(server->timeouts, clock_now(), server_pressed(server)));
+    tracing_poll(server->tracing);
     loadtests_poll(server->loadtests);
     struct limoe_error err;
     enum loading_outcome outcome = loadings_poll(&watch->loadings, &err);
@@ -240,6 +242,12 @@ static enum limoe_status start_decoders(struct server *server, struct limoe_erro
     return decoders_start(&decoders, &server->decoders[LANE_LONG], err);
 }
 
+static enum limoe_status start_tracing(struct server *server, struct limoe_error *err) {
+    const struct tracing_options *options = &server->options.tracing;
+    return options->endpoint ? tracing_start(options, server->log, server->metrics, &server->tracing, err)
+                             : LIMOE_OK;
+}
+
 static enum limoe_status open_loadtests(struct server *server, int listening, struct limoe_error *err) {
     const struct loadtests_options options = {.listening = listening,
                                               .encrypted = server->tls != NULL,
@@ -308,7 +316,7 @@ static bool build(struct watch *watch, int *listening) {
         workers_start(options->workers, "limoe-bulk", &server->bulk, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-pictures", &server->decoding[LANE_QUICK], &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-albums", &server->decoding[LANE_LONG], &err) != LIMOE_OK ||
-        start_decoders(server, &err) != LIMOE_OK ||
+        start_decoders(server, &err) != LIMOE_OK || start_tracing(server, &err) != LIMOE_OK ||
         start_http(server, *listening, &watch->http, &err) != LIMOE_OK)
         return fail(&err);
     return true;
@@ -319,6 +327,7 @@ static void take_down(struct watch *watch, int listening) {
     struct server *server = watch->server;
     loadings_stop(&watch->loadings);
     http_stop(watch->http);
+    tracing_stop(server->tracing);    /* after the last call */
     loadings_close(&watch->loadings); /* after the last call, before the workers that its jobs go to */
     for (int lane = 0; lane < LANES; lane++) {
         workers_stop(server->decoding[lane]);

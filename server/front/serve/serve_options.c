@@ -46,6 +46,7 @@ static const struct option_row table[] = {
      .kind = OPTION_NAMES,
      AT(models),
      .metavar = "DIR",
+     .platform = "AIP_STORAGE_URI",
      .help = "model directory, or NAME=DIR; several are divided by commas, the first is the default",
      .fallback = MODEL_DIR_DEFAULT},
     {.name = "model-alias",
@@ -59,12 +60,18 @@ static const struct option_row table[] = {
      AT(dialects),
      .metavar = "LIST",
      .help = "other servers' APIs that are answered too: all, none, or names of dialects with commas"},
+    STRING("vertex-predict-route", vertex_predict, "PATH", .platform = "AIP_PREDICT_ROUTE",
+           .help = "path at which Vertex AI asks for predictions, beside /vertex/predict",
+           .fallback = "none"),
+    STRING("vertex-health-route", vertex_health, "PATH", .platform = "AIP_HEALTH_ROUTE",
+           .help = "path at which Vertex AI asks for health, beside /vertex/health", .fallback = "none"),
     STRING("host", host, "HOST", .help = "address to listen on"),
     {.name = "port",
      .kind = OPTION_NUMERAL,
      AT(port),
      .most = 65535,
      .metavar = "PORT",
+     .platform = "AIP_HTTP_PORT",
      .help = "port to listen on; 0 takes any that is free"},
     STRING("state-dir", state_dir, "DIR", .help = "where classifiers are kept",
            .fallback = "$STATE_DIRECTORY, else $XDG_STATE_HOME/limoe, else ~/.local/state/limoe"),
@@ -137,8 +144,9 @@ static const struct option_row table[] = {
     COMMAND_EXPERT_BYTES_ROW(AT(compute.expert_bytes)),
 
     STRING("api-keys-file", api_keys, "FILE", .group = "access",
-           .help = "keys that clients must show, one a line", .fallback = "none: no key is asked for"),
-    STRING("admin-keys-file", admin_keys, "FILE", .help = "keys for administration, one a line",
+           .help = "keys that clients must show, one a line; with names and quotas, perhaps",
+           .fallback = "none: no key is asked for"),
+    STRING("admin-keys-file", admin_keys, "FILE", .help = "keys for administration, likewise",
            .fallback = "none: no administration over HTTP"),
     STRING("loadtest-targets", loadtest_targets, "URL,...",
            .help = "servers that load tests asked for over HTTP may be of, beside this one",
@@ -165,6 +173,26 @@ static const struct option_row table[] = {
      .kind = OPTION_SWITCH,
      AT(unconfined_decoders),
      .help = "decode pictures also where the system has no sandbox (seccomp) for it"},
+
+    STRING(
+        "otlp-endpoint", tracing.endpoint, "URL", .group = "traces, to an OpenTelemetry collector",
+        .help =
+            "where spans of requests are posted (OTLP/HTTP, JSON), with its path: http://HOST:4318/v1/traces",
+        .fallback = "$OTEL_EXPORTER_OTLP_ENDPOINT and /v1/traces, else none: no traces"),
+    STRING("otlp-headers", tracing.headers, "LIST",
+           .help =
+               "headers of these posts: name=value,name=value; a variable or a file hides them from others",
+           .fallback = "$OTEL_EXPORTER_OTLP_HEADERS, else none"),
+    STRING("otlp-certificate", tracing.certificate, "FILE",
+           .help = "authorities (PEM) that the collector's certificate is checked by",
+           .fallback = "$OTEL_EXPORTER_OTLP_CERTIFICATE, else the system's"),
+    STRING("otlp-service-name", tracing.service, "NAME",
+           .help = "service.name of the spans; $OTEL_SERVICE_NAME changes the default"),
+    {.name = "trace-sample",
+     .kind = OPTION_SHARE,
+     AT(tracing.sample),
+     .metavar = "RATIO",
+     .help = "share of traces that begin here which is recorded; of others their callers decide"},
 
     CHOICE("log-format", log_format, log_formats, "FORMAT", .group = "log, to standard error",
            .help = "text or json"),
@@ -207,6 +235,7 @@ static const struct serve_options defaults = {
     .loadtest_rate = 1000,
     .loadtest_seconds = 600,
     .loadtest_requests = 100000,
+    .tracing = {.service = "limoe", .sample = 1},
     .log_format = LOG_TEXT,
     .log_level = LOG_INFO,
 };
@@ -219,6 +248,19 @@ static const struct option_note exits[] = {
 static const struct option_note environment[] = {
     {"STATE_DIRECTORY", "systemd's: where classifiers are kept, when --state-dir is not said"},
     {"XDG_STATE_HOME", "the same, where systemd did not start the server"},
+    {"AIP_HTTP_PORT", "Vertex AI's: the port, when nothing else says it"},
+    {"AIP_STORAGE_URI", "the same for --model, where it is a directory"},
+    {"AIP_PREDICT_ROUTE", "the same for --vertex-predict-route"},
+    {"AIP_HEALTH_ROUTE", "the same for --vertex-health-route"},
+    {"OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+     "OpenTelemetry's: what the first says with /v1/traces, or the second as it is, when --otlp-endpoint is "
+     "not said"},
+    {"OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_SERVICE_NAME",
+     "the same for --otlp-headers, --otlp-certificate, --otlp-service-name"},
+    {"OTEL_BSP_SCHEDULE_DELAY, OTEL_EXPORTER_OTLP_TIMEOUT",
+     "milliseconds for which spans wait for more of them, and that the collector may take: 1000 and 10000"},
+    {"OTEL_RESOURCE_ATTRIBUTES", "more attributes of the spans' resource: name=value,name=value"},
+    {"OTEL_SDK_DISABLED", "true: OTEL_EXPORTER_OTLP_ENDPOINT is as if it were not set"},
     {NULL, NULL},
 };
 static const struct option_note files[] = {
@@ -313,6 +355,25 @@ static bool is_of_several(const struct serve_options *options) {
     return true;
 }
 
+/* What Vertex AI may say that is no path of this server, nor a directory. */
+static bool is_of_platform(const struct serve_options *options) {
+    const char *const paths[] = {options->vertex_predict, options->vertex_health};
+    for (size_t i = 0; i < 2; i++)
+        if (paths[i] && paths[i][0] != '/') {
+            command_usage("serve", "vertex-%s-route is \"%s\"; accepted: a path, which begins with /",
+                          i ? "health" : "predict", paths[i]);
+            return false;
+        }
+    if (options->models && strncmp(options->models, "gs://", 5) == 0) {
+        command_usage("serve",
+                      "model is \"%s\", by --model or AIP_STORAGE_URI; accepted: a directory: put the model "
+                      "into the image or copy it there first, and name it with --model",
+                      options->models);
+        return false;
+    }
+    return true;
+}
+
 static bool is_consistent(const struct serve_options *options, const struct options *read) {
     if (read->n_operands) {
         command_usage("serve", "unexpected argument \"%s\"", read->operands[0]);
@@ -352,8 +413,12 @@ static bool is_consistent(const struct serve_options *options, const struct opti
                       "ranks on others connect to");
         return false;
     }
-    if (!is_of_several(options))
+    if (!is_of_several(options) || !is_of_platform(options))
         return false;
+    if (tracing_check(&options->tracing, &err) != LIMOE_OK) {
+        command_usage("serve", "%s", err.message);
+        return false;
+    }
     if (options->compute.expert_bytes && !options->compute.load_file) {
         command_usage("serve", "expert-bytes is set and load is not; accepted: with a measured load");
         return false;
@@ -402,7 +467,7 @@ enum serve_parsed serve_parse(int argc, char **argv, struct serve_options *optio
     *options = defaults;
     struct arena *arena = arena_new();
     options->state_dir = arena ? default_state_dir(arena) : NULL;
-    if (!options->state_dir)
+    if (!options->state_dir || !tracing_defaults(&options->tracing, arena))
         command_complain("no memory");
     else if (!command_options(&serve_command, argc, argv, options, arena, &read, &status))
         parsed = status == COMMAND_OK ? SERVE_EXIT_OK : SERVE_EXIT_USAGE;

@@ -453,6 +453,20 @@ static void messages_of_a_chat_are_one_item(void **state) {
     assert_item(&request.items[0], LIMOE_TEXT, "a cat", "messages[0].content");
 }
 
+/* As `vllm bench serve --backend openai-embeddings-clip` sends a picture. */
+static void an_empty_text_beside_an_item_is_nothing(void **state) {
+    (void)state;
+    struct embed_request request =
+        read_body("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"\"}," PART
+                  "]}],\"truncate_prompt_tokens\":-1}");
+    assert_int_equal(request.n_items, 1);
+    assert_item(&request.items[0], LIMOE_IMAGE, "foo", "messages[0].content[1].image_url");
+    refused("{\"messages\":[{\"content\":[{\"text\":\"\"}]}]}", 400, "empty_input",
+            "messages[0].content[0].text", "is empty");
+    refused("{\"messages\":[{\"content\":[{\"text\":\"\"},{\"text\":\"\"}]}]}", 400, "too_many_items",
+            "messages[0].content", "has 2 parts");
+}
+
 static void messages_of_a_chat_are_checked(void **state) {
     (void)state;
     static const struct {
@@ -557,6 +571,7 @@ int main(void) {
         TEST(items_of_other_servers),
         TEST(items_of_other_servers_are_checked),
         TEST(messages_of_a_chat_are_one_item),
+        TEST(an_empty_text_beside_an_item_is_nothing),
         TEST(messages_of_a_chat_are_checked),
         TEST(numbers_by_any_servers_name),
         TEST(numbers_are_checked),

@@ -12,7 +12,9 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "server/front/http/auth.h"
+#include "server/front/http/key_line.h"
 
 #define USER  "user-key-0123456789"
 #define OTHER "other-key-0123456789"
@@ -64,12 +66,19 @@ static struct auth *open_both(const struct files *files) {
     return auth;
 }
 
+static enum auth_level level_of(struct auth *auth, const char *authorization) {
+    struct account *account;
+    const enum auth_level level = auth_check(auth, authorization, &account);
+    account_release(account);
+    return level;
+}
+
 static void each_key_has_its_level(void **state) {
     struct auth *auth = open_both(*state);
-    assert_int_equal(auth_check(auth, "Bearer " USER), AUTH_USER);
-    assert_int_equal(auth_check(auth, "Bearer " OTHER), AUTH_USER);
-    assert_int_equal(auth_check(auth, "bearer   " OTHER), AUTH_USER);
-    assert_int_equal(auth_check(auth, "Bearer " ADMIN), AUTH_ADMIN);
+    assert_int_equal(level_of(auth, "Bearer " USER), AUTH_USER);
+    assert_int_equal(level_of(auth, "Bearer " OTHER), AUTH_USER);
+    assert_int_equal(level_of(auth, "bearer   " OTHER), AUTH_USER);
+    assert_int_equal(level_of(auth, "Bearer " ADMIN), AUTH_ADMIN);
     auth_free(auth);
 }
 
@@ -91,14 +100,16 @@ static void nothing_else_is_a_key(void **state) {
         "Bearer " USER "\r\n" OTHER,
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (auth_check(auth, others[i]) != AUTH_NONE)
+        if (level_of(auth, others[i]) != AUTH_NONE)
             fail_msg("%s is a key", others[i]);
     auth_free(auth);
 }
 
 static int status_of(struct auth *auth, enum auth_level level, const char *authorization) {
     struct api_error error = {.status = 200};
-    bool allowed = auth_allow(auth, level, authorization, &error);
+    struct account *account;
+    bool allowed = auth_allow(auth, level, authorization, &account, &error);
+    assert_null(account); /* no key has a name */
     assert_true(allowed == (error.status == 200));
     if (!allowed && authorization)
         assert_null(strstr(error.message, authorization + strlen("Bearer ")));
@@ -138,10 +149,12 @@ static void a_broken_file_is_named_and_changes_nothing(void **state) {
         {"", "holds no key"},
         {"# only this\n\n", "holds no key"},
         {USER "\nfifteen-bytes-x\n", ":2: the key has 15 bytes; accepted are 16 to 512"},
-        {"\n" USER "\nwith space 0123456789\n", ":3: byte 5 of the key is not accepted"},
-        {"caf\xC3\xA9-0123456789abcdef\n", ":1: byte 4 of the key is not accepted"},
-        {"tab-0123456789abcdef\t\n", ":1: byte 21 of the key is not accepted"},
+        {"\n" USER "\nwith space 0123456789\n", ":3: the key has 4 bytes"},
+        {"caf\xC3\xA9-0123456789abcdef\n", ":1: byte 4 of the line is not accepted"},
+        {"tab-0123456789abcdef\t\n", ":1: byte 21 of the line is not accepted"},
         {USER "\n" OTHER "\n# twice\n" USER "\n", ":4: the key is that of line 1"},
+        {USER " name=a\n" OTHER " name=a\n", ":2: the name \"a\" is also that of line 1"},
+        {USER " " OTHER "\n", ":1: word 1 behind the key is not accepted"},
     };
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         struct limoe_error err = {0};
@@ -150,14 +163,14 @@ static void a_broken_file_is_named_and_changes_nothing(void **state) {
         if (!strstr(err.message, broken[i].message) || !strstr(err.message, files->users))
             fail_msg("\"%s\" does not say \"%s\"", err.message, broken[i].message);
         assert_null(strstr(err.message, "0123456789"));
-        assert_int_equal(auth_check(auth, "Bearer " OTHER), AUTH_USER);
-        assert_int_equal(auth_check(auth, "Bearer " ADMIN), AUTH_ADMIN);
+        assert_int_equal(level_of(auth, "Bearer " OTHER), AUTH_USER);
+        assert_int_equal(level_of(auth, "Bearer " ADMIN), AUTH_ADMIN);
     }
     struct limoe_error err = {0};
     static const char with_nul[] = USER "\0hidden\n" OTHER "\n";
     put(files->users, with_nul, sizeof with_nul - 1);
     assert_int_equal(auth_reload(auth, &err), LIMOE_INVALID);
-    assert_non_null(strstr(err.message, ":1: byte 20 of the key"));
+    assert_non_null(strstr(err.message, ":1: byte 20 of the line"));
     auth_free(auth);
 }
 
@@ -176,17 +189,17 @@ static void too_long_lines_are_refused_and_long_comments_are_not(void **state) {
     struct limoe_error err = {0};
     char text[3000];
     memset(text, 'k', sizeof text);
-    text[AUTH_MOST_BYTES + 1] = '\n';
-    put(files->users, text, AUTH_MOST_BYTES + 2);
+    text[KEY_MOST_BYTES + 1] = '\n';
+    put(files->users, text, KEY_MOST_BYTES + 2);
     assert_int_equal(auth_reload(auth, &err), LIMOE_INVALID);
     assert_non_null(strstr(err.message, ":1: the key has 513 bytes"));
-    put(files->users, text + 1, AUTH_MOST_BYTES + 1);
+    put(files->users, text + 1, KEY_MOST_BYTES + 1);
     assert_int_equal(auth_reload(auth, &err), LIMOE_OK);
     memset(text, '#', sizeof text);
     memcpy(text + sizeof text - sizeof "\n" USER, "\n" USER, sizeof "\n" USER);
     put(files->users, text, sizeof text - 1);
     assert_int_equal(auth_reload(auth, &err), LIMOE_OK);
-    assert_int_equal(auth_check(auth, "Bearer " USER), AUTH_USER);
+    assert_int_equal(level_of(auth, "Bearer " USER), AUTH_USER);
     auth_free(auth);
 }
 
@@ -194,16 +207,76 @@ static void a_reload_replaces_all_keys(void **state) {
     const struct files *files = *state;
     struct auth *auth = open_both(files);
     put_text(files->users, "a-new-key-0123456789\n");
-    assert_int_equal(auth_check(auth, "Bearer " USER), AUTH_USER);
+    assert_int_equal(level_of(auth, "Bearer " USER), AUTH_USER);
     assert_int_equal(auth_reload(auth, NULL), LIMOE_OK);
-    assert_int_equal(auth_check(auth, "Bearer " USER), AUTH_NONE);
-    assert_int_equal(auth_check(auth, "Bearer a-new-key-0123456789"), AUTH_USER);
+    assert_int_equal(level_of(auth, "Bearer " USER), AUTH_NONE);
+    assert_int_equal(level_of(auth, "Bearer a-new-key-0123456789"), AUTH_USER);
     unlink(files->admins);
     struct limoe_error err = {0};
     assert_int_equal(auth_reload(auth, &err), LIMOE_NOT_FOUND);
     assert_non_null(strstr(err.message, files->admins));
-    assert_int_equal(auth_check(auth, "Bearer " ADMIN), AUTH_ADMIN);
+    assert_int_equal(level_of(auth, "Bearer " ADMIN), AUTH_ADMIN);
     auth_free(auth);
+}
+
+static struct account *account_at(struct auth *auth, const char *authorization) {
+    struct account *account;
+    assert_int_equal(auth_check(auth, authorization, &account), AUTH_USER);
+    return account;
+}
+
+/* Counters and balances outlive a reload, whatever key the name then goes by; a name that is gone takes them with it. */
+static void a_name_keeps_its_account(void **state) {
+    const struct files *files = *state;
+    struct account_refusal refusal;
+    struct account_counts counts;
+    struct account *listed[AUTH_MOST_NAMES];
+    put_text(files->users, USER " name=alice requests-per-minute=1\n" OTHER "\n");
+    struct auth *auth = open_both(files);
+    struct account *alice = account_at(auth, "Bearer " USER);
+    assert_string_equal(account_name(alice), "alice");
+    assert_null(account_at(auth, "Bearer " OTHER));
+    assert_int_equal(auth_accounts(auth, listed), 1);
+    assert_ptr_equal(listed[0], alice);
+    account_release(listed[0]);
+    assert_true(account_begin(alice, false, clock_now(), &refusal));
+    assert_false(account_begin(alice, false, clock_now(), &refusal));
+
+    put_text(files->users, "a-new-key-0123456789 name=alice requests-per-minute=1\n");
+    assert_int_equal(auth_reload(auth, NULL), LIMOE_OK);
+    struct account *again = account_at(auth, "Bearer a-new-key-0123456789");
+    assert_ptr_equal(again, alice);
+    assert_false(account_begin(again, false, clock_now(), &refusal));
+    account_counts(again, &counts);
+    assert_int_equal(counts.requests, 1);
+    assert_int_equal(counts.refused[ACCOUNT_REQUESTS], 2);
+    account_release(again);
+
+    put_text(files->users, USER " name=bob\n");
+    assert_int_equal(auth_reload(auth, NULL), LIMOE_OK);
+    assert_int_equal(auth_accounts(auth, listed), 1);
+    assert_string_equal(account_name(listed[0]), "bob");
+    account_release(listed[0]);
+    assert_string_equal(account_name(alice), "alice"); /* a request's own reference */
+    account_release(alice);
+    auth_free(auth);
+}
+
+static void names_are_of_both_files_and_bounded(void **state) {
+    const struct files *files = *state;
+    struct auth *auth = NULL;
+    struct limoe_error err = {0};
+    put_text(files->users, USER " name=a\n");
+    put_text(files->admins, ADMIN " name=a\n");
+    assert_int_equal(auth_new(files->users, files->admins, files->log, &auth, &err), LIMOE_INVALID);
+    assert_non_null(strstr(err.message, ":1: the name \"a\" is also that of line 1 of the API keys' file"));
+
+    FILE *file = fopen(files->users, "w");
+    for (int i = 0; i <= AUTH_MOST_NAMES; i++)
+        fprintf(file, "key-0123456789-%05d name=n%d\n", i, i);
+    fclose(file);
+    assert_int_equal(auth_new(files->users, NULL, files->log, &auth, &err), LIMOE_TOO_LARGE);
+    assert_non_null(strstr(err.message, ":1001: more than 1000 keys with names"));
 }
 
 static void a_file_for_all_to_read_is_warned_of(void **state) {
@@ -235,6 +308,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(too_long_lines_are_refused_and_long_comments_are_not, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_reload_replaces_all_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_name_keeps_its_account, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_are_of_both_files_and_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_for_all_to_read_is_warned_of, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,12 +88,30 @@ static void new_traces_differ(void **state) {
     assert_string_equal(read.parent_id, first.span_id);
 }
 
+/* A caller's decision holds; of our own traces the share is chosen by the id, and said in the flags. */
+static void a_share_is_sampled(void **state) {
+    (void)state;
+    struct trace caller, low = {.trace_id = "ffffffffffffffffff3fffffffffffff"}, high = low;
+    high.trace_id[18] = 'c';
+    trace_begin("00-" TRACE "-" PARENT "-00", &caller);
+    assert_false(trace_sample(&caller, 1));
+    trace_begin("00-" TRACE "-" PARENT "-01", &caller);
+    assert_true(trace_sample(&caller, 0));
+    assert_false(trace_sample(&high, 0.5));
+    assert_int_equal(high.flags, 0);
+    assert_true(trace_sample(&low, 0.5));
+    assert_int_equal(low.flags, TRACE_SAMPLED);
+    assert_true(trace_sample(&high, 1));
+    assert_false(trace_sample(&(struct trace){.trace_id = "00000000000000000000000000000001"}, 0));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_parent_is_taken_over),
         cmocka_unit_test(later_versions_are_read_as_far_as_they_are_known),
         cmocka_unit_test(what_is_malformed_is_no_parent),
         cmocka_unit_test(new_traces_differ),
+        cmocka_unit_test(a_share_is_sampled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

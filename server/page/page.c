@@ -1,0 +1,74 @@
+/* page.c - files by name, and what a client's conditions ask for. Read-only, any thread. */
+#include "server/page/page.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "server/page/page_files.h"
+
+#define BLANKS " \t"
+
+static int compare(const void *name, const void *file) {
+    return strcmp(name, ((const struct page_file *)file)->name);
+}
+
+const struct page_file *page_find(const char *name) {
+    return bsearch(name, page_files, page_files_n, sizeof *page_files, compare);
+}
+
+/* ---- Accept-Encoding */
+
+/* Whether the weight behind a coding ("; q=0.0") refuses it. What is no weight is not looked at. */
+static bool refused(const char *parameters, size_t size) {
+    const char *end = parameters + size, *at = memchr(parameters, '=', size);
+    if (!at)
+        return false;
+    at++;
+    at += strspn(at, BLANKS);
+    size_t digits = strspn(at, "0.");
+    return digits > 0 && at + digits <= end && strspn(at + digits, BLANKS) == (size_t)(end - at) - digits;
+}
+
+static bool is_gzip(const char *coding, size_t size) {
+    return (size == 4 && strncasecmp(coding, "gzip", size) == 0) ||
+           (size == 6 && strncasecmp(coding, "x-gzip", size) == 0);
+}
+
+/* "*" is not taken for gzip: clients that say it alone are programs that do not decode. */
+static bool takes_gzip(const char *accepted) {
+    while (*accepted) {
+        accepted += strspn(accepted, BLANKS ",");
+        const size_t element = strcspn(accepted, ","), name = strcspn(accepted, BLANKS ",;");
+        if (is_gzip(accepted, name))
+            return !refused(accepted + name, element - name);
+        accepted += element;
+    }
+    return false;
+}
+
+const struct page_form *page_form_for(const struct page_file *file, const char *accept_encoding) {
+    return file->gzip.bytes && accept_encoding && takes_gzip(accept_encoding) ? &file->gzip : &file->plain;
+}
+
+/* ---- If-None-Match */
+
+bool page_has(const char *if_none_match, const char *etag) {
+    const char *at = if_none_match ? if_none_match : "";
+    const size_t size = strlen(etag);
+    for (;;) {
+        at += strspn(at, BLANKS ",");
+        if (*at == '*')
+            return true;
+        if (strncmp(at, "W/", 2) == 0)
+            at += 2;
+        if (*at != '"')
+            return false;
+        if (strncmp(at, etag, size) == 0)
+            return true;
+        const char *quote = strchr(at + 1, '"');
+        if (!quote)
+            return false;
+        at = quote + 1;
+    }
+}

@@ -1,0 +1,134 @@
+/** Try: pictures, labels, and which label fits. */
+import { ask, patiently } from './api.js';
+import { classifiersView } from './classifiers.js';
+import { codeView } from './code.js';
+import { button, debounce, field, h } from './dom.js';
+import { onLanguage, percent, t, tell } from './i18n.js';
+import { can, model, onModel, whyNoModel } from './models.js';
+import { picturePlace, preview } from './picture.js';
+import { pool } from './pool.js';
+
+const MOST_PICTURES = 24;
+const MOST_BARS = 10;
+const AT_ONCE = 3;
+const PAUSE = 400; // ms after the last letter
+const FIRST = { labels: 'cat\ndog\nlemon\nrocket\n自転車', templates: '{}\na picture of a {}' };
+
+/** @param {string} text lines @returns {string[]} */
+const lines = (text) => text.split('\n').map((line) => line.trim()).filter(Boolean);
+
+/** @typedef {{label: string, score: number, cosine: number}} Prediction */
+
+/** @param {Prediction[]} predictions */
+function bars(predictions) {
+  return h('ol', { class: 'bars' }, ...predictions.map(({ label, score, cosine }) => {
+    const bar = h('span', { class: 'bar', 'aria-hidden': 'true' });
+    bar.style.setProperty('--share', String(score));
+    const row = h('li', {}, h('span', { class: 'what' }, label), bar, h('span', { class: 'score' }, percent(score)));
+    tell(row, 'title', 'try.cosine', { cosine: cosine.toFixed(4) });
+    return row;
+  }));
+}
+
+/** @param {HTMLElement} panel */
+export function view(panel) {
+  /** @type {{file: File, card: HTMLElement, out: HTMLElement}[]} */
+  let pictures = [];
+  let classifier = '';
+  let running = new AbortController();
+  const labels = h('textarea', { rows: 6, spellcheck: 'false' });
+  const templates = h('textarea', { rows: 3, spellcheck: 'false' });
+  labels.value = FIRST.labels;
+  templates.value = FIRST.templates;
+  const notice = h('p', { class: 'error', role: 'alert' });
+  const cards = h('div', { class: 'answers' });
+  const empty = h('p', { class: 'empty', text: 'try.empty' });
+  const clear = button('try.clear', () => { pictures = []; cards.replaceChildren(empty); update(); }, { class: 'quiet', hidden: true });
+  const code = codeView();
+  const written = () => ({ labels: lines(labels.value), templates: lines(templates.value) });
+  const saved = classifiersView({ written, chosen: (name, what) => {
+    classifier = name;
+    if (what) { labels.value = what.labels.join('\n'); templates.value = what.templates.join('\n'); }
+    update();
+  } });
+
+  /** @param {File} file */
+  function form(file) {
+    const body = new FormData();
+    body.append('image', file, file.name);
+    for (const [name, value] of Object.entries(classifier ? {} : written())) if (value.length) body.append(name, JSON.stringify(value));
+    if (classifier) body.append('classifier', classifier);
+    if (model()) body.append('model', model()?.id || '');
+    body.append('top_k', String(MOST_BARS));
+    return body;
+  }
+
+  /** @param {{file: File, out: HTMLElement}} picture @param {AbortSignal} signal */
+  async function classify({ file, out }, signal) {
+    out.setAttribute('aria-busy', 'true');
+    try {
+      const answer = await patiently(() => ask('v1/classify', { form: form(file), signal }), signal);
+      const ms = answer.headers.get('X-Total-Ms');
+      const { data } = await answer.json();
+      out.replaceChildren(bars(data[0].predictions), h('p', { class: 'help', text: 'try.took', args: { ms: Number(ms).toFixed(1) } }));
+      out.setAttribute('aria-busy', 'false');
+    } catch (error) {
+      if (signal.aborted) return; // the next run's now
+      out.replaceChildren(h('p', { class: 'error', role: 'alert' }, /** @type {Error} */ (error).message));
+      out.setAttribute('aria-busy', 'false');
+    }
+  }
+
+  /** Why nothing can be asked; '': it can. */
+  function obstacle() {
+    if (!model()) return whyNoModel();
+    if (!can('classify')) return t('try.cannot', { model: model()?.id || '' });
+    return classifier || written().labels.length ? '' : t('try.labels.none');
+  }
+
+  async function run() {
+    running.abort();
+    running = new AbortController();
+    notice.textContent = obstacle();
+    if (!notice.textContent) await pool(pictures, AT_ONCE, (picture) => classify(picture, running.signal));
+  }
+
+  const later = debounce(run, PAUSE);
+
+  function update() {
+    clear.hidden = pictures.length === 0;
+    code.show({ ...written(), classifier, name: pictures[0]?.file.name || 'picture.png', model: model()?.id || '' });
+    later();
+  }
+
+  /** @param {File[]} files */
+  function take(files) {
+    const made = files.map((file) => {
+      const out = h('div', { class: 'out', 'aria-live': 'polite' }, h('p', { class: 'help', text: 'try.waiting' }));
+      return { file, out, card: h('article', { class: 'card answer' }, h('figure', {}, preview(file, file.name), h('figcaption', {}, file.name)), out) };
+    });
+    pictures = [...made, ...pictures].slice(0, MOST_PICTURES);
+    cards.replaceChildren(...pictures.map(({ card }) => card));
+    update();
+  }
+
+  function edited() {
+    classifier = '';
+    saved.clear();
+    update();
+  }
+
+  labels.addEventListener('input', edited);
+  templates.addEventListener('input', edited);
+  onModel(() => { update(); if (model()) saved.load(); });
+  onLanguage(update);
+  cards.append(empty);
+  panel.append(h('h2', { class: 'hidden', text: 'tab.try' }),
+    h('div', { class: 'columns' },
+      h('div', { class: 'stack' }, picturePlace({ take, several: true }),
+        h('div', { class: 'card stack' }, field('try.labels', labels, 'try.labels.help'), field('try.templates', templates, 'try.templates.help'), saved.element)),
+      h('div', { class: 'stack' }, notice, cards, h('div', { class: 'row end' }, clear), code.element)));
+  if (model()) saved.load();
+  update();
+  return {};
+}
