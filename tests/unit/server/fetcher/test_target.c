@@ -130,7 +130,7 @@ static void a_list_allows_what_it_says(void **state) {
                                        "https://xa.example",
                                        "https://x.a.example",
                                        "https://b.example:8443",
-                                       "https://xb.example:8443",
+                                       "https://xxb.example:8443",
                                        "https://x.b.example",
                                        "https://c.example",
                                        "https://c.example:80",
