@@ -36,21 +36,25 @@ bool model_names_is_of(const struct request_models *models, const struct model_a
     return target_of(models, alias) == i;
 }
 
-size_t model_names_find(const struct request_models *models, struct text name) {
+/* The model that the alias stands for; models->n: there is no such alias. */
+static size_t aliased(const struct request_models *models, struct text name) {
     struct model_alias entry;
-    size_t any = models->n;
-    if (!name.size)
-        return 0;
-    const size_t own = named(models, name);
-    if (own < models->n)
-        return own;
-    for (const char *list = models->aliases; model_names_next(&list, &entry);) {
+    for (const char *list = models->aliases; model_names_next(&list, &entry);)
         if (text_equal(entry.alias, name))
             return target_of(models, &entry);
-        if (text_is(entry.alias, "*") && any == models->n)
-            any = target_of(models, &entry);
-    }
-    return any;
+    return models->n;
+}
+
+size_t model_names_find_written(const struct request_models *models, struct text name) {
+    const size_t own = named(models, name);
+    return own < models->n || text_is(name, "*") ? own : aliased(models, name);
+}
+
+size_t model_names_find(const struct request_models *models, struct text name) {
+    if (!name.size)
+        return 0;
+    const size_t written = model_names_find_written(models, name);
+    return written < models->n ? written : aliased(models, text_of("*"));
 }
 
 const char *model_names_list(const struct request_models *models, char *out, size_t size) {

@@ -26,6 +26,8 @@ struct request_models {
 
 /* Which model `name` asks for: by its own name, an alias, or, empty, the default. models->n: none. */
 size_t model_names_find(const struct request_models *models, struct text name);
+/* The same by what is written alone: an empty name and the alias "*" are not looked at. */
+size_t model_names_find_written(const struct request_models *models, struct text name);
 
 /* One alias of the list and what it stands for, after a call with *list at the list's start or where the last
  * call left it. Names are slices of the list. False: there is none left. */

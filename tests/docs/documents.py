@@ -1,6 +1,6 @@
 """What the documents hold: blocks of commands, code within sentences, links, headings.
 
-A fence without a language, or of `sh`, holds commands; any other says what it holds: text, json, ini, python.
+A fence without a language, or of `sh`, holds commands; any other says what it holds: text, json, ini, python and so on.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import subprocess
 from conftest import ROOT
 
 COMMANDS = ("", "sh")
-OTHERS = ("text", "json", "ini", "python")
+OTHERS = ("text", "json", "ini", "python", "yaml", "sql", "js")
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.M | re.S)
 SPAN = re.compile(r"(?<!`)(`+)(?!`)((?:(?!\n\n).)+?)(?<!`)\1(?!`)", re.S)
 LINK = re.compile(r"\]\(([^()\s]+)\)")

@@ -17,6 +17,7 @@ from soundness import faults
 RUN_BY_OTHERS = "other tests run it"
 A_STAGE = "a stage cannot run within a stage"
 LASTS = "runs until it is stopped, as the tests' own servers do"
+CLIENTS = "tests/clients/test_recipes.py runs it"
 MEASURES = "measures for minutes, on an idle machine"
 PYTORCH = "needs PyTorch, which the tests do without"
 ROOTS = "installs packages"
@@ -53,9 +54,13 @@ NOT_RUN = {
     "python3 -m venv venv && venv/bin/pip install -r bench/requirements.txt": ROOTS,
     "python3 -m venv venv-infinity && venv-infinity/bin/pip install -r bench/peers/requirements.txt": ROOTS,
     "venv/bin/python bench/run --build build --quick": PYTORCH,
-    "venv/bin/python bench/run --build build --model clip-b32 siglip-b16 --batch 1 32 --items image text --tokens 6 --pad --dtype float32 --rounds 2 --seconds 0.7 --minutes 6": PYTORCH,
-    "venv/bin/python bench/run --build build --model siglip-b16 --batch 1 32 --items text image --peer onnxruntime openvino --dtype float32 --rounds 1 --seconds 0.5 --minutes 3": PYTORCH,
-    "venv/bin/python bench/run --build build --model clip-l14 --batch 1 --items text image --tokens 6 --pad --peer onnxruntime openvino --dtype float32 --rounds 1 --seconds 0.5 --minutes 1.9": PYTORCH,
+    "venv/bin/python bench/run --build build --model clip-b32 --tokens 6 --pad --batch 1 32 --items image text --dtype float32 --rounds 3 --seconds 0.7 --minutes 6": PYTORCH,
+    "venv/bin/python bench/run --build build --model clip-l14 --tokens 6 --pad --batch 1 32 --items image --peer openvino --dtype float32 --rounds 1 --seconds 0.4 --minutes 6": PYTORCH,
+    "venv/bin/python bench/run --build build --model clip-l14 --tokens 6 --pad --batch 1 32 --items image --peer onnxruntime --dtype float32 --rounds 2 --seconds 1 --minutes 9": PYTORCH,
+    "venv/bin/python bench/run --build build --model clip-l14 --tokens 6 --pad --batch 1 32 --items image --peer open_clip --dtype float32 --rounds 1 --seconds 0.4 --minutes 8.5": PYTORCH,
+    "venv/bin/python bench/run --build build --model clip-l14 --tokens 6 --pad --batch 1 32 --items text --peer open_clip onnxruntime --dtype float32 --rounds 2 --seconds 0.5 --minutes 4": PYTORCH,
+    "venv/bin/python bench/run --build build --model siglip-b16 --batch 1 32 --items text image --peer onnxruntime openvino --dtype float32 --rounds 2 --seconds 1 --minutes 8": PYTORCH,
+    "venv/bin/python bench/run --build build --model siglip-b16 --batch 1 32 --items text image --peer open_clip --dtype float32 --rounds 2 --seconds 0.5 --minutes 3": PYTORCH,
     "venv/bin/python bench/run --build build --out peers.md": PYTORCH,
     "LIMOE_ISA=avx2 venv/bin/python bench/run --build build --model b16-1 --batch 1 8 32 --dtype float32": PYTORCH,
     "venv/bin/python bench/run --build build --sparsity --out sparsity.md": MEASURES,
@@ -85,6 +90,8 @@ NOT_RUN = {
     "apt-get install librsvg2-bin libjemalloc2": ROOTS,
     "python3 -m venv venv && venv/bin/pip install -r requirements.txt": ROOTS,
     "cd python && pip install .": "python/tests/test_wheel.py installs it into an environment of its own",
+    "k6 run script.js": CLIENTS,
+    "locust -f locustfile.py --host http://127.0.0.1:8080 --headless --users 8 --run-time 10s": CLIENTS,
     "scripts/test python": "it is a run of tests",
     "LD_PRELOAD=libjemalloc.so.2 MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,oversize_threshold:0 "
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY=8192 python train.py --minutes 78": PYTORCH,

@@ -173,6 +173,20 @@ def test_the_specification_s_variables(start, collector):
     assert b"abc" not in pathlib.Path(f"/proc/{exporter}/cmdline").read_bytes()
 
 
+def test_a_key_goes_by_its_name(start, collector, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("alice-key-0123456789 name=alice\nplain-key-0123456789\n")
+    keys.chmod(0o600)
+    server = traced(start, collector, "--api-keys-file", keys)
+    with server.client() as client:
+        for who in ("alice", "plain", "wrong"):
+            client.get("/v1/models", headers={"Authorization": f"Bearer {who}-key-0123456789"})
+    facts = [one["attributes"] for one, _ in spans_of(collector, 3)]
+    named = sorted((one["http.response.status_code"], one.get("limoe.key", "")) for one in facts)
+    assert named == [(200, ""), (200, "alice"), (401, "")]
+    assert "0123456789" not in str(collector.spans)
+
+
 def test_what_is_left_is_sent_when_the_server_stops(start, collector):
     server = traced(start, collector)
     with server.client() as client:

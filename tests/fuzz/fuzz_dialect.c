@@ -3,6 +3,8 @@
  *     0  POST / and /hf    1  /embed    2  /similarity    3  /v1/rerank    4  /rerank and /v2/rerank
  *     5  /invocations, its type by the next byte: 0 JSON, 1 a picture, 2 a form, else none
  *     6  /vertex/predict    7  /model/m/invoke    8  /predict
+ *     9, : /api/embed, /api/embeddings    ;, < /v2/embed, /v1/embed    = /v1/multimodalembeddings
+ *     > /vectorize    ?, @, A /clip/embed_text, /clip/embed_image, /clip/compare
  *
  * What is accepted must keep the promises of dialect.h, and its writer make JSON of made-up results; what is refused
  * must say why, in JSON of the dialect's form.
@@ -11,12 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/api/dialects/cohere.h"
 #include "server/api/dialects/hf.h"
 #include "server/api/dialects/immich.h"
+#include "server/api/dialects/ollama.h"
 #include "server/api/dialects/rerank.h"
+#include "server/api/dialects/roboflow.h"
 #include "server/api/dialects/sagemaker.h"
 #include "server/api/dialects/titan.h"
 #include "server/api/dialects/vertex.h"
+#include "server/api/dialects/voyage.h"
+#include "server/api/dialects/weaviate.h"
 #include "server/formats/json_reader.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -107,6 +114,15 @@ static const struct speaker {
     {vertex_read, &dialect_vertex, "", NULL},
     {titan_read, &dialect_titan, "m/invoke", NULL},
     {immich_read, &dialect_immich, "", FORM},
+    {ollama_read_embed, &dialect_ollama, "", NULL},
+    {ollama_read_prompt, &dialect_ollama, "", NULL},
+    {cohere_read_v2, &dialect_cohere, "", NULL},
+    {cohere_read_v1, &dialect_cohere, "", NULL},
+    {voyage_read, &dialect_voyage, "", NULL},
+    {weaviate_read, &dialect_weaviate, "", NULL},
+    {roboflow_read_text, &dialect_roboflow, "", NULL},
+    {roboflow_read_image, &dialect_roboflow, "", NULL},
+    {roboflow_read_compare, &dialect_roboflow, "", NULL},
 };
 static const char *const types[] = {"application/json", "image/png", FORM, NULL};
 #define SPEAKERS (sizeof speakers / sizeof *speakers)

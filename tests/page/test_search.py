@@ -99,6 +99,20 @@ def test_a_zip_that_is_none(visit, tmp_path, harm):
     expect(seen.panel("search").get_by_role("alert")).to_contain_text("b.zip is no zip file that can be read")
 
 
+@pytest.mark.parametrize("stated, said", [(10, "other bytes than its directory states"), (2**31, "larger than 64 MB")])
+def test_a_zip_whose_directory_lies(visit, tmp_path, stated, said):
+    """Neither is unpacked beyond what is stated, nor is what is stated taken for granted."""
+    data = bytearray(archive(tmp_path / "a.zip", zipfile.ZIP_DEFLATED).read_bytes())
+    for entry in re.finditer(b"PK\x01\x02", bytes(data)):
+        data[entry.start() + 24 : entry.start() + 28] = stated.to_bytes(4, "little")
+    (tmp_path / "b.zip").write_bytes(data)
+    seen = visit("search")
+    seen.choose(seen.page.get_by_role("button", name="Choose pictures or a zip"), tmp_path / "b.zip")
+    expect(seen.panel("search").get_by_role("status")).to_contain_text("0 added, 0 were there already, 3 could not be read")
+    seen.panel("search").locator("summary").click()
+    expect(seen.panel("search").locator(".failures li")).to_contain_text([said] * 3)
+
+
 def test_a_busy_server_is_waited_for(visit, folder):
     """Every third request is refused as a full queue refuses; all pictures come in nevertheless."""
     seen = visit("search")

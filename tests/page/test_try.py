@@ -53,7 +53,9 @@ def test_pasted_and_dropped(visit, way):
 def test_photographed(visit):
     seen = visit(permissions=["camera"])
     seen.page.get_by_role("button", name="Photograph").click()
-    seen.page.get_by_role("button", name="Take it").click()
+    expect(seen.page.get_by_role("button", name="Take it")).to_be_focused()
+    seen.check_axe()
+    seen.page.keyboard.press("Enter")
     expect(best(seen, "photograph.jpg")).to_be_visible()
 
 
@@ -93,7 +95,9 @@ def test_the_code_runs_and_says_what_the_page_says(visit, tmp_path):
     shown = [line.split("\n")[0] for line in page.locator(".bars li .what").all_inner_texts()]
     page.locator("summary").click()
     command = page.get_by_role("region", name="curl").inner_text()
-    page.get_by_role("tab", name="Python").click()
+    seen.check_axe()
+    page.get_by_role("tab", name="curl").focus()
+    page.keyboard.press("ArrowRight")
     program = page.get_by_role("region", name="Python").inner_text()
     folder = ROOT / "examples"
     answered = json.loads(subprocess.run(["bash", "-c", command.replace("curl ", "curl -sf ", 1)], cwd=folder, check=True, capture_output=True, timeout=60).stdout)

@@ -88,6 +88,8 @@ def test_a_load_test_is_started_watched_stopped_and_kept(visit, locked):
         expect(panel.get_by_role("status")).to_have_text(re.compile("^stopped" if ending else "^done"))
     expect(panel.locator("tbody tr")).to_have_count(2)
     seen.screenshot("loadtest-ended")
+    seen.check_axe()
+    seen.check_words()
     expect(panel.locator(".keys li")).not_to_have_count(0)
     assert not locked.children("loadtest")
     page.reload()

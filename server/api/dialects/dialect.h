@@ -35,6 +35,11 @@ enum dialect_bit {
     DIALECT_VERTEX,
     DIALECT_TITAN,
     DIALECT_IMMICH,
+    DIALECT_OLLAMA,
+    DIALECT_COHERE,
+    DIALECT_VOYAGE,
+    DIALECT_WEAVIATE,
+    DIALECT_ROBOFLOW,
     DIALECTS
 };
 
@@ -50,6 +55,8 @@ struct dialect {
 };
 extern const struct dialect dialect_hf, dialect_rerank;
 extern const struct dialect dialect_nim, dialect_sagemaker, dialect_vertex, dialect_titan, dialect_immich;
+extern const struct dialect dialect_ollama, dialect_cohere, dialect_voyage, dialect_weaviate,
+    dialect_roboflow;
 
 /* A list as --dialects has it ("all", "none", "hf,rerank") → the set of those named, 1 << enum dialect_bit
  * each. */
@@ -140,6 +147,10 @@ bool dialect_fail_starting(struct api_error *error);
 
 /* {"error":"the message"}, the most common form. */
 void dialect_error_string(struct buffer *out, const struct api_error *error);
+
+/* The 400 for "dimensions" that are not the model's. */
+bool dialect_check_dimensions(const struct limoe_info *model, const struct json_value *field,
+                              struct api_error *error);
 
 /* "[0.5,…]": a vector of n numbers. */
 void dialect_write_vector(struct buffer *out, const float *row, size_t n);

@@ -7,10 +7,18 @@
 /* To add one: its bit (dialect.h), its name here, its files, rows of server/front/calls/route.c, tests, docs
  * (docs/development.md#a-dialect). */
 static const struct dialect *const dialects[] = {
-    [DIALECT_HF] = &dialect_hf,         [DIALECT_RERANK] = &dialect_rerank,
-    [DIALECT_NIM] = &dialect_nim,       [DIALECT_SAGEMAKER] = &dialect_sagemaker,
-    [DIALECT_VERTEX] = &dialect_vertex, [DIALECT_TITAN] = &dialect_titan,
+    [DIALECT_HF] = &dialect_hf,
+    [DIALECT_RERANK] = &dialect_rerank,
+    [DIALECT_NIM] = &dialect_nim,
+    [DIALECT_SAGEMAKER] = &dialect_sagemaker,
+    [DIALECT_VERTEX] = &dialect_vertex,
+    [DIALECT_TITAN] = &dialect_titan,
     [DIALECT_IMMICH] = &dialect_immich,
+    [DIALECT_OLLAMA] = &dialect_ollama,
+    [DIALECT_COHERE] = &dialect_cohere,
+    [DIALECT_VOYAGE] = &dialect_voyage,
+    [DIALECT_WEAVIATE] = &dialect_weaviate,
+    [DIALECT_ROBOFLOW] = &dialect_roboflow,
 };
 _Static_assert(sizeof dialects / sizeof dialects[0] == DIALECTS && DIALECTS <= 32, "a bit each");
 
@@ -72,6 +80,13 @@ void dialect_error_string(struct buffer *out, const struct api_error *error) {
     buffer_string(out, "{\"error\":");
     buffer_json_string(out, error->message);
     buffer_string(out, "}");
+}
+
+bool dialect_check_dimensions(const struct limoe_info *model, const struct json_value *field,
+                              struct api_error *error) {
+    return (field->type == JSON_NUMBER && field->number == (double)model->embed) ||
+           api_fail(error, 400, "unsupported_dimensions", "dimensions",
+                    "dimensions must be %u: this model was not trained to be cut shorter", model->embed);
 }
 
 void dialect_write_vector(struct buffer *out, const float *row, size_t n) {

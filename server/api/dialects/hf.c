@@ -26,11 +26,8 @@ static const struct json_value *member(const struct json_value *object, const ch
 static bool read_peer(const struct json_value *field, const struct limoe_info *model, const char *accepted,
                       struct api_error *error) {
     const struct request_peer_field *peer = request_peer_find(field->name);
-    if (text_is(field->name, "dimensions") && field->type == JSON_NUMBER && field->number == model->embed)
-        return true;
     if (text_is(field->name, "dimensions"))
-        return api_fail(error, 400, "unsupported_dimensions", "dimensions",
-                        "dimensions must be %u: this model was not trained to be cut shorter", model->embed);
+        return dialect_check_dimensions(model, field, error);
     return peer ? request_peer_check(peer, model, field, error)
                 : request_refuse_field(field->name.data, field->name.size, accepted, error);
 }

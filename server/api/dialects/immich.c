@@ -172,10 +172,11 @@ bool immich_read(const struct dialect_input *in, struct dialect_request *out, st
     struct form form = {0};
     enum limoe_modality modality = LIMOE_IMAGE;
     struct request_item *item = arena_array(in->arena, 1, sizeof *item);
-    size_t model;
+    size_t model = 0;
     if (!item)
         return api_fail_memory(error);
-    if (!read_form(in, &form, error) || !read_entries(form.entries, in->arena, &entries, error) ||
+    if (!read_form(in, &form, error) || !form.entries ||
+        !read_entries(form.entries, in->arena, &entries, error) || !entries ||
         !read_entry(in, entries, &modality, &model, error) || !read_item(&form, modality, item, error))
         return false;
     out->kind = DIALECT_EMBED;

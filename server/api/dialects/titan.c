@@ -137,7 +137,7 @@ bool titan_read(const struct dialect_input *in, struct dialect_request *out, str
     const struct json_value *object = NULL;
     struct request_item *items = arena_array(in->arena, 2, sizeof *items);
     struct reader r = {.items = items, .error = error};
-    size_t model;
+    size_t model = 0;
     if (!items)
         return api_fail_memory(error);
     if (!find_model(in, &model, error) || !request_read_object(in->body, in->size, in->arena, &object, error))

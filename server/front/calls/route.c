@@ -5,13 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/api/dialects/cohere.h"
 #include "server/api/dialects/hf.h"
 #include "server/api/dialects/immich.h"
 #include "server/api/dialects/nim.h"
+#include "server/api/dialects/ollama.h"
 #include "server/api/dialects/rerank.h"
+#include "server/api/dialects/roboflow.h"
 #include "server/api/dialects/sagemaker.h"
 #include "server/api/dialects/titan.h"
 #include "server/api/dialects/vertex.h"
+#include "server/api/dialects/voyage.h"
+#include "server/api/dialects/weaviate.h"
 #include "server/api/request.h"
 #include "server/options/suggest.h"
 
@@ -57,6 +62,20 @@ const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_VERTEX_HEALTH] = VERTEX_HEALTH,
     [ROUTE_TITAN] = "/model/{id}/invoke",
     [ROUTE_IMMICH] = "/predict",
+    [ROUTE_OLLAMA_EMBED] = "/api/embed",
+    [ROUTE_OLLAMA_EMBEDDINGS] = "/api/embeddings",
+    [ROUTE_OLLAMA_TAGS] = "/api/tags",
+    [ROUTE_OLLAMA_VERSION] = "/api/version",
+    [ROUTE_COHERE_V1] = "/v1/embed",
+    [ROUTE_COHERE_V2] = "/v2/embed",
+    [ROUTE_VOYAGE] = "/v1/multimodalembeddings",
+    [ROUTE_WEAVIATE] = "/vectorize",
+    [ROUTE_WEAVIATE_META] = "/meta",
+    [ROUTE_WEAVIATE_LIVE] = "/.well-known/live",
+    [ROUTE_WEAVIATE_READY] = "/.well-known/ready",
+    [ROUTE_ROBOFLOW_TEXT] = "/clip/embed_text",
+    [ROUTE_ROBOFLOW_IMAGE] = "/clip/embed_image",
+    [ROUTE_ROBOFLOW_COMPARE] = "/clip/compare",
     [ROUTE_UNKNOWN] = "unknown",
 };
 
@@ -198,6 +217,20 @@ static const struct route routes[] = {
     READS(ROUTE_TITAN, "/model/", &dialect_titan, titan_read, .below = true),
     READS_TOO(ROUTE_IMMICH, "/predict", &dialect_immich, immich_read, MULTIPART, "multipart/form-data"),
     TELLS(ROUTE_PING, "/ping", &dialect_immich, immich_tell_ping, .open = true),
+    READS(ROUTE_OLLAMA_EMBED, "/api/embed", &dialect_ollama, ollama_read_embed),
+    READS(ROUTE_OLLAMA_EMBEDDINGS, "/api/embeddings", &dialect_ollama, ollama_read_prompt),
+    TELLS(ROUTE_OLLAMA_TAGS, "/api/tags", &dialect_ollama, ollama_tell_tags),
+    TELLS(ROUTE_OLLAMA_VERSION, "/api/version", &dialect_ollama, ollama_tell_version),
+    READS(ROUTE_COHERE_V1, "/v1/embed", &dialect_cohere, cohere_read_v1),
+    READS(ROUTE_COHERE_V2, "/v2/embed", &dialect_cohere, cohere_read_v2),
+    READS(ROUTE_VOYAGE, "/v1/multimodalembeddings", &dialect_voyage, voyage_read),
+    READS(ROUTE_WEAVIATE, "/vectorize", &dialect_weaviate, weaviate_read),
+    TELLS(ROUTE_WEAVIATE_META, "/meta", &dialect_weaviate, weaviate_tell_meta),
+    TELLS(ROUTE_WEAVIATE_LIVE, "/.well-known/live", &dialect_weaviate, weaviate_tell_live, .open = true),
+    TELLS(ROUTE_WEAVIATE_READY, "/.well-known/ready", &dialect_weaviate, weaviate_tell_ready, .open = true),
+    READS(ROUTE_ROBOFLOW_TEXT, "/clip/embed_text", &dialect_roboflow, roboflow_read_text),
+    READS(ROUTE_ROBOFLOW_IMAGE, "/clip/embed_image", &dialect_roboflow, roboflow_read_image),
+    READS(ROUTE_ROBOFLOW_COMPARE, "/clip/compare", &dialect_roboflow, roboflow_read_compare),
 
     {.series = ROUTE_ROOT, .path = "/", .method = "GET", .get = route_page, .open = true},
     {.series = ROUTE_PAGE_FILE,
@@ -276,7 +309,8 @@ const struct route *route_nearest(const char *path, const struct dialect *dialec
     size_t least = SIZE_MAX;
     for (const struct route *route = routes; route->path; route++) {
         const size_t distance = suggest_distance(path, route_series_names[route->series]);
-        if (route->dialect == dialect && distance < least) {
+        const bool named = route->series != ROUTE_ROOT; /* "/" is near to whatever is short */
+        if (named && route->dialect == dialect && distance < least) {
             least = distance;
             best = route;
         }
