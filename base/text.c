@@ -100,6 +100,14 @@ struct text text_comma_next(struct text *rest) {
     return trimmed(first);
 }
 
+bool text_take_suffix(struct text *text, const char *suffix) {
+    const size_t size = strlen(suffix);
+    if (text->size <= size || memcmp(text->data + text->size - size, suffix, size) != 0)
+        return false;
+    text->size -= size;
+    return true;
+}
+
 char *text_quote(struct text text, char *out, size_t limit) {
     const char ellipsis[] = "…";
     size_t used = 0, keep = 0; /* keep: the longest prefix that leaves room for the ellipsis */

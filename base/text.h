@@ -30,6 +30,9 @@ bool text_blank(struct text text);
 size_t text_comma_count(struct text list);
 struct text text_comma_next(struct text *rest);
 
+/* Takes the end off a text that has something before it. False: it has no such end, and is left alone. */
+bool text_take_suffix(struct text *text, const char *suffix);
+
 /* Copies `text` for use inside a message: at most `limit` - 1 bytes, cut between characters and ended with
  * "…" when it does not fit, control characters as "?". `limit` is at least 4. Returns `out`. */
 char *text_quote(struct text text, char *out, size_t limit);

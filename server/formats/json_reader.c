@@ -286,6 +286,11 @@ const struct json_value *json_member(const struct json_value *object, struct tex
     return NULL;
 }
 
+const struct json_value *json_given(const struct json_value *object, struct text name) {
+    const struct json_value *member = json_member(object, name);
+    return member && member->type != JSON_NULL ? member : NULL;
+}
+
 /* "name": with the reader at the name. */
 static bool read_name(struct reader *r, const struct json_value *object, struct text *name) {
     char seen[16], quoted[48];

@@ -49,6 +49,8 @@ bool json_begins(const char *bytes, size_t size);
 
 /* The member of that name; NULL: there is none, or `object` is no object, or NULL itself. */
 const struct json_value *json_member(const struct json_value *object, struct text name);
+/* The same where null says no more than absence. */
+const struct json_value *json_given(const struct json_value *object, struct text name);
 
 /* "a string", "an array" … for messages. */
 const char *json_type_name(enum json_type type);

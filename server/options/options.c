@@ -147,28 +147,22 @@ static const char *variable(const struct option_row *option) {
     return look_up(option_variable(option, name));
 }
 
-static enum limoe_status apply_platform(struct options *options, struct limoe_error *err) {
-    for (size_t i = 0; i < options->command->n; i++) {
-        const struct option_row *option = &options->command->table[i];
-        const char *value = option->platform ? look_up(option->platform) : NULL;
-        const struct option_origin origin = {.from = ORIGIN_PLATFORM};
-        if (!value)
-            continue;
-        const enum limoe_status status = option_set(options, option, origin, value, err);
-        if (status != LIMOE_OK)
-            return status;
-    }
-    return LIMOE_OK;
+static const char *own_variable(const struct option_row *option) {
+    return option_configurable(option) ? variable(option) : NULL;
 }
 
-static enum limoe_status apply_environment(struct options *options, struct limoe_error *err) {
+static const char *platform_variable(const struct option_row *option) {
+    return option->platform ? look_up(option->platform) : NULL;
+}
+
+/* Sets every option for which there is such a variable. */
+static enum limoe_status apply_variables(struct options *options, struct option_origin origin,
+                                         const char *value_of(const struct option_row *option),
+                                         struct limoe_error *err) {
     for (size_t i = 0; i < options->command->n; i++) {
         const struct option_row *option = &options->command->table[i];
-        const char *value = option_configurable(option) ? variable(option) : NULL;
-        const struct option_origin origin = {.from = ORIGIN_ENVIRONMENT};
-        if (!value)
-            continue;
-        const enum limoe_status status = option_set(options, option, origin, value, err);
+        const char *value = value_of(option);
+        const enum limoe_status status = value ? option_set(options, option, origin, value, err) : LIMOE_OK;
         if (status != LIMOE_OK)
             return status;
     }
@@ -202,12 +196,12 @@ enum limoe_status options_read(const struct option_command *command, int argc, c
     enum limoe_status status = read_line(out, argc, argv, &line, err);
     if (status != LIMOE_OK || out->asked == OPTIONS_SHOW_HELP)
         return status;
-    status = apply_platform(out, err);
+    status = apply_variables(out, (struct option_origin){.from = ORIGIN_PLATFORM}, platform_variable, err);
     out->file = find_file(out, &line);
     if (status == LIMOE_OK && out->file)
         status = config_file_read(out, err);
     if (status == LIMOE_OK)
-        status = apply_environment(out, err);
+        status = apply_variables(out, (struct option_origin){.from = ORIGIN_ENVIRONMENT}, own_variable, err);
     if (status == LIMOE_OK)
         status = apply_line(out, &line, err);
     return status;

@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 HERE = "http://127.0.0.1:8080"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 # Languages, and how many blocks of each: one that is added needs a test here, or is Python.
-COUNTED = {"yaml": 3, "sql": 1, "ini": 1, "json": 2, "js": 1, "sh": 2}
+COUNTED = {"yaml": 3, "sql": 1, "ini": 2, "json": 2, "js": 1, "sh": 2}
 
 
 def recipes():
@@ -123,6 +123,15 @@ def test_open_webui_asks_what_is_there(here, client):
                          json={"model": said["RAG_RERANKING_MODEL"], "query": "cat", "documents": ["dog", "cat"], "top_n": 2})
     ranked = sorted(answer.json()["results"], key=lambda one: one["index"])
     assert ranked[1]["relevance_score"] > ranked[0]["relevance_score"]
+
+
+def test_weaviate_asks_what_is_there(here, client):
+    """Its module asks whether the server is ready, what it is, and for vectors."""
+    said = dict(line.split("=", 1) for line in here(blocks("Weaviate", "ini")[0]).splitlines())
+    api = said["CLIP_INFERENCE_API"]
+    assert client.get(f"{api}/.well-known/ready").status_code == 204 and client.get(f"{api}/meta").status_code == 200
+    answer = client.post(f"{api}/vectorize", content=b'{"texts":["a cat"],"images":null}')
+    assert np.array_equal(np.array(answer.raise_for_status().json()["textVectors"], np.float32), embedded(client, ["a cat"]))
 
 
 def test_elasticsearch_asks_what_is_there(here, client):

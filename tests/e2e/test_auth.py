@@ -67,6 +67,11 @@ DIALECTS = [
     ("POST", "/clip/embed_text"),
     ("POST", "/clip/embed_image"),
     ("POST", "/clip/compare"),
+    ("GET", "/v2"),
+    ("GET", "/v2/models/a"),
+    ("POST", "/v2/models/a/infer"),
+    ("POST", "/v2/repository/index"),
+    ("POST", "/v1/models/a:predict"),
 ]
 
 

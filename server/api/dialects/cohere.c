@@ -168,13 +168,6 @@ static void write_texts(struct buffer *out, const struct embed_request *request)
     }
 }
 
-static size_t count_images(const struct embed_request *request) {
-    size_t n = 0;
-    for (size_t i = 0; i < request->n_items; i++)
-        n += request->items[i].modality == LIMOE_IMAGE;
-    return n;
-}
-
 /* Clients want an "id", which they join into one; a request's own is in the header X-Request-Id. */
 static void write(const struct dialect_request *request, const struct dialect_result *result,
                   struct dialect_answer *out) {
@@ -194,7 +187,7 @@ static void write(const struct dialect_request *request, const struct dialect_re
         "],\"meta\":{\"api_version\":{\"version\":\"%u\"},\"billed_units\":{\"input_tokens\":%" PRIu64
         ",\"image_tokens\":%" PRIu64 ",\"images\":%zu}}}",
         form->version, result->usage.prompt_tokens, result->usage.image_tokens,
-        count_images(&request->embed));
+        dialect_count_images(&request->embed));
 }
 
 /* ---- requests */
@@ -245,12 +238,6 @@ bool cohere_read_v1(const struct dialect_input *in, struct dialect_request *out,
 
 /* ---- errors */
 
-static void write_error(struct buffer *out, const struct api_error *error) {
-    buffer_string(out, "{\"message\":");
-    buffer_json_string(out, error->message);
-    buffer_string(out, "}");
-}
-
 static const char *const prefixes[] = {NULL};
 const struct dialect dialect_cohere = {
-    .name = "cohere", .bit = DIALECT_COHERE, .prefixes = prefixes, .write_error = write_error};
+    .name = "cohere", .bit = DIALECT_COHERE, .prefixes = prefixes, .write_error = dialect_error_message};

@@ -40,6 +40,7 @@ enum dialect_bit {
     DIALECT_VOYAGE,
     DIALECT_WEAVIATE,
     DIALECT_ROBOFLOW,
+    DIALECT_OIP,
     DIALECTS
 };
 
@@ -54,7 +55,8 @@ struct dialect {
     int (*status)(const struct api_error *error);
 };
 extern const struct dialect dialect_hf, dialect_rerank;
-extern const struct dialect dialect_nim, dialect_sagemaker, dialect_vertex, dialect_titan, dialect_immich;
+extern const struct dialect dialect_nim, dialect_sagemaker, dialect_vertex, dialect_titan, dialect_immich,
+    dialect_oip;
 extern const struct dialect dialect_ollama, dialect_cohere, dialect_voyage, dialect_weaviate,
     dialect_roboflow;
 
@@ -132,6 +134,7 @@ struct dialect_about {
     const struct answer_model *models; /* [n]; none while the server starts */
     size_t n;
     const struct request_models *names; /* by which one is found among them; NULL while the server starts */
+    const bool *answers;                /* [n]: whether each does */
     bool ready;                         /* every model answers */
     const char *why;                    /* it is not ready, or "" */
     struct text below;
@@ -140,13 +143,19 @@ struct dialect_about {
 typedef bool dialect_teller(const struct dialect_about *about, struct dialect_answer *out,
                             struct api_error *error);
 
+/* Whether every model answers. False: *error is the 503; these dialects show its reason, and no code. */
+bool dialect_check_ready(const struct dialect_about *about, struct api_error *error);
 /* The 503 that a teller of models answers with before there are any. False. */
 bool dialect_fail_starting(struct api_error *error);
 
 /* ---- what several dialects share */
 
-/* {"error":"the message"}, the most common form. */
+/* {"error":"the message"}, the most common form; {"message":…}; {"detail":…}, FastAPI's. */
 void dialect_error_string(struct buffer *out, const struct api_error *error);
+void dialect_error_message(struct buffer *out, const struct api_error *error);
+void dialect_error_detail(struct buffer *out, const struct api_error *error);
+
+size_t dialect_count_images(const struct embed_request *request);
 
 /* The 400 for "dimensions" that are not the model's. */
 bool dialect_check_dimensions(const struct limoe_info *model, const struct json_value *field,
@@ -154,6 +163,8 @@ bool dialect_check_dimensions(const struct limoe_info *model, const struct json_
 
 /* "[0.5,…]": a vector of n numbers. */
 void dialect_write_vector(struct buffer *out, const float *row, size_t n);
+/* "[0.5,…]": the cosines of ranked documents in the documents' own order; room [ranked->count]. */
+void dialect_write_cosines(struct buffer *out, const struct classification *ranked, float *room);
 /* "[[…],…]": all of them. */
 void dialect_write_vectors(struct buffer *out, const float *rows, size_t n, size_t embed);
 

@@ -19,6 +19,7 @@ static const struct dialect *const dialects[] = {
     [DIALECT_VOYAGE] = &dialect_voyage,
     [DIALECT_WEAVIATE] = &dialect_weaviate,
     [DIALECT_ROBOFLOW] = &dialect_roboflow,
+    [DIALECT_OIP] = &dialect_oip,
 };
 _Static_assert(sizeof dialects / sizeof dialects[0] == DIALECTS && DIALECTS <= 32, "a bit each");
 
@@ -76,10 +77,26 @@ bool dialect_fail_starting(struct api_error *error) {
     return api_fail(error, 503, "starting", NULL, "the server is starting: the model is not ready yet");
 }
 
-void dialect_error_string(struct buffer *out, const struct api_error *error) {
-    buffer_string(out, "{\"error\":");
+bool dialect_check_ready(const struct dialect_about *about, struct api_error *error) {
+    return about->ready || api_fail(error, 503, "starting", NULL, "%s", about->why);
+}
+
+static void write_error(struct buffer *out, const char *name, const struct api_error *error) {
+    buffer_print(out, "{\"%s\":", name);
     buffer_json_string(out, error->message);
     buffer_string(out, "}");
+}
+
+void dialect_error_string(struct buffer *out, const struct api_error *error) {
+    write_error(out, "error", error);
+}
+
+void dialect_error_message(struct buffer *out, const struct api_error *error) {
+    write_error(out, "message", error);
+}
+
+void dialect_error_detail(struct buffer *out, const struct api_error *error) {
+    write_error(out, "detail", error);
 }
 
 bool dialect_check_dimensions(const struct limoe_info *model, const struct json_value *field,
@@ -87,6 +104,13 @@ bool dialect_check_dimensions(const struct limoe_info *model, const struct json_
     return (field->type == JSON_NUMBER && field->number == (double)model->embed) ||
            api_fail(error, 400, "unsupported_dimensions", "dimensions",
                     "dimensions must be %u: this model was not trained to be cut shorter", model->embed);
+}
+
+size_t dialect_count_images(const struct embed_request *request) {
+    size_t n = 0;
+    for (size_t i = 0; i < request->n_items; i++)
+        n += request->items[i].modality == LIMOE_IMAGE;
+    return n;
 }
 
 void dialect_write_vector(struct buffer *out, const float *row, size_t n) {
@@ -104,4 +128,10 @@ void dialect_write_vectors(struct buffer *out, const float *rows, size_t n, size
         dialect_write_vector(out, rows + i * embed, embed);
     }
     buffer_bytes(out, "]", 1);
+}
+
+void dialect_write_cosines(struct buffer *out, const struct classification *ranked, float *room) {
+    for (size_t k = 0; k < ranked->count; k++)
+        room[ranked->predictions[k].label] = ranked->predictions[k].cosine;
+    dialect_write_vector(out, room, ranked->count);
 }

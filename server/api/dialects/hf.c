@@ -2,8 +2,6 @@
  * and read. Shapes: huggingface.co/docs/inference-providers/tasks, huggingface.github.io/text-embeddings-inference. */
 #include "server/api/dialects/hf.h"
 
-#include <string.h>
-
 #include "server/api/request_parts.h"
 #include "server/api/request_peers.h"
 
@@ -14,13 +12,6 @@
 struct fields {
     const struct json_value *inputs, *parameters;
 };
-
-static const struct json_value *member(const struct json_value *object, const char *name) {
-    for (const struct json_value *field = object->child; field; field = field->next)
-        if (field->type != JSON_NULL && text_is(field->name, name))
-            return field;
-    return NULL;
-}
 
 /* What asks for something that is done anyway, or else is refused with the reason. */
 static bool read_peer(const struct json_value *field, const struct limoe_info *model, const char *accepted,
@@ -93,11 +84,7 @@ static bool read_vectors(const struct dialect_input *in, const struct fields *fi
 
 static void write_similarity(const struct dialect_request *request, const struct dialect_result *result,
                              struct dialect_answer *out) {
-    float *cosines = (float *)request->notes;
-    const struct classification *ranked = result->rows;
-    for (size_t k = 0; k < ranked->count; k++)
-        cosines[ranked->predictions[k].label] = ranked->predictions[k].cosine;
-    dialect_write_vector(out->body, cosines, ranked->count);
+    dialect_write_cosines(out->body, result->rows, (float *)request->notes);
 }
 
 static bool check_members(const struct json_value *inputs, struct api_error *error) {
@@ -117,8 +104,8 @@ static bool read_similarity(const struct dialect_input *in, const struct fields 
     if (fields->inputs->type != JSON_OBJECT)
         return request_refuse_type("inputs", "{\"source_sentence\": …, \"sentences\": […]}",
                                    fields->inputs->type, error);
-    const struct json_value *source = member(fields->inputs, "source_sentence");
-    const struct json_value *sentences = member(fields->inputs, "sentences");
+    const struct json_value *source = json_given(fields->inputs, text_of("source_sentence"));
+    const struct json_value *sentences = json_given(fields->inputs, text_of("sentences"));
     if (!check_members(fields->inputs, error) || !read_parameters(fields->parameters, model, error))
         return false;
     if (!source || !sentences)
@@ -198,7 +185,7 @@ static bool read_classification(const struct dialect_input *in, const struct fie
     struct classify_request *request = &out->classify;
     struct request_item *image = arena_array(in->arena, 1, sizeof *image);
     const struct json_value *picture =
-        fields->inputs->type == JSON_OBJECT ? member(fields->inputs, "image") : fields->inputs;
+        fields->inputs->type == JSON_OBJECT ? json_given(fields->inputs, text_of("image")) : fields->inputs;
     *request = (struct classify_request){.model = index, .images = image, .n_images = 1};
     out->kind = DIALECT_CLASSIFY;
     out->write = write_labels;
@@ -228,9 +215,9 @@ bool hf_read(const struct dialect_input *in, struct dialect_request *out, struct
     size_t model;
     if (!read_body(in, &fields, &model, error))
         return false;
-    if (fields.parameters && member(fields.parameters, "candidate_labels"))
+    if (fields.parameters && json_given(fields.parameters, text_of("candidate_labels")))
         return read_classification(in, &fields, model, out, error);
-    if (fields.inputs->type == JSON_OBJECT && member(fields.inputs, "image"))
+    if (fields.inputs->type == JSON_OBJECT && json_given(fields.inputs, text_of("image")))
         return api_fail(error, 400, "empty_labels", "parameters.candidate_labels",
                         "parameters.candidate_labels is missing: a picture is classified by labels");
     return (fields.inputs->type == JSON_OBJECT ? read_similarity : read_vectors)(in, &fields, model, out,
@@ -272,8 +259,8 @@ bool hf_tell_info(const struct dialect_about *about, struct dialect_answer *out,
 }
 
 bool hf_tell_ping(const struct dialect_about *about, struct dialect_answer *out, struct api_error *error) {
-    if (!about->ready)
-        return api_fail(error, 503, "starting", NULL, "%s", about->why); /* no code is shown here */
+    if (!dialect_check_ready(about, error))
+        return false;
     buffer_string(out->body, "{\"status\":\"ok\"}");
     return true;
 }

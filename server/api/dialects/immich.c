@@ -187,21 +187,14 @@ bool immich_read(const struct dialect_input *in, struct dialect_request *out, st
 
 bool immich_tell_ping(const struct dialect_about *about, struct dialect_answer *out,
                       struct api_error *error) {
-    if (!about->ready)
-        return api_fail(error, 503, "starting", NULL, "%s", about->why); /* no code is shown here */
+    if (!dialect_check_ready(about, error))
+        return false;
     buffer_string(out->body, "pong");
     out->type = "text/plain; charset=utf-8";
     return true;
 }
 
 /* ---- errors */
-
-/* As FastAPI writes them. */
-static void write_error(struct buffer *out, const struct api_error *error) {
-    buffer_string(out, "{\"detail\":");
-    buffer_json_string(out, error->message);
-    buffer_string(out, "}");
-}
 
 /* immich.h says why what is not there is no failure. */
 static int status_of(const struct api_error *error) {
@@ -212,5 +205,5 @@ static const char *const prefixes[] = {"/predict", NULL};
 const struct dialect dialect_immich = {.name = "immich",
                                        .bit = DIALECT_IMMICH,
                                        .prefixes = prefixes,
-                                       .write_error = write_error,
+                                       .write_error = dialect_error_detail,
                                        .status = status_of};

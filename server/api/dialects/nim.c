@@ -23,8 +23,8 @@ bool nim_tell_metadata(const struct dialect_about *about, struct dialect_answer 
 }
 
 bool nim_tell_ready(const struct dialect_about *about, struct dialect_answer *out, struct api_error *error) {
-    if (!about->ready)
-        return api_fail(error, 503, "starting", NULL, "%s", about->why); /* no code is shown here */
+    if (!dialect_check_ready(about, error))
+        return false;
     buffer_string(out->body,
                   "{\"object\":\"health.response\",\"message\":\"Service is ready.\",\"ready\":true}");
     return true;

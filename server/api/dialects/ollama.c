@@ -2,7 +2,6 @@
 #include "server/api/dialects/ollama.h"
 
 #include <inttypes.h>
-#include <string.h>
 #include <time.h>
 
 #include "server/api/request_parts.h"
@@ -60,11 +59,10 @@ static const struct field_table embed_fields = {FIELD_TABLE(embed)}, prompt_fiel
 static bool choose_model(const struct request_models *models, const struct json_value *object, size_t *out,
                          struct api_error *error) {
     const struct json_value *name = json_member(object, text_of("model"));
-    const size_t tag = sizeof TAG - 1;
-    if (name && name->type == JSON_STRING && name->string.size > tag &&
-        memcmp(name->string.data + name->string.size - tag, TAG, tag) == 0) {
-        const struct text bare = {.data = name->string.data, .size = name->string.size - tag};
-        *out = model_names_find_written(models, name->string);
+    const struct text written = name && name->type == JSON_STRING ? name->string : text_of("");
+    struct text bare = written;
+    if (text_take_suffix(&bare, TAG)) {
+        *out = model_names_find_written(models, written);
         if (*out == models->n)
             *out = model_names_find_written(models, bare);
         if (*out < models->n)

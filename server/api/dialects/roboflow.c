@@ -167,12 +167,8 @@ static void write_embeddings(const struct dialect_request *request, const struct
 /* In the order of the prompts. */
 static void write_similarity(const struct dialect_request *request, const struct dialect_result *result,
                              struct dialect_answer *out) {
-    float *cosines = (float *)request->notes;
-    const struct classification *ranked = result->rows;
-    for (size_t k = 0; k < ranked->count; k++)
-        cosines[ranked->predictions[k].label] = ranked->predictions[k].cosine;
     buffer_string(out->body, "{\"similarity\":");
-    dialect_write_vector(out->body, cosines, ranked->count);
+    dialect_write_cosines(out->body, result->rows, (float *)request->notes);
     write_time(out->body, result);
 }
 
@@ -252,12 +248,6 @@ bool roboflow_read_compare(const struct dialect_input *in, struct dialect_reques
 
 /* ---- errors */
 
-static void write_error(struct buffer *out, const struct api_error *error) {
-    buffer_string(out, "{\"message\":");
-    buffer_json_string(out, error->message);
-    buffer_string(out, "}");
-}
-
 static const char *const prefixes[] = {"/clip", NULL};
 const struct dialect dialect_roboflow = {
-    .name = "roboflow", .bit = DIALECT_ROBOFLOW, .prefixes = prefixes, .write_error = write_error};
+    .name = "roboflow", .bit = DIALECT_ROBOFLOW, .prefixes = prefixes, .write_error = dialect_error_message};

@@ -2,11 +2,9 @@
  * docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-mm.html and …-embed-text.html. */
 #include "server/api/dialects/titan.h"
 
-#include <math.h>
-#include <string.h>
-
 #include "server/api/request_parts.h"
 #include "server/api/request_peers.h"
+#include <math.h>
 
 #define SUFFIX "/invoke"
 
@@ -123,11 +121,10 @@ static void write_vector(const struct dialect_request *request, const struct dia
 
 /* The model's name, of "NAME/invoke" below /model/. */
 static bool find_model(const struct dialect_input *in, size_t *model, struct api_error *error) {
-    const size_t suffix = sizeof SUFFIX - 1;
+    struct text name = in->below;
     char quoted[64];
-    if (in->below.size > suffix && memcmp(in->below.data + in->below.size - suffix, SUFFIX, suffix) == 0)
-        return request_find_model(
-            in->models, (struct text){.data = in->below.data, .size = in->below.size - suffix}, model, error);
+    if (text_take_suffix(&name, SUFFIX))
+        return request_find_model(in->models, name, model, error);
     return api_fail(error, 404, "unknown_path", NULL,
                     "there is nothing at /model/%s; the nearest is POST /model/{id}/invoke",
                     text_quote(in->below, quoted, sizeof quoted));

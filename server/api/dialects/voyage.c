@@ -53,13 +53,6 @@ static const struct field_table fields = {FIELD_TABLE(rows)};
 
 /* ---- the answer */
 
-static size_t count_images(const struct embed_request *request) {
-    size_t n = 0;
-    for (size_t i = 0; i < request->n_items; i++)
-        n += request->items[i].modality == LIMOE_IMAGE;
-    return n;
-}
-
 /* Clients add up all four numbers. Pixels are those that the model looks at. */
 static void write_usage(const struct dialect_request *request, const struct dialect_result *result,
                         struct buffer *out) {
@@ -67,7 +60,7 @@ static void write_usage(const struct dialect_request *request, const struct dial
     buffer_print(out,
                  "\"usage\":{\"text_tokens\":%" PRIu64 ",\"image_pixels\":%" PRIu64
                  ",\"video_pixels\":0,\"total_tokens\":%" PRIu64 "}",
-                 result->usage.prompt_tokens, count_images(&request->embed) * side * side,
+                 result->usage.prompt_tokens, dialect_count_images(&request->embed) * side * side,
                  result->usage.prompt_tokens + result->usage.image_tokens);
 }
 
@@ -109,12 +102,6 @@ bool voyage_read(const struct dialect_input *in, struct dialect_request *out, st
 
 /* ---- errors */
 
-static void write_error(struct buffer *out, const struct api_error *error) {
-    buffer_string(out, "{\"detail\":");
-    buffer_json_string(out, error->message);
-    buffer_string(out, "}");
-}
-
 static const char *const prefixes[] = {NULL};
 const struct dialect dialect_voyage = {
-    .name = "voyage", .bit = DIALECT_VOYAGE, .prefixes = prefixes, .write_error = write_error};
+    .name = "voyage", .bit = DIALECT_VOYAGE, .prefixes = prefixes, .write_error = dialect_error_detail};

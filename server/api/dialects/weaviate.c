@@ -116,8 +116,7 @@ bool weaviate_tell_live(const struct dialect_about *about, struct dialect_answer
 bool weaviate_tell_ready(const struct dialect_about *about, struct dialect_answer *out,
                          struct api_error *error) {
     out->status = 204;
-    return about->ready ||
-           api_fail(error, 503, "starting", NULL, "%s", about->why); /* no code is shown here */
+    return dialect_check_ready(about, error);
 }
 
 static const char *const prefixes[] = {NULL};

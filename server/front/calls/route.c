@@ -9,6 +9,7 @@
 #include "server/api/dialects/hf.h"
 #include "server/api/dialects/immich.h"
 #include "server/api/dialects/nim.h"
+#include "server/api/dialects/oip.h"
 #include "server/api/dialects/ollama.h"
 #include "server/api/dialects/rerank.h"
 #include "server/api/dialects/roboflow.h"
@@ -25,7 +26,8 @@
 #define JSON      (1u << REQUEST_BODY_JSON)
 #define MULTIPART (1u << REQUEST_BODY_MULTIPART)
 #define IMAGE     (1u << REQUEST_BODY_IMAGE)
-#define ANY       (JSON | MULTIPART | IMAGE | 1u << REQUEST_BODY_OTHER)
+#define OTHER     (1u << REQUEST_BODY_OTHER)
+#define ANY       (JSON | MULTIPART | IMAGE | OTHER)
 
 const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_CLASSIFY] = "/v1/classify",
@@ -76,6 +78,12 @@ const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_ROBOFLOW_TEXT] = "/clip/embed_text",
     [ROUTE_ROBOFLOW_IMAGE] = "/clip/embed_image",
     [ROUTE_ROBOFLOW_COMPARE] = "/clip/compare",
+    [ROUTE_OIP] = "/v2",
+    [ROUTE_OIP_LIVE] = "/v2/health/live",
+    [ROUTE_OIP_READY] = "/v2/health/ready",
+    [ROUTE_OIP_INDEX] = "/v2/repository/index",
+    [ROUTE_OIP_MODEL] = "/v2/models/{model}",
+    [ROUTE_KSERVE_PREDICT] = "/v1/models/{model}:predict",
     [ROUTE_UNKNOWN] = "unknown",
 };
 
@@ -231,6 +239,15 @@ static const struct route routes[] = {
     READS(ROUTE_ROBOFLOW_TEXT, "/clip/embed_text", &dialect_roboflow, roboflow_read_text),
     READS(ROUTE_ROBOFLOW_IMAGE, "/clip/embed_image", &dialect_roboflow, roboflow_read_image),
     READS(ROUTE_ROBOFLOW_COMPARE, "/clip/compare", &dialect_roboflow, roboflow_read_compare),
+    TELLS(ROUTE_OIP, "/v2", &dialect_oip, oip_tell_server),
+    TELLS(ROUTE_OIP_LIVE, "/v2/health/live", &dialect_oip, oip_tell_live, .open = true),
+    TELLS(ROUTE_OIP_READY, "/v2/health/ready", &dialect_oip, oip_tell_ready, .open = true),
+    READS_TOO(ROUTE_OIP_INDEX, "/v2/repository/index", &dialect_oip, oip_read_index, JSON | OTHER,
+              OIP_BODIES),
+    TELLS(ROUTE_OIP_MODEL, "/v2/models/", &dialect_oip, oip_tell_model, .below = true),
+    READS_TOO(ROUTE_OIP_MODEL, "/v2/models/", &dialect_oip, oip_read_infer, JSON | OTHER, OIP_BODIES,
+              .below = true, .header = OIP_LENGTH_HEADER),
+    READS(ROUTE_KSERVE_PREDICT, "/v1/models/", &dialect_oip, oip_read_predict, .below = true),
 
     {.series = ROUTE_ROOT, .path = "/", .method = "GET", .get = route_page, .open = true},
     {.series = ROUTE_PAGE_FILE,

@@ -127,17 +127,28 @@ bool route_dialect_answer(struct call *call, struct api_error *error) {
 
 /* ---- what is told without a body */
 
+/* Whether each model answers; NULL: no memory. */
+static const bool *list_answering(struct call *call, const struct roster *roster) {
+    char why[256];
+    bool *answers = arena_array(call->arena, roster->models.n, sizeof *answers);
+    for (size_t i = 0; answers && i < roster->models.n; i++)
+        answers[i] = health_good(roster->generation[i]->health, why, sizeof why);
+    return answers;
+}
+
 static bool tell(struct call *call, struct api_error *error) {
     char why[256];
     const bool ready = health_of_all(call, why, sizeof why);
     const struct roster *roster = call->roster;
-    struct answer_model *models = roster ? models_describe(call) : NULL;
+    const bool *answers = roster ? list_answering(call, roster) : NULL;
+    struct answer_model *models = answers ? models_describe(call) : NULL;
     if (roster && !models)
         return api_fail_memory(error);
     const struct dialect_about about = {
         .models = models,
         .n = roster ? roster->models.n : 0,
         .names = roster ? &roster->models : NULL,
+        .answers = answers,
         .ready = ready,
         .why = why,
         .below = below(call),

@@ -93,16 +93,6 @@ void route_models(struct call *call) {
     models_forget(models, n);
 }
 
-/* "NAME/load": true, and *asked is the name. */
-static bool take_load(struct text *asked) {
-    const size_t suffix = strlen(LOAD);
-    if (asked->size <= suffix ||
-        !text_is((struct text){.data = asked->data + asked->size - suffix, .size = suffix}, LOAD))
-        return false;
-    asked->size -= suffix;
-    return true;
-}
-
 void route_model(struct call *call) {
     struct answer_model model;
     struct api_error error;
@@ -110,7 +100,7 @@ void route_model(struct call *call) {
     if (!is_open(call))
         return;
     struct text asked = text_of(call->route_path + strlen(call->route->path));
-    const bool load = take_load(&asked);
+    const bool load = text_take_suffix(&asked, LOAD);
     if (!request_find_model(&call->roster->models, asked, &index, &error)) {
         call_fail(call, &error);
         return;

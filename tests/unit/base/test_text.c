@@ -76,12 +76,25 @@ static void quotes_are_cut_between_characters(void **state) {
     }
 }
 
+static void an_end_is_taken_off_what_has_something_before_it(void **state) {
+    (void)state;
+    struct text text = text_of("model:latest");
+    assert_true(text_take_suffix(&text, ":latest"));
+    assert_true(text_is(text, "model"));
+    assert_false(text_take_suffix(&text, ":latest"));
+    assert_true(text_is(text, "model"));
+    text = text_of(":latest");
+    assert_false(text_take_suffix(&text, ":latest"));
+    assert_true(text_is(text, ":latest"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_lead_and_second_byte_is_judged_right),
         cmocka_unit_test(check_finds_the_first_bad_byte),
         cmocka_unit_test(blank_means_white_space_only),
         cmocka_unit_test(quotes_are_cut_between_characters),
+        cmocka_unit_test(an_end_is_taken_off_what_has_something_before_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
