@@ -13,7 +13,7 @@ import time
 
 import httpx
 import pytest
-from conftest import BUILD, Server, data_uri, picture, stop_cleanly, wait_until
+from conftest import BUILD, Server, b64, data_uri, picture, stop_cleanly, wait_until
 
 PICTURE = picture(3)
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
@@ -136,6 +136,22 @@ def test_a_fetched_picture_is_the_picture(start, host):
         assert names == {b"host", b"user-agent", b"accept"}
 
 
+def test_dialects_take_urls(start, host):
+    """Roboflow's client sends a URL as an object, vLLM's rerank gives the document back as it came."""
+    server = fetching(start, f"http://127.0.0.1:{host.port}")
+    with server.client() as client:
+        bodies = [{"image": image} for image in ({"type": "base64", "value": b64(PICTURE)}, {"type": "url", "value": host.url()})]
+        sent, fetched = (client.post("/clip/embed_image", json=body).json()["embeddings"] for body in bodies)
+        assert sent == fetched and len(host.heads) == 1
+        body = {"query": "cat", "documents": ["dog", {"image": host.url()}], "return_documents": True}
+        results = client.post("/v1/rerank", json=body).json()["results"]
+        assert [one["document"] for one in results if one["index"] == 1] == [{"image": host.url()}]
+        body = {"inputs": host.url(), "parameters": {"candidate_labels": ["cat", "dog"]}}
+        answer = client.post("/hf", json=body)
+        assert answer.status_code == 200, answer.text
+    assert len(host.heads) == outcome(server, "done") == 3
+
+
 def test_a_text_that_is_a_url_stays_a_text(start, host):
     server = fetching(start, f"http://127.0.0.1:{host.port}")
     with server.client() as client:
@@ -146,6 +162,8 @@ def test_a_text_that_is_a_url_stays_a_text(start, host):
 def test_nothing_is_fetched_by_default(server, host):
     with server.client() as client:
         refused(embed(client, host.url()), 400, "invalid_image", "pictures are not fetched from the network")
+        body = {"image": {"type": "url", "value": host.url()}}
+        assert "pictures are not fetched from the network" in client.post("/clip/embed_image", json=body).json()["message"]
     assert host.heads == [] and server.children("fetcher") == []
 
 
