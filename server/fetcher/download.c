@@ -56,7 +56,7 @@ static size_t count_head(char *bytes, size_t one, size_t n, void *arg) {
 
 /* What is fetched is what target.c has read, not the client's string. False: no memory. */
 static bool set_url(CURL *curl, const struct target *target) {
-    char url[TARGET_HOST_SIZE + TARGET_URL_MOST + 32];
+    char url[TARGET_HOST_SIZE + FETCH_URL_MOST + 32];
     const bool v6 = strchr(target->host, ':') != NULL;
     const bool slash = target->path.size && *target->path.data == '/';
     snprintf(url, sizeof url, "%s://%s%s%s:%u%s%.*s", target->http ? "http" : "https", v6 ? "[" : "",

@@ -114,9 +114,9 @@ static bool read_authority(struct text authority, struct target *out) {
 /* ---- a URL */
 
 static enum limoe_status check_characters(struct text url, struct limoe_error *err) {
-    if (url.size > TARGET_URL_MOST)
+    if (url.size > FETCH_URL_MOST)
         return limoe_fail(err, LIMOE_INVALID, "the URL has %zu bytes; up to %d are accepted", url.size,
-                          TARGET_URL_MOST);
+                          FETCH_URL_MOST);
     for (size_t i = 0; i < url.size; i++)
         if (url.data[i] <= ' ' || url.data[i] > '~' || url.data[i] == '\\')
             return limoe_fail(err, LIMOE_INVALID,

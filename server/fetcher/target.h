@@ -1,7 +1,7 @@
 /* target.h - a picture's URL, and whether the operator allows its host. No state, any thread.
  *
  * Readers of URLs disagree about what is odd, and that is how a URL gets past one of them: so only the plain form is
- * read, and what is fetched is put together from what was read here, not the client's string.
+ * read, up to FETCH_URL_MOST bytes, and what is fetched is put together from what was read here, not the client's string.
  */
 #ifndef LIMOE_SERVER_FETCHER_TARGET_H
 #define LIMOE_SERVER_FETCHER_TARGET_H
@@ -11,9 +11,9 @@
 
 #include "base/text.h"
 #include "limoe.h"
+#include "server/protocol/fetch_wire.h"
 
-#define TARGET_HOST_SIZE  254  /* with its NUL: 253 bytes are the most that DNS has */
-#define TARGET_URL_MOST   2048 /* bytes */
+#define TARGET_HOST_SIZE  254 /* with its NUL: 253 bytes are the most that DNS has */
 #define TARGET_MOST_RULES 64
 
 struct target {

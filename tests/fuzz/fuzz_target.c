@@ -18,13 +18,13 @@ static void require(bool promise) {
 }
 
 static void read_again(const struct target *target) {
-    char url[TARGET_URL_MOST + TARGET_HOST_SIZE + 32];
+    char url[FETCH_URL_MOST + TARGET_HOST_SIZE + 32];
     struct target again;
     struct limoe_error err;
     const bool v6 = strchr(target->host, ':');
     snprintf(url, sizeof url, "%s://%s%s%s:%" PRIu16 "%.*s", target->http ? "http" : "https", v6 ? "[" : "",
              target->host, v6 ? "]" : "", target->port, (int)target->path.size, target->path.data);
-    if (strlen(url) > TARGET_URL_MOST) /* by the port that it did not have */
+    if (strlen(url) > FETCH_URL_MOST) /* by the port that it did not have */
         return;
     require(target_read(text_of(url), &again, &err) == LIMOE_OK);
     require(again.http == target->http && again.port == target->port);

@@ -92,7 +92,7 @@ static void what_is_odd_is_refused_with_its_reason(void **state) {
 static void a_nul_and_what_is_too_long_are_refused(void **state) {
     (void)state;
     static const char nul[] = "https://good.example\0.evil.example/";
-    char url[TARGET_URL_MOST + 1];
+    char url[FETCH_URL_MOST + 1];
     struct target target;
     struct limoe_error err;
     assert_int_equal(target_read((struct text){nul, sizeof nul - 1}, &target, &err), LIMOE_INVALID);
