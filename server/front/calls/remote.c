@@ -51,11 +51,8 @@ static bool check(const struct call *call, size_t n, struct api_error *error) {
 
 /* Counts the picture as held; where others hold too much for it, the call is to be refused. */
 static void hold(struct call *call, struct fetch *fetch) {
-    const struct queue_load more = {.bytes = fetch->size};
-    if (queue_admit(call->counter, &more, &call->held)) {
-        call->held.bytes += more.bytes;
+    if (call_hold(call, fetch->size))
         return;
-    }
     free(fetch->bytes);
     fetch->bytes = NULL;
     call->over = true;

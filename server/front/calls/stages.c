@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server/front/calls/bulk.h"
 #include "server/front/calls/quotas.h"
 #include "server/front/calls/remote.h"
 #include "server/front/http/loop.h"
@@ -47,6 +48,11 @@ static struct call *call_of_job(struct job *job) {
 
 void stages_finish(struct call *call) {
     struct server *server = call->server;
+    if (call->line) {
+        quotas_settle(call);
+        bulk_line_done(call);
+        return;
+    }
     timeouts_unwatch(server->timeouts, call->from->timed);
     quotas_settle(call);
     call_trim(call);
@@ -59,17 +65,13 @@ static void finish_failed(struct call *call, const struct api_error *error) {
     stages_finish(call);
 }
 
-static void finish_full(struct call *call) {
-    call_refuse_full(call);
-    stages_finish(call);
-}
-
 /* Where others hold too much, that is why. */
 static void finish_refused(struct call *call, const struct api_error *error) {
     if (call->over)
-        finish_full(call);
+        call_refuse_full(call);
     else
-        finish_failed(call, error);
+        call_fail(call, error);
+    stages_finish(call);
 }
 
 /* Whether a call is worth going on with. */
@@ -115,7 +117,7 @@ static bool wanted(struct call *call, struct api_error *error) {
     }
 }
 
-/* The decoders' question. */
+/* What decoders ask, and the fetching. */
 static bool is_wanted(void *call) {
     return want(call) == WANTED;
 }
@@ -500,12 +502,10 @@ static bool allocate(struct call *call, const struct queue_load *load) {
 static void admit(struct call *call) {
     const struct queue_load load = measure(call);
     struct api_error error;
-    if (!check_pixels(call, &load, &error)) {
-        finish_failed(call, &error);
-        return;
-    }
-    if (!queue_admit(call->generation->queue, &load, &call->held)) {
-        finish_full(call);
+    const bool good = check_pixels(call, &load, &error);
+    call->over = good && !queue_admit(call->generation->queue, &load, &call->held);
+    if (!good || call->over) {
+        finish_refused(call, &error);
         return;
     }
     call->held.items += load.items;
