@@ -4,6 +4,7 @@ What must not be reached is a socket that counts who connects; the server's own 
 """
 
 import gzip
+import json
 import os
 import signal
 import socket
@@ -150,6 +151,21 @@ def test_dialects_take_urls(start, host):
         answer = client.post("/hf", json=body)
         assert answer.status_code == 200, answer.text
     assert len(host.heads) == outcome(server, "done") == 3
+
+
+def test_lines_take_urls(start, host):
+    """Each line is a request by itself: what one names and does not get is its own error."""
+    host.answers = {"/404": b"HTTP/1.1 404 A\r\nContent-Length: 0\r\n\r\n"}
+    server = fetching(start, f"http://127.0.0.1:{host.port}")
+    pictures = [data_uri(PICTURE), host.url(), host.url("/404"), "http://127.0.0.1:1/", host.url("/b.png")] * 8
+    body = "\n".join(json.dumps({"input": [{"image": one}]}) for one in pictures)
+    with server.client() as client:
+        answer = client.post("/v1/embeddings", content=body, headers={"Content-Type": "application/x-ndjson"})
+    lines = [json.loads(line) for line in answer.content.splitlines()]
+    assert [line.get("error", {}).get("code") for line in lines] == [None, None, "image_url_failed", "image_url_refused", None] * 8
+    assert all(line["data"] == lines[0]["data"] for line in lines if "data" in line)
+    assert len(host.heads) == 24 and outcome(server, "done") == 16
+    wait_until(lambda: server.metric("limoe_queue_bytes") == 0)
 
 
 def test_a_text_that_is_a_url_stays_a_text(start, host):
