@@ -7,7 +7,7 @@ const char *error_group_name(unsigned group) {
     static const char *const names[] = {
         "any",   "path",    "key",    "admin",  "work",   "body",     "json",      "form",   "query",
         "model", "engine",  "images", "texts",  "input",  "embed",    "classify",  "store",  "named",
-        "found", "storing", "list",   "reload", "models", "loadtest", "loadtests", "rerank",
+        "found", "storing", "list",   "reload", "models", "loadtest", "loadtests", "rerank", "lines",
     };
     size_t i = 0;
     while (i + 1 < sizeof names / sizeof *names && !(group & 1u << i))
@@ -62,10 +62,16 @@ const struct error_code error_codes[] = {
     {400, "invalid_limit", ERRORS_LIST, "limit is no whole number in its bounds."},
     {400, "invalid", ERRORS_ENGINE,
      "A text or a picture is not what it should be; the message says which and why."},
-    {400, "invalid_image", ERRORS_PICTURES, "A picture is neither base64 nor a data URI, or is empty."},
+    {400, "invalid_image", ERRORS_PICTURES,
+     "A picture is neither base64 nor a data URI, nor a URL where these are fetched, or is empty."},
     {400, "bad_image", ERRORS_PICTURES, "A picture does not decode; the message says which and why."},
     {400, "unsupported", ERRORS_PICTURES,
      "A picture is of a format, or uses a part of it, that is not read."},
+    {400, "too_many_urls", ERRORS_PICTURES, "More pictures are named by URLs than one request may have."},
+    {400, "image_url_refused", ERRORS_PICTURES,
+     "A picture's URL, its host or its host's address is none that pictures are fetched from."},
+    {400, "image_url_failed", ERRORS_PICTURES,
+     "A picture's URL has not answered with a picture, or not in time."},
     {401, "invalid_api_key", ERRORS_KEY, "There is no key, or none of this server's."},
     {403, "admin_key_required", ERRORS_ADMIN, "The key is an API key; an admin key is needed."},
     {403, "admin_disabled", ERRORS_ADMIN, "The server has no admin keys."},
@@ -79,8 +85,10 @@ const struct error_code error_codes[] = {
     {408, "request_timeout", ERRORS_ANY, "The request did not come in in time; the connection is closed."},
     {409, "loadtest_running", ERRORS_LOADTEST, "A load test runs, and one runs at a time."},
     {413, "body_too_large", ERRORS_ANY, "The body has more bytes than --max-body-bytes."},
+    {413, "line_too_long", ERRORS_LINES, "A line has more bytes than --max-body-bytes."},
     {413, "too_large", ERRORS_PICTURES,
-     "A picture has more pixels than are accepted, or takes too long to decode."},
+     "A picture has more pixels than are accepted, takes too long to decode, or is fetched and has too many "
+     "bytes."},
     {413, "too_many_pixels", ERRORS_PICTURES,
      "The request's pictures have more pixels in all than are accepted."},
     {414, "uri_too_long", ERRORS_ANY, "The request line is too long; the connection is closed."},
@@ -109,5 +117,7 @@ const struct error_code error_codes[] = {
     {505, "unsupported_http_version", ERRORS_ANY,
      "It is neither HTTP/1.1 nor HTTP/1.0; the connection is closed."},
     {507, "store_full", ERRORS_STORING, "There is no room for another classifier."},
+    {507, "spool_full", ERRORS_LINES,
+     "The answers so far take as much disk as --bulk-bytes, or it is full: no more lines are read."},
 };
 const size_t error_code_count = sizeof error_codes / sizeof *error_codes;
