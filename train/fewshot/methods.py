@@ -19,6 +19,7 @@ from .crops import augment, whole
 
 KINDS = ("probe", "lskip", "cskip", "full")
 WARM_UP = 5  # steps: the scale makes the first losses steep
+SURE = 0.5  # CSkip: of the classes, those that every batch trains against
 CHUNK = 64  # pictures in a forward pass of the trunk
 
 
@@ -152,54 +153,28 @@ def survivors(similarity: Tensor, target: Tensor, ratio: float, rng: np.random.G
 
 def tune(
     network: Network, pixels: Tensor, target: Tensor, labels: list[str], templates: list[str], o: Options, tell=None
-):
+) -> dict[str, Tensor]:
     """Skip Tuning, with or without CSkip, or full fine-tuning. Changes network.model; returns {name: tuned tensor}.
 
     pixels uint8 [N, S, S, 3]; target [N]. Cross-entropy of exp(scale) cos(picture, prompt of the class).
     """
-    model, full = network.model, o.kind == "full"
-    frozen = ("router", "logit_scale")
-    names = (
-        [n for n, _ in model.named_parameters() if not any(f in n for f in frozen)] if full else network.tail_names()
-    )
-    for name, p in model.named_parameters():
-        p.requires_grad_(name in names)
-    parameters = dict(model.named_parameters())
-    groups = [
-        {"params": [parameters[n] for n in names if parameters[n].dim() >= 2], "weight_decay": o.decay},
-        {"params": [parameters[n] for n in names if parameters[n].dim() < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=o.rate)
+    full = o.kind == "full"
+    parameters = trained(network, full)
+    optimizer = optimizer_of(parameters, o)
     g = torch.Generator().manual_seed(o.seed)
-    rng = np.random.default_rng(o.seed)
-    ids, lengths = network.prompts(labels, templates)
-    scale = model.logit_scale.exp().detach()
+    prompts = Prompts(network, labels, templates, o)
     steps, step = o.epochs * math.ceil(len(target) / o.batch), 0
-    with torch.no_grad():
-        texts = None if full else network.text_trunk(ids, lengths)
-        zero_shot = network.prototypes(texts, lengths, len(templates)) if o.kind == "cskip" else None
     for epoch in range(o.epochs):
         seen = augment(pixels, network.size, o.flip, g, o.colours)
-        images = None
         if not full:
             with torch.no_grad():
-                images = network.image_trunk(seen)
+                seen = network.image_trunk(seen)  # from here on rows of the start block
         total = 0.0
         for rows in torch.randperm(len(target), generator=g).split(o.batch):
             for group in optimizer.param_groups:
                 group["lr"] = o.rate * schedule(step, steps)
-            classes = torch.arange(len(labels))
-            if zero_shot is not None:
-                with torch.no_grad():
-                    classes = survivors(network.embed(images[rows]) @ zero_shot.T, target[rows], 0.5, rng)
-            if full:
-                x, y = network.image_trunk(seen[rows]), network.text_trunk(ids, lengths)
-                kept_lengths = lengths
-            else:
-                x, (y, kept_lengths) = images[rows], of_classes(texts, lengths, classes, len(templates))
-            of_images, of_texts = network.tail(x, y, kept_lengths)
-            logits = scale * of_images @ mean_of_templates(of_texts, len(templates)).T
-            loss = F.cross_entropy(logits, torch.searchsorted(classes, target[rows]))
+            images = network.image_trunk(seen[rows]) if full else seen[rows]
+            loss = prompts.loss(images, target[rows])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -207,9 +182,52 @@ def tune(
             total += loss.item() * len(rows)
         if tell:
             tell(epoch, total / len(target))
-    for p in model.parameters():
-        p.requires_grad_(False)
-    return {name: parameters[name].detach().clone() for name in names}
+    network.model.requires_grad_(False)
+    return {name: p.detach().clone() for name, p in parameters.items()}
+
+
+def trained(network: Network, full: bool) -> dict[str, Tensor]:
+    """The parameters that take a gradient: those of the tail, or all. Routers and the logit scale never do."""
+    parameters = dict(network.model.named_parameters())
+    everything = [name for name in parameters if "router" not in name and name != "logit_scale"]
+    names = everything if full else network.tail_names()
+    for name, p in parameters.items():
+        p.requires_grad_(name in names)
+    return {name: parameters[name] for name in names}
+
+
+def optimizer_of(parameters: dict[str, Tensor], o: Options) -> torch.optim.Optimizer:
+    """AdamW; vectors are not decayed."""
+    matrices, vectors = [], []
+    for p in parameters.values():
+        (matrices if p.dim() >= 2 else vectors).append(p)
+    groups = [{"params": matrices, "weight_decay": o.decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=o.rate)
+
+
+class Prompts:
+    """The classes' prompts: rows that enter the start block, computed once where the trunk stays as it is; and the loss."""
+
+    def __init__(self, network: Network, labels: list[str], templates: list[str], o: Options):
+        self.network, self.count = network, len(templates)
+        self.ids, self.lengths = network.prompts(labels, templates)
+        self.every = torch.arange(len(labels))
+        self.rng = np.random.default_rng(o.seed)
+        self.scale = network.model.logit_scale.exp().detach()
+        with torch.no_grad():
+            self.rows = None if o.kind == "full" else network.text_trunk(self.ids, self.lengths)
+            self.zero_shot = network.prototypes(self.rows, self.lengths, self.count) if o.kind == "cskip" else None
+
+    def loss(self, images: Tensor, target: Tensor) -> Tensor:
+        """images: rows of the start block [B, n, d]."""
+        classes = self.every
+        if self.zero_shot is not None:
+            classes = survivors(self.network.embed(images) @ self.zero_shot.T, target, SURE, self.rng)
+        rows = self.network.text_trunk(self.ids, self.lengths) if self.rows is None else self.rows
+        rows, lengths = of_classes(rows, self.lengths, classes, self.count)
+        of_images, of_texts = self.network.tail(images, rows, lengths)
+        logits = self.scale * of_images @ mean_of_templates(of_texts, self.count).T
+        return F.cross_entropy(logits, torch.searchsorted(classes, target))
 
 
 def of_classes(texts: Tensor, lengths: Tensor, classes: Tensor, templates: int) -> tuple[Tensor, Tensor]:
