@@ -14,8 +14,9 @@
  * blocks of at most BACKWARD_ROWS rows, as few and as equal as can be: each is summed from zero, then added.
  *
  * Bounds. A backward pass costs twice the forward pass' products. Beside its arguments the CPU holds, and keeps, the larger
- * of one matrix (groups * out * in) and BACKWARD_ROWS * (out + in) floats, and per thread attention's (4 * length + 6 * head
- * width) * length floats, with lengths rounded up to 32. A B/16 tail's largest, [3072, 768]: 9.4 MB, and 0.8 MB a thread.
+ * of one matrix (groups * out * in) and BACKWARD_ROWS * (out + in) floats, and of attention (3 * length + 4 * head width +
+ * 17) * length floats a thread, with lengths rounded up to 32. B/16's largest: of [3072, 768] 9.4 MB, of 197 rows 0.8 MB a
+ * thread.
  *
  * Errors. As in kernels.h: an operation cannot be refused; where it lacks memory, sync() says so.
  */
@@ -140,10 +141,10 @@ struct backward_ops {
     backward_cross_entropy_fn *cross_entropy;
 };
 
-/* Rows cut into blocks: how many rows the first ones have; the last may have fewer. rows > 0. */
+/* Rows cut into blocks: how many rows the first ones have; the last may have fewer. */
 static inline size_t backward_block(size_t rows) {
     const size_t blocks = (rows + BACKWARD_ROWS - 1) / BACKWARD_ROWS;
-    return (rows + blocks - 1) / blocks;
+    return blocks ? (rows + blocks - 1) / blocks : 0;
 }
 
 #endif
