@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from model import ACTIVATIONS
+from export import load
+from golden import random_items
+from model import ACTIVATIONS, LIMoE, Segments
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -154,6 +156,62 @@ def cases() -> dict[str, dict[str, Tensor]]:
     return made
 
 
+# name -> the model's folder, the first block of the tail
+TAILS = {
+    "pictograms": ("models/pictograms", 4),
+    "all-blocks-sparse": ("tests/golden/all-blocks-sparse", 1),
+    "renormalize": ("tests/golden/top3-renormalize", 0),
+    "qk-norm": ("tests/golden/qk-norm-gelu", 0),
+    "quick-gelu": ("tests/golden/quick-gelu", 1),
+    "answer-alone": ("tests/golden/gelu", 2),
+}
+IMAGES, TEXTS = 3, 4
+SAMPLES = 24
+
+
+def sampled(name: str, gradient: Tensor) -> dict[str, Tensor]:
+    """Some elements of a parameter's gradient, evenly spread, and its norm."""
+    flat = gradient.flatten()
+    n = min(SAMPLES, len(flat))
+    return {name: flat[torch.arange(n) * len(flat) // n], f"{name}|norm": flat.norm()[None]}
+
+
+def cut(model: LIMoE, first: int) -> tuple[Tensor, Segments]:
+    """The rows that enter block `first` for some pictures and texts, as float32 has them; the model is left without its trunk."""
+    g = torch.Generator().manual_seed(26)
+    pixels, tokens, lengths = random_items(model.config, 32 - IMAGES, g)
+    segments = Segments.of(IMAGES, model.config.patches, lengths[:TEXTS])
+    with torch.no_grad():
+        x = model.embed_rows(model.patches(pixels), None, tokens[:TEXTS].long(), segments)
+        for block in model.blocks[:first]:
+            x, _ = block(x, segments)
+    model.blocks = model.blocks[first:]
+    return x, segments
+
+
+def tail(folder: Path, first: int) -> dict[str, Tensor]:
+    """A batch through a model's tail: the loss of its pictures against its texts as classes, and all parameters' gradients."""
+    model = load(folder)
+    rows, segments = cut(model, first)
+    names = {n.replace(f"blocks.{n.split('.')[1]}.", f"blocks.{int(n.split('.')[1]) + first}.") if n[:7] == "blocks." else n: p
+             for n, p in model.double().named_parameters()}  # fmt: skip
+    label = torch.tensor([1, 3, 1])
+    images, texts, _ = model.encode(rows.double(), segments)
+    scale = model.logit_scale.exp().detach()
+    losses = F.cross_entropy(scale * images @ texts.T, label, reduction="none")
+    losses.mean().backward()
+    lengths = [segments.image_length] * IMAGES + segments.text_lengths
+    given = {
+        "first_block": integers([first]), "images": integers([IMAGES]), "label": label.int(), "scale": scale[None].float(),
+        "start": integers([sum(lengths[:i]) for i in range(len(lengths) + 1)]), "rows": rows,
+        "z": torch.cat([images, texts]), "loss": losses,
+    }  # fmt: skip
+    for name, parameter in names.items():
+        if parameter.grad is not None:
+            given |= sampled(name, parameter.grad)
+    return given
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("../tests/golden/gradients"))
@@ -161,7 +219,9 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     args.out.mkdir(parents=True, exist_ok=True)
-    for name, tensors in cases().items():
+    root = Path(__file__).parents[1]
+    made = cases() | {f"tail-{name}": tail(root / folder, first) for name, (folder, first) in TAILS.items()}
+    for name, tensors in made.items():
         path = args.out / f"{name}.safetensors"
         save_file({k: stored(v) for k, v in tensors.items()}, path)
         path.chmod(0o644)
