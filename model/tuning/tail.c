@@ -107,15 +107,12 @@ static enum limoe_status for_linears(struct tail *t,
                                      enum limoe_status (*each)(struct kernels *k, struct tail_linear *l,
                                                                struct limoe_error *err),
                                      struct limoe_error *err) {
-    struct tail_linear *const others[] = {&t->projection[LIMOE_IMAGE],
-                                          &t->projection[LIMOE_TEXT],
-                                          &t->head.q,
-                                          &t->head.kv,
-                                          &t->head.out,
-                                          &t->head.fc1,
-                                          &t->head.fc2};
+    enum { OTHERS = 7 };
+    struct tail_head *h = &t->head;
+    struct tail_linear *const others[OTHERS] = {
+        &t->projection[LIMOE_IMAGE], &t->projection[LIMOE_TEXT], &h->q, &h->kv, &h->out, &h->fc1, &h->fc2};
     enum limoe_status status = LIMOE_OK;
-    for (size_t i = 0; i < sizeof others / sizeof *others && !status; i++)
+    for (size_t i = 0; i < OTHERS && !status; i++)
         if (others[i]->matrix.weight)
             status = each(t->k, others[i], err);
     for (uint32_t i = 0; i < t->blocks && !status; i++) {
