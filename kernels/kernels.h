@@ -276,7 +276,7 @@ struct kernels {
     enum limoe_dtype dtype;
     size_t act_size; /* bytes of one act element */
     uint32_t threads;
-    size_t step_rows; /* more rows than these at once win nothing, and cost memory */
+    size_t step_rows;                    /* more rows than these at once win nothing, and cost memory */
     const struct backward_ops *backward; /* the gradients (kernels/backward.h); NULL where it has none */
 };
 
