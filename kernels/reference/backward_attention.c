@@ -38,7 +38,7 @@ static void weigh(const struct query *at, double scale) {
     double most = -INFINITY, sum = 0;
     for (size_t j = 0; j < at->n; j++) {
         at->p[j] = scale * dot(at->q, at->key.x + j * at->key.stride, at->width);
-        most = fmax(most, at->p[j]);
+        most = at->p[j] > most ? at->p[j] : most;
     }
     for (size_t j = 0; j < at->n; j++)
         sum += at->p[j] = exp(at->p[j] - most);

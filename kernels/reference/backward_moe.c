@@ -39,7 +39,7 @@ static void gate_row(const struct backward_routing *routing, const float *logit,
                      const float *dgate, bool renormalize, float *dlogit) {
     double most = (double)logit[0], sum = 0, kept = 0, weighted = 0;
     for (uint32_t e = 1; e < routing->experts; e++)
-        most = fmax(most, (double)logit[e]);
+        most = (double)logit[e] > most ? (double)logit[e] : most;
     for (uint32_t e = 0; e < routing->experts; e++)
         sum += exp((double)logit[e] - most);
     for (uint32_t j = 0; j < routing->top_k; j++)

@@ -84,8 +84,10 @@ void reference_cross_entropy(struct kernels *k, const float *cosine, const uint3
     for (size_t i = 0; i < n; i++, cosine += classes, dcosine += classes) {
         const double chosen = (double)scale * (double)cosine[label[i]];
         double most = chosen, sum = 0;
-        for (uint32_t c = 0; c < classes; c++)
-            most = fmax(most, (double)scale * (double)cosine[c]);
+        for (uint32_t c = 0; c < classes; c++) {
+            const double score = (double)scale * (double)cosine[c];
+            most = score > most ? score : most;
+        }
         for (uint32_t c = 0; c < classes; c++)
             sum += exp((double)scale * (double)cosine[c] - most);
         loss[i] = (float)(log(sum) - (chosen - most));
