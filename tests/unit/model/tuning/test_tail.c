@@ -318,6 +318,65 @@ static void steps_lower_the_loss(void **state) {
     end(&r);
 }
 
+/* ---- against the engine */
+
+/* As the engine embeds tokens: table[id] + position. malloc'd. */
+static float *embed(const struct safetensors *st, const int32_t *token, const uint32_t *start, size_t n,
+                    uint32_t width) {
+    size_t elements;
+    float *table = get(st, "text.token", &elements), *position = get(st, "text.pos", &elements);
+    float *rows = malloc((size_t)start[n] * width * sizeof *rows);
+    assert_true(table && position && rows);
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t r = start[i]; r < start[i + 1]; r++)
+            for (uint32_t c = 0; c < width; c++)
+                rows[r * width + c] =
+                    table[(size_t)token[r] * width + c] + position[(r - start[i]) * width + c];
+    free(table);
+    free(position);
+    return rows;
+}
+
+/* A tail of all blocks is the model: texts have the bits that the engine gives them in float32. */
+static void forward_has_the_engines_bits(void **state) {
+    (void)state;
+    enum { TEXTS = 5, EMBED = 24 };
+    static const uint32_t start[TEXTS + 1] = {0, 1, 9, 12, 17, 20};
+    char dir[400];
+    struct config config;
+    struct safetensors *st;
+    struct limoe_model *model;
+    struct tail *t;
+    struct limoe_error err;
+    struct limoe_item item[TEXTS];
+    int32_t token[20];
+    float want[TEXTS * EMBED], z[TEXTS * EMBED];
+    snprintf(dir, sizeof dir, "%s/%s", root, tails[SPARSE].model);
+    for (int32_t i = 0; i < 20; i++)
+        token[i] = 3 + i * 7 % 50;
+    for (size_t i = 0; i < TEXTS; i++) {
+        token[start[i + 1] - 1] = 2; /* its end */
+        item[i] = (struct limoe_item){LIMOE_TEXT, start[i + 1] - start[i], NULL, token + start[i]};
+    }
+    const struct limoe_options options = {.device = "cpu", .dtype = LIMOE_FLOAT32, .threads = 2};
+    must(limoe_model_open(dir, &options, &model, &err), &err);
+    must(limoe_model_embed(model, item, TEXTS, want, NULL, &err), &err);
+    limoe_model_close(model);
+
+    struct kernels *k = make_kernels(2);
+    must(config_load(dir, &config, NULL, &err), &err);
+    assert_int_equal(config.embed, EMBED);
+    must(checkpoint_open(dir, &config, &st, &err), &err);
+    must(tail_create(&config, st, k, &(struct tail_shape){0}, &t, &err), &err);
+    float *rows = embed(st, token, start, TEXTS, config.tower[LIMOE_TEXT].width);
+    must(tail_forward(t, &(struct tail_batch){rows, start, 0, TEXTS}, z, &err), &err);
+    assert_memory_equal(z, want, sizeof want);
+    free(rows);
+    tail_destroy(t);
+    safetensors_close(st);
+    k->ops->destroy(k);
+}
+
 /* ---- refusals */
 
 static void check_refusal(const char *model, struct kernels *k, struct tail_shape shape,
@@ -357,11 +416,9 @@ int main(int argc, char **argv) {
     assert_true(argc == 2);
     root = argv[1];
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients_are_pytorchs),
-        cmocka_unit_test(threads_change_no_bits),
-        cmocka_unit_test(routers_can_be_frozen),
-        cmocka_unit_test(steps_lower_the_loss),
-        cmocka_unit_test(what_cannot_be_trained_is_refused),
+        cmocka_unit_test(gradients_are_pytorchs),       cmocka_unit_test(threads_change_no_bits),
+        cmocka_unit_test(forward_has_the_engines_bits), cmocka_unit_test(routers_can_be_frozen),
+        cmocka_unit_test(steps_lower_the_loss),         cmocka_unit_test(what_cannot_be_trained_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
