@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "model/checkpoint/checkpoint.h"
+#include "model/tuning/objective.h"
 #include "model/tuning/tail.h"
 
 static const char *root;
@@ -150,22 +151,20 @@ static void end(struct run *r) {
 
 /* The loss of pictures against texts, and its gradient by all unit vectors: r->dz. */
 static float differentiate(struct run *r) {
-    const uint32_t images = (uint32_t)r->batch.images, classes = (uint32_t)r->batch.texts,
-                   embed = r->config->embed;
-    const float *texts = r->z + (size_t)images * embed;
-    float *cosine = calloc((size_t)images * classes, sizeof *cosine), sum = 0;
+    const size_t pictures = r->batch.images * r->config->embed, texts = r->batch.texts * r->config->embed;
+    const struct objective o = {.pictures = r->z,
+                                .classes = r->z + pictures,
+                                .label = r->label,
+                                .n = r->batch.images,
+                                .count = (uint32_t)r->batch.texts,
+                                .embed = r->config->embed,
+                                .scale = r->scale};
+    float *cosine = calloc(o.n * o.count, sizeof *cosine), sum = 0;
     assert_non_null(cosine);
-    for (uint32_t i = 0; i < images; i++)
-        for (uint32_t c = 0; c < classes; c++)
-            for (uint32_t e = 0; e < embed; e++)
-                cosine[i * classes + c] += r->z[i * embed + e] * texts[c * embed + e];
-    r->k->backward->cross_entropy(r->k, cosine, r->label, images, classes, r->scale, r->loss, cosine);
-    float *dtexts = r->dz + (size_t)images * embed;
-    memset(dtexts, 0, (size_t)classes * embed * sizeof *dtexts);
-    const struct backward_matrix m = {1, classes, embed, texts, dtexts, NULL};
-    r->k->backward->linear(r->k, &m, NULL, r->z, cosine, images, r->dz);
-    for (uint32_t i = 0; i < images; i++)
-        sum += r->loss[i] / (float)images;
+    memset(r->dz + pictures, 0, texts * sizeof *r->dz);
+    objective_gradient(r->k, &o, cosine, r->loss, r->dz, r->dz + pictures);
+    for (size_t i = 0; i < o.n; i++)
+        sum += r->loss[i] / (float)o.n;
     free(cosine);
     return sum;
 }
