@@ -1,5 +1,6 @@
-"""Makes the golden vectors of tests/golden/gradients: what PyTorch answers for each operation of kernels/backward.h, forward
-and backward, on small random arrays, in float64. tests/golden/README.md describes the files.
+"""Makes the golden vectors of tests/golden/gradients: what PyTorch answers for each operation of kernels/backward.h,
+forward and backward, on small random arrays, in float64; and for the tails of whole models. tests/golden/README.md
+describes the files.
 
     python gradients.py --out ../tests/golden/gradients
 """
@@ -88,7 +89,8 @@ def mixture(top_k: int, renormalize: bool) -> dict[str, Tensor]:
     rows, width, mlp, experts = 12, 6, 8, 4
     i = {
         "x": noise(15, rows, width), "router": noise(16, experts, width), "fc1": noise(17, experts, mlp, width),
-        "fc1_bias": noise(18, experts, mlp), "fc2": noise(19, experts, width, mlp), "fc2_bias": noise(20, experts, width),
+        "fc1_bias": noise(18, experts, mlp), "fc2": noise(19, experts, width, mlp),
+        "fc2_bias": noise(20, experts, width),
     }  # fmt: skip
     gates = (i["x"] @ i["router"].T).softmax(-1)
     weight, expert = gates.topk(top_k)
@@ -177,7 +179,7 @@ def sampled(name: str, gradient: Tensor) -> dict[str, Tensor]:
 
 
 def cut(model: LIMoE, first: int) -> tuple[Tensor, Segments]:
-    """The rows that enter block `first` for some pictures and texts, as float32 has them; the model is left without its trunk."""
+    """The rows that enter block `first` for some pictures and texts, in float32; the model is left without its trunk."""
     g = torch.Generator().manual_seed(26)
     pixels, tokens, lengths = random_items(model.config, 32 - IMAGES, g)
     segments = Segments.of(IMAGES, model.config.patches, lengths[:TEXTS])
@@ -189,12 +191,19 @@ def cut(model: LIMoE, first: int) -> tuple[Tensor, Segments]:
     return x, segments
 
 
+def renumbered(name: str, first: int) -> str:
+    """A parameter's name in the whole model, of whose blocks the first ones were cut off."""
+    parts = name.split(".")
+    if parts[0] == "blocks":
+        parts[1] = str(int(parts[1]) + first)
+    return ".".join(parts)
+
+
 def tail(folder: Path, first: int) -> dict[str, Tensor]:
-    """A batch through a model's tail: the loss of its pictures against its texts as classes, and all parameters' gradients."""
+    """A batch through a model's tail: the loss of its pictures with its texts as classes, and all gradients."""
     model = load(folder)
     rows, segments = cut(model, first)
-    names = {n.replace(f"blocks.{n.split('.')[1]}.", f"blocks.{int(n.split('.')[1]) + first}.") if n[:7] == "blocks." else n: p
-             for n, p in model.double().named_parameters()}  # fmt: skip
+    model.double()
     label = torch.tensor([1, 3, 1])
     images, texts, _ = model.encode(rows.double(), segments)
     scale = model.logit_scale.exp().detach()
@@ -202,13 +211,13 @@ def tail(folder: Path, first: int) -> dict[str, Tensor]:
     losses.mean().backward()
     lengths = [segments.image_length] * IMAGES + segments.text_lengths
     given = {
-        "first_block": integers([first]), "images": integers([IMAGES]), "label": label.int(), "scale": scale[None].float(),
+        "first_block": integers([first]), "images": integers([IMAGES]), "label": label.int(), "scale": scale[None],
         "start": integers([sum(lengths[:i]) for i in range(len(lengths) + 1)]), "rows": rows,
         "z": torch.cat([images, texts]), "loss": losses,
     }  # fmt: skip
-    for name, parameter in names.items():
+    for name, parameter in model.named_parameters():
         if parameter.grad is not None:
-            given |= sampled(name, parameter.grad)
+            given |= sampled(renumbered(name, first), parameter.grad)
     return given
 
 

@@ -1,5 +1,5 @@
-"""Makes the golden vectors of tests/golden/gradients/tower-*: the tail of an image or a text tower of tests/golden/{clip,siglip}*,
-forward and backward, as transformers and PyTorch have it in float64.
+"""Makes the golden vectors of tests/golden/gradients/tower-*: the tail of an image or a text tower of tests/golden/clip
+and siglip, forward and backward, as transformers and PyTorch have it in float64.
 
     python tests/families/make_gradients.py --out tests/golden/gradients
 
@@ -32,7 +32,7 @@ def parameters(model: torch.nn.Module, first: int) -> dict[str, torch.Tensor]:
         parts = name.split(".")
         if "layers" in parts and int(parts[parts.index("layers") + 1]) < first:
             continue
-        if p.grad is None or "embeddings" in name or "pre_layrnorm" in name or ".k_proj." in name or ".v_proj." in name:
+        if p.grad is None or any(part in name for part in ("embeddings", "pre_layrnorm", ".k_proj.", ".v_proj.")):
             continue
         fused = [name.replace("q_proj", f"{of}_proj") for of in "qkv"] if ".q_proj." in name else [name]
         found[name] = torch.cat([model.get_parameter(n).grad for n in fused])
