@@ -179,7 +179,7 @@ def sampled(name: str, gradient: Tensor) -> dict[str, Tensor]:
 
 
 def cut(model: LIMoE, first: int) -> tuple[Tensor, Segments]:
-    """The rows that enter block `first` for some pictures and texts, in float32; the model is left without its trunk."""
+    """The rows that enter block `first` for some pictures and texts, in float32; the model loses its trunk."""
     g = torch.Generator().manual_seed(26)
     pixels, tokens, lengths = random_items(model.config, 32 - IMAGES, g)
     segments = Segments.of(IMAGES, model.config.patches, lengths[:TEXTS])
