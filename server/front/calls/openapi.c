@@ -143,9 +143,13 @@ static void answer(struct buffer *out, const struct operation *operation,
         if (error_too) {
             buffer_print(out, "{\"anyOf\":[{\"$ref\":\"#/components/schemas/%s\"},", answer->schema);
             openapi_error_schema(out, answer->status, groups, operation->error);
-            buffer_string(out, "]}}}");
+            buffer_string(out, "]}}");
         } else
-            buffer_print(out, "{\"$ref\":\"#/components/schemas/%s\"}}}", answer->schema);
+            buffer_print(out, "{\"$ref\":\"#/components/schemas/%s\"}}", answer->schema);
+        if (answer->file)
+            buffer_print(out, ",\"%s\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\"}}",
+                         answer->file);
+        buffer_string(out, "}");
     }
     buffer_string(out, "}");
 }

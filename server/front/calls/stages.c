@@ -226,7 +226,7 @@ static void write_answer(struct task *task) {
 }
 
 static bool has_large_answer(const struct call *call) {
-    return call->n * call->generation->model->embed > LARGE_ANSWER;
+    return call->shares || call->n * call->generation->model->embed > LARGE_ANSWER;
 }
 
 /* ---- embed */
@@ -360,8 +360,8 @@ static bool decode(struct call *call, size_t i, struct api_error *error) {
         return api_fail_from(error, input->param, &cause);
     queue_decoded(call->generation->queue, picture.most_pixels);
     call->held.pixels -= picture.most_pixels;
-    call->items[i] =
-        (struct limoe_item){.modality = LIMOE_IMAGE, .length = model->image_tokens, .pixels = pixels};
+    call->items[i] = (struct limoe_item){
+        .modality = LIMOE_IMAGE, .length = model->image_tokens, .pixels = pixels, .shares = call->shares};
     call->usage.image_tokens += model->image_tokens;
     return true;
 }
@@ -460,6 +460,8 @@ static struct queue_load measure(struct call *call) {
                                              (cached ? 2 : 1) * model->embed * sizeof(float));
     if (call->route->routing)
         load.bytes += load.tokens * model->moe_layers * model->top_k * (sizeof(int32_t) + sizeof(float));
+    if (call->route->shares)
+        load.bytes += call->pictures * attention_shares_size(model) * sizeof(float);
     return load;
 }
 
@@ -484,7 +486,9 @@ static bool allocate(struct call *call, const struct queue_load *load) {
         call->job.expert = arena_array(call->arena, rows * model->top_k + 1, sizeof *call->job.expert);
         call->job.gate = arena_array(call->arena, rows * model->top_k + 1, sizeof *call->job.gate);
     }
-    return call->items && call->input_of && call->embeddings &&
+    if (call->route->shares)
+        call->shares = arena_array(call->arena, attention_shares_size(model), sizeof *call->shares);
+    return call->items && call->input_of && call->embeddings && (!call->route->shares || call->shares) &&
            (!call->route->routing || (call->job.expert && call->job.gate));
 }
 
