@@ -113,15 +113,15 @@ static float between(const float *share, size_t side, double x, double y) {
     return (float)(top * (1 - fy) + bottom * fy);
 }
 
-/* The picture fades to grey, so that colour means the map alone: red is more than an equal share, blue is less. */
+/* The picture becomes grey, so that colour means the map alone: red is more than an equal share, blue is less. What is
+ * dark becomes lighter, or no colour would be seen on it. */
 static void mix(const uint8_t *pixel, float value, uint8_t *out) {
     static const float more[3] = {225, 35, 25}, less[3] = {25, 90, 225};
-    const float grey = 0.299f * pixel[0] + 0.587f * pixel[1] + 0.114f * pixel[2];
+    const float grey = 48 + (0.299f * pixel[0] + 0.587f * pixel[1] + 0.114f * pixel[2]) * (207.0f / 255);
     const float strength = 0.7f * fabsf(value);
     for (int c = 0; c < 3; c++) {
-        const float plain = 0.8f * grey + 0.2f * pixel[c];
         const float colour = value > 0 ? more[c] : less[c];
-        out[c] = (uint8_t)(plain + (colour - plain) * strength + 0.5f);
+        out[c] = (uint8_t)(grey + (colour - grey) * strength + 0.5f);
     }
 }
 
