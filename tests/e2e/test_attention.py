@@ -4,12 +4,13 @@ meaning is, and whatever cannot be split is refused by name."""
 import concurrent.futures
 import io
 import random
+import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import ROOT, b64, data_uri, picture
+from conftest import BUILD, MODEL, ROOT, b64, data_uri, picture
 
 EXAMPLES = ROOT / "examples"
 CAT = (EXAMPLES / "cat.png").read_bytes()
@@ -122,6 +123,37 @@ def test_refusals(client, body, code, param):
     error = response.json()["error"]
     assert (error["code"], error["param"]) == (code, param), error
     assert response.status_code == (404 if code == "model_not_found" else 400)
+
+
+def explain(*arguments):
+    return subprocess.run([BUILD / "limoe", "explain", "--model", MODEL, *arguments], capture_output=True, timeout=120)
+
+
+def test_the_command_answers_what_the_route_does(client, tmp_path):
+    body = {"image": IMAGE, "texts": ["a cat", "犬"]}
+    done = explain("--json", EXAMPLES / "cat.png", *body["texts"])
+    assert done.returncode == 0 and done.stdout == client.post("/v1/attention", json=body).content, done.stderr
+    drawn = client.post("/v1/attention", json={"image": IMAGE, "texts": ["a cat"], "format": "png"}).content
+    done = explain("-o", tmp_path / "map.png", EXAMPLES / "cat.png", "a cat")
+    assert done.returncode == 0 and not done.stdout and (tmp_path / "map.png").read_bytes() == drawn
+    printed = explain(EXAMPLES / "cat.png", "a cat").stdout.decode().splitlines()
+    answer = ask(client, CAT, ["a cat"])
+    item = answer["data"][0]
+    assert printed[0] == f"a cat  cosine {item['cosine']:.4f}, rest {item['rest']:.4f}"
+    assert np.allclose([[float(share) for share in line.split()] for line in printed[1:]], item["grid"], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((EXAMPLES / "none.png", "a cat"), "none.png: No such file or directory"),
+        ((ROOT / "README.md", "a cat"), "not a picture of a known type"),
+        (("-o", "/no/such/folder/map.png", EXAMPLES / "cat.png", "a cat"), "/no/such/folder/map.png: No such file or directory"),
+    ],
+)
+def test_what_the_command_cannot_do(arguments, message):
+    done = explain(*arguments)
+    assert done.returncode == 1 and not done.stdout and message in done.stderr.decode()
 
 
 def test_a_thousand_texts(client):
