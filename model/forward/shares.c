@@ -104,7 +104,7 @@ enum limoe_status shares_begin(struct shares *s, const struct config *config, co
 }
 
 void shares_end(struct shares *s) {
-    for (size_t i = 0; i < s->count; i++)
+    for (size_t i = 0; s->picture && i < s->count; i++)
         s->k->ops->release(s->k, s->picture[i].taken);
     if (s->k) {
         s->k->ops->release(s->k, s->in);
