@@ -23,8 +23,8 @@ size_t attention_shares_size(const struct limoe_info *model) {
 }
 
 static size_t map_side(const struct limoe_info *model) {
-    const size_t times = (MAP_SIDE + model->image_size - 1) / model->image_size;
-    return model->image_size * (times ? times : 1);
+    const size_t size = model->image_size;
+    return size && size < MAP_SIDE ? (MAP_SIDE + size - 1) / size * size : size;
 }
 
 static size_t map_bytes(const struct limoe_info *model) {
