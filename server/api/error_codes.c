@@ -5,9 +5,10 @@
 
 const char *error_group_name(unsigned group) {
     static const char *const names[] = {
-        "any",   "path",    "key",    "admin",  "work",   "body",     "json",      "form",   "query",
-        "model", "engine",  "images", "texts",  "input",  "embed",    "classify",  "store",  "named",
-        "found", "storing", "list",   "reload", "models", "loadtest", "loadtests", "rerank", "attention",
+        "any",    "path",     "key",      "admin",     "work",   "body",    "json",
+        "form",   "query",    "model",    "engine",    "images", "texts",   "input",
+        "embed",  "classify", "store",    "named",     "found",  "storing", "list",
+        "reload", "models",   "loadtest", "loadtests", "rerank", "lines",   "attention",
     };
     size_t i = 0;
     while (i + 1 < sizeof names / sizeof *names && !(group & 1u << i))
@@ -82,6 +83,7 @@ const struct error_code error_codes[] = {
     {408, "request_timeout", ERRORS_ANY, "The request did not come in in time; the connection is closed."},
     {409, "loadtest_running", ERRORS_LOADTEST, "A load test runs, and one runs at a time."},
     {413, "body_too_large", ERRORS_ANY, "The body has more bytes than --max-body-bytes."},
+    {413, "line_too_long", ERRORS_LINES, "A line has more bytes than --max-body-bytes."},
     {413, "too_large", ERRORS_PICTURES,
      "A picture has more pixels than are accepted, or takes too long to decode."},
     {413, "too_many_pixels", ERRORS_PICTURES,
@@ -112,5 +114,7 @@ const struct error_code error_codes[] = {
     {505, "unsupported_http_version", ERRORS_ANY,
      "It is neither HTTP/1.1 nor HTTP/1.0; the connection is closed."},
     {507, "store_full", ERRORS_STORING, "There is no room for another classifier."},
+    {507, "spool_full", ERRORS_LINES,
+     "The answers so far take as much disk as --bulk-bytes, or it is full: no more lines are read."},
 };
 const size_t error_code_count = sizeof error_codes / sizeof *error_codes;

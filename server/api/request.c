@@ -28,6 +28,8 @@ enum request_body request_body_of(const char *content_type) {
         return REQUEST_BODY_UNTYPED;
     if (is_type(type, "application/json"))
         return REQUEST_BODY_JSON;
+    if (is_type(type, "application/x-ndjson"))
+        return REQUEST_BODY_LINES;
     if (is_type(type, "multipart/form-data"))
         return REQUEST_BODY_MULTIPART;
     if (type.size > 6 && strncasecmp(type.data, "image/", 6) == 0)

@@ -97,6 +97,7 @@ enum request_body {
     REQUEST_BODY_JSON,
     REQUEST_BODY_MULTIPART,
     REQUEST_BODY_IMAGE,
+    REQUEST_BODY_LINES, /* newline-delimited JSON: a request a line */
     REQUEST_BODY_OTHER,
     REQUEST_BODY_UNTYPED,
 };

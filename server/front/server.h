@@ -91,6 +91,7 @@ struct server {
     _Atomic(enum server_phase) phase;
     _Atomic uint64_t connections; /* open */
     _Atomic uint64_t calls;       /* requests from their headers to the end of their answer */
+    _Atomic uint64_t spooled;     /* bytes of answers that wait for their requests' ends (bulk.h) */
     _Atomic uint64_t handed; /* calls that others than the HTTP threads have, their connections suspended */
 };
 

@@ -26,6 +26,7 @@
 #define JSON      (1u << REQUEST_BODY_JSON)
 #define MULTIPART (1u << REQUEST_BODY_MULTIPART)
 #define IMAGE     (1u << REQUEST_BODY_IMAGE)
+#define LINES     (1u << REQUEST_BODY_LINES)
 #define OTHER     (1u << REQUEST_BODY_OTHER)
 #define ANY       (JSON | MULTIPART | IMAGE | OTHER)
 
@@ -115,16 +116,16 @@ static const struct route routes[] = {
      .parse = route_classify_parse,
      .stored = route_classify_stored,
      .answer = route_classify_answer,
-     .bodies = JSON | MULTIPART | IMAGE,
-     .accepted = "application/json, multipart/form-data and image/*"},
+     .bodies = JSON | LINES | MULTIPART | IMAGE,
+     .accepted = "application/json, application/x-ndjson, multipart/form-data and image/*"},
     {.series = ROUTE_EMBEDDINGS,
      .path = "/v1/embeddings",
      .bare = true,
      .method = "POST",
      .parse = route_embeddings_parse,
      .answer = route_embeddings_answer,
-     .bodies = JSON,
-     .accepted = "application/json"},
+     .bodies = JSON | LINES,
+     .accepted = "application/json and application/x-ndjson"},
     {.series = ROUTE_ROUTING,
      .path = "/v1/routing",
      .method = "POST",

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server/front/calls/bulk.h"
 #include "server/front/calls/quotas.h"
 #include "server/front/http/loop.h"
 #include "server/front/http/timeouts.h"
@@ -46,6 +47,11 @@ static struct call *call_of_job(struct job *job) {
 
 void stages_finish(struct call *call) {
     struct server *server = call->server;
+    if (call->line) {
+        quotas_settle(call);
+        bulk_line_done(call);
+        return;
+    }
     timeouts_unwatch(server->timeouts, call->from->timed);
     quotas_settle(call);
     call_trim(call);

@@ -73,7 +73,8 @@ static const struct option_row table[] = {
      .metavar = "PORT",
      .platform = "AIP_HTTP_PORT",
      .help = "port to listen on; 0 takes any that is free"},
-    STRING("state-dir", state_dir, "DIR", .help = "where classifiers are kept",
+    STRING("state-dir", state_dir, "DIR",
+           .help = "where classifiers are kept, and answers to application/x-ndjson wait",
            .fallback = "$STATE_DIRECTORY, else $XDG_STATE_HOME/limoe, else ~/.local/state/limoe"),
 
     COMMAND_DEVICE_ROW(AT(compute.device)),
@@ -113,6 +114,8 @@ static const struct option_row table[] = {
            .help = "pictures after which a decoder is replaced by a fresh one; 0: never"),
     NUMBER("cache-bytes", OPTION_BYTES, cache_bytes, 0, 1024 * GIB,
            .help = "memory for embeddings of texts seen before; 0: no cache"),
+    NUMBER("bulk-bytes", OPTION_BYTES, bulk_bytes, MIB, 1024 * GIB,
+           .help = "disk that the answers to application/x-ndjson may take until their requests end"),
     NUMBER("classifier-bytes", OPTION_BYTES, classifier_bytes, MIB, 1024 * GIB,
            .help = "disk that stored classifiers may take, past which a PUT gets 507"),
 
@@ -231,6 +234,7 @@ static const struct serve_options defaults = {
     .decode_seconds = 5,
     .decoder_pictures = 10000,
     .cache_bytes = 64 * MIB,
+    .bulk_bytes = 4 * GIB,
     .classifier_bytes = CLASSIFIERS_DISK_BYTES,
     .loadtest_rate = 1000,
     .loadtest_seconds = 600,

@@ -299,6 +299,7 @@ static void media_types_are_told_apart(void **state) {
     assert_int_equal(request_body_of("image/png"), REQUEST_BODY_IMAGE);
     assert_int_equal(request_body_of("IMAGE/WebP;q=1"), REQUEST_BODY_IMAGE);
     assert_int_equal(request_body_of("image/"), REQUEST_BODY_OTHER);
+    assert_int_equal(request_body_of("Application/x-ndjson; charset=utf-8"), REQUEST_BODY_LINES);
     assert_int_equal(request_body_of("application/jsonlines"), REQUEST_BODY_OTHER);
     assert_int_equal(request_body_of("application/x-www-form-urlencoded"), REQUEST_BODY_OTHER);
     assert_int_equal(request_body_of(""), REQUEST_BODY_UNTYPED);
