@@ -8,6 +8,7 @@
 #include "server/decoder/decoder.h"
 #include "server/engine/engine_process.h"
 #include "server/exporter/exporter.h"
+#include "server/fetcher/fetcher.h"
 #include "server/front/serve/serve.h"
 #include "server/front/supervisor/launch.h"
 #include "server/options/command.h"
@@ -92,6 +93,7 @@ static const struct {
     {"decoder", decoder_main},
     {"engine", engine_main},
     {"exporter", exporter_main},
+    {"fetcher", fetcher_main},
     {"loadtest", loadtest_main}, /* limoe bench, as a server's child */
     {"launch", launch_main},     /* becomes mpirun */
 };

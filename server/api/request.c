@@ -140,6 +140,12 @@ bool request_read_image(struct text text, const char *param, struct arena *arena
                         struct api_error *error) {
     struct limoe_error cause;
     *out = (struct request_item){.modality = LIMOE_IMAGE, .param = param};
+    out->remote = data_uri_is_url(&text);
+    if (out->remote) {
+        out->bytes = (const uint8_t *)text.data;
+        out->size = text.size;
+        return true;
+    }
     if (data_uri_decode(text, arena, &out->bytes, &out->size, &cause) == LIMOE_OK)
         return true;
     if (cause.status == LIMOE_NO_MEMORY)

@@ -10,7 +10,7 @@ const struct schema schemas[] = {
     /* ---- requests */
 
     {"Item", SCHEMA({
-        "description": "One text or picture: exactly one of text, image, url, bytes, image_base64 and image_url. Pictures are data URIs or base64; none is fetched.",
+        "description": "One text or picture: exactly one of text, image, url, bytes, image_base64 and image_url. Pictures are data URIs or base64, or URLs (https:, of hosts that the operator allows by --image-hosts; none otherwise).",
         "type": "object",
         "properties": {
             "type": {"type": ["string", "null"], "description": "The member's name, or image for a picture."},

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "limoe.h"
+#include "server/front/fetching/settings.h"
 #include "server/front/observe/log.h"
 #include "server/front/schedule/queue.h"
 #include "server/front/supervisor/launch.h"
@@ -58,6 +59,7 @@ struct serve_options {
     uint64_t loadtest_rate, loadtest_seconds, loadtest_requests; /* the most of a load test */
     const char *allowed_hosts; /* names, with commas; "*": any; NULL: what hosts.h says */
     const char *cors_origin;   /* NULL: no cross-origin answers */
+    struct fetching_options fetching;
     struct tracing_options tracing;
     enum log_format log_format;
     enum log_level log_level;

@@ -58,6 +58,7 @@ struct auth;
 struct timeouts;
 struct hosts;
 struct tracing;
+struct fetching;
 struct tls;
 struct loadtests;
 
@@ -75,8 +76,9 @@ struct server {
     struct decoders *decoders[LANES];
     struct auth *auth;
     struct hosts *hosts;
-    struct tls *tls;         /* NULL: plain HTTP */
-    struct tracing *tracing; /* NULL: no spans are exported */
+    struct tls *tls;           /* NULL: plain HTTP */
+    struct tracing *tracing;   /* NULL: no spans are exported */
+    struct fetching *fetching; /* NULL: no picture is fetched by its URL */
     struct timeouts *timeouts;
     struct loadtests *loadtests;
     /* What requests hold before they have said which model they are for, as a queue without jobs; from then

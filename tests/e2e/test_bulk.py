@@ -1,6 +1,7 @@
 """Bodies of lines: each line answered as if it had come alone, in order, whatever the client does meanwhile."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -34,8 +35,11 @@ def line(text):
 
 def spools(server):
     """How many files of answers the front has open."""
-    files = pathlib.Path(f"/proc/{server.process.pid}/fd").iterdir()
-    return sum(os.path.basename(os.readlink(file)).startswith("answers-") for file in files)
+    n = 0
+    for file in pathlib.Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it has just been closed
+            n += os.path.basename(os.readlink(file)).startswith("answers-")
+    return n
 
 
 def done(server):

@@ -16,6 +16,7 @@
 #include "server/api/answer.h"
 #include "server/front/calls/bulk.h"
 #include "server/front/calls/quotas.h"
+#include "server/front/calls/remote.h"
 #include "server/front/calls/spans.h"
 #include "server/front/http/account.h"
 #include "server/front/http/auth.h"
@@ -461,6 +462,7 @@ void call_end(struct call *call, bool answered) {
         queue_release(call->counter, &call->held);
     classifier_release(call->classifier);
     store_job_free(call->asked);
+    remote_free(call);
     buffer_free(&call->body);
     buffer_free(&call->answer);
     arena_free(call->arena);
@@ -529,6 +531,7 @@ void call_meter(struct call *call, bool on) {
 void call_trim(struct call *call) {
     store_job_free(call->asked);
     call->asked = NULL;
+    remote_free(call);
     buffer_free(&call->body);
     buffer_fit(&call->answer);
     arena_rewind(call->arena, call->head_mark);

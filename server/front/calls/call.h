@@ -106,6 +106,7 @@ struct call {
     bool answering; /* everything is embedded: the route has been asked for its answer */
     struct store_waiter waiting;
     const struct request_item *inputs; /* [n] */
+    struct remote *remote;             /* those that were named by URLs (remote.h); NULL: none was */
     size_t n, pictures;                /* pictures: of the n */
     enum lane lane;                    /* that these are decoded in */
     size_t prepared;                   /* inputs looked at: for texts, then again for pictures */

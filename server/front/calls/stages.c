@@ -1,4 +1,4 @@
-/* stages.c - parse, admit, prepare texts, prepare pictures, embed, answer.
+/* stages.c - parse, fetch (remote.h), admit, prepare texts, prepare pictures, embed, answer.
  *
  * Each stage has the call to itself and hands it to the next as its last act. Pictures are prepared on
  * workers of their own, which sleep while a decoder computes; all else on workers that wait for nobody, so
@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "server/front/calls/bulk.h"
 #include "server/front/calls/quotas.h"
+#include "server/front/calls/remote.h"
 #include "server/front/http/loop.h"
 #include "server/front/http/timeouts.h"
 
@@ -64,8 +65,12 @@ static void finish_failed(struct call *call, const struct api_error *error) {
     stages_finish(call);
 }
 
-static void finish_full(struct call *call) {
-    call_refuse_full(call);
+/* Where others hold too much, that is why. */
+static void finish_refused(struct call *call, const struct api_error *error) {
+    if (call->over)
+        call_refuse_full(call);
+    else
+        call_fail(call, error);
     stages_finish(call);
 }
 
@@ -112,7 +117,7 @@ static bool wanted(struct call *call, struct api_error *error) {
     }
 }
 
-/* The decoders' question. */
+/* What decoders ask, and the fetching. */
 static bool is_wanted(void *call) {
     return want(call) == WANTED;
 }
@@ -501,12 +506,10 @@ static bool allocate(struct call *call, const struct queue_load *load) {
 static void admit(struct call *call) {
     const struct queue_load load = measure(call);
     struct api_error error;
-    if (!check_pixels(call, &load, &error)) {
-        finish_failed(call, &error);
-        return;
-    }
-    if (!queue_admit(call->generation->queue, &load, &call->held)) {
-        finish_full(call);
+    const bool good = check_pixels(call, &load, &error);
+    call->over = good && !queue_admit(call->generation->queue, &load, &call->held);
+    if (!good || call->over) {
+        finish_refused(call, &error);
         return;
     }
     call->held.items += load.items;
@@ -521,20 +524,41 @@ static void admit(struct call *call) {
     prepare_texts(&call->task);
 }
 
+/* ---- pictures that are named by URLs */
+
+static void fetched(struct task *task) {
+    struct call *call = call_of_task(task);
+    struct api_error error = {0}; /* over: there is none */
+    call->task.run = prepare_texts;
+    call->queue_ns += clock_now() - call->paused;
+    call->paused = 0;
+    if (!call->over && wanted(call, &error) && remote_take(call, &error))
+        admit(call);
+    else
+        finish_refused(call, &error);
+}
+
+static void fetch(struct call *call) {
+    struct api_error error;
+    call->paused = clock_now();
+    if (!remote_fetch(call, is_wanted, fetched, &error))
+        finish_refused(call, &error);
+}
+
 /* ---- parse */
 
 /* Goes on after a route's parse: it has read the body, unless it asks the store first. */
 static void parsed(struct call *call, bool good, struct api_error *error) {
     call->task.run = prepare_texts; /* should it be pushed again */
     call_meter(call, false);
-    if (!good && call->over)
-        finish_full(call);
-    else if (!good)
-        finish_failed(call, error);
+    if (!good)
+        finish_refused(call, error);
     else if (call->asking)
         ask(call);
     else if (call->n == 0)
         write_answer(&call->task);
+    else if (remote_count(call))
+        fetch(call);
     else
         admit(call);
 }

@@ -177,6 +177,18 @@ static const struct option_row table[] = {
      AT(unconfined_decoders),
      .help = "decode pictures also where the system has no sandbox (seccomp) for it"},
 
+    STRING("image-hosts", fetching.hosts, "HOST,...", .group = "pictures by their URLs",
+           .help =
+               "hosts that pictures may be fetched from: names, *.NAME, with http:// before or a port after",
+           .fallback = "none: nothing is fetched"),
+    STRING("image-networks", fetching.networks, "NET,...",
+           .help = "networks that are not public in which these hosts may be; opens them to who sends URLs",
+           .fallback = "none: public addresses alone"),
+    NUMBER("image-bytes", OPTION_BYTES, fetching.bytes, 1, GIB, .help = "largest picture that is fetched"),
+    SECONDS("image-timeout", fetching.seconds, .help = "seconds for a picture to be fetched"),
+    NUMBER("image-fetches", OPTION_UNSIGNED, fetching.fetches, 1, 256,
+           .help = "pictures fetched at a time; others wait"),
+
     STRING(
         "otlp-endpoint", tracing.endpoint, "URL", .group = "traces, to an OpenTelemetry collector",
         .help =
@@ -239,6 +251,7 @@ static const struct serve_options defaults = {
     .loadtest_rate = 1000,
     .loadtest_seconds = 600,
     .loadtest_requests = 100000,
+    .fetching = {.bytes = 8 * MIB, .seconds = 10, .fetches = 32},
     .tracing = {.service = "limoe", .sample = 1},
     .log_format = LOG_TEXT,
     .log_level = LOG_INFO,
@@ -419,7 +432,8 @@ static bool is_consistent(const struct serve_options *options, const struct opti
     }
     if (!is_of_several(options) || !is_of_platform(options))
         return false;
-    if (tracing_check(&options->tracing, &err) != LIMOE_OK) {
+    if (tracing_check(&options->tracing, &err) != LIMOE_OK ||
+        fetching_check(&options->fetching, &err) != LIMOE_OK) {
         command_usage("serve", "%s", err.message);
         return false;
     }

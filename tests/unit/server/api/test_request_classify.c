@@ -64,7 +64,9 @@ static void images_are_checked(void **state) {
     refused("{" LABELS ",\"images\":[\"Zm9v\",\"Zm9\"]}", 400, "invalid_image", "images[1]",
             "images[1]: not base64: 3 characters");
     refused("{" LABELS ",\"image\":\"\"}", 400, "invalid_image", "image", "image: empty");
-    refused("{" LABELS ",\"image\":\"http://x/y.png\"}", 400, "invalid_image", "image", "not fetched");
+    struct classify_request request = read_body("{" LABELS ",\"image\":\"http://x/y.png\"}");
+    assert_true(request.images[0].remote);
+    assert_bytes(request.images[0].bytes, request.images[0].size, "http://x/y.png");
 }
 
 static void labels_are_checked(void **state) {
