@@ -32,10 +32,11 @@ static size_t map_bytes(const struct limoe_info *model) {
 }
 
 size_t attention_size(const struct limoe_info *model, const struct attention_request *request) {
+    const size_t shares = attention_shares_size(model) * sizeof(float);
     /* The map, and its file, which is no larger by much. */
     if (request->png)
-        return map_bytes(model) * 2 + map_bytes(model) / 4 + 65536;
-    return patches_of(model) * sizeof(float) + 256 + request->n * (128 + patches_of(model) * 16);
+        return shares + map_bytes(model) * 2 + map_bytes(model) / 4 + 65536;
+    return shares + patches_of(model) * sizeof(float) + 256 + request->n * (128 + patches_of(model) * 16);
 }
 
 void attention_shares(const struct attention *a, size_t text, float *cosine, float *rest, float *share) {

@@ -42,7 +42,7 @@ struct attention {
     const float *shares;     /* as struct limoe_item has them */
     size_t n;                /* texts */
 };
-/* About how many bytes the answers take, with what making them takes. */
+/* About how many bytes the answers take, with what making them takes: the shares, too. */
 size_t attention_size(const struct limoe_info *model, const struct attention_request *request);
 /* {"object":"attention",…}; memory failure is in out->failed. */
 void attention_answer(struct buffer *out, const struct attention *attention, const struct usage *usage);

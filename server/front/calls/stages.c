@@ -10,8 +10,7 @@
  * Before each item, and every few milliseconds of a picture's decoding, a call is asked whether it is still
  * wanted: its client is there, its deadline has not passed, the server has not given up what it has.
  *
- * Texts that the cache knows are not prepared: their rows of call->embeddings are filled at once, and the job
- * is made of the rest.
+ * Texts that the cache knows are not prepared: their rows of call->embeddings are filled, the job has the rest.
  */
 #include "server/front/calls/stages.h"
 
@@ -471,8 +470,6 @@ static struct queue_load measure(struct call *call) {
                                              (cached ? 2 : 1) * model->embed * sizeof(float));
     if (call->route->routing)
         load.bytes += load.tokens * model->moe_layers * model->top_k * (sizeof(int32_t) + sizeof(float));
-    if (call->route->shares)
-        load.bytes += call->pictures * attention_shares_size(model) * sizeof(float);
     return load;
 }
 
