@@ -355,7 +355,8 @@ static void forward_has_the_engines_bits(void **state) {
         token[i] = 3 + i * 7 % 50;
     for (size_t i = 0; i < TEXTS; i++) {
         token[start[i + 1] - 1] = 2; /* its end */
-        item[i] = (struct limoe_item){LIMOE_TEXT, start[i + 1] - start[i], NULL, token + start[i]};
+        item[i] = (struct limoe_item){
+            .modality = LIMOE_TEXT, .length = start[i + 1] - start[i], .tokens = token + start[i]};
     }
     const struct limoe_options options = {.device = "cpu", .dtype = LIMOE_FLOAT32, .threads = 2};
     must(limoe_model_open(dir, &options, &model, &err), &err);
