@@ -92,6 +92,8 @@ NOT_RUN = {
     "cd train && python evaluate.py --model ../models/pictograms --json ../models/pictograms/evaluation.json": PYTORCH,
     "cd train && python golden.py --out ../tests/golden --cldr /usr/share/unicode/cldr/common": PYTORCH,
     "cd train && python gradients.py --out ../tests/golden/gradients": PYTORCH,
+    "cd train && python skip.py PICTURES --kind lskip --output pets.safetensors": PYTORCH,
+    "cd train && python sources.py --suite && python skip.py --suite --out runs/skip": PYTORCH,
     "apt-get install librsvg2-bin libjemalloc2": ROOTS,
     "python3 -m venv venv && venv/bin/pip install -r requirements.txt": ROOTS,
     "cd python && pip install .": "python/tests/test_wheel.py installs it into an environment of its own",
