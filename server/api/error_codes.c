@@ -5,9 +5,10 @@
 
 const char *error_group_name(unsigned group) {
     static const char *const names[] = {
-        "any",   "path",    "key",    "admin",  "work",   "body",     "json",      "form",   "query",
-        "model", "engine",  "images", "texts",  "input",  "embed",    "classify",  "store",  "named",
-        "found", "storing", "list",   "reload", "models", "loadtest", "loadtests", "rerank", "lines",
+        "any",    "path",     "key",      "admin",     "work",   "body",    "json",
+        "form",   "query",    "model",    "engine",    "images", "texts",   "input",
+        "embed",  "classify", "store",    "named",     "found",  "storing", "list",
+        "reload", "models",   "loadtest", "loadtests", "rerank", "lines",   "attention",
     };
     size_t i = 0;
     while (i + 1 < sizeof names / sizeof *names && !(group & 1u << i))
@@ -25,12 +26,12 @@ const struct error_code error_codes[] = {
     {400, "unknown_field", ERRORS_JSON | ERRORS_FORM | ERRORS_QUERY | ERRORS_WORK,
      "There is no such field; the message lists those there are."},
     {400, "duplicate_field", ERRORS_FORM | ERRORS_QUERY, "A field that may be there once is there again."},
-    {400, "conflicting_fields", ERRORS_CLASSIFY | ERRORS_EMBEDDINGS,
+    {400, "conflicting_fields", ERRORS_CLASSIFY | ERRORS_EMBEDDINGS | ERRORS_ATTENTION,
      "Two fields are given of which one is accepted."},
     {400, "invalid_type", ERRORS_JSON | ERRORS_FORM | ERRORS_QUERY,
      "A field holds another kind of value than it should."},
     {400, "invalid_item", ERRORS_INPUT, "An item has nothing to embed, or two things."},
-    {400, "missing_image", ERRORS_CLASSIFY, "There is no picture."},
+    {400, "missing_image", ERRORS_CLASSIFY | ERRORS_ATTENTION, "There is no picture."},
     {400, "missing_input", ERRORS_INPUT, "There is nothing to embed."},
     {400, "empty_input", ERRORS_INPUT, "A text, or the list of them, is empty."},
     {400, "empty_labels", ERRORS_LABELS, "There are no labels, or one is empty or nothing but white space."},
@@ -49,6 +50,9 @@ const struct error_code error_codes[] = {
     {400, "invalid_top_k", ERRORS_CLASSIFY, "top_k is no whole number of 1 or more."},
     {400, "invalid_top_n", ERRORS_RERANK, "top_n is no whole number of 1 or more."},
     {400, "invalid_modality", ERRORS_INPUT, "modality is neither \"text\" nor \"image\"."},
+    {400, "invalid_kind", ERRORS_ATTENTION, "kind is not \"contribution\"."},
+    {400, "unsupported_kind", ERRORS_ATTENTION, "The model cannot tell what kind asks for."},
+    {400, "invalid_format", ERRORS_ATTENTION, "format is neither \"json\" nor \"png\"."},
     {400, "invalid_encoding_format", ERRORS_EMBEDDINGS, "encoding_format is none of those accepted."},
     {400, "unsupported_dimensions", ERRORS_EMBEDDINGS,
      "The model's embeddings have another number of dimensions."},

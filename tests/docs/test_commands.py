@@ -91,6 +91,7 @@ NOT_RUN = {
     'LIMOE_BUILD=build LIMOE_CHAOS_STRICT=1 build/venv/bin/pytest -s tests/chaos/test_ranks.py -k "cut_off or reach"': MEASURES,
     "cd train && python evaluate.py --model ../models/pictograms --json ../models/pictograms/evaluation.json": PYTORCH,
     "cd train && python golden.py --out ../tests/golden --cldr /usr/share/unicode/cldr/common": PYTORCH,
+    "cd train && python gradients.py --out ../tests/golden/gradients": PYTORCH,
     "cd train && python skip.py PICTURES --kind lskip --output pets.safetensors": PYTORCH,
     "cd train && python sources.py --suite && python skip.py --suite --out runs/skip": PYTORCH,
     "apt-get install librsvg2-bin libjemalloc2": ROOTS,

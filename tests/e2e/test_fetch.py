@@ -129,9 +129,12 @@ def test_a_fetched_picture_is_the_picture(start, host):
         bodies = [{"image": image, "labels": ["cat", "dog"]} for image in (data_uri(PICTURE), host.url())]
         named, fetched = (client.post("/v1/classify", json=body).content for body in bodies)
         assert named == fetched
-    assert len(host.heads) == server.metric("limoe_fetch_sockets_total") == outcome(server, "done") == 4
-    assert server.metric("limoe_fetch_bytes_total") == 4 * len(PICTURE)
-    assert sorted(head.split()[1] for head in host.heads) == [b"/?a=b", b"/a.png", b"/a.png", b"/a.png"]
+        bodies = [{"image": image, "texts": ["a cat"], "format": "png"} for image in (data_uri(PICTURE), host.url())]
+        drawn, fetched = (client.post("/v1/attention", json=body) for body in bodies)
+        assert drawn.content == fetched.content and drawn.status_code == 200
+    assert len(host.heads) == server.metric("limoe_fetch_sockets_total") == outcome(server, "done") == 5
+    assert server.metric("limoe_fetch_bytes_total") == 5 * len(PICTURE)
+    assert sorted(head.split()[1] for head in host.heads) == [b"/?a=b", *[b"/a.png"] * 4]
     for head in host.heads:
         names = {line.split(b":")[0].lower() for line in head.split(b"\r\n")[1:] if line}
         assert names == {b"host", b"user-agent", b"accept"}

@@ -23,6 +23,7 @@
 #include "base/workers.h"
 #include "server/api/answer.h"
 #include "server/api/api_error.h"
+#include "server/api/attention.h"
 #include "server/api/prepare.h"
 #include "server/api/request.h"
 #include "server/front/calls/route.h"
@@ -95,6 +96,7 @@ struct call {
         struct classify_request classify;
         struct classifier_request classifier;
         struct embed_request embed;
+        struct attention_request attention;
         struct dialect_request dialect;
     } request;
     const struct classifier *classifier; /* with a reference; NULL: none is used */
@@ -109,6 +111,7 @@ struct call {
     enum lane lane;                    /* that these are decoded in */
     size_t prepared;                   /* inputs looked at: for texts, then again for pictures */
     float *embeddings;                 /* [n, embed]: row i for inputs[i], computed or found in the cache */
+    float *shares;                     /* of the picture's patches, where the route wants them; or NULL */
     struct limoe_item *items;          /* [job.n]: the inputs that the cache does not have */
     size_t *input_of;                  /* [job.n]: which */
     size_t scratch; /* bytes that writing the answer will take besides, where they matter */

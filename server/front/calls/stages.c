@@ -10,8 +10,7 @@
  * Before each item, and every few milliseconds of a picture's decoding, a call is asked whether it is still
  * wanted: its client is there, its deadline has not passed, the server has not given up what it has.
  *
- * Texts that the cache knows are not prepared: their rows of call->embeddings are filled at once, and the job
- * is made of the rest.
+ * Texts that the cache knows are not prepared: their rows of call->embeddings are filled, the job has the rest.
  */
 #include "server/front/calls/stages.h"
 
@@ -237,7 +236,7 @@ static void write_answer(struct task *task) {
 }
 
 static bool has_large_answer(const struct call *call) {
-    return call->n * call->generation->model->embed > LARGE_ANSWER;
+    return call->shares || call->n * call->generation->model->embed > LARGE_ANSWER;
 }
 
 /* ---- embed */
@@ -371,8 +370,8 @@ static bool decode(struct call *call, size_t i, struct api_error *error) {
         return api_fail_from(error, input->param, &cause);
     queue_decoded(call->generation->queue, picture.most_pixels);
     call->held.pixels -= picture.most_pixels;
-    call->items[i] =
-        (struct limoe_item){.modality = LIMOE_IMAGE, .length = model->image_tokens, .pixels = pixels};
+    call->items[i] = (struct limoe_item){
+        .modality = LIMOE_IMAGE, .length = model->image_tokens, .pixels = pixels, .shares = call->shares};
     call->usage.image_tokens += model->image_tokens;
     return true;
 }
@@ -495,7 +494,9 @@ static bool allocate(struct call *call, const struct queue_load *load) {
         call->job.expert = arena_array(call->arena, rows * model->top_k + 1, sizeof *call->job.expert);
         call->job.gate = arena_array(call->arena, rows * model->top_k + 1, sizeof *call->job.gate);
     }
-    return call->items && call->input_of && call->embeddings &&
+    if (call->route->shares)
+        call->shares = arena_array(call->arena, attention_shares_size(model), sizeof *call->shares);
+    return call->items && call->input_of && call->embeddings && (!call->route->shares || call->shares) &&
            (!call->route->routing || (call->job.expert && call->job.gate));
 }
 
