@@ -66,10 +66,9 @@ static int set_signals(posix_spawnattr_t *attributes) {
 /* ---- the child's environment: a password or a token that the front was given is none of its business */
 
 const char *const process_engine_variables[] = {
-    "LIMOE_ISA", "LIMOE_MODULES", "LIMOE_TEST_*", "LIMOE_EMULATED_*", "CUDA_*", "NVIDIA_*",
-    "NCCL_*",    "PATH",          "HOME",         "TMPDIR",           "LANG",   "LD_LIBRARY_PATH",
-    "MALLOC_*",  "GLIBC_*",       "ASAN_*",       "UBSAN_*",          "LSAN_*", "TSAN_*",
-    NULL};
+    "LIMOE_ISA", "LIMOE_MODULES", "LIMOE_TEST_*", "CUDA_*", "NVIDIA_*",        "NCCL_*",
+    "PATH",      "HOME",          "TMPDIR",       "LANG",   "LD_LIBRARY_PATH", "MALLOC_*",
+    "GLIBC_*",   "ASAN_*",        "UBSAN_*",      "LSAN_*", "TSAN_*",          NULL};
 
 static bool is_named(const char *variable, const char *name) {
     const size_t length = strlen(name);

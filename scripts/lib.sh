@@ -22,14 +22,17 @@ die() {
     exit 1
 }
 
+# missing_packages PACKAGE...: those that are not installed, a line each.
+missing_packages() {
+    local installed
+    installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p') || true
+    printf '%s\n' "$@" | grep -vxF -e "$installed" || true
+}
+
 # Installs those of the named Debian packages that are missing; says which, and why when it cannot.
 need_packages() {
-    local missing=() package
-    for package in "$@"; do
-        if [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" != installed ]; then
-            missing+=("$package")
-        fi
-    done
+    local missing=()
+    mapfile -t missing < <(missing_packages "$@")
     [ ${#missing[@]} -eq 0 ] && return 0
     command -v apt-get >/dev/null || die "needs these packages, and this is not Debian: ${missing[*]}"
     local sudo=()

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/gpu/split.h"
 #include "kernels/number.h"
 
 struct random random_seeded(uint64_t seed) {
@@ -30,19 +31,45 @@ static float random_value(struct random *r, float scale) {
     return scale * ((float)(int)(random_next(r) >> 40) * 0x1p-23f - 1.0f);
 }
 
+/* Values are drawn in blocks, each by a generator of its own: the same ones on any number of threads. */
+enum { BLOCK = 1 << 16 };
+
+struct draw {
+    uint64_t seed;
+    size_t n;
+    float scale;
+    bool rounded;
+    float *floats;   /* or */
+    uint16_t *bf16s; /* the other is NULL */
+};
+
+static void draw_block(void *context, size_t block) {
+    const struct draw *d = context;
+    const size_t end = d->n - block * BLOCK < BLOCK ? d->n : (block + 1) * BLOCK;
+    struct random r = random_seeded(d->seed + block);
+    for (size_t i = block * BLOCK; i < end; i++) {
+        const float value = random_value(&r, d->scale);
+        if (d->bf16s)
+            d->bf16s[i] = bf16_from_float(value);
+        else
+            d->floats[i] = d->rounded ? bf16_to_float(bf16_from_float(value)) : value;
+    }
+}
+
+static void draw(struct random *r, struct draw d) {
+    d.seed = random_next(r);
+    split((d.n + BLOCK - 1) / BLOCK, draw_block, &d);
+}
+
 float *random_floats(struct random *r, size_t n, float scale, bool rounded) {
     float *v = array_alloc(n * sizeof *v);
-    for (size_t i = 0; i < n; i++) {
-        const float value = random_value(r, scale);
-        v[i] = rounded ? bf16_to_float(bf16_from_float(value)) : value;
-    }
+    draw(r, (struct draw){.n = n, .scale = scale, .rounded = rounded, .floats = v});
     return v;
 }
 
 uint16_t *random_bf16(struct random *r, size_t n, float scale) {
     uint16_t *v = array_alloc(n * sizeof *v);
-    for (size_t i = 0; i < n; i++)
-        v[i] = bf16_from_float(random_value(r, scale));
+    draw(r, (struct draw){.n = n, .scale = scale, .bf16s = v});
     return v;
 }
 

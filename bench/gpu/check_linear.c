@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bench/gpu/check.h"
+#include "bench/gpu/split.h"
 #include "bench/gpu/truth.h"
 #include "kernels/number.h"
 
@@ -43,31 +44,51 @@ static uint32_t group_of(const struct product *p, uint32_t row) {
     return g;
 }
 
-/* The signed sum of each row, which every element takes part in: by how much is the worst of them off, in
- * units of what the row's elements come to? */
+/* Signed sums of rows, and what they must be: each group's matrix is folded to one row, then each row to a number. */
+struct fold {
+    const struct product *p;
+    const float *y, *sign;
+    double *folded; /* [groups][in + 1] */
+    double *off;    /* [rows]: by how much, in units of what the row's elements come to */
+};
+
+static void fold_group(void *context, size_t g) {
+    const struct fold *f = context;
+    const struct product *p = f->p;
+    if (p->offset[g] < p->offset[g + 1])
+        truth_fold(p->weight + g * p->out * p->in, p->bias + g * p->out, p->out, p->in, f->sign,
+                   f->folded + g * (p->in + 1));
+}
+
+static void fold_row(void *context, size_t r) {
+    const struct fold *f = context;
+    const struct product *p = f->p;
+    const double *folded = f->folded + (size_t)group_of(p, (uint32_t)r) * (p->in + 1);
+    double want = folded[p->in], sum = 0, squares = 0;
+    for (uint32_t i = 0; i < p->in; i++)
+        want += folded[i] * p->x[r * p->in + i];
+    for (uint32_t i = 0; i < p->out; i++) {
+        const double value = f->y[r * p->out + i];
+        sum += f->sign[i] * value;
+        squares += value * value;
+    }
+    f->off[r] = fabs(sum - want) / sqrt(squares / p->out);
+}
+
+/* The signed sum of each row, which every element takes part in: by how much is the worst of them off? */
 static double worst_fold(const struct product *p, const float *y, struct random *random) {
     float *sign = array_alloc(p->out * sizeof *sign);
-    double *folded = array_alloc((p->in + 1) * sizeof *folded), worst = 0;
-    for (uint32_t f = 0; f < p->out; f++)
-        sign[f] = random_below(random, 2) ? 1 : -1;
-    for (uint32_t g = 0; g < p->groups; g++) {
-        if (p->offset[g] == p->offset[g + 1])
-            continue;
-        truth_fold(p->weight + (size_t)g * p->out * p->in, p->bias + (size_t)g * p->out, p->out, p->in, sign,
-                   folded);
-        for (uint32_t r = p->offset[g]; r < p->offset[g + 1]; r++) {
-            double want = folded[p->in], sum = 0, squares = 0;
-            for (uint32_t i = 0; i < p->in; i++)
-                want += folded[i] * p->x[(size_t)r * p->in + i];
-            for (uint32_t f = 0; f < p->out; f++) {
-                sum += sign[f] * y[(size_t)r * p->out + f];
-                squares += (double)y[(size_t)r * p->out + f] * y[(size_t)r * p->out + f];
-            }
-            const double off = fabs(sum - want) / sqrt(squares / p->out);
-            worst = off <= worst ? worst : off; /* a NaN stays */
-        }
-    }
-    free(folded);
+    struct fold f = {p, y, sign, array_alloc((size_t)p->groups * (p->in + 1) * sizeof *f.folded),
+                     array_alloc(p->rows * sizeof *f.off)};
+    double worst = 0;
+    for (uint32_t i = 0; i < p->out; i++)
+        sign[i] = random_below(random, 2) ? 1 : -1;
+    split(p->groups, fold_group, &f);
+    split(p->rows, fold_row, &f);
+    for (uint32_t r = 0; r < p->rows; r++)
+        worst = f.off[r] <= worst ? worst : f.off[r]; /* a NaN stays */
+    free(f.off);
+    free(f.folded);
     free(sign);
     return worst;
 }
@@ -97,36 +118,58 @@ static uint32_t sample_row(const struct product *p, int i) {
                         : any;
 }
 
+struct sample {
+    const struct product *p;
+    enum kernels_epilogue epilogue;
+    const float *before; /* what is added to; NULL: nothing */
+    uint32_t row[SAMPLED];
+    double *want; /* [SAMPLED][out] */
+};
+
+static void sample_truth(void *context, size_t i) {
+    const struct sample *s = context;
+    const struct product *p = s->p;
+    const size_t row = s->row[i], g = group_of(p, s->row[i]);
+    double *want = s->want + i * p->out;
+    truth_linear_row(p->x + row * p->in, p->weight + g * p->out * p->in, p->bias + g * p->out, p->out, p->in,
+                     s->epilogue, want);
+    for (uint32_t f = 0; s->before && f < p->out; f++)
+        want[f] += s->before[row * p->out + f];
+}
+
+/* How far some rows are from the truth, element by element. */
+static double sampled_distance(const struct product *p, enum kernels_epilogue epilogue, const float *before,
+                               const float *got) {
+    struct sample s = {.p = p, .epilogue = epilogue, .before = before};
+    struct distance d = {0};
+    s.want = array_alloc((size_t)SAMPLED * p->out * sizeof *s.want);
+    for (int i = 0; i < SAMPLED; i++)
+        s.row[i] = sample_row(p, i);
+    split(SAMPLED, sample_truth, &s);
+    for (size_t i = 0; i < SAMPLED; i++)
+        distance_add(&d, got + (size_t)s.row[i] * p->out, s.want + i * p->out, p->out);
+    free(s.want);
+    return distance_relative(&d);
+}
+
 static void check_epilogue(const struct product *p, enum kernels_epilogue epilogue, const char *what) {
     struct kernels *k = p->c->k;
     const size_t n = (size_t)p->rows * p->out;
     const bool f32 = is_f32(k, epilogue);
     const double limit = f32 ? CHECK_F32_LIMIT : check_act_limit(p->c);
     float *before = epilogue == KERNELS_ADD_F32 ? random_floats(&p->c->random, n, 1, false) : NULL;
-    double *want = array_alloc(p->out * sizeof *want);
-    struct distance d = {0};
     char name[80];
     void *y = before ? device_copy(k, before, n * sizeof *before) : device_poisoned(k, n * sizeof(float));
     run(k, p, p->x_there, p->offset_there, p->rows, epilogue, y);
     float *got = f32 ? host_floats(k, y, n) : host_act(k, y, n);
-    size_t unwritten = 0;
-    for (size_t i = 0; i < n; i++)
-        unwritten += isnan(got[i]) != 0;
-    for (int i = 0; i < SAMPLED; i++) {
-        const uint32_t row = sample_row(p, i), g = group_of(p, row);
-        truth_linear_row(p->x + (size_t)row * p->in, p->weight + (size_t)g * p->out * p->in,
-                         p->bias + (size_t)g * p->out, p->out, p->in, epilogue, want);
-        for (uint32_t f = 0; before && f < p->out; f++)
-            want[f] += before[(size_t)row * p->out + f];
-        distance_add(&d, got + (size_t)row * p->out, want, p->out);
-    }
+    const size_t unwritten = check_not_numbers(got, n);
+    const double distance = sampled_distance(p, epilogue, before, got);
     snprintf(name, sizeof name, "%s, %s", p->name, what);
-    report_check(p->c->report, !unwritten && distance_relative(&d) <= limit, name,
-                 "%u to %u, error %.2e (limit %.0e), %zu not numbers", p->in, p->out, distance_relative(&d),
-                 limit, unwritten);
+    report_check(p->c->report, !unwritten && distance <= limit, name,
+                 "%u to %u, error %.2e (limit %.0e), %zu not numbers", p->in, p->out, distance, limit,
+                 unwritten);
     free(got);
     k->ops->release(k, y);
-    free(want);
     free(before);
 }
 

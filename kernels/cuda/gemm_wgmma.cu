@@ -26,7 +26,7 @@ template <int N, int CONSUMERS> struct shape {
     static constexpr int BLOCKS = CONSUMERS == 1 ? 2 : 1; /* that shall fit on a multiprocessor */
 };
 
-#if defined(LIMOE_HOPPER) || defined(LIMOE_EMULATED)
+#ifdef LIMOE_HOPPER
 
 /* Accumulators of the largest tile need more registers than an even share. */
 template <int N> __host__ __device__ constexpr bool uneven() {
@@ -114,7 +114,7 @@ template <int N, int CONSUMERS>
 __global__ void __launch_bounds__(shape<N, CONSUMERS>::THREADS, shape<N, CONSUMERS>::BLOCKS)
     wgmma_kernel(const struct product p, const __grid_constant__ CUtensorMap weight,
                  const __grid_constant__ CUtensorMap rows) {
-#if defined(LIMOE_HOPPER) || defined(LIMOE_EMULATED)
+#ifdef LIMOE_HOPPER
     using s = shape<N, CONSUMERS>;
     unsigned char *const shared = dynamic_shared();
     uint64_t *const full = (uint64_t *)(shared + s::STAGES * s::STAGE), *const empty = full + s::STAGES;

@@ -18,7 +18,7 @@ from conftest import BUILD, SECONDS, STRICT, Load, assert_all_answered, figures_
 MODULES = BUILD / "tests" / "emulator"
 SYNTHETIC = BUILD / "bench" / "synthetic"
 RANKS = 3
-ENV = {"LIMOE_MODULES": str(MODULES), "LIMOE_EMULATED_DEVICES": str(RANKS)}
+ENV = {"LIMOE_MODULES": str(MODULES), "LIMOE_TEST_EMULATED_DEVICES": str(RANKS)}
 INPUT = [f"{text} {i}" for i, text in enumerate(["a picture of a cat", "dog", "a red circle", "猫", "one that is longer than the others"])]
 pytestmark = pytest.mark.skipif(
     not (MODULES / "limoe-nccl.so").exists() or not SYNTHETIC.exists(), reason=f"needs {MODULES}/limoe-nccl.so and {SYNTHETIC}"
@@ -66,7 +66,7 @@ def test_answers_have_the_same_bits_on_any_number_of_gpus(start, model):
 @pytest.mark.skipif(not STRICT, reason="LIMOE_CHAOS_STRICT is not set, and a load on emulated devices takes minutes")
 @pytest.mark.parametrize("loss", ["shows", "hangs"])
 def test_no_request_fails_while_ranks_are_killed(start, model, report, loss):
-    server = serve(start, model, RANKS, **({"LIMOE_EMULATED_NCCL_LOSS": "hang"} if loss == "hangs" else {}))
+    server = serve(start, model, RANKS, **({"LIMOE_TEST_EMULATED_NCCL_LOSS": "hang"} if loss == "hangs" else {}))
     want = answers(server)
     load = Load(server, closed=4, duration=max(2 * SECONDS, 12), mix="text=1", check=True)
     killed, stalls = 0, []

@@ -48,6 +48,8 @@ NOT_RUN = {
     "docker run -e LIMOE_HOST=0.0.0.0 -e LIMOE_LOG_FORMAT=json -p 8080:8080 -v limoe-state:/state -e LIMOE_STATE_DIR=/state "
     "limoe": "needs Docker",
     "scripts/gpu-check --out gpu.json": "needs a GPU",
+    "scripts/gpu-check --out gpu.json --stage right": "needs a GPU",
+    "scripts/gpu-check --out gpu.json --resume": "needs a GPU",
     "scripts/gpu-check --bundle": "needs nvcc, and minutes",
     "build/tests/unit/model/test_golden tests/golden": RUN_BY_OTHERS,
     "python bench/beside_pytorch.py --build build --model models/pictograms --threads 2 --seconds 1": PYTORCH,

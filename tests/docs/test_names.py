@@ -15,7 +15,7 @@ BY_PATH = [pytest.param(document, id=document.path) for document in documents()]
 SOURCE = re.compile(r"\.(c|h|cpp|cu|cuh|py|sh|md|build)$")
 PATH = re.compile(r"[\w.\-*]+(/[\w.\-*]+)*/?")
 # Folders that the stages make in build/, and what others make.
-MADE = {"build", "build/reports", "build/venv", "build/gpu-check"} | {
+MADE = {"build", "build/reports", "build/venv", "build/gpu-check", "build/gpu-check.tar.xz"} | {
     "build/" + name for name in re.findall(r"\$build/(\w+)\b", (ROOT / "scripts/test").read_text())
 }
 # Names that are not ours.

@@ -36,7 +36,7 @@ def on_the_cpu():
 
 @pytest.mark.parametrize("sm", ["80", "90"])
 def test_answers_are_the_cpus_and_have_the_same_bits_in_any_company(start, on_the_cpu, sm):
-    server = start("--device", "cuda", "--cache-bytes", 0, env={**ENV, "LIMOE_EMULATED_SM": sm})
+    server = start("--device", "cuda", "--cache-bytes", 0, env={**ENV, "LIMOE_TEST_EMULATED_SM": sm})
     cat = {"image": b64((ROOT / "examples" / "cat.png").read_bytes())}
     with server.client() as client:
         together = embeddings(client, [{"text": text} for text in TEXTS] + [cat])
@@ -71,13 +71,13 @@ def test_an_engine_on_a_gpu_is_replaced(start):
 
 def test_no_gpu_is_said_plainly():
     done = subprocess.run([BUILD / "limoe", "embed", "--model", MODEL, "--device", "cuda", "--text", "a cat"],
-                          capture_output=True, text=True, env={**os.environ, **ENV, "LIMOE_EMULATED_DEVICES": "0"})
+                          capture_output=True, text=True, env={**os.environ, **ENV, "LIMOE_TEST_EMULATED_DEVICES": "0"})
     assert done.returncode == 1
     assert done.stderr.startswith("limoe: no GPU was found: "), done.stderr
 
 
 def test_a_gpu_that_is_too_old_is_refused():
     done = subprocess.run([BUILD / "limoe", "embed", "--model", MODEL, "--device", "cuda", "--text", "a cat"],
-                          capture_output=True, text=True, env={**os.environ, **ENV, "LIMOE_EMULATED_SM": "75"})
+                          capture_output=True, text=True, env={**os.environ, **ENV, "LIMOE_TEST_EMULATED_SM": "75"})
     assert done.returncode == 1
     assert "has compute capability 7.5; 8.0 or more is accepted" in done.stderr

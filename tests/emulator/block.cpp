@@ -46,7 +46,7 @@ thread &thread_at(unsigned number) {
 }
 
 void seed_random(uint64_t stream) {
-    uint64_t z = setting("LIMOE_EMULATED_SEED", 1) * 0x9e3779b97f4a7c15u + stream;
+    uint64_t z = setting("LIMOE_TEST_EMULATED_SEED", 1) * 0x9e3779b97f4a7c15u + stream;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     random_state = (z ^ z >> 31) | 1;

@@ -176,7 +176,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t handle) {
         return result(cudaErrorNotSupported); /* graphs within graphs: not emulated */
     static uint64_t launches;
     auto p = std::make_shared<progress>(progress{graph->nodes, std::vector<bool>(graph->nodes.size()),
-                                                 setting("LIMOE_EMULATED_SEED", 1) + ++launches});
+                                                 setting("LIMOE_TEST_EMULATED_SEED", 1) + ++launches});
     std::vector<mark_ptr> after;
     if (graph->last)
         after.push_back(graph->last);

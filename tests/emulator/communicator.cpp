@@ -154,7 +154,7 @@ static void work(const communicator_ptr &c) {
 }
 
 communicator_ptr communicator_open(const std::string &folder, int rank, int ranks, bool blocking) {
-    const char *loss = getenv("LIMOE_EMULATED_NCCL_LOSS");
+    const char *loss = getenv("LIMOE_TEST_EMULATED_NCCL_LOSS");
     auto c = std::make_shared<communicator>();
     c->rank = rank;
     c->ranks = ranks;

@@ -9,7 +9,6 @@
 #include <stddef.h>
 
 #define CUDART_VERSION 13000
-#define LIMOE_EMULATED 1
 
 #ifdef __cplusplus
 #define EMULATED_DEFAULT(v) = v

@@ -1,14 +1,14 @@
 /* device.cpp - the emulated device's properties, versions and errors.
  *
  * Environment:
- *   LIMOE_EMULATED_DEVICES      how many devices there are (default 1)
- *   LIMOE_EMULATED_SM           80 or 90 (default), the compute capability
- *   LIMOE_EMULATED_MEMORY       bytes of memory of each device (default 4 GiB)
- *   LIMOE_EMULATED_OPEN         1: the host may touch device memory (memory.cpp)
- *   LIMOE_EMULATED_SEED         of all random orders (default 1)
- *   LIMOE_EMULATED_LATE         1: nothing on a stream is done before someone waits for it (stream.cpp)
- *   LIMOE_EMULATED_FAIL_LAUNCH  n: the n-th kernel launched fails with cudaErrorIllegalAddress, and so does
- * all after
+ *   LIMOE_TEST_EMULATED_DEVICES      how many devices there are (default 1)
+ *   LIMOE_TEST_EMULATED_SM           80 or 90 (default), the compute capability
+ *   LIMOE_TEST_EMULATED_MEMORY       bytes of memory of each device (default 4 GiB)
+ *   LIMOE_TEST_EMULATED_OPEN         1: the host may touch device memory (memory.cpp)
+ *   LIMOE_TEST_EMULATED_SEED         of all random orders (default 1)
+ *   LIMOE_TEST_EMULATED_LATE         1: nothing on a stream is done before someone waits for it (stream.cpp)
+ *   LIMOE_TEST_EMULATED_FAIL_LAUNCH  n: the n-th kernel launched fails with cudaErrorIllegalAddress, and
+ *                                    so does all after
  */
 #include <atomic>
 #include <cstdio>
@@ -42,7 +42,7 @@ cudaError_t result(cudaError_t e) {
 }
 
 bool launch_is_to_fail(uint64_t number) {
-    return number == setting("LIMOE_EMULATED_FAIL_LAUNCH", 0);
+    return number == setting("LIMOE_TEST_EMULATED_FAIL_LAUNCH", 0);
 }
 
 void break_context() {
@@ -106,7 +106,7 @@ using namespace emulator;
 /* ---- devices */
 
 static int devices() {
-    return (int)setting("LIMOE_EMULATED_DEVICES", 1);
+    return (int)setting("LIMOE_TEST_EMULATED_DEVICES", 1);
 }
 
 cudaError_t cudaGetDeviceCount(int *count) {
@@ -139,10 +139,10 @@ cudaError_t cudaGetDevice(int *device) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device) {
     if (check_device(device) != cudaSuccess)
         return result(check_device(device));
-    const int sm = (int)setting("LIMOE_EMULATED_SM", 90);
+    const int sm = (int)setting("LIMOE_TEST_EMULATED_SM", 90);
     *p = {};
     snprintf(p->name, sizeof p->name, "emulated");
-    p->totalGlobalMem = setting("LIMOE_EMULATED_MEMORY", UINT64_C(4) << 30);
+    p->totalGlobalMem = setting("LIMOE_TEST_EMULATED_MEMORY", UINT64_C(4) << 30);
     p->sharedMemPerBlock = shared_default;
     p->regsPerBlock = p->regsPerMultiprocessor = 65536;
     p->warpSize = 32;

@@ -93,7 +93,7 @@ void collect(const char *operation, uint32_t mask, void *operand,
 void check_no_collective_waits(const char *what);
 void warp_block_begins();
 
-/* ---- random numbers, the same for the same LIMOE_EMULATED_SEED */
+/* ---- random numbers, the same for the same LIMOE_TEST_EMULATED_SEED */
 void seed_random(uint64_t stream);
 uint32_t random_below(uint32_t n);
 

@@ -91,7 +91,8 @@ static void say_where() {
     if (running.current)
         fprintf(stderr, ", thread (%u,%u,%u) of (%u,%u,%u)", running.current->index.x,
                 running.current->index.y, running.current->index.z, blockDim.x, blockDim.y, blockDim.z);
-    fprintf(stderr, "; LIMOE_EMULATED_SEED=%llu\n", (unsigned long long)setting("LIMOE_EMULATED_SEED", 1));
+    fprintf(stderr, "; LIMOE_TEST_EMULATED_SEED=%llu\n",
+            (unsigned long long)setting("LIMOE_TEST_EMULATED_SEED", 1));
 }
 
 [[noreturn]] void die(const char *format, ...) {

@@ -64,12 +64,12 @@ static void protect(const allocation &a, int protection) {
 }
 
 static bool is_closed(memory kind) {
-    return kind == memory::device && !opened && !setting("LIMOE_EMULATED_OPEN", 0);
+    return kind == memory::device && !opened && !setting("LIMOE_TEST_EMULATED_OPEN", 0);
 }
 
 void open_device_memory(bool open) {
     std::lock_guard<std::mutex> guard(lock);
-    if (opened == open || setting("LIMOE_EMULATED_OPEN", 0))
+    if (opened == open || setting("LIMOE_TEST_EMULATED_OPEN", 0))
         return;
     opened = open;
     catch_faults();
@@ -98,7 +98,7 @@ static void *map_between_guards(size_t bytes, memory kind) {
 
 void *device_alloc(size_t bytes) {
     std::lock_guard<std::mutex> guard(lock);
-    if (bytes > setting("LIMOE_EMULATED_MEMORY", UINT64_C(4) << 30) - used)
+    if (bytes > setting("LIMOE_TEST_EMULATED_MEMORY", UINT64_C(4) << 30) - used)
         return nullptr;
     void *p = map_between_guards(bytes, memory::device);
     if (p)
@@ -288,7 +288,7 @@ cudaError_t cudaHostUnregister(void *p) {
 
 cudaError_t cudaMemGetInfo(size_t *free, size_t *total) {
     std::lock_guard<std::mutex> guard(lock);
-    *total = setting("LIMOE_EMULATED_MEMORY", UINT64_C(4) << 30);
+    *total = setting("LIMOE_TEST_EMULATED_MEMORY", UINT64_C(4) << 30);
     *free = *total - used;
     return result(cudaSuccess);
 }

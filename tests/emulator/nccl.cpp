@@ -3,7 +3,7 @@
  *
  * As with NCCL: a communicator that does not block must be asked until it is no longer in progress, and
  * refuses calls until then; operations are ordered by their stream, and grouped ones take place together; a
- * lost rank leaves an asynchronous error (or, with LIMOE_EMULATED_NCCL_LOSS=hang, none) and operations that
+ * lost rank leaves an asynchronous error (or, with LIMOE_TEST_EMULATED_NCCL_LOSS=hang, none) and operations that
  * only ncclCommAbort ends. Stricter than NCCL: a communicator used after its end, and ranks that disagree,
  * end the process.
  */

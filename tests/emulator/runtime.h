@@ -18,7 +18,7 @@ namespace emulator {
 /* Keeps the error for cudaGetLastError() and gives it back. Once a fault was injected,
  * every call has that. */
 cudaError_t result(cudaError_t e);
-/* LIMOE_EMULATED_FAIL_LAUNCH=n: the n-th kernel of the process fails as one that broke
+/* LIMOE_TEST_EMULATED_FAIL_LAUNCH=n: the n-th kernel of the process fails as one that broke
  * the device's context. */
 bool launch_is_to_fail(uint64_t number);
 void break_context();

@@ -1,7 +1,7 @@
 /* stream.cpp - streams, and the system thread that does what is queued on them.
  *
  * Tasks of one stream are done in order; of streams that have tasks ready, a random one goes on. With
- * LIMOE_EMULATED_LATE=1 a task is done only when someone waits for it (or for what depends on it), or when
+ * LIMOE_TEST_EMULATED_LATE=1 a task is done only when someone waits for it (or for what depends on it), or when
  * nobody has waited for anything for a while: a missing synchronisation shows instead of being covered by a
  * fast device.
  */
@@ -105,8 +105,8 @@ state &the() {
     if (!s || owner != getpid()) {
         owner = getpid();
         s = new state();
-        s->late = setting("LIMOE_EMULATED_LATE", 0) != 0;
-        s->random = setting("LIMOE_EMULATED_SEED", 1);
+        s->late = setting("LIMOE_TEST_EMULATED_LATE", 0) != 0;
+        s->random = setting("LIMOE_TEST_EMULATED_SEED", 1);
         s->streams.push_back(new CUstream_st{true, false, {}, std::make_shared<mark>(), nullptr, {}});
         s->streams.front()->last->done = true;
         catch_faults();

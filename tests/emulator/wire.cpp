@@ -5,7 +5,7 @@
  *
  * A message has a header, so that ranks which disagree on what they do end with a word on it, where NCCL
  * would hang or corrupt. A connection that ends while something is to go over it is a rank lost: an
- * asynchronous error, or, with LIMOE_EMULATED_NCCL_LOSS=hang, nothing at all. Either way the operation lasts
+ * asynchronous error, or, with LIMOE_TEST_EMULATED_NCCL_LOSS=hang, nothing at all. Either way the operation lasts
  * until the communicator is aborted.
  */
 #include <cerrno>

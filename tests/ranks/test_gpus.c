@@ -356,16 +356,16 @@ static void lose_each(bool told) {
 
 static void a_lost_rank_is_found_out(void **state) {
     (void)state;
-    assert_int_equal(unsetenv("LIMOE_EMULATED_NCCL_LOSS"), 0);
+    assert_int_equal(unsetenv("LIMOE_TEST_EMULATED_NCCL_LOSS"), 0);
     lose_each(false);
 }
 
 /* NCCL need not notice: rows in shared memory just never come. */
 static void a_lost_rank_is_told_of(void **state) {
     (void)state;
-    assert_int_equal(setenv("LIMOE_EMULATED_NCCL_LOSS", "hang", 1), 0);
+    assert_int_equal(setenv("LIMOE_TEST_EMULATED_NCCL_LOSS", "hang", 1), 0);
     lose_each(true);
-    assert_int_equal(unsetenv("LIMOE_EMULATED_NCCL_LOSS"), 0);
+    assert_int_equal(unsetenv("LIMOE_TEST_EMULATED_NCCL_LOSS"), 0);
 }
 
 /* Another is lost before they have come together. */

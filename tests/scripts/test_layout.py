@@ -27,6 +27,7 @@ WRONG = [
     (f"{BASE}/a.h", HEADER.replace("BASE_A", "A"), "its guard is not LIMOE_BASE_A_H"),
     (f"{BASE}/b.c", '#include "a.h"\n', 'includes "a.h", which is no path from the top'),
     (f"{BASE}/b.c", f'#include "{SERVER}/s.h"\n', "base may not include server"),
+    (f"{BASE}/b.c", "#ifdef EMULATED\n#endif\n", 'speaks of "EMULATED", which is the tests\''),
     (f"{SERVER}/s.c", "int x;\n", "server may include base, and does not"),
 ]
 

@@ -8,7 +8,7 @@
 
 /* These tests look at device memory themselves; the one of what hosts may touch sets it back. */
 __attribute__((constructor)) static void open_memory() {
-    setenv("LIMOE_EMULATED_OPEN", "1", 1);
+    setenv("LIMOE_TEST_EMULATED_OPEN", "1", 1);
 }
 
 void assert_dies(void (*function)(), const char *says) {
@@ -37,7 +37,7 @@ void assert_dies(void (*function)(), const char *says) {
 }
 
 void set_seed(unsigned seed) {
-    setenv("LIMOE_EMULATED_SEED", std::to_string(seed).c_str(), 1);
+    setenv("LIMOE_TEST_EMULATED_SEED", std::to_string(seed).c_str(), 1);
 }
 
 float some_float(size_t i) {

@@ -260,7 +260,7 @@ static void a_lost_rank_is_an_asynchronous_error(void **) {
 
 static void or_a_hang_that_abort_ends(void **) {
     assert_ranks_hold(3, [](int rank, ncclUniqueId id) {
-        setenv("LIMOE_EMULATED_NCCL_LOSS", "hang", 1);
+        setenv("LIMOE_TEST_EMULATED_NCCL_LOSS", "hang", 1);
         return survive(rank, id, false);
     });
 }

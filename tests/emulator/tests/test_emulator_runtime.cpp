@@ -56,12 +56,12 @@ static void the_device_is_described(void **) {
     assert_int_equal(major, 9);
     assert_string_equal(cudaGetErrorName(cudaErrorMemoryAllocation), "cudaErrorMemoryAllocation");
     assert_string_equal(cudaGetErrorString(cudaErrorMemoryAllocation), "out of memory");
-    assert_holds_with("LIMOE_EMULATED_DEVICES", "0", [] {
+    assert_holds_with("LIMOE_TEST_EMULATED_DEVICES", "0", [] {
         int count = 7;
         return cudaGetDeviceCount(&count) == cudaErrorNoDevice && count == 0 &&
                cudaSetDevice(0) == cudaErrorNoDevice;
     });
-    assert_holds_with("LIMOE_EMULATED_SM", "80", [] {
+    assert_holds_with("LIMOE_TEST_EMULATED_SM", "80", [] {
         cudaDeviceProp older;
         return cudaGetDeviceProperties(&older, 0) == cudaSuccess && older.major == 8 && older.minor == 0;
     });
@@ -86,7 +86,7 @@ static void memory_is_garbage_aligned_and_limited(void **) {
     assert_int_equal(cudaFree(p), cudaErrorInvalidValue);
     assert_int_equal(cudaFree(nullptr), cudaSuccess);
     cudaGetLastError();
-    assert_holds_with("LIMOE_EMULATED_MEMORY", "100000", [] {
+    assert_holds_with("LIMOE_TEST_EMULATED_MEMORY", "100000", [] {
         void *a, *b;
         size_t left, all;
         return cudaMalloc(&a, 60000) == cudaSuccess && cudaMalloc(&b, 60000) == cudaErrorMemoryAllocation &&
@@ -143,7 +143,7 @@ static void memory_is_checked(void **) {
 static void hosts_may_not_touch_device_memory(void **) {
     assert_dies(
         [] {
-            setenv("LIMOE_EMULATED_OPEN", "0", 1);
+            setenv("LIMOE_TEST_EMULATED_OPEN", "0", 1);
             int *p = device<int>(64);
             run(fill, 1, 64, 0, p, 1);
             p[3] = 1;
@@ -151,11 +151,11 @@ static void hosts_may_not_touch_device_memory(void **) {
         "the host touches device memory");
     assert_dies(
         [] {
-            setenv("LIMOE_EMULATED_OPEN", "0", 1);
+            setenv("LIMOE_TEST_EMULATED_OPEN", "0", 1);
             device<int>(64)[5] = 1;
         },
         "byte 20 of an allocation of 256 bytes");
-    assert_holds_with("LIMOE_EMULATED_OPEN", "0", [] {
+    assert_holds_with("LIMOE_TEST_EMULATED_OPEN", "0", [] {
         int *p = device<int>(64), host[64];
         run(fill, 1, 64, 0, p, 1);
         return cudaMemcpy(host, p, 256, cudaMemcpyDeviceToHost) == cudaSuccess && all_are(host, 1) &&
@@ -246,7 +246,7 @@ static void launches_are_checked(void **) {
 }
 
 static void a_broken_context_stays_broken(void **) {
-    assert_holds_with("LIMOE_EMULATED_FAIL_LAUNCH", "2", [] {
+    assert_holds_with("LIMOE_TEST_EMULATED_FAIL_LAUNCH", "2", [] {
         int *p = device<int>(64);
         for (int i = 1; i <= 2; i++)
             launch(nullptr, fill, dim3(1), dim3(64), 0, p, i);
@@ -310,7 +310,7 @@ static void events_order_streams(void **) {
 }
 
 static void work_may_be_as_late_as_it_can(void **) {
-    assert_holds_with("LIMOE_EMULATED_LATE", "1", [] {
+    assert_holds_with("LIMOE_TEST_EMULATED_LATE", "1", [] {
         const two_streams s = make_streams();
         cross_streams(s, false);
         const bool unfinished = !all_are(s.back, 9) && cudaStreamQuery(s.b) == cudaErrorNotReady;
@@ -323,7 +323,7 @@ static void work_may_be_as_late_as_it_can(void **) {
 }
 
 static void the_default_stream_waits_for_blocking_streams(void **) {
-    assert_holds_with("LIMOE_EMULATED_LATE", "1", [] {
+    assert_holds_with("LIMOE_TEST_EMULATED_LATE", "1", [] {
         cudaStream_t blocking;
         cudaStreamCreate(&blocking);
         int *p = device<int>(64), *q = device<int>(64), host[64];
@@ -336,7 +336,7 @@ static void the_default_stream_waits_for_blocking_streams(void **) {
 }
 
 static void pinned_memory_is_read_late(void **) {
-    assert_holds_with("LIMOE_EMULATED_LATE", "1", [] {
+    assert_holds_with("LIMOE_TEST_EMULATED_LATE", "1", [] {
         const two_streams s = make_streams();
         int pageable[64];
         for (int i = 0; i < 64; i++)

@@ -9,6 +9,9 @@
 #include <cuda.h>
 #include <cuda_runtime.h>
 
+/* One compilation serves devices of both capabilities: which kernels a device gets is decided at run time. */
+#define LIMOE_HOPPER 1
+
 namespace emulator {
 void cp_async(void *shared, const void *global, unsigned bytes, bool valid);
 void cp_async_commit();
