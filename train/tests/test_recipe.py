@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import compare
 import losses
 import train
 from export import export, load
@@ -37,7 +38,8 @@ def test_the_first_recipe_is_what_the_first_model_was_made_with():
     made_with = {
         "name": "pictograms", "start": None, "pairs": None, "seed": 0, "width": 192, "blocks": 8, "head": 64, "embed": 192,
         "size": 60, "patch": 12, "length": 16, "experts": 8, "batch": 384, "scenes": 0.0, "lr": 1e-3, "warm_up": 0.04,
-        "weight_decay": 0.05, "keep": 0.8, "content_first": False, "whole_from": 0.8, "augment": 1.0, "minutes": 78,
+        "weight_decay": 0.05, "keep": 0.8, "content_first": False, "whole_from": 0.8, "augment": 1.0,
+        "minutes": 78,
     }  # fmt: skip
     assert {k: args[k] for k in made_with} == made_with
 
@@ -159,8 +161,8 @@ def test_scene_pairs_are_the_same_again_and_their_untrue_sentences_differ_in_fac
 
 
 COMMAND = (
-    "--recipe pictograms-2 --size 96 --patch 24 --width 64 --head 32 --blocks 2 --embed 32 --experts 2 --batch 20 --scenes 0.4"
-    " --save-every 0 --develop-every 1e9 --pairs"
+    "--recipe pictograms-2 --size 96 --patch 24 --width 64 --head 32 --blocks 2 --embed 32 --experts 2 --batch 20"
+    " --scenes 0.4 --save-every 0 --develop-every 1e9 --pairs"
 ).split()
 
 
@@ -194,3 +196,34 @@ def test_training_on_scenes_goes_on_after_a_kill(data, tmp_path):
     assert (model.config.name, model.config.image["size"], model.config.text["length"]) == ("pictograms-2", 96, 48)
     assert not torch.equal(model.image.pos, load(data / "small").image.pos)
     assert library_module.TRAIN_STYLES[:2] == ("noto", "twemoji")  # what the set above is drawn in
+
+
+# ---- beside another model
+
+
+def test_a_model_is_ahead_only_in_every_row_and_with_its_experts_in_use():
+    one = {
+        "all English names, top1": 55.0,
+        "everyday words, English": 100,
+        "largest share": 39.0,
+        "smallest share": 2.5,
+    }
+    two = {
+        "all English names, top1": 42.3,
+        "everyday words, English": 100,
+        "largest share": 21.5,
+        "smallest share": 7.2,
+    }
+    lines, ahead = compare.table(one, two, ("pictograms-2", "pictograms"))
+    assert ahead and "ahead in 4 of 4 rows" in lines[-1] and len(lines) == 6
+    for row, value in (("all English names, top1", 42.3), ("largest share", 40.1), ("smallest share", 1.9)):
+        lines, ahead = compare.table(one | {row: value}, two, ("pictograms-2", "pictograms"))
+        assert not ahead and "3 of 4" in lines[-1] and [x for x in lines if x.endswith("behind")][0].startswith(row)
+
+
+def test_a_model_is_measured_on_examples_and_scenes(data):
+    model, tokenizer = load(data / "small"), Tokenizer(data / "tokenizer.model", 16)
+    rows = compare.everyday(model, tokenizer)
+    assert len(rows) == 3 and all(-100 <= v <= 100 for v in rows.values())
+    told = compare.on_scenes(model, tokenizer, data, "combinations", 30)
+    assert len(told) == 3 and all(0 <= v <= 100 for v in told.values())
