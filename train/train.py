@@ -46,12 +46,18 @@ def config_of(args, vocab: int) -> Config:
     )  # fmt: skip
 
 
-PLAIN = 0.05  # a patch whose values lie within this much, of 2, shows nothing but background
+PLAIN = 0.05  # a patch each of whose channels stays within this much, of 2, shows nothing but background
 RECIPES = Path(__file__).parent / "recipes"
 
 
 def ramp(x: float, low: float, high: float) -> float:
     return min(1.0, max(0.0, (x - low) / (high - low)))
+
+
+def plain(patches: Tensor) -> Tensor:
+    """[B, n, p * p * 3] -> whether each patch is of one colour, whichever: bool [B, n]."""
+    pixels = patches.unflatten(-1, (-1, 3))
+    return (pixels.amax(2) - pixels.amin(2)).amax(-1) < PLAIN
 
 
 def auxiliary(routings: list[Routing], s: Segments, experts: int) -> dict[str, Tensor]:
@@ -158,7 +164,7 @@ class Trainer:
             return patches, None
         order = torch.rand(len(rgb), side * side, generator=self.generator)
         if args.content_first:
-            order = order + (patches.amax(-1) - patches.amin(-1) < PLAIN)
+            order = order + plain(patches)
         keep = order.argsort(-1)[:, : round(args.keep * side * side)]
         return patches.gather(1, keep[:, :, None].expand(-1, -1, patches.shape[-1])), keep
 
@@ -209,13 +215,13 @@ class Trainer:
         self.pairs_seen += self.args.batch
         return {
             "loss": contrast.item(),
-            **self.fit(images.detach(), texts.detach(), wrong),
+            **self.told_apart(images, texts, wrong),
             "norm": norm.item(),
             **{k: v.item() for k, v in parts.items()},
         }
 
     @torch.no_grad()
-    def fit(self, images: Tensor, texts: Tensor, wrong: Tensor | None) -> dict[str, float]:
+    def told_apart(self, images: Tensor, texts: Tensor, wrong: Tensor | None) -> dict[str, float]:
         """How well the batch is told apart: single pictures among themselves, so that recipes with and without scenes
         can be compared, and scenes among scenes, with how often the true sentence beats its untrue one."""
 

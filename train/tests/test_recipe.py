@@ -55,6 +55,14 @@ def test_options_go_over_recipes_and_unknown_ones_are_named(tmp_path, monkeypatc
         train.arguments(["--recipe", "odd"])
 
 
+def test_plain_patches_are_those_of_one_colour_whichever():
+    patches = torch.zeros(1, 3, 4 * 4 * 3)
+    patches[0, 0] = torch.tensor([0.9, -0.3, 0.5]).repeat(16)  # a tint
+    patches[0, 1] = torch.tensor([0.9, -0.3, 0.5]).repeat(16)
+    patches[0, 1, 7] += 0.2  # and one pixel that is not of it
+    assert train.plain(patches).tolist() == [[True, False, True]]
+
+
 # ---- growing
 
 
