@@ -13,6 +13,7 @@ which costs dearly when a core is taken away for a moment.
 import argparse
 import json
 import math
+import signal
 import sys
 import time
 import tomllib
@@ -329,6 +330,9 @@ class Trainer:
 
 
 def work(rank: int, args) -> None:
+    # PyTorch has the kernel send this when the first process dies. A shell's background jobs ignore it, and would train
+    # on, over the checkpoints of whoever resumes.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",

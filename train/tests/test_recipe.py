@@ -36,7 +36,8 @@ VOCAB = 450
 def test_the_first_recipe_is_what_the_first_model_was_made_with():
     args = vars(train.arguments([]))
     made_with = {
-        "name": "pictograms", "start": None, "pairs": None, "seed": 0, "width": 192, "blocks": 8, "head": 64, "embed": 192,
+        "name": "pictograms", "start": None, "pairs": None, "seed": 0, "width": 192, "blocks": 8, "head": 64,
+        "embed": 192,
         "size": 60, "patch": 12, "length": 16, "experts": 8, "batch": 384, "scenes": 0.0, "lr": 1e-3, "warm_up": 0.04,
         "weight_decay": 0.05, "keep": 0.8, "content_first": False, "whole_from": 0.8, "augment": 1.0,
         "minutes": 78,
@@ -179,17 +180,33 @@ def command(data: Path, run: Path, pairs: int, *more: str) -> list[str]:
     return [sys.executable, str(TRAIN / "train.py"), *COMMAND, str(pairs), *places, *more]
 
 
+def members(group: int) -> list[str]:
+    """The processes of a group that have not ended."""
+    listed = subprocess.run(["ps", "-eo", "pgid=,stat=,pid="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return [pid for pgid, state, pid in rows if int(pgid) == group and not state.startswith("Z")]
+
+
 def test_training_on_scenes_goes_on_after_a_kill(data, tmp_path):
-    """Killed at any moment, it goes on from the last whole checkpoint, and ends with a model that can be served."""
-    process = subprocess.Popen(command(data, tmp_path, 10**9), stdout=subprocess.DEVNULL, start_new_session=True)
+    """Its first process killed at any moment, all end, even where interrupts are ignored as in a shell's background; it
+    goes on from the last whole checkpoint, and ends with a model that can be served."""
+    ignored = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    process = subprocess.Popen(
+        ignored + command(data, tmp_path, 10**9), stdout=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         deadline = time.monotonic() + 300
         while not (tmp_path / "checkpoint.pt").exists():
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
+        while members(process.pid):
+            assert time.monotonic() < deadline, "its workers train on"
+            time.sleep(0.1)
+    finally:
+        if members(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
     before = torch.load(tmp_path / "checkpoint.pt", weights_only=False)
     assert before["pairs_seen"] == 20 * before["step"] > 0
     subprocess.run(
