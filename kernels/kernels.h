@@ -36,6 +36,7 @@
 #include "limoe.h"
 
 struct kernels; /* an instance: a backend, a dtype, its threads. One caller at a time. */
+struct backward_ops;
 
 /* One weight matrix or a stack of them (experts), in the backend's own packed layout, with its bias. */
 struct kernels_matrix;
@@ -275,7 +276,8 @@ struct kernels {
     enum limoe_dtype dtype;
     size_t act_size; /* bytes of one act element */
     uint32_t threads;
-    size_t step_rows; /* more rows than these at once win nothing, and cost memory */
+    size_t step_rows;                    /* more rows than these at once win nothing, and cost memory */
+    const struct backward_ops *backward; /* the gradients (kernels/backward.h); NULL where it has none */
 };
 
 /* Plain C, one thread. */
@@ -315,7 +317,7 @@ size_t kernels_packed_bytes(enum kernels_kind kind, enum limoe_dtype dtype, uint
 enum { KERNELS_CUDA_OUT = 16, KERNELS_CUDA_IN = 8 };
 
 /* Modules of another version are refused: change it with anything above. */
-#define KERNELS_MODULE_VERSION 3u
+#define KERNELS_MODULE_VERSION 4u
 
 /* The module exports one, under the name KERNELS_MODULE. */
 struct kernels_module {

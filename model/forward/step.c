@@ -37,7 +37,8 @@ static enum limoe_status reserve(struct step *s, size_t sequences, size_t tokens
         s->item = replace(s->item, sequences, sizeof *s->item);
         s->item_row = replace(s->item_row, sequences, sizeof *s->item_row);
         s->pixels = replace(s->pixels, sequences, sizeof *s->pixels);
-        if (!s->start || !s->item || !s->item_row || !s->pixels)
+        s->shares = replace(s->shares, sequences, sizeof *s->shares);
+        if (!s->start || !s->item || !s->item_row || !s->pixels || !s->shares)
             return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a step of %zu sequences", sequences);
         s->sequence_room = sequences;
     }
@@ -58,7 +59,8 @@ static void append(struct step *s, const struct step_cursor *c, const struct lim
     s->item_row[sequence] = c->item_row;
     s->start[sequence + 1] = s->start[sequence] + item->length;
     if (item->modality == LIMOE_IMAGE) {
-        s->pixels[s->images++] = item->pixels;
+        s->pixels[s->images] = item->pixels;
+        s->shares[s->images++] = item->shares;
         s->image_rows += item->length;
         return;
     }
@@ -121,6 +123,7 @@ enum limoe_status step_next(struct step *s, struct step_cursor *cursor, const st
 void step_free(struct step *s) {
     free(s->position_id);
     free(s->token);
+    free(s->shares);
     free(s->pixels);
     free(s->item_row);
     free(s->item);

@@ -20,6 +20,7 @@ struct step {
     size_t *item;           /* [images + texts]: which of the call's items sequence i is */
     size_t *item_row;       /* [images + texts]: its first row, were the call's rows in item order */
     const uint8_t **pixels; /* [images] */
+    float **shares;         /* [images]: as struct limoe_item has it, or NULL */
     int32_t *token;         /* [text_rows] */
     uint32_t *position_id;  /* [text_rows]: the token's position in its text */
 

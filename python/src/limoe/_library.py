@@ -24,7 +24,7 @@ class CError(ctypes.Structure):
 
 
 class CItem(ctypes.Structure):
-    _fields_ = [("modality", c_int), ("length", c_uint32), ("pixels", c_void_p), ("tokens", c_void_p)]
+    _fields_ = [("modality", c_int), ("length", c_uint32), ("pixels", c_void_p), ("tokens", c_void_p), ("shares", c_void_p)]
 
 
 class CTower(ctypes.Structure):
@@ -56,6 +56,7 @@ class CInfo(ctypes.Structure):
         ("active_parameters", c_uint64),
         ("weight_bytes", c_uint64),
         ("scoring", CScoring),
+        ("shares", c_int),
     ]
 
 
