@@ -1,6 +1,6 @@
 """Builds the training set from the fetched sources: pictures.npy, and captions.json that names every picture.
 
-python build_data.py --data DIR
+python build_data.py --data DIR [--games]
 """
 
 import argparse
@@ -12,11 +12,39 @@ from pathlib import Path
 
 import numpy as np
 
+import games
 import pictures
 from names import LANGUAGES, read_cldr
+from scenes.lexicon import NOUNS
+
+TEST_STYLE_BITS = 6  # a picture whose perceptual hash is this near to one of the test style's is left out
 
 
-def build(data: Path) -> None:
+def everyday(english: dict[str, tuple[str, list[str]]]) -> dict[str, dict[str, list[str]]]:
+    """emoji -> language -> what people call it, beside CLDR's name: car, 車; a "cat face" is a cat, 猫, too."""
+    words = {noun.emoji: noun for noun in NOUNS.values()}
+    words |= {
+        e: NOUNS[name.removesuffix(" face")] for e, (name, _) in english.items() if name.removesuffix(" face") in NOUNS
+    }
+    return {emoji: {"en": list(noun.english), "ja": list(noun.japanese)} for emoji, noun in words.items()}
+
+
+def named(name: str, words: dict[str, dict[str, list[str]]]) -> dict[str, list]:
+    """The captions of a thing of the games: language -> [name, keywords, synonyms]."""
+    key = name.replace(" ", "_")
+    found = {language: table.get(key) or table.get(name) or [] for language, table in words.items()}
+    return {language: [w[0], [], w[1:]] for language, w in (found | {"en": [name]}).items() if w}
+
+
+def apart(source, test: np.ndarray):
+    """The pictures that are none of the test style's, whose hashes are given."""
+    drawn = list(source)
+    near = games.nearest(games.fingerprints([pixels for _, _, pixels in drawn]), test)
+    print(f"nearest to the test style: {near.min()} of 64 bits; {(near <= TEST_STYLE_BITS).sum()} left out")
+    return (picture for picture, bits in zip(drawn, near) if bits > TEST_STYLE_BITS)
+
+
+def build(data: Path, with_games: bool = False) -> None:
     root = data / "root"
     share, pypi = root / "usr/share", root / "pypi"
     start = time.time()
@@ -66,8 +94,32 @@ def build(data: Path) -> None:
                 captions.setdefault(name, {"en": [name, []]})
     add(pictures.draw_files(icons, "tango"))
 
+    if with_games:
+        test = games.fingerprints([pixels for _, _, pixels in pictures.draw_files(pictures.emojione(root), "emojione")])
+        words = games.read_words(root)
+        for style, source in (("art4apps", games.drawings(root)), ("photograph", games.photographs(root))):
+            found = [(by_name.get(name, name), name, picture) for name, picture in source]
+            add(
+                apart(
+                    (
+                        (concept, style, pictures.fit(picture.crop(picture.getchannel("A").getbbox())))
+                        for concept, _, picture in found
+                    ),
+                    test,
+                )
+            )
+            for concept, name, _ in found:
+                if concept == name and name not in captions:
+                    captions[name] = named(name, words)
+
     for emoji in coloured:
         captions[emoji] = {lang: list(table[emoji]) for lang, table in cldr.items() if emoji in table}
+    if with_games:
+        for emoji, table in everyday(english).items():
+            for language, synonyms in table.items():
+                if emoji in captions:
+                    name = captions[emoji][language][0]
+                    captions[emoji][language].append([word for word in synonyms if word != name])
     # Keywords that many concepts share ("face") say too little to be a caption; nor do words seen once in clip art.
     for language in LANGUAGES:
         uses = Counter(k for c in captions.values() if language in c for k in set(c[language][1]))
@@ -98,4 +150,8 @@ def build(data: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("cache"))
-    build(parser.parse_args().data)
+    parser.add_argument(
+        "--games", action="store_true", help="the two games' pictures and everyday words, for pictograms-2"
+    )
+    args = parser.parse_args()
+    build(args.data, args.games)

@@ -7,11 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def contrastive(images: Tensor, texts: Tensor, logit_scale: Tensor) -> Tensor:
-    """Symmetric InfoNCE. images, texts [B, embed], unit length; pair i is (images[i], texts[i])."""
+def contrastive(images: Tensor, texts: Tensor, logit_scale: Tensor, wrong: Tensor | None = None) -> Tensor:
+    """Symmetric InfoNCE. images, texts [B, embed], unit length; pair i is (images[i], texts[i]).
+
+    wrong [N, embed] are texts that are true of no picture: each picture must tell its own text from them too."""
     logits = logit_scale.exp() * images @ texts.T
     target = torch.arange(len(images))
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    rows = logits if wrong is None else torch.cat([logits, logit_scale.exp() * images @ wrong.T], 1)
+    return (F.cross_entropy(rows, target) + F.cross_entropy(logits.T, target)) / 2
 
 
 def squared_variation(x: Tensor) -> Tensor:

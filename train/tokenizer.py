@@ -55,8 +55,8 @@ def corpus(data: Path) -> list[str]:
     """Every caption once; English and Japanese short names more often, so that their words become pieces."""
     sentences = []
     for captions in json.loads((data / "captions.json").read_text())["captions"]:
-        for language, (name, keywords) in captions.items():
-            sentences += [name] * {"en": 6, "ja": 4}.get(language, 1) + keywords
+        for language, (name, keywords, *synonyms) in captions.items():
+            sentences += [name] * {"en": 6, "ja": 4}.get(language, 1) + keywords + sum(synonyms, [])
     sentences += [
         "a picture of a",
         "an emoji of",

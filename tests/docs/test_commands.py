@@ -104,6 +104,15 @@ NOT_RUN = {
     "scripts/test python": "it is a run of tests",
     "LD_PRELOAD=libjemalloc.so.2 MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,oversize_threshold:0 "
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY=8192 python train.py --minutes 78": PYTORCH,
+    **dict.fromkeys(
+        (
+            "python sources.py --games",
+            "python build_data.py --games",
+            "python train.py --recipe pictograms-2 --resume",
+            "python compare.py --model runs/pictograms-2/model --beside ../models/pictograms",
+        ),
+        "stages of training: packages are fetched, and PyTorch runs for hours",
+    ),
     "python scenes.py --seed 0 --count 1000 --split train --size 96 --out runs/scenes --sheet sheet.png": "needs the stages before it, "
     "which fetch packages",
 }
