@@ -356,6 +356,49 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
                                     float *embeddings, const struct limoe_routing *routing,
                                     struct limoe_error *err);
 
+/* ---- adapters: what a model was taught, in a file of its own (docs/format.md) */
+
+enum limoe_adapter_kind {
+    LIMOE_ADAPTER_PROBE, /* a linear classifier on embeddings; needs no model */
+    LIMOE_ADAPTER_TAIL,  /* other weights from a block on */
+    LIMOE_ADAPTER_LORA,  /* low-rank products that are added to weights */
+};
+
+/* "probe", "tail" or "lora"; a static string, never NULL. */
+const char *limoe_adapter_kind_name(enum limoe_adapter_kind kind);
+
+/* What an adapter's file says of it. Strings live as long as the adapter. */
+struct limoe_adapter_info {
+    enum limoe_adapter_kind kind;
+    const char *base;     /* 32 hex digits: the model's that it was made of, limoe_model_base */
+    uint32_t start_block; /* of a tail: the first block, of each tower, that may differ; else 0 */
+    float strength;       /* 0 to 1: the one to use unless another is asked for */
+    const char *const *labels;
+    size_t n_labels; /* 0 to 10,000; distinct */
+    const char *const *templates;
+    size_t n_templates;
+    const char *training; /* the record of how it was made, a JSON object; NULL: there is none */
+    float alpha;          /* of a LoRA: the products are multiplied by alpha / rank; else 0 */
+    uint32_t rank;
+    uint32_t embed; /* of a probe: the width of the embeddings that it takes; else 0 */
+    uint64_t parameters, bytes;
+    size_t tensors;
+};
+
+struct limoe_adapter;
+
+/* Opens an adapter's file. A probe's weights are read, a tail's stay in the file, which stays open. Many threads may use
+ * it at once. LIMOE_CORRUPT, LIMOE_TOO_LARGE, LIMOE_UNSUPPORTED: what is wrong in the file, and what is accepted. */
+enum limoe_status limoe_adapter_open(const char *path, struct limoe_adapter **out, struct limoe_error *err);
+void limoe_adapter_close(struct limoe_adapter *adapter); /* NULL is fine */
+const struct limoe_adapter_info *limoe_adapter_info(const struct limoe_adapter *adapter);
+
+/* A probe's answer to a unit vector embedding[embed]: logit[i] = weight row i · embedding + bias i, score = their
+ * softmax, each [n_labels], either may be NULL. A pure function. LIMOE_INVALID: the adapter is no probe, or `embed` is
+ * not its own. */
+enum limoe_status limoe_probe_scores(const struct limoe_adapter *adapter, const float *embedding,
+                                     uint32_t embed, float *logit, float *score, struct limoe_error *err);
+
 /* ---- zero-shot scores (pure functions, no model needed) */
 
 /* Ensembles prompts: `prompts` [n, embed] unit vectors of one label's templates → out[embed] =
