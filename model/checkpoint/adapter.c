@@ -135,6 +135,17 @@ static enum limoe_status read_metadata(struct limoe_adapter *a, struct limoe_err
     return report.status;
 }
 
+enum limoe_status adapter_check_base(const struct limoe_adapter *a, const char *name, const char *base,
+                                     struct limoe_error *err) {
+    if (strcmp(a->info.base, base) == 0)
+        return LIMOE_OK;
+    return limoe_fail(
+        err, LIMOE_INVALID,
+        "%s: \"base\" is %s, another model's; \"%s\" is %s (the first 16 digits are of config and "
+        "tokenizer, the others of weights)",
+        safetensors_name(a->st), a->info.base, name, base);
+}
+
 /* ---- a probe */
 
 enum limoe_status adapter_check_finite(const struct safetensors *st, const char *name, const float *value,

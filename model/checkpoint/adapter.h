@@ -32,6 +32,10 @@ enum limoe_status adapter_open_memory(const void *bytes, size_t size, const char
                                       struct limoe_adapter **out, struct limoe_error *err);
 void adapter_free(struct limoe_adapter *a); /* NULL is fine */
 
+/* Whether it was made of the model `name` whose digits are `base`; LIMOE_INVALID. */
+enum limoe_status adapter_check_base(const struct limoe_adapter *a, const char *name, const char *base,
+                                     struct limoe_error *err);
+
 /* Whether all of value[n] are finite: LIMOE_CORRUPT names the first that is not. */
 enum limoe_status adapter_check_finite(const struct safetensors *st, const char *name, const float *value,
                                        size_t n, struct limoe_error *err);

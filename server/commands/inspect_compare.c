@@ -58,7 +58,8 @@ static bool make_pictures(const struct limoe_info *info, struct arena *arena, st
         if (!pixels)
             return false;
         draw_picture(pixels, info->image_size, i);
-        items[i] = (struct limoe_item){LIMOE_IMAGE, info->image_tokens, pixels, NULL};
+        items[i] =
+            (struct limoe_item){.modality = LIMOE_IMAGE, .length = info->image_tokens, .pixels = pixels};
     }
     return true;
 }

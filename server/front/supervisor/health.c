@@ -106,12 +106,13 @@ static enum limoe_status list_items(struct health *health, const struct limoe_pr
     enum limoe_status status = LIMOE_OK;
     uint32_t length = 0;
     if (limoe_has(model, LIMOE_IMAGE))
-        health->items[health->job.n++] =
-            (struct limoe_item){LIMOE_IMAGE, model->image_tokens, health->pixels, NULL};
+        health->items[health->job.n++] = (struct limoe_item){
+            .modality = LIMOE_IMAGE, .length = model->image_tokens, .pixels = health->pixels};
     if (!limoe_has(model, LIMOE_TEXT))
         return status;
     status = limoe_process_text(processor, PROBE_TEXT, strlen(PROBE_TEXT), health->tokens, &length, err);
-    health->items[health->job.n++] = (struct limoe_item){LIMOE_TEXT, length, NULL, health->tokens};
+    health->items[health->job.n++] =
+        (struct limoe_item){.modality = LIMOE_TEXT, .length = length, .tokens = health->tokens};
     return status;
 }
 

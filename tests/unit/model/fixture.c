@@ -149,13 +149,14 @@ struct limoe_item *fixture_items(const struct limoe_info *info, uint32_t shortes
             uint8_t *pixels = malloc(bytes);
             for (size_t b = 0; b < bytes; b++)
                 pixels[b] = (uint8_t)fixture_random(&state, 256);
-            items[i] = (struct limoe_item){LIMOE_IMAGE, info->image_tokens, pixels, NULL};
+            items[i] =
+                (struct limoe_item){.modality = LIMOE_IMAGE, .length = info->image_tokens, .pixels = pixels};
         } else {
             uint32_t length = shortest + fixture_random(&state, info->text_length - shortest + 1);
             int32_t *tokens = malloc(length * sizeof *tokens);
             for (uint32_t t = 0; t < length; t++)
                 tokens[t] = (int32_t)fixture_random(&state, info->vocab);
-            items[i] = (struct limoe_item){LIMOE_TEXT, length, NULL, tokens};
+            items[i] = (struct limoe_item){.modality = LIMOE_TEXT, .length = length, .tokens = tokens};
         }
     }
     return items;

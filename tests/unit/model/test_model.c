@@ -122,7 +122,7 @@ static void test_no_items(void **state) {
 
 static void expect_refusal(struct limoe_model *m, struct limoe_item item, const char *message) {
     const int32_t fine[1] = {3};
-    const struct limoe_item items[2] = {{LIMOE_TEXT, 1, NULL, fine}, item};
+    const struct limoe_item items[2] = {{.modality = LIMOE_TEXT, .length = 1, .tokens = fine}, item};
     float z[2 * EMBED];
     struct limoe_error err;
     assert_int_equal(limoe_model_embed(m, items, 2, z, NULL, &err), LIMOE_INVALID);
@@ -137,18 +137,20 @@ static void test_refused_items(void **state) {
     struct fixture fixture;
     fixture_create(&fixture, sparse, 11, NULL, 0);
     struct limoe_model *m = fixture_open(&fixture, LIMOE_FLOAT32);
-    expect_refusal(m, (struct limoe_item){LIMOE_TEXT, 2, NULL, low},
+    expect_refusal(m, (struct limoe_item){.modality = LIMOE_TEXT, .length = 2, .tokens = low},
                    "item 1: token 1 is id -1, must be 0 to 49");
-    expect_refusal(m, (struct limoe_item){LIMOE_TEXT, 3, NULL, high},
+    expect_refusal(m, (struct limoe_item){.modality = LIMOE_TEXT, .length = 3, .tokens = high},
                    "item 1: token 2 is id 50, must be 0 to 49");
-    expect_refusal(m, (struct limoe_item){LIMOE_TEXT, 0, NULL, fine},
+    expect_refusal(m, (struct limoe_item){.modality = LIMOE_TEXT, .length = 0, .tokens = fine},
                    "item 1: a text of 0 tokens, must be 1 to 7");
-    expect_refusal(m, (struct limoe_item){LIMOE_TEXT, TEXT_LENGTH + 1, NULL, fine},
+    expect_refusal(m, (struct limoe_item){.modality = LIMOE_TEXT, .length = TEXT_LENGTH + 1, .tokens = fine},
                    "item 1: a text of 8 tokens, must be 1 to 7");
-    expect_refusal(m, (struct limoe_item){LIMOE_TEXT, 1, NULL, NULL}, "item 1: a text without tokens");
-    expect_refusal(m, (struct limoe_item){LIMOE_IMAGE, 3, pixels, NULL},
+    expect_refusal(m, (struct limoe_item){.modality = LIMOE_TEXT, .length = 1},
+                   "item 1: a text without tokens");
+    expect_refusal(m, (struct limoe_item){.modality = LIMOE_IMAGE, .length = 3, .pixels = pixels},
                    "item 1: an image of 3 tokens, must be 4");
-    expect_refusal(m, (struct limoe_item){LIMOE_IMAGE, 4, NULL, NULL}, "item 1: an image without pixels");
+    expect_refusal(m, (struct limoe_item){.modality = LIMOE_IMAGE, .length = 4},
+                   "item 1: an image without pixels");
     expect_refusal(m, (struct limoe_item){(enum limoe_modality)2, 4, pixels, NULL},
                    "item 1: modality 2, must be 0 (image) or 1 (text)");
     limoe_model_close(m);
@@ -161,7 +163,7 @@ static void test_padding_must_be_there(void **state) {
     struct fixture fixture;
     fixture_create(&fixture, padded, 11, NULL, 0);
     struct limoe_model *m = fixture_open(&fixture, LIMOE_FLOAT32);
-    struct limoe_item item = {LIMOE_TEXT, TEXT_LENGTH, NULL, tokens};
+    struct limoe_item item = {.modality = LIMOE_TEXT, .length = TEXT_LENGTH, .tokens = tokens};
     float z[EMBED];
     struct limoe_error err;
     embed(m, &item, 1, z, NULL);
@@ -177,8 +179,9 @@ static void test_padding_must_be_there(void **state) {
 static void test_nan_weights(void **state) {
     (void)state;
     static const int32_t fine[] = {7, 8}, broken[] = {9, 8};
-    const struct limoe_item items[] = {
-        {LIMOE_TEXT, 2, NULL, fine}, {LIMOE_TEXT, 2, NULL, fine}, {LIMOE_TEXT, 2, NULL, broken}};
+    const struct limoe_item items[] = {{.modality = LIMOE_TEXT, .length = 2, .tokens = fine},
+                                       {.modality = LIMOE_TEXT, .length = 2, .tokens = fine},
+                                       {.modality = LIMOE_TEXT, .length = 2, .tokens = broken}};
     float z[3 * EMBED];
     struct fixture fixture;
     struct limoe_error err;

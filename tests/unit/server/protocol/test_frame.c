@@ -264,10 +264,10 @@ static void test_keys(void **state) {
 static uint8_t pixels[2][75];
 static int32_t ids[2][6] = {{1, 2, 3}, {4, 5, 6, 7, 8, 9}};
 static const struct limoe_item items[] = {
-    {LIMOE_IMAGE, 4, pixels[0], NULL},
-    {LIMOE_TEXT, 3, NULL, ids[0]},
-    {LIMOE_IMAGE, 4, pixels[1], NULL},
-    {LIMOE_TEXT, 6, NULL, ids[1]},
+    {.modality = LIMOE_IMAGE, .length = 4, .pixels = pixels[0]},
+    {.modality = LIMOE_TEXT, .length = 3, .tokens = ids[0]},
+    {.modality = LIMOE_IMAGE, .length = 4, .pixels = pixels[1]},
+    {.modality = LIMOE_TEXT, .length = 6, .tokens = ids[1]},
 };
 #define ITEMS (sizeof items / sizeof *items)
 
