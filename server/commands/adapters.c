@@ -1,5 +1,6 @@
 /* adapters.c - limoe adapters: what adapters' files hold, and models with one merged in. One thread. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "limoe.h"
@@ -9,9 +10,7 @@
 
 struct adapters_options {
     bool json;
-    bool with_strength;
-    float strength;
-    const char *strength_text;
+    const char *strength; /* NULL: the adapter's own */
 };
 
 static const struct option_row table[] = {
@@ -20,7 +19,7 @@ static const struct option_row table[] = {
     {.name = "strength",
      .kind = OPTION_STRING,
      .only_flag = true,
-     .offset = offsetof(struct adapters_options, strength_text),
+     .offset = offsetof(struct adapters_options, strength),
      .metavar = "S",
      .help = "merge: 0, the model as it is, to 1, all that the adapter changes",
      .fallback = "the adapter's own"},
@@ -150,6 +149,44 @@ static int show(const char *path, bool json, struct arena *arena) {
     return ok ? COMMAND_OK : COMMAND_INPUT;
 }
 
+/* ---- merge */
+
+/* False: complained. */
+static bool read_strength(const char *text, const struct limoe_adapter_info *info, float *strength) {
+    char *end;
+    *strength = info->strength;
+    if (!text)
+        return true;
+    *strength = strtof(text, &end);
+    if (end != text && !*end && *strength >= 0 && *strength <= 1)
+        return true;
+    command_usage("adapters", "--strength is \"%s\"; a number from 0 to 1 is accepted", text);
+    return false;
+}
+
+static int merge(const char *dir, const char *path, const char *to, const char *strength_text) {
+    struct limoe_adapter *adapter;
+    struct limoe_error err;
+    struct buffer out = {0};
+    float strength;
+    int status = COMMAND_INPUT;
+    if (limoe_adapter_open(path, &adapter, &err) != LIMOE_OK) {
+        command_complain("%s", err.message);
+        return status;
+    }
+    if (!read_strength(strength_text, limoe_adapter_info(adapter), &strength)) {
+        status = COMMAND_USAGE;
+    } else if (limoe_merge(dir, adapter, strength, to, NULL, NULL, &err) != LIMOE_OK) {
+        command_complain("%s", err.message);
+    } else {
+        buffer_print(&out, "%s: %s with %s at strength %g\n", to, dir, path, (double)strength);
+        status = command_print(&out, false) ? COMMAND_OK : COMMAND_INPUT;
+    }
+    buffer_free(&out);
+    limoe_adapter_close(adapter);
+    return status;
+}
+
 /* ---- the command */
 
 int adapters_main(int argc, char **argv) {
@@ -168,6 +205,13 @@ int adapters_main(int argc, char **argv) {
         status = show(options.operands[1], asked.json, arena);
     else if (strcmp(verb, "show") == 0)
         status = command_usage("adapters", "show takes one file; found %zu", options.n_operands - 1);
+    else if (strcmp(verb, "merge") == 0 && options.n_operands == 4)
+        status = merge(options.operands[1], options.operands[2], options.operands[3], asked.strength);
+    else if (strcmp(verb, "merge") == 0)
+        status = command_usage("adapters",
+                               "merge takes a model's directory, an adapter's file and a directory to write; "
+                               "found %zu",
+                               options.n_operands - 1);
     else
         status = command_usage("adapters", "\"%s\" is not known; show and merge are", verb);
 out:

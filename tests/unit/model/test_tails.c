@@ -26,6 +26,11 @@ enum { ITEMS = 12, BATCHES = 20, MOST_IN_BATCH = 9, TAILS = 6 };
 
 static char folder[FOLDER_SIZE];
 
+/* On an emulated device a step takes a second. */
+static size_t n_items(void) {
+    return getenv("LIMOE_TEST_DEVICE") ? 4 : ITEMS;
+}
+
 static int batches(void) {
     const char *text = getenv("LIMOE_TEST_BATCHES");
     return text ? atoi(text) : BATCHES;
@@ -89,7 +94,7 @@ static void embed(struct limoe_model *m, const struct limoe_item *items, size_t 
 static void ask_alone(struct subject *s, int t, struct limoe_model *m) {
     s->want[t] = calloc(ITEMS * s->info->embed, sizeof(float));
     s->expert[t] = calloc(ITEMS * s->decisions + 1, sizeof(int32_t));
-    for (size_t i = 0; i < ITEMS; i++) {
+    for (size_t i = 0; i < n_items(); i++) {
         const struct limoe_routing routing = {.expert = s->expert[t] + i * s->decisions};
         embed(m, &s->items[i], 1, s->want[t] + i * s->info->embed, &routing);
     }
@@ -111,7 +116,7 @@ struct batch {
 static void choose(const struct subject *s, uint64_t *random, struct batch *b) {
     *b = (struct batch){.n = 1 + fixture_random(random, MOST_IN_BATCH)};
     for (size_t i = 0; i < b->n; i++) {
-        const size_t which = fixture_random(random, ITEMS);
+        const size_t which = fixture_random(random, (uint32_t)n_items());
         const uint32_t first = fixture_random(random, 1 + TAILS), step = 1 + fixture_random(random, 2);
         uint32_t n = fixture_random(random, 4);
         struct limoe_item *item = &b->item[i];
