@@ -258,7 +258,8 @@ const char *limoe_adapter_kind_name(enum limoe_adapter_kind kind);
 /* What an adapter's file says of it. Strings live as long as the adapter. */
 struct limoe_adapter_info {
     enum limoe_adapter_kind kind;
-    const char *base;     /* 32 hex digits: the model's that it was made of, limoe_model_base */
+    const char
+        *base; /* 32 hex digits: the model's that it was made of, limoe_model_base; "": it does not say */
     uint32_t start_block; /* of a tail: the first block, of each tower, that may differ; else 0 */
     float strength;       /* 0 to 1: the one to use unless another is asked for */
     const char *const *labels;
@@ -275,7 +276,7 @@ struct limoe_adapter_info {
 
 struct limoe_adapter;
 
-/* Opens an adapter's file. A probe's weights are read, a tail's stay in the file, which stays open. Many threads may use
+/* Opens an adapter's file, or a folder in which PEFT has saved a LoRA: adapter_config.json and adapter_model.safetensors. A probe's weights are read, a tail's stay in the file, which stays open. Many threads may use
  * it at once. LIMOE_CORRUPT, LIMOE_TOO_LARGE, LIMOE_UNSUPPORTED: what is wrong in the file, and what is accepted. */
 enum limoe_status limoe_adapter_open(const char *path, struct limoe_adapter **out, struct limoe_error *err);
 void limoe_adapter_close(struct limoe_adapter *adapter); /* NULL is fine */

@@ -10,7 +10,9 @@
 #include "base/error.h"
 #include "model/checkpoint/config.h"
 #include "model/checkpoint/fields.h"
+#include "model/checkpoint/file.h"
 #include "model/checkpoint/fingerprint.h"
+#include "model/checkpoint/peft.h"
 #include "model/checkpoint/strict_json.h"
 
 enum { BASE_DIGITS = 2 * FINGERPRINT_DIGITS };
@@ -132,12 +134,14 @@ static enum limoe_status read_metadata(struct limoe_adapter *a, struct limoe_err
     struct fields_report report = {.where = where, .err = err, .strict = true};
     const struct fields about = {.report = &report, .object = a->about, .prefix = ""};
     read_about(&about, &a->info);
+    a->prefix = "";
+    a->scale = a->info.rank ? (double)a->info.alpha / a->info.rank : 0;
     return report.status;
 }
 
 enum limoe_status adapter_check_base(const struct limoe_adapter *a, const char *name, const char *base,
                                      struct limoe_error *err) {
-    if (strcmp(a->info.base, base) == 0)
+    if (!*a->info.base || strcmp(a->info.base, base) == 0)
         return LIMOE_OK;
     return limoe_fail(
         err, LIMOE_INVALID,
@@ -201,12 +205,15 @@ static enum limoe_status find_probe(const struct limoe_adapter *a, const struct 
     return safetensors_expect(a->st, "probe.bias", 1, &classes, bias, err);
 }
 
+/* A LoRA may be float16, as libraries save it. */
 static enum limoe_status check_dtypes(const struct limoe_adapter *a, struct limoe_error *err) {
+    const bool lora = a->info.kind == LIMOE_ADAPTER_LORA;
     for (size_t i = 0; i < safetensors_count(a->st); i++) {
         const struct tensor *t = safetensors_at(a->st, i);
-        if (t->dtype != TENSOR_F32 && t->dtype != TENSOR_BF16)
-            return limoe_fail(err, LIMOE_UNSUPPORTED, "%s: tensor \"%.100s\" is %s; F32 or BF16 is accepted",
-                              safetensors_name(a->st), t->name, t->dtype_name);
+        if (t->dtype != TENSOR_F32 && t->dtype != TENSOR_BF16 && !(lora && t->dtype == TENSOR_F16))
+            return limoe_fail(err, LIMOE_UNSUPPORTED,
+                              "%s: tensor \"%.100s\" is %s; F32%s or BF16 is accepted",
+                              safetensors_name(a->st), t->name, t->dtype_name, lora ? ", F16" : "");
     }
     return LIMOE_OK;
 }
@@ -227,8 +234,9 @@ static enum limoe_status read_probe(struct limoe_adapter *a, struct limoe_error 
 
 /* ---- the whole */
 
-static enum limoe_status finish(struct limoe_adapter *a, struct limoe_error *err) {
-    enum limoe_status status = read_metadata(a, err);
+/* folder: PEFT's, NULL: the file says all itself. */
+static enum limoe_status finish(struct limoe_adapter *a, const char *folder, struct limoe_error *err) {
+    enum limoe_status status = folder ? peft_read(folder, a, err) : read_metadata(a, err);
     if (status || (status = check_dtypes(a, err)))
         return status;
     for (size_t i = 0; i < safetensors_count(a->st); i++) {
@@ -242,14 +250,15 @@ static enum limoe_status finish(struct limoe_adapter *a, struct limoe_error *err
 }
 
 /* Takes over st. */
-static enum limoe_status create(struct safetensors *st, struct limoe_adapter **out, struct limoe_error *err) {
+static enum limoe_status create(struct safetensors *st, const char *folder, struct limoe_adapter **out,
+                                struct limoe_error *err) {
     struct limoe_adapter *a = calloc(1, sizeof *a);
     if (!a) {
         safetensors_close(st);
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an adapter");
     }
     a->st = st;
-    enum limoe_status status = finish(a, err);
+    enum limoe_status status = finish(a, folder, err);
     if (status)
         adapter_free(a);
     else
@@ -264,11 +273,15 @@ enum limoe_status adapter_open(const char *path, struct limoe_adapter **out, str
     struct safetensors *st;
     *out = NULL;
     err = err ? err : &own;
+    if (file_exists(path, PEFT_CONFIG)) {
+        enum limoe_status found = safetensors_open_file(path, PEFT_WEIGHTS, &st, err);
+        return found ? found : create(st, path, out, err);
+    }
     if (slash && snprintf(dir, sizeof dir, "%.*s/", (int)(slash - path), path) >= (int)sizeof dir)
         return limoe_fail(err, LIMOE_INVALID, "a path of %zu bytes; less than %d are accepted", strlen(path),
                           PATH_MAX);
     enum limoe_status status = safetensors_open_file(dir, slash ? slash + 1 : path, &st, err);
-    return status ? status : create(st, out, err);
+    return status ? status : create(st, NULL, out, err);
 }
 
 enum limoe_status adapter_open_memory(const void *bytes, size_t size, const char *where,
@@ -276,7 +289,7 @@ enum limoe_status adapter_open_memory(const void *bytes, size_t size, const char
     struct safetensors *st;
     *out = NULL;
     enum limoe_status status = safetensors_open_memory(bytes, size, where, &st, err);
-    return status ? status : create(st, out, err);
+    return status ? status : create(st, NULL, out, err);
 }
 
 void adapter_free(struct limoe_adapter *a) {

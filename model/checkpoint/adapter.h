@@ -22,17 +22,20 @@ struct limoe_adapter {
     struct limoe_adapter_info info; /* its strings lie in about, its lists are its own */
     struct safetensors *st;         /* stays open: a tail's weights are read when a model is adapted */
     cJSON *about;
-    float *probe; /* [labels, embed], then [labels]; NULL but of a probe */
+    const char *prefix; /* of a LoRA: what stands before the names of the base's modules; static */
+    double scale;       /* what its products are multiplied by */
+    float *probe;       /* [labels, embed], then [labels]; NULL but of a probe */
 };
 
-/* Reads the file at `path`, and of a probe its weights too. Free with adapter_free. */
+/* Reads the file at `path`, or a LoRA from the folder at `path` (peft.h), and of a probe its weights too. Free with adapter_free. */
 enum limoe_status adapter_open(const char *path, struct limoe_adapter **out, struct limoe_error *err);
 /* The same of a file's bytes, not owned and not copied (for tests and fuzzing). */
 enum limoe_status adapter_open_memory(const void *bytes, size_t size, const char *where,
                                       struct limoe_adapter **out, struct limoe_error *err);
 void adapter_free(struct limoe_adapter *a); /* NULL is fine */
 
-/* Whether it was made of the model `name` whose digits are `base`; LIMOE_INVALID. */
+/* Whether it was made of the model `name`, whose digits are `base`, as far as it says: PEFT's folders do not.
+ * LIMOE_INVALID. */
 enum limoe_status adapter_check_base(const struct limoe_adapter *a, const char *name, const char *base,
                                      struct limoe_error *err);
 

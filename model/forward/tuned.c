@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "kernels/number.h"
+#include "model/forward/lora.h"
 
 enum { PIECE = 1 << 16, MOST_NAME = 600 };
 
@@ -78,13 +79,30 @@ static enum limoe_status find_tail(const struct tuned *t, enum layout_id id, uin
     return LIMOE_OK;
 }
 
+static enum limoe_status find_lora(const struct tuned *t, enum layout_id id, uint32_t block,
+                                   const struct layout_source *source, uint32_t part, bool *used,
+                                   bool *changed, struct limoe_error *err) {
+    const struct safetensors *st = t->adapter->st;
+    struct lora lora;
+    enum limoe_status status = lora_find(t->adapter, source->part[part], &lora, err);
+    if (status || !lora.a)
+        return status;
+    if ((status = check_place(t, id, block, source->part[part]->name, err)))
+        return status;
+    used[lora.a - safetensors_at(st, 0)] = used[lora.b - safetensors_at(st, 0)] = true;
+    *changed = true;
+    return LIMOE_OK;
+}
+
 static enum limoe_status find_tensor(struct tuned *t, enum layout_id id, uint32_t block, bool *used,
                                      struct limoe_error *err) {
     struct layout_source source = {0};
     bool changed = false;
     enum limoe_status status = layout_find(t->config, id, block, t->base, &source, err);
     for (uint32_t i = 0; i < source.parts && !status; i++)
-        status = find_tail(t, id, block, source.part[i], used, &changed, err);
+        status = t->adapter->info.kind == LIMOE_ADAPTER_LORA
+                     ? find_lora(t, id, block, &source, i, used, &changed, err)
+                     : find_tail(t, id, block, source.part[i], used, &changed, err);
     if (status || !changed || t->strength == 0)
         return status;
     t->changed[place(t, id, block)] = true;
@@ -138,8 +156,9 @@ enum limoe_status tuned_create(const struct config *config, const struct safeten
                                const struct limoe_adapter *adapter, float strength, struct tuned *out,
                                struct limoe_error *err) {
     *out = (struct tuned){.config = config, .base = base, .adapter = adapter, .strength = strength};
-    if (adapter->info.kind != LIMOE_ADAPTER_TAIL)
-        return limoe_fail(err, LIMOE_INVALID, "%s is a %s, which changes no weights; a tail is accepted",
+    if (adapter->info.kind == LIMOE_ADAPTER_PROBE)
+        return limoe_fail(err, LIMOE_INVALID,
+                          "%s is a %s, which changes no weights; a tail or a LoRA is accepted",
                           safetensors_name(adapter->st), limoe_adapter_kind_name(adapter->info.kind));
     if (!(strength >= 0 && strength <= 1))
         return limoe_fail(err, LIMOE_INVALID, "a strength of %g; 0 to 1 is accepted", (double)strength);
@@ -207,20 +226,29 @@ static enum limoe_status read_piece(const struct tuned *t, const struct tensor *
     return status ? status : adapter_check_finite(t->adapter->st, found->name, t->piece, n, err);
 }
 
+/* What the adapter makes of elements of a part, n up to PIECE, at full strength: to t->piece. */
+static enum limoe_status read_tuned(const struct tuned *t, const struct tensor *found,
+                                    const struct lora *lora, uint64_t first, size_t n, const float *value,
+                                    struct limoe_error *err) {
+    return found ? read_piece(t, found, first, n, err)
+                 : lora_add(t->adapter, lora, first, n, value, t->piece, err);
+}
+
 enum limoe_status tuned_mix(const struct tuned *t, const struct tensor *part, uint64_t first, size_t n,
                             float *value, struct limoe_error *err) {
-    const struct tensor *found = safetensors_find(t->adapter->st, part->name);
+    const bool is_lora = t->adapter->info.kind == LIMOE_ADAPTER_LORA;
+    const struct tensor *found = is_lora ? NULL : safetensors_find(t->adapter->st, part->name);
+    struct lora lora = {0};
     const size_t most = PIECE;
-    if (!found || t->strength == 0)
-        return LIMOE_OK;
-    for (size_t at = 0; at < n; at += most) {
+    enum limoe_status status = is_lora ? lora_find(t->adapter, part, &lora, err) : LIMOE_OK;
+    if (status || (!found && !lora.a) || t->strength == 0)
+        return status;
+    for (size_t at = 0; at < n && !status; at += most) {
         const size_t count = n - at < most ? n - at : most;
-        enum limoe_status status = read_piece(t, found, first + at, count, err);
-        if (status)
-            return status;
-        for (size_t i = 0; i < count; i++)
+        status = read_tuned(t, found, &lora, first + at, count, value + at, err);
+        for (size_t i = 0; i < count && !status; i++)
             value[at + i] =
                 t->strength == 1 ? t->piece[i] : value[at + i] + t->strength * (t->piece[i] - value[at + i]);
     }
-    return LIMOE_OK;
+    return status;
 }
