@@ -24,10 +24,12 @@ static void refuse_unless_off(const struct fields *f, const char *key) {
 
 static void read_config(const struct fields *f, struct limoe_adapter *a) {
     static const char *const types[] = {"LORA", NULL}, *const biases[] = {"none", NULL};
-    static const char *const off[] = {
-        "use_dora",        "fan_in_fan_out",    "rank_pattern",           "alpha_pattern",
-        "lora_bias",       "modules_to_save",   "layers_to_transform",    "layer_replication",
-        "megatron_config", "target_parameters", "trainable_token_indices"};
+    static const char *const off[] = {"use_dora",          "use_qalora",      "use_bdlora",
+                                      "fan_in_fan_out",    "rank_pattern",    "alpha_pattern",
+                                      "lora_bias",         "modules_to_save", "layer_replication",
+                                      "target_parameters", "arrow_config",    "kasa_config",
+                                      "monteclora_config", "velora_config",   "alora_invocation_tokens",
+                                      "eva_config",        "megatron_config", "trainable_token_indices"};
     if (!fields_find(f, "peft_type"))
         fields_refuse(f, LIMOE_CORRUPT, "peft_type", NULL, "\"LORA\"");
     fields_word(f, "peft_type", types, 0);
