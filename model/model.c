@@ -407,21 +407,23 @@ enum limoe_status limoe_model_adapt(struct limoe_model *m, const struct limoe_ad
     struct limoe_error own;
     err = err ? err : &own;
     *out = NULL;
-    enum limoe_status status = open_tuned(m, adapter, strength, &checkpoint, &tuned, err);
-    if (status)
-        return status;
     struct limoe_tail *tail = calloc(1, sizeof *tail);
-    status =
-        tail ? pack_tail(m, &tuned, tail, err) : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a tail");
-    if (!status) {
-        tail->k = m->k;
-        tail->base = &m->weights;
-        memcpy(tail->start, tuned.start, sizeof tail->start);
-        tail->number = m->tails++;
-        tail->bytes = rank_sizes_tail_bytes(&tuned, m->k->kind, m->k->dtype);
-        *out = tail;
-    } else {
+    if (!tail)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a tail");
+    enum limoe_status status = open_tuned(m, adapter, strength, &checkpoint, &tuned, err);
+    if (status) {
         free(tail);
+        return status;
+    }
+    tail->k = m->k;
+    tail->base = &m->weights;
+    memcpy(tail->start, tuned.start, sizeof tail->start);
+    tail->bytes = rank_sizes_tail_bytes(&tuned, m->k->kind, m->k->dtype);
+    if ((status = pack_tail(m, &tuned, tail, err))) {
+        free(tail);
+    } else {
+        tail->number = m->tails++;
+        *out = tail;
     }
     tuned_free(&tuned);
     safetensors_close(checkpoint);

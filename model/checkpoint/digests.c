@@ -65,13 +65,14 @@ enum limoe_status digests_name(const uint64_t *value, size_t count, char digits[
     struct fingerprint *name = NULL;
     uint64_t *sorted = malloc((count ? count : 1) * sizeof *sorted);
     size_t n = 0;
-    enum limoe_status status = sorted ? fingerprint_create(&name, err)
-                                      : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu digests", count);
-    for (size_t i = 0; !status && i < count; i++)
+    if (!sorted)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu digests", count);
+    for (size_t i = 0; i < count; i++)
         if (value[i])
             sorted[n++] = value[i];
+    qsort(sorted, n, sizeof *sorted, compare);
+    enum limoe_status status = fingerprint_create(&name, err);
     if (!status) {
-        qsort(sorted, n, sizeof *sorted, compare);
         fingerprint_add(name, "tensors", sorted, n * sizeof *sorted);
         fingerprint_digits(name, digits);
     }

@@ -141,8 +141,10 @@ static enum limoe_status tune(struct staging *s, enum staging_slot slot, struct 
     const size_t share = held ? t->elements / s->config->moe.experts : 0;
     const size_t elements = held ? share * n : t->elements;
     enum limoe_status status = reserve(s, slot, elements * sizeof(float));
-    float *to = status ? NULL : s->buffer[slot].bytes;
+    float *const to = s->buffer[slot].bytes;
     size_t at = 0;
+    if (status || !to)
+        return status;
     for (uint32_t i = 0; i < pieces && !status; i++) {
         const struct tensor *part = t->part[held ? 0 : i];
         const size_t count = held ? share : part->elements;
@@ -254,7 +256,7 @@ enum limoe_status staging_read_held(struct staging *s, enum staging_slot slot, e
         return status;
     const uint32_t experts = s->config->moe.experts;
     *host = (struct kernels_tensor){s->buffer[stored].bytes, storage[t->part[0]->dtype]};
-    if (t->scales)
+    if (t->scales && n > 0)
         status = int8_tensor(s, stored, t->scales / experts * n, t->elements / experts * n, host);
     return status || !tuned ? status : tune(s, slot, *host, t, held, n, host);
 }

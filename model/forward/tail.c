@@ -45,7 +45,8 @@ static enum limoe_status reserve(struct tail_pack *p, size_t sequences, struct l
     p->place = calloc(sequences + 1, sizeof *p->place);
     if (!p->pack.start || !p->place) {
         tail_pack_free(p);
-        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for tails of %zu sequences", sequences);
+        limoe_fail(err, LIMOE_NO_MEMORY, "no memory for tails of %zu sequences", sequences);
+        return LIMOE_NO_MEMORY;
     }
     p->room = sequences;
     return LIMOE_OK;

@@ -163,3 +163,10 @@ void adapter_file_tail(const char *dir, uint32_t start, bool some, uint64_t seed
     free(about);
     safetensors_close(st);
 }
+
+void expect_outcome(enum limoe_status got, const struct limoe_error *err, enum limoe_status want,
+                    const char *part) {
+    if (got != want || (want && !strstr(err->message, part)))
+        fail_msg("%s: \"%s\"; expected %s and \"%s\"", limoe_status_name(got), got ? err->message : "",
+                 limoe_status_name(want), part);
+}

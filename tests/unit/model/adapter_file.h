@@ -28,4 +28,8 @@ char *adapter_file_about(const char *base, uint32_t start_block);
  * start_block on may change, or where `some` about half of them, of which some are bfloat16. */
 void adapter_file_tail(const char *dir, uint32_t start_block, bool some, uint64_t seed, const char *path);
 
+/* Fails the test unless `got` is the status that is wanted, and a failure's message has `part`. */
+void expect_outcome(enum limoe_status got, const struct limoe_error *err, enum limoe_status want,
+                    const char *part);
+
 #endif

@@ -1,7 +1,6 @@
 /* Protects: an adapter's file is not trusted: whatever is wrong in it is named, and nothing crashes, hangs or leaks; what
  * it says of itself is what was written; a probe scores as its weights say; an adapter of another model, or one whose
  * tensors do not fit, changes nothing. */
-#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,12 +12,10 @@
 
 #include <cmocka.h>
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "limoe.h"
 #include "model/checkpoint/adapter.h"
-#include "model/checkpoint/safetensors.h"
 #include "tests/unit/files.h"
 #include "tests/unit/model/adapter_file.h"
 #include "tests/unit/model/fixture.h"
@@ -49,13 +46,6 @@ static const char *in_folder(const char *name) {
     return path;
 }
 
-static void expect(enum limoe_status got, const struct limoe_error *err, enum limoe_status want,
-                   const char *part) {
-    if (got != want || (want && !strstr(err->message, part)))
-        fail_msg("%s: \"%s\"; expected %s and \"%s\"", limoe_status_name(got), got ? err->message : "",
-                 limoe_status_name(want), part);
-}
-
 /* ---- what a file says of itself */
 
 static const float numbers[] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -76,7 +66,7 @@ static void what_is_written_is_read(void **state) {
                 "{\"format\":\"limoe-adapter-1\",\"kind\":\"probe\",\"base\":\"" BASE
                 "\",\"labels\":[\"cat\",\"猫\"],\"templates\":[\"a {}\"],\"strength\":0.25,"
                 "\"training\":{\"seed\":7,\"of\":[1,2]}}");
-    expect(limoe_adapter_open(in_folder("probe"), &a, &err), &err, LIMOE_OK, "");
+    expect_outcome(limoe_adapter_open(in_folder("probe"), &a, &err), &err, LIMOE_OK, "");
     const struct limoe_adapter_info *info = limoe_adapter_info(a);
     assert_int_equal(info->kind, LIMOE_ADAPTER_PROBE);
     assert_string_equal(info->base, BASE);
@@ -100,13 +90,13 @@ static void a_probe_scores_by_its_weights(void **state) {
     float logit[2], score[2];
     write_probe(in_folder("probe"), "{\"format\":\"limoe-adapter-1\",\"kind\":\"probe\",\"base\":\"" BASE
                                     "\",\"labels\":[\"a\",\"b\"]}");
-    expect(limoe_adapter_open(in_folder("probe"), &a, &err), &err, LIMOE_OK, "");
+    expect_outcome(limoe_adapter_open(in_folder("probe"), &a, &err), &err, LIMOE_OK, "");
     assert_true(limoe_adapter_info(a)->strength == 1);
-    expect(limoe_probe_scores(a, x, 3, logit, score, &err), &err, LIMOE_OK, "");
+    expect_outcome(limoe_probe_scores(a, x, 3, logit, score, &err), &err, LIMOE_OK, "");
     assert_true(logit[0] == 1 - 3 + 7 && logit[1] == 4 - 6 + 8);
     assert_true(fabs(score[1] - 1 / (1 + exp(-1.0))) < 1e-6 && fabs(score[0] + score[1] - 1) < 1e-6);
-    expect(limoe_probe_scores(a, x, 2, logit, score, &err), &err, LIMOE_INVALID,
-           "an embedding of 2 numbers; the probe takes 3");
+    expect_outcome(limoe_probe_scores(a, x, 2, logit, score, &err), &err, LIMOE_INVALID,
+                   "an embedding of 2 numbers; the probe takes 3");
     limoe_adapter_close(a);
 }
 
@@ -133,8 +123,8 @@ static void what_a_file_says_is_not_trusted(void **state) {
         {"{\"format\":\"limoe-adapter-1\",\"kind\":\"probe\",\"base\":\"0123\",\"labels\":[\"a\",\"b\"]}",
          LIMOE_CORRUPT, "\"base\" is \"0123\"; a string of 32 hexadecimal digits is accepted"},
         {"{\"format\":\"limoe-adapter-1\",\"kind\":\"probe\",\"base\":\"" BASE
-         "\",\"labels\":[\"a\",\"b\"],\"lable\":1}",
-         LIMOE_CORRUPT, "unknown key \"lable\""},
+         "\",\"labels\":[\"a\",\"b\"],\"labl\":1}",
+         LIMOE_CORRUPT, "unknown key \"labl\""},
         {"{\"format\":\"limoe-adapter-1\",\"kind\":\"probe\",\"base\":\"" BASE
          "\",\"labels\":[\"a\",\"b\"],\"strength\":1.5}",
          LIMOE_CORRUPT, "\"strength\" is 1.5; a number from 0 to 1 is accepted"},
@@ -164,7 +154,7 @@ static void what_a_file_says_is_not_trusted(void **state) {
         struct limoe_adapter *a = NULL;
         struct limoe_error err = {0};
         write_probe(in_folder("bad"), cases[i].about);
-        expect(limoe_adapter_open(in_folder("bad"), &a, &err), &err, cases[i].status, cases[i].says);
+        expect_outcome(limoe_adapter_open(in_folder("bad"), &a, &err), &err, cases[i].status, cases[i].says);
         assert_null(a);
         assert_int_equal(strncmp(err.message, "bad: ", 5), 0);
     }
@@ -194,10 +184,11 @@ static void ten_thousand_labels_and_no_more(void **state) {
         adapter_file_add(&f, "probe.bias", 1, (uint64_t[]){n}, zeros, true);
         char *about = many_labels(n);
         adapter_file_write(&f, in_folder("many"), about);
-        expect(limoe_adapter_open(in_folder("many"), &a, &err), &err, n == 10000 ? LIMOE_OK : LIMOE_TOO_LARGE,
-               "\"labels\" has 10001 elements; at most 10000 are accepted");
+        expect_outcome(limoe_adapter_open(in_folder("many"), &a, &err), &err,
+                       n == 10000 ? LIMOE_OK : LIMOE_TOO_LARGE,
+                       "\"labels\" has 10001 elements; at most 10000 are accepted");
         if (a) {
-            expect(limoe_probe_scores(a, &(float){1}, 1, logit, score, &err), &err, LIMOE_OK, "");
+            expect_outcome(limoe_probe_scores(a, &(float){1}, 1, logit, score, &err), &err, LIMOE_OK, "");
             assert_true(fabsf(score[9999] - 1e-4f) < 1e-8f);
         }
         limoe_adapter_close(a);
@@ -262,10 +253,11 @@ static void expect_misfit(struct limoe_model *m, const char *dir, const char *ba
     adapter_file_add(&f, c->name, c->rank, c->shape, values, false);
     adapter_file_write(&f, in_folder("misfit"), about);
     free(about);
-    expect(limoe_adapter_open(in_folder("misfit"), &a, &err), &err, LIMOE_OK, "");
-    expect(limoe_model_adapt(m, a, c->strength, &tail, &err), &err, c->status, c->says);
+    expect_outcome(limoe_adapter_open(in_folder("misfit"), &a, &err), &err, LIMOE_OK, "");
+    expect_outcome(limoe_model_adapt(m, a, c->strength, &tail, &err), &err, c->status, c->says);
     assert_null(tail);
-    expect(limoe_merge(dir, a, c->strength, in_folder("never"), NULL, NULL, &err), &err, c->status, c->says);
+    expect_outcome(limoe_merge(dir, a, c->strength, in_folder("never"), NULL, NULL, &err), &err, c->status,
+                   c->says);
     assert_int_equal(access(in_folder("never"), F_OK), -1);
     limoe_adapter_close(a);
 }
@@ -350,8 +342,8 @@ static struct limoe_tail *adapt(struct limoe_model *m, const char *dir, uint64_t
     struct limoe_tail *tail;
     struct limoe_error err;
     adapter_file_tail(dir, 1, false, seed, in_folder("tail"));
-    expect(limoe_adapter_open(in_folder("tail"), &a, &err), &err, LIMOE_OK, "");
-    expect(limoe_model_adapt(m, a, 1, &tail, &err), &err, LIMOE_OK, "");
+    expect_outcome(limoe_adapter_open(in_folder("tail"), &a, &err), &err, LIMOE_OK, "");
+    expect_outcome(limoe_model_adapt(m, a, 1, &tail, &err), &err, LIMOE_OK, "");
     limoe_adapter_close(a);
     return tail;
 }
@@ -369,15 +361,15 @@ static void items_name_tails_of_their_model(void **state) {
     const char *const says[] = {"item 0: tail 1 is of another model", "item 0: tails 0 and 1 are the same",
                                 "item 0: tails 0 and 1 are the same"};
     items[0].n_tails = 2;
-    expect(limoe_model_embed(m, items, 1, z, NULL, &err), &err, LIMOE_INVALID,
-           "item 0: 2 tails and no list of them");
+    expect_outcome(limoe_model_embed(m, items, 1, z, NULL, &err), &err, LIMOE_INVALID,
+                   "item 0: 2 tails and no list of them");
     for (size_t i = 0; i < 3; i++) {
         items[0].tails = lists[i];
-        expect(limoe_model_embed(m, items, 1, z, NULL, &err), &err, LIMOE_INVALID, says[i]);
+        expect_outcome(limoe_model_embed(m, items, 1, z, NULL, &err), &err, LIMOE_INVALID, says[i]);
     }
     items[0].n_tails = LIMOE_MAX_TAILS + 1;
-    expect(limoe_model_embed(m, items, 1, z, NULL, &err), &err, LIMOE_INVALID,
-           "1025 tails; at most 1024 are accepted");
+    expect_outcome(limoe_model_embed(m, items, 1, z, NULL, &err), &err, LIMOE_INVALID,
+                   "1025 tails; at most 1024 are accepted");
     fixture_items_free(items, 1);
     limoe_tail_release(foreign);
     limoe_tail_release(tail);
@@ -402,9 +394,9 @@ static void a_base_that_has_changed_is_seen(void **state) {
     snprintf(from, sizeof from, "%s/model.safetensors", another.dir);
     snprintf(to, sizeof to, "%s/model.safetensors", f.dir);
     assert_int_equal(rename(from, to), 0);
-    expect(limoe_adapter_open(in_folder("tail"), &a, &err), &err, LIMOE_OK, "");
-    expect(limoe_model_adapt(m, a, 0.5f, &tail, &err), &err, LIMOE_INVALID,
-           "has changed since the model was opened");
+    expect_outcome(limoe_adapter_open(in_folder("tail"), &a, &err), &err, LIMOE_OK, "");
+    expect_outcome(limoe_model_adapt(m, a, 0.5f, &tail, &err), &err, LIMOE_INVALID,
+                   "has changed since the model was opened");
     assert_null(tail);
     limoe_adapter_close(a);
     limoe_model_close(m);
@@ -425,181 +417,10 @@ static void parity_mode_takes_none(void **state) {
     fixture_create(&f, limited, 1, NULL, 0);
     struct limoe_model *m = fixture_open(&f, LIMOE_FLOAT32);
     adapter_file_tail(f.dir, 1, false, 3, in_folder("tail"));
-    expect(limoe_adapter_open(in_folder("tail"), &a, &err), &err, LIMOE_OK, "");
-    expect(limoe_model_adapt(m, a, 1, &tail, &err), &err, LIMOE_UNSUPPORTED, "\"tiny\" has \"moe.capacity\"");
+    expect_outcome(limoe_adapter_open(in_folder("tail"), &a, &err), &err, LIMOE_OK, "");
+    expect_outcome(limoe_model_adapt(m, a, 1, &tail, &err), &err, LIMOE_UNSUPPORTED,
+                   "\"tiny\" has \"moe.capacity\"");
     limoe_adapter_close(a);
-    limoe_model_close(m);
-    fixture_remove(&f);
-}
-
-/* ---- LoRA */
-
-enum { LORA_RANK = 2, LORA_OUT = 36, LORA_IN = 12 };
-
-/* Of blocks.1.attn.qkv, at random; what it makes of the matrix goes to tuned[LORA_OUT * LORA_IN]. */
-static void add_lora(struct adapter_file *f, const char *prefix, const float *matrix, double scale,
-                     float *tuned) {
-    float a[LORA_RANK * LORA_IN], b[LORA_OUT * LORA_RANK];
-    char name[128];
-    uint64_t random = 11;
-    for (size_t i = 0; i < sizeof a / sizeof *a; i++)
-        a[i] = (float)fixture_random(&random, 1000) / 1000 - 0.5f;
-    for (size_t i = 0; i < sizeof b / sizeof *b; i++)
-        b[i] = (float)fixture_random(&random, 1000) / 1000 - 0.5f;
-    snprintf(name, sizeof name, "%sblocks.1.attn.qkv.lora_A.weight", prefix);
-    adapter_file_add(f, name, 2, (uint64_t[]){LORA_RANK, LORA_IN}, a, false);
-    snprintf(name, sizeof name, "%sblocks.1.attn.qkv.lora_B.weight", prefix);
-    adapter_file_add(f, name, 2, (uint64_t[]){LORA_OUT, LORA_RANK}, b, false);
-    for (size_t o = 0; o < LORA_OUT; o++)
-        for (size_t i = 0; i < LORA_IN; i++) {
-            double sum = 0;
-            for (size_t r = 0; r < LORA_RANK; r++)
-                sum += (double)b[o * LORA_RANK + r] * a[r * LORA_IN + i];
-            tuned[o * LORA_IN + i] = (float)(matrix[o * LORA_IN + i] + scale * sum);
-        }
-}
-
-static void read_matrix(const char *dir, float *matrix) {
-    struct safetensors *st;
-    struct limoe_error err;
-    assert_int_equal(safetensors_open(dir, &st, &err), LIMOE_OK);
-    const struct tensor *t = safetensors_find(st, "blocks.1.attn.qkv.weight");
-    assert_int_equal(t->elements, LORA_OUT * LORA_IN);
-    assert_int_equal(safetensors_read(st, t, matrix, &err), LIMOE_OK);
-    safetensors_close(st);
-}
-
-static void write_peft_config(const char *more) {
-    char path[FOLDER_SIZE + 96];
-    snprintf(path, sizeof path, "%s/adapter_config.json", in_folder("peft"));
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    fprintf(file,
-            "{\"peft_type\":\"LORA\",\"r\":2,\"lora_alpha\":3,\"bias\":\"none\",\"modules_to_save\":null%s}",
-            more);
-    assert_int_equal(fclose(file), 0);
-}
-
-/* What a model with the adapter says of some items; [4, 8]. */
-static void ask(struct limoe_model *m, const char *path, float *z) {
-    struct limoe_adapter *a;
-    struct limoe_tail *tail;
-    struct limoe_error err;
-    expect(limoe_adapter_open(path, &a, &err), &err, LIMOE_OK, "");
-    expect(limoe_model_adapt(m, a, 0.75f, &tail, &err), &err, LIMOE_OK, "");
-    struct limoe_item *items = fixture_items(limoe_model_info(m), 1, 4, 3);
-    const struct limoe_tail *list[] = {tail};
-    for (int i = 0; i < 4; i++) {
-        items[i].tails = list;
-        items[i].n_tails = 1;
-    }
-    expect(limoe_model_embed(m, items, 4, z, NULL, &err), &err, LIMOE_OK, "");
-    fixture_items_free(items, 4);
-    limoe_tail_release(tail);
-    limoe_adapter_close(a);
-}
-
-/* A LoRA, in a file of our own or in PEFT's folder, is the tail whose matrix is W + alpha / r B A. */
-static void a_lora_is_the_tail_it_multiplies_out_to(void **state) {
-    (void)state;
-    struct fixture f;
-    struct adapter_file own = {0}, peft = {0}, tail = {0}, stabilised = {0};
-    float matrix[LORA_OUT * LORA_IN], tuned[LORA_OUT * LORA_IN], z[4][4 * 8];
-    char about[512], path[FOLDER_SIZE + 96];
-    fixture_create(&f, sparse, 1, NULL, 0);
-    struct limoe_model *m = fixture_open(&f, LIMOE_FLOAT32);
-    read_matrix(f.dir, matrix);
-    assert_int_equal(mkdir(in_folder("peft"), 0777), 0);
-    snprintf(path, sizeof path, "%s/adapter_model.safetensors", in_folder("peft"));
-
-    add_lora(&own, "", matrix, 1.5, tuned);
-    snprintf(about, sizeof about,
-             "{\"format\":\"limoe-adapter-1\",\"kind\":\"lora\",\"base\":\"%s\",\"rank\":2,\"alpha\":3}",
-             limoe_model_base(m));
-    adapter_file_write(&own, in_folder("lora"), about);
-    add_lora(&peft, "base_model.model.", matrix, 1.5, tuned);
-    adapter_file_write(&peft, path, NULL);
-    write_peft_config("");
-    adapter_file_add(&tail, "blocks.1.attn.qkv.weight", 2, (uint64_t[]){LORA_OUT, LORA_IN}, tuned, false);
-    char *tail_about = adapter_file_about(limoe_model_base(m), 1);
-    adapter_file_write(&tail, in_folder("tail"), tail_about);
-    ask(m, in_folder("lora"), z[0]);
-    ask(m, in_folder("peft"), z[1]);
-    ask(m, in_folder("tail"), z[2]);
-    assert_memory_equal(z[0], z[2], sizeof z[0]);
-    assert_memory_equal(z[1], z[2], sizeof z[0]);
-
-    add_lora(&stabilised, "", matrix, 3 / sqrt(2), tuned);
-    free(stabilised.names);
-    free(stabilised.data);
-    adapter_file_add(&tail, "blocks.1.attn.qkv.weight", 2, (uint64_t[]){LORA_OUT, LORA_IN}, tuned, false);
-    adapter_file_write(&tail, in_folder("tail"), tail_about);
-    write_peft_config(",\"use_rslora\":true");
-    ask(m, in_folder("peft"), z[3]);
-    ask(m, in_folder("tail"), z[2]);
-    assert_memory_equal(z[3], z[2], sizeof z[0]);
-    assert_memory_not_equal(z[3], z[1], sizeof z[0]);
-    free(tail_about);
-    limoe_model_close(m);
-    fixture_remove(&f);
-}
-
-static void what_peft_asks_for_is_done_or_refused(void **state) {
-    (void)state;
-    static const struct {
-        const char *more, *says;
-    } cases[] = {
-        {",\"use_dora\":true", "adapter_config.json: \"use_dora\" is true"},
-        {",\"alpha_pattern\":{\"q\":3}", "\"alpha_pattern\" is an object"},
-        {",\"r\":3", "adapter_config.json"},
-        {",\"modules_to_save\":[\"x\"]", "adapter_config.json"},
-    };
-    struct limoe_adapter *a = NULL;
-    struct limoe_error err;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        write_peft_config(cases[i].more);
-        assert_int_not_equal(limoe_adapter_open(in_folder("peft"), &a, &err), LIMOE_OK);
-        if (!strstr(err.message, cases[i].says))
-            fail_msg("\"%s\" does not say \"%s\"", err.message, cases[i].says);
-    }
-}
-
-/* One half, and one of another shape. */
-static void a_lora_that_does_not_fit_is_refused(void **state) {
-    (void)state;
-    struct fixture f;
-    char about[512];
-    static const struct {
-        const char *name;
-        uint64_t shape[2];
-        const char *says;
-    } cases[] = {
-        {"blocks.1.attn.qkv.lora_A.weight", {2, 12}, "tensor \"blocks.1.attn.qkv.lora_B.weight\" is missing"},
-        {"blocks.1.attn.qkv.lora_A.weight", {3, 12}, "has the shape [3, 12]; [2, 12] is expected"},
-        {"blocks.1.ln1.lora_A.weight",
-         {2, 12},
-         "tensor \"blocks.1.ln1.lora_A.weight\" is not one of the model"},
-        {"text.token.lora_A.weight", {2, 12}, "tensor \"text.token.lora_A.weight\" is not one of the model"},
-    };
-    fixture_create(&f, sparse, 1, NULL, 0);
-    struct limoe_model *m = fixture_open(&f, LIMOE_FLOAT32);
-    snprintf(about, sizeof about,
-             "{\"format\":\"limoe-adapter-1\",\"kind\":\"lora\",\"base\":\"%s\",\"rank\":2,\"alpha\":3}",
-             limoe_model_base(m));
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        static const float zeros[64];
-        struct adapter_file file = {0};
-        struct limoe_adapter *a;
-        struct limoe_tail *tail = NULL;
-        struct limoe_error err;
-        adapter_file_add(&file, cases[i].name, 2, cases[i].shape, zeros, true);
-        adapter_file_write(&file, in_folder("lora"), about);
-        expect(limoe_adapter_open(in_folder("lora"), &a, &err), &err, LIMOE_OK, "");
-        assert_int_not_equal(limoe_model_adapt(m, a, 1, &tail, &err), LIMOE_OK);
-        if (!strstr(err.message, cases[i].says))
-            fail_msg("\"%s\" does not say \"%s\"", err.message, cases[i].says);
-        limoe_adapter_close(a);
-    }
     limoe_model_close(m);
     fixture_remove(&f);
 }
@@ -615,9 +436,6 @@ int main(void) {
         cmocka_unit_test(items_name_tails_of_their_model),
         cmocka_unit_test(a_base_that_has_changed_is_seen),
         cmocka_unit_test(parity_mode_takes_none),
-        cmocka_unit_test(a_lora_is_the_tail_it_multiplies_out_to),
-        cmocka_unit_test(what_peft_asks_for_is_done_or_refused),
-        cmocka_unit_test(a_lora_that_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
