@@ -37,7 +37,8 @@ static bool make_pictures(const struct limoe_info *info, size_t n, struct limoe_
     for (size_t i = 0; i < n * bytes; i++)
         pixels[i] = (uint8_t)(rand() >> 8);
     for (size_t i = 0; i < n; i++)
-        items[i] = (struct limoe_item){LIMOE_IMAGE, info->image_tokens, pixels + i * bytes, NULL};
+        items[i] = (struct limoe_item){
+            .modality = LIMOE_IMAGE, .length = info->image_tokens, .pixels = pixels + i * bytes};
     return true;
 }
 
@@ -49,7 +50,8 @@ static bool make_texts(const struct limoe_info *info, size_t n, uint32_t length,
     for (size_t i = 0; i < n * length; i++)
         tokens[i] = (int32_t)((unsigned)rand() % info->vocab);
     for (size_t i = 0; i < n; i++)
-        items[i] = (struct limoe_item){LIMOE_TEXT, length, NULL, tokens + i * length};
+        items[i] =
+            (struct limoe_item){.modality = LIMOE_TEXT, .length = length, .tokens = tokens + i * length};
     return true;
 }
 

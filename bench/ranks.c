@@ -55,7 +55,8 @@ static bool make_items(struct run *r, size_t first) {
     for (size_t i = 0; i < (r->n + 1) * bytes; i++)
         pixels[i] = (uint8_t)(rand() >> 8);
     for (size_t i = 0; i <= r->n; i++)
-        r->items[i] = (struct limoe_item){LIMOE_IMAGE, info->image_tokens, pixels + i * bytes, NULL};
+        r->items[i] = (struct limoe_item){
+            .modality = LIMOE_IMAGE, .length = info->image_tokens, .pixels = pixels + i * bytes};
     return true;
 }
 

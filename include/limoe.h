@@ -280,7 +280,7 @@ struct limoe_adapter;
  * it at once. LIMOE_CORRUPT, LIMOE_TOO_LARGE, LIMOE_UNSUPPORTED: what is wrong in the file, and what is accepted. */
 enum limoe_status limoe_adapter_open(const char *path, struct limoe_adapter **out, struct limoe_error *err);
 void limoe_adapter_close(struct limoe_adapter *adapter); /* NULL is fine */
-const struct limoe_adapter_info *limoe_adapter_info(const struct limoe_adapter *adapter);
+const struct limoe_adapter_info *limoe_adapter_about(const struct limoe_adapter *adapter);
 
 /* A probe's answer to a unit vector embedding[embed]: logit[i] = weight row i · embedding + bias i, score = their
  * softmax, each [n_labels], either may be NULL. A pure function. LIMOE_INVALID: the adapter is no probe, or `embed` is

@@ -20,7 +20,7 @@ void limoe_adapter_close(struct limoe_adapter *adapter) {
     adapter_free(adapter);
 }
 
-const struct limoe_adapter_info *limoe_adapter_info(const struct limoe_adapter *adapter) {
+const struct limoe_adapter_info *limoe_adapter_about(const struct limoe_adapter *adapter) {
     return &adapter->info;
 }
 

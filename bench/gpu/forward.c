@@ -90,11 +90,14 @@ static void make_items(struct subject *s, size_t n) {
     for (size_t i = 0; i < n; i++) {
         struct limoe_item *item = &s->items[i];
         if (random_below(&s->random, 2)) {
-            *item = (struct limoe_item){LIMOE_IMAGE, s->info.image_tokens,
-                                        draw(&s->random, s->info.image_size), NULL};
+            *item = (struct limoe_item){.modality = LIMOE_IMAGE,
+                                        .length = s->info.image_tokens,
+                                        .pixels = draw(&s->random, s->info.image_size)};
         } else {
             const uint32_t length = 1 + random_below(&s->random, s->info.text_length);
-            *item = (struct limoe_item){LIMOE_TEXT, length, NULL, write_tokens(&s->random, &s->info, length)};
+            *item = (struct limoe_item){.modality = LIMOE_TEXT,
+                                        .length = length,
+                                        .tokens = write_tokens(&s->random, &s->info, length)};
         }
         s->rows += item->length;
     }

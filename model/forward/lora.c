@@ -39,8 +39,13 @@ static float *read_floats(const struct limoe_adapter *a, const struct tensor *t,
         [TENSOR_F32] = KERNELS_F32, [TENSOR_BF16] = KERNELS_BF16, [TENSOR_F16] = KERNELS_F16};
     void *raw = malloc(t->bytes + 1);
     float *floats = malloc(t->elements * sizeof *floats + 1);
-    *status = raw && floats ? safetensors_read(a->st, t, raw, err)
-                            : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for tensor \"%.100s\"", t->name);
+    if (!raw || !floats) {
+        free(raw);
+        free(floats);
+        *status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for tensor \"%.100s\"", t->name);
+        return NULL;
+    }
+    *status = safetensors_read(a->st, t, raw, err);
     if (!*status) {
         tensor_read((struct kernels_tensor){raw, storage[t->dtype]}, 0, t->elements, floats);
         *status = adapter_check_finite(a->st, t->name, floats, t->elements, err);
@@ -60,7 +65,7 @@ enum limoe_status lora_add(const struct limoe_adapter *adapter, const struct lor
     float *b = NULL, *a = read_floats(adapter, lora->a, &status, err);
     if (!status)
         b = read_floats(adapter, lora->b, &status, err);
-    for (size_t i = 0; !status && i < n; i++) {
+    for (size_t i = 0; a && b && i < n; i++) {
         const float *row = b + (first + i) / in * rank, *column = a + (first + i) % in;
         double sum = 0;
         for (size_t r = 0; r < rank; r++)

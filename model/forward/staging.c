@@ -251,13 +251,15 @@ enum limoe_status staging_read_held(struct staging *s, enum staging_slot slot, e
     const bool tuned = is_tuned(s, id, block);
     const enum staging_slot stored = tuned ? STAGING_BASE : slot;
     uint32_t held[CONFIG_MAX_EXPERTS], n = 0;
+    *t = (struct layout_source){0};
     enum limoe_status status = read_held_as_stored(s, stored, id, block, layer, t, held, &n);
     if (status)
         return status;
     const uint32_t experts = s->config->moe.experts;
     *host = (struct kernels_tensor){s->buffer[stored].bytes, storage[t->part[0]->dtype]};
-    if (t->scales && n > 0)
-        status = int8_tensor(s, stored, t->scales / experts * n, t->elements / experts * n, host);
+    const size_t scales = t->scales / experts * n;
+    if (scales)
+        status = int8_tensor(s, stored, scales, t->elements / experts * n, host);
     return status || !tuned ? status : tune(s, slot, *host, t, held, n, host);
 }
 

@@ -138,9 +138,9 @@ static int show(const char *path, bool json, struct arena *arena) {
     }
     bool ok = true;
     if (json)
-        print_json(&out, limoe_adapter_info(adapter));
+        print_json(&out, limoe_adapter_about(adapter));
     else
-        ok = print_facts(&out, limoe_adapter_info(adapter), arena);
+        ok = print_facts(&out, limoe_adapter_about(adapter), arena);
     if (!ok)
         command_complain("no memory for the answer");
     ok = ok && command_print(&out, json);
@@ -174,7 +174,7 @@ static int merge(const char *dir, const char *path, const char *to, const char *
         command_complain("%s", err.message);
         return status;
     }
-    if (!read_strength(strength_text, limoe_adapter_info(adapter), &strength)) {
+    if (!read_strength(strength_text, limoe_adapter_about(adapter), &strength)) {
         status = COMMAND_USAGE;
     } else if (limoe_merge(dir, adapter, strength, to, NULL, NULL, &err) != LIMOE_OK) {
         command_complain("%s", err.message);

@@ -66,8 +66,9 @@ static void open_items(const char *path, const struct config *config, struct ite
         fail("no memory");
     for (size_t i = 0; i < images; i++)
         items->item[i] =
-            (struct limoe_item){LIMOE_IMAGE, config_image_tokens(config),
-                                (const uint8_t *)items->bytes + pixels->offset + i * image_bytes, NULL};
+            (struct limoe_item){.modality = LIMOE_IMAGE,
+                                .length = config_image_tokens(config),
+                                .pixels = (const uint8_t *)items->bytes + pixels->offset + i * image_bytes};
     for (size_t i = 0; i < texts; i++) {
         const bool attend = config->text.pad == CONFIG_ATTEND;
         items->item[images + i] = (struct limoe_item){

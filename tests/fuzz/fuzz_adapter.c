@@ -16,7 +16,7 @@ static void require(int sound) {
 
 static void check_probe(const struct limoe_adapter *a) {
     static float embedding[16384], score[ADAPTER_MAX_LABELS];
-    const struct limoe_adapter_info *info = limoe_adapter_info(a);
+    const struct limoe_adapter_info *info = limoe_adapter_about(a);
     struct limoe_error err;
     double sum = 0;
     require(info->embed >= 1 && info->embed <= 16384 && info->n_labels >= 1);
@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         require(!a && err.status == status && strncmp(err.message, "x: ", 3) == 0);
         return 0;
     }
-    const struct limoe_adapter_info *info = limoe_adapter_info(a);
+    const struct limoe_adapter_info *info = limoe_adapter_about(a);
     require(strlen(info->base) == 32 && info->strength >= 0 && info->strength <= 1);
     require(info->n_labels <= ADAPTER_MAX_LABELS && info->n_templates <= ADAPTER_MAX_TEMPLATES);
     for (size_t i = 0; i < info->n_labels; i++)

@@ -153,8 +153,10 @@ static void weights(void **state) {
     float *z = calloc(4000 * info->embed, sizeof *z);
     struct limoe_item *item = calloc(4000, sizeof *item); /* several steps, images in the first */
     for (size_t i = 0; i < 4000; i++)
-        item[i] = job.rank == 0 && i < 10 ? (struct limoe_item){LIMOE_IMAGE, info->image_tokens, pixels, NULL}
-                                          : (struct limoe_item){LIMOE_TEXT, 2, NULL, tokens};
+        item[i] =
+            job.rank == 0 && i < 10
+                ? (struct limoe_item){.modality = LIMOE_IMAGE, .length = info->image_tokens, .pixels = pixels}
+                : (struct limoe_item){.modality = LIMOE_TEXT, .length = 2, .tokens = tokens};
     const enum limoe_status status = limoe_model_embed(m, item, 4000, z, NULL, &err);
     job_expect(&job, status == (job.rank == 0 ? LIMOE_INTERNAL : LIMOE_OK), "%s", limoe_status_name(status));
     job_expect(&job, status == LIMOE_OK || strstr(err.message, "not finite"), "%s", err.message);

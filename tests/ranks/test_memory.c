@@ -62,7 +62,8 @@ static void memory_is_proportional(void **state) {
     for (size_t i = 0; i < ITEMS * bytes; i++)
         pixels[i] = (uint8_t)(rand() >> 8);
     for (size_t i = 0; i < ITEMS; i++)
-        item[i] = (struct limoe_item){LIMOE_IMAGE, info->image_tokens, pixels + i * bytes, NULL};
+        item[i] = (struct limoe_item){
+            .modality = LIMOE_IMAGE, .length = info->image_tokens, .pixels = pixels + i * bytes};
     job_expect(&job, limoe_model_embed(m, item, ITEMS, z, NULL, &err) == LIMOE_OK, "%s", err.message);
     const uint64_t busy = resident() - base;
 

@@ -67,7 +67,7 @@ static void what_is_written_is_read(void **state) {
                 "\",\"labels\":[\"cat\",\"猫\"],\"templates\":[\"a {}\"],\"strength\":0.25,"
                 "\"training\":{\"seed\":7,\"of\":[1,2]}}");
     expect_outcome(limoe_adapter_open(in_folder("probe"), &a, &err), &err, LIMOE_OK, "");
-    const struct limoe_adapter_info *info = limoe_adapter_info(a);
+    const struct limoe_adapter_info *info = limoe_adapter_about(a);
     assert_int_equal(info->kind, LIMOE_ADAPTER_PROBE);
     assert_string_equal(info->base, BASE);
     assert_int_equal(info->n_labels, 2);
@@ -91,7 +91,7 @@ static void a_probe_scores_by_its_weights(void **state) {
     write_probe(in_folder("probe"), "{\"format\":\"limoe-adapter-1\",\"kind\":\"probe\",\"base\":\"" BASE
                                     "\",\"labels\":[\"a\",\"b\"]}");
     expect_outcome(limoe_adapter_open(in_folder("probe"), &a, &err), &err, LIMOE_OK, "");
-    assert_true(limoe_adapter_info(a)->strength == 1);
+    assert_true(limoe_adapter_about(a)->strength == 1);
     expect_outcome(limoe_probe_scores(a, x, 3, logit, score, &err), &err, LIMOE_OK, "");
     assert_true(logit[0] == 1 - 3 + 7 && logit[1] == 4 - 6 + 8);
     assert_true(fabs(score[1] - 1 / (1 + exp(-1.0))) < 1e-6 && fabs(score[0] + score[1] - 1) < 1e-6);
@@ -221,7 +221,7 @@ static void damage_is_refused(void **state) {
         const uint8_t was = bytes[at];
         bytes[at] ^= (uint8_t)(1u << fixture_random(&random, 8));
         if (adapter_open_memory(bytes, size, "flipped", &a, &err) == LIMOE_OK)
-            assert_int_equal(limoe_adapter_info(a)->n_labels, 2);
+            assert_int_equal(limoe_adapter_about(a)->n_labels, 2);
         else
             assert_int_equal(strncmp(err.message, "flipped: ", 9), 0);
         limoe_adapter_close(a);

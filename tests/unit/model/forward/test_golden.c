@@ -99,12 +99,14 @@ static void golden_open(struct golden *g, const char *root, const char *name) {
     assert_true(!score || (score->shape[0] == images && score->shape[1] == texts));
     assert_true(g->items > 0 && g->items <= MAX_ITEMS);
     for (size_t i = 0; i < images; i++)
-        g->item[i] = (struct limoe_item){LIMOE_IMAGE, config_image_tokens(&config),
-                                         (const uint8_t *)data(g, pixels) + i * image_bytes, NULL};
+        g->item[i] = (struct limoe_item){.modality = LIMOE_IMAGE,
+                                         .length = config_image_tokens(&config),
+                                         .pixels = (const uint8_t *)data(g, pixels) + i * image_bytes};
     for (size_t i = 0; i < texts; i++) {
         const size_t kept = config.text.pad == CONFIG_ATTEND ? longest : (size_t)length[i];
-        g->item[images + i] = (struct limoe_item){LIMOE_TEXT, (uint32_t)kept, NULL,
-                                                  (const int32_t *)data(g, tokens) + i * longest};
+        g->item[images + i] = (struct limoe_item){.modality = LIMOE_TEXT,
+                                                  .length = (uint32_t)kept,
+                                                  .tokens = (const int32_t *)data(g, tokens) + i * longest};
     }
 }
 
@@ -374,8 +376,12 @@ static void test_tower_alone(void **state) {
     static const struct {
         const char *name, *message;
         struct limoe_item item;
-    } cases[] = {{"clip-vision", "item 0: \"clip-vision\" has no text tower", {LIMOE_TEXT, 1, NULL, &token}},
-                 {"clip-text", "item 0: \"clip-text\" has no image tower", {LIMOE_IMAGE, 0, &pixel, NULL}}};
+    } cases[] = {{"clip-vision",
+                  "item 0: \"clip-vision\" has no text tower",
+                  {.modality = LIMOE_TEXT, .length = 1, .tokens = &token}},
+                 {"clip-text",
+                  "item 0: \"clip-text\" has no image tower",
+                  {.modality = LIMOE_IMAGE, .length = 0, .pixels = &pixel}}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char dir[600];
         struct limoe_error err;

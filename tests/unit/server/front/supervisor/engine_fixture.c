@@ -23,7 +23,8 @@ struct text_job *make(size_t n, int32_t token) {
     assert_non_null(text);
     for (size_t i = 0; i < n; i++) {
         text->token[i] = token + (int32_t)i;
-        text->items[i] = (struct limoe_item){LIMOE_TEXT, (uint32_t)(1 + i % 8), NULL, &text->token[i]};
+        text->items[i] = (struct limoe_item){
+            .modality = LIMOE_TEXT, .length = (uint32_t)(1 + i % 8), .tokens = &text->token[i]};
     }
     text->job =
         (struct job){.items = text->items, .n = n, .embeddings = text->embeddings, .done = text_job_done};
