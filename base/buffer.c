@@ -10,6 +10,8 @@
 
 #include "base/base64.h"
 
+#define GREATEST_GROWTH ((size_t)1 << 20) /* bytes, of buffer_growth */
+
 void buffer_free(struct buffer *buffer) {
     free(buffer->data);
     *buffer = (struct buffer){0};
@@ -67,6 +69,18 @@ void buffer_reserve(struct buffer *buffer, size_t size) {
     buffer->failed = size > SIZE_MAX - buffer->size;
     if (!buffer->failed)
         grow(buffer, buffer->size + size);
+}
+
+size_t buffer_growth(const struct buffer *buffer, size_t size, size_t least, size_t most) {
+    const size_t capacity = buffer->capacity, needed = buffer->size + size;
+    if (needed <= capacity)
+        return capacity;
+    size_t wanted = capacity + (capacity / 2 < GREATEST_GROWTH ? capacity / 2 : GREATEST_GROWTH);
+    if (wanted < least)
+        wanted = least;
+    if (wanted > most)
+        wanted = most;
+    return wanted < needed ? needed : wanted;
 }
 
 void buffer_bytes(struct buffer *buffer, const void *bytes, size_t size) {

@@ -27,6 +27,9 @@ void buffer_fit(struct buffer *buffer);
 
 /* Room for `size` more bytes that are known to come, and not for more: saves copies on the way. */
 void buffer_reserve(struct buffer *buffer, size_t size);
+/* The capacity that a buffer is to have for `size` more bytes of what a client sends: memory grows with what has
+ * come, from `least` on by half of it and no more than 1 MiB at once, and past `most` only as far as needed. */
+size_t buffer_growth(const struct buffer *buffer, size_t size, size_t least, size_t most);
 void buffer_bytes(struct buffer *buffer, const void *bytes, size_t size);
 void buffer_string(struct buffer *buffer, const char *string); /* a C string as it is */
 void buffer_print(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));

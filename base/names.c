@@ -18,3 +18,17 @@ const char *limoe_dtype_name(enum limoe_dtype dtype) {
     }
     return "unknown";
 }
+
+const char *limoe_shares_name(enum limoe_shares shares) {
+    switch (shares) {
+    case LIMOE_SHARES_NONE:
+        return "none";
+    case LIMOE_SHARES_MEAN:
+        return "mean";
+    case LIMOE_SHARES_CLASS_TOKEN:
+        return "class_token";
+    case LIMOE_SHARES_ATTENTION:
+        return "attention";
+    }
+    return "unknown";
+}

@@ -1,6 +1,6 @@
 /* kernels.c - how fast the cpu kernels are on this machine.
  *
- *     build/bench/kernels [linear|attention|rows|step]...     (default: all)
+ *     build/bench/kernels [linear|attention|rows|step|backward]...     (default: all)
  *
  * LIMOE_ISA chooses the instruction set, as for the program itself; LIMOE_THREADS and LIMOE_DTYPE
  * ("float32", "bfloat16", "int8") the rest. Medians; run it on an idle machine.
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bench/timing.h"
+#include "kernels/backward.h"
 #include "kernels/kernels.h"
 #include "kernels/number.h"
 
@@ -273,6 +274,80 @@ static void bench_rows(struct kernels *k) {
         }
 }
 
+/* ---- backward: beside the same linear forward, for shapes of the bundled model and of B/16 */
+
+struct backward_bench {
+    struct linear forward;
+    struct backward_matrix m;
+    float *dx;
+    uint32_t width, heads;
+};
+
+static void run_backward_linear(void *context) {
+    struct backward_bench *b = context;
+    struct kernels *k = b->forward.k;
+    k->backward->linear(k, &b->m, NULL, b->forward.x, b->forward.y, b->forward.rows, b->dx);
+}
+
+static void run_repack(void *context) {
+    struct backward_bench *b = context;
+    b->forward.k->backward->repack(b->forward.k, b->forward.m, b->m.weight, b->m.dbias);
+}
+
+static void bench_backward_linear(struct kernels *k, size_t rows, uint32_t in, uint32_t out) {
+    const size_t weights = (size_t)in * out;
+    struct backward_bench b = {.forward = {k, pack_noise(k, 1, out, in), act_noise(k, rows * in),
+                                           act_noise(k, rows * out), rows, KERNELS_STORE},
+                               .m = {1, out, in, noise(weights), noise(weights), noise(out)},
+                               .dx = noise(rows * in)};
+    const double flops = 2e-9 * (double)rows * in * out;
+    double forward = median_seconds(run_linear, &b.forward, 0.4);
+    double backward = median_seconds(run_backward_linear, &b, 0.4);
+    double repack = median_seconds(run_repack, &b, 0.1);
+    printf("  %4zu rows %4u -> %-4u %9.1f %9.1f %9.2f\n", rows, in, out, flops / forward,
+           2 * flops / backward, repack * 1e3);
+    k->ops->matrix_free(k, b.forward.m);
+    k->ops->release(k, b.forward.x);
+    k->ops->release(k, b.forward.y);
+    free((void *)b.m.weight);
+    free(b.m.dweight);
+    free(b.m.dbias);
+    free(b.dx);
+}
+
+static void run_backward_attention(void *context) {
+    struct backward_bench *b = context;
+    struct kernels *k = b->forward.k;
+    k->backward->attention(k, b->forward.x, b->forward.y, b->width, b->heads, KERNELS_BIDIRECTIONAL, NULL,
+                           b->dx);
+}
+
+static void bench_backward(struct kernels *k) {
+    static const uint32_t shapes[][3] = {{800, 192, 576},  {800, 192, 768},  {800, 768, 192}, {788, 768, 768},
+                                         {788, 768, 2304}, {788, 768, 3072}, {788, 3072, 768}};
+    if (!k->backward)
+        return;
+    printf("\nbackward linear, GFLOP/s    forward  backward  repack, ms\n");
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        bench_backward_linear(k, shapes[i][0], shapes[i][1], shapes[i][2]);
+    enum { N = 4, LENGTH = 197 };
+    struct backward_bench b = {.forward = {.k = k, .rows = (size_t)N * LENGTH}, .width = 768, .heads = 12};
+    struct attention a = {
+        k, noise(b.forward.rows * 3 * 768), noise(b.forward.rows * 768), 768, 12, KERNELS_BIDIRECTIONAL};
+    b.forward.x = a.qkv;
+    b.forward.y = a.out;
+    b.dx = noise(b.forward.rows * 3 * 768);
+    const uint32_t start[] = {0, LENGTH, 2 * LENGTH, 3 * LENGTH, N * LENGTH};
+    k->ops->sequences(k, start, N);
+    double forward = median_seconds(run_attention, &a, 0.2);
+    double backward = median_seconds(run_backward_attention, &b, 0.2);
+    printf("attention of %d x %d, width 768: %.2f ms, backward %.2f ms\n", N, LENGTH, forward * 1e3,
+           backward * 1e3);
+    free(a.qkv);
+    free(a.out);
+    free(b.dx);
+}
+
 static enum limoe_dtype read_dtype(const char *name) {
     for (int d = LIMOE_FLOAT32; name && d <= LIMOE_INT8; d++)
         if (!strcmp(name, limoe_dtype_name((enum limoe_dtype)d)))
@@ -292,8 +367,11 @@ int main(int argc, char **argv) {
     static const struct {
         const char *name;
         void (*run)(struct kernels *);
-    } all[] = {
-        {"linear", bench_linear}, {"attention", bench_attention}, {"rows", bench_rows}, {"step", bench_step}};
+    } all[] = {{"linear", bench_linear},
+               {"attention", bench_attention},
+               {"rows", bench_rows},
+               {"step", bench_step},
+               {"backward", bench_backward}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         bool wanted = argc == 1;
         for (int a = 1; a < argc; a++)

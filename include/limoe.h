@@ -76,6 +76,10 @@ struct limoe_item {
     uint32_t length;       /* tokens: patches of an image, or ids in tokens[] */
     const uint8_t *pixels; /* image: [image_size, image_size, 3] RGB; text: NULL */
     const int32_t *tokens; /* text: [length]; image: NULL */
+    /* Image: out [patches + 1, embed], or NULL: not wanted. What each of the (image_size / patch)^2 patches, row by row,
+     * adds to the embedding, and in the last row what is the picture's but no patch's; the rows' sum is the embedding. Not with
+     * tails. */
+    float *shares;
     /* What it is embedded by: an embedding for each of tails[n_tails], in which NULL is the model as it is. n_tails 0: the
      * model alone. No tail twice. */
     const struct limoe_tail *const *tails;
@@ -103,6 +107,16 @@ struct limoe_scoring {
     float bias;  /* 0 with LIMOE_SOFTMAX */
 };
 
+/* What a patch's share of an embedding is, which follows from how a model's pictures are pooled. */
+enum limoe_shares {
+    LIMOE_SHARES_NONE,        /* they cannot be split, or there are no pictures */
+    LIMOE_SHARES_MEAN,        /* the patch's part of the mean: all of the embedding, but for biases */
+    LIMOE_SHARES_CLASS_TOKEN, /* what the class token takes up from the patch in each block's attention, directly */
+    LIMOE_SHARES_ATTENTION, /* the pooling's weight for the patch times its value; the MLP behind it is no patch's */
+};
+/* "none", "mean", "class_token" or "attention"; a static string, never NULL. */
+const char *limoe_shares_name(enum limoe_shares shares);
+
 /* What a model is; filled once at opening. Strings live as long as the handle they came from. */
 struct limoe_info {
     const char *name;
@@ -125,6 +139,7 @@ struct limoe_info {
     uint64_t active_parameters;
     uint64_t weight_bytes; /* bytes of tensor data in the checkpoint */
     struct limoe_scoring scoring;
+    enum limoe_shares shares; /* what struct limoe_item's are */
 };
 
 /* Whether the model takes pictures, or texts. */
@@ -450,6 +465,12 @@ void limoe_ensemble(const float *prompts, size_t n, size_t embed, float *out);
  * image [embed], labels [n, embed], cosine [n], score [n]. */
 void limoe_scores(const float *image, const float *labels, size_t n, size_t embed,
                   const struct limoe_scoring *scoring, float *cosine, float *score);
+
+/* Splits a cosine by patches: share[i] is what patch i adds to the cosine with the text, the rest included, which is spread
+ * equally and told in *rest. Their sum is the cosine, within rounding. shares [patches + 1, embed] is what a picture's item
+ * was given, text [embed] a unit vector, share [patches]; rest may be NULL. */
+void limoe_explain(const float *shares, size_t patches, size_t embed, const float *text, float *share,
+                   float *rest);
 
 /* ---- inspection */
 

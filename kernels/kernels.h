@@ -36,6 +36,7 @@
 #include "limoe.h"
 
 struct kernels; /* an instance: a backend, a dtype, its threads. One caller at a time. */
+struct backward_ops;
 
 /* One weight matrix or a stack of them (experts), in the backend's own packed layout, with its bias. */
 struct kernels_matrix;
@@ -278,7 +279,8 @@ struct kernels {
     enum limoe_dtype dtype;
     size_t act_size; /* bytes of one act element */
     uint32_t threads;
-    size_t step_rows; /* more rows than these at once win nothing, and cost memory */
+    size_t step_rows;                    /* more rows than these at once win nothing, and cost memory */
+    const struct backward_ops *backward; /* the gradients (kernels/backward.h); NULL where it has none */
 };
 
 /* Plain C, one thread. */

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "model/checkpoint/layout.h"
+#include "model/forward/shares.h"
 
 static const char *const architectures[] = {
     [CONFIG_LIMOE_1] = "limoe",
@@ -34,6 +35,7 @@ void info_from_config(const struct config *config, struct limoe_info *info) {
         .experts = config->moe.experts,
         .top_k = config->moe.top_k,
         .moe_blocks = config->moe.block,
+        .shares = shares_of(config),
         .scoring = {.kind = config->scores == CONFIG_SIGMOID ? LIMOE_SIGMOID : LIMOE_SOFTMAX},
     };
     for (int m = 0; m < LIMOE_MODALITIES; m++) {

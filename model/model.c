@@ -276,6 +276,9 @@ static enum limoe_status check_image(const struct limoe_model *m, size_t i, cons
                           m->info.image_tokens);
     if (!item->pixels)
         return limoe_fail(err, LIMOE_INVALID, "item %zu: an image without pixels", i);
+    if (item->shares && m->info.shares == LIMOE_SHARES_NONE)
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "item %zu: the embeddings of \"%s\" cannot be split by patches", i, m->info.name);
     return LIMOE_OK;
 }
 
@@ -295,6 +298,8 @@ static enum limoe_status check_text(const struct limoe_model *m, size_t i, const
                           item->length, longest);
     if (!item->tokens)
         return limoe_fail(err, LIMOE_INVALID, "item %zu: a text without tokens", i);
+    if (item->shares)
+        return limoe_fail(err, LIMOE_INVALID, "item %zu: shares of patches, which a text has none of", i);
     for (uint32_t t = 0; t < item->length; t++) {
         if (item->tokens[t] < 0 || (uint32_t)item->tokens[t] >= m->config.text.vocab)
             return limoe_fail(err, LIMOE_INVALID, "item %zu: token %u is id %d, must be 0 to %u", i, t,
@@ -309,6 +314,9 @@ static enum limoe_status check_tails(const struct limoe_model *m, size_t i, cons
     if (item->n_tails > LIMOE_MAX_TAILS)
         return limoe_fail(err, LIMOE_INVALID, "item %zu: %u tails; at most %u are accepted", i, item->n_tails,
                           LIMOE_MAX_TAILS);
+    if (item->n_tails && item->shares)
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "item %zu: shares of patches, which there are none of with tails", i);
     if (item->n_tails && !item->tails)
         return limoe_fail(err, LIMOE_INVALID, "item %zu: %u tails and no list of them", i, item->n_tails);
     for (uint32_t t = 0; t < item->n_tails; t++) {

@@ -53,3 +53,14 @@ void limoe_scores(const float *image, const float *labels, size_t n, size_t embe
         for (size_t i = 0; i < n; i++)
             score[i] = (float)(1 / (1 + exp(-(scale * cosine[i] + scoring->bias))));
 }
+
+void limoe_explain(const float *shares, size_t patches, size_t embed, const float *text, float *share,
+                   float *rest) {
+    float none;
+    dot_rows(text, shares, patches, embed, share);
+    dot_rows(text, shares + patches * embed, 1, embed, &none);
+    for (size_t i = 0; i < patches; i++)
+        share[i] = (float)(share[i] + (double)none / (double)patches);
+    if (rest)
+        *rest = none;
+}

@@ -8,6 +8,7 @@
 #include "server/decoder/decoder.h"
 #include "server/engine/engine_process.h"
 #include "server/exporter/exporter.h"
+#include "server/fetcher/fetcher.h"
 #include "server/front/serve/serve.h"
 #include "server/front/supervisor/launch.h"
 #include "server/options/command.h"
@@ -61,8 +62,9 @@ static const struct option_command self = {
 };
 
 static const struct option_command *const described[] = {
-    &serve_command,    &classify_command, &embed_command,   &inspect_command,    &quantize_command,
-    &adapters_command, &bench_command,    &openapi_command, &completion_command, &manual_command,
+    &serve_command,   &classify_command,   &embed_command,    &explain_command,
+    &inspect_command, &quantize_command,   &adapters_command, &bench_command,
+    &openapi_command, &completion_command, &manual_command,
 };
 static const struct option_program program = {&self, described, sizeof described / sizeof described[0]};
 
@@ -81,6 +83,7 @@ static const struct {
     {"serve", serve_main},
     {"classify", classify_main},
     {"embed", embed_main},
+    {"explain", explain_main},
     {"inspect", inspect_main},
     {"quantize", quantize_main},
     {"adapters", adapters_main},
@@ -92,6 +95,7 @@ static const struct {
     {"decoder", decoder_main},
     {"engine", engine_main},
     {"exporter", exporter_main},
+    {"fetcher", fetcher_main},
     {"loadtest", loadtest_main}, /* limoe bench, as a server's child */
     {"launch", launch_main},     /* becomes mpirun */
 };

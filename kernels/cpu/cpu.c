@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "kernels/cpu/backward.h"
 #include "kernels/cpu/cpuid.h"
 
 static void destroy(struct kernels *k) {
@@ -15,6 +16,7 @@ static void destroy(struct kernels *k) {
             free(self->scratch[i]);
     free(self->scratch);
     cpu_quantised_free(&self->quantised);
+    free(self->room);
     threads_destroy(self->threads);
     free(self);
 }
@@ -114,7 +116,8 @@ enum limoe_status cpu_create(const struct isa *isa, enum limoe_dtype dtype, uint
                  .dtype = dtype,
                  .act_size = bf16 ? sizeof(uint16_t) : sizeof(float),
                  .threads = threads,
-                 .step_rows = HOST_STEP_ROWS},
+                 .step_rows = HOST_STEP_ROWS,
+                 .backward = dtype == LIMOE_FLOAT32 ? &cpu_backward : NULL},
         .isa = isa,
         .bf16 = bf16,
         .int8 = dtype == LIMOE_INT8,

@@ -1,6 +1,6 @@
 /* cpu.h - what the operations of the cpu backend share.
  *
- * Ownership: struct cpu owns its threads, one scratch buffer per thread, and the quantised rows. Only the caller's thread
+ * Ownership: struct cpu owns its threads, one scratch buffer per thread, the quantised rows, and the room of gradients. Only the caller's thread
  * allocates, before a loop starts; chunks run on the pool's threads and never do.
  */
 #ifndef LIMOE_KERNELS_CPU_CPU_H
@@ -28,6 +28,8 @@ struct cpu {
     void **scratch; /* [threads], each of scratch_bytes */
     size_t scratch_bytes;
     struct quantised quantised;
+    float *room; /* of the gradient at hand (backward.h) */
+    size_t room_bytes;
 };
 
 struct kernels_matrix {

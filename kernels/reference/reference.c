@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "kernels/reference/backward.h"
 
 static void destroy(struct kernels *k) {
     free(k);
@@ -126,6 +127,7 @@ enum limoe_status kernels_reference_create(enum limoe_dtype dtype, struct kernel
         .threads = 1,
         .step_rows = HOST_STEP_ROWS,
     };
+    self->base.backward = self->base.dtype == LIMOE_FLOAT32 ? &reference_backward : NULL;
     *out = &self->base;
     return LIMOE_OK;
 }

@@ -24,6 +24,7 @@
 #include "base/error.h"
 #include "experts/sharded.h"
 #include "model/forward/routing.h"
+#include "model/forward/shares.h"
 #include "model/forward/step.h"
 #include "model/forward/tail.h"
 #include "model/forward/workspace.h"
@@ -36,6 +37,7 @@ struct encoder {
     struct sharded *sharded[LIMOE_MODALITIES]; /* by tower; NULL: one rank, or a dense tower */
     struct step step;
     struct workspace work;
+    struct shares shares; /* of the step in hand */
     struct tail_pack moving,
         aside; /* of a step with tails: what lies in the workspace's x, and the trunk meanwhile */
     /* What passes the blocks now: the step with the model's weights, or what goes on with a tail's. */
@@ -78,6 +80,7 @@ void encoder_destroy(struct encoder *e) {
         return;
     for (int t = 0; t < LIMOE_MODALITIES; t++)
         sharded_destroy(e->sharded[t]);
+    shares_end(&e->shares);
     workspace_release(&e->work, e->k);
     tail_pack_free(&e->aside);
     tail_pack_free(&e->moving);
@@ -149,6 +152,7 @@ static void attention(struct encoder *e, const struct weights_block *b) {
     const size_t rows = pack_rows(e->now.pack);
     norm_before(e, &b->ln1);
     op->linear(e->k, b->qkv, w->h, rows, KERNELS_STORE, w->qkv);
+    shares_attend(&e->shares, b, &e->step, w->qkv);
     op->attention(e->k, w->qkv, t->width, t->heads, t->causal ? KERNELS_CAUSAL : KERNELS_BIDIRECTIONAL,
                   t->qk_norm ? &norm : NULL, w->h);
     op->linear(e->k, b->out, w->h, rows, KERNELS_ADD_F32, w->x);
@@ -258,6 +262,7 @@ static void pool_by_attention(struct encoder *e, const struct weights_norm *ln, 
     const size_t rows = pack_rows(e->now.pack), sequences = pack_sequences(e->now.pack);
     op->layernorm(e->k, w->x, ln->weight, ln->bias, t->ln_eps, rows, t->width, w->h, NULL);
     op->linear(e->k, p->kv, w->h, rows, KERNELS_STORE, w->qkv);
+    shares_pool(&e->shares, &e->step, w->qkv);
     op->attention_pool(e->k, p->query, w->qkv, t->width, t->heads, w->pooled);
     op->linear(e->k, p->out, w->pooled, sequences, KERNELS_STORE_F32, z);
     op->layernorm(e->k, z, p->ln.weight, p->ln.bias, t->ln_eps, sequences, t->width, w->pooled, NULL);
@@ -308,6 +313,7 @@ static void project(struct encoder *e) {
     if (s->texts && c->text.projection)
         op->linear(e->k, weights->text.proj, (char *)w->pooled + images, s->texts, KERNELS_STORE_F32,
                    z + s->images * c->embed);
+    shares_measure(&e->shares, z);
     op->normalize(e->k, z, pack_sequences(s), c->embed);
 }
 
@@ -362,7 +368,7 @@ static enum limoe_status deliver(struct encoder *e, float *embeddings, const str
                 s->item[s->output[i].sequence], limoe_dtype_name(e->k->dtype));
         memcpy(embeddings + s->output[i].at * embed, z, embed * sizeof *z);
     }
-    return LIMOE_OK;
+    return shares_deliver(&e->shares, s, &e->work, e->work.host_z, err);
 }
 
 /* Blocks `from` to `to` - 1 of the step's tower. */
@@ -466,11 +472,11 @@ static enum limoe_status compute(struct encoder *e, const struct routing_sink *s
     const struct kernels_ops *op = e->k->ops;
     const struct pack *s = &e->step.pack;
     const struct kernels_shape shape = {{s->images, s->image_rows, s->text_rows, wants_entropy(sink)}};
-    const bool alone = !e->sharded[modality_of(e)] && e->config->moe.capacity == 0 &&
-                       !step_has_tails(&e->step); /* no layer needs the host */
     enum limoe_status status = begin(e, err);
-    if (status)
+    if (status || (status = shares_begin(&e->shares, e->config, e->weights, e->k, &e->step, err)))
         return status;
+    const bool alone = !e->sharded[modality_of(e)] && e->config->moe.capacity == 0 && !e->shares.count &&
+                       !step_has_tails(&e->step); /* no layer needs the host */
     op->sequences(e->k, s->start, pack_sequences(s));
     embed_input(e);
     if (alone && op->begin(e->k, &shape))
@@ -518,12 +524,15 @@ static enum limoe_status embed_through(struct encoder *e, struct step_cursor cur
             status = compute(e, sink, &failure);
         else if (!status)
             status = serve_others(e, modality, sink, &failure);
-        if (status == LIMOE_LOST)
+        if (status == LIMOE_LOST) {
+            shares_end(&e->shares);
             return limoe_fail(err, status, "%s", failure.message);
+        }
         if (status && e->ranks->ranks > 1)
             e->ranks->ops->end(e->ranks, failure.message);
         if (!status && more)
             status = deliver(e, embeddings, sink, &failure);
+        shares_end(&e->shares);
         if (status && !*answer)
             *answer = limoe_fail(err, status, "%s", failure.message);
         if (*answer && e->ranks->ranks == 1)

@@ -39,7 +39,7 @@ static void *replace(void *old, size_t count, size_t size) {
 /* What the next step takes. */
 struct extent {
     size_t sequences, outputs, rows, tokens;
-    bool tails; /* some item asks for one */
+    bool tails, shares; /* some item asks for one, or for shares of patches */
 };
 
 static enum limoe_status reserve(struct step *s, const struct extent *next, struct limoe_error *err) {
@@ -49,7 +49,8 @@ static enum limoe_status reserve(struct step *s, const struct extent *next, stru
         s->pack.start = replace(s->pack.start, sequences + 1, sizeof *s->pack.start);
         s->item = replace(s->item, sequences, sizeof *s->item);
         s->pixels = replace(s->pixels, sequences, sizeof *s->pixels);
-        if (!s->pack.start || !s->item || !s->pixels)
+        s->shares = replace(s->shares, sequences, sizeof *s->shares);
+        if (!s->pack.start || !s->item || !s->pixels || !s->shares)
             return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a step of %zu sequences", sequences);
         s->sequence_room = sequences;
     }
@@ -86,7 +87,8 @@ static void append(struct step *s, const struct step_cursor *c, const struct lim
     s->item[sequence] = c->item;
     p->start[sequence + 1] = p->start[sequence] + item->length;
     if (item->modality == LIMOE_IMAGE) {
-        s->pixels[p->images++] = item->pixels;
+        s->pixels[p->images] = item->pixels;
+        s->shares[p->images++] = item->shares;
         p->image_rows += item->length;
         return;
     }
@@ -98,15 +100,22 @@ static void append(struct step *s, const struct step_cursor *c, const struct lim
     p->text_rows += item->length;
 }
 
+/* Shares are read off the rows of a whole step, which tails take apart. */
+static bool goes_with(const struct extent *e, const struct limoe_item *item) {
+    return !(e->tails && item->shares) && !(e->shares && item->n_tails);
+}
+
 static struct extent measure(struct step_cursor *cursor, const struct step_items *items) {
     struct extent e = {0};
     const struct limoe_item *item;
-    while ((item = peek(cursor, items)) && (e.sequences == 0 || e.rows + rows_of(item) <= items->max_rows)) {
+    while ((item = peek(cursor, items)) && goes_with(&e, item) &&
+           (e.sequences == 0 || e.rows + rows_of(item) <= items->max_rows)) {
         e.sequences++;
         e.outputs += limoe_item_embeddings(item);
         e.rows += rows_of(item);
         e.tokens += item->modality == LIMOE_TEXT ? item->length : 0;
         e.tails = e.tails || item->n_tails;
+        e.shares = e.shares || item->shares;
         advance(cursor, item);
     }
     return e;
@@ -150,6 +159,7 @@ void step_free(struct step *s) {
     free(s->output);
     free(s->position_id);
     free(s->token);
+    free(s->shares);
     free(s->pixels);
     free(s->item);
     free(s->pack.start);

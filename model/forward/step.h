@@ -43,6 +43,7 @@ struct step {
     struct pack pack;       /* of all its sequences */
     size_t *item;           /* [sequences]: which of the call's items sequence i is */
     const uint8_t **pixels; /* [images] */
+    float **shares;         /* [images]: as struct limoe_item has it, or NULL */
     int32_t *token;         /* [text_rows] */
     uint32_t *position_id;  /* [text_rows]: the token's position in its text */
     struct step_output

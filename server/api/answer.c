@@ -308,6 +308,8 @@ static void member_capabilities(struct buffer *out, const struct limoe_info *inf
                                         : ",\"capabilities\":[\"embeddings\"");
     if (info->moe_layers)
         buffer_string(out, ",\"routing\"");
+    if (classifies(info) && info->shares != LIMOE_SHARES_NONE)
+        buffer_string(out, ",\"attention\"");
     buffer_string(out, "]");
 }
 

@@ -13,6 +13,11 @@
 #include "server/api/prepare.h"
 #include "server/api/request.h"
 
+/* What is answered where there is no memory to write an answer: an error as api_fail_memory's, and a newline. */
+#define ANSWER_NO_MEMORY                                                                                     \
+    "{\"error\":{\"message\":\"the server is out of memory\",\"type\":\"server_error\",\"param\":null,"      \
+    "\"code\":\"no_memory\"}}\n"
+
 /* About how many bytes the functions below append, for who sets them aside: `rows` are the tokens of all
  * items. */
 size_t answer_classify_size(const struct classify_request *request);

@@ -5,9 +5,10 @@
 
 const char *error_group_name(unsigned group) {
     static const char *const names[] = {
-        "any",   "path",    "key",    "admin",  "work",   "body",     "json",      "form",   "query",
-        "model", "engine",  "images", "texts",  "input",  "embed",    "classify",  "store",  "named",
-        "found", "storing", "list",   "reload", "models", "loadtest", "loadtests", "rerank",
+        "any",    "path",     "key",      "admin",     "work",   "body",    "json",
+        "form",   "query",    "model",    "engine",    "images", "texts",   "input",
+        "embed",  "classify", "store",    "named",     "found",  "storing", "list",
+        "reload", "models",   "loadtest", "loadtests", "rerank", "lines",   "attention",
     };
     size_t i = 0;
     while (i + 1 < sizeof names / sizeof *names && !(group & 1u << i))
@@ -25,12 +26,12 @@ const struct error_code error_codes[] = {
     {400, "unknown_field", ERRORS_JSON | ERRORS_FORM | ERRORS_QUERY | ERRORS_WORK,
      "There is no such field; the message lists those there are."},
     {400, "duplicate_field", ERRORS_FORM | ERRORS_QUERY, "A field that may be there once is there again."},
-    {400, "conflicting_fields", ERRORS_CLASSIFY | ERRORS_EMBEDDINGS,
+    {400, "conflicting_fields", ERRORS_CLASSIFY | ERRORS_EMBEDDINGS | ERRORS_ATTENTION,
      "Two fields are given of which one is accepted."},
     {400, "invalid_type", ERRORS_JSON | ERRORS_FORM | ERRORS_QUERY,
      "A field holds another kind of value than it should."},
     {400, "invalid_item", ERRORS_INPUT, "An item has nothing to embed, or two things."},
-    {400, "missing_image", ERRORS_CLASSIFY, "There is no picture."},
+    {400, "missing_image", ERRORS_CLASSIFY | ERRORS_ATTENTION, "There is no picture."},
     {400, "missing_input", ERRORS_INPUT, "There is nothing to embed."},
     {400, "empty_input", ERRORS_INPUT, "A text, or the list of them, is empty."},
     {400, "empty_labels", ERRORS_LABELS, "There are no labels, or one is empty or nothing but white space."},
@@ -49,6 +50,9 @@ const struct error_code error_codes[] = {
     {400, "invalid_top_k", ERRORS_CLASSIFY, "top_k is no whole number of 1 or more."},
     {400, "invalid_top_n", ERRORS_RERANK, "top_n is no whole number of 1 or more."},
     {400, "invalid_modality", ERRORS_INPUT, "modality is neither \"text\" nor \"image\"."},
+    {400, "invalid_kind", ERRORS_ATTENTION, "kind is not \"contribution\"."},
+    {400, "unsupported_kind", ERRORS_ATTENTION, "The model cannot tell what kind asks for."},
+    {400, "invalid_format", ERRORS_ATTENTION, "format is neither \"json\" nor \"png\"."},
     {400, "invalid_encoding_format", ERRORS_EMBEDDINGS, "encoding_format is none of those accepted."},
     {400, "unsupported_dimensions", ERRORS_EMBEDDINGS,
      "The model's embeddings have another number of dimensions."},
@@ -62,10 +66,16 @@ const struct error_code error_codes[] = {
     {400, "invalid_limit", ERRORS_LIST, "limit is no whole number in its bounds."},
     {400, "invalid", ERRORS_ENGINE,
      "A text or a picture is not what it should be; the message says which and why."},
-    {400, "invalid_image", ERRORS_PICTURES, "A picture is neither base64 nor a data URI, or is empty."},
+    {400, "invalid_image", ERRORS_PICTURES,
+     "A picture is neither base64 nor a data URI, nor a URL where these are fetched, or is empty."},
     {400, "bad_image", ERRORS_PICTURES, "A picture does not decode; the message says which and why."},
     {400, "unsupported", ERRORS_PICTURES,
      "A picture is of a format, or uses a part of it, that is not read."},
+    {400, "too_many_urls", ERRORS_PICTURES, "More pictures are named by URLs than one request may have."},
+    {400, "image_url_refused", ERRORS_PICTURES,
+     "A picture's URL, its host or its host's address is none that pictures are fetched from."},
+    {400, "image_url_failed", ERRORS_PICTURES,
+     "A picture's URL has not answered with a picture, or not in time."},
     {401, "invalid_api_key", ERRORS_KEY, "There is no key, or none of this server's."},
     {403, "admin_key_required", ERRORS_ADMIN, "The key is an API key; an admin key is needed."},
     {403, "admin_disabled", ERRORS_ADMIN, "The server has no admin keys."},
@@ -79,8 +89,10 @@ const struct error_code error_codes[] = {
     {408, "request_timeout", ERRORS_ANY, "The request did not come in in time; the connection is closed."},
     {409, "loadtest_running", ERRORS_LOADTEST, "A load test runs, and one runs at a time."},
     {413, "body_too_large", ERRORS_ANY, "The body has more bytes than --max-body-bytes."},
+    {413, "line_too_long", ERRORS_LINES, "A line has more bytes than --max-body-bytes."},
     {413, "too_large", ERRORS_PICTURES,
-     "A picture has more pixels than are accepted, or takes too long to decode."},
+     "A picture has more pixels than are accepted, takes too long to decode, or is fetched and has too many "
+     "bytes."},
     {413, "too_many_pixels", ERRORS_PICTURES,
      "The request's pictures have more pixels in all than are accepted."},
     {414, "uri_too_long", ERRORS_ANY, "The request line is too long; the connection is closed."},
@@ -109,5 +121,7 @@ const struct error_code error_codes[] = {
     {505, "unsupported_http_version", ERRORS_ANY,
      "It is neither HTTP/1.1 nor HTTP/1.0; the connection is closed."},
     {507, "store_full", ERRORS_STORING, "There is no room for another classifier."},
+    {507, "spool_full", ERRORS_LINES,
+     "The answers so far take as much disk as --bulk-bytes, or it is full: no more lines are read."},
 };
 const size_t error_code_count = sizeof error_codes / sizeof *error_codes;

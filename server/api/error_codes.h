@@ -36,6 +36,8 @@ enum error_group {
     ERRORS_LOADTEST = 1 << 23,   /* have a load test started */
     ERRORS_LOADTESTS = 1 << 24,  /* name a load test */
     ERRORS_RERANK = 1 << 25,     /* want documents ranked */
+    ERRORS_LINES = 1 << 26,      /* be a line of a body of lines: in its line, never as a status */
+    ERRORS_ATTENTION = 1 << 27,  /* want a cosine split by patches */
 };
 
 /* The word for one group, of which names in the document are made. */

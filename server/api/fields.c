@@ -7,7 +7,7 @@
 
 #include "server/api/request_parts.h"
 
-/* A format of our own: a data URI or base64. */
+/* A format of our own: a data URI, base64, or a URL where pictures are fetched. */
 #define FIELD_PICTURE_FORMAT ",\"format\":\"picture\""
 /* What text_blank finds nothing in has one character at least that is none of these. */
 #define NOT_BLANK "[^\\\\t\\\\n\\\\v\\\\f\\\\r \\\\u00a0\\\\u3000]"

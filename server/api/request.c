@@ -28,6 +28,8 @@ enum request_body request_body_of(const char *content_type) {
         return REQUEST_BODY_UNTYPED;
     if (is_type(type, "application/json"))
         return REQUEST_BODY_JSON;
+    if (is_type(type, "application/x-ndjson"))
+        return REQUEST_BODY_LINES;
     if (is_type(type, "multipart/form-data"))
         return REQUEST_BODY_MULTIPART;
     if (type.size > 6 && strncasecmp(type.data, "image/", 6) == 0)
@@ -138,6 +140,12 @@ bool request_read_image(struct text text, const char *param, struct arena *arena
                         struct api_error *error) {
     struct limoe_error cause;
     *out = (struct request_item){.modality = LIMOE_IMAGE, .param = param};
+    out->remote = data_uri_is_url(&text);
+    if (out->remote) {
+        out->bytes = (const uint8_t *)text.data;
+        out->size = text.size;
+        return true;
+    }
     if (data_uri_decode(text, arena, &out->bytes, &out->size, &cause) == LIMOE_OK)
         return true;
     if (cause.status == LIMOE_NO_MEMORY)

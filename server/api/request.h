@@ -38,6 +38,7 @@
 /* One thing to embed, as it came. */
 struct request_item {
     enum limoe_modality modality;
+    bool remote;          /* image: the bytes are the http: or https: URL that it is to be fetched from */
     const uint8_t *bytes; /* image: an encoded picture, already out of its base64; text: UTF-8 without NUL */
     size_t size;
     const char *param; /* where it stood in the request ("input[3].image"), for messages */
@@ -97,6 +98,7 @@ enum request_body {
     REQUEST_BODY_JSON,
     REQUEST_BODY_MULTIPART,
     REQUEST_BODY_IMAGE,
+    REQUEST_BODY_LINES, /* newline-delimited JSON: a request a line */
     REQUEST_BODY_OTHER,
     REQUEST_BODY_UNTYPED,
 };

@@ -5,7 +5,7 @@
  *     {"text": …}, {"image": …}, {"url": …}, {"bytes": …}
  *     {"type":"text","text": …}, {"type":"image_url","image_url":{"url": …}}, {"type":"image_base64",…}
  *
- * A picture is a data URI or base64 in each. No picture is fetched from a URL. */
+ * A picture is a data URI or base64 in each, or the URL that it is to be fetched from. */
 #include "server/api/request_parts.h"
 #include "server/formats/data_uri.h"
 

@@ -72,7 +72,7 @@ bool request_read_items(const struct request_items_reader *reader, const struct 
 bool request_check_modalities(const struct limoe_info *model, const struct request_item *items, size_t n,
                               struct api_error *error);
 
-/* A JSON string → a picture. `param` must live as long as the item. */
+/* A JSON string → a picture, or the URL of one (out->remote). `param` must live as long as the item. */
 bool request_read_image(struct text text, const char *param, struct arena *arena, struct request_item *out,
                         struct api_error *error);
 /* A text of 1 to REQUEST_MAX_TEXT_BYTES bytes. `param` as above. */

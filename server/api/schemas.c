@@ -10,7 +10,7 @@ const struct schema schemas[] = {
     /* ---- requests */
 
     {"Item", SCHEMA({
-        "description": "One text or picture: exactly one of text, image, url, bytes, image_base64 and image_url. Pictures are data URIs or base64; none is fetched.",
+        "description": "One text or picture: exactly one of text, image, url, bytes, image_base64 and image_url. Pictures are data URIs or base64, or URLs (https:, of hosts that the operator allows by --image-hosts; none otherwise).",
         "type": "object",
         "properties": {
             "type": {"type": ["string", "null"], "description": "The member's name, or image for a picture."},
@@ -115,6 +115,32 @@ const struct schema schemas[] = {
             "usage": {"$ref": "#/components/schemas/Usage"}
         },
         "required": ["object", "data", "model", "usage"],
+        "additionalProperties": false
+    })},
+    {"Attention", SCHEMA({
+        "type": "object",
+        "properties": {
+            "object": {"const": "attention"},
+            "model": {"type": "string"},
+            "kind": {"const": "contribution"},
+            "method": {"enum": ["mean", "class_token", "attention"], "description": "What a patch's share is, which follows from how the model pools."},
+            "rows": {"type": "integer", "minimum": 1},
+            "columns": {"type": "integer", "minimum": 1},
+            "data": {"type": "array", "description": "In the order of texts.", "items": {
+                "type": "object",
+                "properties": {
+                    "object": {"const": "contribution"},
+                    "index": {"type": "integer", "minimum": 0},
+                    "cosine": {"type": "number"},
+                    "rest": {"type": "number", "description": "Of the cosine, what no patch accounts for: it is spread equally over the grid."},
+                    "grid": {"type": "array", "description": "Each patch's share, row by row. They sum to the cosine.", "items": {"type": "array", "items": {"type": "number"}}}
+                },
+                "required": ["object", "index", "cosine", "rest", "grid"],
+                "additionalProperties": false
+            }},
+            "usage": {"$ref": "#/components/schemas/Usage"}
+        },
+        "required": ["object", "model", "kind", "method", "rows", "columns", "data", "usage"],
         "additionalProperties": false
     })},
     {"Routing", SCHEMA({
@@ -241,7 +267,7 @@ const struct schema schemas[] = {
             "created": {"type": "integer", "description": "When it was loaded, in Unix seconds."},
             "owned_by": {"const": "limoe"},
             "aliases": {"type": "array", "items": {"type": "string"}},
-            "capabilities": {"type": "array", "items": {"enum": ["classify", "embeddings", "routing"]}},
+            "capabilities": {"type": "array", "items": {"enum": ["classify", "embeddings", "routing", "attention"]}},
             "dtype": {"type": "string"},
             "backend": {"type": "string"},
             "fingerprint": {"type": "string", "description": "Of config, tokenizer and weights: equal ones give equal vectors."},

@@ -61,6 +61,8 @@ struct engine_process {
 
     struct link out;
     struct limoe_item *items; /* [shape.items] */
+    bool *asks;               /* [shape.items]: whose shares are wanted */
+    float *shares;            /* theirs, while a step is in hand that wants some; or NULL */
     float *embeddings;        /* [shape.items, embed] */
     uint64_t *load;           /* as struct frame_result */
     uint64_t *rows_sent, *bytes_sent, *exchange_ns;
@@ -97,9 +99,31 @@ static bool allocate_routing(struct engine_process *engine) {
     return engine->expert && engine->gate;
 }
 
-static enum limoe_status compute(struct engine_process *engine, size_t n, bool routed,
+static size_t count_asking(const struct engine_process *engine, size_t n) {
+    size_t split = 0;
+    for (size_t i = 0; i < n; i++)
+        split += engine->asks[i];
+    return split;
+}
+
+/* Room for the shares of those of the step's items that ask, `split` of them. */
+static bool allocate_shares(struct engine_process *engine, size_t n, size_t split) {
+    const size_t size = frame_shares_size(&engine->shape);
+    engine->shares = split ? malloc(split * size * sizeof *engine->shares) : NULL;
+    float *at = engine->shares;
+    for (size_t i = 0; at && i < n; i++)
+        if (engine->asks[i]) {
+            engine->items[i].shares = at;
+            at += size;
+        }
+    return !split || engine->shares;
+}
+
+static enum limoe_status compute(struct engine_process *engine, size_t n, size_t split, bool routed,
                                  struct limoe_error *err) {
     const struct frame_shape *shape = &engine->shape;
+    if (!allocate_shares(engine, n, split))
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the shares of a step's patches");
     if (routed && !allocate_routing(engine))
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the routing of a step");
     const struct limoe_routing routing = {
@@ -126,15 +150,16 @@ static bool answer(struct engine_process *engine, const struct link *in) {
     struct limoe_error err;
     size_t n;
     uint64_t rows;
-    if (frame_get_step(&engine->shape, in->payload, in->frame.length, engine->items, &n, &rows, &err) !=
-        LIMOE_OK) {
+    if (frame_get_step(&engine->shape, in->payload, in->frame.length, engine->items, engine->asks, &n, &rows,
+                       &err) != LIMOE_OK) {
         command_complain("engine: %s", err.message);
         return false;
     }
-    bool routed = in->frame.flags & FRAME_ROUTED;
+    const bool routed = in->frame.flags & FRAME_ROUTED;
+    const size_t split = count_asking(engine, n);
     int64_t began = clock_now();
     struct frame_result result = {
-        .status = compute(engine, n, routed, &err),
+        .status = compute(engine, n, split, routed, &err),
         .items = n,
         .rows = rows,
         .load = engine->load,
@@ -142,7 +167,9 @@ static bool answer(struct engine_process *engine, const struct link *in) {
         .bytes_sent = engine->bytes_sent,
         .exchange_ns = engine->exchange_ns,
         .entropy = engine->entropy,
+        .split = split,
         .embeddings = engine->embeddings,
+        .shares = engine->shares,
         .expert = routed ? engine->expert : NULL,
         .gate = routed ? engine->gate : NULL,
     };
@@ -206,14 +233,15 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
     engine->shape = frame_shape(model, engine->step_tokens);
     size_t rows = (size_t)shape->layers * LIMOE_MODALITIES;
     engine->items = calloc(shape->items, sizeof *engine->items);
+    engine->asks = calloc(shape->items, sizeof *engine->asks);
     engine->embeddings = calloc(shape->items * shape->embed, sizeof *engine->embeddings);
     engine->load = calloc(rows * shape->experts + 1, sizeof *engine->load);
     engine->entropy = calloc(rows + 1, sizeof *engine->entropy);
     engine->rows_sent = calloc(shape->layers + 1, sizeof *engine->rows_sent);
     engine->bytes_sent = calloc(shape->layers + 1, sizeof *engine->bytes_sent);
     engine->exchange_ns = calloc(shape->layers + 1, sizeof *engine->exchange_ns);
-    if (!engine->items || !engine->embeddings || !engine->load || !engine->entropy || !engine->rows_sent ||
-        !engine->bytes_sent || !engine->exchange_ns)
+    if (!engine->items || !engine->asks || !engine->embeddings || !engine->load || !engine->entropy ||
+        !engine->rows_sent || !engine->bytes_sent || !engine->exchange_ns)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
                           (unsigned long long)engine->step_tokens);
     inbox_expect(&engine->inbox, frame_longest_step(shape));
@@ -257,6 +285,8 @@ static bool say_hello(struct engine_process *engine, const struct engine_flags *
 
 static bool answer_step(struct engine_process *engine) {
     const bool answered = answer(engine, inbox_step(&engine->inbox));
+    free(engine->shares);
+    engine->shares = NULL;
     inbox_release(&engine->inbox);
     return answered;
 }

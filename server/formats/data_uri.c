@@ -78,6 +78,14 @@ bool data_uri_is_meant(struct text text) {
     return head.base64 && (!head.media.size || is_media_type(head.media));
 }
 
+bool data_uri_is_url(struct text *text) {
+    const struct text trimmed = trim(*text);
+    if (!begins_with(trimmed, "http:") && !begins_with(trimmed, "https:"))
+        return false;
+    *text = trimmed;
+    return true;
+}
+
 static int hex(char c) {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -127,12 +135,6 @@ enum limoe_status data_uri_decode(struct text text, struct arena *arena, const u
     text = trim(text);
     if (text.size == 0)
         return limoe_fail(err, LIMOE_INVALID, "empty; a picture as a data URI or base64 is accepted");
-    if (begins_with(text, "http:") || begins_with(text, "https:"))
-        return limoe_fail(
-            err, LIMOE_INVALID,
-            "pictures are not fetched from the network (found \"%s\"); send the picture itself, "
-            "as a data URI or base64",
-            text_quote(text, quoted, sizeof quoted));
     if (!begins_with(text, "data:"))
         return decode_base64(text, arena, bytes, size, err);
 

@@ -12,10 +12,13 @@
  * refuses it. "data: a love story" is a text, and so is "data:text/plain,x". */
 bool data_uri_is_meant(struct text text);
 
+/* Whether the string is meant for an http: or https: URL, which is for others to read and to fetch; *text is then without
+ * the white space around it. */
+bool data_uri_is_url(struct text *text);
+
 /* A data URI (with ;base64 or percent-encoded) or bare base64 → the picture's bytes in the arena; white space
  * around either is skipped. A media type, where one is given, must be image/… or application/octet-stream:
- * what the bytes really are is the picture decoder's to say. http: and https: URLs are refused: nothing is
- * ever fetched. */
+ * what the bytes really are is the picture decoder's to say. */
 enum limoe_status data_uri_decode(struct text text, struct arena *arena, const uint8_t **bytes, size_t *size,
                                   struct limoe_error *err);
 

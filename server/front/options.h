@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "limoe.h"
+#include "server/front/fetching/settings.h"
 #include "server/front/observe/log.h"
 #include "server/front/schedule/queue.h"
 #include "server/front/supervisor/launch.h"
@@ -30,6 +31,7 @@ struct serve_options {
     struct launch_options launch; /* of an engine of several ranks */
     struct limoe_image_limits image;
     size_t max_body_bytes;
+    uint64_t bulk_bytes;         /* of disk that the answers to bodies of lines may take meanwhile */
     struct queue_load queue;     /* limits */
     uint64_t max_request_pixels; /* of all pictures of one request */
     uint64_t step_tokens;
@@ -48,7 +50,7 @@ struct serve_options {
     enum memory_check memory_check;
     uint64_t engine_bytes;                 /* resident memory past which an engine is replaced; 0: no limit */
     uint64_t cache_bytes;                  /* of text embeddings; 0: no cache */
-    const char *state_dir;                 /* where classifiers are kept */
+    const char *state_dir;                 /* where classifiers are kept, and spools */
     uint64_t classifier_bytes;             /* of disk that they may take */
     const char *api_keys, *admin_keys;     /* files, a key a line; NULL: no keys */
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
@@ -57,6 +59,7 @@ struct serve_options {
     uint64_t loadtest_rate, loadtest_seconds, loadtest_requests; /* the most of a load test */
     const char *allowed_hosts; /* names, with commas; "*": any; NULL: what hosts.h says */
     const char *cors_origin;   /* NULL: no cross-origin answers */
+    struct fetching_options fetching;
     struct tracing_options tracing;
     enum log_format log_format;
     enum log_level log_level;

@@ -58,6 +58,7 @@ struct auth;
 struct timeouts;
 struct hosts;
 struct tracing;
+struct fetching;
 struct tls;
 struct loadtests;
 
@@ -75,8 +76,9 @@ struct server {
     struct decoders *decoders[LANES];
     struct auth *auth;
     struct hosts *hosts;
-    struct tls *tls;         /* NULL: plain HTTP */
-    struct tracing *tracing; /* NULL: no spans are exported */
+    struct tls *tls;           /* NULL: plain HTTP */
+    struct tracing *tracing;   /* NULL: no spans are exported */
+    struct fetching *fetching; /* NULL: no picture is fetched by its URL */
     struct timeouts *timeouts;
     struct loadtests *loadtests;
     /* What requests hold before they have said which model they are for, as a queue without jobs; from then
@@ -91,6 +93,7 @@ struct server {
     _Atomic(enum server_phase) phase;
     _Atomic uint64_t connections; /* open */
     _Atomic uint64_t calls;       /* requests from their headers to the end of their answer */
+    _Atomic uint64_t spooled;     /* bytes of answers that wait for their requests' ends (bulk.h) */
     _Atomic uint64_t handed; /* calls that others than the HTTP threads have, their connections suspended */
 };
 

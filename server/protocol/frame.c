@@ -121,12 +121,12 @@ void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BY
     put_u32(&at, hello->status);
     put_string(&at, hello->message, FRAME_MESSAGE_BYTES);
     const struct limoe_tower *image = &model->tower[LIMOE_IMAGE], *text = &model->tower[LIMOE_TEXT];
-    const uint32_t numbers[] = {hello->dtype,  hello->threads,     model->towers,     image->width,
-                                image->blocks, image->heads,       image->mlp,        text->width,
-                                text->blocks,  text->heads,        text->mlp,         model->blocks,
-                                model->embed,  model->image_size,  model->patch,      model->image_tokens,
-                                model->vocab,  model->text_length, model->moe_layers, model->experts,
-                                model->top_k,  model->scoring.kind};
+    const uint32_t numbers[] = {hello->dtype,  hello->threads,      model->towers,     image->width,
+                                image->blocks, image->heads,        image->mlp,        text->width,
+                                text->blocks,  text->heads,         text->mlp,         model->blocks,
+                                model->embed,  model->image_size,   model->patch,      model->image_tokens,
+                                model->vocab,  model->text_length,  model->moe_layers, model->experts,
+                                model->top_k,  model->scoring.kind, model->shares};
     put(&at, numbers, sizeof numbers);
     put_u64(&at, model->total_parameters);
     put_u64(&at, model->active_parameters);
@@ -165,6 +165,11 @@ static bool fits(const struct limoe_info *model, enum limoe_modality modality, u
     return takes(model, modality) ? within(value, 1, most) : value == 0;
 }
 
+static uint32_t patches(const struct limoe_info *model) {
+    const uint32_t side = model->patch ? model->image_size / model->patch : 0;
+    return side * side;
+}
+
 /* NULL, or which number is out of range. */
 static const char *wrong_number(const struct frame_hello *hello) {
     const struct limoe_info *model = &hello->model;
@@ -181,8 +186,11 @@ static const char *wrong_number(const struct frame_hello *hello) {
         return "scoring";
     if (!fits(model, LIMOE_IMAGE, model->patch, model->image_size))
         return "patch";
-    if (!fits(model, LIMOE_IMAGE, model->image_tokens, model->image_size * model->image_size + 1))
+    if (takes(model, LIMOE_IMAGE) ? !within(model->image_tokens, patches(model), patches(model) + 1)
+                                  : model->image_tokens != 0)
         return "image_tokens";
+    if (!within(model->shares, LIMOE_SHARES_NONE, LIMOE_SHARES_ATTENTION))
+        return "shares";
     if (!fits(model, LIMOE_TEXT, model->text_length, MOST_TEXT_LENGTH))
         return "text_length";
     if (!within(model->blocks, 1, FRAME_MOST_BLOCKS))
@@ -215,15 +223,32 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
     out->dtype = (enum limoe_dtype)get_u32(&payload);
     out->threads = get_u32(&payload);
     struct limoe_tower *image = &model->tower[LIMOE_IMAGE], *text = &model->tower[LIMOE_TEXT];
-    uint32_t kind = 0;
-    uint32_t *const numbers[] = {
-        &model->towers,      &image->width,      &image->blocks,  &image->heads,        &image->mlp,
-        &text->width,        &text->blocks,      &text->heads,    &text->mlp,           &model->blocks,
-        &model->embed,       &model->image_size, &model->patch,   &model->image_tokens, &model->vocab,
-        &model->text_length, &model->moe_layers, &model->experts, &model->top_k,        &kind};
+    uint32_t kind = 0, shares = 0;
+    uint32_t *const numbers[] = {&model->towers,
+                                 &image->width,
+                                 &image->blocks,
+                                 &image->heads,
+                                 &image->mlp,
+                                 &text->width,
+                                 &text->blocks,
+                                 &text->heads,
+                                 &text->mlp,
+                                 &model->blocks,
+                                 &model->embed,
+                                 &model->image_size,
+                                 &model->patch,
+                                 &model->image_tokens,
+                                 &model->vocab,
+                                 &model->text_length,
+                                 &model->moe_layers,
+                                 &model->experts,
+                                 &model->top_k,
+                                 &kind,
+                                 &shares};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         *numbers[i] = get_u32(&payload);
     model->scoring.kind = (enum limoe_scoring_kind)kind;
+    model->shares = (enum limoe_shares)shares;
     model->total_parameters = get_u64(&payload);
     model->active_parameters = get_u64(&payload);
     model->weight_bytes = get_u64(&payload);
@@ -294,6 +319,7 @@ struct frame_shape frame_shape(const struct limoe_info *model, uint64_t step_tok
         .image_tokens = model->image_tokens,
         .text_length = model->text_length,
         .image_bytes = (uint64_t)model->image_size * model->image_size * 3,
+        .patches = patches(model),
         /* An item has at least one token; the probe is one of each kind, whatever the budget. */
         .items = step_tokens + 1,
         .rows = step_tokens + model->image_tokens + model->text_length,
@@ -323,22 +349,39 @@ static uint64_t routing_bytes(const struct frame_shape *shape, uint64_t rows) {
     return shape->layers * rows * shape->top_k * sizeof(int32_t);
 }
 
-static uint64_t result_bytes(const struct frame_shape *shape, uint64_t items, uint64_t rows, bool routed) {
+size_t frame_shares_size(const struct frame_shape *shape) {
+    return (shape->patches + 1) * shape->embed;
+}
+
+static uint64_t shares_bytes(const struct frame_shape *shape, uint64_t split) {
+    return split * frame_shares_size(shape) * sizeof(float);
+}
+
+static uint64_t result_bytes(const struct frame_shape *shape, const struct frame_result *result,
+                             bool routed) {
     return FRAME_RESULT_HEAD_BYTES + load_bytes(shape) + 3 * exchange_bytes(shape) + entropy_bytes(shape) +
-           embeddings_bytes(shape, items) + (routed ? 2 * routing_bytes(shape, rows) : 0);
+           embeddings_bytes(shape, result->items) + shares_bytes(shape, result->split) +
+           (routed ? 2 * routing_bytes(shape, result->rows) : 0);
+}
+
+/* The most images of a step. */
+static uint64_t most_images(const struct frame_shape *shape) {
+    return shape->image_tokens ? shape->rows / shape->image_tokens : 0;
 }
 
 #define STEP_HEAD_BYTES 8
 #define ITEM_BYTES      8
+#define ASKS            UINT32_C(0x10000) /* of an item's first word: for its shares */
 
 uint64_t frame_longest_step(const struct frame_shape *shape) {
-    const uint64_t images = shape->image_tokens ? shape->rows / shape->image_tokens : 0;
     return STEP_HEAD_BYTES + shape->items * ITEM_BYTES + shape->rows * sizeof(int32_t) +
-           images * shape->image_bytes;
+           most_images(shape) * shape->image_bytes;
 }
 
 uint64_t frame_longest_result(const struct frame_shape *shape) {
-    return result_bytes(shape, shape->items, shape->rows, true);
+    const struct frame_result longest = {
+        .items = shape->items, .rows = shape->rows, .split = most_images(shape)};
+    return result_bytes(shape, &longest, true);
 }
 
 /* ---- STEP */
@@ -363,7 +406,7 @@ void frame_put_step(const struct limoe_item *items, size_t n, uint8_t *head) {
     put_u32(&head, (uint32_t)n);
     put_u32(&head, 0);
     for (size_t i = 0; i < n; i++) {
-        put_u32(&head, items[i].modality);
+        put_u32(&head, items[i].modality | (items[i].shares ? ASKS : 0));
         put_u32(&head, items[i].length);
     }
     for (size_t i = 0; i < n; i++)
@@ -385,7 +428,7 @@ static enum limoe_status get_item(const struct frame_shape *shape, uint64_t inde
 }
 
 enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t *payload, uint64_t length,
-                                 struct limoe_item *items, size_t *n, uint64_t *rows,
+                                 struct limoe_item *items, bool *asks, size_t *n, uint64_t *rows,
                                  struct limoe_error *err) {
     if (length < STEP_HEAD_BYTES)
         return limoe_fail(err, LIMOE_CORRUPT, "a STEP of %llu bytes", (unsigned long long)length);
@@ -399,11 +442,13 @@ enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t 
     uint64_t ids = 0, images = 0;
     *rows = 0;
     for (uint64_t i = 0; i < count; i++) {
-        uint32_t modality = get_u32(&at), tokens = get_u32(&at);
+        const uint32_t word = get_u32(&at), tokens = get_u32(&at);
+        const uint32_t modality = word == (LIMOE_IMAGE | ASKS) ? LIMOE_IMAGE : word;
         enum limoe_status status = get_item(shape, i, modality, tokens, err);
         if (status != LIMOE_OK)
             return status;
         items[i] = (struct limoe_item){.modality = (enum limoe_modality)modality, .length = tokens};
+        asks[i] = word & ASKS;
         *rows += tokens;
         ids += modality == LIMOE_TEXT ? tokens : 0;
         images += modality == LIMOE_IMAGE;
@@ -443,11 +488,13 @@ uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_re
     parts[4] = (struct iovec){(void *)result->exchange_ns, good ? exchange_bytes(shape) : 0};
     parts[5] = (struct iovec){(void *)result->entropy, good ? entropy_bytes(shape) : 0};
     parts[6] = (struct iovec){(void *)result->embeddings, good ? embeddings_bytes(shape, result->items) : 0};
-    parts[7] = (struct iovec){(void *)result->expert, routed ? routing_bytes(shape, result->rows) : 0};
-    parts[8] = (struct iovec){(void *)result->gate, routed ? routing_bytes(shape, result->rows) : 0};
+    parts[7] = (struct iovec){(void *)result->shares, good ? shares_bytes(shape, result->split) : 0};
+    parts[8] = (struct iovec){(void *)result->expert, routed ? routing_bytes(shape, result->rows) : 0};
+    parts[9] = (struct iovec){(void *)result->gate, routed ? routing_bytes(shape, result->rows) : 0};
     put_u32(&at, result->status);
     put_u32(&at, good ? (uint32_t)result->items : 0);
     put_u64(&at, good ? result->rows : 0);
+    put_u64(&at, good ? result->split : 0);
     put_u64(&at, result->compute_ns);
     put_string(&at, good ? "" : result->message, FRAME_MESSAGE_BYTES);
     uint64_t bytes = 0;
@@ -471,24 +518,27 @@ enum limoe_status frame_get_result(const struct frame_shape *shape, const struct
     uint32_t status = get_u32(&payload);
     *out = (struct frame_result){.items = get_u32(&payload)};
     out->rows = get_u64(&payload);
+    out->split = get_u64(&payload);
     out->compute_ns = get_u64(&payload);
     bool ended = get_string(&payload, out->message, FRAME_MESSAGE_BYTES);
     if (status > LIMOE_BROKEN || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
         return limoe_fail(err, LIMOE_CORRUPT, "a RESULT with status %u and a message that does not fit it",
                           status);
     out->status = (enum limoe_status)status;
-    if (out->items > shape->items || out->rows > shape->rows)
-        return limoe_fail(err, LIMOE_CORRUPT,
-                          "a RESULT of %llu items and %llu tokens; at most %llu and %llu can be",
-                          (unsigned long long)out->items, (unsigned long long)out->rows,
-                          (unsigned long long)shape->items, (unsigned long long)shape->rows);
-    uint64_t expected =
-        status == LIMOE_OK ? result_bytes(shape, out->items, out->rows, routed) : FRAME_RESULT_HEAD_BYTES;
-    if (header->length != expected || (status != LIMOE_OK && (out->items || out->rows)))
-        return limoe_fail(err, LIMOE_CORRUPT,
-                          "a RESULT of %llu bytes; status %u, %llu items and %llu tokens have %llu",
-                          (unsigned long long)header->length, status, (unsigned long long)out->items,
-                          (unsigned long long)out->rows, (unsigned long long)expected);
+    if (out->items > shape->items || out->rows > shape->rows || out->split > most_images(shape))
+        return limoe_fail(
+            err, LIMOE_CORRUPT,
+            "a RESULT of %llu items, %llu tokens and %llu shares; at most %llu, %llu and %llu can be",
+            (unsigned long long)out->items, (unsigned long long)out->rows, (unsigned long long)out->split,
+            (unsigned long long)shape->items, (unsigned long long)shape->rows,
+            (unsigned long long)most_images(shape));
+    uint64_t expected = status == LIMOE_OK ? result_bytes(shape, out, routed) : FRAME_RESULT_HEAD_BYTES;
+    if (header->length != expected || (status != LIMOE_OK && (out->items || out->rows || out->split)))
+        return limoe_fail(
+            err, LIMOE_CORRUPT,
+            "a RESULT of %llu bytes; status %u, %llu items, %llu tokens and %llu shares have %llu",
+            (unsigned long long)header->length, status, (unsigned long long)out->items,
+            (unsigned long long)out->rows, (unsigned long long)out->split, (unsigned long long)expected);
     if (status != LIMOE_OK)
         return LIMOE_OK;
     out->load = next_array(&payload, load_bytes(shape));
@@ -497,6 +547,7 @@ enum limoe_status frame_get_result(const struct frame_shape *shape, const struct
     out->exchange_ns = next_array(&payload, exchange_bytes(shape));
     out->entropy = next_array(&payload, entropy_bytes(shape));
     out->embeddings = next_array(&payload, embeddings_bytes(shape, out->items));
+    out->shares = next_array(&payload, shares_bytes(shape, out->split));
     if (routed) {
         out->expert = next_array(&payload, routing_bytes(shape, out->rows));
         out->gate = next_array(&payload, routing_bytes(shape, out->rows));

@@ -32,7 +32,7 @@
 #include "limoe.h"
 
 enum {
-    FRAME_VERSION = 4,
+    FRAME_VERSION = 5,
     FRAME_HEADER_BYTES = 32,
     FRAME_MOST_BLOCKS = 1024, /* in a model; far above what its config may say */
     FRAME_NAME_BYTES = 128,
@@ -90,7 +90,7 @@ struct frame_hello {
 };
 
 enum {
-    FRAME_HELLO_BYTES = 28 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 3 * FRAME_WORD_BYTES +
+    FRAME_HELLO_BYTES = 29 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 3 * FRAME_WORD_BYTES +
                         FRAME_NOTE_BYTES + FRAME_MESSAGE_BYTES,
 };
 
@@ -115,6 +115,7 @@ struct frame_shape {
     uint32_t image_tokens,
         text_length; /* an image has so many tokens, a text at most; 0: the model takes none */
     uint64_t image_bytes;
+    uint64_t patches;     /* of an image that its embedding can be split by */
     uint64_t items, rows; /* most of one step */
 };
 
@@ -123,8 +124,8 @@ struct frame_shape frame_shape(const struct limoe_info *model, uint64_t step_tok
 uint64_t frame_longest_step(const struct frame_shape *shape); /* payload bytes */
 uint64_t frame_longest_result(const struct frame_shape *shape);
 
-/* ---- STEP: u32 items (0: other ranks have them all), 0 u32, then (u32 modality, u32 length) [items], the
- * texts' ids, the images' pixels, each in the items' order. Pixels last, so that ids are aligned and pixels
+/* ---- STEP: u32 items (0: other ranks have them all), 0 u32, then (u16 modality, u16 whether its shares are wanted, u32
+ * length) [items], the texts' ids, the images' pixels, each in the items' order. Pixels last, so that ids are aligned and pixels
  * can be sent from where they are.
  */
 
@@ -133,27 +134,31 @@ size_t frame_step_head_bytes(const struct limoe_item *items, size_t n);
 uint64_t frame_step_bytes(const struct frame_shape *shape, const struct limoe_item *items, size_t n);
 /* head [frame_step_head_bytes]; pixels are the caller's to send behind it. */
 void frame_put_step(const struct limoe_item *items, size_t n, uint8_t *head);
-/* items [shape->items], which point into the payload. */
+/* items [shape->items], which point into the payload; asks [shape->items]: whose shares are wanted, which the caller makes
+ * room for. */
 enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t *payload, uint64_t length,
-                                 struct limoe_item *items, size_t *n, uint64_t *rows,
+                                 struct limoe_item *items, bool *asks, size_t *n, uint64_t *rows,
                                  struct limoe_error *err);
+/* Numbers of one image's shares. */
+size_t frame_shares_size(const struct frame_shape *shape);
 
-/* ---- RESULT: u32 status, u32 items, u64 rows, u64 compute_ns, message, then after LIMOE_OK: load,
- * rows_sent, bytes_sent, exchange_ns, entropy, embeddings, and when it is routed: expert, gate. */
+/* ---- RESULT: u32 status, u32 items, u64 rows, u64 split, u64 compute_ns, message, then after LIMOE_OK: load,
+ * rows_sent, bytes_sent, exchange_ns, entropy, embeddings, shares, and when it is routed: expert, gate. */
 
 struct frame_result {
     enum limoe_status status; /* not LIMOE_OK: the step could not be computed; only the message is there */
     char message[FRAME_MESSAGE_BYTES];
-    uint64_t items, rows, compute_ns;
+    uint64_t items, rows, split, compute_ns;              /* split: items with shares */
     const uint64_t *load;                                 /* [layers, LIMOE_MODALITIES, experts] */
     const uint64_t *rows_sent, *bytes_sent, *exchange_ns; /* [layers], as struct limoe_routing */
     const double *entropy;                                /* [layers, LIMOE_MODALITIES] */
     const float *embeddings;                              /* [items, embed] */
-    const int32_t *expert;                                /* [layers, rows, top_k]; NULL unless routed */
-    const float *gate;                                    /* as expert */
+    const float *shares;   /* [split, patches + 1, embed], in the items' order */
+    const int32_t *expert; /* [layers, rows, top_k]; NULL unless routed */
+    const float *gate;     /* as expert */
 };
 
-enum { FRAME_RESULT_HEAD_BYTES = 2 * 4 + 2 * 8 + FRAME_MESSAGE_BYTES, FRAME_RESULT_PARTS = 9 };
+enum { FRAME_RESULT_HEAD_BYTES = 2 * 4 + 3 * 8 + FRAME_MESSAGE_BYTES, FRAME_RESULT_PARTS = 10 };
 
 /* The payload as parts to be sent in order: head and the result's arrays. Returns its bytes. */
 uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_result *result,

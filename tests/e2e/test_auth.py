@@ -20,6 +20,7 @@ CLOSED = [
     ("POST", "/v1/embeddings"),
     ("POST", "/v1/classify"),
     ("POST", "/v1/routing"),
+    ("POST", "/v1/attention"),
     ("GET", "/v1/classifiers"),
     ("PUT", "/v1/classifiers/a"),
     ("DELETE", "/v1/classifiers/a"),

@@ -59,7 +59,7 @@ def test_version():
 @pytest.mark.parametrize("asking", ["--help", "-h", "help"])
 def test_help_lists_the_commands(asking):
     listed = answer(asking)
-    for command in ["serve", "classify", "embed", "inspect", "quantize"]:
+    for command in ["serve", "classify", "embed", "explain", "inspect", "quantize"]:
         assert f"  {command} " in listed
 
 
@@ -67,6 +67,7 @@ def test_help_lists_the_commands(asking):
     ("serve", ["--model", "--host", "--port", "--dtype", "--threads"]),
     ("classify", ["--model", "--labels", "--label", "--template", "--top-k", "--json", "--dtype", "--threads"]),
     ("embed", ["--model", "--text", "--image", "--json", "--dtype", "--threads"]),
+    ("explain", ["-o, --out", "--model", "--json", "--dtype"]),
     ("inspect", ["--json", "--ranks", "--load", "--expert-bytes", "--dtype", "--compare", "--digest"]),
     ("quantize", ["--quiet"]),
     ("adapters", ["--json", "--strength"]),
@@ -104,6 +105,12 @@ WRONG = [
     (["embed", "cat.png"], '"cat.png" is neither --text nor --image'),
     (["embed", "--text", ""], "--text is empty"),
     (["embed", "--text", "x" * 65537], "--text has 65537 bytes; up to 65536 are accepted"),
+    (["explain"], "no image"),
+    (["explain", "cat.png"], "no text to explain the picture by"),
+    (["explain", "cat.png", "a", ""], "text 2 is empty"),
+    (["explain", "cat.png", b"caf\xe9"], "text 1 is not UTF-8"),
+    (["explain", "-o", "map.png", "cat.png", "a", "b"], "--out writes the map of one text, and there are 2"),
+    (["explain", "-o", "map.png", "--json", "cat.png", "a"], "--out and --json are given"),
     (["inspect", "a", "b"], 'one directory at a time; found "b" after "a"'),
     (["inspect", "--jsn"], "did you mean --json?"),
     (["inspect", "--ranks", "0"], '--ranks is "0"; accepted: a whole number from 1 to 1024'),

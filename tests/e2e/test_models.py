@@ -111,7 +111,7 @@ def test_models_are_listed(trio):
         assert [model["id"] for model in listed] == NAMES
         assert [model["aliases"] for model in listed] == [["small"], [], ["clip"]]
         for model in listed:
-            assert model["capabilities"] == ["classify", "embeddings", "routing"]
+            assert model["capabilities"] == ["classify", "embeddings", "routing", "attention"]
             assert model["architecture"] == "limoe" and model["text"]["length"] == 16
             assert client.get(f"/v1/models/{model['id']}").json() == model
             assert client.get(f"/v1/models/{model['id']}/load").json()["format"] == "limoe-load-1"
@@ -389,7 +389,13 @@ def test_models_of_other_shapes_beside_each_other(start, tmp_path):
                 expected[name] = [ask(other, name, body) for body in bodies]
         asked = [(name, i, pool.submit(ask, client, name, bodies[i])) for _ in range(5) for i in range(len(bodies)) for name in alone]
         assert all(call.result() == expected[name][i] for name, i, call in asked)
-        assert client.get("/v1/models/tiny").json()["capabilities"] == ["classify", "embeddings"]
+        assert client.get("/v1/models/tiny").json()["capabilities"] == ["classify", "embeddings", "attention"]
+        for name, columns in (("tiny", 2), ("pictograms", 5)):
+            split = client.post("/v1/attention", json={"image": b64(picture(3)), "texts": ["a cat", "red"], "model": name}).json()
+            assert (split["model"], split["rows"], split["columns"]) == (name, columns, columns)
+            for item in split["data"]:
+                grid = [share for row in item["grid"] for share in row]
+                assert len(grid) == columns**2 and abs(sum(grid) - item["cosine"]) <= 1e-5
         wrong = embed(client, "x", "tiny", dimensions=192)
         assert wrong.status_code == 400 and "have 32" in wrong.json()["error"]["message"]
         assert embed(client, "x", "tiny", dimensions=32).status_code == embed(client, "x", dimensions=192).status_code == 200

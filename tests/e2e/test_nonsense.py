@@ -46,7 +46,7 @@ def zeros(size):
     return b"".join(out) + packer.flush()
 
 
-ROUTES = ["/v1/classify", "/v1/embeddings", "/v1/routing"]
+ROUTES = ["/v1/classify", "/v1/embeddings", "/v1/routing", "/v1/attention"]
 BODIES = {
     "empty": b"",
     "blank": b"  \n",

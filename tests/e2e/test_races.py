@@ -27,6 +27,8 @@ def asks(client):
     yield client.post("/v1/classify", files=form, data={"labels": ["cat", "dog"], "templates": ["a {}"]})
     yield client.post("/v1/classify?classifier=pets", content=png, headers=image)
     yield client.post("/v1/routing", json={"input": [{"text": "x"}]})
+    lines = "".join(f'{{"input":["line {i}","a cat"]}}\n' for i in range(20))
+    yield client.post("/v1/embeddings", content=lines, headers={"Content-Type": "application/x-ndjson"})
     yield client.post("/v1/embeddings", json={"input": []})  # 400
     yield client.post("/v1/classify?labels=cat", content=png[:200], headers=image)  # 400: cut short
     yield client.get("/v1/none")  # 404
@@ -83,7 +85,7 @@ def test_everything_at_once(start):
     with server.client() as client:
         assert client.put("/v1/classifiers/pets", json=PETS).status_code == 200
     alone = answers(server)
-    assert [status for status, _ in alone] == [200] * 5 + [400, 400, 404]
+    assert [status for status, _ in alone] == [200] * 6 + [400, 400, 404]
 
     def compare():
         for _ in range(ROUNDS):

@@ -92,6 +92,16 @@ def test_a_large_body_comes_in_whole(secure):
         assert answer.status_code == 200
 
 
+def test_lines(server, secure):
+    """More than are computed at a time, and an answer of many windows: suspended while they come in, and while they go out."""
+    body = "".join(json.dumps({"input": f"line {i}"}) + "\n" for i in range(400))
+    kind = {"Content-Type": "application/x-ndjson"}
+    with server.client() as plain, secure.client() as encrypted:
+        answer = encrypted.post("/v1/embeddings", content=body, headers=kind)
+        assert answer.content == plain.post("/v1/embeddings", content=body, headers=kind).content
+    assert answer.content.count(b'"embedding":') == 400
+
+
 def test_pipelined_requests(secure):
     with secure.connect() as plain, unchecked().wrap_socket(plain) as connection:
         connection.sendall(b"GET /v1/models/1 HTTP/1.1\r\nHost: x\r\n\r\n" * 20)

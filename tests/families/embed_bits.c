@@ -71,8 +71,10 @@ static void open_items(const char *path, const struct config *config, struct ite
                                 .pixels = (const uint8_t *)items->bytes + pixels->offset + i * image_bytes};
     for (size_t i = 0; i < texts; i++) {
         const bool attend = config->text.pad == CONFIG_ATTEND;
-        items->item[images + i] = (struct limoe_item){
-            LIMOE_TEXT, attend ? (uint32_t)longest : (uint32_t)length[i], NULL, token + i * longest};
+        items->item[images + i] =
+            (struct limoe_item){.modality = LIMOE_TEXT,
+                                .length = attend ? (uint32_t)longest : (uint32_t)length[i],
+                                .tokens = token + i * longest};
     }
 }
 

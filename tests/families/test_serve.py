@@ -91,6 +91,13 @@ def test_clip_moe(clip_moe, ranks):
             assert want["data"][0]["predictions"] == have["data"][0]["predictions"]
             routed = answer(client, "POST", "/v1/routing", {"input": [{"image": b64(png)}, "ab"]})["data"]
             load = answer(client, "GET", "/v1/models/clip-moe/load")["load"]
+            split = client.post("/v1/attention", json={"image": b64(png), "texts": ["ab", "cd"]})
+        (model.parent / "picture.png").write_bytes(png)
+        explain = [BUILD / "limoe", "explain", "--json", "--dtype", "float32", "--model", model, model.parent / "picture.png", "ab", "cd"]
+        assert split.content == subprocess.run(explain, capture_output=True, timeout=60, check=True).stdout
+        assert split.json()["method"] == "class_token"
+        for item in split.json()["data"]:
+            assert abs(np.sum(item["grid"]) - item["cosine"]) <= 1e-5 and np.std(item["grid"]) > 1e-5
         assert len(embedded[0]["embedding"]) == EMBED
         reference = Model.load(model)
         expect_routing(routed[0], reference.image(pixels)[1], [0, 1])

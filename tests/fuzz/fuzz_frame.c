@@ -22,6 +22,7 @@ static const uint32_t blocks[] = {0, 1};
 static const struct limoe_info model = {.blocks = 2,
                                         .embed = 3,
                                         .image_size = 3,
+                                        .patch = 3,
                                         .image_tokens = 2,
                                         .text_length = 4,
                                         .moe_layers = 2,
@@ -55,15 +56,18 @@ static enum limoe_status check_hello(const uint8_t *payload, uint64_t length, st
 
 static enum limoe_status check_step(const struct frame_shape *shape, const uint8_t *payload, uint64_t length,
                                     struct limoe_error *err) {
+    static float wanted;
     struct limoe_item items[BUDGET + 1];
+    bool asks[BUDGET + 1];
     size_t n;
     uint64_t rows, counted = 0;
-    enum limoe_status status = frame_get_step(shape, payload, length, items, &n, &rows, err);
+    enum limoe_status status = frame_get_step(shape, payload, length, items, asks, &n, &rows, err);
     if (status != LIMOE_OK)
         return status;
     require(n <= shape->items && rows <= shape->rows && length <= frame_longest_step(shape));
     for (size_t i = 0; i < n; i++) {
         counted += items[i].length;
+        items[i].shares = asks[i] ? &wanted : NULL;
         if (items[i].modality == LIMOE_IMAGE)
             read_all(items[i].pixels, shape->image_bytes);
         else
@@ -86,6 +90,7 @@ static enum limoe_status check_result(const struct frame_shape *shape, const str
     if (status != LIMOE_OK)
         return status;
     require((result.status == LIMOE_OK) == (result.message[0] == '\0'));
+    require(result.split <= shape->rows);
     uint8_t head[FRAME_RESULT_HEAD_BYTES];
     struct iovec parts[FRAME_RESULT_PARTS];
     require(frame_put_result(shape, &result, head, parts) == header->length);

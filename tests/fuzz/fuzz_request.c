@@ -6,7 +6,7 @@
  *     5  PUT /v1/classifiers/{name}, the name before "|" and the body behind it
  *     6  GET /v1/classifiers, a query
  *     7  a classifier's row as the store reads it: labels, "|", templates
- *     8  POST /v1/loadtests
+ *     8  POST /v1/loadtests    9  /v1/attention
  *
  * What is accepted must keep the promises of request.h, on which the rest of the server builds; what is
  * refused must say why, in an answer that is JSON.
@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "server/api/answer.h"
+#include "server/api/attention.h"
 #include "server/api/classifier.h"
 #include "server/api/classify.h"
 #include "server/api/multipart.h"
@@ -66,6 +67,30 @@ static void check_embed(const struct embed_request *request) {
         require(request->items[i].modality == LIMOE_IMAGE ||
                 request->items[i].size <= REQUEST_MAX_TEXT_BYTES);
     }
+}
+
+/* Within every bound, and the answer is JSON, or a picture. */
+static void check_attention(const struct attention_request *request, const struct limoe_info *model,
+                            struct arena *arena) {
+    static const uint8_t pixels[16 * 16 * 3];
+    static const float shares[5 * 8] = {1, -1};
+    struct buffer answer = {0};
+    require(request->n >= 1 && request->n <= (request->png ? 1 : ATTENTION_MOST_TEXTS));
+    require(request->items[0].modality == LIMOE_IMAGE);
+    for (size_t i = 0; i <= request->n; i++)
+        check_item(&request->items[i]);
+    float *embeddings = arena_array(arena, (1 + request->n) * model->embed, sizeof *embeddings);
+    require(embeddings);
+    memset(embeddings, 0, (1 + request->n) * model->embed * sizeof *embeddings);
+    const struct attention attention = {model, pixels, embeddings, shares, request->n};
+    if (request->png) {
+        require(attention_draw(&answer, &attention));
+        require(answer.size < attention_size(model, request));
+        buffer_free(&answer);
+        return;
+    }
+    attention_answer(&answer, &attention, &(struct usage){0});
+    require_json(&answer, arena);
 }
 
 static void check_name(struct text name) {
@@ -233,8 +258,13 @@ static void check_loadtest(const struct loadtest_request *request, const struct 
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const struct limoe_info info = {
-        .name = "m", .tower = {{8, 4, 2, 16}, {8, 4, 2, 16}}, .embed = 8, .text_length = 4};
+    static const struct limoe_info info = {.name = "m",
+                                           .tower = {{8, 4, 2, 16}, {8, 4, 2, 16}},
+                                           .embed = 8,
+                                           .image_size = 16,
+                                           .patch = 8,
+                                           .text_length = 4,
+                                           .shares = LIMOE_SHARES_MEAN};
     static const struct limoe_info other = {
         .name = "n", .tower = {[LIMOE_TEXT] = {8, 4, 2, 16}}, .embed = 16, .text_length = 2};
     static const struct limoe_info *const infos[] = {&info, &other};
@@ -245,7 +275,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     struct arena *arena = arena_new();
     require(arena);
-    const unsigned route = (data[0] - (unsigned)'0') % 9;
+    const unsigned route = (data[0] - (unsigned)'0') % 10;
     const char *body = (const char *)++data;
     size--;
     struct request_field args[MOST_ARGS];
@@ -253,6 +283,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct classify_request classify;
     struct classifier_request classifier;
     struct loadtest_request loadtest;
+    struct attention_request attention;
     struct api_error error;
     bool ok = true;
     switch (route) {
@@ -284,6 +315,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         break;
     case 7:
         check_row(data, size);
+        break;
+    case 9:
+        ok = attention_read(&model, body, size, arena, &attention, &error);
+        if (ok)
+            check_attention(&attention, &info, arena);
         break;
     default:
         ok = request_loadtest_json(&model, &limits, body, size, arena, &loadtest, &error);

@@ -18,6 +18,7 @@ PICTURES = st.sampled_from([picture(i, kind=kind) for i, kind in enumerate(("PNG
 BYTES = PICTURES | st.binary(max_size=64)
 schemathesis.openapi.format("picture", PICTURES.map(b64) | PICTURES.map(data_uri) | st.text(max_size=20))
 schemathesis.openapi.format("binary", BYTES)
+schemathesis.openapi.media_type("application/x-ndjson", st.binary(max_size=64) | st.sampled_from([b'{"input":"a"}\n{', b'\n\n[]\n']))
 schemathesis.openapi.media_type("image/png", BYTES, aliases=["image/*"])
 # A right request may be refused, by what a schema cannot say: that a picture decodes, that prompts are not too many in all.
 # Errors that are told of (503, 504, 507) are answers like others.

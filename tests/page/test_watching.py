@@ -41,6 +41,25 @@ def picture_of(name):
     return base64.b64encode((ROOT / "examples" / name).read_bytes()).decode()
 
 
+def test_where_a_score_comes_from(visit, server):
+    """The map of the text that stands there, anew with each text, and none without."""
+    seen = visit("inside")
+    panel = seen.panel("inside")
+    shares = panel.get_by_role("figure")
+    panel.get_by_role("button", name="Example: cat").click()
+    image = shares.get_by_role("img", name="The picture in grey")
+    expect(image).to_be_visible()
+    first = image.get_attribute("src")
+    assert image.evaluate("image => [image.complete, image.naturalWidth]") == [True, 420]
+    expect(shares).to_contain_text("Where the text's score comes from")
+    panel.get_by_label("A text beside it").fill("a rocket")
+    expect(image).not_to_have_attribute("src", first)
+    seen.check_axe()
+    panel.get_by_label("A text beside it").fill("")
+    expect(shares).to_be_hidden()
+    expect(panel.locator(".patch")).to_have_count(25)
+
+
 def test_the_monitor_follows_the_server(visit, server):
     seen = visit("monitor")
     panel = seen.panel("monitor")

@@ -5,14 +5,14 @@ By hand: it needs torch, open_clip_torch and transformers. tests/families/test_c
 import json
 
 import numpy as np
-import open_clip as library
 import pytest
 import torch
-import transformers
 from checkpoints import open_clip
 from checkpoints.pickles import read_torch
 from convert import main
 from safetensors.torch import load_file
+
+library, transformers = pytest.importorskip("open_clip"), pytest.importorskip("transformers")
 
 VISION = dict(image_size=16, layers=2, width=128, head_width=64, patch_size=4)
 TEXT = dict(context_length=12, vocab_size=64, width=64, heads=1, layers=2)

@@ -118,6 +118,27 @@ struct row_ops {
     void (*transpose)(const void *x, size_t stride, uint32_t rows, size_t n, uint32_t *out);
 };
 
+/* A row of LayerNorm's gradient. */
+struct norm_row {
+    const float *x, *dy, *weight;
+    float mean, scale; /* as moments() has them */
+};
+
+/* Gradients a row at a time, in float32. */
+struct gradient_ops {
+    /* dv[n] = dy * the slope of the activation at v; dv may be dy. */
+    void (*activation)(enum kernels_epilogue kind, const float *v, const float *dy, size_t n, float *dv);
+    float (*dot)(const float *a, const float *b, size_t n);
+    /* y[n] += by * x */
+    void (*add_scaled)(const float *x, float by, size_t n, float *y);
+    /* The mean of x[n], and 1 / sqrt(its variance + eps). */
+    void (*moments)(const float *x, float eps, size_t n, float *mean, float *scale);
+    /* dx[n] += or = ; where it is not added to it may be dy. */
+    void (*layernorm)(const struct norm_row *row, size_t n, bool add, float *dx);
+    /* dp[n] = by * p * (dp - sum of p dp), in place. */
+    void (*softmax)(const float *p, float by, size_t n, float *dp);
+};
+
 struct isa {
     const char *name;    /* as in LIMOE_ISA */
     const char *backend; /* as in struct kernels */
@@ -131,25 +152,29 @@ struct isa {
     void (*product_bf16)(const struct product *p);
     void (*finish)(uint32_t *tiles); /* after a thread's last product; NULL where there is nothing to do */
     const struct row_ops *rows;
+    const struct gradient_ops *gradients;
     const struct int8_ops *int8;
 };
 
-/* Where gemm.c, rows.c, gemm_int8.c and quantise.c are compiled for it; whether the processor has it is cpuid.c's business. AMX has a
+/* Where gemm.c, rows.c, gradients.c, gemm_int8.c and quantise.c are compiled for it; whether the processor has it is cpuid.c's business. AMX has a
  * bfloat16 product of its own and takes the rest from its neighbours. */
 void product_f32_generic(const struct product *p);
 void product_bf16_generic(const struct product *p);
 extern const struct row_ops rows_generic;
+extern const struct gradient_ops gradients_generic;
 void quantise_generic(const float *x, size_t n, void *q, struct int8_row *row);
 extern const struct int8_ops int8_generic;
 #if defined(__x86_64__)
 void product_f32_avx2(const struct product *p);
 void product_bf16_avx2(const struct product *p);
 extern const struct row_ops rows_avx2;
+extern const struct gradient_ops gradients_avx2;
 void quantise_avx2(const float *x, size_t n, void *q, struct int8_row *row);
 extern const struct int8_ops int8_avx2;
 void product_f32_avx512(const struct product *p);
 void product_bf16_avx512(const struct product *p);
 extern const struct row_ops rows_avx512;
+extern const struct gradient_ops gradients_avx512;
 void quantise_avx512(const float *x, size_t n, void *q, struct int8_row *row);
 extern const struct int8_ops int8_avx512;
 void quantise_avx512vnni(const float *x, size_t n, void *q, struct int8_row *row);
@@ -163,6 +188,7 @@ void product_finish_amx(uint32_t *tiles);
 void product_f32_neon(const struct product *p);
 void product_bf16_neon(const struct product *p);
 extern const struct row_ops rows_neon;
+extern const struct gradient_ops gradients_neon;
 void quantise_neon(const float *x, size_t n, void *q, struct int8_row *row);
 extern const struct int8_ops int8_neon;
 #endif

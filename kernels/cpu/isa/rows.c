@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "kernels/cpu/isa/isa.h"
+#include "kernels/cpu/isa/phi.h"
 #include "kernels/cpu/isa/vec.h"
 
 #define LOG2_E 1.44269504f
@@ -56,19 +57,8 @@ INLINE vf gelu_tanh(vf v) {
     return v_over_1_plus_exp2(v, v * v_fma(v * v, v_set(-0.10294324f), v_set(-2.3022082f)));
 }
 
-/* v Phi(v). Phi(-t) = 2^(t g(t)) / 2 for t >= 0, with g a minimax polynomial for which the error of Phi is
- * below 1e-8 on [0, 5.6] and which falls ever faster beyond; Phi(t) = 1 - Phi(-t). */
 INLINE vf gelu_erf(vf v) {
-    vf t = v_abs(v), g = v_set(-0x1.7c7ea6p-19f);
-    g = v_fma(g, t, v_set(0x1.4a52c2p-15f));
-    g = v_fma(g, t, v_set(-0x1.86728p-13f));
-    g = v_fma(g, t, v_set(-0x1.1f2ddp-13f));
-    g = v_fma(g, t, v_set(0x1.cee88ep-8f));
-    g = v_fma(g, t, v_set(-0x1.ae0c78p-5f));
-    g = v_fma(g, t, v_set(-0x1.d63aacp-2f));
-    g = v_fma(g, t, v_set(-0x1.26aed4p+0f));
-    vf below = v_set(0.5f) * v_exp2(g * t);
-    return v * v_if_negative(v, below, v_set(1.0f) - below);
+    return v * v_phi(v);
 }
 
 INLINE vf quick_gelu(vf v) {

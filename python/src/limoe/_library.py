@@ -29,6 +29,7 @@ class CItem(ctypes.Structure):
         ("length", c_uint32),
         ("pixels", c_void_p),
         ("tokens", c_void_p),
+        ("shares", c_void_p),
         ("tails", c_void_p),
         ("n_tails", c_uint32),
     ]
@@ -63,6 +64,7 @@ class CInfo(ctypes.Structure):
         ("active_parameters", c_uint64),
         ("weight_bytes", c_uint64),
         ("scoring", CScoring),
+        ("shares", c_int),
     ]
 
 

@@ -168,16 +168,14 @@ static struct text text_of_item(const struct request_item *item) {
     return (struct text){.data = (const char *)item->bytes, .size = item->size};
 }
 
-/* ,"document":{"text":…} or {"image":…}, whatever form it came in. */
+/* ,"document":{"text":…} or {"image":…}, whatever form it came in; a picture that was named by its URL as that. */
 static void write_document(struct buffer *out, const struct request_item *document) {
     buffer_string(out, ",\"document\":");
-    if (document->modality == LIMOE_IMAGE) {
-        buffer_string(out, "{\"image\":");
+    buffer_string(out, document->modality == LIMOE_IMAGE ? "{\"image\":" : "{\"text\":");
+    if (document->modality == LIMOE_IMAGE && !document->remote)
         buffer_json_base64(out, document->bytes, document->size);
-    } else {
-        buffer_string(out, "{\"text\":");
+    else
         buffer_json_text(out, text_of_item(document));
-    }
     buffer_string(out, "}");
 }
 

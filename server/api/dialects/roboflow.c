@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "server/api/request_parts.h"
+#include "server/formats/data_uri.h"
 
-#define IMAGE_FORM "{\"type\": \"base64\", \"value\": …}"
+#define IMAGE_FORM "{\"type\": \"base64\" or \"url\", \"value\": …}"
 
 /* The reader of all three; what a request has not is NULL. */
 struct reader {
@@ -89,29 +90,34 @@ static bool choose_model(const struct request_models *models, const struct json_
 
 /* ---- items */
 
-/* {"type":"base64","value": …} → the string; NULL: *error says what is there instead. */
-static const struct json_value *find_value(const struct json_value *image, const char *param,
-                                           struct api_error *error) {
+static bool is_string(const struct json_value *value, const char *string) {
+    return value && value->type == JSON_STRING && text_is(value->string, string);
+}
+
+static bool read_picture(const struct request_items_reader *r, const struct json_value *image,
+                         const char *param, struct request_item *out) {
     const struct json_value *type = json_member(image, text_of("type"));
     const struct json_value *value = json_member(image, text_of("value"));
+    const bool url = is_string(type, "url");
+    struct text string;
     char quoted[32];
     if (image->type != JSON_OBJECT || !value || value->type != JSON_STRING)
-        request_refuse_type(param, IMAGE_FORM, value ? value->type : image->type, error);
-    else if (!type || type->type != JSON_STRING || !text_is(type->string, "base64"))
-        api_fail(error, 400, "unsupported_value", param,
-                 "%s is of type \"%s\"; accepted: \"base64\": no picture is fetched from a URL", param,
-                 type && type->type == JSON_STRING ? text_quote(type->string, quoted, sizeof quoted) : "");
-    else
-        return value;
-    return NULL;
+        return request_refuse_type(param, IMAGE_FORM, value ? value->type : image->type, r->error);
+    if (!url && !is_string(type, "base64"))
+        return api_fail(
+            r->error, 400, "unsupported_value", param, "%s is of type \"%s\"; accepted: \"base64\", \"url\"",
+            param, type && type->type == JSON_STRING ? text_quote(type->string, quoted, sizeof quoted) : "");
+    string = value->string;
+    if (url && !data_uri_is_url(&string))
+        return api_fail(r->error, 400, "image_url_refused", param,
+                        "%s is of type \"url\" and its value begins with neither https: nor http:", param);
+    return request_read_image(string, param, r->arena, out, r->error);
 }
 
 static bool read_one(const struct request_items_reader *r, const struct json_value *value, const char *param,
                      struct request_item *out) {
-    if (r->strings == STRINGS_ARE_IMAGES) {
-        const struct json_value *picture = find_value(value, param, r->error);
-        return picture && request_read_image(picture->string, param, r->arena, out, r->error);
-    }
+    if (r->strings == STRINGS_ARE_IMAGES)
+        return read_picture(r, value, param, out);
     if (value->type != JSON_STRING)
         return request_refuse_type(param, "a string", value->type, r->error);
     return request_read_text(value->string, param, out, r->error);

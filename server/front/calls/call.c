@@ -14,7 +14,9 @@
 
 #include "base/clock.h"
 #include "server/api/answer.h"
+#include "server/front/calls/bulk.h"
 #include "server/front/calls/quotas.h"
+#include "server/front/calls/remote.h"
 #include "server/front/calls/spans.h"
 #include "server/front/http/account.h"
 #include "server/front/http/auth.h"
@@ -22,7 +24,6 @@
 #include "server/front/http/timeouts.h"
 
 #define SMALLEST_BODY_BUFFER   4096u
-#define GREATEST_GROWTH        (1u << 20) /* bytes of a body's buffer at once */
 #define STARTING_RETRY_SECONDS 1u
 #define DRAINING_RETRY_SECONDS 5u
 
@@ -44,6 +45,8 @@ static void count_refusal(const struct call *call, const struct api_error *error
         {429, METRICS_QUEUE_FULL},   {504, METRICS_DEADLINE},
     };
     struct metrics *metrics = call->server->metrics;
+    if (call->line && call->full)
+        return; /* it may be begun again (bulk_calls.c) */
     enum server_phase phase = atomic_load(&call->server->phase);
     if (error->status == 503 && phase != SERVER_READY)
         metrics_count_refusal(metrics, phase == SERVER_STARTING ? METRICS_NOT_READY : METRICS_DRAINING);
@@ -69,6 +72,7 @@ void call_fail(struct call *call, const struct api_error *error) {
 
 void call_refuse_full(struct call *call) {
     struct api_error error;
+    call->full = true;
     const struct generation *generation = call->generation;
     call->retry_after = queue_drain_seconds(generation ? generation->queue : call->counter);
     if (generation && call->server->n_served > 1)
@@ -279,6 +283,16 @@ static bool fail_too_large(const struct call *call, struct api_error *error) {
                     call->server->options.max_body_bytes);
 }
 
+static bool has_lines(const struct call *call) {
+    return call->form == REQUEST_BODY_LINES && call->route->bodies & 1u << REQUEST_BODY_LINES;
+}
+
+/* A body of lines may have any length: it is a line that is limited (bulk.h). */
+static bool fits(const struct call *call) {
+    return call->content_length == UINT64_MAX || has_lines(call) ||
+           call->content_length <= call->server->options.max_body_bytes;
+}
+
 /* Of one model it is known from the start whose queue counts what a request holds. With several the intake
  * does, and models are looked for once the body is complete. */
 static void count_in(struct call *call) {
@@ -299,6 +313,17 @@ static bool admit(struct call *call, const struct queue_load *more) {
         return queue_admit(call->counter, more, &call->held);
     queue_charge(call->counter, more);
     return true;
+}
+
+void call_let_in(struct call *call) {
+    count_in(call);
+    const struct queue_load one = {.items = 1, .bytes = arena_size(call->arena) + call->body.capacity};
+    if (!call->route->bodies)
+        return; /* holds nothing that is worth counting */
+    if (admit(call, &one))
+        call->held = one;
+    else
+        call_refuse_full(call);
 }
 
 /* Checks everything that the headers decide. A call that may go on is counted as one item, until its body
@@ -323,20 +348,12 @@ static void check_headers(struct call *call) {
         refuse_phase(call, phase == SERVER_READY ? SERVER_STARTING : phase);
         return;
     }
-    bool fits = call->content_length == UINT64_MAX || call->content_length <= server->options.max_body_bytes;
-    if (!accepted_body(call, &error) || (!fits && !fail_too_large(call, &error)) ||
+    if (!accepted_body(call, &error) || (!fits(call) && !fail_too_large(call, &error)) ||
         !read_arguments(call, &error)) {
         call_fail(call, &error);
         return;
     }
-    count_in(call);
-    const struct queue_load one = {.items = 1, .bytes = arena_size(call->arena)};
-    if (!call->route->bodies)
-        return; /* holds nothing that is worth counting */
-    if (admit(call, &one))
-        call->held = one;
-    else
-        call_refuse_full(call);
+    call_let_in(call);
 }
 
 /* Whoever watches asks /health and /metrics all the time: these are traced for callers that want it, and not of our
@@ -393,39 +410,49 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
         call_fail(call, refusal);
     else
         check_headers(call);
+    if (call->stage == CALL_RECEIVING && has_lines(call))
+        bulk_begin(call);
     call->head_mark = arena_mark(call->arena);
     return call;
+}
+
+static void log_call(const struct call *call, bool answered) {
+    log_request(call->server->log, &(struct log_request){
+                                       .request_id = call->id,
+                                       .method = call->method,
+                                       .path = call->path,
+                                       .client = call->client,
+                                       .trace_id = call->trace.trace_id,
+                                       .span_id = call->trace.span_id,
+                                       .parent_id = call->trace.parent_id,
+                                       .status = answered ? call->status : 0,
+                                       .items = call->n,
+                                       .received = call->received,
+                                       .sent = call->sent,
+                                       .queue_ns = call->queue_ns,
+                                       .inference_ns = call->inference_ns,
+                                       .total_ns = answered ? call->total_ns : clock_now() - call->began,
+                                   });
 }
 
 void call_end(struct call *call, bool answered) {
     struct server *server = call->server;
     const int served = call->generation ? (int)call->generation->index : METRICS_NO_MODEL;
-    if (answered)
+    const bool whole = call->bulk && !call->line; /* its lines are counted, each by itself */
+    if (whole)
+        bulk_end(call);
+    if (answered && !(whole && call->status < 400))
         metrics_count_request(server->metrics, call->route->series, served, call->status, call->total_ns);
-    else
+    else if (!answered && !call->line)
         metrics_count_disconnect(server->metrics);
     if (call->inference_ns > 0) {
         metrics_count_stage(server->metrics, (size_t)served, METRICS_QUEUE, call->queue_ns);
         metrics_count_stage(server->metrics, (size_t)served, METRICS_PREPROCESS, call->preprocess_ns);
         metrics_count_stage(server->metrics, (size_t)served, METRICS_INFERENCE, call->inference_ns);
     }
-    log_request(server->log, &(struct log_request){
-                                 .request_id = call->id,
-                                 .method = call->method,
-                                 .path = call->path,
-                                 .client = call->client,
-                                 .trace_id = call->trace.trace_id,
-                                 .span_id = call->trace.span_id,
-                                 .parent_id = call->trace.parent_id,
-                                 .status = answered ? call->status : 0,
-                                 .items = call->n,
-                                 .received = call->received,
-                                 .sent = call->sent,
-                                 .queue_ns = call->queue_ns,
-                                 .inference_ns = call->inference_ns,
-                                 .total_ns = answered ? call->total_ns : clock_now() - call->began,
-                             });
-    if (call->traced && answered)
+    if (!call->line)
+        log_call(call, answered);
+    if (call->traced && answered && !whole)
         metrics_keep_exemplar(server->metrics, call->route->series, call->total_ns, call->trace.trace_id,
                               call->trace.span_id);
     if (call->traced)
@@ -435,6 +462,7 @@ void call_end(struct call *call, bool answered) {
         queue_release(call->counter, &call->held);
     classifier_release(call->classifier);
     store_job_free(call->asked);
+    remote_free(call);
     buffer_free(&call->body);
     buffer_free(&call->answer);
     arena_free(call->arena);
@@ -476,8 +504,7 @@ struct text call_argument(const struct call *call, const char *name) {
 
 /* ---- memory */
 
-/* Counts `bytes` more as held. False if others hold too much already. */
-static bool hold(struct call *call, size_t bytes) {
+bool call_hold(struct call *call, size_t bytes) {
     const struct queue_load more = {.bytes = bytes};
     if (!admit(call, &more))
         return false;
@@ -485,7 +512,7 @@ static bool hold(struct call *call, size_t bytes) {
     return true;
 }
 
-static void let_go(struct call *call, size_t bytes) {
+void call_let_go(struct call *call, size_t bytes) {
     const struct queue_load less = {.bytes = bytes};
     queue_release(call->counter, &less);
     call->held.bytes -= bytes;
@@ -493,7 +520,7 @@ static void let_go(struct call *call, size_t bytes) {
 
 static bool meter(void *context, size_t bytes) {
     struct call *call = context;
-    call->over = !hold(call, bytes);
+    call->over = !call_hold(call, bytes);
     return !call->over;
 }
 
@@ -504,6 +531,7 @@ void call_meter(struct call *call, bool on) {
 void call_trim(struct call *call) {
     store_job_free(call->asked);
     call->asked = NULL;
+    remote_free(call);
     buffer_free(&call->body);
     buffer_fit(&call->answer);
     arena_rewind(call->arena, call->head_mark);
@@ -511,7 +539,7 @@ void call_trim(struct call *call) {
     if (!call->counter)
         return; /* it was answered from its head */
     if (call->held.bytes >= left) {
-        let_go(call, call->held.bytes - left);
+        call_let_go(call, call->held.bytes - left);
         return;
     }
     const struct queue_load more = {.bytes = left - call->held.bytes};
@@ -521,27 +549,21 @@ void call_trim(struct call *call) {
 
 /* ---- body */
 
-/* Makes room in the body's buffer for `size` more bytes, counted as held. Memory grows with what has come,
- * by half of it and no more than GREATEST_GROWTH, and never past what the client announced. */
+/* Makes room in the body's buffer for `size` more bytes, counted as held, and never past what the client
+ * announced. */
 static bool make_room(struct call *call, size_t size) {
-    const size_t capacity = call->body.capacity, needed = call->body.size + size;
-    if (needed <= capacity)
+    const size_t capacity = call->body.capacity,
+                 wanted = buffer_growth(&call->body, size, SMALLEST_BODY_BUFFER, call->content_length);
+    if (wanted == capacity)
         return true;
-    size_t wanted = capacity + (capacity / 2 < GREATEST_GROWTH ? capacity / 2 : GREATEST_GROWTH);
-    if (wanted < SMALLEST_BODY_BUFFER)
-        wanted = SMALLEST_BODY_BUFFER;
-    if (wanted > call->content_length)
-        wanted = (size_t)call->content_length;
-    if (wanted < needed)
-        wanted = needed;
-    if (!hold(call, wanted - capacity))
+    if (!call_hold(call, wanted - capacity))
         return false;
     buffer_reserve(&call->body, wanted - call->body.size);
     return true;
 }
 
 static void drop_body(struct call *call) {
-    let_go(call, call->body.capacity);
+    call_let_go(call, call->body.capacity);
     buffer_free(&call->body);
 }
 

@@ -23,6 +23,7 @@
 #include "base/workers.h"
 #include "server/api/answer.h"
 #include "server/api/api_error.h"
+#include "server/api/attention.h"
 #include "server/api/prepare.h"
 #include "server/api/request.h"
 #include "server/front/calls/route.h"
@@ -95,6 +96,7 @@ struct call {
         struct classify_request classify;
         struct classifier_request classifier;
         struct embed_request embed;
+        struct attention_request attention;
         struct dialect_request dialect;
     } request;
     const struct classifier *classifier; /* with a reference; NULL: none is used */
@@ -104,10 +106,12 @@ struct call {
     bool answering; /* everything is embedded: the route has been asked for its answer */
     struct store_waiter waiting;
     const struct request_item *inputs; /* [n] */
+    struct remote *remote;             /* those that were named by URLs (remote.h); NULL: none was */
     size_t n, pictures;                /* pictures: of the n */
     enum lane lane;                    /* that these are decoded in */
     size_t prepared;                   /* inputs looked at: for texts, then again for pictures */
     float *embeddings;                 /* [n, embed]: row i for inputs[i], computed or found in the cache */
+    float *shares;                     /* of the picture's patches, where the route wants them; or NULL */
     struct limoe_item *items;          /* [job.n]: the inputs that the cache does not have */
     size_t *input_of;                  /* [job.n]: which */
     size_t scratch; /* bytes that writing the answer will take besides, where they matter */
@@ -115,6 +119,10 @@ struct call {
     struct job job;
     _Atomic(struct queue *) pushed; /* where the job is; NULL: it has not been handed over */
     atomic_bool gone;               /* the client has hung up: what waits need not be computed */
+    /* Of a body of lines (bulk.h): the request's own, which it holds, or what this is a line of. */
+    struct bulk *bulk;
+    struct bulk_line *line; /* not NULL: the call is a line, and has no connection */
+    bool full;              /* it was refused for want of room */
 
     /* What goes out. */
     int status;
@@ -133,6 +141,28 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
                         const char *method, const struct api_error *refusal);
 /* Counts, logs and frees the call. `answered` says that the client got the whole answer. */
 void call_end(struct call *call, bool answered);
+
+/* What the calls of a request's lines have from the request. */
+struct line_head {
+    struct server *server;
+    const struct route *route;
+    struct account *account; /* or NULL */
+    char id[CALL_ID_SIZE];
+    int64_t within; /* nanoseconds for each line; 0: no deadline */
+};
+
+/* Makes a call of one line, which takes over the body's bytes. It has no connection. `charged`: its key has been
+ * charged for a request. It may be answered already. NULL: no memory; the body is still the
+ * caller's. */
+struct call *call_begin_line(const struct line_head *head, struct bulk_line *line, struct buffer *body,
+                             bool charged);
+
+/* Counts a call that may go on as one item, with the memory of its head and what there is of its body, or refuses
+ * it. */
+void call_let_in(struct call *call);
+/* Counts `bytes` more as held. False if others hold too much already. */
+bool call_hold(struct call *call, size_t bytes);
+void call_let_go(struct call *call, size_t bytes);
 
 /* Adds to the body. If that is not possible (too large, no room), answers the call with an error and drops
  * the body. False if the client sends far more than it may, so that its connection is to be closed. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "server/front/calls/bulk.h"
 #include "server/front/calls/call.h"
 #include "server/front/calls/quotas.h"
 #include "server/front/calls/stages.h"
@@ -44,6 +45,24 @@ static bool is_last(const struct call *call) {
            atomic_load(&call->server->phase) >= SERVER_DRAINING;
 }
 
+/* Adds what every answer has. */
+static void describe(const struct call *call, struct MHD_Response *response) {
+    add_header(response, "Content-Type", call->answer_type);
+    add_header(response, "X-Request-Id", call->id);
+    add_trace(response, &call->trace);
+    cors_add(call->server->options.cors_origin, call->connection, response);
+}
+
+/* Takes over the response. */
+static enum MHD_Result queue_answer(struct call *call, struct MHD_Response *response) {
+    quotas_describe(call, response);
+    if (is_last(call))
+        add_header(response, "Connection", "close");
+    const enum MHD_Result queued = MHD_queue_response(call->connection, (unsigned)call->status, response);
+    MHD_destroy_response(response);
+    return queued;
+}
+
 static enum MHD_Result send_answer(struct call *call) {
     struct server *server = call->server;
     int64_t now = clock_now();
@@ -52,9 +71,7 @@ static enum MHD_Result send_answer(struct call *call) {
     size_t size = 0;
     char *bytes = buffer_take(&call->answer, &size);
     if (!bytes) {
-        static char sorry[] =
-            "{\"error\":{\"message\":\"the server is out of memory\",\"type\":\"server_error\","
-            "\"param\":null,\"code\":\"no_memory\"}}\n";
+        static char sorry[] = ANSWER_NO_MEMORY;
         struct MHD_Response *response =
             MHD_create_response_from_buffer(sizeof sorry - 1, sorry, MHD_RESPMEM_PERSISTENT);
         if (!response)
@@ -71,10 +88,7 @@ static enum MHD_Result send_answer(struct call *call) {
     }
     call->sent = size;
     call->total_ns = now - call->began;
-    add_header(response, "Content-Type", call->answer_type);
-    add_header(response, "X-Request-Id", call->id);
-    add_trace(response, &call->trace);
-    cors_add(server->options.cors_origin, call->connection, response);
+    describe(call, response);
     add_header(response, "Allow", call->allow);
     for (size_t i = 0; i < call->n_headers; i++)
         add_header(response, call->headers[i].name, call->headers[i].value);
@@ -90,12 +104,16 @@ static enum MHD_Result send_answer(struct call *call) {
         snprintf(seconds, sizeof seconds, "%u", call->retry_after);
         add_header(response, "Retry-After", seconds);
     }
-    quotas_describe(call, response);
-    if (is_last(call))
-        add_header(response, "Connection", "close");
-    enum MHD_Result queued = MHD_queue_response(call->connection, (unsigned)call->status, response);
-    MHD_destroy_response(response);
-    return queued;
+    return queue_answer(call, response);
+}
+
+/* The answer to a body of lines, whose times are not known yet. */
+static enum MHD_Result send_lines(struct call *call) {
+    struct MHD_Response *response = bulk_response(call);
+    if (!response)
+        return MHD_NO;
+    describe(call, response);
+    return queue_answer(call, response);
 }
 
 /* ---- requests */
@@ -115,6 +133,23 @@ static bool refuse_before_body(const struct call *call) {
 static void note_refusal(const struct call *call, const struct api_error *refusal) {
     if (refusal)
         log_print(call->server->log, LOG_DEBUG, call->id, "http: %s", refusal->message);
+}
+
+/* The body of lines is complete: answers what has been computed of it, and the rest as it is. */
+static enum MHD_Result end_lines(struct call *call, struct http_connection *from) {
+    switch (bulk_complete(call)) {
+    case BULK_READ:
+        if (http_look_ahead(from, call->connection))
+            return MHD_YES;
+        call->status = 200;
+        call->answer_type = "application/x-ndjson";
+        call->stage = CALL_ANSWERED;
+        return send_lines(call);
+    case BULK_SUSPENDED:
+        return MHD_YES;
+    default:
+        return MHD_NO;
+    }
 }
 
 static void on_gone(void *call) {
@@ -142,6 +177,8 @@ static enum MHD_Result on_request(void *arg, struct http_connection *from, struc
             return send_answer(call);
         return screen_cut_off(screen) ? MHD_NO : MHD_YES;
     }
+    if (*upload_size > 0 && call->bulk && call->stage == CALL_RECEIVING)
+        return !screen_cut_off(screen) && bulk_receive(call, upload, upload_size) ? MHD_YES : MHD_NO;
     if (*upload_size > 0) {
         bool go_on = call_receive(call, upload, *upload_size);
         *upload_size = 0;
@@ -151,6 +188,8 @@ static enum MHD_Result on_request(void *arg, struct http_connection *from, struc
         call_fail(call, refusal);
         note_refusal(call, refusal);
     }
+    if (call->bulk && call->stage == CALL_RECEIVING)
+        return end_lines(call, from);
     const bool at_once = call->route->get || (call->stage == CALL_ANSWERED && !call->body_complete);
     if (at_once && !refusal && http_look_ahead(from, call->connection))
         return MHD_YES;

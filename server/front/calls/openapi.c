@@ -14,6 +14,8 @@
 #include "server/front/calls/operation.h"
 #include "server/front/calls/route.h"
 
+#define LINES_TYPE "application/x-ndjson"
+
 #define ABOUT                                                                                                \
     "JSON in and out. An answer depends on its input alone, to the bit. Fields that a route does not know "  \
     "are refused, and a field that is null counts as absent. Every GET is HEAD, too, without the body. A "   \
@@ -78,6 +80,26 @@ static void form(struct buffer *out, bool more, const char *type, const struct f
     field_object_schema(out, table, form);
 }
 
+/* Bodies of lines, which come beside JSON. */
+static void lines_content(struct buffer *out, const char *what) {
+    buffer_string(out, ",\"" LINES_TYPE "\":{\"schema\":{\"type\":\"string\",\"description\":");
+    buffer_json_string(out, what);
+    buffer_string(out, "}}");
+}
+
+/* The errors that no status tells of are named, too. */
+static void lines_answers(struct buffer *out) {
+    struct buffer text = {0};
+    buffer_string(&text, "For each line, in order, an answer of application/json or an error.");
+    for (size_t i = 0; i < error_code_count; i++)
+        if (error_codes[i].groups & ERRORS_LINES)
+            buffer_print(&text, " %s: %s", error_codes[i].code, error_codes[i].when);
+    buffer_bytes(&text, "", 1);
+    lines_content(out, text.failed ? "" : text.data);
+    out->failed = out->failed || text.failed;
+    buffer_free(&text);
+}
+
 static void request_body(struct buffer *out, const struct operation *operation, const struct route *route) {
     const bool json = route->bodies & 1u << REQUEST_BODY_JSON;
     const bool parts = route->bodies & 1u << REQUEST_BODY_MULTIPART;
@@ -99,6 +121,8 @@ static void request_body(struct buffer *out, const struct operation *operation, 
         form(out, json, "multipart/form-data", operation->body, FIELD_PART);
         buffer_string(out, "}");
     }
+    if (route->bodies & 1u << REQUEST_BODY_LINES)
+        lines_content(out, "A request of application/json in each line; there may be any number of them.");
     if (route->bodies & 1u << REQUEST_BODY_IMAGE)
         buffer_print(out,
                      "%s\"image/*\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\",\"description\":"
@@ -143,9 +167,15 @@ static void answer(struct buffer *out, const struct operation *operation,
         if (error_too) {
             buffer_print(out, "{\"anyOf\":[{\"$ref\":\"#/components/schemas/%s\"},", answer->schema);
             openapi_error_schema(out, answer->status, groups, operation->error);
-            buffer_string(out, "]}}}");
+            buffer_string(out, "]}}");
         } else
-            buffer_print(out, "{\"$ref\":\"#/components/schemas/%s\"}}}", answer->schema);
+            buffer_print(out, "{\"$ref\":\"#/components/schemas/%s\"}}", answer->schema);
+        if (answer->file)
+            buffer_print(out, ",\"%s\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\"}}",
+                         answer->file);
+        if (route->bodies & 1u << REQUEST_BODY_LINES)
+            lines_answers(out);
+        buffer_string(out, "}");
     }
     buffer_string(out, "}");
 }

@@ -5,6 +5,7 @@
  * row, and tests/e2e/test_openapi.py holds what it answers against what is said here. */
 #include "server/front/calls/operation.h"
 
+#include "server/api/attention.h"
 #include "server/api/classifier.h"
 #include "server/api/dialects/rerank.h"
 #include "server/api/error_codes.h"
@@ -47,6 +48,16 @@ const struct operation operations[] = {
      .example = "{\"input\":[\"a cat\",{\"image\":\"" PIXEL "\"}]}",
      .answers = {{200, NULL, "Routing", NULL}},
      .errors = ERRORS_INPUT | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE},
+    {.method = "POST",
+     .path = "/v1/attention",
+     .id = "attention",
+     .summary =
+         "What each patch of a picture adds to its cosine with a text: as numbers, or laid over the picture",
+     .about = "With format png there is one text.",
+     .body = &attention_fields,
+     .example = "{\"image\":\"" PIXEL "\",\"texts\":[\"a cat\",\"red\"]}",
+     .answers = {{200, NULL, "Attention", NULL, "image/png"}},
+     .errors = ERRORS_INPUT | ERRORS_ATTENTION | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE},
     {.method = "POST",
      .path = "/v1/rerank",
      .id = "rerank",

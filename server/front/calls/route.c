@@ -26,6 +26,7 @@
 #define JSON      (1u << REQUEST_BODY_JSON)
 #define MULTIPART (1u << REQUEST_BODY_MULTIPART)
 #define IMAGE     (1u << REQUEST_BODY_IMAGE)
+#define LINES     (1u << REQUEST_BODY_LINES)
 #define OTHER     (1u << REQUEST_BODY_OTHER)
 #define ANY       (JSON | MULTIPART | IMAGE | OTHER)
 
@@ -33,6 +34,7 @@ const char *const route_series_names[ROUTE_SERIES] = {
     [ROUTE_CLASSIFY] = "/v1/classify",
     [ROUTE_EMBEDDINGS] = "/v1/embeddings",
     [ROUTE_ROUTING] = "/v1/routing",
+    [ROUTE_ATTENTION] = "/v1/attention",
     [ROUTE_CLASSIFIERS] = "/v1/classifiers",
     [ROUTE_CLASSIFIER] = "/v1/classifiers/{name}",
     [ROUTE_MODELS] = "/v1/models",
@@ -114,22 +116,30 @@ static const struct route routes[] = {
      .parse = route_classify_parse,
      .stored = route_classify_stored,
      .answer = route_classify_answer,
-     .bodies = JSON | MULTIPART | IMAGE,
-     .accepted = "application/json, multipart/form-data and image/*"},
+     .bodies = JSON | LINES | MULTIPART | IMAGE,
+     .accepted = "application/json, application/x-ndjson, multipart/form-data and image/*"},
     {.series = ROUTE_EMBEDDINGS,
      .path = "/v1/embeddings",
      .bare = true,
      .method = "POST",
      .parse = route_embeddings_parse,
      .answer = route_embeddings_answer,
-     .bodies = JSON,
-     .accepted = "application/json"},
+     .bodies = JSON | LINES,
+     .accepted = "application/json and application/x-ndjson"},
     {.series = ROUTE_ROUTING,
      .path = "/v1/routing",
      .method = "POST",
      .parse = route_routing_parse,
      .answer = route_routing_answer,
      .routing = true,
+     .bodies = JSON,
+     .accepted = "application/json"},
+    {.series = ROUTE_ATTENTION,
+     .path = "/v1/attention",
+     .method = "POST",
+     .parse = route_attention_parse,
+     .answer = route_attention_answer,
+     .shares = true,
      .bodies = JSON,
      .accepted = "application/json"},
     {.series = ROUTE_CLASSIFIERS,

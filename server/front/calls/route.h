@@ -25,6 +25,7 @@ enum route_series {
     ROUTE_CLASSIFY,
     ROUTE_EMBEDDINGS,
     ROUTE_ROUTING,
+    ROUTE_ATTENTION,
     ROUTE_CLASSIFIERS,
     ROUTE_CLASSIFIER,
     ROUTE_MODELS,
@@ -95,6 +96,7 @@ struct route {
     /* Goes on after the store has answered, with call->asked. */
     bool (*stored)(struct call *call, struct api_error *error);
     void (*begin)(struct call *call);
+    bool shares;          /* wants to know what patches add to the embedding of its one picture */
     bool routing;         /* wants to know the routing of what it has embedded */
     bool admin;           /* only for who administers the server */
     bool open;            /* also for who has no key */
@@ -153,6 +155,8 @@ bool route_embeddings_parse(struct call *call, struct api_error *error);
 bool route_embeddings_answer(struct call *call, struct api_error *error);
 bool route_routing_parse(struct call *call, struct api_error *error);
 bool route_routing_answer(struct call *call, struct api_error *error);
+bool route_attention_parse(struct call *call, struct api_error *error);
+bool route_attention_answer(struct call *call, struct api_error *error);
 
 bool route_dialect_parse(struct call *call, struct api_error *error);
 bool route_dialect_answer(struct call *call, struct api_error *error);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "server/front/calls/call.h"
+#include "server/front/fetching/fetching.h"
 #include "server/front/http/auth.h"
 #include "server/front/http/tls.h"
 #include "server/front/loadtest/loadtests.h"
@@ -50,6 +51,9 @@ static size_t list_processes(const struct call *call, struct metrics_process *ou
     const pid_t exporter = tracing_pid(server->tracing);
     if (exporter > 0)
         out[n++] = (struct metrics_process){.role = "exporter", .pid = exporter};
+    const pid_t fetcher = fetching_pid(server->fetching);
+    if (fetcher > 0)
+        out[n++] = (struct metrics_process){.role = "fetcher", .pid = fetcher};
     return n;
 }
 
@@ -82,7 +86,7 @@ static bool describe_all(struct call *call, struct metrics_gauges *gauges) {
     const size_t n = call->roster ? call->roster->models.n : 0;
     const bool ready = atomic_load(&call->server->phase) == SERVER_READY;
     struct metrics_process *processes =
-        arena_array(call->arena, 3 + n * MOST_RANKS + LANES * MOST_DECODERS, sizeof *processes);
+        arena_array(call->arena, 4 + n * MOST_RANKS + LANES * MOST_DECODERS, sizeof *processes);
     struct metrics_served_gauges *models = arena_array(call->arena, n + 1, sizeof *models);
     if (!processes || !models)
         return false;

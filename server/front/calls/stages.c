@@ -1,4 +1,4 @@
-/* stages.c - parse, admit, prepare texts, prepare pictures, embed, answer.
+/* stages.c - parse, fetch (remote.h), admit, prepare texts, prepare pictures, embed, answer.
  *
  * Each stage has the call to itself and hands it to the next as its last act. Pictures are prepared on
  * workers of their own, which sleep while a decoder computes; all else on workers that wait for nobody, so
@@ -10,8 +10,7 @@
  * Before each item, and every few milliseconds of a picture's decoding, a call is asked whether it is still
  * wanted: its client is there, its deadline has not passed, the server has not given up what it has.
  *
- * Texts that the cache knows are not prepared: their rows of call->embeddings are filled at once, and the job
- * is made of the rest.
+ * Texts that the cache knows are not prepared: their rows of call->embeddings are filled, the job has the rest.
  */
 #include "server/front/calls/stages.h"
 
@@ -19,7 +18,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server/front/calls/bulk.h"
 #include "server/front/calls/quotas.h"
+#include "server/front/calls/remote.h"
 #include "server/front/http/loop.h"
 #include "server/front/http/timeouts.h"
 
@@ -46,6 +47,11 @@ static struct call *call_of_job(struct job *job) {
 
 void stages_finish(struct call *call) {
     struct server *server = call->server;
+    if (call->line) {
+        quotas_settle(call);
+        bulk_line_done(call);
+        return;
+    }
     timeouts_unwatch(server->timeouts, call->from->timed);
     quotas_settle(call);
     call_trim(call);
@@ -58,8 +64,12 @@ static void finish_failed(struct call *call, const struct api_error *error) {
     stages_finish(call);
 }
 
-static void finish_full(struct call *call) {
-    call_refuse_full(call);
+/* Where others hold too much, that is why. */
+static void finish_refused(struct call *call, const struct api_error *error) {
+    if (call->over)
+        call_refuse_full(call);
+    else
+        call_fail(call, error);
     stages_finish(call);
 }
 
@@ -106,7 +116,7 @@ static bool wanted(struct call *call, struct api_error *error) {
     }
 }
 
-/* The decoders' question. */
+/* What decoders ask, and the fetching. */
 static bool is_wanted(void *call) {
     return want(call) == WANTED;
 }
@@ -226,7 +236,7 @@ static void write_answer(struct task *task) {
 }
 
 static bool has_large_answer(const struct call *call) {
-    return call->n * call->generation->model->embed > LARGE_ANSWER;
+    return call->shares || call->n * call->generation->model->embed > LARGE_ANSWER;
 }
 
 /* ---- embed */
@@ -360,8 +370,8 @@ static bool decode(struct call *call, size_t i, struct api_error *error) {
         return api_fail_from(error, input->param, &cause);
     queue_decoded(call->generation->queue, picture.most_pixels);
     call->held.pixels -= picture.most_pixels;
-    call->items[i] =
-        (struct limoe_item){.modality = LIMOE_IMAGE, .length = model->image_tokens, .pixels = pixels};
+    call->items[i] = (struct limoe_item){
+        .modality = LIMOE_IMAGE, .length = model->image_tokens, .pixels = pixels, .shares = call->shares};
     call->usage.image_tokens += model->image_tokens;
     return true;
 }
@@ -484,19 +494,19 @@ static bool allocate(struct call *call, const struct queue_load *load) {
         call->job.expert = arena_array(call->arena, rows * model->top_k + 1, sizeof *call->job.expert);
         call->job.gate = arena_array(call->arena, rows * model->top_k + 1, sizeof *call->job.gate);
     }
-    return call->items && call->input_of && call->embeddings &&
+    if (call->route->shares)
+        call->shares = arena_array(call->arena, attention_shares_size(model), sizeof *call->shares);
+    return call->items && call->input_of && call->embeddings && (!call->route->shares || call->shares) &&
            (!call->route->routing || (call->job.expert && call->job.gate));
 }
 
 static void admit(struct call *call) {
     const struct queue_load load = measure(call);
     struct api_error error;
-    if (!check_pixels(call, &load, &error)) {
-        finish_failed(call, &error);
-        return;
-    }
-    if (!queue_admit(call->generation->queue, &load, &call->held)) {
-        finish_full(call);
+    const bool good = check_pixels(call, &load, &error);
+    call->over = good && !queue_admit(call->generation->queue, &load, &call->held);
+    if (!good || call->over) {
+        finish_refused(call, &error);
         return;
     }
     call->held.items += load.items;
@@ -511,20 +521,41 @@ static void admit(struct call *call) {
     prepare_texts(&call->task);
 }
 
+/* ---- pictures that are named by URLs */
+
+static void fetched(struct task *task) {
+    struct call *call = call_of_task(task);
+    struct api_error error = {0}; /* over: there is none */
+    call->task.run = prepare_texts;
+    call->queue_ns += clock_now() - call->paused;
+    call->paused = 0;
+    if (!call->over && wanted(call, &error) && remote_take(call, &error))
+        admit(call);
+    else
+        finish_refused(call, &error);
+}
+
+static void fetch(struct call *call) {
+    struct api_error error;
+    call->paused = clock_now();
+    if (!remote_fetch(call, is_wanted, fetched, &error))
+        finish_refused(call, &error);
+}
+
 /* ---- parse */
 
 /* Goes on after a route's parse: it has read the body, unless it asks the store first. */
 static void parsed(struct call *call, bool good, struct api_error *error) {
     call->task.run = prepare_texts; /* should it be pushed again */
     call_meter(call, false);
-    if (!good && call->over)
-        finish_full(call);
-    else if (!good)
-        finish_failed(call, error);
+    if (!good)
+        finish_refused(call, error);
     else if (call->asking)
         ask(call);
     else if (call->n == 0)
         write_answer(&call->task);
+    else if (remote_count(call))
+        fetch(call);
     else
         admit(call);
 }

@@ -61,6 +61,16 @@ enum metrics_event {
     METRICS_SPANS_EXPORTED, /* OpenTelemetry spans that the collector took */
     METRICS_SPANS_FAILED,   /* that it did not */
     METRICS_SPANS_DROPPED,  /* that found the way to it full, or its exporter lost */
+    METRICS_FETCH_DONE,     /* pictures named by URLs: fetched */
+    METRICS_FETCH_REFUSED,  /* … not to be fetched from there */
+    METRICS_FETCH_TOO_LARGE,
+    METRICS_FETCH_LATE,
+    METRICS_FETCH_FAILED,   /* the host did not answer, or not with a picture */
+    METRICS_FETCH_LOST,     /* with the fetcher, twice */
+    METRICS_FETCH_GIVEN_UP, /* nobody waited for them any more */
+    METRICS_FETCH_BYTES,    /* of those fetched */
+    METRICS_FETCH_SOCKETS,  /* that the fetcher opened */
+    METRICS_FETCH_RESTARTS, /* a fetcher was lost and another started in its place */
     METRICS_EVENTS,
 };
 void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n);

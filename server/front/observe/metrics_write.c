@@ -46,6 +46,18 @@ static const struct event_row events[] = {
      "OpenTelemetry spans, by what became of them."},
     {METRICS_SPANS_FAILED, "limoe_otlp_spans_total", "outcome=\"failed\"", NULL},
     {METRICS_SPANS_DROPPED, "limoe_otlp_spans_total", "outcome=\"dropped\"", NULL},
+    {METRICS_FETCH_DONE, "limoe_fetch_pictures_total", "outcome=\"done\"",
+     "Pictures that requests named by URLs, by what became of them."},
+    {METRICS_FETCH_REFUSED, "limoe_fetch_pictures_total", "outcome=\"refused\"", NULL},
+    {METRICS_FETCH_TOO_LARGE, "limoe_fetch_pictures_total", "outcome=\"too_large\"", NULL},
+    {METRICS_FETCH_LATE, "limoe_fetch_pictures_total", "outcome=\"late\"", NULL},
+    {METRICS_FETCH_FAILED, "limoe_fetch_pictures_total", "outcome=\"failed\"", NULL},
+    {METRICS_FETCH_LOST, "limoe_fetch_pictures_total", "outcome=\"lost\"", NULL},
+    {METRICS_FETCH_GIVEN_UP, "limoe_fetch_pictures_total", "outcome=\"given_up\"", NULL},
+    {METRICS_FETCH_BYTES, "limoe_fetch_bytes_total", "", "Bytes of pictures fetched."},
+    {METRICS_FETCH_SOCKETS, "limoe_fetch_sockets_total", "", "Sockets opened to fetch pictures."},
+    {METRICS_FETCH_RESTARTS, "limoe_fetch_restarts_total", "",
+     "Fetchers that were lost and another started in their place."},
 };
 _Static_assert(sizeof events / sizeof *events == METRICS_EVENTS, "every event is on the page");
 

@@ -22,6 +22,7 @@
 #include "server/front/calls/exchange.h"
 #include "server/front/calls/openapi.h"
 #include "server/front/calls/route.h"
+#include "server/front/fetching/fetching.h"
 #include "server/front/http/auth.h"
 #include "server/front/http/hosts.h"
 #include "server/front/http/http.h"
@@ -248,6 +249,12 @@ static enum limoe_status start_tracing(struct server *server, struct limoe_error
                              : LIMOE_OK;
 }
 
+static enum limoe_status start_fetching(struct server *server, struct limoe_error *err) {
+    const struct fetching_options *options = &server->options.fetching;
+    return options->hosts ? fetching_start(options, server->log, server->metrics, &server->fetching, err)
+                          : LIMOE_OK;
+}
+
 static enum limoe_status open_loadtests(struct server *server, int listening, struct limoe_error *err) {
     const struct loadtests_options options = {.listening = listening,
                                               .encrypted = server->tls != NULL,
@@ -317,6 +324,7 @@ static bool build(struct watch *watch, int *listening) {
         workers_start(options->workers, "limoe-pictures", &server->decoding[LANE_QUICK], &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-albums", &server->decoding[LANE_LONG], &err) != LIMOE_OK ||
         start_decoders(server, &err) != LIMOE_OK || start_tracing(server, &err) != LIMOE_OK ||
+        start_fetching(server, &err) != LIMOE_OK ||
         start_http(server, *listening, &watch->http, &err) != LIMOE_OK)
         return fail(&err);
     return true;
@@ -327,6 +335,7 @@ static void take_down(struct watch *watch, int listening) {
     struct server *server = watch->server;
     loadings_stop(&watch->loadings);
     http_stop(watch->http);
+    fetching_stop(server->fetching);  /* after the last call, before the workers that it hands calls to */
     tracing_stop(server->tracing);    /* after the last call */
     loadings_close(&watch->loadings); /* after the last call, before the workers that its jobs go to */
     for (int lane = 0; lane < LANES; lane++) {

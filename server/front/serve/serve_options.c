@@ -73,7 +73,8 @@ static const struct option_row table[] = {
      .metavar = "PORT",
      .platform = "AIP_HTTP_PORT",
      .help = "port to listen on; 0 takes any that is free"},
-    STRING("state-dir", state_dir, "DIR", .help = "where classifiers are kept",
+    STRING("state-dir", state_dir, "DIR",
+           .help = "where classifiers are kept, and answers to application/x-ndjson wait",
            .fallback = "$STATE_DIRECTORY, else $XDG_STATE_HOME/limoe, else ~/.local/state/limoe"),
 
     COMMAND_DEVICE_ROW(AT(compute.device)),
@@ -113,6 +114,8 @@ static const struct option_row table[] = {
            .help = "pictures after which a decoder is replaced by a fresh one; 0: never"),
     NUMBER("cache-bytes", OPTION_BYTES, cache_bytes, 0, 1024 * GIB,
            .help = "memory for embeddings of texts seen before; 0: no cache"),
+    NUMBER("bulk-bytes", OPTION_BYTES, bulk_bytes, MIB, 1024 * GIB,
+           .help = "disk that the answers to application/x-ndjson may take until their requests end"),
     NUMBER("classifier-bytes", OPTION_BYTES, classifier_bytes, MIB, 1024 * GIB,
            .help = "disk that stored classifiers may take, past which a PUT gets 507"),
 
@@ -174,6 +177,18 @@ static const struct option_row table[] = {
      AT(unconfined_decoders),
      .help = "decode pictures also where the system has no sandbox (seccomp) for it"},
 
+    STRING("image-hosts", fetching.hosts, "HOST,...", .group = "pictures by their URLs",
+           .help =
+               "hosts that pictures may be fetched from: names, *.NAME, with http:// before or a port after",
+           .fallback = "none: nothing is fetched"),
+    STRING("image-networks", fetching.networks, "NET,...",
+           .help = "networks that are not public in which these hosts may be; opens them to who sends URLs",
+           .fallback = "none: public addresses alone"),
+    NUMBER("image-bytes", OPTION_BYTES, fetching.bytes, 1, GIB, .help = "largest picture that is fetched"),
+    SECONDS("image-timeout", fetching.seconds, .help = "seconds for a picture to be fetched"),
+    NUMBER("image-fetches", OPTION_UNSIGNED, fetching.fetches, 1, 256,
+           .help = "pictures fetched at a time; others wait"),
+
     STRING(
         "otlp-endpoint", tracing.endpoint, "URL", .group = "traces, to an OpenTelemetry collector",
         .help =
@@ -231,10 +246,12 @@ static const struct serve_options defaults = {
     .decode_seconds = 5,
     .decoder_pictures = 10000,
     .cache_bytes = 64 * MIB,
+    .bulk_bytes = 4 * GIB,
     .classifier_bytes = CLASSIFIERS_DISK_BYTES,
     .loadtest_rate = 1000,
     .loadtest_seconds = 600,
     .loadtest_requests = 100000,
+    .fetching = {.bytes = 8 * MIB, .seconds = 10, .fetches = 32},
     .tracing = {.service = "limoe", .sample = 1},
     .log_format = LOG_TEXT,
     .log_level = LOG_INFO,
@@ -415,7 +432,8 @@ static bool is_consistent(const struct serve_options *options, const struct opti
     }
     if (!is_of_several(options) || !is_of_platform(options))
         return false;
-    if (tracing_check(&options->tracing, &err) != LIMOE_OK) {
+    if (tracing_check(&options->tracing, &err) != LIMOE_OK ||
+        fetching_check(&options->fetching, &err) != LIMOE_OK) {
         command_usage("serve", "%s", err.message);
         return false;
     }

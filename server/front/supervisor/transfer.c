@@ -161,10 +161,22 @@ static void copy_routing(const struct frame_shape *shape, const struct frame_res
     }
 }
 
+/* Copies the shares of the run's items that asked for them; *split of the result's went before. */
+static void copy_shares(const struct frame_shape *shape, const struct frame_result *result,
+                        const struct run *run, size_t *split) {
+    const size_t size = frame_shares_size(shape);
+    for (size_t i = 0; i < run->count; i++) {
+        float *to = run->job->items[run->first + i].shares;
+        if (to)
+            memcpy(to, result->shares + (*split)++ * size, size * sizeof *to);
+    }
+}
+
 /* Where the copying from a result is. */
 struct copying {
-    size_t item; /* of the result, as is row */
+    size_t item; /* of the result, as are row and split */
     uint64_t row;
+    size_t split; /* items with shares */
 };
 
 static void copy_run(const struct frame_shape *shape, const struct frame_result *result,
@@ -173,6 +185,7 @@ static void copy_run(const struct frame_shape *shape, const struct frame_result 
            run->count * shape->embed * sizeof *result->embeddings);
     if (run->job->expert)
         copy_routing(shape, result, run, at->row);
+    copy_shares(shape, result, run, &at->split);
     at->item += run->count;
     at->row += run->rows;
 }
@@ -201,18 +214,25 @@ static void copy_results(const struct frame_shape *shape, const struct frame_res
     }
 }
 
-static void count_portion(const struct flight *flight, uint32_t rank, size_t *items, uint64_t *rows) {
+/* What a rank was given of a step. */
+struct count {
+    size_t items, split;
+    uint64_t rows;
+};
+
+static struct count count_portion(const struct flight *flight, uint32_t rank) {
+    struct count count = {0};
     size_t item = 0;
-    *items = 0;
-    *rows = 0;
     for (size_t i = 0; i < flight->step.n_slices; i++) {
         const struct queue_slice *slice = &flight->step.slices[i];
         for (size_t k = 0; k < slice->count; k++, item++)
             if (is_for(flight, item, rank)) {
-                ++*items;
-                *rows += slice->job->items[slice->first + k].length;
+                count.items++;
+                count.split += slice->job->items[slice->first + k].shares != NULL;
+                count.rows += slice->job->items[slice->first + k].length;
             }
     }
+    return count;
 }
 
 static void add(uint64_t *sum, const uint64_t *more, size_t n) {
@@ -264,14 +284,15 @@ enum limoe_status transfer_receive(struct transfer *transfer, uint32_t rank, con
         return limoe_fail(err, LIMOE_CORRUPT, "a RESULT of step %llu where that of step %llu was due",
                           (unsigned long long)link->frame.id, (unsigned long long)flight->id);
     if (result.status == LIMOE_OK) {
-        size_t items;
-        uint64_t rows;
-        count_portion(flight, rank, &items, &rows);
-        if (result.items != items || result.rows != rows || (wants_routing(&flight->step) && !result.expert))
-            return limoe_fail(err, LIMOE_CORRUPT,
-                              "a RESULT of %llu items and %llu tokens%s for a step of %zu and %llu",
-                              (unsigned long long)result.items, (unsigned long long)result.rows,
-                              result.expert ? "" : " without routing", items, (unsigned long long)rows);
+        const struct count sent = count_portion(flight, rank);
+        if (result.items != sent.items || result.rows != sent.rows || result.split != sent.split ||
+            (wants_routing(&flight->step) && !result.expert))
+            return limoe_fail(
+                err, LIMOE_CORRUPT,
+                "a RESULT of %llu items, %llu tokens and %llu shares%s for a step of %zu, %llu and %zu",
+                (unsigned long long)result.items, (unsigned long long)result.rows,
+                (unsigned long long)result.split, result.expert ? "" : " without routing", sent.items,
+                (unsigned long long)sent.rows, sent.split);
         copy_results(&transfer->shape, &result, rank, flight);
     }
     add_result(transfer, rank, &result);

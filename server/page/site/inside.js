@@ -1,4 +1,5 @@
-/** Inside: which expert took which patch of a picture, and which token of a text, layer by layer. */
+/** Inside: which expert took which patch of a picture, and which token of a text, layer by layer; and which patches the text's
+ * score comes from. */
 import { colour, swatch } from './chart.js';
 import { debounce, field, h } from './dom.js';
 import { number, onLanguage, t, tell } from './i18n.js';
@@ -6,6 +7,7 @@ import { can, model, onModel, whyNoModel } from './models.js';
 import { FITS, patchMap, smallMap } from './patches.js';
 import { picturePlace } from './picture.js';
 import { counts, routing } from './routing.js';
+import { sharesFigure } from './shares.js';
 
 const PAUSE = 400; // ms after the last letter
 
@@ -60,6 +62,7 @@ export function view(panel) {
   const empty = h('p', { class: 'empty', text: 'inside.empty' });
   const picture = h('div');
   const beside = h('div', { class: 'stack' });
+  const shares = sharesFigure();
   const gate = h('p', { class: 'gate', id: 'gate', role: 'status' });
   const grid = h('div', { class: 'inside-grid', hidden: true }, h('div', { class: 'stack' }, picture, gate), beside);
 
@@ -82,7 +85,7 @@ export function view(panel) {
   }
 
   function draw() {
-    empty.hidden = routed !== null;
+    empty.hidden = routed !== null || !shares.element.hidden;
     grid.hidden = routed === null;
     if (!routed) return;
     const layer = routed.picture.byBlock.get(chosen);
@@ -98,7 +101,7 @@ export function view(panel) {
   /** Why there is nothing to see; '': there is. */
   function obstacle() {
     if (!model()) return whyNoModel();
-    return can('routing') ? '' : t('inside.cannot', { model: model()?.id || '' });
+    return can('routing') || can('attention') ? '' : t('inside.cannot', { model: model()?.id || '' });
   }
 
   async function run() {
@@ -108,12 +111,24 @@ export function view(panel) {
     why.textContent = obstacle();
     if (why.textContent || !file) return;
     try {
-      routed = await routing(file, text.value.trim(), model()?.id || '', signal);
-      if (!routed.blocks.includes(chosen)) chosen = routed.blocks[0];
+      await Promise.all([route(file, signal), share(file, signal)]);
       draw();
     } catch (error) {
       if (!signal.aborted) why.textContent = /** @type {Error} */ (error).message;
     }
+  }
+
+  /** @param {Blob} picked @param {AbortSignal} signal */
+  async function route(picked, signal) {
+    routed = can('routing') ? await routing(picked, text.value.trim(), model()?.id || '', signal) : null;
+    if (routed && !routed.blocks.includes(chosen)) chosen = routed.blocks[0];
+    draw();
+  }
+
+  /** @param {Blob} picked @param {AbortSignal} signal */
+  async function share(picked, signal) {
+    if (can('attention') && text.value.trim()) await shares.show(picked, text.value.trim(), model()?.id || '', signal);
+    else shares.clear();
   }
 
   /** @param {File[]} files */
@@ -134,7 +149,7 @@ export function view(panel) {
   onLanguage(draw);
   panel.append(h('div', { class: 'stack' }, h('h2', { class: 'hidden', text: 'tab.inside' }),
     h('div', { class: 'columns' }, picturePlace({ take }), h('div', { class: 'card stack' }, field('inside.text', text), field('inside.fit', fit))),
-    why, empty, grid));
+    why, empty, grid, shares.element));
   fresh();
   return {};
 }

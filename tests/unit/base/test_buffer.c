@@ -60,6 +60,29 @@ static void room_is_made_and_given_back(void **state) {
     buffer_free(&buffer);
 }
 
+static void it_grows_with_what_comes(void **state) {
+    (void)state;
+    const size_t mib = (size_t)1 << 20;
+    static const struct {
+        size_t capacity, size, more, least, most, expected;
+    } cases[] = {
+        {0, 0, 10, 1024, 4096, 1024},       /* from the least on */
+        {1024, 1000, 24, 1024, 4096, 1024}, /* it is there */
+        {1024, 1000, 25, 1024, 4096, 1536}, /* by half */
+        {4000, 4000, 1, 1024, 4096, 4096},  /* up to the most */
+        {4096, 4096, 5, 1024, 4096, 4101},  /* which what comes may pass */
+        {0, 0, 3, 1024, 10, 10},            /* and which may be less than the least */
+        {1024, 1024, 9000, 1024, 1 << 20, 10024},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct buffer buffer = {.capacity = cases[i].capacity, .size = cases[i].size};
+        assert_int_equal(buffer_growth(&buffer, cases[i].more, cases[i].least, cases[i].most),
+                         cases[i].expected);
+    }
+    const struct buffer large = {.capacity = 8 * mib, .size = 8 * mib};
+    assert_int_equal(buffer_growth(&large, 1, 1024, SIZE_MAX), 9 * mib);
+}
+
 static void a_failure_is_kept_to_the_end(void **state) {
     (void)state;
     struct buffer buffer = {0};
@@ -197,6 +220,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_are_appended),
         cmocka_unit_test(room_is_made_and_given_back),
+        cmocka_unit_test(it_grows_with_what_comes),
         cmocka_unit_test(a_failure_is_kept_to_the_end),
         cmocka_unit_test(strings_are_escaped),
         cmocka_unit_test(floats_are_printed_as_expected),

@@ -151,7 +151,7 @@ static void test_refused_items(void **state) {
                    "item 1: an image of 3 tokens, must be 4");
     expect_refusal(m, (struct limoe_item){.modality = LIMOE_IMAGE, .length = 4},
                    "item 1: an image without pixels");
-    expect_refusal(m, (struct limoe_item){(enum limoe_modality)2, 4, pixels, NULL},
+    expect_refusal(m, (struct limoe_item){.modality = (enum limoe_modality)2, .length = 4, .pixels = pixels},
                    "item 1: modality 2, must be 0 (image) or 1 (text)");
     limoe_model_close(m);
     fixture_remove(&fixture);

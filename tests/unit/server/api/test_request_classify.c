@@ -64,7 +64,9 @@ static void images_are_checked(void **state) {
     refused("{" LABELS ",\"images\":[\"Zm9v\",\"Zm9\"]}", 400, "invalid_image", "images[1]",
             "images[1]: not base64: 3 characters");
     refused("{" LABELS ",\"image\":\"\"}", 400, "invalid_image", "image", "image: empty");
-    refused("{" LABELS ",\"image\":\"http://x/y.png\"}", 400, "invalid_image", "image", "not fetched");
+    struct classify_request request = read_body("{" LABELS ",\"image\":\"http://x/y.png\"}");
+    assert_true(request.images[0].remote);
+    assert_bytes(request.images[0].bytes, request.images[0].size, "http://x/y.png");
 }
 
 static void labels_are_checked(void **state) {
@@ -299,6 +301,7 @@ static void media_types_are_told_apart(void **state) {
     assert_int_equal(request_body_of("image/png"), REQUEST_BODY_IMAGE);
     assert_int_equal(request_body_of("IMAGE/WebP;q=1"), REQUEST_BODY_IMAGE);
     assert_int_equal(request_body_of("image/"), REQUEST_BODY_OTHER);
+    assert_int_equal(request_body_of("Application/x-ndjson; charset=utf-8"), REQUEST_BODY_LINES);
     assert_int_equal(request_body_of("application/jsonlines"), REQUEST_BODY_OTHER);
     assert_int_equal(request_body_of("application/x-www-form-urlencoded"), REQUEST_BODY_OTHER);
     assert_int_equal(request_body_of(""), REQUEST_BODY_UNTYPED);

@@ -21,8 +21,9 @@ static const struct limoe_info model = {.name = "m",
                                         .blocks = 4,
                                         .embed = 3,
                                         .image_size = 5,
-                                        .patch = 1,
+                                        .patch = 2,
                                         .image_tokens = 4,
+                                        .shares = LIMOE_SHARES_MEAN,
                                         .vocab = 100,
                                         .text_length = 6,
                                         .moe_layers = 2,
@@ -41,7 +42,7 @@ static void test_header(void **state) {
     uint8_t bytes[FRAME_HEADER_BYTES];
     struct frame_header out;
     frame_put_header(&header, bytes);
-    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 4, 0, 2, 0, 1, 0, 0, 0, 0,
+    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 5, 0, 2, 0, 1, 0, 0, 0, 0,
                                                          0,   0,   0,   0,   0, 0, 0, 0, 1, 0, 0, 77};
     assert_memory_equal(bytes, expected, sizeof bytes);
     assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), header.length, &out, NULL), LIMOE_OK);
@@ -62,7 +63,7 @@ static void test_headers_that_cannot_be(void **state) {
         const char *message;
     } changes[] = {
         {0, 'x', "begins with"},
-        {4, 2, "version 2; this limoe speaks 4"},
+        {4, 2, "version 2; this limoe speaks 5"},
         {6, 1, "HELLO) where a STEP was due"},
         {6, 5, "CONNECTED) where a STEP was due"},
         {6, 99, "type 99 (unknown)"},
@@ -163,7 +164,9 @@ static void test_hellos_that_cannot_be(void **state) {
     EXPECT_WRONG(model.embed, UINT32_MAX, "embed");
     EXPECT_WRONG(model.image_size, 0, "image_size");
     EXPECT_WRONG(model.image_tokens, 0, "image_tokens");
-    EXPECT_WRONG(model.image_tokens, 27, "image_tokens"); /* a patch a pixel, and a class token */
+    EXPECT_WRONG(model.image_tokens, 3, "image_tokens");
+    EXPECT_WRONG(model.image_tokens, 6, "image_tokens"); /* 2 x 2 patches, and a class token at most */
+    EXPECT_WRONG(model.shares, 4, "shares");
     EXPECT_WRONG(model.towers, 0, "towers");
     EXPECT_WRONG(model.towers, 3, "towers");
     EXPECT_WRONG(model.patch, 0, "patch");
@@ -263,10 +266,11 @@ static void test_keys(void **state) {
 
 static uint8_t pixels[2][75];
 static int32_t ids[2][6] = {{1, 2, 3}, {4, 5, 6, 7, 8, 9}};
+static float wanted[5 * 3];
 static const struct limoe_item items[] = {
     {.modality = LIMOE_IMAGE, .length = 4, .pixels = pixels[0]},
     {.modality = LIMOE_TEXT, .length = 3, .tokens = ids[0]},
-    {.modality = LIMOE_IMAGE, .length = 4, .pixels = pixels[1]},
+    {.modality = LIMOE_IMAGE, .length = 4, .pixels = pixels[1], .shares = wanted},
     {.modality = LIMOE_TEXT, .length = 6, .tokens = ids[1]},
 };
 #define ITEMS (sizeof items / sizeof *items)
@@ -289,16 +293,19 @@ static void test_step(void **state) {
     (void)state;
     const struct frame_shape shape = frame_shape(&model, BUDGET);
     struct limoe_item out[BUDGET + 1];
+    bool asks[BUDGET + 1];
     uint64_t bytes, rows;
     size_t n;
     uint8_t *payload = make_step(&shape, &bytes);
     assert_true(bytes <= frame_longest_step(&shape));
-    assert_int_equal(frame_get_step(&shape, payload, bytes, out, &n, &rows, NULL), LIMOE_OK);
+    assert_int_equal(frame_get_step(&shape, payload, bytes, out, asks, &n, &rows, NULL), LIMOE_OK);
     assert_int_equal(n, ITEMS);
     assert_int_equal(rows, 4 + 3 + 4 + 6);
     for (size_t i = 0; i < ITEMS; i++) {
         assert_int_equal(out[i].modality, items[i].modality);
         assert_int_equal(out[i].length, items[i].length);
+        assert_int_equal(asks[i], items[i].shares != NULL);
+        assert_null(out[i].shares);
         if (items[i].modality == LIMOE_IMAGE) {
             assert_memory_equal(out[i].pixels, items[i].pixels, sizeof pixels[0]);
             assert_null(out[i].tokens);
@@ -323,6 +330,7 @@ static void test_a_tower_alone(void **state) {
         struct limoe_info *alone = &in.model;
         uint8_t bytes[FRAME_HELLO_BYTES], payload[512] = {0};
         struct limoe_item got[BUDGET + 1];
+        bool asks[BUDGET + 1];
         struct limoe_error err;
         uint64_t rows;
         size_t n;
@@ -340,16 +348,16 @@ static void test_a_tower_alone(void **state) {
         frame_put_step(own, 1, payload);
         assert_true(frame_step_bytes(&shape, own, 1) <= frame_longest_step(&shape));
         assert_int_equal(
-            frame_get_step(&shape, payload, frame_step_bytes(&shape, own, 1), got, &n, &rows, &err),
+            frame_get_step(&shape, payload, frame_step_bytes(&shape, own, 1), got, asks, &n, &rows, &err),
             LIMOE_OK);
         frame_put_step(other, 1, payload);
         assert_int_equal(
-            frame_get_step(&shape, payload, frame_step_bytes(&shape, other, 1), got, &n, &rows, &err),
+            frame_get_step(&shape, payload, frame_step_bytes(&shape, other, 1), got, asks, &n, &rows, &err),
             LIMOE_CORRUPT);
         frame_put_step(&nothing, 1, payload);
-        assert_int_equal(
-            frame_get_step(&shape, payload, frame_step_bytes(&shape, &nothing, 1), got, &n, &rows, &err),
-            LIMOE_CORRUPT);
+        assert_int_equal(frame_get_step(&shape, payload, frame_step_bytes(&shape, &nothing, 1), got, asks, &n,
+                                        &rows, &err),
+                         LIMOE_CORRUPT);
     }
 }
 
@@ -362,7 +370,7 @@ static void test_a_step_without_items(void **state) {
     assert_int_equal(frame_step_bytes(&shape, NULL, 0), frame_step_head_bytes(NULL, 0));
     frame_put_step(NULL, 0, (uint8_t *)payload);
     assert_int_equal(frame_get_step(&shape, (const uint8_t *)payload, frame_step_bytes(&shape, NULL, 0), NULL,
-                                    &n, &rows, NULL),
+                                    NULL, &n, &rows, NULL),
                      LIMOE_OK);
     assert_int_equal(n, 0);
     assert_int_equal(rows, 0);
@@ -374,6 +382,7 @@ static void test_a_step_cut_short(void **state) {
     (void)state;
     const struct frame_shape shape = frame_shape(&model, BUDGET);
     struct limoe_item out[BUDGET + 1];
+    bool asks[BUDGET + 1];
     uint64_t bytes, rows;
     size_t n;
     uint8_t *payload = make_step(&shape, &bytes);
@@ -383,7 +392,7 @@ static void test_a_step_cut_short(void **state) {
         assert_non_null(part);
         part = realloc(part, cut ? cut : 1);
         memcpy(part, payload, cut);
-        assert_int_equal(frame_get_step(&shape, part, cut, out, &n, &rows, &err), LIMOE_CORRUPT);
+        assert_int_equal(frame_get_step(&shape, part, cut, out, asks, &n, &rows, &err), LIMOE_CORRUPT);
         free(part);
     }
     free(payload);
@@ -402,6 +411,8 @@ static void test_steps_that_cannot_be(void **state) {
         {0, UINT32_MAX, "at most 21"},
         {4, 1, "with 4 items"},
         {8, 2, "unknown modality 2"},
+        {8, 0x20000, "unknown modality 131072"},
+        {16, LIMOE_TEXT | 0x10000, "unknown modality 65537"}, /* a text has no shares */
         {12, 5, "item 0 of a STEP, an image, has 5 tokens"},
         {20, 0, "item 1 of a STEP, a text, has 0 tokens"},
         {20, 7, "a text, has 7 tokens"},
@@ -410,12 +421,13 @@ static void test_steps_that_cannot_be(void **state) {
     };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         struct limoe_item out[BUDGET + 1];
+        bool asks[BUDGET + 1];
         struct limoe_error err;
         uint64_t bytes, rows;
         size_t n;
         uint8_t *payload = make_step(&shape, &bytes);
         memcpy(payload + changes[i].at, &changes[i].value, sizeof changes[i].value);
-        assert_int_equal(frame_get_step(&shape, payload, bytes, out, &n, &rows, &err), LIMOE_CORRUPT);
+        assert_int_equal(frame_get_step(&shape, payload, bytes, out, asks, &n, &rows, &err), LIMOE_CORRUPT);
         if (!strstr(err.message, changes[i].message))
             fail_msg("\"%s\" is not in \"%s\"", changes[i].message, err.message);
         free(payload);
@@ -430,6 +442,7 @@ static const uint64_t load[2 * LIMOE_MODALITIES * 4] = {1, 2, UINT64_C(1) << 40}
 static const uint64_t rows_sent[2] = {7, 8}, bytes_sent[2] = {9, 10}, exchange_ns[2] = {11, 12};
 static const double entropy[2 * LIMOE_MODALITIES] = {0.5, 1.25};
 static const float embeddings[2 * 3] = {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F};
+static const float shares[5 * 3] = {0.1F, 0.2F};
 static const int32_t expert[2 * ROWS * 2] = {3, 1, 2};
 static const float gate[2 * ROWS * 2] = {0.75F, 0.25F};
 
@@ -453,6 +466,7 @@ static uint8_t *make_result(const struct frame_shape *shape, const struct frame_
 
 static const struct frame_result good = {.items = 2,
                                          .rows = ROWS,
+                                         .split = 1,
                                          .compute_ns = 123,
                                          .load = load,
                                          .rows_sent = rows_sent,
@@ -460,6 +474,7 @@ static const struct frame_result good = {.items = 2,
                                          .exchange_ns = exchange_ns,
                                          .entropy = entropy,
                                          .embeddings = embeddings,
+                                         .shares = shares,
                                          .expert = expert,
                                          .gate = gate};
 
@@ -484,6 +499,8 @@ static void test_result(void **state) {
         assert_memory_equal(out.exchange_ns, exchange_ns, sizeof exchange_ns);
         assert_memory_equal(out.entropy, entropy, sizeof entropy);
         assert_memory_equal(out.embeddings, embeddings, sizeof embeddings);
+        assert_int_equal(out.split, 1);
+        assert_memory_equal(out.shares, shares, sizeof shares);
         if (routed) {
             assert_memory_equal(out.expert, expert, sizeof expert);
             assert_memory_equal(out.gate, gate, sizeof gate);
@@ -519,11 +536,13 @@ static void test_results_that_cannot_be(void **state) {
     } changes[] = {
         {0, 99, "status 99"},
         {0, LIMOE_INVALID, "status 1 and a message"},
-        {4, 3, "3 items and 5 tokens have"},
+        {4, 3, "3 items, 5 tokens and 1 shares have"},
         {4, 22, "at most 21"},
-        {8, 6, "2 items and 6 tokens have"},
-        {15, 0xff, "at most 21 and"},
-        {24, 'x', "a message that does not fit"},
+        {8, 6, "2 items, 6 tokens and 1 shares have"},
+        {15, 0xff, "at most 21, "},
+        {16, 0, "2 items, 5 tokens and 0 shares have"},
+        {16, 8, "at most 21, 30 and 7 can be"},
+        {32, 'x', "a message that does not fit"},
     };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         struct frame_result out;

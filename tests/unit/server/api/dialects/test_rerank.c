@@ -45,6 +45,17 @@ static void documents_come_back_as_they_were(void **state) {
         "\"document\":{\"text\":\"b\"}}]" USAGE);
 }
 
+static void a_picture_named_by_its_url_comes_back_as_that(void **state) {
+    (void)state;
+    assert_true(hears(rerank_read, "",
+                      "{\"query\":\"x\",\"documents\":[\"a\",{\"image\":\"https://a/b.png\"}],"
+                      "\"return_documents\":true,\"top_n\":1}"));
+    assert_ranked(
+        ranked, 1,
+        "{\"object\":\"list\",\"model\":\"pictograms\",\"results\":[{\"index\":1,\"relevance_score\":0.5,"
+        "\"document\":{\"image\":\"https://a/b.png\"}}]" USAGE);
+}
+
 static void other_servers_items_come_back_in_one_form(void **state) {
     (void)state;
     assert_true(hears(rerank_read, "",
@@ -112,6 +123,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(documents_are_answered_with_results),
         TEST(documents_come_back_as_they_were),
+        TEST(a_picture_named_by_its_url_comes_back_as_that),
         TEST(other_servers_items_come_back_in_one_form),
         TEST(texts_are_answered_as_tei_does),
         TEST(what_is_not_done_is_refused),

@@ -19,6 +19,16 @@ static void one_or_several_are_answered_with_vectors(void **state) {
     assert_int_equal(spoken.embed.n_items, 2);
 }
 
+static void a_picture_may_be_a_url(void **state) {
+    (void)state;
+    assert_true(
+        hears(roboflow_read_image, "", "{\"image\":{\"type\":\"url\",\"value\":\" https://a/b.png\"}}"));
+    assert_true(spoken.embed.items[0].remote);
+    assert_bytes(spoken.embed.items[0].bytes, spoken.embed.items[0].size, "https://a/b.png");
+    assert_true(hears(roboflow_read_image, "", "{\"image\":" PICTURE "}"));
+    assert_false(spoken.embed.items[0].remote);
+}
+
 static void similarities_are_in_the_order_of_prompts(void **state) {
     (void)state;
     static const struct prediction ranked[] = {{.label = 1, .cosine = 0.5f}, {.label = 0, .cosine = -0.25f}};
@@ -69,8 +79,10 @@ static void what_is_not_done_is_refused(void **state) {
         {roboflow_read_text, "{\"text\":\"a\",\"model_id\":1}", "invalid_type", "model_id", "a string"},
         {roboflow_read_text, "{\"text\":\"a\",\"image\":1}", "unknown_field", "image", "accepted: text"},
         {roboflow_read_image, "{\"image\":\"" PIXEL "\"}", "invalid_type", "image", "a string"},
-        {roboflow_read_image, "{\"image\":{\"type\":\"url\",\"value\":\"http://a\"}}", "unsupported_value",
-         "image", "no picture is fetched"},
+        {roboflow_read_image, "{\"image\":{\"type\":\"url\",\"value\":\"" PIXEL "\"}}", "image_url_refused",
+         "image", "neither https: nor http:"},
+        {roboflow_read_image, "{\"image\":{\"type\":\"numpy\",\"value\":\"a\"}}", "unsupported_value",
+         "image", "accepted: \"base64\", \"url\""},
         {roboflow_read_image, "{\"image\":{\"value\":\"a\"}}", "unsupported_value", "image", "\"base64\""},
         {roboflow_read_image, "{\"image\":[{\"type\":\"base64\"}]}", "invalid_type", "image[0]", "an object"},
         {roboflow_read_compare, "{\"prompt\":\"a\"}", "missing_input", "subject", "subject is missing"},
@@ -91,6 +103,7 @@ static void what_is_not_done_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(one_or_several_are_answered_with_vectors),
+        TEST(a_picture_may_be_a_url),
         TEST(similarities_are_in_the_order_of_prompts),
         TEST(a_version_is_a_models_name),
         TEST(what_is_not_done_is_refused),
