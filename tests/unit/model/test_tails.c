@@ -321,12 +321,51 @@ static void the_trunk_is_passed_once(void **state) {
     fixture_remove(&fixture);
 }
 
+/* Shares of patches are of a step as it is: beside items with tails they are what they are alone. */
+static void shares_keep_their_bits(void **state) {
+    (void)state;
+    struct fixture fixture;
+    struct limoe_adapter *adapter;
+    struct limoe_tail *tail;
+    struct limoe_error err;
+    char file[FOLDER_SIZE + 64];
+    float alone[10 * 44], beside[10 * 44] = {0}, z[5 * 44];
+    fixture_create(&fixture, one_tower, 17, NULL, 0);
+    struct limoe_model *m = open_with(fixture.dir, LIMOE_FLOAT32);
+    adapter_file_tail(fixture.dir, 2, false, 70, in_folder(file, "shares", 0));
+    assert_int_equal(limoe_adapter_open(file, &adapter, &err), LIMOE_OK);
+    assert_int_equal(limoe_model_adapt(m, adapter, 1, &tail, &err), LIMOE_OK);
+    struct limoe_item *items = fixture_items(limoe_model_info(m), 1, 40, 3), chosen[3];
+    const struct limoe_tail *tails[2] = {tail, NULL};
+    size_t n = 0;
+    for (size_t i = 0; i < 40 && n < 3; i++)
+        if (items[i].modality == LIMOE_IMAGE)
+            chosen[n++] = items[i];
+    assert_int_equal(n, 3);
+    chosen[1].shares = alone;
+    embed(m, &chosen[1], 1, z, NULL);
+    chosen[1].shares = beside;
+    chosen[0].tails = chosen[2].tails = tails;
+    chosen[0].n_tails = chosen[2].n_tails = 2;
+    embed(m, chosen, 3, z, NULL);
+    assert_memory_equal(beside, alone, sizeof alone);
+    chosen[0].shares = alone;
+    assert_int_equal(limoe_model_embed(m, chosen, 1, z, NULL, &err), LIMOE_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "item 0: shares of patches, which there are none of with tails"));
+    fixture_items_free(items, 40);
+    limoe_tail_release(tail);
+    limoe_adapter_close(adapter);
+    limoe_model_close(m);
+    fixture_remove(&fixture);
+}
+
 int main(int argc, char **argv) {
     (void)argc;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_random_model),
         cmocka_unit_test(an_int8_model),
         cmocka_unit_test(the_trunk_is_passed_once),
+        cmocka_unit_test(shares_keep_their_bits),
         cmocka_unit_test_prestate(named_models, argv + 1),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
