@@ -209,7 +209,8 @@ static void check(const char *dir, struct kernels *k) {
     struct config config;
     struct limoe_error err;
     assert_int_equal(config_load(dir, &config, NULL, &err), LIMOE_OK);
-    if (s.info->shares == LIMOE_SHARES_MEAN && !config.image.class_token && !config.tower[LIMOE_IMAGE].late_norm)
+    if (s.info->shares == LIMOE_SHARES_MEAN && !config.image.class_token &&
+        !config.tower[LIMOE_IMAGE].late_norm)
         assert_true(rest <= (float32 ? 1e-5 : 0.1));
     assert_true(reference <= (float32 ? 1e-5 : 0.1));
     expect_bits(&s);
@@ -257,7 +258,8 @@ static void test_a_head(void **state) {
     shares_weigh(&head, 0, ROWS, score, part, WIDTH);
     for (size_t j = 0; j < ROWS; j++)
         for (size_t c = 0; c < WIDTH; c++)
-            assert_float_equal(part[j * WIDTH + c], (float)(weight[j] / all * x[j * STRIDE + WIDTH + c]), 1e-6);
+            assert_float_equal(part[j * WIDTH + c], (float)(weight[j] / all * x[j * STRIDE + WIDTH + c]),
+                               1e-6);
     /* Some rows of them; and those that the query does not see have no part. */
     const struct shares_head first = {query, x, x + WIDTH, 2, STRIDE, WIDTH};
     shares_weigh(&first, 1, 3, score, part, WIDTH);
