@@ -66,6 +66,10 @@ enum limoe_dtype {
 /* "float32", "bfloat16", "int8" or "auto"; a static string, never NULL. */
 const char *limoe_dtype_name(enum limoe_dtype dtype);
 
+struct limoe_tail; /* a model's weights as an adapter makes them: limoe_model_adapt */
+
+#define LIMOE_MAX_TAILS 1024u /* of one item */
+
 /* One sequence for the tower. The caller owns what the pointers name. */
 struct limoe_item {
     enum limoe_modality modality;
@@ -73,9 +77,19 @@ struct limoe_item {
     const uint8_t *pixels; /* image: [image_size, image_size, 3] RGB; text: NULL */
     const int32_t *tokens; /* text: [length]; image: NULL */
     /* Image: out [patches + 1, embed], or NULL: not wanted. What each of the (image_size / patch)^2 patches, row by row,
-     * adds to the embedding, and in the last row what is the picture's but no patch's; the rows' sum is the embedding. */
+     * adds to the embedding, and in the last row what is the picture's but no patch's; the rows' sum is the embedding. Not with
+     * tails. */
     float *shares;
+    /* What it is embedded by: an embedding for each of tails[n_tails], in which NULL is the model as it is. n_tails 0: the
+     * model alone. No tail twice. */
+    const struct limoe_tail *const *tails;
+    uint32_t n_tails;
 };
+
+/* How many embeddings the item gets. */
+static inline uint32_t limoe_item_embeddings(const struct limoe_item *item) {
+    return item->n_tails ? item->n_tails : 1;
+}
 
 /* A transformer. */
 struct limoe_tower {
@@ -245,6 +259,50 @@ bool limoe_image_measure(const uint8_t *bytes, size_t size, uint32_t *width, uin
 enum limoe_status limoe_process_text(const struct limoe_processor *processor, const char *text, size_t size,
                                      int32_t *tokens, uint32_t *length, struct limoe_error *err);
 
+/* ---- adapters: what a model was taught, in a file of its own (docs/format.md) */
+
+enum limoe_adapter_kind {
+    LIMOE_ADAPTER_PROBE, /* a linear classifier on embeddings; needs no model */
+    LIMOE_ADAPTER_TAIL,  /* other weights from a block on */
+    LIMOE_ADAPTER_LORA,  /* low-rank products that are added to weights */
+};
+
+/* "probe", "tail" or "lora"; a static string, never NULL. */
+const char *limoe_adapter_kind_name(enum limoe_adapter_kind kind);
+
+/* What an adapter's file says of it. Strings live as long as the adapter. */
+struct limoe_adapter_info {
+    enum limoe_adapter_kind kind;
+    const char
+        *base; /* 32 hex digits: the model's that it was made of, limoe_model_base; "": it does not say */
+    uint32_t start_block; /* of a tail: the first block, of each tower, that may differ; else 0 */
+    float strength;       /* 0 to 1: the one to use unless another is asked for */
+    const char *const *labels;
+    size_t n_labels; /* 0 to 10,000; distinct */
+    const char *const *templates;
+    size_t n_templates;
+    const char *training; /* the record of how it was made, a JSON object; NULL: there is none */
+    float alpha;          /* of a LoRA: the products are multiplied by alpha / rank; else 0 */
+    uint32_t rank;
+    uint32_t embed; /* of a probe: the width of the embeddings that it takes; else 0 */
+    uint64_t parameters, bytes;
+    size_t tensors;
+};
+
+struct limoe_adapter;
+
+/* Opens an adapter's file, or a folder in which PEFT has saved a LoRA: adapter_config.json and adapter_model.safetensors. A probe's weights are read, a tail's stay in the file, which stays open. Many threads may use
+ * it at once. LIMOE_CORRUPT, LIMOE_TOO_LARGE, LIMOE_UNSUPPORTED: what is wrong in the file, and what is accepted. */
+enum limoe_status limoe_adapter_open(const char *path, struct limoe_adapter **out, struct limoe_error *err);
+void limoe_adapter_close(struct limoe_adapter *adapter); /* NULL is fine */
+const struct limoe_adapter_info *limoe_adapter_about(const struct limoe_adapter *adapter);
+
+/* A probe's answer to a unit vector embedding[embed]: logit[i] = weight row i · embedding + bias i, score = their
+ * softmax, each [n_labels], either may be NULL. A pure function. LIMOE_INVALID: the adapter is no probe, or `embed` is
+ * not its own. */
+enum limoe_status limoe_probe_scores(const struct limoe_adapter *adapter, const float *embedding,
+                                     uint32_t embed, float *logit, float *score, struct limoe_error *err);
+
 /* ---- devices */
 
 /* Where a model is computed: "cpu"; "cuda:N", a GPU; "cuda", the first; "auto", and NULL: the first GPU where
@@ -340,8 +398,34 @@ const char *limoe_model_fingerprint(const struct limoe_model *model);
 void limoe_model_memory(const struct limoe_model *model, uint64_t *dense_bytes, uint64_t *expert_bytes,
                         uint32_t *experts_held);
 
-/* Which experts took which token. Rows are the items' tokens end to end, in item order. Any pointer may be
- * NULL. After a failure, what was written or added is part of the truth: discard it. */
+/* ---- tails: one trunk, many models. Blocks that an adapter does not change are passed once by all of a call's items;
+ * from its first changed block on, those that ask for it go their own way. What comes out has the bits of the model that
+ * limoe_merge writes. */
+
+/* 32 hex digits: those of the processor, and 16 of the checkpoint's tensors alone (docs/format.md), whatever the dtype
+ * and the backend: what an adapter names as its base. Lives as long as the model. */
+const char *limoe_model_base(const struct limoe_model *model);
+/* The same of a directory, all of whose weights are read; digits [33]. */
+enum limoe_status limoe_base(const char *dir, char digits[33], struct limoe_error *err);
+
+/* Packs what the adapter, a tail or a LoRA, changes of the model, at a strength from 0, the model as it is, to 1; the rest
+ * is shared with the model. The model's files are read again, and must be as they were. *tail must be released before the
+ * model is closed, by the thread that calls the model. LIMOE_INVALID, LIMOE_CORRUPT: the adapter is of another model (its
+ * base differs), a tensor does not fit, a weight is not finite. LIMOE_UNSUPPORTED: the model is on more than one rank, or
+ * has "moe.capacity". */
+enum limoe_status limoe_model_adapt(struct limoe_model *model, const struct limoe_adapter *adapter,
+                                    float strength, struct limoe_tail **tail, struct limoe_error *err);
+/* The bytes of packed weights that limoe_model_adapt will take; the same checks, and no weights are read. */
+enum limoe_status limoe_model_adapt_bytes(const struct limoe_model *model,
+                                          const struct limoe_adapter *adapter, float strength,
+                                          uint64_t *bytes, struct limoe_error *err);
+uint64_t limoe_tail_bytes(const struct limoe_tail *tail);
+/* The first block of a modality's tower that differs, counted in the tower; its blocks: none does. */
+uint32_t limoe_tail_start(const struct limoe_tail *tail, enum limoe_modality modality);
+void limoe_tail_release(struct limoe_tail *tail); /* NULL is fine */
+
+/* Which experts took which token. Rows are the items' tokens end to end, in item order, once for each embedding of the
+ * item; trunk rows that several tails share are counted once in load and entropy. Any pointer may be NULL. After a failure, what was written or added is part of the truth: discard it. */
 struct limoe_routing {
     int32_t *expert; /* [moe_layers, rows, top_k], by descending gate, ties to the lower index */
     float *gate; /* [moe_layers, rows, top_k], the weight used in the combine; 0 where capacity dropped it */
@@ -358,7 +442,8 @@ struct limoe_routing {
     uint64_t *exchange_ns; /* [moe_layers]: spent in exchanging, waiting for the other ranks included */
 };
 
-/* Embeds n items in one step: embeddings[n, embed], row i for item i, unit length. routing may be NULL.
+/* Embeds n items in one step: embeddings[n, embed], row i for item i, unit length; an item with tails has a row for each,
+ * in their order, before the next item's. routing may be NULL.
  * Errors: LIMOE_INVALID names the item (a token id outside the vocabulary, a length of 0 or over the limit, a modality
  * that the model does not take).
  *
@@ -416,6 +501,12 @@ typedef void limoe_progress(void *context, uint64_t done, uint64_t all);
  * is not there. progress may be NULL. LIMOE_INVALID: `out` is there, or the model is int8 already. */
 enum limoe_status limoe_quantize(const char *dir, const char *out, limoe_progress *progress, void *context,
                                  struct limoe_error *err);
+
+/* Writes the model in `dir` with an adapter merged in, a tail or a LoRA, to `out`, a directory that must not be there. Changed
+ * tensors are float32, all else is copied. What is not finished is not there. progress may be NULL. */
+enum limoe_status limoe_merge(const char *dir, const struct limoe_adapter *adapter, float strength,
+                              const char *out, limoe_progress *progress, void *context,
+                              struct limoe_error *err);
 
 /* How a model would be spread over ranks: every rank holds the dense part, and some experts of each MoE
  * layer.

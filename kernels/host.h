@@ -29,6 +29,7 @@ void *host_alloc(struct kernels *k, size_t bytes);
 void host_release(struct kernels *k, void *p);
 void host_upload(struct kernels *k, void *to, const void *host, size_t bytes);
 void host_download(struct kernels *k, void *host, const void *from, size_t bytes);
+void host_copy(struct kernels *k, void *to, const void *from, size_t bytes);
 float *host_upload_vector(struct kernels *k, struct kernels_tensor t, size_t n);
 enum limoe_status host_load_table(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
                                   struct kernels_table **table, struct limoe_error *err);

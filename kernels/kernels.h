@@ -120,6 +120,8 @@ typedef void *kernels_alloc_fn(struct kernels *k, size_t bytes);
 typedef void kernels_release_fn(struct kernels *k, void *p); /* NULL is fine */
 typedef void kernels_upload_fn(struct kernels *k, void *to, const void *host, size_t bytes);
 typedef void kernels_download_fn(struct kernels *k, void *host, const void *from, size_t bytes); /* waits */
+/* to[bytes] = from[bytes], both of this instance and apart from each other; in the order of the operations. */
+typedef void kernels_copy_fn(struct kernels *k, void *to, const void *from, size_t bytes);
 
 /* ---- weights: what these are given is copied, and may go once they return */
 
@@ -239,6 +241,7 @@ struct kernels_ops {
     kernels_release_fn *release;
     kernels_upload_fn *upload;
     kernels_download_fn *download;
+    kernels_copy_fn *copy;
     kernels_pack_fn *pack;
     kernels_matrix_free_fn *matrix_free;
     kernels_upload_vector_fn *upload_vector;

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "experts/exchange.h"
 #include "model/agree.h"
+#include "model/checkpoint/adapter.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/config.h"
 #include "model/checkpoint/digests.h"
@@ -19,6 +20,8 @@
 #include "model/checkpoint/layout.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/forward/encoder.h"
+#include "model/forward/tail.h"
+#include "model/forward/tuned.h"
 #include "model/forward/weights.h"
 #include "model/info.h"
 #include "model/rank_sizes.h"
@@ -36,6 +39,9 @@ struct limoe_model {
     struct terms terms;                 /* what this rank has said when it opened, and what it has read: */
     struct digests digests;
     char fingerprint[2 * FINGERPRINT_DIGITS + 1];
+    char base[2 * FINGERPRINT_DIGITS + 1];
+    char *dir;      /* read again for tails */
+    uint64_t tails; /* made so far */
 };
 
 /* All that is known before weights are read. */
@@ -52,6 +58,7 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
         (status = layout_bytes(&m->config, LAYOUT_TEXT_TOKEN, *checkpoint, &token_bytes, err)))
         goto out;
     fingerprint_digits(inputs, m->fingerprint);
+    fingerprint_digits(inputs, m->base);
     info_from_config(&m->config, &m->info);
     if ((status = info_from_checkpoint(&m->config, *checkpoint, &m->info, err)))
         goto out;
@@ -92,7 +99,7 @@ static enum limoe_status read_weights(struct limoe_model *m, const struct safete
 
 /* Names what all ranks have read, once it is known that they have read the same; digits [FINGERPRINT_DIGITS +
  * 1]. `status` is how reading went here. */
-static enum limoe_status name_weights(const struct limoe_model *m, enum limoe_status status, char *digits,
+static enum limoe_status name_weights(struct limoe_model *m, enum limoe_status status, char *digits,
                                       struct limoe_error *err) {
     char name[128];
     const size_t bytes = m->digests.count * sizeof *m->digests.value;
@@ -117,6 +124,7 @@ static enum limoe_status name_weights(const struct limoe_model *m, enum limoe_st
     fingerprint_add(tensors, limoe_dtype_name(m->k->dtype), NULL, 0);
     fingerprint_add(tensors, m->k->name, NULL, 0);
     fingerprint_digits(tensors, digits);
+    status = digests_name(all, m->digests.count, m->base + FINGERPRINT_DIGITS, err);
 out:
     fingerprint_free(tensors);
     free(all);
@@ -141,7 +149,9 @@ enum limoe_status model_open_on(const char *dir, struct kernels *k, const struct
     m->k = k;
     m->ranks = ranks;
     m->terms = terms;
-    status = read_headers(m, dir, options, &checkpoint, err);
+    m->dir = strdup(dir);
+    status = m->dir ? read_headers(m, dir, options, &checkpoint, err)
+                    : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a model");
     if ((status = agree(ranks, status, &m->terms, err)))
         goto out;
     status = read_weights(m, checkpoint, err);
@@ -210,6 +220,7 @@ void limoe_model_close(struct limoe_model *m) {
     weights_free(m->k, &m->weights);
     digests_free(&m->digests);
     placement_free(&m->placement);
+    free(m->dir);
     m->k->ops->destroy(m->k);
     free(m);
 }
@@ -236,6 +247,10 @@ uint32_t limoe_model_step_tokens(const struct limoe_model *m) {
 
 const char *limoe_model_fingerprint(const struct limoe_model *m) {
     return m->fingerprint;
+}
+
+const char *limoe_model_base(const struct limoe_model *m) {
+    return m->base;
 }
 
 void limoe_model_memory(const struct limoe_model *m, uint64_t *dense_bytes, uint64_t *expert_bytes,
@@ -293,6 +308,29 @@ static enum limoe_status check_text(const struct limoe_model *m, size_t i, const
     return LIMOE_OK;
 }
 
+/* Pointers, so that a few tails take no time: 1,024 of them half a million comparisons. */
+static enum limoe_status check_tails(const struct limoe_model *m, size_t i, const struct limoe_item *item,
+                                     struct limoe_error *err) {
+    if (item->n_tails > LIMOE_MAX_TAILS)
+        return limoe_fail(err, LIMOE_INVALID, "item %zu: %u tails; at most %u are accepted", i, item->n_tails,
+                          LIMOE_MAX_TAILS);
+    if (item->n_tails && item->shares)
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "item %zu: shares of patches, which there are none of with tails", i);
+    if (item->n_tails && !item->tails)
+        return limoe_fail(err, LIMOE_INVALID, "item %zu: %u tails and no list of them", i, item->n_tails);
+    for (uint32_t t = 0; t < item->n_tails; t++) {
+        if (item->tails[t] && item->tails[t]->base != &m->weights)
+            return limoe_fail(err, LIMOE_INVALID, "item %zu: tail %u is of another model", i, t);
+        for (uint32_t before = 0; before < t; before++)
+            if (item->tails[before] == item->tails[t])
+                return limoe_fail(err, LIMOE_INVALID,
+                                  "item %zu: tails %u and %u are the same; each once is accepted", i, before,
+                                  t);
+    }
+    return LIMOE_OK;
+}
+
 static enum limoe_status check_items(const struct limoe_model *m, const struct limoe_item *items, size_t n,
                                      struct limoe_error *err) {
     for (size_t i = 0; i < n; i++) {
@@ -308,10 +346,111 @@ static enum limoe_status check_items(const struct limoe_model *m, const struct l
             status = limoe_fail(err, LIMOE_INVALID, "item %zu: modality %d, must be %d (image) or %d (text)",
                                 i, (int)items[i].modality, LIMOE_IMAGE, LIMOE_TEXT);
         }
-        if (status)
+        if (status || (status = check_tails(m, i, &items[i], err)))
             return status;
     }
     return LIMOE_OK;
+}
+
+/* ---- tails */
+
+static enum limoe_status check_adapter(const struct limoe_model *m, const struct limoe_adapter *a,
+                                       struct limoe_error *err) {
+    if (m->ranks->ranks > 1)
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "\"%s\" is on %u ranks; adapters work on 1", m->info.name,
+                          m->ranks->ranks);
+    if (m->config.moe.capacity != 0)
+        return limoe_fail(err, LIMOE_UNSUPPORTED,
+                          "\"%s\" has \"moe.capacity\", by which answers depend on each other; adapters work "
+                          "without it",
+                          m->info.name);
+    return adapter_check_base(a, m->info.name, m->base, err);
+}
+
+/* The files as they are now, and what the adapter makes of them. On failure there is nothing to free. */
+static enum limoe_status open_tuned(const struct limoe_model *m, const struct limoe_adapter *a,
+                                    float strength, struct safetensors **checkpoint, struct tuned *tuned,
+                                    struct limoe_error *err) {
+    enum limoe_status status = check_adapter(m, a, err);
+    if (status || (status = checkpoint_open(m->dir, &m->config, checkpoint, err)))
+        return status;
+    if ((status = tuned_create(&m->config, *checkpoint, a, strength, tuned, err)))
+        safetensors_close(*checkpoint);
+    return status;
+}
+
+enum limoe_status limoe_model_adapt_bytes(const struct limoe_model *m, const struct limoe_adapter *adapter,
+                                          float strength, uint64_t *bytes, struct limoe_error *err) {
+    struct safetensors *checkpoint;
+    struct tuned tuned;
+    enum limoe_status status = open_tuned(m, adapter, strength, &checkpoint, &tuned, err);
+    if (status)
+        return status;
+    *bytes = rank_sizes_tail_bytes(&tuned, m->k->kind, m->k->dtype);
+    tuned_free(&tuned);
+    safetensors_close(checkpoint);
+    return LIMOE_OK;
+}
+
+static enum limoe_status pack_tail(struct limoe_model *m, const struct tuned *tuned, struct limoe_tail *tail,
+                                   struct limoe_error *err) {
+    struct digests read = {0};
+    char name[128];
+    enum limoe_status status = digests_create(&m->config, &read, err);
+    if (!status)
+        status = weights_load_tail(&m->weights, tuned, m->k, &m->placement, &read, &tail->weights, err);
+    if (!status && digests_differ(&read, m->digests.value, name)) {
+        status = limoe_fail(err, LIMOE_INVALID, "%s in %.200s has changed since the model was opened", name,
+                            m->dir);
+        weights_free_tail(m->k, &m->weights, &tail->weights);
+    }
+    digests_free(&read);
+    return status;
+}
+
+enum limoe_status limoe_model_adapt(struct limoe_model *m, const struct limoe_adapter *adapter,
+                                    float strength, struct limoe_tail **out, struct limoe_error *err) {
+    struct safetensors *checkpoint;
+    struct tuned tuned;
+    struct limoe_error own;
+    err = err ? err : &own;
+    *out = NULL;
+    struct limoe_tail *tail = calloc(1, sizeof *tail);
+    if (!tail)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a tail");
+    enum limoe_status status = open_tuned(m, adapter, strength, &checkpoint, &tuned, err);
+    if (status) {
+        free(tail);
+        return status;
+    }
+    tail->k = m->k;
+    tail->base = &m->weights;
+    memcpy(tail->start, tuned.start, sizeof tail->start);
+    tail->bytes = rank_sizes_tail_bytes(&tuned, m->k->kind, m->k->dtype);
+    if ((status = pack_tail(m, &tuned, tail, err))) {
+        free(tail);
+    } else {
+        tail->number = m->tails++;
+        *out = tail;
+    }
+    tuned_free(&tuned);
+    safetensors_close(checkpoint);
+    return status;
+}
+
+uint64_t limoe_tail_bytes(const struct limoe_tail *tail) {
+    return tail->bytes;
+}
+
+uint32_t limoe_tail_start(const struct limoe_tail *tail, enum limoe_modality modality) {
+    return tail->start[modality];
+}
+
+void limoe_tail_release(struct limoe_tail *tail) {
+    if (!tail)
+        return;
+    weights_free_tail(tail->k, tail->base, &tail->weights);
+    free(tail);
 }
 
 enum limoe_status limoe_model_embed(struct limoe_model *m, const struct limoe_item *items, size_t n,

@@ -71,6 +71,27 @@ enum limoe_status new_directory_copy(const struct new_directory *d, const char *
     return status;
 }
 
+enum limoe_status new_directory_copy_inputs(const struct new_directory *d, const char *from,
+                                            struct limoe_error *err) {
+    static const char *const names[] = {"config.json",
+                                        "open_clip_config.json",
+                                        "preprocessor_config.json",
+                                        "processor_config.json",
+                                        "tokenizer.model",
+                                        "spiece.model",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "vocab.txt",
+                                        "special_tokens_map.json"};
+    enum { MOST = 256 << 20 };
+    enum limoe_status status = LIMOE_OK;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !status; i++)
+        status = new_directory_copy(d, from, names[i], MOST, err);
+    return status;
+}
+
 /* A file system that cannot refuse to overwrite can still only overwrite an empty directory. */
 static int move(const char *from, const char *to) {
     const int moved = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);

@@ -22,6 +22,10 @@ enum limoe_status new_directory_file(const struct new_directory *d, const char *
 enum limoe_status new_directory_copy(const struct new_directory *d, const char *from, const char *name,
                                      size_t most, struct limoe_error *err);
 
+/* Copies all that stands beside a model's weights in its directory and is read here: configs, preprocessing, tokenizers. */
+enum limoe_status new_directory_copy_inputs(const struct new_directory *d, const char *from,
+                                            struct limoe_error *err);
+
 /* Moves it to its place. */
 enum limoe_status new_directory_finish(struct new_directory *d, struct limoe_error *err);
 

@@ -26,7 +26,7 @@
 
 #define WEIGHTS "model.safetensors"
 
-enum { PIECE = 4 << 20, MOST_COPIED = 256 << 20 };
+enum { PIECE = 4 << 20 };
 
 /* A tensor of the old checkpoint; rows 0: it stays as it is. */
 struct item {
@@ -283,26 +283,6 @@ static enum limoe_status write_weights(struct job *job) {
     return status;
 }
 
-/* What stands beside the weights and is read here: configs, preprocessing, tokenizers. */
-static enum limoe_status copy_files(const struct job *job, const char *dir) {
-    static const char *const names[] = {"config.json",
-                                        "open_clip_config.json",
-                                        "preprocessor_config.json",
-                                        "processor_config.json",
-                                        "tokenizer.model",
-                                        "spiece.model",
-                                        "tokenizer.json",
-                                        "tokenizer_config.json",
-                                        "vocab.json",
-                                        "merges.txt",
-                                        "vocab.txt",
-                                        "special_tokens_map.json"};
-    enum limoe_status status = LIMOE_OK;
-    for (size_t i = 0; i < sizeof names / sizeof *names && !status; i++)
-        status = new_directory_copy(&job->directory, dir, names[i], MOST_COPIED, job->err);
-    return status;
-}
-
 static enum limoe_status prepare(struct job *job, const char *dir) {
     enum limoe_status status;
     if ((status = config_load(dir, &job->config, NULL, job->err)) ||
@@ -347,7 +327,8 @@ enum limoe_status limoe_quantize(const char *dir, const char *out, limoe_progres
     job->err = err ? err : &own;
     enum limoe_status status;
     if (!(status = prepare(job, dir)) && !(status = new_directory_begin(&job->directory, out, job->err)) &&
-        !(status = write_weights(job)) && !(status = copy_files(job, dir)))
+        !(status = write_weights(job)) &&
+        !(status = new_directory_copy_inputs(&job->directory, dir, job->err)))
         status = new_directory_finish(&job->directory, job->err);
     release(job);
     return status;

@@ -65,6 +65,23 @@ void rank_sizes_bytes(const struct config *config, enum kernels_kind kind, enum 
     }
 }
 
+uint64_t rank_sizes_tail_bytes(const struct tuned *tuned, enum kernels_kind kind, enum limoe_dtype dtype) {
+    const struct config *config = tuned->config;
+    uint64_t all = 0;
+    for (int i = 0; i < LAYOUT_COUNT; i++) {
+        const enum layout_id id = (enum layout_id)i;
+        const uint32_t blocks = layout_per_block(id) ? config_blocks(config) : 1;
+        for (uint32_t block = 0; block < blocks; block++) {
+            struct layout_tensor t;
+            if (!layout_expected(config, id, block, &t) || !tuned_changes_packed(tuned, id, block))
+                continue;
+            const uint64_t bytes = tensor_bytes(config, kind, dtype, 0, id, &t);
+            all += of_one_expert(id) ? bytes * config->moe.experts : bytes;
+        }
+    }
+    return all;
+}
+
 static enum limoe_status place_by_load(const struct rank_options *options,
                                        const struct placement_shape *shape, uint64_t expert,
                                        struct placement *out, double *imbalance, struct limoe_error *err) {

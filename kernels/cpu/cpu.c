@@ -68,6 +68,7 @@ static const struct kernels_ops ops = {
     .release = host_release,
     .upload = host_upload,
     .download = host_download,
+    .copy = host_copy,
     .pack = cpu_pack,
     .matrix_free = cpu_matrix_free,
     .upload_vector = host_upload_vector,

@@ -75,6 +75,7 @@ static const struct kernels_ops ops = {
     .release = cuda_release,
     .upload = cuda_upload,
     .download = cuda_download,
+    .copy = cuda_copy,
     .pack = cuda_pack,
     .matrix_free = cuda_matrix_free,
     .upload_vector = cuda_upload_vector,

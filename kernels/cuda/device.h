@@ -141,6 +141,7 @@ void *cuda_grow(struct cuda *self, void *p, size_t *room, size_t n, size_t size)
 kernels_release_fn cuda_release;
 kernels_upload_fn cuda_upload;
 kernels_download_fn cuda_download;
+kernels_copy_fn cuda_copy;
 
 /* ---- weights.c */
 

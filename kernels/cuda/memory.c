@@ -130,3 +130,11 @@ void cuda_download(struct kernels *k, void *host, const void *from, size_t bytes
         memcpy((char *)host + at, pinned, piece);
     }
 }
+
+void cuda_copy(struct kernels *k, void *to, const void *from, size_t bytes) {
+    struct cuda *self = (struct cuda *)k;
+    cuda_enter(self);
+    if (bytes)
+        cuda_check(self, "a copy on the device",
+                   cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, self->stream));
+}

@@ -85,6 +85,7 @@ static const struct kernels_ops ops = {
     .release = host_release,
     .upload = host_upload,
     .download = host_download,
+    .copy = host_copy,
     .pack = pack,
     .matrix_free = matrix_free,
     .upload_vector = host_upload_vector,

@@ -52,6 +52,35 @@ void digests_note_more(struct digests *d, enum layout_id id, uint32_t block, uin
     *value = digest ? digest : 1;
 }
 
+static int compare(const void *a, const void *b) {
+    uint64_t x, y;
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return x < y ? -1 : x > y;
+}
+
+/* What was not read is left out, so that nothing of the table's own shape shows. */
+enum limoe_status digests_name(const uint64_t *value, size_t count, char digits[FINGERPRINT_DIGITS + 1],
+                               struct limoe_error *err) {
+    struct fingerprint *name = NULL;
+    uint64_t *sorted = malloc((count ? count : 1) * sizeof *sorted);
+    size_t n = 0;
+    if (!sorted)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu digests", count);
+    for (size_t i = 0; i < count; i++)
+        if (value[i])
+            sorted[n++] = value[i];
+    qsort(sorted, n, sizeof *sorted, compare);
+    enum limoe_status status = fingerprint_create(&name, err);
+    if (!status) {
+        fingerprint_add(name, "tensors", sorted, n * sizeof *sorted);
+        fingerprint_digits(name, digits);
+    }
+    fingerprint_free(name);
+    free(sorted);
+    return status;
+}
+
 bool digests_differ(const struct digests *d, const uint64_t *all, char name[128]) {
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;

@@ -12,6 +12,7 @@
 
 #include "limoe.h"
 #include "model/checkpoint/config.h"
+#include "model/checkpoint/fingerprint.h"
 #include "model/checkpoint/layout.h"
 #include "model/checkpoint/safetensors.h"
 
@@ -33,6 +34,10 @@ void digests_note(struct digests *d, enum layout_id id, uint32_t block, uint32_t
 /* Notes more bytes of what was noted last of it: the scales of what is int8. */
 void digests_note_more(struct digests *d, enum layout_id id, uint32_t block, uint32_t expert,
                        const void *bytes, size_t size);
+
+/* 16 digits of all that digests value[count] stand for, whatever their order: of the tensors alone. */
+enum limoe_status digests_name(const uint64_t *value, size_t count, char digits[FINGERPRINT_DIGITS + 1],
+                               struct limoe_error *err);
 
 /* The first thing whose digest in `all` is not the one in d, of those in d; false when there is none. What it
  * is goes to name: "tensor \"ln.bias\"", "expert 3 of tensor \"blocks.1.moe.fc1.weight\"". */

@@ -297,6 +297,11 @@ const char *safetensors_name(const struct safetensors *st) {
     return st->name;
 }
 
+const char *safetensors_metadata(const struct safetensors *st, const char *key) {
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(st->list.metadata, key);
+    return item ? item->valuestring : NULL;
+}
+
 size_t safetensors_count(const struct safetensors *st) {
     return st->list.count;
 }

@@ -49,6 +49,9 @@ enum limoe_status safetensors_open_memory(const void *bytes, size_t size, const 
                                           struct safetensors **out, struct limoe_error *err);
 void safetensors_close(struct safetensors *st); /* NULL is fine */
 
+/* A string of the file's metadata; NULL: there is none by that key. Of shards, one file's. Lives as long as st. */
+const char *safetensors_metadata(const struct safetensors *st, const char *key);
+
 /* The file that the tensors were found by, for messages: "model.safetensors", or the shards' index. */
 const char *safetensors_name(const struct safetensors *st);
 

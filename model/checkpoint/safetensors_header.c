@@ -242,10 +242,11 @@ enum limoe_status safetensors_read_header(const struct safetensors_source *sourc
     status = reserve(list, (size_t)cJSON_GetArraySize(root), &f);
     if (status != LIMOE_OK)
         goto out;
-    const cJSON *item;
+    cJSON *item, *metadata = NULL;
     cJSON_ArrayForEach(item, root) {
         if (strcmp(item->string, "__metadata__") == 0) {
             status = check_metadata(&f, item);
+            metadata = item;
         } else {
             struct tensor tensor = {0};
             status = read_tensor(&f, item, &tensor);
@@ -256,6 +257,8 @@ enum limoe_status safetensors_read_header(const struct safetensors_source *sourc
             goto out;
     }
     status = check_tiling(&f, list->item + first, list->count - first);
+    cJSON_Delete(list->metadata);
+    list->metadata = metadata ? cJSON_DetachItemViaPointer(root, metadata) : NULL;
 out:
     cJSON_Delete(root);
     return status;
@@ -265,5 +268,6 @@ void tensor_list_free(struct tensor_list *list) {
     for (size_t i = 0; i < list->count; i++)
         free((void *)list->item[i].name); /* const to whom it is handed out */
     free(list->item);
+    cJSON_Delete(list->metadata);
     *list = (struct tensor_list){0};
 }

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <cjson/cJSON.h>
+
 #include "limoe.h"
 #include "model/checkpoint/safetensors.h"
 
@@ -12,6 +14,7 @@
 struct tensor_list {
     struct tensor *item;
     size_t count, room;
+    cJSON *metadata; /* of the file that was read last: an object of strings; NULL: it has none */
 };
 
 /* One file: its size, its index among the checkpoint's files, and its name, which begins every message. */

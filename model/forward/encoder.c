@@ -26,6 +26,7 @@
 #include "model/forward/routing.h"
 #include "model/forward/shares.h"
 #include "model/forward/step.h"
+#include "model/forward/tail.h"
 #include "model/forward/workspace.h"
 
 struct encoder {
@@ -37,6 +38,16 @@ struct encoder {
     struct step step;
     struct workspace work;
     struct shares shares; /* of the step in hand */
+    struct tail_pack moving,
+        aside; /* of a step with tails: what lies in the workspace's x, and the trunk meanwhile */
+    /* What passes the blocks now: the step with the model's weights, or what goes on with a tail's. */
+    struct {
+        const struct weights *weights;
+        const struct pack *pack;
+        const uint32_t *place; /* as in struct routing_rows */
+        size_t output;  /* the first of the step's outputs that it makes, or that are still to be made */
+        uint32_t block; /* the tower's at which it began */
+    } now;
 };
 
 enum limoe_status encoder_create(const struct config *config, struct kernels *k,
@@ -71,13 +82,15 @@ void encoder_destroy(struct encoder *e) {
         sharded_destroy(e->sharded[t]);
     shares_end(&e->shares);
     workspace_release(&e->work, e->k);
+    tail_pack_free(&e->aside);
+    tail_pack_free(&e->moving);
     step_free(&e->step);
     free(e);
 }
 
 /* Whose tower the step passes; of one tower for both, the pictures'. */
 static enum limoe_modality modality_of(const struct encoder *e) {
-    return e->config->towers == 2 && !e->step.images ? LIMOE_TEXT : LIMOE_IMAGE;
+    return e->config->towers == 2 && !e->step.pack.images ? LIMOE_TEXT : LIMOE_IMAGE;
 }
 
 static const struct config_tower *tower_of(const struct encoder *e) {
@@ -89,21 +102,22 @@ static void embed_input(struct encoder *e) {
     const struct kernels_ops *op = e->k->ops;
     const struct config *c = e->config;
     const struct weights *w = e->weights;
-    const struct step *s = &e->step;
+    const struct step *step = &e->step;
+    const struct pack *s = &step->pack;
     const struct config_tower *t = tower_of(e);
     const struct weights_norm *pre = s->images ? &w->image.pre : &w->text.pre;
     const uint32_t width = t->width;
     if (s->images) {
         op->tile_rows(e->k, w->image.pos, config_image_tokens(c), s->images, width, e->work.x);
-        op->patches(e->k, s->pixels, s->images, c->image.size, c->image.patch, c->image.class_token,
+        op->patches(e->k, step->pixels, s->images, c->image.size, c->image.patch, c->image.class_token,
                     c->image.mean, c->image.std, e->work.patches);
         op->linear(e->k, w->image.patch, e->work.patches, s->image_rows, KERNELS_ADD_F32, e->work.x);
     }
     if (s->texts)
-        op->embed_tokens(e->k, w->text.token, w->text.pos, s->token, s->position_id, s->text_rows,
+        op->embed_tokens(e->k, w->text.token, w->text.pos, step->token, step->position_id, s->text_rows,
                          e->work.x + s->image_rows * width);
     if (t->pre_norm)
-        op->layernorm(e->k, e->work.x, pre->weight, pre->bias, t->ln_eps, step_rows(s), width,
+        op->layernorm(e->k, e->work.x, pre->weight, pre->bias, t->ln_eps, pack_rows(s), width,
                       t->post_norm ? e->work.h : NULL, e->work.x);
 }
 
@@ -112,8 +126,8 @@ static void norm_before(struct encoder *e, const struct weights_norm *ln) {
     const struct config_tower *t = tower_of(e);
     const struct workspace *w = &e->work;
     if (!t->post_norm)
-        e->k->ops->layernorm(e->k, w->x, ln->weight, ln->bias, t->ln_eps, step_rows(&e->step), t->width, w->h,
-                             NULL);
+        e->k->ops->layernorm(e->k, w->x, ln->weight, ln->bias, t->ln_eps, pack_rows(e->now.pack), t->width,
+                             w->h, NULL);
 }
 
 /* With post_norm x = LN(x), and h the same. */
@@ -121,8 +135,8 @@ static void norm_behind(struct encoder *e, const struct weights_norm *ln) {
     const struct config_tower *t = tower_of(e);
     const struct workspace *w = &e->work;
     if (t->post_norm)
-        e->k->ops->layernorm(e->k, w->x, ln->weight, ln->bias, t->ln_eps, step_rows(&e->step), t->width, w->h,
-                             w->x);
+        e->k->ops->layernorm(e->k, w->x, ln->weight, ln->bias, t->ln_eps, pack_rows(e->now.pack), t->width,
+                             w->h, w->x);
 }
 
 /* x += Attention(LN(x)) */
@@ -135,7 +149,7 @@ static void attention(struct encoder *e, const struct weights_block *b) {
                                          .k_weight = b->k_norm.weight,
                                          .k_bias = b->k_norm.bias,
                                          .eps = t->ln_eps};
-    const size_t rows = step_rows(&e->step);
+    const size_t rows = pack_rows(e->now.pack);
     norm_before(e, &b->ln1);
     op->linear(e->k, b->qkv, w->h, rows, KERNELS_STORE, w->qkv);
     shares_attend(&e->shares, b, &e->step, w->qkv);
@@ -157,7 +171,7 @@ static void dense_mlp(struct encoder *e, const struct weights_block *b) {
     const struct kernels_ops *op = e->k->ops;
     const struct config_tower *t = tower_of(e);
     const struct workspace *w = &e->work;
-    const size_t rows = step_rows(&e->step);
+    const size_t rows = pack_rows(e->now.pack);
     norm_before(e, &b->ln2);
     op->linear(e->k, b->fc1, w->h, rows, epilogue_of(t), w->hidden);
     op->linear(e->k, b->fc2, w->hidden, rows, KERNELS_ADD_F32, w->x);
@@ -175,9 +189,9 @@ static enum limoe_status run_experts(struct encoder *e, enum limoe_modality moda
     const struct config *c = e->config;
     const struct config_tower *t = &c->tower[modality];
     struct sharded *const sharded = e->sharded[modality];
-    const struct step *s = &e->step;
+    const struct pack *s = e->now.pack;
     struct workspace *w = &e->work;
-    const size_t rows = step_rows(s), first = layer * rows;
+    const size_t rows = pack_rows(s), first = layer * rows;
     int32_t *const expert = w->expert + first * c->moe.top_k;
     float *const gate = w->gate + first * c->moe.top_k;
     const struct experts experts = {.fc1 = b->fc1,
@@ -197,7 +211,7 @@ static enum limoe_status run_experts(struct encoder *e, enum limoe_modality moda
                                      .expert = expert,
                                      .gate = gate,
                                      .start = s->start,
-                                     .sequences = s->images + s->texts,
+                                     .sequences = pack_sequences(s),
                                      .rows = rows};
     struct sharded_traffic traffic = {0};
     enum limoe_status status = sharded_forward(sharded, (uint32_t)layer, &experts, &own, w->x, &traffic, err);
@@ -219,7 +233,7 @@ static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *
     const struct config *c = e->config;
     const struct config_tower *t = tower_of(e);
     struct workspace *w = &e->work;
-    const size_t rows = step_rows(&e->step), first = layer * rows;
+    const size_t rows = pack_rows(e->now.pack), first = layer * rows;
     const bool limited = c->moe.capacity != 0;
     /* Capacity drops before it renormalises, so with it the gate must not. */
     const struct gate gate = {.weight = b->router,
@@ -240,45 +254,45 @@ static enum limoe_status moe_mlp(struct encoder *e, const struct weights_block *
 }
 
 /* SigLIP's head: pooled = Attention(query, LN(x)) Wo + bo;  pooled += MLP(LN(pooled)). There is no projection after it. */
-static void pool_by_attention(struct encoder *e, const struct weights_norm *ln) {
+static void pool_by_attention(struct encoder *e, const struct weights_norm *ln, float *z) {
     const struct kernels_ops *op = e->k->ops;
     const struct config_tower *t = tower_of(e);
-    const struct weights_pool *p = &e->weights->image.pool;
+    const struct weights_pool *p = &e->now.weights->image.pool;
     const struct workspace *w = &e->work;
-    const size_t rows = step_rows(&e->step), sequences = step_sequences(&e->step);
+    const size_t rows = pack_rows(e->now.pack), sequences = pack_sequences(e->now.pack);
     op->layernorm(e->k, w->x, ln->weight, ln->bias, t->ln_eps, rows, t->width, w->h, NULL);
     op->linear(e->k, p->kv, w->h, rows, KERNELS_STORE, w->qkv);
     shares_pool(&e->shares, &e->step, w->qkv);
     op->attention_pool(e->k, p->query, w->qkv, t->width, t->heads, w->pooled);
-    op->linear(e->k, p->out, w->pooled, sequences, KERNELS_STORE_F32, w->z);
-    op->layernorm(e->k, w->z, p->ln.weight, p->ln.bias, t->ln_eps, sequences, t->width, w->pooled, NULL);
+    op->linear(e->k, p->out, w->pooled, sequences, KERNELS_STORE_F32, z);
+    op->layernorm(e->k, z, p->ln.weight, p->ln.bias, t->ln_eps, sequences, t->width, w->pooled, NULL);
     op->linear(e->k, p->fc1, w->pooled, sequences, epilogue_of(t), w->hidden);
-    op->linear(e->k, p->fc2, w->hidden, sequences, KERNELS_ADD_F32, w->z);
+    op->linear(e->k, p->fc2, w->hidden, sequences, KERNELS_ADD_F32, z);
 }
 
-/* One vector a sequence: to `pooled`, or where it is not projected to z. A norm of each token takes the place of h32;
+/* One vector a sequence: to `pooled`, or where it is not projected to `out`. A norm of each token takes the place of h32;
  * where one token alone is kept, its norm is as good as all tokens' and costs less. */
-static void pool(struct encoder *e, bool projected) {
+static void pool(struct encoder *e, bool projected, float *out) {
     static const enum kernels_pooling kinds[] = {[CONFIG_POOL_MEAN] = KERNELS_POOL_MEAN,
                                                  [CONFIG_POOL_REST] = KERNELS_POOL_REST,
                                                  [CONFIG_POOL_FIRST] = KERNELS_POOL_FIRST,
                                                  [CONFIG_POOL_LAST] = KERNELS_POOL_LAST};
     const struct kernels_ops *op = e->k->ops;
     const struct config_tower *t = tower_of(e);
-    const struct weights_norm *ln = &e->weights->ln[modality_of(e)];
+    const struct weights_norm *ln = &e->now.weights->ln[modality_of(e)];
     const struct workspace *w = &e->work;
     void *const pooled = projected ? w->pooled : NULL;
-    float *const z = projected ? NULL : w->z;
+    float *const z = projected ? NULL : out;
     if (t->pool == CONFIG_POOL_ATTENTION) {
-        pool_by_attention(e, ln);
+        pool_by_attention(e, ln, out);
     } else if (t->post_norm) { /* the last block's norm was the final one */
         op->pool(e->k, kinds[t->pool], w->x, t->width, pooled, z);
     } else if (t->late_norm || t->pool == CONFIG_POOL_FIRST || t->pool == CONFIG_POOL_LAST) {
         op->pool(e->k, kinds[t->pool], w->x, t->width, NULL, w->pooled32);
-        op->layernorm(e->k, w->pooled32, ln->weight, ln->bias, t->ln_eps, step_sequences(&e->step), t->width,
-                      pooled, z);
+        op->layernorm(e->k, w->pooled32, ln->weight, ln->bias, t->ln_eps, pack_sequences(e->now.pack),
+                      t->width, pooled, z);
     } else {
-        op->layernorm(e->k, w->x, ln->weight, ln->bias, t->ln_eps, step_rows(&e->step), t->width, NULL,
+        op->layernorm(e->k, w->x, ln->weight, ln->bias, t->ln_eps, pack_rows(e->now.pack), t->width, NULL,
                       w->h32);
         op->pool(e->k, kinds[t->pool], w->h32, t->width, pooled, z);
     }
@@ -288,18 +302,41 @@ static void pool(struct encoder *e, bool projected) {
 static void project(struct encoder *e) {
     const struct kernels_ops *op = e->k->ops;
     const struct config *c = e->config;
-    const struct weights *weights = e->weights;
-    const struct step *s = &e->step;
+    const struct weights *weights = e->now.weights;
+    const struct pack *s = e->now.pack;
     const struct workspace *w = &e->work;
+    float *const z = w->z + e->now.output * c->embed;
     const size_t images = s->images * tower_of(e)->width * e->k->act_size; /* their bytes of `pooled` */
-    pool(e, s->images ? c->image.projection : c->text.projection);
+    pool(e, s->images ? c->image.projection : c->text.projection, z);
     if (s->images && c->image.projection)
-        op->linear(e->k, weights->image.proj, w->pooled, s->images, KERNELS_STORE_F32, w->z);
+        op->linear(e->k, weights->image.proj, w->pooled, s->images, KERNELS_STORE_F32, z);
     if (s->texts && c->text.projection)
         op->linear(e->k, weights->text.proj, (char *)w->pooled + images, s->texts, KERNELS_STORE_F32,
-                   w->z + s->images * c->embed);
-    shares_measure(&e->shares, w->z);
-    op->normalize(e->k, w->z, step_sequences(s), c->embed);
+                   z + s->images * c->embed);
+    shares_measure(&e->shares, z);
+    op->normalize(e->k, z, pack_sequences(s), c->embed);
+}
+
+/* Of one step's tower, the MoE layers before a block, among all of the model. */
+static size_t layers_before(const struct encoder *e, uint32_t block) {
+    const enum limoe_modality modality = modality_of(e);
+    const struct weights_block *b = e->weights->block + config_first_block(e->config, modality);
+    size_t layers = config_first_layer(e->config, modality);
+    for (uint32_t i = 0; i < block; i++)
+        layers += b[i].moe;
+    return layers;
+}
+
+/* Tells of the routing that rows have met together, up to a block: that of `outputs`, from the first they make on. */
+static void report(struct encoder *e, uint32_t block, size_t outputs, const struct routing_sink *sink) {
+    const size_t first = layers_before(e, e->now.block);
+    const struct routing_rows rows = {.pack = e->now.pack,
+                                      .place = e->now.place,
+                                      .output = e->step.output + e->now.output,
+                                      .outputs = outputs,
+                                      .first = first,
+                                      .layers = layers_before(e, block) - first};
+    routing_report(e->config, e->k, &e->work, &rows, sink);
 }
 
 static bool all_finite(const float *z, size_t n) {
@@ -314,32 +351,33 @@ static bool all_finite(const float *z, size_t n) {
 static enum limoe_status deliver(struct encoder *e, float *embeddings, const struct routing_sink *sink,
                                  struct limoe_error *err) {
     const struct step *s = &e->step;
-    const size_t sequences = step_sequences(s), embed = e->config->embed;
+    const size_t embed = e->config->embed;
     enum limoe_status status = e->k->ops->sync(e->k, err);
     if (status)
         return status;
-    routing_report(e->config, e->k, &e->work, s, sink);
-    e->k->ops->download(e->k, e->work.host_z, e->work.z, sequences * embed * sizeof *e->work.z);
-    for (size_t i = 0; i < sequences; i++) {
+    report(e, tower_of(e)->blocks, s->outputs - e->now.output, sink);
+    routing_report_absent(e->config, s, sink);
+    e->k->ops->download(e->k, e->work.host_z, e->work.z, s->outputs * embed * sizeof *e->work.z);
+    for (size_t i = 0; i < s->outputs; i++) {
         const float *z = e->work.host_z + i * embed;
         if (!all_finite(z, embed))
             return limoe_fail(
                 err, LIMOE_INTERNAL,
                 "item %zu: its embedding is not finite; the model's weights hold NaN or infinite "
                 "values, or overflow %s",
-                s->item[i], limoe_dtype_name(e->k->dtype));
-        memcpy(embeddings + s->item[i] * embed, z, embed * sizeof *z);
+                s->item[s->output[i].sequence], limoe_dtype_name(e->k->dtype));
+        memcpy(embeddings + s->output[i].at * embed, z, embed * sizeof *z);
     }
     return shares_deliver(&e->shares, s, &e->work, e->work.host_z, err);
 }
 
-/* x from the embedded input to the last block of the step's tower. */
-static enum limoe_status tower(struct encoder *e, const struct routing_sink *sink, struct limoe_error *err) {
-    const enum limoe_modality modality = modality_of(e);
-    const uint32_t first = config_first_block(e->config, modality);
-    size_t layer = config_first_layer(e->config, modality);
-    for (uint32_t i = 0; i < tower_of(e)->blocks; i++) {
-        const struct weights_block *b = &e->weights->block[first + i];
+/* Blocks `from` to `to` - 1 of the step's tower. */
+static enum limoe_status blocks(struct encoder *e, uint32_t from, uint32_t to,
+                                const struct routing_sink *sink, struct limoe_error *err) {
+    const uint32_t first = config_first_block(e->config, modality_of(e));
+    size_t layer = layers_before(e, from);
+    for (uint32_t i = from; i < to; i++) {
+        const struct weights_block *b = &e->now.weights->block[first + i];
         enum limoe_status status;
         attention(e, b);
         if (!b->moe)
@@ -347,7 +385,84 @@ static enum limoe_status tower(struct encoder *e, const struct routing_sink *sin
         else if ((status = moe_mlp(e, b, layer++, sink, err)))
             return status;
     }
-    project(e);
+    return LIMOE_OK;
+}
+
+/* What outputs [first, first + n) are made of goes on from a block, out of the trunk's rows aside. */
+static void go_on(struct encoder *e, const struct weights *weights, uint32_t block, size_t first, size_t n) {
+    const size_t sequences = pack_sequences(&e->step.pack), width = tower_of(e)->width;
+    struct workspace *w = &e->work;
+    tail_pack_some(&e->moving, &e->aside, sequences, e->step.output + first, n);
+    e->k->ops->sequences(e->k, e->moving.pack.start, pack_sequences(&e->moving.pack));
+    tail_gather(e->k, &e->moving, &e->aside, sequences, width * sizeof *w->x, w->x, w->x_aside);
+    if (tower_of(e)->post_norm) /* a block reads h, which the one before it has left */
+        tail_gather(e->k, &e->moving, &e->aside, sequences, width * e->k->act_size, w->h, w->h_aside);
+    e->now.weights = weights;
+    e->now.pack = &e->moving.pack;
+    e->now.place = e->moving.place;
+    e->now.output = first;
+    e->now.block = block;
+}
+
+/* The trunk stays aside while tails are computed that leave it at this block. */
+static void set_trunk_aside(struct encoder *e) {
+    const struct tail_pack trunk = e->moving;
+    e->moving = e->aside;
+    e->aside = trunk;
+    workspace_set_aside(&e->work);
+}
+
+/* x from the embedded input to the embeddings of all tails: the trunk up to where the first of them begin, those to their
+ * end one after the other, the trunk on to the next. What is left of it at the end is asked for without a tail. */
+static enum limoe_status trunk_and_tails(struct encoder *e, const struct routing_sink *sink,
+                                         struct limoe_error *err) {
+    const enum limoe_modality modality = modality_of(e);
+    const struct step_output *output = e->step.output;
+    const size_t outputs = e->step.outputs;
+    const uint32_t end = tower_of(e)->blocks;
+    enum limoe_status status;
+    for (size_t at = 0, n; at < outputs && output[at].tail;) {
+        const uint32_t fork = output[at].tail->start[modality];
+        if ((status = blocks(e, e->now.block, fork, sink, err)))
+            return status;
+        report(e, fork, outputs - at, sink);
+        set_trunk_aside(e);
+        for (; at < outputs && output[at].tail && output[at].tail->start[modality] == fork; at += n) {
+            n = tail_run(output + at, outputs - at);
+            go_on(e, &output[at].tail->weights, fork, at, n);
+            if ((status = blocks(e, fork, end, sink, err)))
+                return status;
+            project(e);
+            report(e, end, n, sink);
+        }
+        go_on(e, e->weights, fork, at, outputs - at);
+    }
+    return LIMOE_OK;
+}
+
+/* x from the embedded input to the embeddings. */
+static enum limoe_status tower(struct encoder *e, const struct routing_sink *sink, struct limoe_error *err) {
+    enum limoe_status status = LIMOE_OK;
+    if (step_has_tails(&e->step))
+        status = trunk_and_tails(e, sink, err);
+    if (status || pack_sequences(e->now.pack) == 0)
+        return status;
+    if (!(status = blocks(e, e->now.block, tower_of(e)->blocks, sink, err)))
+        project(e);
+    return status;
+}
+
+/* Room for a step, and all of it as what passes the blocks. */
+static enum limoe_status begin(struct encoder *e, struct limoe_error *err) {
+    const struct step *s = &e->step;
+    enum limoe_status status =
+        workspace_reserve(&e->work, e->k, e->config, pack_rows(&s->pack), s->outputs, err);
+    if (status || !step_has_tails(s))
+        return status;
+    if ((status = workspace_reserve_aside(&e->work, e->k, e->config, err)) ||
+        (status = tail_pack_all(&e->aside, s, err)) || (status = tail_pack_all(&e->moving, s, err)))
+        return status;
+    e->now.place = e->moving.place;
     return LIMOE_OK;
 }
 
@@ -355,15 +470,14 @@ static enum limoe_status tower(struct encoder *e, const struct routing_sink *sin
 static enum limoe_status compute(struct encoder *e, const struct routing_sink *sink,
                                  struct limoe_error *err) {
     const struct kernels_ops *op = e->k->ops;
-    const struct step *s = &e->step;
+    const struct pack *s = &e->step.pack;
     const struct kernels_shape shape = {{s->images, s->image_rows, s->text_rows, wants_entropy(sink)}};
-    enum limoe_status status =
-        workspace_reserve(&e->work, e->k, e->config, step_rows(s), step_sequences(s), err);
-    if (status || (status = shares_begin(&e->shares, e->config, e->weights, e->k, s, err)))
+    enum limoe_status status = begin(e, err);
+    if (status || (status = shares_begin(&e->shares, e->config, e->weights, e->k, &e->step, err)))
         return status;
-    const bool alone = !e->sharded[modality_of(e)] && e->config->moe.capacity == 0 &&
-                       !e->shares.count; /* no layer needs the host */
-    op->sequences(e->k, s->start, step_sequences(s));
+    const bool alone = !e->sharded[modality_of(e)] && e->config->moe.capacity == 0 && !e->shares.count &&
+                       !step_has_tails(&e->step); /* no layer needs the host */
+    op->sequences(e->k, s->start, pack_sequences(s));
     embed_input(e);
     if (alone && op->begin(e->k, &shape))
         return LIMOE_OK;
@@ -402,6 +516,10 @@ static enum limoe_status embed_through(struct encoder *e, struct step_cursor cur
         struct limoe_error failure;
         bool more;
         status = step_next(&e->step, &cursor, items, &more, &failure);
+        e->now.weights = e->weights;
+        e->now.pack = &e->step.pack;
+        e->now.place = NULL;
+        e->now.output = e->now.block = 0;
         if (!status && more)
             status = compute(e, sink, &failure);
         else if (!status)
@@ -433,7 +551,7 @@ enum limoe_status encoder_embed(struct encoder *e, const struct limoe_item *item
     struct routing_sink sink = {.to = routing};
     enum limoe_status answer = LIMOE_OK, status;
     for (size_t i = 0; i < n; i++)
-        sink.rows += items[i].length;
+        sink.rows += (size_t)items[i].length * limoe_item_embeddings(&items[i]);
     for (int tower = 0; tower < (apart ? 2 : 1); tower++) {
         const struct step_cursor cursor = {.modality = (enum limoe_modality)tower, .apart = apart};
         if ((status = embed_through(e, cursor, &call, embeddings, &sink, &answer, err)))

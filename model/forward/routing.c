@@ -27,14 +27,16 @@ enum limoe_status routing_limit(const struct config *config, struct kernels *k, 
     return LIMOE_OK;
 }
 
-/* Hands a layer's decisions to the caller: sequences go to their items' places. */
-static void report_choices(const struct config *config, const struct workspace *work, const struct step *s,
-                           size_t layer, const struct routing_sink *sink) {
+/* Hands a layer's decisions to the caller: sequences go to their outputs' places. */
+static void report_choices(const struct config *config, const struct workspace *work,
+                           const struct routing_rows *r, size_t layer, const struct routing_sink *sink) {
     const struct limoe_routing *to = sink->to;
-    const size_t top_k = config->moe.top_k, first = layer * step_rows(s) * top_k;
-    for (size_t i = 0; i < step_sequences(s); i++) {
-        const size_t from = first + s->start[i] * top_k, count = (s->start[i + 1] - s->start[i]) * top_k;
-        const size_t at = (layer * sink->rows + s->item_row[i]) * top_k;
+    const size_t top_k = config->moe.top_k, first = layer * pack_rows(r->pack) * top_k;
+    for (size_t i = 0; i < r->outputs; i++) {
+        const struct step_output *o = &r->output[i];
+        const uint32_t *start = r->pack->start + (r->place ? r->place[o->sequence] : o->sequence);
+        const size_t from = first + start[0] * top_k, count = (start[1] - start[0]) * top_k;
+        const size_t at = (layer * sink->rows + o->row) * top_k;
         if (to->expert)
             memcpy(to->expert + at, work->host_expert + from, count * sizeof *to->expert);
         if (to->gate)
@@ -42,14 +44,14 @@ static void report_choices(const struct config *config, const struct workspace *
     }
 }
 
-static void report_load(const struct config *config, const struct workspace *work, const struct step *s,
+static void report_load(const struct config *config, const struct workspace *work, const struct pack *p,
                         size_t layer, uint64_t *load) {
     const size_t top_k = config->moe.top_k, experts = config->moe.experts;
     const int32_t *made = config->moe.capacity != 0 ? work->host_kept : work->host_expert;
-    made += layer * step_rows(s) * top_k;
+    made += layer * pack_rows(p) * top_k;
     load += layer * LIMOE_MODALITIES * experts;
-    plan_count(made, s->image_rows * top_k, load + LIMOE_IMAGE * experts);
-    plan_count(made + s->image_rows * top_k, s->text_rows * top_k, load + LIMOE_TEXT * experts);
+    plan_count(made, p->image_rows * top_k, load + LIMOE_IMAGE * experts);
+    plan_count(made + p->image_rows * top_k, p->text_rows * top_k, load + LIMOE_TEXT * experts);
 }
 
 static double sum_rows(const float *x, size_t rows) {
@@ -60,28 +62,12 @@ static double sum_rows(const float *x, size_t rows) {
 }
 
 /* Adds how undecided the layer's gate was. Rows are summed in their order, so a step's sum has one value. */
-static void report_entropy(const struct workspace *work, const struct step *s, size_t layer,
+static void report_entropy(const struct workspace *work, const struct pack *p, size_t layer,
                            double *entropy) {
-    const float *rows = work->host_entropy + layer * step_rows(s);
+    const float *rows = work->host_entropy + layer * pack_rows(p);
     entropy += layer * LIMOE_MODALITIES;
-    entropy[LIMOE_IMAGE] += sum_rows(rows, s->image_rows);
-    entropy[LIMOE_TEXT] += sum_rows(rows + s->image_rows, s->text_rows);
-}
-
-/* A layer of the other modality's tower, which these tokens have not passed: no expert, no gate. */
-static void report_none(const struct config *config, const struct step *s, size_t layer,
-                        const struct routing_sink *sink) {
-    const struct limoe_routing *to = sink->to;
-    const size_t top_k = config->moe.top_k;
-    for (size_t i = 0; i < step_sequences(s); i++) {
-        const size_t at = (layer * sink->rows + s->item_row[i]) * top_k;
-        for (size_t a = 0; a < (s->start[i + 1] - s->start[i]) * top_k; a++) {
-            if (to->expert)
-                to->expert[at + a] = -1;
-            if (to->gate)
-                to->gate[at + a] = 0;
-        }
-    }
+    entropy[LIMOE_IMAGE] += sum_rows(rows, p->image_rows);
+    entropy[LIMOE_TEXT] += sum_rows(rows + p->image_rows, p->text_rows);
 }
 
 /* Brings over what is asked for of the layers from `first` on. */
@@ -101,24 +87,44 @@ static void fetch(const struct config *config, struct kernels *k, struct workspa
 }
 
 void routing_report(const struct config *config, struct kernels *k, struct workspace *work,
-                    const struct step *step, const struct routing_sink *sink) {
-    const enum limoe_modality modality = step->images ? LIMOE_IMAGE : LIMOE_TEXT;
-    const size_t first = config_first_layer(config, modality), passed = config_layers(config, modality);
+                    const struct routing_rows *r, const struct routing_sink *sink) {
     const struct limoe_routing *to = sink->to;
-    if (!to || !config->moe.layers)
+    if (!to || !r->layers)
         return;
-    fetch(config, k, work, first, passed, step_rows(step), to);
-    for (size_t layer = 0; layer < config->moe.layers; layer++) {
-        const bool none = layer < first || layer >= first + passed;
-        if (none) {
-            report_none(config, step, layer, sink);
-            continue;
-        }
+    fetch(config, k, work, r->first, r->layers, pack_rows(r->pack), to);
+    for (size_t layer = r->first; layer < r->first + r->layers; layer++) {
         if (to->expert || to->gate)
-            report_choices(config, work, step, layer, sink);
+            report_choices(config, work, r, layer, sink);
         if (to->load)
-            report_load(config, work, step, layer, to->load);
+            report_load(config, work, r->pack, layer, to->load);
         if (to->entropy)
-            report_entropy(work, step, layer, to->entropy);
+            report_entropy(work, r->pack, layer, to->entropy);
     }
+}
+
+/* No expert, no gate. */
+static void report_none(const struct config *config, const struct step *s, size_t layer,
+                        const struct routing_sink *sink) {
+    const struct limoe_routing *to = sink->to;
+    const size_t top_k = config->moe.top_k;
+    for (size_t i = 0; i < s->outputs; i++) {
+        const struct step_output *o = &s->output[i];
+        const uint32_t *start = s->pack.start + o->sequence;
+        const size_t at = (layer * sink->rows + o->row) * top_k;
+        for (size_t a = 0; a < (start[1] - start[0]) * top_k; a++) {
+            if (to->expert)
+                to->expert[at + a] = -1;
+            if (to->gate)
+                to->gate[at + a] = 0;
+        }
+    }
+}
+
+void routing_report_absent(const struct config *config, const struct step *step,
+                           const struct routing_sink *sink) {
+    const enum limoe_modality modality = step->pack.images ? LIMOE_IMAGE : LIMOE_TEXT;
+    const size_t first = config_first_layer(config, modality), passed = config_layers(config, modality);
+    for (size_t layer = 0; sink->to && layer < config->moe.layers; layer++)
+        if (layer < first || layer >= first + passed)
+            report_none(config, step, layer, sink);
 }

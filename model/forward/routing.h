@@ -27,8 +27,21 @@ struct routing_sink {
 enum limoe_status routing_limit(const struct config *config, struct kernels *k, struct workspace *work,
                                 size_t layer, size_t rows, struct limoe_error *err);
 
-/* The step is over: reports all layers of it. Waits for the backend. */
+/* Rows that have passed MoE layers together, and what is to be told of them. */
+struct routing_rows {
+    const struct pack *pack;
+    const uint32_t *place; /* by the step's sequences: which of pack; NULL: pack has all of them */
+    const struct step_output *output;
+    size_t outputs;
+    size_t first, layers; /* which layers, of all */
+};
+
+/* Reports them, and waits for the backend. */
 void routing_report(const struct config *config, struct kernels *k, struct workspace *work,
-                    const struct step *step, const struct routing_sink *sink);
+                    const struct routing_rows *rows, const struct routing_sink *sink);
+
+/* Reports that the step's outputs have not passed the layers of the other modality's tower. */
+void routing_report_absent(const struct config *config, const struct step *step,
+                           const struct routing_sink *sink);
 
 #endif

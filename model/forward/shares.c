@@ -82,7 +82,7 @@ static bool allocate(struct shares *s) {
 
 static size_t count_asking(const struct step *step) {
     size_t n = 0;
-    for (size_t i = 0; i < step->images; i++)
+    for (size_t i = 0; i < step->pack.images; i++)
         n += step->shares[i] != NULL;
     return n;
 }
@@ -94,7 +94,7 @@ enum limoe_status shares_begin(struct shares *s, const struct config *config, co
     if (!asking)
         return LIMOE_OK;
     s->picture = calloc(asking, sizeof *s->picture);
-    for (size_t i = 0; s->picture && i < step->images; i++)
+    for (size_t i = 0; s->picture && i < step->pack.images; i++)
         if (step->shares[i])
             s->picture[s->count++] = (struct shares_picture){.sequence = i, .to = step->shares[i]};
     if (s->picture && allocate(s))
@@ -184,7 +184,7 @@ static void multiply(const struct shares *s, const struct kernels_matrix *m, enu
 static void take_rows(struct shares *s, const struct step *step, size_t sequence, const void *act,
                       size_t columns) {
     const size_t tokens = config_image_tokens(s->config), row_bytes = columns * s->k->act_size;
-    s->k->ops->download(s->k, s->act, (const char *)act + step->start[sequence] * row_bytes,
+    s->k->ops->download(s->k, s->act, (const char *)act + step->pack.start[sequence] * row_bytes,
                         tokens * row_bytes);
     from_act(s->k, s->act, tokens * columns, s->taken);
 }
@@ -293,7 +293,7 @@ static void part_of_mean(struct shares *s, const struct shares_picture *picture,
     const size_t patches = patches_of(s), width = t->width;
     const float *rows = t->late_norm || t->post_norm ? work->x : work->h32;
     const double pooled = t->pool == CONFIG_POOL_REST ? (double)patches : config_image_tokens(s->config);
-    s->k->ops->download(s->k, s->part, rows + (step->start[picture->sequence] + lead_of(s)) * width,
+    s->k->ops->download(s->k, s->part, rows + (step->pack.start[picture->sequence] + lead_of(s)) * width,
                         patches * width * sizeof *s->part);
     for (size_t i = 0; i < patches * width; i++)
         s->part[i] = (float)(s->part[i] / pooled);

@@ -126,6 +126,39 @@ static enum limoe_status int8_tensor(struct staging *s, enum staging_slot slot, 
     return LIMOE_OK;
 }
 
+/* ---- adapters */
+
+static bool is_tuned(const struct staging *s, enum layout_id id, uint32_t block) {
+    return s->tuned && tuned_changes(s->tuned, id, block);
+}
+
+/* What the base's tensor, or of a stack the experts held[n], becomes: float32, in the slot. `base` has the same parts end
+ * to end. */
+static enum limoe_status tune(struct staging *s, enum staging_slot slot, struct kernels_tensor base,
+                              struct layout_source *t, const uint32_t *held, uint32_t n,
+                              struct kernels_tensor *host) {
+    const uint32_t pieces = held ? n : t->parts;
+    const size_t share = held ? t->elements / s->config->moe.experts : 0;
+    const size_t elements = held ? share * n : t->elements;
+    enum limoe_status status = reserve(s, slot, elements * sizeof(float));
+    float *const to = s->buffer[slot].bytes;
+    size_t at = 0;
+    if (status || !to)
+        return status;
+    for (uint32_t i = 0; i < pieces && !status; i++) {
+        const struct tensor *part = t->part[held ? 0 : i];
+        const size_t count = held ? share : part->elements;
+        tensor_read(base, at, count, to + at);
+        status = tuned_mix(s->tuned, part, held ? held[i] * share : 0, count, to + at, s->err);
+        at += count;
+    }
+    t->bytes = t->elements * sizeof(float);
+    *host = (struct kernels_tensor){to, KERNELS_F32};
+    return status;
+}
+
+/* ---- the interface */
+
 /* The scales of all parts, end to end. */
 static enum limoe_status read_all_scales(struct staging *s, enum layout_id id, uint32_t block,
                                          const struct layout_source *t) {
@@ -139,10 +172,9 @@ static enum limoe_status read_all_scales(struct staging *s, enum layout_id id, u
     return status;
 }
 
-/* ---- the interface */
-
-enum limoe_status staging_read(struct staging *s, enum staging_slot slot, enum layout_id id, uint32_t block,
-                               struct layout_source *t, struct kernels_tensor *host) {
+/* What lies in the slot as it came from the checkpoint. */
+static enum limoe_status read_as_stored(struct staging *s, enum staging_slot slot, enum layout_id id,
+                                        uint32_t block, struct layout_source *t) {
     enum limoe_status status;
     if ((status = layout_find(s->config, id, block, s->st, t, s->err)) ||
         (status = reserve(s, slot, t->bytes)))
@@ -152,28 +184,49 @@ enum limoe_status staging_read(struct staging *s, enum staging_slot slot, enum l
         if ((status = safetensors_read(s->st, t->part[i], to, s->err)))
             return status;
     digests_note(s->digests, id, block, 0, t->part[0], s->buffer[slot].bytes, t->bytes);
-    if ((t->scales && (status = read_all_scales(s, id, block, t))) || (status = reform(s, slot, t)))
+    return t->scales ? read_all_scales(s, id, block, t) : LIMOE_OK;
+}
+
+enum limoe_status staging_read(struct staging *s, enum staging_slot slot, enum layout_id id, uint32_t block,
+                               struct layout_source *t, struct kernels_tensor *host) {
+    const bool tuned = is_tuned(s, id, block);
+    const enum staging_slot stored = tuned ? STAGING_BASE : slot;
+    enum limoe_status status = read_as_stored(s, stored, id, block, t);
+    if (status)
+        return status;
+    struct kernels_tensor base = {s->buffer[stored].bytes, storage[t->part[0]->dtype]};
+    if (tuned) {
+        status = t->scales ? int8_tensor(s, stored, t->scales, t->elements, &base) : LIMOE_OK;
+        if (status || (status = tune(s, slot, base, t, NULL, 0, host)) || (status = reform(s, slot, t)))
+            return status;
+        host->host = s->buffer[slot].bytes;
+        return LIMOE_OK;
+    }
+    if ((status = reform(s, slot, t)))
         return status;
     if (t->scales)
         return int8_tensor(s, slot, t->scales, t->elements, host);
-    *host = (struct kernels_tensor){.host = s->buffer[slot].bytes, .storage = storage[t->part[0]->dtype]};
+    base.host = s->buffer[slot].bytes;
+    *host = base;
     return LIMOE_OK;
 }
 
-enum limoe_status staging_read_held(struct staging *s, enum staging_slot slot, enum layout_id id,
-                                    uint32_t block, uint32_t layer, struct layout_source *t,
-                                    struct kernels_tensor *host) {
+/* The experts that the rank holds, as they came, to the slot: held[*n]. */
+static enum limoe_status read_held_as_stored(struct staging *s, enum staging_slot slot, enum layout_id id,
+                                             uint32_t block, uint32_t layer, struct layout_source *t,
+                                             uint32_t *held, uint32_t *n) {
     const uint32_t experts = s->config->moe.experts;
     enum limoe_status status;
     if ((status = layout_find(s->config, id, block, s->st, t, s->err)))
         return status;
-    const uint32_t held = placement_held(s->placement, s->rank, layer);
+    const uint32_t here = placement_held(s->placement, s->rank, layer);
     const size_t part = t->bytes / experts, scales = t->scales / experts;
-    if ((status = reserve(s, slot, part * held)) ||
-        (scales && (status = reserve(s, STAGING_SCALES, scales * held * sizeof(float)))))
+    if ((status = reserve(s, slot, part * here)) ||
+        (scales && (status = reserve(s, STAGING_SCALES, scales * here * sizeof(float)))))
         return status;
     char *to = s->buffer[slot].bytes;
     float *scale = s->buffer[STAGING_SCALES].bytes;
+    *n = 0;
     for (uint32_t e = 0; e < experts; e++) {
         if (!placement_holds(s->placement, s->rank, layer, e))
             continue;
@@ -181,6 +234,7 @@ enum limoe_status staging_read_held(struct staging *s, enum staging_slot slot, e
             return status;
         digests_note(s->digests, id, block, e, t->part[0], to, part);
         to += part;
+        held[(*n)++] = e;
         if (!scales)
             continue;
         if ((status = read_scales(s, t->scale[0], e * scales, scales, scale)))
@@ -188,10 +242,25 @@ enum limoe_status staging_read_held(struct staging *s, enum staging_slot slot, e
         digests_note_more(s->digests, id, block, e, scale, scales * sizeof *scale);
         scale += scales;
     }
-    if (scales)
-        return int8_tensor(s, slot, scales * held, t->elements / experts * held, host);
-    *host = (struct kernels_tensor){.host = s->buffer[slot].bytes, .storage = storage[t->part[0]->dtype]};
     return LIMOE_OK;
+}
+
+enum limoe_status staging_read_held(struct staging *s, enum staging_slot slot, enum layout_id id,
+                                    uint32_t block, uint32_t layer, struct layout_source *t,
+                                    struct kernels_tensor *host) {
+    const bool tuned = is_tuned(s, id, block);
+    const enum staging_slot stored = tuned ? STAGING_BASE : slot;
+    uint32_t held[CONFIG_MAX_EXPERTS], n = 0;
+    *t = (struct layout_source){0};
+    enum limoe_status status = read_held_as_stored(s, stored, id, block, layer, t, held, &n);
+    if (status)
+        return status;
+    const uint32_t experts = s->config->moe.experts;
+    *host = (struct kernels_tensor){s->buffer[stored].bytes, storage[t->part[0]->dtype]};
+    const size_t scales = t->scales / experts * n;
+    if (scales)
+        status = int8_tensor(s, stored, scales, t->elements / experts * n, host);
+    return status || !tuned ? status : tune(s, slot, *host, t, held, n, host);
 }
 
 enum limoe_status staging_read_floats(struct staging *s, enum layout_id id, float **out) {

@@ -15,15 +15,18 @@
 #include "model/checkpoint/digests.h"
 #include "model/checkpoint/layout.h"
 #include "model/checkpoint/safetensors.h"
+#include "model/forward/tuned.h"
 
 /* A linear's weight and bias are packed together, so that two tensors are staged at a time; the spare one is where a
- * tensor is brought to another form. An int8 weight has scales, and may have to become float32. */
+ * tensor is brought to another form. An int8 weight has scales, and may have to become float32. Of what an adapter
+ * changes, the base's tensor is staged apart. */
 enum staging_slot {
     STAGING_WEIGHT,
     STAGING_BIAS,
     STAGING_SPARE,
     STAGING_SCALES,
     STAGING_FLOATS,
+    STAGING_BASE,
     STAGING_SLOTS
 };
 
@@ -33,8 +36,9 @@ struct staging {
     const struct safetensors *st;
     const struct placement *placement;
     uint32_t rank;
-    bool int8;               /* int8 stays so; else it becomes float32 here */
-    struct digests *digests; /* notes what is read */
+    bool int8;                 /* int8 stays so; else it becomes float32 here */
+    struct digests *digests;   /* notes what is read, of the base */
+    const struct tuned *tuned; /* what becomes of it; NULL: it stays */
     struct limoe_error *err;
     struct staging_buffer {
         void *bytes;

@@ -4,9 +4,15 @@
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "model/forward/tail.h"
+
+static size_t rows_of(const struct limoe_item *item) {
+    return (size_t)item->length * limoe_item_embeddings(item);
+}
 
 static void advance(struct step_cursor *c, const struct limoe_item *item) {
-    c->item_row += item->length;
+    c->row += rows_of(item);
+    c->at += limoe_item_embeddings(item);
     c->item++;
 }
 
@@ -30,15 +36,21 @@ static void *replace(void *old, size_t count, size_t size) {
     return calloc(count, size);
 }
 
-static enum limoe_status reserve(struct step *s, size_t sequences, size_t tokens, struct limoe_error *err) {
+/* What the next step takes. */
+struct extent {
+    size_t sequences, outputs, rows, tokens;
+    bool tails, shares; /* some item asks for one, or for shares of patches */
+};
+
+static enum limoe_status reserve(struct step *s, const struct extent *next, struct limoe_error *err) {
+    const size_t sequences = next->sequences, tokens = next->tokens, outputs = next->outputs;
     if (sequences > s->sequence_room) {
         s->sequence_room = 0;
-        s->start = replace(s->start, sequences + 1, sizeof *s->start);
+        s->pack.start = replace(s->pack.start, sequences + 1, sizeof *s->pack.start);
         s->item = replace(s->item, sequences, sizeof *s->item);
-        s->item_row = replace(s->item_row, sequences, sizeof *s->item_row);
         s->pixels = replace(s->pixels, sequences, sizeof *s->pixels);
         s->shares = replace(s->shares, sequences, sizeof *s->shares);
-        if (!s->start || !s->item || !s->item_row || !s->pixels || !s->shares)
+        if (!s->pack.start || !s->item || !s->pixels || !s->shares)
             return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a step of %zu sequences", sequences);
         s->sequence_room = sequences;
     }
@@ -50,40 +62,60 @@ static enum limoe_status reserve(struct step *s, size_t sequences, size_t tokens
             return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a step of %zu text tokens", tokens);
         s->token_room = tokens;
     }
+    if (outputs > s->output_room) {
+        s->output_room = 0;
+        s->output = replace(s->output, outputs, sizeof *s->output);
+        if (!s->output)
+            return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a step of %zu embeddings", outputs);
+        s->output_room = outputs;
+    }
     return LIMOE_OK;
 }
 
+static void append_outputs(struct step *s, const struct step_cursor *c, const struct limoe_item *item) {
+    for (uint32_t i = 0; i < limoe_item_embeddings(item); i++)
+        s->output[s->outputs++] = (struct step_output){.tail = item->n_tails ? item->tails[i] : NULL,
+                                                       .sequence = (uint32_t)pack_sequences(&s->pack),
+                                                       .at = c->at + i,
+                                                       .row = c->row + (size_t)i * item->length};
+}
+
 static void append(struct step *s, const struct step_cursor *c, const struct limoe_item *item) {
-    const size_t sequence = step_sequences(s);
+    struct pack *p = &s->pack;
+    const size_t sequence = pack_sequences(p);
+    append_outputs(s, c, item);
     s->item[sequence] = c->item;
-    s->item_row[sequence] = c->item_row;
-    s->start[sequence + 1] = s->start[sequence] + item->length;
+    p->start[sequence + 1] = p->start[sequence] + item->length;
     if (item->modality == LIMOE_IMAGE) {
-        s->pixels[s->images] = item->pixels;
-        s->shares[s->images++] = item->shares;
-        s->image_rows += item->length;
+        s->pixels[p->images] = item->pixels;
+        s->shares[p->images++] = item->shares;
+        p->image_rows += item->length;
         return;
     }
     for (uint32_t i = 0; i < item->length; i++) {
-        s->token[s->text_rows + i] = item->tokens[i];
-        s->position_id[s->text_rows + i] = i;
+        s->token[p->text_rows + i] = item->tokens[i];
+        s->position_id[p->text_rows + i] = i;
     }
-    s->texts++;
-    s->text_rows += item->length;
+    p->texts++;
+    p->text_rows += item->length;
 }
 
-/* What the next step takes. */
-struct extent {
-    size_t sequences, rows, tokens;
-};
+/* Shares are read off the rows of a whole step, which tails take apart. */
+static bool goes_with(const struct extent *e, const struct limoe_item *item) {
+    return !(e->tails && item->shares) && !(e->shares && item->n_tails);
+}
 
 static struct extent measure(struct step_cursor *cursor, const struct step_items *items) {
     struct extent e = {0};
     const struct limoe_item *item;
-    while ((item = peek(cursor, items)) && (e.sequences == 0 || e.rows + item->length <= items->max_rows)) {
+    while ((item = peek(cursor, items)) && goes_with(&e, item) &&
+           (e.sequences == 0 || e.rows + rows_of(item) <= items->max_rows)) {
         e.sequences++;
-        e.rows += item->length;
+        e.outputs += limoe_item_embeddings(item);
+        e.rows += rows_of(item);
         e.tokens += item->modality == LIMOE_TEXT ? item->length : 0;
+        e.tails = e.tails || item->n_tails;
+        e.shares = e.shares || item->shares;
         advance(cursor, item);
     }
     return e;
@@ -100,33 +132,36 @@ enum limoe_status step_next(struct step *s, struct step_cursor *cursor, const st
                             bool *more, struct limoe_error *err) {
     struct step_cursor ahead = *cursor;
     const struct extent next = measure(&ahead, items);
-    s->images = s->texts = s->image_rows = s->text_rows = 0;
+    s->pack = (struct pack){.start = s->pack.start};
+    s->outputs = 0;
     *more = next.sequences > 0;
     if (!*more)
         return LIMOE_OK;
     if (next.rows > UINT32_MAX)
         return limoe_fail(err, LIMOE_TOO_LARGE, "a step of %zu tokens, at most %u are possible", next.rows,
                           UINT32_MAX);
-    enum limoe_status status = reserve(s, next.sequences, next.tokens, err);
+    enum limoe_status status = reserve(s, &next, err);
     if (status)
         return status;
 
-    s->start[0] = 0;
+    s->pack.start[0] = 0;
     for (size_t i = 0; i < next.sequences; i++) {
         const struct limoe_item *item = peek(cursor, items);
         append(s, cursor, item);
         advance(cursor, item);
     }
+    if (next.tails)
+        tail_sort(s->output, s->outputs, s->pack.images ? LIMOE_IMAGE : LIMOE_TEXT);
     return LIMOE_OK;
 }
 
 void step_free(struct step *s) {
+    free(s->output);
     free(s->position_id);
     free(s->token);
     free(s->shares);
     free(s->pixels);
-    free(s->item_row);
     free(s->item);
-    free(s->start);
+    free(s->pack.start);
     *s = (struct step){0};
 }

@@ -3,6 +3,9 @@
  * A step packs sequences end to end, without padding: images first, then texts, each in item order, so that
  * what differs by modality (embedding the input, the final projection) works on contiguous rows. Since an
  * answer depends on its item alone, a call of any size can be cut into steps of a bounded size.
+ *
+ * An item that is embedded by several tails is one sequence with several outputs. For the size of a step it counts as
+ * many times as it has outputs, so that its tails are bounded too.
  */
 #ifndef LIMOE_MODEL_FORWARD_STEP_H
 #define LIMOE_MODEL_FORWARD_STEP_H
@@ -13,26 +16,47 @@
 
 #include "limoe.h"
 
-struct step {
+/* Sequences whose rows lie end to end. */
+struct pack {
     size_t images, texts;         /* sequences; images come first */
     size_t image_rows, text_rows; /* their tokens */
-    uint32_t *start;        /* [images + texts + 1]: rows of sequence i are start[i] .. start[i+1] - 1 */
-    size_t *item;           /* [images + texts]: which of the call's items sequence i is */
-    size_t *item_row;       /* [images + texts]: its first row, were the call's rows in item order */
+    uint32_t *start; /* [images + texts + 1]: rows of sequence i are start[i] .. start[i+1] - 1 */
+};
+
+static inline size_t pack_rows(const struct pack *pack) {
+    return pack->image_rows + pack->text_rows;
+}
+
+static inline size_t pack_sequences(const struct pack *pack) {
+    return pack->images + pack->texts;
+}
+
+/* An embedding that a step makes. */
+struct step_output {
+    const struct limoe_tail *tail; /* NULL: the model as it is */
+    uint32_t sequence;             /* the step's */
+    size_t at;                     /* its place among the call's embeddings */
+    size_t row;                    /* its first row, were the call's rows in the order of embeddings */
+};
+
+struct step {
+    struct pack pack;       /* of all its sequences */
+    size_t *item;           /* [sequences]: which of the call's items sequence i is */
     const uint8_t **pixels; /* [images] */
     float **shares;         /* [images]: as struct limoe_item has it, or NULL */
     int32_t *token;         /* [text_rows] */
     uint32_t *position_id;  /* [text_rows]: the token's position in its text */
+    struct step_output
+        *output; /* [outputs]: by tail, each once begun before the next, the earliest to leave the trunk
+                                   first and the model as it is last; of one tail by sequence */
+    size_t outputs;
 
-    size_t sequence_room, token_room; /* allocated lengths of the arrays above */
+    size_t sequence_room, token_room, output_room; /* allocated lengths of the arrays above */
 };
 
-static inline size_t step_rows(const struct step *step) {
-    return step->image_rows + step->text_rows;
-}
-
-static inline size_t step_sequences(const struct step *step) {
-    return step->images + step->texts;
+/* Whether any of its outputs is a tail's; those come first. */
+static inline bool step_has_tails(const struct step *step) {
+    return step->outputs && step->output[0].tail;
 }
 
 /* A call's items, and how many rows of them one step may hold, unless one item alone has more. */
@@ -44,9 +68,9 @@ struct step_items {
 /* Where the next step begins. Starts as {0}; or where the modalities are kept apart, with one of them. */
 struct step_cursor {
     enum limoe_modality modality;
-    bool apart;      /* at the end of its modality it is at its end */
-    size_t item;     /* items before it were taken, or are of another modality */
-    size_t item_row; /* the rows of those items */
+    bool apart;     /* at the end of its modality it is at its end */
+    size_t item;    /* items before it were taken, or are of another modality */
+    size_t at, row; /* the embeddings of those items, and their rows */
 };
 
 /* How many times step_next will find something. */

@@ -2,6 +2,7 @@
 #include "model/forward/weights.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "kernels/number.h"
@@ -24,9 +25,16 @@ static enum limoe_status upload(struct source *s, struct kernels_tensor host, si
     return *out ? LIMOE_OK : limoe_fail(s->staging.err, LIMOE_NO_MEMORY, "no memory for a vector of %zu", n);
 }
 
+/* A tail has the base's in its place already. */
+static bool kept(const struct source *s, enum layout_id id, uint32_t block) {
+    return s->staging.tuned && !tuned_changes_packed(s->staging.tuned, id, block);
+}
+
 static enum limoe_status load_vector(struct source *s, enum layout_id id, uint32_t block, float **out) {
     struct layout_source t;
     struct kernels_tensor host;
+    if (kept(s, id, block))
+        return LIMOE_OK;
     enum limoe_status status = fetch(s, id, block, &t, &host);
     return status ? status : upload(s, host, t.elements, out);
 }
@@ -44,6 +52,8 @@ static enum limoe_status load_experts(struct source *s, enum layout_id weight, u
     struct layout_source t;
     struct kernels_tensor host, bias;
     enum limoe_status status;
+    if (kept(s, weight, block))
+        return LIMOE_OK;
     if ((status = staging_read_held(&s->staging, STAGING_BIAS, weight + 1, block, layer, &t, &bias)) ||
         (status = staging_read_held(&s->staging, STAGING_WEIGHT, weight, block, layer, &t, &host)))
         return status;
@@ -63,13 +73,15 @@ static enum limoe_status pack(struct source *s, enum layout_id id, uint32_t bloc
 }
 
 static enum limoe_status load_without_bias(struct source *s, enum layout_id id, struct kernels_matrix **out) {
-    return pack(s, id, 0, (struct kernels_tensor){.host = NULL}, out);
+    return kept(s, id, 0) ? LIMOE_OK : pack(s, id, 0, (struct kernels_tensor){.host = NULL}, out);
 }
 
 static enum limoe_status load_linear(struct source *s, enum layout_id weight, uint32_t block,
                                      struct kernels_matrix **out) {
     struct layout_source t;
     struct kernels_tensor bias;
+    if (kept(s, weight, block))
+        return LIMOE_OK;
     enum limoe_status status = staging_read(&s->staging, STAGING_BIAS, weight + 1, block, &t, &bias);
     return status ? status : pack(s, weight, block, bias, out);
 }
@@ -130,39 +142,51 @@ static enum limoe_status project_probe(struct source *s, const float *weight, co
     return status;
 }
 
-static enum limoe_status load_pool(struct source *s, struct weights_pool *p) {
+/* What its projection of q, k and v makes: the query, and a matrix for k and v. */
+static enum limoe_status load_pool_qkv(struct source *s, struct weights_pool *p) {
     const uint32_t width = s->staging.config->tower[LIMOE_IMAGE].width;
     float *weight = NULL, *bias = NULL;
     enum limoe_status status;
+    if (kept(s, LAYOUT_POOL_QKV_WEIGHT, 0))
+        return LIMOE_OK;
     if ((status = staging_read_floats(&s->staging, LAYOUT_POOL_QKV_WEIGHT, &weight)) ||
         (status = staging_read_floats(&s->staging, LAYOUT_POOL_QKV_BIAS, &bias)) ||
         (status = project_probe(s, weight, bias, &p->query)))
         goto out;
     const struct kernels_tensor kv = {weight + (size_t)width * width, KERNELS_F32},
                                 kv_bias = {bias + width, KERNELS_F32};
-    if ((status = s->k->ops->pack(s->k, kv, kv_bias, 1, 2 * width, width, &p->kv, s->staging.err)) ||
-        (status = load_linear(s, LAYOUT_POOL_OUT_WEIGHT, 0, &p->out)) ||
-        (status = load_norm(s, LAYOUT_POOL_LN_WEIGHT, 0, &p->ln)) ||
-        (status = load_linear(s, LAYOUT_POOL_FC1_WEIGHT, 0, &p->fc1)))
-        goto out;
-    status = load_linear(s, LAYOUT_POOL_FC2_WEIGHT, 0, &p->fc2);
+    status = s->k->ops->pack(s->k, kv, kv_bias, 1, 2 * width, width, &p->kv, s->staging.err);
 out:
     free(bias);
     free(weight);
     return status;
 }
 
-static enum limoe_status load_image(struct source *s, struct weights *w) {
+static enum limoe_status load_pool(struct source *s, struct weights_pool *p) {
+    enum limoe_status status;
+    if ((status = load_pool_qkv(s, p)) || (status = load_linear(s, LAYOUT_POOL_OUT_WEIGHT, 0, &p->out)) ||
+        (status = load_norm(s, LAYOUT_POOL_LN_WEIGHT, 0, &p->ln)) ||
+        (status = load_linear(s, LAYOUT_POOL_FC1_WEIGHT, 0, &p->fc1)))
+        return status;
+    return load_linear(s, LAYOUT_POOL_FC2_WEIGHT, 0, &p->fc2);
+}
+
+/* What a picture passes behind the blocks, but for the final norm. */
+static enum limoe_status load_image_end(struct source *s, struct weights *w) {
     const struct config *c = s->staging.config;
-    const struct config_tower *tower = &c->tower[LIMOE_IMAGE];
-    enum limoe_status status = load_patches(s, w);
-    if (!status && tower->pre_norm)
-        status = load_norm(s, LAYOUT_IMAGE_PRE_WEIGHT, 0, &w->image.pre);
-    if (!status && tower->pool == CONFIG_POOL_ATTENTION)
+    enum limoe_status status = LIMOE_OK;
+    if (c->tower[LIMOE_IMAGE].pool == CONFIG_POOL_ATTENTION)
         status = load_pool(s, &w->image.pool);
     if (!status && c->image.projection)
         status = load_without_bias(s, LAYOUT_IMAGE_PROJ_WEIGHT, &w->image.proj);
     return status;
+}
+
+static enum limoe_status load_image(struct source *s, struct weights *w) {
+    enum limoe_status status = load_patches(s, w);
+    if (!status && s->staging.config->tower[LIMOE_IMAGE].pre_norm)
+        status = load_norm(s, LAYOUT_IMAGE_PRE_WEIGHT, 0, &w->image.pre);
+    return status ? status : load_image_end(s, w);
 }
 
 /* ---- texts */
@@ -196,17 +220,23 @@ out:
     return status;
 }
 
+static enum limoe_status load_text_end(struct source *s, struct weights *w) {
+    const struct config *c = s->staging.config;
+    if (!c->text.projection)
+        return LIMOE_OK;
+    return c->text.projection_bias ? load_linear(s, LAYOUT_TEXT_PROJ_WEIGHT, 0, &w->text.proj)
+                                   : load_without_bias(s, LAYOUT_TEXT_PROJ_WEIGHT, &w->text.proj);
+}
+
 static enum limoe_status load_text(struct source *s, struct weights *w) {
     const struct config *c = s->staging.config;
     enum limoe_status status;
     if ((status = load_token_table(s, &w->text.token)) ||
         (status = c->text.types ? load_typed_positions(s, &w->text.pos)
                                 : load_vector(s, LAYOUT_TEXT_POS, 0, &w->text.pos)) ||
-        (c->tower[LIMOE_TEXT].pre_norm && (status = load_norm(s, LAYOUT_TEXT_PRE_WEIGHT, 0, &w->text.pre))) ||
-        !c->text.projection)
+        (c->tower[LIMOE_TEXT].pre_norm && (status = load_norm(s, LAYOUT_TEXT_PRE_WEIGHT, 0, &w->text.pre))))
         return status;
-    return c->text.projection_bias ? load_linear(s, LAYOUT_TEXT_PROJ_WEIGHT, 0, &w->text.proj)
-                                   : load_without_bias(s, LAYOUT_TEXT_PROJ_WEIGHT, &w->text.proj);
+    return load_text_end(s, w);
 }
 
 /* ---- blocks */
@@ -241,12 +271,19 @@ static enum limoe_status load_block(struct source *s, uint32_t i, uint32_t layer
     return status ? status : load_linear(s, LAYOUT_MLP_FC2_WEIGHT, i, &b->fc2);
 }
 
-static enum limoe_status load_blocks(struct source *s, struct weights *w) {
-    uint32_t layer = 0;
+/* Room for them; a tail's begin as the base's. */
+static enum limoe_status reserve_blocks(struct source *s, struct weights *w, const struct weights *base) {
     w->blocks = config_blocks(s->staging.config);
     w->block = calloc(w->blocks, sizeof *w->block);
     if (!w->block)
         return limoe_fail(s->staging.err, LIMOE_NO_MEMORY, "no memory for %u blocks", w->blocks);
+    if (base)
+        memcpy(w->block, base->block, w->blocks * sizeof *w->block);
+    return LIMOE_OK;
+}
+
+static enum limoe_status load_blocks(struct source *s, struct weights *w) {
+    uint32_t layer = 0;
     for (uint32_t i = 0; i < w->blocks; i++) {
         enum limoe_status status = load_block(s, i, layer, &w->block[i]);
         if (status)
@@ -295,8 +332,8 @@ enum limoe_status weights_load(const struct config *config, const struct safeten
     if ((status = staging_reserve(&s.staging)) ||
         (config_has(config, LIMOE_IMAGE) && (status = load_image(&s, weights))) ||
         (config_has(config, LIMOE_TEXT) && (status = load_text(&s, weights))) ||
-        (status = load_blocks(&s, weights)) || (status = load_final_norms(&s, weights)) ||
-        (status = note_scalars(&s)))
+        (status = reserve_blocks(&s, weights, NULL)) || (status = load_blocks(&s, weights)) ||
+        (status = load_final_norms(&s, weights)) || (status = note_scalars(&s)))
         weights_free(k, weights);
     staging_free(&s.staging);
     return status;
@@ -350,4 +387,80 @@ void weights_free(struct kernels *k, struct weights *weights) {
     k->ops->release(k, weights->image.pos);
     free_matrix(k, weights->image.patch);
     *weights = (struct weights){0};
+}
+
+/* ---- tails */
+
+enum limoe_status weights_load_tail(const struct weights *base, const struct tuned *tuned, struct kernels *k,
+                                    const struct placement *placement, struct digests *digests,
+                                    struct weights *weights, struct limoe_error *err) {
+    const struct config *config = tuned->config;
+    struct source s = {.k = k,
+                       .staging = {.config = config,
+                                   .st = tuned->base,
+                                   .placement = placement,
+                                   .int8 = k->dtype == LIMOE_INT8,
+                                   .digests = digests,
+                                   .tuned = tuned,
+                                   .err = err}};
+    enum limoe_status status;
+    *weights = *base;
+    if ((status = reserve_blocks(&s, weights, base)) || (status = load_blocks(&s, weights)) ||
+        (config_has(config, LIMOE_IMAGE) && (status = load_image_end(&s, weights))) ||
+        (config_has(config, LIMOE_TEXT) && (status = load_text_end(&s, weights))) ||
+        (status = load_final_norms(&s, weights)))
+        weights_free_tail(k, base, weights);
+    staging_free(&s.staging);
+    return status;
+}
+
+/* What is the base's is not there to be freed. */
+static void disown(void *pointer, const void *base) {
+    void *own;
+    memcpy(&own, pointer, sizeof own);
+    if (own == base)
+        memset(pointer, 0, sizeof own);
+}
+
+static void disown_norm(struct weights_norm *n, const struct weights_norm *base) {
+    disown(&n->weight, base->weight);
+    disown(&n->bias, base->bias);
+}
+
+static void disown_block(struct weights_block *b, const struct weights_block *base) {
+    disown_norm(&b->ln1, &base->ln1);
+    disown_norm(&b->ln2, &base->ln2);
+    disown(&b->qkv, base->qkv);
+    disown(&b->out, base->out);
+    disown_norm(&b->q_norm, &base->q_norm);
+    disown_norm(&b->k_norm, &base->k_norm);
+    disown(&b->fc1, base->fc1);
+    disown(&b->fc2, base->fc2);
+    disown(&b->router, base->router);
+}
+
+static void disown_pool(struct weights_pool *p, const struct weights_pool *base) {
+    disown(&p->query, base->query);
+    disown(&p->kv, base->kv);
+    disown(&p->out, base->out);
+    disown_norm(&p->ln, &base->ln);
+    disown(&p->fc1, base->fc1);
+    disown(&p->fc2, base->fc2);
+}
+
+void weights_free_tail(struct kernels *k, const struct weights *base, struct weights *w) {
+    disown(&w->image.patch, base->image.patch);
+    disown(&w->image.pos, base->image.pos);
+    disown_norm(&w->image.pre, &base->image.pre);
+    disown_pool(&w->image.pool, &base->image.pool);
+    disown(&w->image.proj, base->image.proj);
+    disown(&w->text.token, base->text.token);
+    disown(&w->text.pos, base->text.pos);
+    disown_norm(&w->text.pre, &base->text.pre);
+    disown(&w->text.proj, base->text.proj);
+    for (uint32_t i = 0; w->block && i < w->blocks; i++)
+        disown_block(&w->block[i], &base->block[i]);
+    for (int m = 0; m < LIMOE_MODALITIES; m++)
+        disown_norm(&w->ln[m], &base->ln[m]);
+    weights_free(k, w);
 }

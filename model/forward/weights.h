@@ -11,6 +11,7 @@
 #include "model/checkpoint/config.h"
 #include "model/checkpoint/digests.h"
 #include "model/checkpoint/safetensors.h"
+#include "model/forward/tuned.h"
 #include "router/gate.h"
 
 struct weights_norm {
@@ -67,5 +68,13 @@ enum limoe_status weights_load(const struct config *config, const struct safeten
                                const struct placement *placement, uint32_t rank, struct digests *digests,
                                struct weights *weights, struct limoe_error *err);
 void weights_free(struct kernels *k, struct weights *weights); /* an empty one is fine */
+
+/* The same weights as an adapter makes them: what it does not change is the base's, borrowed, which must outlive them;
+ * what it changes is read again, of base and adapter, and packed. Digests as above, of what was read of the base. One
+ * rank, which holds all experts. */
+enum limoe_status weights_load_tail(const struct weights *base, const struct tuned *tuned, struct kernels *k,
+                                    const struct placement *placement, struct digests *digests,
+                                    struct weights *weights, struct limoe_error *err);
+void weights_free_tail(struct kernels *k, const struct weights *base, struct weights *weights);
 
 #endif

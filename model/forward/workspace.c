@@ -5,6 +5,7 @@
  */
 #include "model/forward/workspace.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -95,7 +96,33 @@ enum limoe_status workspace_reserve(struct workspace *w, struct kernels *k, cons
     return LIMOE_OK;
 }
 
+enum limoe_status workspace_reserve_aside(struct workspace *w, struct kernels *k, const struct config *config,
+                                          struct limoe_error *err) {
+    const size_t elements = w->rows * widest(config);
+    if (!w->x_aside)
+        w->x_aside = k->ops->alloc(k, elements * sizeof *w->x_aside);
+    if (!w->h_aside)
+        w->h_aside = k->ops->alloc(k, elements * k->act_size);
+    if (!w->x_aside || !w->h_aside)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the tails of a step of %zu tokens", w->rows);
+    return LIMOE_OK;
+}
+
+void workspace_set_aside(struct workspace *w) {
+    const bool one = w->h32 == w->h;
+    float *const x = w->x;
+    void *const h = w->h;
+    w->x = w->x_aside;
+    w->h = w->h_aside;
+    w->x_aside = x;
+    w->h_aside = h;
+    if (one)
+        w->h32 = w->h;
+}
+
 void workspace_release(struct workspace *w, struct kernels *k) {
+    k->ops->release(k, w->h_aside);
+    k->ops->release(k, w->x_aside);
     plan_release(k, &w->plan);
     free(w->host_entropy);
     free(w->host_gate);

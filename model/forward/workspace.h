@@ -37,6 +37,10 @@ struct workspace {
     float *z;        /* [sequences, embed] */
     float *host_z;
 
+    /* [rows, …], only once a step has had tails: the trunk's x and h while tails go on in x and h. */
+    float *x_aside;
+    void *h_aside;
+
     void *arena; /* what patches, qkv, hidden and slots share */
     size_t rows, sequences;
 };
@@ -45,6 +49,13 @@ struct workspace {
  * contents are undefined afterwards. LIMOE_NO_MEMORY leaves the workspace empty. */
 enum limoe_status workspace_reserve(struct workspace *w, struct kernels *k, const struct config *config,
                                     size_t rows, size_t sequences, struct limoe_error *err);
+
+/* The same for the trunk's rows, of which a step with tails keeps some apart. */
+enum limoe_status workspace_reserve_aside(struct workspace *w, struct kernels *k, const struct config *config,
+                                          struct limoe_error *err);
+/* x and h change places with those aside. */
+void workspace_set_aside(struct workspace *w);
+
 void workspace_release(struct workspace *w, struct kernels *k); /* an empty one is fine */
 
 #endif

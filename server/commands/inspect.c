@@ -14,6 +14,7 @@
 struct inspect_options {
     const char *model;
     bool json;
+    bool digest;
     unsigned ranks; /* 0: not asked for */
     struct limoe_rank_options placed;
     enum limoe_dtype compare; /* AUTO: not asked for */
@@ -28,6 +29,10 @@ static const struct option_choice compared[] = {
 static const struct option_row table[] = {
     COMMAND_MODEL_ROW(AT(model), .fallback = MODEL_DIR_DEFAULT),
     COMMAND_JSON_ROW(AT(json), .help = "print one JSON object"),
+    {.name = "digest",
+     .kind = OPTION_SWITCH,
+     FLAG(digest),
+     .help = "print alone the 32 hexadecimal digits that an adapter names as its base; reads all weights"},
     {.name = "ranks",
      .kind = OPTION_UNSIGNED,
      FLAG(ranks),
@@ -202,6 +207,17 @@ static bool print_blocks(const struct limoe_inspection *model, struct arena *are
     return true;
 }
 
+static int print_digest(const char *dir, bool json, struct buffer *out) {
+    struct limoe_error err;
+    char digits[33];
+    if (limoe_base(dir, digits, &err) != LIMOE_OK) {
+        command_complain("%s", err.message);
+        return COMMAND_INPUT;
+    }
+    buffer_print(out, json ? "{\"base\":\"%s\"}" : "%s\n", digits);
+    return command_print(out, json) ? COMMAND_OK : COMMAND_INPUT;
+}
+
 int inspect_main(int argc, char **argv) {
     struct inspect_options asked = {0};
     struct options options;
@@ -235,6 +251,10 @@ int inspect_main(int argc, char **argv) {
         goto out;
     }
 
+    if (asked.digest) {
+        status = print_digest(dir, asked.json, &out);
+        goto out;
+    }
     status = COMMAND_INPUT;
     if (limoe_inspect(dir, &inspection, &err) != LIMOE_OK) {
         command_complain("%s", err.message);

@@ -68,8 +68,9 @@ def test_help_lists_the_commands(asking):
     ("classify", ["--model", "--labels", "--label", "--template", "--top-k", "--json", "--dtype", "--threads"]),
     ("embed", ["--model", "--text", "--image", "--json", "--dtype", "--threads"]),
     ("explain", ["-o, --out", "--model", "--json", "--dtype"]),
-    ("inspect", ["--json", "--ranks", "--load", "--expert-bytes", "--dtype", "--compare"]),
+    ("inspect", ["--json", "--ranks", "--load", "--expert-bytes", "--dtype", "--compare", "--digest"]),
     ("quantize", ["--quiet"]),
+    ("adapters", ["--json", "--strength"]),
 ])
 def test_each_command_explains_its_options(command, options):
     explained = answer(command, "--help")
@@ -118,6 +119,9 @@ WRONG = [
     (["inspect", "--compare", "auto"], '--compare is "auto"; accepted: float32, bfloat16, int8'),
     (["quantize"], "0 directories; a model's and one to write are needed"),
     (["quantize", "a"], "1 directory; a model's and one to write are needed"),
+    (["adapters"], '"" is not known; show and merge are'),
+    (["adapters", "show"], "show takes one file; found 0"),
+    (["adapters", "merge", "a", "b"], "merge takes a model's directory, an adapter's file and a directory to write; found 2"),
     (["serve", "--prot", "1"], "--prot"),
 ]
 

@@ -24,7 +24,15 @@ class CError(ctypes.Structure):
 
 
 class CItem(ctypes.Structure):
-    _fields_ = [("modality", c_int), ("length", c_uint32), ("pixels", c_void_p), ("tokens", c_void_p), ("shares", c_void_p)]
+    _fields_ = [
+        ("modality", c_int),
+        ("length", c_uint32),
+        ("pixels", c_void_p),
+        ("tokens", c_void_p),
+        ("shares", c_void_p),
+        ("tails", c_void_p),
+        ("n_tails", c_uint32),
+    ]
 
 
 class CTower(ctypes.Structure):
