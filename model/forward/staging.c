@@ -191,7 +191,6 @@ enum limoe_status staging_read(struct staging *s, enum staging_slot slot, enum l
                                struct layout_source *t, struct kernels_tensor *host) {
     const bool tuned = is_tuned(s, id, block);
     const enum staging_slot stored = tuned ? STAGING_BASE : slot;
-    *t = (struct layout_source){0};
     enum limoe_status status = read_as_stored(s, stored, id, block, t);
     if (status)
         return status;
