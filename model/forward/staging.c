@@ -18,7 +18,7 @@ static enum limoe_status reserve(struct staging *s, enum staging_slot slot, size
     if (b->bytes && bytes <= b->room)
         return LIMOE_OK;
     free(b->bytes);
-    b->bytes = malloc(bytes);
+    b->bytes = malloc(bytes ? bytes : 1);
     b->room = b->bytes ? bytes : 0;
     return b->bytes ? LIMOE_OK
                     : limoe_fail(s->err, LIMOE_NO_MEMORY, "no memory to read a tensor of %zu bytes", bytes);
@@ -110,11 +110,11 @@ static enum limoe_status read_scales(struct staging *s, const struct tensor *t, 
     return status ? status : check_scales(s, t, to, n);
 }
 
-/* What the slot holds, `rows` rows of int8 whose scales have been read, as kernels take it. */
-static enum limoe_status int8_tensor(struct staging *s, enum staging_slot slot, size_t rows, size_t elements,
+/* What the slot holds, rows of `row` int8 whose scales have been read, as kernels take it. */
+static enum limoe_status int8_tensor(struct staging *s, enum staging_slot slot, size_t row, size_t elements,
                                      struct kernels_tensor *host) {
     s->rows = (struct kernels_int8){
-        .value = s->buffer[slot].bytes, .scale = s->buffer[STAGING_SCALES].bytes, .row = elements / rows};
+        .value = s->buffer[slot].bytes, .scale = s->buffer[STAGING_SCALES].bytes, .row = row};
     *host = (struct kernels_tensor){&s->rows, KERNELS_I8};
     if (s->int8)
         return LIMOE_OK;
@@ -196,7 +196,7 @@ enum limoe_status staging_read(struct staging *s, enum staging_slot slot, enum l
         return status;
     struct kernels_tensor base = {s->buffer[stored].bytes, storage[t->part[0]->dtype]};
     if (tuned) {
-        status = t->scales ? int8_tensor(s, stored, t->scales, t->elements, &base) : LIMOE_OK;
+        status = t->scales ? int8_tensor(s, stored, t->elements / t->scales, t->elements, &base) : LIMOE_OK;
         if (status || (status = tune(s, slot, base, t, NULL, 0, host)) || (status = reform(s, slot, t)))
             return status;
         host->host = s->buffer[slot].bytes;
@@ -205,7 +205,7 @@ enum limoe_status staging_read(struct staging *s, enum staging_slot slot, enum l
     if ((status = reform(s, slot, t)))
         return status;
     if (t->scales)
-        return int8_tensor(s, slot, t->scales, t->elements, host);
+        return int8_tensor(s, slot, t->elements / t->scales, t->elements, host);
     base.host = s->buffer[slot].bytes;
     *host = base;
     return LIMOE_OK;
@@ -257,9 +257,8 @@ enum limoe_status staging_read_held(struct staging *s, enum staging_slot slot, e
         return status;
     const uint32_t experts = s->config->moe.experts;
     *host = (struct kernels_tensor){s->buffer[stored].bytes, storage[t->part[0]->dtype]};
-    const size_t scales = t->scales / experts * n;
-    if (scales)
-        status = int8_tensor(s, stored, scales, t->elements / experts * n, host);
+    if (t->scales)
+        status = int8_tensor(s, stored, t->elements / t->scales, t->elements / experts * n, host);
     return status || !tuned ? status : tune(s, slot, *host, t, held, n, host);
 }
 
