@@ -269,7 +269,7 @@ enum limoe_status staging_read_floats(struct staging *s, enum layout_id id, floa
     enum limoe_status status = staging_read(s, STAGING_WEIGHT, id, 0, &t, &host);
     if (status)
         return status;
-    *out = host.host ? malloc(t.elements * sizeof **out) : NULL;
+    *out = t.elements ? malloc(t.elements * sizeof **out) : NULL; /* no tensor of a layout is empty */
     if (!*out)
         return limoe_fail(s->err, LIMOE_NO_MEMORY, "no memory for tensor \"%s\"", t.part[0]->name);
     tensor_read(host, 0, t.elements, *out);
