@@ -269,7 +269,9 @@ enum limoe_status staging_read_floats(struct staging *s, enum layout_id id, floa
     enum limoe_status status = staging_read(s, STAGING_WEIGHT, id, 0, &t, &host);
     if (status)
         return status;
-    *out = t.elements ? malloc(t.elements * sizeof **out) : NULL; /* no tensor of a layout is empty */
+    if (!host.host || !t.elements)
+        return limoe_fail(s->err, LIMOE_INTERNAL, "tensor \"%s\" has no elements", t.part[0]->name);
+    *out = malloc(t.elements * sizeof **out);
     if (!*out)
         return limoe_fail(s->err, LIMOE_NO_MEMORY, "no memory for tensor \"%s\"", t.part[0]->name);
     tensor_read(host, 0, t.elements, *out);
