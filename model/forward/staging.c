@@ -271,7 +271,7 @@ enum limoe_status staging_read_floats(struct staging *s, enum layout_id id, floa
         return status;
     if (!host.host || !t.elements)
         return limoe_fail(s->err, LIMOE_INTERNAL, "tensor \"%s\" has no elements", t.part[0]->name);
-    *out = malloc(t.elements * sizeof **out);
+    *out = calloc(t.elements, sizeof **out);
     if (!*out)
         return limoe_fail(s->err, LIMOE_NO_MEMORY, "no memory for tensor \"%s\"", t.part[0]->name);
     tensor_read(host, 0, t.elements, *out);
