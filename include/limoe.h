@@ -291,8 +291,9 @@ struct limoe_adapter_info {
 
 struct limoe_adapter;
 
-/* Opens an adapter's file, or a folder in which PEFT has saved a LoRA: adapter_config.json and adapter_model.safetensors. A probe's weights are read, a tail's stay in the file, which stays open. Many threads may use
- * it at once. LIMOE_CORRUPT, LIMOE_TOO_LARGE, LIMOE_UNSUPPORTED: what is wrong in the file, and what is accepted. */
+/* Opens an adapter's file, or a folder in which PEFT has saved a LoRA: adapter_config.json and
+ * adapter_model.safetensors. A probe's weights are read; a tail's stay in the file, which stays open. Many threads may
+ * use it at once. LIMOE_CORRUPT, LIMOE_TOO_LARGE, LIMOE_UNSUPPORTED: what is wrong in the file, and what is accepted. */
 enum limoe_status limoe_adapter_open(const char *path, struct limoe_adapter **out, struct limoe_error *err);
 void limoe_adapter_close(struct limoe_adapter *adapter); /* NULL is fine */
 const struct limoe_adapter_info *limoe_adapter_about(const struct limoe_adapter *adapter);
@@ -425,7 +426,8 @@ uint32_t limoe_tail_start(const struct limoe_tail *tail, enum limoe_modality mod
 void limoe_tail_release(struct limoe_tail *tail); /* NULL is fine */
 
 /* Which experts took which token. Rows are the items' tokens end to end, in item order, once for each embedding of the
- * item; trunk rows that several tails share are counted once in load and entropy. Any pointer may be NULL. After a failure, what was written or added is part of the truth: discard it. */
+ * item; trunk rows that several tails share are counted once in load and entropy. Any pointer may be NULL. After a
+ * failure, what was written or added is part of the truth: discard it. */
 struct limoe_routing {
     int32_t *expert; /* [moe_layers, rows, top_k], by descending gate, ties to the lower index */
     float *gate; /* [moe_layers, rows, top_k], the weight used in the combine; 0 where capacity dropped it */
