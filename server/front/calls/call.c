@@ -369,8 +369,7 @@ static void begin_spans(struct call *call) {
 
 /* ---- life */
 
-struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
-                        const char *method, const struct api_error *refusal) {
+struct call *call_new(struct server *server) {
     struct call *call = calloc(1, sizeof *call);
     if (!call)
         return NULL;
@@ -380,8 +379,16 @@ struct call *call_begin(struct server *server, struct MHD_Connection *connection
         return NULL;
     }
     call->server = server;
-    call->connection = connection;
     call->began = clock_now();
+    return call;
+}
+
+struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
+                        const char *method, const struct api_error *refusal) {
+    struct call *call = call_new(server);
+    if (!call)
+        return NULL;
+    call->connection = connection;
     const struct route_names names = {.predict = server->options.vertex_predict,
                                       .health = server->options.vertex_health};
     call->route_path =

@@ -135,6 +135,8 @@ struct call {
     uint64_t sent; /* bytes of the answer */
 };
 
+/* A call that has begun, with nothing in it; NULL: no memory. What both ways to make one below begin with. */
+struct call *call_new(struct server *server);
 /* Makes a call of a request whose headers were just read; if `refusal` is not NULL, the call is answered
  * with it. NULL: no memory. */
 struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,

@@ -1,28 +1,20 @@
 /* call_line.c - the beginning of a call that is a line of another's body (bulk.h). */
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "server/front/calls/call.h"
 #include "server/front/calls/quotas.h"
 #include "server/front/http/account.h"
 
 struct call *call_begin_line(const struct line_head *head, struct bulk_line *line, struct buffer *body,
                              bool charged) {
-    struct call *call = calloc(1, sizeof *call);
+    struct call *call = call_new(head->server);
     if (!call)
         return NULL;
-    call->arena = arena_new();
-    if (!call->arena) {
-        free(call);
-        return NULL;
-    }
-    call->server = head->server;
     call->route = head->route;
     call->line = line;
     call->form = REQUEST_BODY_JSON;
     memcpy(call->id, head->id, sizeof call->id);
-    call->began = call->body_complete = clock_now();
+    call->body_complete = call->began;
     if (head->within)
         call->deadline = call->began + head->within;
     if (head->account) {

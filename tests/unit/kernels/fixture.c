@@ -101,6 +101,16 @@ float *random_floats(struct random_stream *s, size_t n, float scale) {
     return v;
 }
 
+struct kernels_matrix *pack_floats(struct kernels *k, const float *weight, const float *bias, uint32_t groups,
+                                   uint32_t out, uint32_t in) {
+    struct kernels_matrix *m;
+    struct limoe_error err;
+    assert_int_equal(k->ops->pack(k, (struct kernels_tensor){weight, KERNELS_F32},
+                                  (struct kernels_tensor){bias, KERNELS_F32}, groups, out, in, &m, &err),
+                     LIMOE_OK);
+    return m;
+}
+
 float *put_floats(struct kernels *k, const float *host, size_t n) {
     float *p = k->ops->alloc(k, n * sizeof *p);
     assert_non_null(p);

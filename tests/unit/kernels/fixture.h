@@ -48,6 +48,10 @@ uint32_t random_below(struct random_stream *s, uint32_t n);
 /* n values in (-scale, scale), malloc'd. */
 float *random_floats(struct random_stream *s, size_t n, float scale);
 
+/* Matrices [groups, out, in] with biases [groups, out], or NULL, packed by the instance. */
+struct kernels_matrix *pack_floats(struct kernels *k, const float *weight, const float *bias, uint32_t groups,
+                                   uint32_t out, uint32_t in);
+
 /* Instance memory holding host values as float32 or as act. */
 float *put_floats(struct kernels *k, const float *host, size_t n);
 void *put_act(struct kernels *k, const float *host, size_t n);

@@ -151,16 +151,6 @@ static void groups_agree(void **state) {
     on_each(check_groups);
 }
 
-static struct kernels_matrix *pack(struct kernels *k, const float *w, const float *bias, uint32_t groups,
-                                   uint32_t out, uint32_t in) {
-    struct kernels_matrix *m;
-    struct limoe_error err;
-    assert_int_equal(k->ops->pack(k, (struct kernels_tensor){w, KERNELS_F32},
-                                  (struct kernels_tensor){bias, KERNELS_F32}, groups, out, in, &m, &err),
-                     LIMOE_OK);
-    return m;
-}
-
 /* A matrix put anew is the matrix packed from the start; and a linear that keeps its sums, with the activation behind it,
  * is the linear that has the activation in its epilogue. */
 static void check_forward(const struct fixture *f) {
@@ -173,8 +163,8 @@ static void check_forward(const struct fixture *f) {
     const uint32_t offset[] = {0, ROWS / 3, ROWS};
     for (int i = 0; i < 2; i++) {
         struct kernels *k = both[i];
-        struct kernels_matrix *old = pack(k, w, bias, 2, OUT, IN),
-                              *new = pack(k, w + 2 * W, bias + 2 * OUT, 2, OUT, IN);
+        struct kernels_matrix *old = pack_floats(k, w, bias, 2, OUT, IN),
+                              *new = pack_floats(k, w + 2 * W, bias + 2 * OUT, 2, OUT, IN);
         k->backward->repack(k, old, w + 2 * W, bias + 2 * OUT);
         k->ops->grouped_linear(k, old, offset, x, ROWS, KERNELS_STORE, v);
         k->ops->grouped_linear(k, new, offset, x, ROWS, KERNELS_STORE, apart);

@@ -91,16 +91,6 @@ static void on_each(void (*test)(struct kernels *k)) {
     for_each_fixture(one_thread, run);
 }
 
-static struct kernels_matrix *pack(struct kernels *k, const float *w, const float *bias, uint32_t groups,
-                                   uint32_t out, uint32_t in) {
-    struct kernels_matrix *m;
-    struct limoe_error err;
-    assert_int_equal(k->ops->pack(k, (struct kernels_tensor){w, KERNELS_F32},
-                                  (struct kernels_tensor){bias, KERNELS_F32}, groups, out, in, &m, &err),
-                     LIMOE_OK);
-    return m;
-}
-
 /* ---- the operations */
 
 static void check_linear(struct kernels *k) {
@@ -110,7 +100,7 @@ static void check_linear(struct kernels *k) {
     float *w = get(&g, "weight"), *x = get(&g, "x"), *y = room(&g, "y"), *dx = room(&g, "x");
     const uint32_t *offset = get(&g, "offset");
     const struct backward_matrix m = {groups, out, in, w, room(&g, "weight"), room(&g, "bias")};
-    struct kernels_matrix *packed = pack(k, w, get(&g, "bias"), groups, out, in);
+    struct kernels_matrix *packed = pack_floats(k, w, get(&g, "bias"), groups, out, in);
     k->ops->grouped_linear(k, packed, offset, x, rows, KERNELS_STORE, y);
     k->backward->linear(k, &m, offset, x, get(&g, "dy"), rows, dx);
     k->ops->matrix_free(k, packed);
@@ -247,9 +237,9 @@ static void layer_forward(struct kernels *k, struct golden *g, struct layer *l, 
     int32_t *expert = keep(g, slots * sizeof *expert);
     float *gate = keep(g, slots * sizeof *gate);
     struct kernels_matrix *fc1 =
-        pack(k, l->fc1.weight, get(g, "fc1_bias"), r->experts, l->fc1.out, l->fc1.in);
+        pack_floats(k, l->fc1.weight, get(g, "fc1_bias"), r->experts, l->fc1.out, l->fc1.in);
     struct kernels_matrix *fc2 =
-        pack(k, l->fc2.weight, get(g, "fc2_bias"), r->experts, l->fc2.out, l->fc2.in);
+        pack_floats(k, l->fc2.weight, get(g, "fc2_bias"), r->experts, l->fc2.out, l->fc2.in);
     op->router_logits(k, x, l->router.weight, rows, l->fc1.in, r->experts, l->logits);
     op->gate(k, l->logits, rows, r->experts, r->top_k, renormalize, expert, gate);
     op->plan(k, expert, rows, r->experts, r->top_k, r->plan);
@@ -334,7 +324,7 @@ static void check_answer(struct kernels *k) {
     float *dz = room(&g, "z"), *dc = room(&g, "classes");
     k->ops->normalize(k, unit_z, n, width);
     k->ops->normalize(k, unit_c, classes, width);
-    struct kernels_matrix *m = pack(k, unit_c, NULL, 1, classes, width);
+    struct kernels_matrix *m = pack_floats(k, unit_c, NULL, 1, classes, width);
     k->ops->linear(k, m, unit_z, n, KERNELS_STORE_F32, cosine);
     k->ops->matrix_free(k, m);
     k->backward->cross_entropy(k, cosine, get(&g, "label"), n, classes, *(float *)get(&g, "scale"), loss,

@@ -34,16 +34,6 @@ static bool float_out(enum kernels_epilogue kind) {
     return kind == KERNELS_STORE_F32 || kind == KERNELS_ADD_F32;
 }
 
-static struct kernels_matrix *pack(struct kernels *k, const float *weight, const float *bias, uint32_t groups,
-                                   uint32_t out, uint32_t in) {
-    struct kernels_matrix *m;
-    struct limoe_error err;
-    assert_int_equal(k->ops->pack(k, (struct kernels_tensor){weight, KERNELS_F32},
-                                  (struct kernels_tensor){bias, KERNELS_F32}, groups, out, in, &m, &err),
-                     LIMOE_OK);
-    return m;
-}
-
 static float *copy_floats(const float *v, size_t n) {
     float *copy = malloc(n * sizeof *copy);
     assert_non_null(copy);
@@ -78,8 +68,8 @@ static void check_linear(const struct fixture *f) {
         float *bias = random_floats(&s, out, 8), *base = random_floats(&s, (size_t)ROWS * out, 1);
         const float *biases[] = {bias, NULL};
         for (size_t b = 0; b < 2; b++) {
-            struct kernels_matrix *mr = pack(f->reference, w, biases[b], 1, out, in);
-            struct kernels_matrix *mc = pack(f->tested, w, biases[b], 1, out, in);
+            struct kernels_matrix *mr = pack_floats(f->reference, w, biases[b], 1, out, in);
+            struct kernels_matrix *mc = pack_floats(f->tested, w, biases[b], 1, out, in);
             for (size_t e = 0; e < EPILOGUES; e++) {
                 if (tests_are_slow() && (i + b + e) % 3)
                     continue; /* each epilogue and each shape, but not each with each */
@@ -121,8 +111,8 @@ static void check_threads(const struct fixture *f) {
     struct random_stream s = {2};
     float *x = random_floats(&s, (size_t)MANY * IN, 2), *w = random_floats(&s, (size_t)OUT * IN, 1);
     float *bias = random_floats(&s, OUT, 1), *base = random_floats(&s, (size_t)MANY * OUT, 1);
-    struct kernels_matrix *mr = pack(f->reference, w, bias, 1, OUT, IN),
-                          *mc = pack(f->tested, w, bias, 1, OUT, IN);
+    struct kernels_matrix *mr = pack_floats(f->reference, w, bias, 1, OUT, IN),
+                          *mc = pack_floats(f->tested, w, bias, 1, OUT, IN);
     float *all = linear(f->tested, mc, x, base, 0, MANY, IN, OUT, KERNELS_GELU_TANH);
     float *want = linear(f->reference, mr, x, base, 0, 64, IN, OUT, KERNELS_GELU_TANH);
     assert_close(f, "first rows of many", all, want, (size_t)64 * OUT, 3e-5f, act_error(f));
@@ -154,7 +144,7 @@ static void check_thread_bits(const struct fixture *f) {
     static uint16_t *kept; /* the first thread count's answer, for the fixture that follows */
     struct random_stream s = {3};
     float *x = random_floats(&s, (size_t)MANY * IN, 2), *w = random_floats(&s, (size_t)OUT * IN, 1);
-    struct kernels_matrix *m = pack(f->tested, w, NULL, 1, OUT, IN);
+    struct kernels_matrix *m = pack_floats(f->tested, w, NULL, 1, OUT, IN);
     void *a = put_act(f->tested, x, (size_t)MANY * IN);
     size_t bytes = (size_t)MANY * OUT * sizeof(float);
     float *there = f->tested->ops->alloc(f->tested, bytes), *y = malloc(bytes);
@@ -201,9 +191,10 @@ static void check_grouped_of(const struct fixture *f, uint32_t in) {
     float *w = random_floats(&s, (size_t)GROUPS * G_OUT * in, 1);
     float *bias = random_floats(&s, (size_t)GROUPS * G_OUT, 4);
     float *base = random_floats(&s, (size_t)G_ROWS * G_OUT, 1);
-    struct kernels_matrix *m = pack(f->tested, w, bias, GROUPS, G_OUT, in), *single[GROUPS];
+    struct kernels_matrix *m = pack_floats(f->tested, w, bias, GROUPS, G_OUT, in), *single[GROUPS];
     for (uint32_t g = 0; g < GROUPS; g++)
-        single[g] = pack(f->reference, w + (size_t)g * G_OUT * in, bias + (size_t)g * G_OUT, 1, G_OUT, in);
+        single[g] =
+            pack_floats(f->reference, w + (size_t)g * G_OUT * in, bias + (size_t)g * G_OUT, 1, G_OUT, in);
     for (size_t i = 0; i < sizeof offsets / sizeof *offsets; i++) {
         const uint32_t *offset = offsets[i];
         float *got = copy_floats(base, (size_t)G_ROWS * G_OUT);
@@ -250,7 +241,7 @@ static void check_grouped_bits_of(const struct fixture *f, uint32_t in) {
     struct random_stream s = {5};
     float *x = random_floats(&s, (size_t)G_ROWS * in, 2);
     float *w = random_floats(&s, (size_t)GROUPS * G_OUT * in, 1);
-    struct kernels_matrix *m = pack(f->tested, w, NULL, GROUPS, G_OUT, in);
+    struct kernels_matrix *m = pack_floats(f->tested, w, NULL, GROUPS, G_OUT, in);
     float *y = random_floats(&s, (size_t)G_ROWS * G_OUT, 1), z[G_OUT];
     host_grouped_linear(f->tested, m, offsets[3], GROUPS, x, G_ROWS, in, G_OUT, KERNELS_STORE_F32, y);
     for (uint32_t g = 0; g < GROUPS; g++) {
@@ -301,7 +292,7 @@ static void check_storage(const struct fixture *f) {
         memcpy(raw[2] + 1 + 2 * i, &f16, 2);
     }
     float *x = random_floats(&s, R * IN, 1), *base = random_floats(&s, R * OUT, 1);
-    struct kernels_matrix *plain = pack(f->tested, value, value + WEIGHTS, 1, OUT, IN);
+    struct kernels_matrix *plain = pack_floats(f->tested, value, value + WEIGHTS, 1, OUT, IN);
     float *want = linear(f->tested, plain, x, base, 0, R, IN, OUT, KERNELS_STORE_F32);
     for (int t = 0; t < 3; t++) {
         struct kernels_matrix *m;
