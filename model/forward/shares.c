@@ -165,7 +165,7 @@ void shares_weigh(const struct shares_head *head, size_t first, size_t n, float 
         const double weight = first + i < head->rows ? exp(score[first + i] - most) / sum : 0;
         for (uint32_t c = 0; c < head->width; c++)
             part[i * part_stride + c] =
-                weight ? (float)(weight * head->value[(first + i) * head->stride + c]) : 0;
+                weight != 0 ? (float)(weight * head->value[(first + i) * head->stride + c]) : 0;
     }
 }
 

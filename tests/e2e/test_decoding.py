@@ -190,9 +190,10 @@ def test_w1_waiting_for_a_decoder_ends_at_the_deadline(start):
         os.kill(pid, signal.SIGSTOP)
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         began = time.monotonic()
-        calls = [pool.submit(post, server, body([picture(i)]), **{"X-Request-Timeout-Ms": "400"}) for i in range(3)]
+        calls = [pool.submit(post, server, body([picture(i)]), **{"X-Request-Timeout-Ms": "1500"}) for i in range(3)]
+        # All are with a decoder before the first is given up, whose decoder's place one takes that is not stopped.
         assert [call.result().status_code for call in calls] == [504] * 3
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 5
 
 
 def test_w1_a_deadline_is_seen_while_texts_are_tokenised(start):
