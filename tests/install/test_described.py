@@ -18,7 +18,7 @@ COLLECT = pathlib.Path(__file__).with_name("collect.zsh")
 
 def options_of(installed, *command):
     """From --help."""
-    return set(re.findall(r"^  (?:-h, )?--([a-z-]+)", installed.limoe(*command, "--help"), re.M))
+    return set(re.findall(r"^  (?:-[a-z], )?--([a-z-]+)", installed.limoe(*command, "--help"), re.M))
 
 
 def test_commands_are_those_of_the_help(installed):
