@@ -41,10 +41,14 @@ void adapter_file_add(struct adapter_file *f, const char *name, uint32_t rank, c
     assert_int_equal(fclose(out), 0);
     append(&f->names, &f->names_size, entry, size);
     free(entry);
+    char *const packed = malloc(bytes + 1);
+    assert_non_null(packed);
     for (size_t i = 0; i < elements; i++) { /* the upper half of a float, little-endian, is its bfloat16 */
         const char *at = (const char *)&value[i];
-        append(&f->data, &f->data_size, half ? at + 2 : at, half ? 2 : 4);
+        memcpy(packed + i * (half ? 2 : 4), half ? at + 2 : at, half ? 2 : 4);
     }
+    append(&f->data, &f->data_size, packed, bytes);
+    free(packed);
 }
 
 static void print_json(FILE *out, const char *text) {
