@@ -45,7 +45,7 @@ def test_a_page_has_each_option_its_default_and_its_variable(installed, command)
     shown = run("mandoc", "-Tutf8", "-Owidth=200", page(installed, command))
     shown = re.sub(r".\x08", "", shown)
     assert re.search(rf"^NAME\n +limoe-{command} (-|–) ", shown, re.M), shown[:300]
-    listed = set(re.findall(r"^ {5,7}(?:-h, )?--([a-z-]+)", shown, re.M))
+    listed = set(re.findall(r"^ {5,7}(?:-[a-z], )?--([a-z-]+)", shown, re.M))
     assert listed == options_of(installed, command)
     for section in ("SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"):
         assert f"\n{section}\n" in shown
