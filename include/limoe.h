@@ -547,6 +547,37 @@ enum limoe_status limoe_inspect_ranks(const struct limoe_inspection *inspection,
                                       struct limoe_error *err);
 void limoe_placement_free(struct limoe_placement *ranks); /* NULL is fine */
 
+/* What a rank takes of the memory of its GPU, in bytes. */
+struct limoe_card {
+    uint64_t dense_bytes, expert_bytes; /* packed weights */
+    uint64_t workspace_bytes;           /* activations of the largest step, reserved when the model is opened */
+    uint64_t exchange_bytes;            /* rows of several ranks that travel, and those computed here; 0: one rank */
+    uint64_t staging_bytes;             /* what host data goes through, and the backend's tables of a step */
+    uint64_t set_aside_bytes; /* for CUDA's context and NCCL's buffers: an allowance, which nothing here counts */
+    uint64_t bytes;           /* all of it */
+};
+
+struct limoe_cards {
+    uint32_t ranks;
+    uint64_t step_tokens;    /* of the largest step, over all ranks */
+    struct limoe_card *card; /* [ranks] */
+};
+
+/* What each rank of a placement on GPUs takes when steps have at most step_tokens tokens over all ranks (0: as many
+ * as fill the device; 2^32 - 1 at most), by the arithmetic that allocates it; without a GPU. The worst is assumed: all
+ * rows of a step go to one rank's experts. Tails of adapters are not in it. LIMOE_UNSUPPORTED: the placement is on CPUs,
+ * or the model does not work on so many ranks. Free with limoe_cards_free. */
+enum limoe_status limoe_inspect_cards(const struct limoe_inspection *inspection,
+                                      const struct limoe_placement *ranks, uint64_t step_tokens,
+                                      struct limoe_cards **out, struct limoe_error *err);
+void limoe_cards_free(struct limoe_cards *cards); /* NULL is fine */
+
+/* The fewest ranks, placed by the options (whose `ranks` is not read), each of which fits a card of card_bytes; *ranks is
+ * 0 where no number of them does. Fails as the two above. */
+enum limoe_status limoe_fewest_ranks(const struct limoe_inspection *inspection,
+                                     const struct limoe_rank_options *options, uint64_t step_tokens,
+                                     uint64_t card_bytes, uint32_t *ranks, struct limoe_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -86,7 +86,7 @@ void *cuda_grow(struct cuda *self, void *p, size_t *room, size_t n, size_t size)
     if (n <= *room)
         return p;
     cuda_release(&self->base, p);
-    *room = n + n / 4 + 64;
+    *room = cuda_grown(n);
     p = cuda_alloc(&self->base, *room * size);
     if (!p) {
         *room = 0;
