@@ -398,6 +398,9 @@ const char *limoe_model_fingerprint(const struct limoe_model *model);
  * all layers. Any pointer may be NULL. */
 void limoe_model_memory(const struct limoe_model *model, uint64_t *dense_bytes, uint64_t *expert_bytes,
                         uint32_t *experts_held);
+/* How many bytes of its GPU's memory are in use, by this model and whoever else is on it, and how many there are. False on
+ * a CPU. A question to the driver: some microseconds or more, so not for each call. */
+bool limoe_model_device_memory(const struct limoe_model *model, uint64_t *used, uint64_t *total);
 
 /* ---- tails: one trunk, many models. Blocks that an adapter does not change are passed once by all of a call's items;
  * from its first changed block on, those that ask for it go their own way. What comes out has the bits of the model that
@@ -550,11 +553,12 @@ void limoe_placement_free(struct limoe_placement *ranks); /* NULL is fine */
 /* What a rank takes of the memory of its GPU, in bytes. */
 struct limoe_card {
     uint64_t dense_bytes, expert_bytes; /* packed weights */
-    uint64_t workspace_bytes;           /* activations of the largest step, reserved when the model is opened */
-    uint64_t exchange_bytes;            /* rows of several ranks that travel, and those computed here; 0: one rank */
-    uint64_t staging_bytes;             /* what host data goes through, and the backend's tables of a step */
-    uint64_t set_aside_bytes; /* for CUDA's context and NCCL's buffers: an allowance, which nothing here counts */
-    uint64_t bytes;           /* all of it */
+    uint64_t workspace_bytes; /* activations of the largest step, reserved when the model is opened */
+    uint64_t exchange_bytes;  /* rows of several ranks that travel, and those computed here; 0: one rank */
+    uint64_t staging_bytes;   /* what host data goes through, and the backend's tables of a step */
+    uint64_t
+        set_aside_bytes; /* for CUDA's context and NCCL's buffers: an allowance, which nothing here counts */
+    uint64_t bytes;      /* all of it */
 };
 
 struct limoe_cards {

@@ -92,7 +92,8 @@ static void destroy(struct kernels *k) {
     free(self);
 }
 
-enum limoe_status kernels_counting_create(enum limoe_dtype dtype, struct kernels **out, struct limoe_error *err) {
+enum limoe_status kernels_counting_create(enum limoe_dtype dtype, struct kernels **out,
+                                          struct limoe_error *err) {
     static const struct kernels_ops ops = {.destroy = destroy,
                                            .alloc = reserve,
                                            .release = give_back,

@@ -45,7 +45,8 @@ static size_t longest_item(const struct config *c) {
 }
 
 /* An engine cuts a step into steps of its own, but with "moe.capacity", where all rows are one. */
-static enum limoe_status size_step(struct counted *c, uint64_t tokens, size_t step_rows, struct limoe_error *err) {
+static enum limoe_status size_step(struct counted *c, uint64_t tokens, size_t step_rows,
+                                   struct limoe_error *err) {
     const struct config *config = &c->in->config;
     const uint32_t ranks = c->ranks->public.ranks, top_k = config->moe.layers ? config->moe.top_k : 1;
     const size_t item = longest_item(config), all = tokens > item ? tokens : item;
@@ -177,7 +178,8 @@ static bool list_held(struct counted *c) {
 }
 
 /* Ranks that hold as many experts of each layer take as much. */
-static enum limoe_status count_cards(const struct counted *c, struct limoe_cards *cards, struct limoe_error *err) {
+static enum limoe_status count_cards(const struct counted *c, struct limoe_cards *cards,
+                                     struct limoe_error *err) {
     const size_t row = c->ranks->public.layers;
     for (uint32_t r = 0; r < cards->ranks; r++) {
         uint32_t like = 0;
@@ -197,12 +199,13 @@ static enum limoe_status count_cards(const struct counted *c, struct limoe_cards
 static enum limoe_status check_device(const struct counted *c, struct limoe_error *err) {
     const struct limoe_placement *p = &c->ranks->public;
     if (c->ranks->kind != KERNELS_CUDA)
-        return limoe_fail(err, LIMOE_UNSUPPORTED,
-                          "the memory of GPUs is asked for, and these ranks are on CPUs; accepted: device cuda");
+        return limoe_fail(
+            err, LIMOE_UNSUPPORTED,
+            "the memory of GPUs is asked for, and these ranks are on CPUs; accepted: device cuda");
     if (p->ranks > 1 && c->in->config.moe.capacity != 0)
         return limoe_fail(err, LIMOE_UNSUPPORTED,
-                          "\"%s\" has \"moe.capacity\"; it works on 1 rank, not on %u", c->in->public.info.name,
-                          p->ranks);
+                          "\"%s\" has \"moe.capacity\"; it works on 1 rank, not on %u",
+                          c->in->public.info.name, p->ranks);
     return LIMOE_OK;
 }
 
@@ -226,9 +229,8 @@ enum limoe_status limoe_inspect_cards(const struct limoe_inspection *inspection,
         goto out;
     cards = calloc(1, sizeof *cards);
     if (cards)
-        *cards = (struct limoe_cards){.ranks = ranks->ranks,
-                                      .step_tokens = tokens,
-                                      .card = calloc(ranks->ranks, sizeof *cards->card)};
+        *cards = (struct limoe_cards){
+            .ranks = ranks->ranks, .step_tokens = tokens, .card = calloc(ranks->ranks, sizeof *cards->card)};
     status = cards && cards->card && list_held(&c)
                  ? count_cards(&c, cards, err)
                  : limoe_fail(err, LIMOE_NO_MEMORY, "no memory to count %u ranks", ranks->ranks);

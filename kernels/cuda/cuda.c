@@ -99,6 +99,7 @@ static const struct kernels_ops ops = {
     .attention_pool = cuda_attention_pool,
     .normalize = cuda_normalize,
     .sync = sync,
+    .device_memory = cuda_device_memory,
 };
 
 /* What the kernels of this build can run on: mma.sync of bfloat16 came with 8.0. */

@@ -133,6 +133,7 @@ kernels_release_fn cuda_release;
 kernels_upload_fn cuda_upload;
 kernels_download_fn cuda_download;
 kernels_copy_fn cuda_copy;
+kernels_device_memory_fn cuda_device_memory;
 
 /* ---- weights.c */
 

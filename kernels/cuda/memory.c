@@ -138,3 +138,15 @@ void cuda_copy(struct kernels *k, void *to, const void *from, size_t bytes) {
         cuda_check(self, "a copy on the device",
                    cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, self->stream));
 }
+
+bool cuda_device_memory(struct kernels *k, uint64_t *used, uint64_t *total) {
+    size_t free_bytes, all;
+    cuda_enter((struct cuda *)k);
+    if (cudaMemGetInfo(&free_bytes, &all) != cudaSuccess) {
+        cudaGetLastError(); /* what fails for good shows at sync() */
+        return false;
+    }
+    *used = all - free_bytes;
+    *total = all;
+    return true;
+}

@@ -396,7 +396,8 @@ static void card_object(struct buffer *out, uint32_t rank, const struct limoe_ca
 /* "gpus": what each rank takes, and whether cards of a given memory hold it. */
 static void member_cards(struct buffer *out, const struct answer_cards *answer) {
     const struct limoe_cards *cards = answer->cards;
-    buffer_print(out, ",\"gpus\":{\"step_tokens\":%llu,\"by_rank\":[", (unsigned long long)cards->step_tokens);
+    buffer_print(out, ",\"gpus\":{\"step_tokens\":%llu,\"by_rank\":[",
+                 (unsigned long long)cards->step_tokens);
     for (uint32_t r = 0; r < cards->ranks; r++) {
         separate(out, r);
         card_object(out, r, &cards->card[r]);

@@ -18,11 +18,11 @@ static void print_verdict(const struct answer_cards *answer, struct buffer *out)
     const uint32_t rank = answer_fullest_card(cards);
     const uint64_t fullest = cards->card[rank].bytes, has = answer->card_bytes;
     if (fullest <= has)
-        buffer_print(out, "\nCards of %.2f GiB: fits, with %.2f GiB to spare on rank %u, the fullest.\n", gib(has),
-                     gib(has - fullest), rank);
+        buffer_print(out, "\nCards of %.2f GiB: fits, with %.2f GiB to spare on rank %u, the fullest.\n",
+                     gib(has), gib(has - fullest), rank);
     else
-        buffer_print(out, "\nCards of %.2f GiB: does not fit; rank %u, the fullest, takes %.2f GiB.\n", gib(has),
-                     rank, gib(fullest));
+        buffer_print(out, "\nCards of %.2f GiB: does not fit; rank %u, the fullest, takes %.2f GiB.\n",
+                     gib(has), rank, gib(fullest));
     if (answer->fewest_ranks)
         buffer_print(out, "The smallest number of ranks that fits is %u.\n", answer->fewest_ranks);
     else

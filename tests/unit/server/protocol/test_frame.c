@@ -468,6 +468,8 @@ static const struct frame_result good = {.items = 2,
                                          .rows = ROWS,
                                          .split = 1,
                                          .compute_ns = 123,
+                                         .gpu_used = 5,
+                                         .gpu_total = 7,
                                          .load = load,
                                          .rows_sent = rows_sent,
                                          .bytes_sent = bytes_sent,
@@ -493,6 +495,8 @@ static void test_result(void **state) {
         assert_int_equal(out.items, 2);
         assert_int_equal(out.rows, ROWS);
         assert_int_equal(out.compute_ns, 123);
+        assert_int_equal(out.gpu_used, 5);
+        assert_int_equal(out.gpu_total, 7);
         assert_memory_equal(out.load, load, sizeof load);
         assert_memory_equal(out.rows_sent, rows_sent, sizeof rows_sent);
         assert_memory_equal(out.bytes_sent, bytes_sent, sizeof bytes_sent);
@@ -542,7 +546,8 @@ static void test_results_that_cannot_be(void **state) {
         {15, 0xff, "at most 21, "},
         {16, 0, "2 items, 5 tokens and 0 shares have"},
         {16, 8, "at most 21, 30 and 7 can be"},
-        {32, 'x', "a message that does not fit"},
+        {32, 8, "a GPU with 8 of its 7 bytes in use"},
+        {48, 'x', "a message that does not fit"},
     };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         struct frame_result out;
