@@ -58,13 +58,13 @@ def gpus(folder, *words):
 
 
 def test_the_fewest_ranks_that_fit(large):
-    said = gpus(large, "--ranks", 1, "--card-memory", "12GiB")
+    said = gpus(large, "--ranks", 1, "--card-memory", "8GiB")
     assert said["step_tokens"] == 32768 and not said["fits"]
     fewest = said["fewest_ranks"]
     assert 1 < fewest < EXPERTS
     for ranks in (fewest - 1, fewest):
-        said = gpus(large, "--ranks", ranks, "--card-memory", "12GiB")
-        assert (max(card["bytes"] for card in said["by_rank"]) <= 12 * GIB) == said["fits"] == (ranks == fewest)
+        said = gpus(large, "--ranks", ranks, "--card-memory", "8GiB")
+        assert (max(card["bytes"] for card in said["by_rank"]) <= 8 * GIB) == said["fits"] == (ranks == fewest)
         assert len(said["by_rank"]) == ranks and said["fewest_ranks"] == fewest
     assert gpus(large, "--ranks", 2, "--card-memory", "1GiB")["fewest_ranks"] is None
     assert gpus(large, "--ranks", 1, "--card-memory", "80GiB")["fewest_ranks"] == 1
@@ -77,10 +77,10 @@ def test_smaller_steps_take_less_where_rows_travel(large):
 
 
 def test_in_words(large):
-    said = inspect(large, "--device", "cuda", "--ranks", 1, "--card-memory", "12GiB").stdout
-    fewest = gpus(large, "--ranks", 1, "--card-memory", "12GiB")["fewest_ranks"]
+    said = inspect(large, "--device", "cuda", "--ranks", 1, "--card-memory", "8GiB").stdout
+    fewest = gpus(large, "--ranks", 1, "--card-memory", "8GiB")["fewest_ranks"]
     assert "memory of each GPU, with steps of at most 32,768 tokens:" in said
-    assert "Cards of 12.00 GiB: does not fit; rank 0, the fullest, takes " in said
+    assert "Cards of 8.00 GiB: does not fit; rank 0, the fullest, takes " in said
     assert f"The smallest number of ranks that fits is {fewest}." in said
     said = inspect(large, "--device", "cuda", "--ranks", 1, "--card-memory", "80GiB").stdout
     assert "Cards of 80.00 GiB: fits, with " in said
