@@ -1,6 +1,8 @@
 """Protects the files for Docker, compose, Kubernetes, systemd and Grafana: valid against their schemas, hardened, and in
 step with each other and with the program's own settings."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
@@ -189,6 +191,18 @@ def test_image_copies_what_is_there():
         for name in names:
             path = ROOT / name.removeprefix("/src/")
             assert source == "toolkit" or path.exists() or name.startswith(("/src/build/", "/usr/share/doc/")), name
+
+
+def test_the_build_finds_its_sources_in_the_context():
+    """Those of every target, so that .dockerignore leaves out nothing that the image is made of."""
+    loader = importlib.machinery.SourceFileLoader("check_dockerfile", str(DEPLOY / "docker" / "check-dockerfile"))
+    script = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(script)
+    there = set(script.context_names())
+    targets = json.loads(subprocess.run(["meson", "introspect", "--targets", BUILD], check=True, capture_output=True).stdout)
+    sources = {pathlib.Path(os.path.normpath(name)) for target in targets for group in target["target_sources"] for name in group.get("sources", [])}
+    named = {str(path.relative_to(ROOT)) for path in sources if path.is_relative_to(ROOT) and not path.is_relative_to(BUILD)}
+    assert len(named) > 300 and named <= there, sorted(named - there)
 
 
 @pytest.mark.parametrize("target", TARGETS)
