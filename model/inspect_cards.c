@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "experts/sharded.h"
 #include "kernels/counting.h"
+#include "kernels/cuda_sizes.h"
 #include "model/agree.h"
 #include "model/checkpoint/digests.h"
 #include "model/forward/workspace.h"
@@ -45,12 +46,12 @@ static size_t longest_item(const struct config *c) {
 }
 
 /* An engine cuts a step into steps of its own, but with "moe.capacity", where all rows are one. */
-static enum limoe_status size_step(struct counted *c, uint64_t tokens, size_t step_rows,
-                                   struct limoe_error *err) {
+static enum limoe_status size_step(struct counted *c, uint64_t tokens, struct limoe_error *err) {
     const struct config *config = &c->in->config;
     const uint32_t ranks = c->ranks->public.ranks, top_k = config->moe.layers ? config->moe.top_k : 1;
     const size_t item = longest_item(config), all = tokens > item ? tokens : item;
-    const size_t own = config->moe.capacity != 0 ? all : least(all, item > step_rows ? item : step_rows);
+    const size_t own =
+        config->moe.capacity != 0 ? all : least(all, item > CUDA_STEP_ROWS ? item : CUDA_STEP_ROWS);
     c->step.rows = own;
     c->step.assignments = least(all, own * ranks) * top_k;
     c->step.start = malloc((own + 1) * sizeof *c->step.start);
@@ -214,18 +215,15 @@ enum limoe_status limoe_inspect_cards(const struct limoe_inspection *inspection,
                                       struct limoe_cards **out, struct limoe_error *err) {
     struct counted c = {.in = inspection_of(inspection), .ranks = inspected_ranks_of(ranks)};
     struct limoe_cards *cards = NULL;
-    struct kernels *k = NULL;
+    const uint64_t tokens = step_tokens ? step_tokens : CUDA_STEP_ROWS;
     enum limoe_status status;
     *out = NULL;
-    if ((status = check_device(&c, err)) || (status = kernels_counting_create(ranks->dtype, &k, err)))
+    if ((status = check_device(&c, err)))
         return status;
-    const size_t step_rows = k->step_rows;
-    k->ops->destroy(k);
-    const uint64_t tokens = step_tokens ? step_tokens : step_rows;
     if (tokens > UINT32_MAX)
         return limoe_fail(err, LIMOE_INVALID, "steps of %llu tokens; 1 to %u are accepted",
                           (unsigned long long)tokens, UINT32_MAX);
-    if ((status = size_step(&c, tokens, step_rows, err)))
+    if ((status = size_step(&c, tokens, err)))
         goto out;
     cards = calloc(1, sizeof *cards);
     if (cards)
@@ -271,7 +269,7 @@ static enum limoe_status try_ranks(const struct limoe_inspection *inspection,
                                    const struct limoe_rank_options *options, uint64_t step_tokens,
                                    uint64_t card_bytes, bool *fits, struct limoe_error *err) {
     struct limoe_placement *placement;
-    struct limoe_cards *cards;
+    struct limoe_cards *cards = NULL;
     *fits = false;
     enum limoe_status status = limoe_inspect_ranks(inspection, options, &placement, err);
     if (status == LIMOE_INVALID && options->expert_bytes)
@@ -280,9 +278,8 @@ static enum limoe_status try_ranks(const struct limoe_inspection *inspection,
         return status;
     if (weights_fit(placement, card_bytes)) {
         status = limoe_inspect_cards(inspection, placement, step_tokens, &cards, err);
-        *fits = !status && all_fit(cards, card_bytes);
-        if (!status)
-            limoe_cards_free(cards);
+        *fits = cards && all_fit(cards, card_bytes);
+        limoe_cards_free(cards);
     }
     limoe_placement_free(placement);
     return status;

@@ -62,7 +62,8 @@ static const struct option_row table[] = {
      .least = 1,
      .most = INT64_MAX,
      .metavar = "N",
-     .help = "with --ranks and --device cuda: memory of each GPU, as 80GiB; also print what fits, and on how many"},
+     .help = "with --ranks and --device cuda: memory of each GPU, as 80GiB; also print what fits, and on how "
+             "many"},
     {.name = "step-tokens",
      .kind = OPTION_U64,
      FLAG(step_tokens),
@@ -300,8 +301,8 @@ static bool look(const char *dir, const struct inspect_options *asked, struct ar
 }
 
 /* False: no memory. */
-static bool print_findings(const struct findings *found, const char *dir, bool compared_too, struct arena *arena,
-                           struct buffer *out) {
+static bool print_findings(const struct findings *found, const char *dir, bool compared_too,
+                           struct arena *arena, struct buffer *out) {
     return print_facts(found->inspection, dir, arena, out) && print_blocks(found->inspection, arena, out) &&
            (!found->ranks || inspect_ranks_print(found->ranks, arena, out)) &&
            (!found->cards || inspect_cards_print(&found->gpus, arena, out)) &&
