@@ -568,7 +568,7 @@ struct limoe_cards {
 };
 
 /* What each rank of a placement on GPUs takes when steps have at most step_tokens tokens over all ranks (0: as many
- * as fill the device; 2^32 - 1 at most), by the arithmetic that allocates it; without a GPU. The worst is assumed: all
+ * as fill the device; 2^20 at most), by the arithmetic that allocates it; without a GPU. The worst is assumed: all
  * rows of a step go to one rank's experts. Tails of adapters are not in it. LIMOE_UNSUPPORTED: the placement is on CPUs,
  * or the model does not work on so many ranks. Free with limoe_cards_free. */
 enum limoe_status limoe_inspect_cards(const struct limoe_inspection *inspection,

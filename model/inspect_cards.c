@@ -20,6 +20,8 @@
 #define CONTEXT_BYTES (UINT64_C(1) << 30)
 #define NCCL_BYTES    (UINT64_C(1) << 30)
 
+#define MOST_TOKENS (1u << 20) /* as of limoe serve */
+
 /* The largest step: of one rank, and of all. */
 struct step {
     size_t rows;        /* of a rank's own */
@@ -220,9 +222,9 @@ enum limoe_status limoe_inspect_cards(const struct limoe_inspection *inspection,
     *out = NULL;
     if ((status = check_device(&c, err)))
         return status;
-    if (tokens > UINT32_MAX)
+    if (tokens > MOST_TOKENS)
         return limoe_fail(err, LIMOE_INVALID, "steps of %llu tokens; 1 to %u are accepted",
-                          (unsigned long long)tokens, UINT32_MAX);
+                          (unsigned long long)tokens, MOST_TOKENS);
     if ((status = size_step(&c, tokens, err)))
         goto out;
     cards = calloc(1, sizeof *cards);

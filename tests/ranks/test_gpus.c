@@ -29,7 +29,7 @@
 
 #include "tests/unit/model/fixture.h"
 
-enum { RANKS = 3, ITEMS = 20, EMBED = 44, ROWS = 300, ALL = RANKS };
+enum { RANKS = 3, ITEMS = 20, EMBED = 44, ROWS = 24, ALL = RANKS };
 #define TIMEOUT 60.0 /* s */
 
 /* Odd sizes on purpose: no width here is a multiple of a tile. */
@@ -365,7 +365,6 @@ static uint32_t count_full(uint32_t ranks, uint32_t busy, enum limoe_dtype dtype
         assert_true(shared->rank[r].used >= card->dense_bytes + card->expert_bytes + card->workspace_bytes);
     }
     do_all(EMBED_ROWS);
-    do_all(EMBED_ROWS); /* recorded, where there is one rank */
     for (uint32_t r = 0; r < ranks; r++) {
         const uint64_t foretold = cards->card[r].bytes - cards->card[r].set_aside_bytes,
                        used = shared->rank[r].used;
@@ -384,11 +383,9 @@ static void memory_is_what_was_foretold(void **state) {
     (void)state;
     const struct fixture first = shared->fixture;
     fixture_create(&shared->fixture, CONFIG_TOP_1, 3, NULL, 0);
-    for (int bf16 = 0; bf16 < 2; bf16++) {
-        const enum limoe_dtype dtype = bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32;
-        assert_int_equal(count_full(1, 0, dtype), 1);
-        assert_true(count_full(2, 0, dtype) + count_full(2, 1, dtype) > 0);
-    }
+    assert_int_equal(count_full(1, 0, LIMOE_FLOAT32), 1);
+    assert_int_equal(count_full(1, 0, LIMOE_BFLOAT16), 1);
+    assert_true(count_full(2, 0, LIMOE_BFLOAT16) + count_full(2, 1, LIMOE_BFLOAT16) > 0);
     fixture_remove(&shared->fixture);
     shared->fixture = first;
 }
