@@ -336,9 +336,9 @@ static void same_bits_bfloat16(void **state) {
 /* What is said of each rank's GPU without one. */
 static struct limoe_cards *foretell(uint32_t ranks, enum limoe_dtype dtype) {
     const struct limoe_rank_options options = {.ranks = ranks, .device = "cuda", .dtype = dtype};
-    struct limoe_inspection *inspection;
-    struct limoe_placement *placement;
-    struct limoe_cards *cards;
+    struct limoe_inspection *inspection = NULL;
+    struct limoe_placement *placement = NULL;
+    struct limoe_cards *cards = NULL;
     struct limoe_error err;
     if (limoe_inspect(shared->fixture.dir, &inspection, &err) ||
         limoe_inspect_ranks(inspection, &options, &placement, &err) ||
