@@ -88,7 +88,7 @@ void answer_embeddings(struct buffer *out, const char *model, const float *embed
         buffer_string(out, "{\"object\":\"embedding\",\"index\":");
         buffer_json_unsigned(out, index ? index[i] : i);
         buffer_string(out, ",\"embedding\":");
-        embedding_write(out, row, embed, encoding);
+        const float scale = embedding_write(out, row, embed, encoding);
         if (scaled) {
             buffer_string(out, ",\"scale\":");
             buffer_json_float(out, embedding_int8_scale(row, embed));
