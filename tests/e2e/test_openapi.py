@@ -97,6 +97,12 @@ REQUESTS = [
         "/v1/classify",
         {"content": picture(3), "headers": {"Content-Type": "image/png"}, "params": {"labels": ["cat", "dog"]}},
     ),
+    (
+        "classify",
+        "POST",
+        "/v1/classify",
+        {"content": picture(3), "headers": {"Content-Type": "application/octet-stream"}, "params": {"labels": ["cat", "dog"]}},
+    ),
     ("rerank", "POST", "/v1/rerank", {"json": {"query": IMAGE, "documents": ["a cat", IMAGE], "return_documents": True}}),
     ("embeddings", "POST", "/v1/embeddings", {"json": {"input": ["a cat", IMAGE, {"type": "text", "text": "a"}]}}),
     ("embeddings", "POST", "/v1/embeddings", {"json": {"input": "a cat", "encoding_format": "base64", "dimensions": 192}}),

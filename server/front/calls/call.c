@@ -251,7 +251,7 @@ static bool allowed_method(struct call *call, struct api_error *error) {
 }
 
 static bool accepted_body(struct call *call, struct api_error *error) {
-    call->form = request_body_of(call->content_type);
+    call->form = request_body_for(call->content_type, call->route->bodies);
     if (!call->route->bodies || (call->route->begin && call->content_length == 0))
         return true; /* whatever comes is not looked at; or nothing comes, whatever its type */
     /* Without a type the body itself tells, once it is there. */
