@@ -37,6 +37,28 @@ def test_what_is_told(peer):
     assert [model["name"] for model in peer.get_model_repository_index()] == ["pictograms"]
 
 
+def test_statistics(peer):
+    def counted(*asked):
+        (found,) = peer.get_inference_statistics(*asked)["model_stats"]
+        return found
+
+    before = counted("pictograms")
+    peer.infer("pictograms", [tensor("text", [f"a text for the statistics {i}" for i in range(3)])])
+    with pytest.raises(InferenceServerException):
+        peer.infer("pictograms", [tensor("image", [b"no picture"])])
+    after = counted("pictograms", "1")
+    assert counted() == after and after["name"] == "pictograms" and after["version"] == "1"
+    assert after["inference_count"] == before["inference_count"] + 3
+    assert after["execution_count"] > before["execution_count"] and after["last_inference"] > 1_700_000_000_000
+    grown = {name: (value["count"] - before["inference_stats"][name]["count"], value["ns"] - before["inference_stats"][name]["ns"])
+             for name, value in after["inference_stats"].items()}
+    assert {name: count for name, (count, _) in grown.items()} == {
+        "success": 1, "fail": 1, "queue": 1, "compute_input": 1, "compute_infer": 1, "compute_output": 0}
+    assert grown["success"][1] >= grown["queue"][1] + grown["compute_input"][1] + grown["compute_infer"][1] > 0
+    with pytest.raises(InferenceServerException, match='there is no model "nobody" here'):
+        peer.get_inference_statistics("nobody")
+
+
 @pytest.mark.parametrize("binary_out", [None, False, True])
 @pytest.mark.parametrize("binary_in", [False, True])
 @pytest.mark.parametrize("name", ["text", "input_text"])

@@ -159,6 +159,7 @@ REQUESTS = [
     ("openapi", "GET", "/openapi.json", {}),
     ("openapiHead", "HEAD", "/openapi.json", {}),
     ("page", "GET", "/", {}),
+    ("page", "GET", "/", {"headers": {"Accept": "text/html"}}),
     ("pageHead", "HEAD", "/", {}),
     ("pageFile", "GET", "/page/app.js", {}),
     ("pageFileHead", "HEAD", "/page/app.js", {}),

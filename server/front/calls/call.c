@@ -452,11 +452,11 @@ void call_end(struct call *call, bool answered) {
         metrics_count_request(server->metrics, call->route->series, served, call->status, call->total_ns);
     else if (!answered && !call->line)
         metrics_count_disconnect(server->metrics);
-    if (call->inference_ns > 0) {
-        metrics_count_stage(server->metrics, (size_t)served, METRICS_QUEUE, call->queue_ns);
-        metrics_count_stage(server->metrics, (size_t)served, METRICS_PREPROCESS, call->preprocess_ns);
-        metrics_count_stage(server->metrics, (size_t)served, METRICS_INFERENCE, call->inference_ns);
-    }
+    if (call->inference_ns > 0)
+        metrics_count_stages(server->metrics, (size_t)served, call->queue_ns, call->preprocess_ns,
+                             call->inference_ns);
+    if (answered && call->generation && call->n > 0)
+        metrics_count_inference(server->metrics, (size_t)served, call->status < 400, call->total_ns);
     if (!call->line)
         log_call(call, answered);
     if (call->traced && answered && !whole)

@@ -184,7 +184,9 @@ const struct operation operations[] = {
      .path = "/",
      .id = "page",
      .summary = "A page for people: to try models, search pictures, see experts, watch, and test under load",
-     .answers = {{200, "text/html; charset=utf-8", "Page", NULL},
+     .about = "For whose Accept names text/html. Others are told that the server is alive, unless --dialects "
+              "leaves out oip.",
+     .answers = {{200, NULL, "Alive", NULL, "text/html; charset=utf-8"},
                  {304, NULL, NULL, "If-None-Match names it."}}},
     {.method = "GET",
      .path = "/page/{file}",
