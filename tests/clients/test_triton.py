@@ -4,7 +4,7 @@ import litellm
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from conftest import b64, picture
+from conftest import b64, picture, wait_until
 from tritonclient.utils import InferenceServerException
 
 TEXTS = ["a cat", "a dog"]
@@ -45,7 +45,9 @@ def test_statistics(peer):
     before = counted("pictograms")
     peer.infer("pictograms", [tensor("text", [f"a text for the statistics {i}" for i in range(3)])])
     with pytest.raises(InferenceServerException):
-        peer.infer("pictograms", [tensor("image", [b"no picture"])])
+        peer.infer("pictograms", [tensor("image", [picture(1)[:60]])])  # read, and not decoded
+    # A request is counted behind its answer.
+    wait_until(lambda: counted("pictograms")["inference_stats"]["fail"]["count"] > before["inference_stats"]["fail"]["count"])
     after = counted("pictograms", "1")
     assert counted() == after and after["name"] == "pictograms" and after["version"] == "1"
     assert after["inference_count"] == before["inference_count"] + 3
