@@ -231,6 +231,10 @@ typedef void kernels_normalize_fn(struct kernels *k, float *z, size_t n, uint32_
 /* Waits for all that was queued; reports a device's failure. */
 typedef enum limoe_status kernels_sync_fn(struct kernels *k, struct limoe_error *err);
 
+/* How many bytes of the device's memory are in use, whoever uses them, and how many it has. False: the device does not
+ * say. */
+typedef bool kernels_device_memory_fn(struct kernels *k, uint64_t *used, uint64_t *total);
+
 /* A backend's operations. Their order and number are the module's version (KERNELS_MODULE_VERSION).
  *
  * To add one: its type above, then reference/, cpu/ and cuda/ with their tables, tests/unit/kernels, bench/gpu
@@ -267,6 +271,7 @@ struct kernels_ops {
     kernels_attention_pool_fn *attention_pool;
     kernels_normalize_fn *normalize;
     kernels_sync_fn *sync;
+    kernels_device_memory_fn *device_memory; /* NULL where it is the host's */
 };
 
 /* Where weights and activations lie, and in which layout weights are packed. */
@@ -320,7 +325,7 @@ size_t kernels_packed_bytes(enum kernels_kind kind, enum limoe_dtype dtype, uint
 enum { KERNELS_CUDA_OUT = 16, KERNELS_CUDA_IN = 8 };
 
 /* Modules of another version are refused: change it with anything above. */
-#define KERNELS_MODULE_VERSION 4u
+#define KERNELS_MODULE_VERSION 5u
 
 /* The module exports one, under the name KERNELS_MODULE. */
 struct kernels_module {

@@ -266,6 +266,10 @@ void limoe_model_memory(const struct limoe_model *m, uint64_t *dense_bytes, uint
         *experts_held = held;
 }
 
+bool limoe_model_device_memory(const struct limoe_model *m, uint64_t *used, uint64_t *total) {
+    return m->k->ops->device_memory && m->k->ops->device_memory(m->k, used, total);
+}
+
 static enum limoe_status check_image(const struct limoe_model *m, size_t i, const struct limoe_item *item,
                                      struct limoe_error *err) {
     struct limoe_error missing;

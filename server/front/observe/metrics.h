@@ -157,6 +157,13 @@ struct metrics_process {
     pid_t pid;
 };
 
+/* The GPU of a rank. */
+struct metrics_gpu {
+    const char *model;
+    uint32_t rank;
+    uint64_t used, total; /* bytes of its memory */
+};
+
 /* Of one model, as it is now. */
 struct metrics_served_gauges {
     bool ready;
@@ -188,6 +195,8 @@ struct metrics_gauges {
     double certificate_expiry;               /* Unix seconds; 0: none, and no such metric */
     const struct metrics_process *processes; /* [n_processes]; the front is one of them */
     size_t n_processes;
+    const struct metrics_gpu *gpus; /* [n_gpus]; 0: nothing is on one, and there are no such metrics */
+    size_t n_gpus;
     const struct metrics_key *keys; /* [n_keys]; 0: none has a name, and there are no such metrics */
     size_t n_keys;
 };

@@ -31,6 +31,7 @@ static char *page(struct metrics *metrics) {
     struct buffer out = {0};
     const struct metrics_process processes[] = {
         {"front", NULL, 0, getpid()}, {"engine", "c", 1, getpid()}, {"engine", "c", 0, 0x7ffffff0}};
+    const struct metrics_gpu gpus[] = {{"a \"b\"\\\n", 0, 5, 7}, {"a \"b\"\\\n", 1, 6, 8}};
     const struct metrics_served_gauges models[] = {
         {.ready = true,
          .name = "a \"b\"\\\n",
@@ -48,6 +49,8 @@ static char *page(struct metrics *metrics) {
         .certificate_expiry = 1.8e9,
         .processes = processes,
         .n_processes = 3,
+        .gpus = gpus,
+        .n_gpus = 2,
     };
     metrics_write(metrics, &gauges, &out);
     buffer_bytes(&out, "", 1);
@@ -145,6 +148,9 @@ static void test_counts(void **state) {
     assert_line(text, "limoe_tls_certificate_expiry_timestamp_seconds 1800000000");
     assert_line(text, "limoe_model_info{" MODEL ",fingerprint=\"f00d\",dtype=\"float32\",backend=\"\"} 1");
     assert_non_null(strstr(text, "limoe_process_resident_memory_bytes{process=\"front\",index=\"0\"} "));
+    assert_line(text, "limoe_gpu_memory_used_bytes{" MODEL ",rank=\"0\"} 5");
+    assert_line(text, "limoe_gpu_memory_used_bytes{" MODEL ",rank=\"1\"} 6");
+    assert_line(text, "limoe_gpu_memory_bytes{" MODEL ",rank=\"1\"} 8");
     assert_non_null(
         strstr(text, "limoe_process_cpu_seconds_total{process=\"engine\",index=\"1\",model=\"c\"} "));
     assert_null(strstr(text, "process=\"engine\",index=\"0\"")); /* has ended */
