@@ -77,38 +77,51 @@ bool host_int8_rows(struct kernels_tensor from, size_t n, uint32_t width, int8_t
     return row;
 }
 
-/* The scales come first, since they are aligned. */
-static bool round_table(struct kernels_tensor from, struct kernels_table *to) {
+/* What int8 rows become: a copy, the scales first, since they are aligned. */
+static void copy_int8(struct kernels_tensor from, struct kernels_table *to) {
     float *const scale = to->copy;
     int8_t *const q = (int8_t *)(scale + to->rows);
+    memcpy(scale, ((const struct kernels_int8 *)from.host)->scale, to->rows * sizeof *scale);
+    memcpy(q, ((const struct kernels_int8 *)from.host)->value, (size_t)to->rows * to->width);
     to->int8 = (struct kernels_int8){.value = q, .scale = scale, .row = to->width};
     to->tensor = (struct kernels_tensor){&to->int8, KERNELS_I8};
-    return host_int8_rows(from, to->rows, to->width, q, scale);
+}
+/* To bfloat16, row by row. */
+static void round_rows(struct kernels_tensor from, uint32_t rows, uint32_t width, float *row, uint16_t *to) {
+    for (size_t r = 0; r < rows; r++) {
+        tensor_read(from, r * width, width, row);
+        for (uint32_t c = 0; c < width; c++)
+            to[r * width + c] = bf16_from_float(row[c]);
+    }
 }
 
-/* Rows stay as the checkpoint stores them: half the memory of float32 where it has 16 bits, and exact. Those of an int8
- * instance become int8, so that their memory shrinks as the matrices' does. */
+/* Rows stay as the checkpoint stores them: half the memory of float32 where it has 16 bits, and exact. An int8 instance
+ * has no more than 16 bits. */
 enum limoe_status host_load_table(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
                                   struct kernels_table **table, struct limoe_error *err) {
-    const bool int8 = k->dtype == LIMOE_INT8;
-    const size_t scales = int8 ? rows * sizeof(float) : 0;
+    const bool round = k->dtype == LIMOE_INT8 && t.storage == KERNELS_F32;
+    const enum kernels_storage storage = round ? KERNELS_BF16 : t.storage;
+    const size_t scales = storage == KERNELS_I8 ? rows * sizeof(float) : 0;
     size_t bytes = 0;
     struct kernels_table *to = calloc(1, sizeof *to);
-    bool made = false;
-    if (to && !__builtin_mul_overflow((size_t)rows * width, int8 ? 1 : storage_size(t.storage), &bytes) &&
-        !__builtin_add_overflow(bytes, scales, &bytes)) {
+    float *row = malloc(width * sizeof *row);
+    if (to && row && !__builtin_mul_overflow((size_t)rows * width, storage_size(storage), &bytes) &&
+        !__builtin_add_overflow(bytes, scales, &bytes))
         *to = (struct kernels_table){.copy = host_alloc(k, bytes), .rows = rows, .width = width};
-        made = to->copy && (!int8 || round_table(t, to));
-    }
-    if (!made) {
+    if (!row || !to || !to->copy) {
+        free(row);
         host_table_free(k, to);
         *table = NULL;
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a table of %u rows", rows);
     }
-    if (!int8) {
+    to->tensor = (struct kernels_tensor){to->copy, storage};
+    if (storage == KERNELS_I8)
+        copy_int8(t, to);
+    else if (round)
+        round_rows(t, rows, width, row, to->copy);
+    else
         memcpy(to->copy, t.host, bytes);
-        to->tensor = (struct kernels_tensor){to->copy, t.storage};
-    }
+    free(row);
     *table = to;
     return LIMOE_OK;
 }

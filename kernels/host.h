@@ -7,8 +7,8 @@
 #include "kernels/kernels.h"
 
 struct kernels_table {
-    struct kernels_tensor tensor; /* [rows, width], as stored; an int8 instance's is KERNELS_I8 */
-    struct kernels_int8 int8;     /* what tensor.host is then */
+    struct kernels_tensor tensor; /* [rows, width], in the checkpoint's storage; int8's has at most 16 bits */
+    struct kernels_int8 int8;     /* what tensor.host is where it is KERNELS_I8 */
     void *copy;                   /* the table's own: the elements, of int8 behind their scales */
     uint32_t rows, width;
 };

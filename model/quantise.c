@@ -1,4 +1,4 @@
-/* quantise.c - limoe_quantize: a checkpoint's matrices and its table of tokens to int8, tensor by tensor.
+/* quantise.c - limoe_quantize: a checkpoint's matrices, and a large table of tokens, to int8, tensor by tensor.
  *
  * What is written is what packing would make of the same weights (kernels/int8.h), so that answers are the same to the
  * bit. Tensors keep their names and forms; a matrix becomes I8, and its scales stand in a tensor of their own. Rows are
@@ -33,6 +33,7 @@ struct item {
     const struct tensor *tensor;
     uint64_t rows, row; /* scales, and the elements of each */
     bool transposed;
+    bool narrowed; /* float32 to bfloat16: a table that stays larger than int8 */
     char *scale_name;
     size_t value, scale; /* their entries */
 };
@@ -67,8 +68,10 @@ static enum limoe_status add_item(struct job *job, enum layout_id id, const stru
         job->room = room;
     }
     struct item *item = &job->item[job->items++];
-    *item = (struct item){.tensor = t->part[part]};
-    if (!layout_may_be_int8(id))
+    const bool int8 = layout_may_be_int8(&job->config, id);
+    *item = (struct item){.tensor = t->part[part],
+                          .narrowed = id == LAYOUT_TEXT_TOKEN && !int8 && t->part[part]->dtype == TENSOR_F32};
+    if (!int8)
         return LIMOE_OK;
     item->row = t->shape[t->rank - 1];
     if (item->row > INT8_MOST_IN)
@@ -136,7 +139,9 @@ static enum limoe_status list_entries(struct job *job) {
                 item->scale = add_scale(job, item);
             if (item->rows && size == 1)
                 item->value = add_entry(job, t->name, "I8", t, t->elements);
-            if (!item->rows && t->bytes / t->elements == size)
+            if (item->narrowed && size == 2)
+                item->value = add_entry(job, t->name, "BF16", t, t->elements * size);
+            if (!item->rows && !item->narrowed && t->bytes / t->elements == size)
                 item->value = add_entry(job, t->name, t->dtype_name, t, t->bytes);
         }
     return LIMOE_OK;
@@ -168,6 +173,21 @@ static enum limoe_status read_floats(const struct job *job, const struct tensor 
     enum limoe_status status = safetensors_read_part(job->st, t, first * size, n * size, raw, job->err);
     if (!status)
         tensor_read((struct kernels_tensor){raw, storage[t->dtype]}, 0, n, to);
+    return status;
+}
+
+static enum limoe_status narrow(const struct job *job, const struct item *item) {
+    const uint64_t n = item->tensor->elements, most = PIECE;
+    uint16_t *to = job->raw; /* once the floats are out of it */
+    enum limoe_status status = LIMOE_OK;
+    for (uint64_t first = 0; first < n && !status; first += most) {
+        const size_t piece = (size_t)(n - first < most ? n - first : most);
+        status = read_floats(job, item->tensor, first, piece, job->raw, job->floats);
+        for (size_t i = 0; i < piece; i++)
+            to[i] = bf16_from_float(job->floats[i]);
+        if (!status)
+            status = put(job, item->value, first * sizeof *to, to, piece * sizeof *to);
+    }
     return status;
 }
 
@@ -251,7 +271,8 @@ static enum limoe_status write_weights(struct job *job) {
         all += job->item[i].tensor->bytes;
     for (size_t i = 0; i < job->items && !status; i++) {
         const struct item *item = &job->item[i];
-        status = !item->rows        ? copy(job, item)
+        status = item->narrowed     ? narrow(job, item)
+                 : !item->rows      ? copy(job, item)
                  : item->transposed ? quantise_columns(job, item)
                                     : quantise_rows(job, item);
         done += item->tensor->bytes;

@@ -154,8 +154,15 @@ bool layout_is_matrix(enum layout_id id) {
     }
 }
 
-bool layout_may_be_int8(enum layout_id id) {
-    return layout_is_matrix(id) || id == LAYOUT_TEXT_TOKEN;
+bool layout_table_is_int8(const struct config *config) {
+    struct layout_tensor tokens;
+    uint64_t total, active;
+    layout_count(config, &total, &active);
+    return layout_expected(config, LAYOUT_TEXT_TOKEN, 0, &tokens) && tokens.elements > total / 6;
+}
+
+bool layout_may_be_int8(const struct config *config, enum layout_id id) {
+    return layout_is_matrix(id) || (id == LAYOUT_TEXT_TOKEN && layout_table_is_int8(config));
 }
 
 /* `tower`: that of a tensor that stands once. */
@@ -283,7 +290,7 @@ static enum limoe_status find_part(const struct config *config, const struct saf
     const struct tensor *found = safetensors_find(st, name);
     if (form == NAMES_SCALAR && found && found->rank == 1) /* [1], as some versions save a scalar */
         return safetensors_expect(st, name, 1, (uint64_t[]){1}, out, err);
-    if (!found || found->dtype != TENSOR_I8 || !layout_may_be_int8(id))
+    if (!found || found->dtype != TENSOR_I8 || !layout_may_be_int8(config, id))
         return safetensors_expect(st, name, rank, shape, out, err);
     *out = found;
     enum limoe_status status = safetensors_expect_shape(st, found, rank, shape, err);

@@ -60,13 +60,6 @@ def test_a_quantised_directory_is_smaller_and_says_so(quantised):
         json.loads(answer("inspect", directory, "--json", "--ranks", 1, "--device", "cpu", *more))["ranks"][0]
         for directory, more in ((MODEL, ["--dtype", "int8"]), (quantised, []))]
     assert in_memory[0] == in_memory[1]
-    of_16_bits, of_int8 = (
-        json.loads(answer("inspect", directory, "--json", "--ranks", 1, "--device", "cpu", "--dtype", "float32"))
-        for directory in (MODEL, quantised))
-    # Outside int8 the original's table of tokens has 16 bits, and that of the other one 32.
-    config = json.loads((MODEL / "config.json").read_text())
-    table = 2 * config["text"]["vocab"] * config["width"]
-    assert of_int8["ranks"][0]["dense_bytes"] == of_16_bits["ranks"][0]["dense_bytes"] + table
     assert in_memory[0]["dense_bytes"] + in_memory[0]["expert_bytes"] <= 0.3 * 4 * before["parameters"]["total"]
 
 

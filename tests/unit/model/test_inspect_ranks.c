@@ -45,15 +45,14 @@ static void test_bytes(void **state) {
         struct limoe_inspection *i = inspect_tiny(*state, "BF16");
         const enum limoe_dtype dtype = dtypes[d];
         const struct limoe_rank_options options = {.ranks = 2, .device = "cpu", .dtype = dtype};
-        const uint64_t table = dtype == LIMOE_INT8 ? VOCAB * (WIDTH + 4) : 2 * VOCAB * WIDTH;
         struct limoe_placement *ranks = NULL;
         assert_int_equal(limoe_inspect_ranks(i, &options, &ranks, NULL), LIMOE_OK);
         const uint64_t expert = packed(dtype, MLP, WIDTH) + packed(dtype, WIDTH, MLP) + 4 * (MLP + WIDTH);
         const uint64_t attention = packed(dtype, 3 * WIDTH, WIDTH) + packed(dtype, WIDTH, WIDTH) +
                                    4 * (3 * WIDTH + WIDTH + 4 * WIDTH);
         const uint64_t dense = packed(dtype, WIDTH, PATCH_VALUES) + 2 * packed(dtype, EMBED, WIDTH) +
-                               4 * (WIDTH + 4 * WIDTH + 6 * WIDTH + 2 * WIDTH) + table + BLOCKS * attention +
-                               2 * expert + 4 * EXPERTS * WIDTH;
+                               4 * (WIDTH + 4 * WIDTH + 6 * WIDTH + 2 * WIDTH) + 2 * VOCAB * WIDTH +
+                               BLOCKS * attention + 2 * expert + 4 * EXPERTS * WIDTH;
         assert_int_equal(ranks->ranks, 2);
         assert_int_equal(ranks->layers, 1);
         assert_int_equal(ranks->experts, EXPERTS);

@@ -33,7 +33,13 @@ static char folder[FOLDER_SIZE];
 static const char sparse[] =
     "{\"format\":\"limoe-1\",\"name\":\"tiny\",\"width\":12,\"blocks\":2,\"heads\":3,\"mlp\":20,\"embed\":8,"
     "\"image\":{\"size\":8,\"patch\":4,\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5]},"
-    "\"text\":{\"vocab\":40,\"length\":6,\"eos_id\":1},\"moe\":{\"blocks\":[1],\"experts\":5,\"top_k\":2}}";
+    "\"text\":{\"vocab\":400,\"length\":6,\"eos_id\":1},\"moe\":{\"blocks\":[1],\"experts\":5,\"top_k\":2}}";
+
+/* The same with one token more. */
+static const char one_more[] =
+    "{\"format\":\"limoe-1\",\"name\":\"tiny\",\"width\":12,\"blocks\":2,\"heads\":3,\"mlp\":20,\"embed\":8,"
+    "\"image\":{\"size\":8,\"patch\":4,\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5]},"
+    "\"text\":{\"vocab\":401,\"length\":6,\"eos_id\":1},\"moe\":{\"blocks\":[1],\"experts\":5,\"top_k\":2}}";
 
 static int make_folder(void **state) {
     (void)state;
@@ -387,6 +393,26 @@ static void a_table_in_16_bits_is_rounded_when_loaded(void **state) {
     assert_int_equal(folder_remove(in_folder("small")), 0);
 }
 
+/* A row of a table that is a large part of the model takes a byte an element, and its scale; as float32, four. */
+static void a_large_table_is_int8(void **state) {
+    (void)state;
+    const enum limoe_dtype dtypes[] = {LIMOE_INT8, LIMOE_FLOAT32};
+    for (size_t d = 0; d < 2; d++) {
+        uint64_t bytes[2];
+        for (size_t i = 0; i < 2; i++) {
+            struct fixture f;
+            fixture_create(&f, i ? one_more : sparse, 1, NULL, 0);
+            quantise(f.dir, in_folder("small"));
+            struct limoe_model *m = open_as(in_folder("small"), dtypes[d]);
+            limoe_model_memory(m, &bytes[i], NULL, NULL);
+            limoe_model_close(m);
+            fixture_remove(&f);
+            assert_int_equal(folder_remove(in_folder("small")), 0);
+        }
+        assert_int_equal(bytes[1] - bytes[0], d ? 12 * 4 : 12 + 4);
+    }
+}
+
 int main(int argc, char **argv) {
     models = argv + 1;
     n_models = argc - 1;
@@ -395,6 +421,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(nothing_is_overwritten_or_left_behind),
         cmocka_unit_test(what_is_not_sound_is_refused),
         cmocka_unit_test(the_fingerprint_sees_scales),
+        cmocka_unit_test(a_large_table_is_int8),
         cmocka_unit_test(a_table_in_16_bits_is_rounded_when_loaded),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
