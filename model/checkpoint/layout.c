@@ -340,7 +340,7 @@ enum limoe_status layout_find(const struct config *config, enum layout_id id, ui
 enum limoe_status layout_float_bytes(const struct config *config, enum layout_id id,
                                      const struct safetensors *st, uint64_t *bytes, struct limoe_error *err) {
     struct layout_tensor expected;
-    struct layout_source found;
+    struct layout_source found = {0};
     *bytes = 0;
     if (!layout_expected(config, id, 0, &expected))
         return LIMOE_OK;

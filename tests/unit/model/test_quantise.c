@@ -127,8 +127,12 @@ static void check_same(const char *dir) {
 
 static void answers_are_the_same(void **state) {
     (void)state;
+    struct fixture f;
     for (int i = 0; i < n_models; i++)
         check_same(models[i]);
+    fixture_create(&f, sparse, 1, NULL, 0); /* whose table of tokens is int8 */
+    check_same(f.dir);
+    fixture_remove(&f);
 }
 
 /* ---- what is refused */
