@@ -1,7 +1,7 @@
-/* quantise.c - limoe_quantize: a checkpoint's matrices to int8, tensor by tensor.
+/* quantise.c - limoe_quantize: a checkpoint's matrices, and a large table of tokens, to int8, tensor by tensor.
  *
  * What is written is what packing would make of the same weights (kernels/int8.h), so that answers are the same to the
- * bit. A matrix becomes I8, and its scales stand in a tensor of their own. The few matrices that are stored transposed
+ * bit. What becomes I8 has its scales in a tensor of its own. The few matrices that are stored transposed
  * are turned round as a whole.
  *
  * One thread. A job owns all below and gives it back in reverse order.
@@ -30,7 +30,7 @@ struct job {
 
 /* ---- one tensor */
 
-/* float32 to bfloat16: the table, as int8 instances hold it. */
+/* float32 to bfloat16: a table that stays larger than int8, as int8 instances hold it. */
 static enum limoe_status narrow(struct rewrite *r, const struct rewrite_item *item) {
     const uint64_t n = item->tensor->elements, most = REWRITE_PIECE;
     uint16_t *to = r->raw; /* once the floats are out of it */
@@ -147,7 +147,7 @@ static enum limoe_status plan(struct rewrite *r, enum layout_id id, uint32_t blo
                               const struct layout_source *t, uint32_t part) {
     const struct tensor *tensor = t->part[part];
     (void)block;
-    if (layout_is_matrix(id))
+    if (layout_may_be_int8(r->config, id))
         return plan_matrix(r, t, tensor);
     if (id != LAYOUT_TEXT_TOKEN || tensor->dtype != TENSOR_F32)
         return rewrite_add(r, rewrite_copied(tensor));
