@@ -17,7 +17,8 @@
  * int8: a linear rounds its weights and its input to 8 bits (kernels/int8.h), each output channel and each row
  * with a scale of its own. Their product is a sum of integers, exact in 32 bits and so free of any order; what
  * follows is float32 in steps that are spelled out. So KERNELS_STORE, _STORE_F32 and _ADD_F32 have the same bits
- * on every instruction set. Nothing else is rounded, but tables to 16 bits.
+ * on every instruction set. Nothing else is rounded, but tables to 16 bits, or to 8 where their rows
+ * are given so.
  *
  * Determinism. Each output element is one accumulation chain in ascending k; its bits depend on its own row
  * of input and the weights, never on the number of rows, their order, or the number of threads. Reductions
@@ -47,7 +48,7 @@ struct kernels_table;
 enum kernels_storage { KERNELS_F32, KERNELS_BF16, KERNELS_F16, KERNELS_I8 };
 
 /* A tensor as it lies in the checkpoint: dense, row-major, little-endian, any alignment. KERNELS_I8, which only the
- * matrices of int8 instances may be: host is a struct kernels_int8. */
+ * matrices and tables of int8 instances may be: host is a struct kernels_int8. */
 struct kernels_tensor {
     const void *host;
     enum kernels_storage storage;

@@ -10,7 +10,7 @@
 struct inspection {
     struct limoe_inspection public; /* first: who is handed its address gets this struct's */
     struct config config;           /* its strings and block indices are pointed into */
-    uint64_t token_bytes;           /* of text.token in the checkpoint, whose dtype it keeps in memory */
+    uint64_t token_bytes;           /* of text.token in memory, where the dtype is not int8 */
     bool int8;                      /* what limoe_quantize has made */
 };
 

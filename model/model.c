@@ -55,7 +55,7 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
     if ((status = fingerprint_create(&inputs, err)) || (status = config_load(dir, &m->config, inputs, err)) ||
         (status = text_fingerprint(dir, &m->config, inputs, err)) ||
         (status = checkpoint_open(dir, &m->config, checkpoint, err)) ||
-        (status = layout_bytes(&m->config, LAYOUT_TEXT_TOKEN, *checkpoint, &token_bytes, err)))
+        (status = layout_float_bytes(&m->config, LAYOUT_TEXT_TOKEN, *checkpoint, &token_bytes, err)))
         goto out;
     fingerprint_digits(inputs, m->fingerprint);
     fingerprint_digits(inputs, m->base);

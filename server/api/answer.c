@@ -88,10 +88,10 @@ void answer_embeddings(struct buffer *out, const char *model, const float *embed
         buffer_string(out, "{\"object\":\"embedding\",\"index\":");
         buffer_json_unsigned(out, index ? index[i] : i);
         buffer_string(out, ",\"embedding\":");
-        embedding_write(out, row, embed, encoding);
+        const float scale = embedding_write(out, row, embed, encoding);
         if (scaled) {
             buffer_string(out, ",\"scale\":");
-            buffer_json_float(out, embedding_int8_scale(row, embed));
+            buffer_json_float(out, scale);
         }
         buffer_string(out, "}");
     }
@@ -318,6 +318,7 @@ void answer_model(struct buffer *out, const struct answer_model *model) {
     buffer_json_string(out, model->info->name);
     buffer_print(out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"limoe\"",
                  (long long)model->created);
+    buffer_string(out, model->ready ? ",\"ready\":true" : ",\"ready\":false");
     member_aliases(out, model);
     member_capabilities(out, model->info);
     member_string(out, "dtype", model->dtype);

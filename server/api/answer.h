@@ -44,6 +44,7 @@ struct answer_model {
     const struct limoe_info *info;
     const struct request_models *models; /* all that are served, with their aliases */
     size_t index;                        /* which of them it is */
+    bool ready;                          /* its engine answers, and the server takes requests */
     const char *dtype, *backend;         /* "bfloat16", "cpu-amx" */
     const char *fingerprint;             /* limoe_model_fingerprint: equal ones give equal vectors */
     uint32_t threads, ranks;

@@ -48,8 +48,11 @@ enum metrics_refusal {
 void metrics_count_refusal(struct metrics *metrics, enum metrics_refusal reason);
 
 enum metrics_stage { METRICS_QUEUE, METRICS_PREPROCESS, METRICS_INFERENCE, METRICS_STAGES };
-/* What one request for a model spent in a stage. */
-void metrics_count_stage(struct metrics *metrics, size_t served, enum metrics_stage stage, int64_t ns);
+/* What one request for a model spent in each stage, where its engine computed anything for it. */
+void metrics_count_stages(struct metrics *metrics, size_t served, int64_t queue_ns, int64_t preprocess_ns,
+                          int64_t inference_ns);
+/* A request for a model that had something embedded or classified, answered after `ns` nanoseconds. */
+void metrics_count_inference(struct metrics *metrics, size_t served, bool ok, int64_t ns);
 
 /* Things that happen, counted each on its own. */
 enum metrics_event {
@@ -98,6 +101,18 @@ struct metrics_step {
     int64_t compute_ns;  /* as the engine measured it; 0: not known, not counted */
 };
 void metrics_count_step(struct metrics *metrics, size_t served, const struct metrics_step *step);
+
+/* What was counted of one model since the start. */
+struct metrics_sum {
+    uint64_t count, total; /* nanoseconds, of a time */
+};
+struct metrics_statistics {
+    struct metrics_sum ok, failed;             /* metrics_count_inference */
+    struct metrics_sum stages[METRICS_STAGES]; /* metrics_count_stages */
+    struct metrics_sum step_items;             /* steps, and the items of all of them */
+    uint64_t last_step_ms; /* when the last step was counted, in Unix milliseconds; 0: none was */
+};
+void metrics_statistics(struct metrics *metrics, size_t served, struct metrics_statistics *out);
 
 /* The counters of one model's experts. */
 struct metrics_model;

@@ -139,6 +139,7 @@ static void models(void **state) {
         .info = infos, .n = 2, .aliases = "clip,text-embedding-3-small=tiny,vit=dense"};
     const struct answer_model model = {.info = &info,
                                        .models = &all,
+                                       .ready = true,
                                        .dtype = "bfloat16",
                                        .backend = "cpu-amx",
                                        .fingerprint = "0123456789abcdef",
@@ -149,17 +150,19 @@ static void models(void **state) {
     struct answer_model second = model;
     second.info = &dense;
     second.index = 1;
+    second.ready = false;
     answer_model(&out, &second);
     buffer_bytes(&out, "", 1);
     assert_non_null(strstr(out.data, "{\"id\":\"dense\","));
-    assert_non_null(
-        strstr(out.data, ",\"aliases\":[\"vit\"],\"capabilities\":[\"classify\",\"embeddings\"],"));
+    assert_non_null(strstr(
+        out.data, ",\"ready\":false,\"aliases\":[\"vit\"],\"capabilities\":[\"classify\",\"embeddings\"],"));
     buffer_free(&out);
     answer_models(&out, &model, 1);
     assert_answer(
         &out,
         "{\"object\":\"list\",\"data\":[{\"id\":\"tiny\",\"object\":\"model\","
-        "\"created\":1700000000,\"owned_by\":\"limoe\",\"aliases\":[\"clip\",\"text-embedding-3-small\"],"
+        "\"created\":1700000000,\"owned_by\":\"limoe\",\"ready\":true,\"aliases\":[\"clip\",\"text-embedding-"
+        "3-small\"],"
         "\"capabilities\":[\"classify\",\"embeddings\",\"routing\"],"
         "\"dtype\":\"bfloat16\","
         "\"backend\":\"cpu-amx\",\"fingerprint\":\"0123456789abcdef\",\"threads\":2,\"ranks\":2,\"by_rank\":["

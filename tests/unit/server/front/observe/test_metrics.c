@@ -76,7 +76,7 @@ static void test_counts(void **state) {
     metrics_count_request(metrics, 0, 1, 429, 2000000000);
     metrics_count_request(metrics, 1, METRICS_NO_MODEL, 599, 60000000000);
     metrics_count_disconnect(metrics);
-    metrics_count_stage(metrics, 1, METRICS_PREPROCESS, 3000000);
+    metrics_count_stages(metrics, 1, 500000, 3000000, 1000000);
     metrics_count_refusal(metrics, METRICS_DEADLINE);
     metrics_count(metrics, METRICS_DECODER_RESTARTS, 5);
     metrics_count_model(metrics, 0, METRICS_POISON_PICTURES, 4);
@@ -367,9 +367,40 @@ static void test_scraped_while_models_change(void **state) {
     metrics_free(metrics);
 }
 
+static void test_statistics(void **state) {
+    (void)state;
+    struct metrics *metrics = metrics_new(routes, 2, 2);
+    struct metrics_statistics found;
+    metrics_statistics(metrics, 1, &found);
+    const struct metrics_statistics nothing = {0};
+    assert_memory_equal(&found, &nothing, sizeof found);
+    metrics_count_inference(metrics, 1, true, 5000);
+    metrics_count_inference(metrics, 1, true, 7000);
+    metrics_count_inference(metrics, 1, false, 11);
+    metrics_count_stages(metrics, 1, 1, 20, 300);
+    metrics_count_stages(metrics, 1, 60000000000, 20, 300); /* above every bound */
+    metrics_count_step(metrics, 1, &(struct metrics_step){.items = {2, 3}, .tokens = {128, 12}});
+    metrics_statistics(metrics, 1, &found);
+    assert_int_equal(found.ok.count, 2);
+    assert_int_equal(found.ok.total, 12000);
+    assert_int_equal(found.failed.count, 1);
+    assert_int_equal(found.failed.total, 11);
+    assert_int_equal(found.stages[METRICS_QUEUE].count, 2);
+    assert_int_equal(found.stages[METRICS_QUEUE].total, 60000000001);
+    assert_int_equal(found.stages[METRICS_PREPROCESS].total, 40);
+    assert_int_equal(found.stages[METRICS_INFERENCE].total, 600);
+    assert_int_equal(found.step_items.count, 1);
+    assert_int_equal(found.step_items.total, 5);
+    assert_true(found.last_step_ms > 1700000000000);
+    metrics_statistics(metrics, 0, &found);
+    assert_memory_equal(&found, &nothing, sizeof found);
+    metrics_free(metrics);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_statistics),
         cmocka_unit_test(test_a_page_without_models),
         cmocka_unit_test(test_every_sample_is_announced),
         cmocka_unit_test(test_models_come_and_go),
