@@ -204,17 +204,24 @@ static enum limoe_status try_rates(struct run *r, const struct probe_set *set, c
     return LIMOE_OK;
 }
 
-/* Embeddings of a part's views, and, where there is an exam, of what is held out behind them. */
-static enum limoe_status with_embeddings(struct run *r, const struct part *p, bool exam) {
-    const size_t n = PROBE_VIEWS * p->n, embed_size = r->embed;
-    float *x = calloc((n + r->held.n) * embed_size + 1, sizeof *x);
-    uint32_t *label = calloc(n + r->held.n + 1, sizeof *label);
+/* Of a part's views, to x and label, which have room for what is held out behind them. */
+static enum limoe_status learn_embeddings(struct run *r, const struct part *p, bool exam, float *x,
+                                          uint32_t *label) {
+    const size_t n = PROBE_VIEWS * p->n;
     const struct probe_set set = {.x = x, .label = label, .n = n, .classes = r->classes, .embed = r->embed};
-    enum limoe_status status = x && label ? embed(r, p, PROBE_VIEWS, x, label) : no_memory(r);
-    if (!status && exam && !(status = embed(r, &r->held, 1, x + n * embed_size, label + n)))
-        status = try_rates(r, &set, x + n * embed_size);
-    else if (!status)
-        status = train_probe(r, &set, r->out->rate);
+    float *held = x + n * r->embed;
+    enum limoe_status status = embed(r, p, PROBE_VIEWS, x, label);
+    if (status || !exam)
+        return status ? status : train_probe(r, &set, r->out->rate);
+    status = embed(r, &r->held, 1, held, label + n);
+    return status ? status : try_rates(r, &set, held);
+}
+
+static enum limoe_status with_embeddings(struct run *r, const struct part *p, bool exam) {
+    const size_t n = PROBE_VIEWS * p->n + r->held.n;
+    float *x = calloc(n * r->embed + 1, sizeof *x);
+    uint32_t *label = calloc(n + 1, sizeof *label);
+    const enum limoe_status status = x && label ? learn_embeddings(r, p, exam, x, label) : no_memory(r);
     free(x);
     free(label);
     return status;
@@ -275,13 +282,13 @@ static bool tell_batch(void *context, size_t done, float loss) {
                  epochs = r->course->epochs;
     const double before = r->kept.part == KEPT_FINAL ? trial * epochs : 0;
     const double work = before + (double)p->n * r->kept.epochs + (double)done;
-    r->told.epoch = r->kept.epochs + (done == p->n);
+    r->told.epoch = r->kept.epochs;
     r->told.loss = loss;
     r->told.done = work / ((trial + all) * epochs);
     return tell(r);
 }
 
-/* The epochs of a part that are still to be done. */
+/* The epochs of a part that are still to be done, each told of once its state is kept. */
 static enum limoe_status run_epochs(struct run *r, double rate) {
     const struct part *p = r->kept.part == KEPT_TRIAL ? &r->shown : &r->all;
     enum limoe_status status = LIMOE_OK;
@@ -301,8 +308,9 @@ static enum limoe_status run_epochs(struct run *r, double rate) {
                             r->err);
         if (status || (status = tuner_epoch(r->course->tuner, &epoch, r->err)))
             return status;
-        r->kept.epochs++;
-        status = keep(r);
+        r->told.epoch = ++r->kept.epochs;
+        if (!(status = keep(r)) && !tell(r))
+            status = stopped(r);
     }
     return status;
 }

@@ -115,6 +115,16 @@ static bool reserve(struct job *job) {
     return job->entry && job->value && job->turned;
 }
 
+/* Lists the tensors. */
+static enum limoe_status fill(struct job *job) {
+    if (!reserve(job))
+        return limoe_fail(job->err, LIMOE_NO_MEMORY, "no memory for an adapter's tensors");
+    if (job->draft->tuner)
+        return add_tails(job);
+    add_probe(job);
+    return LIMOE_OK;
+}
+
 /* ---- the file */
 
 static enum limoe_status write_file(const struct job *job, struct replacement *r, const char *about) {
@@ -130,15 +140,11 @@ enum limoe_status draft_write(const char *path, const struct draft *draft, struc
     struct job job = {.draft = draft, .err = err};
     struct buffer about = {0};
     struct replacement r = {0};
-    enum limoe_status status = LIMOE_OK;
     print_about(&about, draft);
     buffer_bytes(&about, "", 1);
-    if (about.failed || !reserve(&job))
+    enum limoe_status status = fill(&job);
+    if (!status && about.failed)
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory to write %.300s", path);
-    if (!status && draft->tuner)
-        status = add_tails(&job);
-    else if (!status)
-        add_probe(&job);
     if (!status && !(status = replacement_begin(&r, path, err)))
         status = write_file(&job, &r, about.data);
     replacement_end(&r);

@@ -173,15 +173,20 @@ static void leave_out(struct job *job, const bool *repeated) {
     p->n = kept;
 }
 
+static enum limoe_status find_copies(struct job *job, struct print *print, bool *repeated) {
+    enum limoe_status status = print_all(job, print);
+    if (!status && !(status = mark_copies(job, print, repeated)))
+        leave_out(job, repeated);
+    return status;
+}
+
 static enum limoe_status drop_copies(struct job *job) {
     const size_t n = job->out->n;
     struct print *print = calloc(n + 1, sizeof *print);
     bool *repeated = calloc(n + 1, sizeof *repeated);
-    enum limoe_status status = LIMOE_OK;
-    if (!print || !repeated)
-        status = limoe_fail(job->err, LIMOE_NO_MEMORY, "no memory to compare %zu pictures", n);
-    if (!status && !(status = print_all(job, print)) && !(status = mark_copies(job, print, repeated)))
-        leave_out(job, repeated);
+    const enum limoe_status status =
+        print && repeated ? find_copies(job, print, repeated)
+                          : limoe_fail(job->err, LIMOE_NO_MEMORY, "no memory to compare %zu pictures", n);
     free(print);
     free(repeated);
     return status;

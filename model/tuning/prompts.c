@@ -45,25 +45,30 @@ static enum limoe_status check(const char *const *template, uint32_t templates, 
     return LIMOE_OK;
 }
 
+static enum limoe_status fill(const struct limoe_processor *processor, const char *const *label,
+                              const char *const *template, struct prompts *p, struct limoe_error *err) {
+    const uint32_t longest = limoe_processor_info(processor)->text_length;
+    enum limoe_status status = LIMOE_OK;
+    p->item = calloc(p->count + 1, sizeof *p->item);
+    p->start = calloc(p->count + 1, sizeof *p->start);
+    p->token = calloc(p->count * longest + 1, sizeof *p->token);
+    if (!p->item || !p->start || !p->token)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu prompts", p->count);
+    for (size_t i = 0; i < p->count && !status; i++) {
+        status = tokenise(processor, label[i / p->templates], template[i % p->templates], &p -> item[i],
+                          p -> token + i * longest, err);
+        p->start[i + 1] = p->start[i] + p->item[i].length;
+    }
+    return status;
+}
+
 enum limoe_status prompts_create(const struct limoe_processor *processor, const char *const *label,
                                  uint32_t classes, const char *const *template, uint32_t templates,
                                  struct prompts *out, struct limoe_error *err) {
-    const uint32_t longest = limoe_processor_info(processor)->text_length;
-    const size_t count = (size_t)classes * templates;
-    *out = (struct prompts){.classes = classes, .templates = templates, .count = count};
-    enum limoe_status status = check(template, templates, count, err);
-    if (status)
-        return status;
-    out->item = calloc(count, sizeof *out->item);
-    out->start = calloc(count + 1, sizeof *out->start);
-    out->token = calloc(count * longest, sizeof *out->token);
-    if (!out->item || !out->start || !out->token)
-        status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu prompts", count);
-    for (size_t i = 0; i < count && !status; i++) {
-        status = tokenise(processor, label[i / templates], template[i % templates], &out -> item[i],
-                          out -> token + i * longest, err);
-        out->start[i + 1] = out->start[i] + out->item[i].length;
-    }
+    *out = (struct prompts){.classes = classes, .templates = templates, .count = (size_t)classes * templates};
+    enum limoe_status status = check(template, templates, out->count, err);
+    if (!status)
+        status = fill(processor, label, template, out, err);
     if (status)
         prompts_free(out);
     return status;

@@ -192,21 +192,25 @@ static enum limoe_status open_model(struct job *job) {
     return check_model(job);
 }
 
-/* The probe that answers as the model does: exp(scale) times the classes' vectors. */
-static enum limoe_status embed_prompts(struct job *job) {
+/* The probe that answers as the model does: exp(scale) times the classes' vectors. z [prompts, embed] is scratch. */
+static enum limoe_status embed_classes(struct job *job, float *z) {
     const struct limoe_info *info = limoe_model_info(job->model);
     const struct prompts *p = &job->prompts;
     const size_t embed = info->embed;
     const float scale = expf(info->scoring.scale);
-    float *z = calloc(p->count * embed, sizeof *z);
-    job->zero_shot = calloc(p->classes * embed, sizeof *job->zero_shot);
-    enum limoe_status status = z && job->zero_shot
-                                   ? limoe_model_embed(job->model, p->item, p->count, z, NULL, job->err)
-                                   : no_memory(job);
+    enum limoe_status status = limoe_model_embed(job->model, p->item, p->count, z, NULL, job->err);
     for (uint32_t c = 0; c < p->classes && !status; c++)
         limoe_ensemble(z + c * p->templates * embed, p->templates, embed, job->zero_shot + c * embed);
     for (size_t i = 0; i < p->classes * embed && !status; i++)
         job->zero_shot[i] *= scale;
+    return status;
+}
+
+static enum limoe_status embed_prompts(struct job *job) {
+    const size_t embed = limoe_model_info(job->model)->embed;
+    float *z = calloc(job->prompts.count * embed, sizeof *z);
+    job->zero_shot = calloc(job->prompts.classes * embed, sizeof *job->zero_shot);
+    const enum limoe_status status = z && job->zero_shot ? embed_classes(job, z) : no_memory(job);
     free(z);
     return status;
 }

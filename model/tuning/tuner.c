@@ -243,7 +243,8 @@ enum limoe_status tuner_epoch(struct tuner *t, const struct tuner_epoch *e, stru
             return status;
         descend(t, &how);
         if (!e->tell(e->context, first + n, (float)(loss / (double)(first + n))))
-            status = limoe_fail(err, LIMOE_LOST, "stopped in epoch %u of %u", e->epoch + 1, e->epochs);
+            status = limoe_fail(err, LIMOE_LOST, "stopped before the end of epoch %u of %u", e->epoch + 1,
+                                e->epochs);
     }
     return status ? status : t->setup.k->ops->sync(t->setup.k, err);
 }

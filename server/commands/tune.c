@@ -159,11 +159,13 @@ static bool wanted(void) {
     return sigpending(&pending) != 0 || (!sigismember(&pending, SIGINT) && !sigismember(&pending, SIGTERM));
 }
 
-static void show_epoch(struct shown *s, const struct limoe_tune_progress *p) {
-    const double passed = (double)(clock_now() - s->since) / (double)CLOCK_SECOND;
-    const double left = p->done > s->had ? passed * (1 - p->done) / (p->done - s->had) : 0;
-    fprintf(stderr, "%s: epoch %u of %u, loss %.4f, %.0f s left\n", p->stage, p->epoch, p->epochs,
-            (double)p->loss, left);
+/* How long it will still take shows only after more than one batch. */
+static void show_epoch(const struct shown *s, const struct limoe_tune_progress *p) {
+    const double passed = (double)(clock_now() - s->since) / (double)CLOCK_SECOND, share = p->done - s->had;
+    fprintf(stderr, "%s: epoch %u of %u, loss %.4f", p->stage, p->epoch, p->epochs, (double)p->loss);
+    if (share > 0)
+        fprintf(stderr, ", %.0f s left", passed * (1 - p->done) / share);
+    fputc('\n', stderr);
 }
 
 static bool show(void *context, const struct limoe_tune_progress *p) {
@@ -203,7 +205,7 @@ static void explain(enum limoe_status status, const char *message, const char *o
     if (status == LIMOE_LOST && kept)
         command_complain("%s; %s is kept: the same command goes on from there", message, state);
     else if (status == LIMOE_LOST)
-        command_complain("%s before the end of an epoch; nothing is kept", message);
+        command_complain("%s; nothing is kept", message);
     else
         command_complain("%s%s", message,
                          status == LIMOE_BAD_IMAGE ? " (--skip-broken leaves such files out)" : "");
