@@ -264,7 +264,8 @@ out:
 static enum limoe_status write_weights(struct job *job) {
     uint64_t all = 0, done = 0;
     enum limoe_status status = new_directory_file(&job->directory, WEIGHTS, &job->fd, job->path, job->err);
-    if (status || (status = safetensors_write_header(job->fd, job->path, NULL, NULL, job->entry, job->entries, job->err)))
+    if (status || (status = safetensors_write_header(job->fd, job->path, NULL, NULL, job->entry, job->entries,
+                                                     job->err)))
         return status;
     for (size_t i = 0; i < job->items; i++)
         all += job->item[i].tensor->bytes;
