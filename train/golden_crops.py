@@ -1,5 +1,5 @@
-"""Makes the golden vectors of tests/golden/crops.safetensors: what fewshot/crops.py makes of random pictures by given numbers.
-tests/golden/README.md describes the file.
+"""Makes the golden vectors of tests/golden/crops.safetensors: what fewshot/crops.py makes of random pictures by given
+numbers. tests/golden/README.md describes the file.
 
     python golden_crops.py --out ../tests/golden
 """
@@ -15,7 +15,7 @@ SIDE, SIZE, PICTURES = 16, 12, 24
 
 
 def smooth(n: int, g: torch.Generator) -> torch.Tensor:
-    """Pictures of a few soft spots, some of them white: noise alone would hide a crop that is off by a part of a pixel."""
+    """Soft spots, some of them white: noise alone would hide a crop that is off by a part of a pixel."""
     small = torch.rand((n, 3, 5, 5), generator=g) * 255
     small[::3] = small[::3].clamp(min=200) * 1.2
     large = torch.nn.functional.interpolate(small, (SIDE, SIDE), mode="bilinear", align_corners=False)
@@ -32,7 +32,8 @@ def main() -> None:
     crops = torch.cat([crop(pixels[i : i + 1], SIZE, bool(flip[i]), u[i : i + 1]) for i in range(PICTURES)])
     crops = recolour(crops, u).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
     file = parser.parse_args().out / "crops.safetensors"
-    save_file({"pixels": pixels.byte().permute(0, 2, 3, 1).contiguous(), "u": u, "flip": flip.byte(), "crops": crops}, file)
+    pixels = pixels.byte().permute(0, 2, 3, 1).contiguous()
+    save_file({"pixels": pixels, "u": u, "flip": flip.byte(), "crops": crops}, file)
     file.chmod(0o644)
 
 
