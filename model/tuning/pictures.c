@@ -9,8 +9,8 @@
 #include "model/checkpoint/file.h"
 #include "model/checkpoint/fingerprint.h"
 
-/* Where pictures are not scaled, a larger square would show more of them. */
-struct limoe_preprocess pictures_larger(const struct limoe_preprocess *whole) {
+/* The same but for its scale. Where pictures are not scaled, a larger square would show more of them. */
+static struct limoe_preprocess enlarge(const struct limoe_preprocess *whole) {
     struct limoe_preprocess larger = *whole;
     const uint32_t side = (4 * whole->size + 2) / 3;
     if (whole->resize == LIMOE_UNSCALED || side > LIMOE_MAX_IMAGE_SIZE)
@@ -227,7 +227,7 @@ enum limoe_status pictures_read(const struct folder *folder, const struct limoe_
                       .context = context,
                       .out = out,
                       .err = err};
-    job.larger.preprocess = pictures_larger(&settings->preprocess);
+    job.larger.preprocess = enlarge(&settings->preprocess);
     *out = (struct pictures){
         .classes = folder->classes, .size = settings->preprocess.size, .side = job.larger.preprocess.size};
     enum limoe_status status = read_all(&job);

@@ -31,7 +31,4 @@ enum limoe_status pictures_read(const struct folder *folder, const struct limoe_
                                 struct limoe_error *err);
 void pictures_free(struct pictures *p); /* empty ones are fine */
 
-/* The preparation of the larger squares: the same but for its scale. */
-struct limoe_preprocess pictures_larger(const struct limoe_preprocess *whole);
-
 #endif

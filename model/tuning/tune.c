@@ -231,7 +231,7 @@ static enum limoe_status prepare_tail(struct job *job, struct limoe_error *err) 
     job->prompt_rows =
         calloc((size_t)p->start[p->count] * config->tower[LIMOE_TEXT].width, sizeof *job->prompt_rows);
     if (!job->prompt_rows)
-        return no_memory(job);
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu prompts", p->count);
     if ((status = checkpoint_open(job->dir, config, &job->st, err)) ||
         (status =
              model_trunk(job->model, p->item, p->count, job->options.start_block, job->prompt_rows, err)))
