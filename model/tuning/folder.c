@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "limoe_tune.h"
 
 static bool is_picture(const char *name) {
     static const char *const endings[] = {".png", ".jpg",  ".jpeg", ".webp", ".gif",  ".bmp",
