@@ -38,6 +38,9 @@ enum error_group {
     ERRORS_RERANK = 1 << 25,     /* want documents ranked */
     ERRORS_LINES = 1 << 26,      /* be a line of a body of lines: in its line, never as a status */
     ERRORS_ATTENTION = 1 << 27,  /* want a cosine split by patches */
+    ERRORS_ADAPTED = 1 << 28,    /* may want an adapter used */
+    ERRORS_ADAPTER = 1 << 29,    /* have an adapter looked for, or stored */
+    ERRORS_PUT_ADAPTER = 1 << 30, /* … stored */
 };
 
 /* The word for one group, of which names in the document are made. */

@@ -44,6 +44,13 @@ struct request_item {
     const char *param; /* where it stood in the request ("input[3].image"), for messages */
 };
 
+/* An adapter that a request names; its rows and readers are in adapter.h. */
+struct request_adapter {
+    struct text name; /* data NULL: none */
+    bool has_strength;
+    float strength; /* 0 to 1 */
+};
+
 struct classify_request {
     size_t model;                      /* which of the hosted models it asks for */
     const struct request_item *images; /* [n_images], at least 1 */
@@ -72,6 +79,7 @@ struct embed_request {
     const struct request_item *items; /* [n_items], 1 … REQUEST_MAX_ITEMS, in the order of the request */
     size_t n_items;
     enum request_encoding encoding;
+    struct request_adapter adapter;
 };
 
 /* A query held against documents: rerank, similarity. */

@@ -249,6 +249,62 @@ const struct schema schemas[] = {
         "required": ["object", "name", "deleted"],
         "additionalProperties": false
     })},
+    {"Adapter", SCHEMA({
+        "type": "object",
+        "properties": {
+            "object": {"const": "adapter"},
+            "name": {"type": "string"},
+            "model": {"type": ["string", "null"], "description": "By which it is served. Null: it is of another model."},
+            "state": {"const": "ready"},
+            "created": {"type": "integer", "description": "Unix seconds."},
+            "file_bytes": {"type": "integer", "minimum": 1},
+            "kind": {"enum": ["probe", "tail", "lora"]},
+            "base": {"type": "string", "description": "The model that it was made of."},
+            "start_block": {"type": "integer", "minimum": 0, "description": "Of a tail."},
+            "alpha": {"type": "number", "description": "Of a LoRA."},
+            "rank": {"type": "integer", "description": "Of a LoRA."},
+            "strength": {"type": "number", "minimum": 0, "maximum": 1, "description": "Unless a request says another."},
+            "parameters": {"type": "integer", "minimum": 1},
+            "bytes": {"type": "integer", "minimum": 1, "description": "Of its tensors."},
+            "tensors": {"type": "integer", "minimum": 1},
+            "labels": {"type": "array", "items": {"type": "string"}},
+            "templates": {"type": "array", "items": {"type": "string"}},
+            "training": {"type": ["object", "null"], "description": "How it was made."}
+        },
+        "required": ["object", "name", "model", "state", "created", "file_bytes", "kind", "base", "strength", "parameters", "bytes", "tensors", "labels", "templates", "training"],
+        "additionalProperties": false
+    })},
+    {"Adapters", SCHEMA({
+        "type": "object",
+        "properties": {
+            "object": {"const": "list"},
+            "data": {"type": "array", "items": {
+                "type": "object",
+                "properties": {
+                    "object": {"const": "adapter"},
+                    "name": {"type": "string"},
+                    "model": {"type": ["string", "null"]},
+                    "state": {"const": "ready"},
+                    "created": {"type": "integer"},
+                    "file_bytes": {"type": "integer", "minimum": 1},
+                    "kind": {"enum": ["probe", "tail", "lora"]},
+                    "strength": {"type": "number", "minimum": 0, "maximum": 1},
+                    "label_count": {"type": "integer", "minimum": 0}
+                },
+                "required": ["object", "name", "model", "state", "created", "file_bytes", "kind", "strength", "label_count"],
+                "additionalProperties": false
+            }},
+            "has_more": {"type": "boolean"}
+        },
+        "required": ["object", "data", "has_more"],
+        "additionalProperties": false
+    })},
+    {"AdapterDeleted", SCHEMA({
+        "type": "object",
+        "properties": {"object": {"const": "adapter.deleted"}, "name": {"type": "string"}, "deleted": {"const": true}},
+        "required": ["object", "name", "deleted"],
+        "additionalProperties": false
+    })},
     {"Tower", SCHEMA({
         "description": "The sizes for one modality; with two towers also those of its own. Null: the model takes no such input.",
         "type": ["object", "null"],

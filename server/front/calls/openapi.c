@@ -128,6 +128,9 @@ static void request_body(struct buffer *out, const struct operation *operation, 
                      "%s\"image/*\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\",\"description\":"
                      "\"The picture itself; the arguments of the query are what else there is.\"}}",
                      json || parts ? "," : "");
+    if (route->bodies == 1u << REQUEST_BODY_OTHER)
+        buffer_print(out, "\"%s\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\"}}",
+                     route->accepted);
     buffer_string(out, "}}");
 }
 

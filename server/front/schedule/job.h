@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "limoe.h"
+#include "server/protocol/tail_key.h"
 
 enum job_outcome {
     JOB_PENDING = 0,
@@ -27,6 +28,7 @@ struct job {
     /* Set by the maker, who keeps what the pointers name alive until done(). */
     const struct limoe_item *items; /* [n] */
     size_t n;                       /* at least 1 */
+    const struct tail_key *const *tails; /* [n]: NULL: by the model as it is; tails NULL: so are all */
     int64_t deadline;               /* clock_now() past which it is not to be computed; 0: none */
     float *embeddings;              /* out [n, embed] */
     int32_t *expert;                /* out [moe_layers, rows, top_k] as struct limoe_routing, or NULL */

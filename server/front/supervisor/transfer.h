@@ -16,6 +16,7 @@ struct transfer_sum {
     uint64_t *rows_sent, *bytes_sent, *exchange_ns;
     double *entropy;
     uint64_t *tokens; /* [ranks]: of its part */
+    struct frame_tails tails;
 };
 
 /* What STEPs on their way out are made of, but for the pixels, which are sent from where the jobs have them.
@@ -24,6 +25,9 @@ struct transfer {
     struct frame_shape shape;
     uint32_t ranks;
     struct limoe_item *items, *ordered; /* [shape.items]: in the step's order; rank by rank */
+    const struct tail_key **tails, **ordered_tails; /* theirs */
+    struct frame_wish *wishes;                      /* [shape.items], as are the next: of a rank's STEP */
+    struct tail_key *table;
     uint64_t *keys, *laden;             /* [shape.items], [ranks]: scratch */
     struct iovec *parts;                /* [shape.items + 1] */
     uint8_t *head;                      /* of all STEPs, end to end */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,7 @@ static void test_header(void **state) {
     uint8_t bytes[FRAME_HEADER_BYTES];
     struct frame_header out;
     frame_put_header(&header, bytes);
-    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 5, 0, 2, 0, 1, 0, 0, 0, 0,
+    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 6, 0, 2, 0, 1, 0, 0, 0, 0,
                                                          0,   0,   0,   0,   0, 0, 0, 0, 1, 0, 0, 77};
     assert_memory_equal(bytes, expected, sizeof bytes);
     assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), header.length, &out, NULL), LIMOE_OK);
@@ -63,7 +64,7 @@ static void test_headers_that_cannot_be(void **state) {
         const char *message;
     } changes[] = {
         {0, 'x', "begins with"},
-        {4, 2, "version 2; this limoe speaks 5"},
+        {4, 2, "version 2; this limoe speaks 6"},
         {6, 1, "HELLO) where a STEP was due"},
         {6, 5, "CONNECTED) where a STEP was due"},
         {6, 99, "type 99 (unknown)"},
@@ -95,6 +96,7 @@ static struct frame_hello hello(void) {
                                 .ranks = 1,
                                 .backend = "cpu-amx",
                                 .fingerprint = "0123",
+                                .base = "4567",
                                 .note = "it is the CPU"};
 }
 
@@ -113,6 +115,7 @@ static void test_hello(void **state) {
     assert_memory_equal(out.model.moe_blocks, blocks, 2 * sizeof *blocks);
     assert_string_equal(out.backend, "cpu-amx");
     assert_string_equal(out.fingerprint, "0123");
+    assert_string_equal(out.base, "4567");
     assert_string_equal(out.note, "it is the CPU");
     assert_int_equal(out.dtype, LIMOE_BFLOAT16);
     assert_int_equal(out.threads, 5);
@@ -275,46 +278,139 @@ static const struct limoe_item items[] = {
 };
 #define ITEMS (sizeof items / sizeof *items)
 
-/* The whole payload of a STEP; the caller frees it. */
-static uint8_t *make_step(const struct frame_shape *shape, uint64_t *bytes) {
-    size_t head = frame_step_head_bytes(items, ITEMS);
-    *bytes = frame_step_bytes(shape, items, ITEMS);
-    assert_int_equal(*bytes, head + sizeof pixels);
-    uint8_t *payload = malloc(*bytes);
+/* Where steps are made and read. */
+static struct limoe_item got[BUDGET + 1];
+static struct frame_wish wishes[BUDGET + 1], put_wishes[BUDGET + 1];
+static struct tail_key tails[BUDGET + 1], put_tails[BUDGET + 1];
+static const struct frame_room room = {got, wishes, tails}, put_room = {NULL, put_wishes, put_tails};
+
+/* The whole payload of the STEP, with pixels of `parts` images; the caller frees it. */
+static uint8_t *make_step_of(const struct frame_shape *shape, const struct frame_step *step, uint64_t *bytes) {
+    size_t head = frame_step_head_bytes(step);
+    *bytes = frame_step_bytes(shape, step);
+    uint8_t *payload = malloc(*bytes), *at = payload + head;
     assert_non_null(payload);
+    frame_put_step(step, payload);
+    for (size_t i = 0; i < step->n; i++)
+        if (step->items[i].modality == LIMOE_IMAGE && !step->wishes[i].again) {
+            memcpy(at, step->items[i].pixels, sizeof pixels[0]);
+            at += sizeof pixels[0];
+        }
+    assert_int_equal(at - payload, *bytes);
+    return payload;
+}
+
+static uint8_t *make_step(const struct frame_shape *shape, uint64_t *bytes) {
     for (size_t i = 0; i < sizeof pixels; i++)
         ((uint8_t *)pixels)[i] = (uint8_t)(i * 7);
-    frame_put_step(items, ITEMS, payload);
-    memcpy(payload + head, pixels, sizeof pixels);
-    return payload;
+    const struct frame_step step = frame_plan_step(items, NULL, ITEMS, &put_room);
+    assert_true(frame_step_head_bytes(&step) <= frame_step_most_head_bytes(items, ITEMS));
+    return make_step_of(shape, &step, bytes);
+}
+
+static void expect_item(const struct limoe_item *out, const struct limoe_item *in) {
+    assert_int_equal(out->modality, in->modality);
+    assert_int_equal(out->length, in->length);
+    assert_null(out->shares);
+    if (in->modality == LIMOE_IMAGE) {
+        assert_memory_equal(out->pixels, in->pixels, sizeof pixels[0]);
+        assert_null(out->tokens);
+    } else {
+        assert_memory_equal(out->tokens, in->tokens, in->length * sizeof(int32_t));
+        assert_null(out->pixels);
+    }
 }
 
 static void test_step(void **state) {
     (void)state;
     const struct frame_shape shape = frame_shape(&model, BUDGET);
-    struct limoe_item out[BUDGET + 1];
-    bool asks[BUDGET + 1];
-    uint64_t bytes, rows;
-    size_t n;
+    struct frame_step step;
+    uint64_t bytes;
     uint8_t *payload = make_step(&shape, &bytes);
     assert_true(bytes <= frame_longest_step(&shape));
-    assert_int_equal(frame_get_step(&shape, payload, bytes, out, asks, &n, &rows, NULL), LIMOE_OK);
-    assert_int_equal(n, ITEMS);
-    assert_int_equal(rows, 4 + 3 + 4 + 6);
+    assert_int_equal(frame_get_step(&shape, payload, bytes, &room, &step, NULL), LIMOE_OK);
+    assert_int_equal(step.n, ITEMS);
+    assert_int_equal(step.n_tails, 0);
+    assert_int_equal(step.rows, 4 + 3 + 4 + 6);
     for (size_t i = 0; i < ITEMS; i++) {
-        assert_int_equal(out[i].modality, items[i].modality);
-        assert_int_equal(out[i].length, items[i].length);
-        assert_int_equal(asks[i], items[i].shares != NULL);
-        assert_null(out[i].shares);
-        if (items[i].modality == LIMOE_IMAGE) {
-            assert_memory_equal(out[i].pixels, items[i].pixels, sizeof pixels[0]);
-            assert_null(out[i].tokens);
-        } else {
-            assert_memory_equal(out[i].tokens, items[i].tokens, items[i].length * sizeof(int32_t));
-            assert_null(out[i].pixels);
-        }
+        expect_item(&got[i], &items[i]);
+        assert_int_equal(wishes[i].shares, items[i].shares != NULL);
+        assert_false(wishes[i].again);
+        assert_int_equal(wishes[i].tail, 0);
     }
     free(payload);
+}
+
+/* A picture by two tails and by the model, a text by one of them: the picture goes once, each tail stands once. */
+static void test_a_step_with_tails(void **state) {
+    (void)state;
+    const struct frame_shape shape = frame_shape(&model, BUDGET);
+    const struct tail_key a = {.sha256 = {1, 2, 3}, .strength = 1}, b = {.sha256 = {1, 2, 3}, .strength = 0.5F},
+                          same = a;
+    const struct limoe_item of[] = {items[0], items[0], items[0], items[1], items[1]};
+    const struct tail_key *const keys[] = {&a, &b, NULL, NULL, &same};
+    static const uint32_t numbers[] = {1, 2, 0, 0, 1};
+    static const bool again[] = {false, true, true, false, true};
+    const struct frame_step in = frame_plan_step(of, keys, 5, &put_room);
+    struct frame_step out;
+    uint64_t bytes;
+    assert_int_equal(in.n_tails, 2);
+    uint8_t *payload = make_step_of(&shape, &in, &bytes);
+    assert_int_equal(bytes, 8 + 5 * 12 + 2 * 36 + 3 * 4 + 75);
+    assert_true(bytes <= frame_longest_step(&shape));
+    assert_int_equal(frame_get_step(&shape, payload, bytes, &room, &out, NULL), LIMOE_OK);
+    assert_int_equal(out.rows, 3 * 4 + 2 * 3);
+    assert_int_equal(out.n_tails, 2);
+    assert_true(tail_key_equal(&tails[0], &a) && tail_key_equal(&tails[1], &b));
+    for (size_t i = 0; i < 5; i++) {
+        expect_item(&got[i], &of[i]);
+        assert_int_equal(wishes[i].tail, numbers[i]);
+        assert_int_equal(wishes[i].again, again[i]);
+    }
+    assert_ptr_equal(got[0].pixels, got[2].pixels);
+    assert_ptr_equal(got[3].tokens, got[4].tokens);
+    free(payload);
+}
+
+static void test_tails_that_cannot_be(void **state) {
+    (void)state;
+    const struct frame_shape shape = frame_shape(&model, BUDGET);
+    const struct tail_key key = {.sha256 = {9}, .strength = 1};
+    const struct limoe_item of[] = {items[0], items[0]};
+    const struct tail_key *const keys[] = {&key, NULL};
+    static const float negative = -0.5F, nan = NAN, more = 1.5F;
+    uint32_t words[3];
+    memcpy(words, (const float[]){negative, nan, more}, sizeof words);
+    const struct {
+        size_t at;
+        uint32_t value;
+        const char *message;
+    } changes[] = {
+        {4, 3, "2 items and 3 tails"},
+        {4, 0, "of 0 tails has flags 0 and tail 1"},
+        {16, 2, "of 1 tails has flags 0 and tail 2"},
+        {8, 0x20000, "item 0 of a STEP of 1 tails has flags 2"}, /* there is none before it */
+        {8, 0x10000, "item 0 of a STEP of 1 tails has flags 1"}, /* no shares by a tail */
+        {20, 0x30000, "item 1 of a STEP of 1 tails has flags 3"},
+        {20, 0x40000, "item 1 of a STEP of 1 tails has flags 4"},
+        {20, 0, "whose items need"}, /* its pixels are not there */
+        {64, words[0], "the strength -0.5"},
+        {64, words[1], "the strength"},
+        {64, words[2], "the strength 1.5"},
+        {64, 0, "the strength 0"},
+    };
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        const struct frame_step in = frame_plan_step(of, keys, 2, &put_room);
+        struct frame_step out;
+        struct limoe_error err;
+        uint64_t bytes;
+        uint8_t *payload = make_step_of(&shape, &in, &bytes);
+        memcpy(payload + changes[i].at, &changes[i].value, sizeof changes[i].value);
+        assert_int_equal(frame_get_step(&shape, payload, bytes, &room, &out, &err), LIMOE_CORRUPT);
+        if (!strstr(err.message, changes[i].message))
+            fail_msg("\"%s\" is not in \"%s\"", changes[i].message, err.message);
+        free(payload);
+    }
 }
 
 /* A model of one tower: its hello passes, and its steps have no items of the other modality. */
@@ -329,11 +425,8 @@ static void test_a_tower_alone(void **state) {
         struct frame_hello in = hello(), out;
         struct limoe_info *alone = &in.model;
         uint8_t bytes[FRAME_HELLO_BYTES], payload[512] = {0};
-        struct limoe_item got[BUDGET + 1];
-        bool asks[BUDGET + 1];
         struct limoe_error err;
-        uint64_t rows;
-        size_t n;
+        struct frame_step step;
         alone->tower[1 - m] = (struct limoe_tower){0};
         if (m == LIMOE_IMAGE)
             alone->vocab = alone->text_length = 0;
@@ -345,19 +438,18 @@ static void test_a_tower_alone(void **state) {
         const struct frame_shape shape = frame_shape(alone, BUDGET);
         const struct limoe_item *own = m == LIMOE_IMAGE ? &image : &text,
                                 *other = m == LIMOE_IMAGE ? &text : &image;
-        frame_put_step(own, 1, payload);
-        assert_true(frame_step_bytes(&shape, own, 1) <= frame_longest_step(&shape));
-        assert_int_equal(
-            frame_get_step(&shape, payload, frame_step_bytes(&shape, own, 1), got, asks, &n, &rows, &err),
-            LIMOE_OK);
-        frame_put_step(other, 1, payload);
-        assert_int_equal(
-            frame_get_step(&shape, payload, frame_step_bytes(&shape, other, 1), got, asks, &n, &rows, &err),
-            LIMOE_CORRUPT);
-        frame_put_step(&nothing, 1, payload);
-        assert_int_equal(frame_get_step(&shape, payload, frame_step_bytes(&shape, &nothing, 1), got, asks, &n,
-                                        &rows, &err),
-                         LIMOE_CORRUPT);
+        const struct {
+            const struct limoe_item *item;
+            enum limoe_status status;
+        } cases[] = {{own, LIMOE_OK}, {other, LIMOE_CORRUPT}, {&nothing, LIMOE_CORRUPT}};
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            const struct frame_step in = frame_plan_step(cases[i].item, NULL, 1, &put_room);
+            frame_put_step(&in, payload);
+            assert_true(i > 0 || frame_step_bytes(&shape, &in) <= frame_longest_step(&shape));
+            assert_int_equal(
+                frame_get_step(&shape, payload, frame_step_bytes(&shape, &in), &room, &step, &err),
+                cases[i].status);
+        }
     }
 }
 
@@ -365,15 +457,15 @@ static void test_a_tower_alone(void **state) {
 static void test_a_step_without_items(void **state) {
     (void)state;
     const struct frame_shape shape = frame_shape(&model, BUDGET);
-    uint64_t payload[4], rows = 1;
-    size_t n = 1;
-    assert_int_equal(frame_step_bytes(&shape, NULL, 0), frame_step_head_bytes(NULL, 0));
-    frame_put_step(NULL, 0, (uint8_t *)payload);
-    assert_int_equal(frame_get_step(&shape, (const uint8_t *)payload, frame_step_bytes(&shape, NULL, 0), NULL,
-                                    NULL, &n, &rows, NULL),
-                     LIMOE_OK);
-    assert_int_equal(n, 0);
-    assert_int_equal(rows, 0);
+    uint64_t payload[4];
+    struct frame_step in = frame_plan_step(NULL, NULL, 0, &put_room), out;
+    assert_int_equal(frame_step_bytes(&shape, &in), frame_step_most_head_bytes(NULL, 0));
+    frame_put_step(&in, (uint8_t *)payload);
+    assert_int_equal(
+        frame_get_step(&shape, (const uint8_t *)payload, frame_step_bytes(&shape, &in), &room, &out, NULL),
+        LIMOE_OK);
+    assert_int_equal(out.n, 0);
+    assert_int_equal(out.rows, 0);
 }
 
 /* Any shorter payload is refused, in a buffer of just that size:
@@ -381,10 +473,8 @@ static void test_a_step_without_items(void **state) {
 static void test_a_step_cut_short(void **state) {
     (void)state;
     const struct frame_shape shape = frame_shape(&model, BUDGET);
-    struct limoe_item out[BUDGET + 1];
-    bool asks[BUDGET + 1];
-    uint64_t bytes, rows;
-    size_t n;
+    struct frame_step step;
+    uint64_t bytes;
     uint8_t *payload = make_step(&shape, &bytes);
     for (uint64_t cut = 0; cut < bytes; cut++) {
         struct limoe_error err;
@@ -392,7 +482,7 @@ static void test_a_step_cut_short(void **state) {
         assert_non_null(part);
         part = realloc(part, cut ? cut : 1);
         memcpy(part, payload, cut);
-        assert_int_equal(frame_get_step(&shape, part, cut, out, asks, &n, &rows, &err), LIMOE_CORRUPT);
+        assert_int_equal(frame_get_step(&shape, part, cut, &room, &step, &err), LIMOE_CORRUPT);
         free(part);
     }
     free(payload);
@@ -407,27 +497,25 @@ static void test_steps_that_cannot_be(void **state) {
         const char *message;
     } changes[] = {
         {0, 0, "whose items need 8;"},
-        {0, BUDGET + 2, "with 22 items; at most 21"},
+        {0, BUDGET + 2, "with 22 items and 0 tails; at most 21"},
         {0, UINT32_MAX, "at most 21"},
-        {4, 1, "with 4 items"},
         {8, 2, "unknown modality 2"},
-        {8, 0x20000, "unknown modality 131072"},
-        {16, LIMOE_TEXT | 0x10000, "unknown modality 65537"}, /* a text has no shares */
+        {8, 0x40000, "item 0 of a STEP of 0 tails has flags 4"},
+        {20, LIMOE_TEXT | 0x10000, "flags 1 and tail 0"}, /* a text has no shares */
+        {20, LIMOE_TEXT | 0x20000, "flags 2 and tail 0"}, /* nor is it the picture before it */
         {12, 5, "item 0 of a STEP, an image, has 5 tokens"},
-        {20, 0, "item 1 of a STEP, a text, has 0 tokens"},
-        {20, 7, "a text, has 7 tokens"},
-        {20, 4, "whose items need"},
-        {16, LIMOE_IMAGE, "an image, has 3 tokens"},
+        {24, 0, "item 1 of a STEP, a text, has 0 tokens"},
+        {24, 7, "a text, has 7 tokens"},
+        {24, 4, "whose items need"},
+        {20, LIMOE_IMAGE, "an image, has 3 tokens"},
     };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
-        struct limoe_item out[BUDGET + 1];
-        bool asks[BUDGET + 1];
+        struct frame_step step;
         struct limoe_error err;
-        uint64_t bytes, rows;
-        size_t n;
+        uint64_t bytes;
         uint8_t *payload = make_step(&shape, &bytes);
         memcpy(payload + changes[i].at, &changes[i].value, sizeof changes[i].value);
-        assert_int_equal(frame_get_step(&shape, payload, bytes, out, asks, &n, &rows, &err), LIMOE_CORRUPT);
+        assert_int_equal(frame_get_step(&shape, payload, bytes, &room, &step, &err), LIMOE_CORRUPT);
         if (!strstr(err.message, changes[i].message))
             fail_msg("\"%s\" is not in \"%s\"", changes[i].message, err.message);
         free(payload);
@@ -468,6 +556,7 @@ static const struct frame_result good = {.items = 2,
                                          .rows = ROWS,
                                          .split = 1,
                                          .compute_ns = 123,
+                                         .tails = {1, 2, 3, 4, 5, 6},
                                          .load = load,
                                          .rows_sent = rows_sent,
                                          .bytes_sent = bytes_sent,
@@ -493,6 +582,7 @@ static void test_result(void **state) {
         assert_int_equal(out.items, 2);
         assert_int_equal(out.rows, ROWS);
         assert_int_equal(out.compute_ns, 123);
+        assert_memory_equal(&out.tails, &good.tails, sizeof out.tails);
         assert_memory_equal(out.load, load, sizeof load);
         assert_memory_equal(out.rows_sent, rows_sent, sizeof rows_sent);
         assert_memory_equal(out.bytes_sent, bytes_sent, sizeof bytes_sent);
@@ -542,7 +632,7 @@ static void test_results_that_cannot_be(void **state) {
         {15, 0xff, "at most 21, "},
         {16, 0, "2 items, 5 tokens and 0 shares have"},
         {16, 8, "at most 21, 30 and 7 can be"},
-        {32, 'x', "a message that does not fit"},
+        {80, 'x', "a message that does not fit"},
     };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         struct frame_result out;
@@ -577,6 +667,8 @@ int main(void) {
         cmocka_unit_test(test_a_tower_alone),
         cmocka_unit_test(test_equal_hellos_are_equal_models),
         cmocka_unit_test(test_step),
+        cmocka_unit_test(test_a_step_with_tails),
+        cmocka_unit_test(test_tails_that_cannot_be),
         cmocka_unit_test(test_a_step_without_items),
         cmocka_unit_test(test_a_step_cut_short),
         cmocka_unit_test(test_steps_that_cannot_be),

@@ -1,0 +1,120 @@
+/* adapting.c - adapters of one call. Its owner's thread. */
+#include "server/front/calls/adapting.h"
+
+#include <string.h>
+
+#include "server/api/adapter.h"
+#include "server/front/calls/call.h"
+
+/* No UTF-8 has it, so that no text is called as another by an adapter. */
+#define NOT_TEXT '\xff'
+
+static const struct engine_info *info_of(const struct call *call) {
+    return engine_info(call->generation->engine);
+}
+
+static bool takes_any(const struct call *call, struct api_error *error) {
+    const struct engine_info *info = info_of(call);
+    return info->ranks == 1 ||
+           api_fail(error, 400, "unsupported_adapter", "adapter",
+                    "the model %s is on %u ranks; adapters work on 1", info->model.name, info->ranks);
+}
+
+bool adapting_fits(const struct call *call, const struct adapter *adapter, struct api_error *error) {
+    const struct engine_info *info = info_of(call);
+    if (!takes_any(call, error))
+        return false;
+    if (strcmp(adapter->base, info->base) != 0)
+        return api_fail(error, 409, "adapter_of_another_model", "adapter",
+                        "the adapter was made of the model %s; %s is %s", adapter->base, info->model.name,
+                        info->base);
+    if (adapter->kind == LIMOE_ADAPTER_PROBE && adapter->embed != info->model.embed)
+        return api_fail(error, 400, "invalid_adapter", "adapter",
+                        "the adapter is a probe of %u numbers; the model's embeddings have %u",
+                        adapter->embed, info->model.embed);
+    return true;
+}
+
+bool adapting_all(struct call *call, struct api_error *error) {
+    struct adapting *own = &call->adapting;
+    own->of = arena_array(call->arena, call->n, sizeof *own->of);
+    for (size_t i = 0; own->of && i < call->n; i++)
+        own->of[i] = &own->key;
+    return own->of || api_fail_memory(error);
+}
+
+bool adapting_choose(struct call *call, const struct request_adapter *asked, struct api_error *error) {
+    struct adapting *own = &call->adapting;
+    char nearest[129];
+    if (!asked->name.data || text_is(asked->name, ADAPTER_BASE))
+        return true;
+    own->adapter = adapters_find(call->server->adapters, asked->name);
+    if (!own->adapter)
+        return adapter_refuse_unknown(
+            asked->name, "adapter",
+            adapters_nearest(call->server->adapters, asked->name, nearest) ? nearest : NULL, error);
+    if (!adapting_fits(call, own->adapter, error))
+        return false;
+    if (own->adapter->kind == LIMOE_ADAPTER_PROBE)
+        return api_fail(error, 400, "unsupported_adapter", "adapter",
+                        "%s is a probe, which changes no embedding; /v1/classify uses it", own->adapter->name);
+    memcpy(own->key.sha256, own->adapter->sha256, sizeof own->key.sha256);
+    own->key.strength = asked->has_strength ? asked->strength : own->adapter->strength;
+    return own->key.strength == 0 || adapting_all(call, error);
+}
+
+static size_t name_bytes(const struct request_item *input) {
+    return 1 + sizeof(struct tail_key) + input->size;
+}
+
+size_t adapting_bytes(const struct call *call) {
+    size_t bytes = call->adapting.of ? call->n * sizeof *call->adapting.of : 0;
+    for (size_t i = 0; call->adapting.of && call->generation->cache && i < call->n; i++)
+        if (call->inputs[i].modality == LIMOE_TEXT)
+            bytes += 2 * name_bytes(&call->inputs[i]); /* to look for it, and to keep it */
+    return bytes;
+}
+
+struct text adapting_cached_name(struct call *call, const struct request_item *input,
+                                 const struct tail_key *key) {
+    if (!key)
+        return (struct text){.data = (const char *)input->bytes, .size = input->size};
+    char *name = arena_array(call->arena, name_bytes(input), 1);
+    if (!name)
+        return (struct text){.data = NULL};
+    name[0] = NOT_TEXT;
+    memcpy(name + 1, key, sizeof *key);
+    memcpy(name + 1 + sizeof *key, input->bytes, input->size);
+    return (struct text){.data = name, .size = name_bytes(input)};
+}
+
+bool adapting_fail(struct call *call, struct api_error *error) {
+    const struct limoe_error *cause = &call->job.error;
+    const bool put = call->adapting.draft;
+    switch (cause->status) {
+    case LIMOE_NOT_FOUND:
+        return api_fail(error, 409, "adapter_gone", "adapter",
+                        "the adapter was replaced or deleted before the request was computed");
+    case LIMOE_TOO_LARGE:
+        return api_fail(error, 413, "adapter_too_large", "adapter", "%s (--adapter-memory)", cause->message);
+    case LIMOE_UNSUPPORTED:
+        return api_fail(error, 400, "unsupported_adapter", "adapter", "%s", cause->message);
+    case LIMOE_INVALID:
+    case LIMOE_CORRUPT:
+        if (put)
+            return api_fail(error, 400, "invalid_adapter", "adapter", "%s", cause->message);
+        break;
+    case LIMOE_NO_MEMORY:
+        return api_fail_memory(error);
+    default:
+        break;
+    }
+    return api_fail(error, 500, "engine_error", NULL, "the engine could not compute this request: %s",
+                    cause->message);
+}
+
+void adapting_release(struct call *call) {
+    adapter_release(call->adapting.adapter);
+    adapters_discard(call->adapting.draft);
+    call->adapting.adapter = call->adapting.draft = NULL;
+}

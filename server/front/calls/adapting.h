@@ -1,0 +1,40 @@
+/* adapting.h - a call's adapters: found by name, held against its model, and what its inputs are embedded by. */
+#ifndef LIMOE_SERVER_FRONT_CALLS_ADAPTING_H
+#define LIMOE_SERVER_FRONT_CALLS_ADAPTING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/text.h"
+#include "server/api/api_error.h"
+#include "server/api/request.h"
+#include "server/front/store/adapters.h"
+
+struct call;
+
+struct adapting {
+    const struct adapter *adapter; /* with a reference; NULL: none is used */
+    const struct adapter *draft;   /* likewise: what PUT has brought, not kept yet */
+    struct tail_key key;           /* the adapter's, or the draft's, at the strength asked for */
+    const struct tail_key **of;    /* [n]: what input i is embedded by, then of item i of the job; NULL: the model as it is */
+};
+
+/* Finds what the request asks for, if it asks for any, once its model is chosen. False: there is none of that name, it is
+ * of another model, or the model takes none. */
+bool adapting_choose(struct call *call, const struct request_adapter *asked, struct api_error *error);
+/* Whether the call's model takes this one. */
+bool adapting_fits(const struct call *call, const struct adapter *adapter, struct api_error *error);
+/* From here on all of the call's inputs are embedded by adapting.key. False: no memory. */
+bool adapting_all(struct call *call, struct api_error *error);
+/* Bytes that it takes besides, of which the call's inputs are known. */
+size_t adapting_bytes(const struct call *call);
+/* What an input's embedding by this key (or NULL) is called in the cache of texts: the text itself, or in the arena; data NULL:
+ * no memory. */
+struct text adapting_cached_name(struct call *call, const struct request_item *input,
+                                 const struct tail_key *key);
+/* What the engine's failure means, of a call that has an adapter or a draft. False. */
+bool adapting_fail(struct call *call, struct api_error *error);
+/* Gives back what the call has of them. */
+void adapting_release(struct call *call);
+
+#endif
