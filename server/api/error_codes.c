@@ -5,11 +5,10 @@
 
 const char *error_group_name(unsigned group) {
     static const char *const names[] = {
-        "any",    "path",     "key",      "admin",     "work",   "body",    "json",
-        "form",   "query",    "model",    "engine",    "images", "texts",   "input",
-        "embed",  "classify", "store",    "named",     "found",  "storing", "list",
-        "reload", "models",   "loadtest", "loadtests", "rerank", "lines",   "attention",
-        "adapted", "adapter", "putAdapter",
+        "any",       "path",   "key",    "admin",     "work",    "body",    "json",       "form",
+        "query",     "model",  "engine", "images",    "texts",   "input",   "embed",      "classify",
+        "store",     "named",  "found",  "storing",   "list",    "reload",  "models",     "loadtest",
+        "loadtests", "rerank", "lines",  "attention", "adapted", "adapter", "putAdapter",
     };
     size_t i = 0;
     while (i + 1 < sizeof names / sizeof *names && !(group & 1u << i))
@@ -52,7 +51,8 @@ const struct error_code error_codes[] = {
     {400, "invalid_adapter", ERRORS_PUT_ADAPTER,
      "The body is no adapter, or does not fit the model; the message says why."},
     {400, "unsupported_adapter", ERRORS_ADAPTED | ERRORS_PUT_ADAPTER,
-     "The model takes no adapters, being on several ranks or of limited capacity; or the adapter is a probe, which changes no "
+     "The model takes no adapters, being on several ranks or of limited capacity; or the adapter is a probe, "
+     "which changes no "
      "embedding."},
     {400, "invalid_template", ERRORS_LABELS, "A template has not exactly one {}."},
     {400, "invalid_top_k", ERRORS_CLASSIFY, "top_k is no whole number of 1 or more."},

@@ -170,11 +170,10 @@ const struct field_table request_embeddings_fields = {FIELD_TABLE(embeddings), .
                                                       .write_others = request_peer_schemas};
 
 /* There are no embeddings to encode. */
-static const struct field routing[] = {
-    {INPUT_ROW, .required = true},
-    FIELD_MODEL(FIELD_JSON),
-    {MODALITY_ROW},
-    FIELD_ADAPTER_ROWS(FIELD_JSON, read_adapter, read_strength)};
+static const struct field routing[] = {{INPUT_ROW, .required = true},
+                                       FIELD_MODEL(FIELD_JSON),
+                                       {MODALITY_ROW},
+                                       FIELD_ADAPTER_ROWS(FIELD_JSON, read_adapter, read_strength)};
 const struct field_table request_routing_fields = {FIELD_TABLE(routing)};
 
 static bool read_request(const struct request_models *models, const char *body, size_t size,
@@ -189,8 +188,7 @@ static bool read_request(const struct request_models *models, const char *body, 
         !request_choose_model(models, object, &out->model, error))
         return false;
     reader.model = models->info[out->model];
-    return field_read_object(object, fields, &reader, error) &&
-           request_check_adapter(&out->adapter, error) &&
+    return field_read_object(object, fields, &reader, error) && request_check_adapter(&out->adapter, error) &&
            encoding_settle(&reader.encoding, &out->encoding, error) &&
            read_input(&reader.items, reader.input, reader.messages, out) &&
            request_check_modalities(reader.model, out->items, out->n_items, error);

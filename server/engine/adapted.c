@@ -27,8 +27,9 @@ void adapted_free(struct adapted *adapted) {
 
 /* Sets lists[0 …) for the step's items from `first` on, as far as their tails are in memory together; *end is the first that is
  * not among them. */
-static enum limoe_status hold(struct adapted *adapted, struct limoe_model *model, const struct frame_step *step,
-                              size_t first, size_t *end, struct limoe_error *err) {
+static enum limoe_status hold(struct adapted *adapted, struct limoe_model *model,
+                              const struct frame_step *step, size_t first, size_t *end,
+                              struct limoe_error *err) {
     for (*end = first; *end < step->n; ++*end) {
         const uint32_t tail = step->wishes[*end].tail;
         const struct limoe_tail **to = &adapted->lists[*end - first];
@@ -81,8 +82,7 @@ static void count(const struct limoe_model *model, const struct limoe_item *item
         const uint32_t blocks = limoe_model_info(model)->tower[item->modality].blocks;
         uint32_t trunk = item->n_tails ? 0 : blocks;
         for (uint32_t t = 0; t < item->n_tails; t++) {
-            const uint32_t start =
-                item->tails[t] ? limoe_tail_start(item->tails[t], item->modality) : blocks;
+            const uint32_t start = item->tails[t] ? limoe_tail_start(item->tails[t], item->modality) : blocks;
             trunk = start > trunk ? start : trunk;
             counts->tail_rows += (uint64_t)item->length * (blocks - start);
         }

@@ -251,8 +251,8 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
     engine->rows_sent = calloc(shape->layers + 1, sizeof *engine->rows_sent);
     engine->bytes_sent = calloc(shape->layers + 1, sizeof *engine->bytes_sent);
     engine->exchange_ns = calloc(shape->layers + 1, sizeof *engine->exchange_ns);
-    if (!room->items || !room->wishes || !room->tails || !engine->embeddings || !engine->load || !engine->entropy ||
-        !engine->rows_sent || !engine->bytes_sent || !engine->exchange_ns)
+    if (!room->items || !room->wishes || !room->tails || !engine->embeddings || !engine->load ||
+        !engine->entropy || !engine->rows_sent || !engine->bytes_sent || !engine->exchange_ns)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
                           (unsigned long long)engine->step_tokens);
     inbox_expect(&engine->inbox, frame_longest_step(shape));

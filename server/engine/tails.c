@@ -72,38 +72,38 @@ static bool make_room(struct tails *tails, uint64_t bytes) {
     return true;
 }
 
-/* The path of the file with this digest, whatever stands before it in its name. */
-static enum limoe_status find_file(const struct tails *tails, const struct tail_key *key, char path[PATH_MAX],
-                                   struct limoe_error *err) {
-    char hex[TAIL_KEY_HEX + 1], end[TAIL_KEY_END + 1];
+/* Opens a file with this digest, whatever stands before it in its name; of several, one that is good. */
+static enum limoe_status open_file(const struct tails *tails, const struct tail_key *key,
+                                   struct limoe_adapter **out, struct limoe_error *err) {
+    char hex[TAIL_KEY_HEX + 1], end[TAIL_KEY_END + 1], path[PATH_MAX];
     DIR *dir = opendir(tails->dir);
-    bool found = false;
     tail_key_hex(key->sha256, hex);
     snprintf(end, sizeof end, "@%s%s", hex, TAIL_KEY_SUFFIX);
     if (!dir)
         return limoe_fail(err, LIMOE_IO, "cannot open %s: %s", tails->dir, strerror(errno));
-    for (const struct dirent *file; !found && (file = readdir(dir));) {
+    enum limoe_status status =
+        limoe_fail(err, LIMOE_NOT_FOUND, "the adapter's file is not there any more (%.8s…)", hex);
+    for (const struct dirent *file; status && (file = readdir(dir));) {
         const size_t size = strlen(file->d_name);
-        found = size > TAIL_KEY_END && strcmp(file->d_name + size - TAIL_KEY_END, end) == 0 &&
-                snprintf(path, PATH_MAX, "%s/%s", tails->dir, file->d_name) < PATH_MAX;
+        if (size > TAIL_KEY_END && strcmp(file->d_name + size - TAIL_KEY_END, end) == 0 &&
+            snprintf(path, PATH_MAX, "%s/%s", tails->dir, file->d_name) < PATH_MAX)
+            status = limoe_adapter_open(path, out, err);
     }
     closedir(dir);
-    return found ? LIMOE_OK
-                 : limoe_fail(err, LIMOE_NOT_FOUND, "the adapter's file is not there any more (%.8s…)", hex);
+    return status;
 }
 
 static enum limoe_status adapt(struct tails *tails, struct limoe_model *model,
                                const struct limoe_adapter *adapter, const struct tail_key *key,
                                struct entry *entry, bool *held, struct limoe_error *err) {
-    enum limoe_status status =
-        limoe_model_adapt_bytes(model, adapter, key->strength, &entry->bytes, err);
+    enum limoe_status status = limoe_model_adapt_bytes(model, adapter, key->strength, &entry->bytes, err);
     if (status)
         return status;
     *held = entry->bytes <= tails->most;
     if (!*held || !make_room(tails, entry->bytes))
-        return limoe_fail(err, LIMOE_TOO_LARGE, "the adapter takes %llu bytes of memory; up to %llu are accepted%s",
-                          (unsigned long long)entry->bytes, (unsigned long long)tails->most,
-                          *held ? " at once" : "");
+        return limoe_fail(
+            err, LIMOE_TOO_LARGE, "the adapter takes %llu bytes of memory; up to %llu are accepted%s",
+            (unsigned long long)entry->bytes, (unsigned long long)tails->most, *held ? " at once" : "");
     *held = false;
     entry->key = *key;
     return limoe_model_adapt(model, adapter, key->strength, &entry->tail, err);
@@ -111,10 +111,9 @@ static enum limoe_status adapt(struct tails *tails, struct limoe_model *model,
 
 static enum limoe_status read_tail(struct tails *tails, struct limoe_model *model, const struct tail_key *key,
                                    struct entry **out, bool *held, struct limoe_error *err) {
-    char path[PATH_MAX];
     struct limoe_adapter *adapter;
-    enum limoe_status status = find_file(tails, key, path, err);
-    if (status || (status = limoe_adapter_open(path, &adapter, err)))
+    enum limoe_status status = open_file(tails, key, &adapter, err);
+    if (status)
         return status;
     struct entry *entry = calloc(1, sizeof *entry);
     status = entry ? adapt(tails, model, adapter, key, entry, held, err)

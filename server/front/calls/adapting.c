@@ -57,7 +57,8 @@ bool adapting_choose(struct call *call, const struct request_adapter *asked, str
         return false;
     if (own->adapter->kind == LIMOE_ADAPTER_PROBE)
         return api_fail(error, 400, "unsupported_adapter", "adapter",
-                        "%s is a probe, which changes no embedding; /v1/classify uses it", own->adapter->name);
+                        "%s is a probe, which changes no embedding; /v1/classify uses it",
+                        own->adapter->name);
     memcpy(own->key.sha256, own->adapter->sha256, sizeof own->key.sha256);
     own->key.strength = asked->has_strength ? asked->strength : own->adapter->strength;
     return own->key.strength == 0 || adapting_all(call, error);
@@ -88,6 +89,13 @@ struct text adapting_cached_name(struct call *call, const struct request_item *i
     return (struct text){.data = name, .size = name_bytes(input)};
 }
 
+/* Without the name of a file that only we know. */
+static const char *message_of(const struct limoe_error *cause) {
+    const char *rest = strstr(cause->message, ": ");
+    const bool named = strncmp(cause->message, ADAPTERS_NEW_FILE, strlen(ADAPTERS_NEW_FILE)) == 0;
+    return named && rest ? rest + 2 : cause->message;
+}
+
 bool adapting_fail(struct call *call, struct api_error *error) {
     const struct limoe_error *cause = &call->job.error;
     const bool put = call->adapting.draft;
@@ -102,7 +110,8 @@ bool adapting_fail(struct call *call, struct api_error *error) {
     case LIMOE_INVALID:
     case LIMOE_CORRUPT:
         if (put)
-            return api_fail(error, 400, "invalid_adapter", "adapter", "%s", cause->message);
+            return api_fail(error, 400, "invalid_adapter", NULL, "the body is no adapter of this model: %s",
+                            message_of(cause));
         break;
     case LIMOE_NO_MEMORY:
         return api_fail_memory(error);

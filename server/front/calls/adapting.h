@@ -16,7 +16,8 @@ struct adapting {
     const struct adapter *adapter; /* with a reference; NULL: none is used */
     const struct adapter *draft;   /* likewise: what PUT has brought, not kept yet */
     struct tail_key key;           /* the adapter's, or the draft's, at the strength asked for */
-    const struct tail_key **of;    /* [n]: what input i is embedded by, then of item i of the job; NULL: the model as it is */
+    const struct tail_key *
+        *of; /* [n]: what input i is embedded by, then of item i of the job; NULL: the model as it is */
 };
 
 /* Finds what the request asks for, if it asks for any, once its model is chosen. False: there is none of that name, it is

@@ -482,6 +482,7 @@ void call_meter(struct call *call, bool on) {
 void call_trim(struct call *call) {
     store_job_free(call->asked);
     call->asked = NULL;
+    adapting_release(call);
     remote_free(call);
     buffer_free(&call->body);
     buffer_fit(&call->answer);

@@ -129,8 +129,7 @@ static void request_body(struct buffer *out, const struct operation *operation, 
                      "\"The picture itself; the arguments of the query are what else there is.\"}}",
                      json || parts ? "," : "");
     if (route->bodies == 1u << REQUEST_BODY_OTHER)
-        buffer_print(out, "\"%s\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\"}}",
-                     route->accepted);
+        buffer_print(out, "\"%s\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\"}}", route->accepted);
     buffer_string(out, "}}");
 }
 

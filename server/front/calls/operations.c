@@ -40,8 +40,8 @@ const struct operation operations[] = {
      .body = &request_embeddings_fields,
      .example = "{\"input\":[\"a cat\",{\"image\":\"" PIXEL "\"}]}",
      .answers = {{200, NULL, "Embeddings", NULL}},
-     .errors = ERRORS_INPUT | ERRORS_EMBEDDINGS | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE |
-               ERRORS_ADAPTED},
+     .errors =
+         ERRORS_INPUT | ERRORS_EMBEDDINGS | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_ADAPTED},
     {.method = "POST",
      .path = "/v1/routing",
      .id = "routing",
@@ -119,7 +119,8 @@ const struct operation operations[] = {
      .path = "/v1/adapters/{name}",
      .id = "putAdapter",
      .summary = "Stores an adapter, a file of format limoe-adapter-1, under a name",
-     .about = "It is tried first: what does not fit the model is not kept. An adapter of that name is replaced. What is "
+     .about = "It is tried first: what does not fit the model is not kept. An adapter of that name is "
+              "replaced. What is "
               "answered with 200 is on the disk.",
      .query = &model_query,
      .path_schema = CLASSIFIER_NAME_SCHEMA,

@@ -19,7 +19,7 @@
 #include "server/front/store/nearest.h"
 
 #define FOLDER   "adapters"
-#define NEW_FILE ".new-" /* how names of files begin that are not whole, or not good */
+#define NEW_FILE ADAPTERS_NEW_FILE
 
 struct adapters {
     struct adapters_options options;
@@ -182,8 +182,7 @@ static void take_file(struct adapters *store, const char *file) {
                   store->n == store->options.most ? "there are as many as may be"
                                                   : "its name is no adapter's");
     else if (read_file(path, name, sha256, &adapter, &err) != LIMOE_OK)
-        log_print(store->options.log, LOG_WARNING, NULL, "adapters: %s is left alone: %s", path,
-                  err.message);
+        log_print(store->options.log, LOG_WARNING, NULL, "adapters: %s is left alone: %s", path, err.message);
     else
         settle(store, adapter);
 }
@@ -216,8 +215,8 @@ enum limoe_status adapters_open(const struct adapters_options *options, struct a
     pthread_mutex_init(&store->lock, NULL);
     pthread_mutex_init(&store->changing, NULL);
     store->list = calloc(store->options.most + 1, sizeof *store->list);
-    enum limoe_status status = store->list ? read_folder(store, err)
-                                           : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for adapters");
+    enum limoe_status status =
+        store->list ? read_folder(store, err) : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for adapters");
     if (status)
         adapters_close(store);
     else

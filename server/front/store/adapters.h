@@ -20,6 +20,7 @@
 #include "server/front/observe/log.h"
 #include "server/protocol/tail_key.h"
 
+#define ADAPTERS_NEW_FILE   ".new-"             /* how names of files begin that have not been kept yet */
 #define ADAPTERS_MOST       1000                /* in one folder */
 #define ADAPTERS_DISK_BYTES (UINT64_C(4) << 30) /* of their files */
 
@@ -32,7 +33,7 @@ struct adapter {
     enum limoe_adapter_kind kind;
     char base[33];
     float strength;
-    uint32_t embed;              /* of a probe */
+    uint32_t embed; /* of a probe */
     size_t n_labels;
     uint64_t bytes;              /* of the file */
     int64_t created;             /* Unix seconds: when it was put */

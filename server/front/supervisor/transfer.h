@@ -24,13 +24,13 @@ struct transfer_sum {
 struct transfer {
     struct frame_shape shape;
     uint32_t ranks;
-    struct limoe_item *items, *ordered; /* [shape.items]: in the step's order; rank by rank */
+    struct limoe_item *items, *ordered;             /* [shape.items]: in the step's order; rank by rank */
     const struct tail_key **tails, **ordered_tails; /* theirs */
     struct frame_wish *wishes;                      /* [shape.items], as are the next: of a rank's STEP */
     struct tail_key *table;
-    uint64_t *keys, *laden;             /* [shape.items], [ranks]: scratch */
-    struct iovec *parts;                /* [shape.items + 1] */
-    uint8_t *head;                      /* of all STEPs, end to end */
+    uint64_t *keys, *laden; /* [shape.items], [ranks]: scratch */
+    struct iovec *parts;    /* [shape.items + 1] */
+    uint8_t *head;          /* of all STEPs, end to end */
     size_t head_room;
     struct transfer_sum sum; /* of the oldest step */
 };

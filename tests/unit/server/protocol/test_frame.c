@@ -285,7 +285,8 @@ static struct tail_key tails[BUDGET + 1], put_tails[BUDGET + 1];
 static const struct frame_room room = {got, wishes, tails}, put_room = {NULL, put_wishes, put_tails};
 
 /* The whole payload of the STEP, with pixels of `parts` images; the caller frees it. */
-static uint8_t *make_step_of(const struct frame_shape *shape, const struct frame_step *step, uint64_t *bytes) {
+static uint8_t *make_step_of(const struct frame_shape *shape, const struct frame_step *step,
+                             uint64_t *bytes) {
     size_t head = frame_step_head_bytes(step);
     *bytes = frame_step_bytes(shape, step);
     uint8_t *payload = malloc(*bytes), *at = payload + head;
@@ -345,8 +346,8 @@ static void test_step(void **state) {
 static void test_a_step_with_tails(void **state) {
     (void)state;
     const struct frame_shape shape = frame_shape(&model, BUDGET);
-    const struct tail_key a = {.sha256 = {1, 2, 3}, .strength = 1}, b = {.sha256 = {1, 2, 3}, .strength = 0.5F},
-                          same = a;
+    const struct tail_key a = {.sha256 = {1, 2, 3}, .strength = 1},
+                          b = {.sha256 = {1, 2, 3}, .strength = 0.5F}, same = a;
     const struct limoe_item of[] = {items[0], items[0], items[0], items[1], items[1]};
     const struct tail_key *const keys[] = {&a, &b, NULL, NULL, &same};
     static const uint32_t numbers[] = {1, 2, 0, 0, 1};
@@ -443,11 +444,11 @@ static void test_a_tower_alone(void **state) {
             enum limoe_status status;
         } cases[] = {{own, LIMOE_OK}, {other, LIMOE_CORRUPT}, {&nothing, LIMOE_CORRUPT}};
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-            const struct frame_step in = frame_plan_step(cases[i].item, NULL, 1, &put_room);
-            frame_put_step(&in, payload);
-            assert_true(i > 0 || frame_step_bytes(&shape, &in) <= frame_longest_step(&shape));
+            const struct frame_step one = frame_plan_step(cases[i].item, NULL, 1, &put_room);
+            frame_put_step(&one, payload);
+            assert_true(i > 0 || frame_step_bytes(&shape, &one) <= frame_longest_step(&shape));
             assert_int_equal(
-                frame_get_step(&shape, payload, frame_step_bytes(&shape, &in), &room, &step, &err),
+                frame_get_step(&shape, payload, frame_step_bytes(&shape, &one), &room, &step, &err),
                 cases[i].status);
         }
     }
