@@ -31,7 +31,7 @@ static enum limoe_status hold(struct adapted *adapted, struct limoe_model *model
                               const struct frame_step *step, size_t first, size_t *end,
                               struct limoe_error *err) {
     for (*end = first; *end < step->n; ++*end) {
-        const uint32_t tail = step->wishes[*end].tail;
+        const uint32_t tail = step->wants[*end].tail;
         const struct limoe_tail **to = &adapted->lists[*end - first];
         bool held = false;
         *to = NULL;
@@ -60,7 +60,7 @@ static size_t merge(struct adapted *adapted, const struct frame_step *step, size
     for (size_t i = first; i < end; i++) {
         const struct limoe_tail **own = &adapted->lists[i - first];
         struct limoe_item *before = n ? &adapted->items[n - 1] : NULL;
-        if (before && step->wishes[i].again && before->n_tails < LIMOE_MAX_TAILS && !has(before, *own)) {
+        if (before && step->wants[i].again && before->n_tails < LIMOE_MAX_TAILS && !has(before, *own)) {
             before->n_tails++;
             continue;
         }

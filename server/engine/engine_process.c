@@ -106,7 +106,7 @@ static bool allocate_routing(struct engine_process *engine) {
 static size_t count_asking(const struct frame_step *step) {
     size_t split = 0;
     for (size_t i = 0; i < step->n; i++)
-        split += step->wishes[i].shares;
+        split += step->wants[i].shares;
     return split;
 }
 
@@ -116,7 +116,7 @@ static bool allocate_shares(struct engine_process *engine, size_t n, size_t spli
     engine->shares = split ? malloc(split * size * sizeof *engine->shares) : NULL;
     float *at = engine->shares;
     for (size_t i = 0; at && i < n; i++)
-        if (engine->room.wishes[i].shares) {
+        if (engine->room.wants[i].shares) {
             engine->room.items[i].shares = at;
             at += size;
         }
@@ -243,7 +243,7 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
     size_t rows = (size_t)shape->layers * LIMOE_MODALITIES;
     struct frame_room *room = &engine->room;
     room->items = calloc(shape->items, sizeof *room->items);
-    room->wishes = calloc(shape->items, sizeof *room->wishes);
+    room->wants = calloc(shape->items, sizeof *room->wants);
     room->tails = calloc(shape->items, sizeof *room->tails);
     engine->embeddings = calloc(shape->items * shape->embed, sizeof *engine->embeddings);
     engine->load = calloc(rows * shape->experts + 1, sizeof *engine->load);
@@ -251,7 +251,7 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
     engine->rows_sent = calloc(shape->layers + 1, sizeof *engine->rows_sent);
     engine->bytes_sent = calloc(shape->layers + 1, sizeof *engine->bytes_sent);
     engine->exchange_ns = calloc(shape->layers + 1, sizeof *engine->exchange_ns);
-    if (!room->items || !room->wishes || !room->tails || !engine->embeddings || !engine->load ||
+    if (!room->items || !room->wants || !room->tails || !engine->embeddings || !engine->load ||
         !engine->entropy || !engine->rows_sent || !engine->bytes_sent || !engine->exchange_ns)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
                           (unsigned long long)engine->step_tokens);

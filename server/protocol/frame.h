@@ -133,16 +133,16 @@ uint64_t frame_longest_result(const struct frame_shape *shape);
  */
 
 /* What is wanted of an item. */
-struct frame_wish {
+struct frame_want {
     bool shares;   /* those of its patches; flag 1 */
     bool again;    /* it is what the item before it is */
     uint32_t tail; /* 0: the model as it is; else tails[tail - 1] */
 };
 
 struct frame_step {
-    const struct limoe_item *items;  /* [n] */
-    const struct frame_wish *wishes; /* [n] */
-    const struct tail_key *tails;    /* [n_tails], all of which are used */
+    const struct limoe_item *items; /* [n] */
+    const struct frame_want *wants; /* [n] */
+    const struct tail_key *tails;   /* [n_tails], all of which are used */
     size_t n, n_tails;
     uint64_t rows; /* the items' tokens */
 };
@@ -150,11 +150,11 @@ struct frame_step {
 /* Where a step's arrays are made, each for as many as there are items. */
 struct frame_room {
     struct limoe_item *items;
-    struct frame_wish *wishes;
+    struct frame_want *wants;
     struct tail_key *tails;
 };
 
-/* The step of items [n], embedded by keys [n] (NULL, or an entry NULL: by the model as it is). wishes and tails are made in
+/* The step of items [n], embedded by keys [n] (NULL, or an entry NULL: by the model as it is). wants and tails are made in
  * *room, whose items are not touched. */
 struct frame_step frame_plan_step(const struct limoe_item *items, const struct tail_key *const *keys,
                                   size_t n, const struct frame_room *room);

@@ -39,12 +39,12 @@ static bool is_again(const struct limoe_item *item) {
 
 struct frame_step frame_plan_step(const struct limoe_item *items, const struct tail_key *const *keys,
                                   size_t n, const struct frame_room *room) {
-    struct frame_step step = {.items = items, .wishes = room->wishes, .tails = room->tails, .n = n};
+    struct frame_step step = {.items = items, .wants = room->wants, .tails = room->tails, .n = n};
     for (size_t i = 0; i < n; i++) {
         const struct tail_key *key = keys ? keys[i] : NULL;
-        room->wishes[i] = (struct frame_wish){.shares = items[i].shares,
-                                              .again = i > 0 && is_again(&items[i]),
-                                              .tail = key ? number_of(key, room->tails, &step.n_tails) : 0};
+        room->wants[i] = (struct frame_want){.shares = items[i].shares,
+                                             .again = i > 0 && is_again(&items[i]),
+                                             .tail = key ? number_of(key, room->tails, &step.n_tails) : 0};
         step.rows += items[i].length;
     }
     return step;
@@ -57,7 +57,7 @@ static size_t ids_bytes(const struct limoe_item *item) {
 size_t frame_step_head_bytes(const struct frame_step *step) {
     size_t bytes = STEP_HEAD_BYTES + step->n * ITEM_BYTES + step->n_tails * TAIL_BYTES;
     for (size_t i = 0; i < step->n; i++)
-        bytes += step->wishes[i].again ? 0 : ids_bytes(&step->items[i]);
+        bytes += step->wants[i].again ? 0 : ids_bytes(&step->items[i]);
     return bytes;
 }
 
@@ -71,7 +71,7 @@ size_t frame_step_most_head_bytes(const struct limoe_item *items, size_t n) {
 uint64_t frame_step_bytes(const struct frame_shape *shape, const struct frame_step *step) {
     uint64_t bytes = frame_step_head_bytes(step);
     for (size_t i = 0; i < step->n; i++)
-        if (step->items[i].modality == LIMOE_IMAGE && !step->wishes[i].again)
+        if (step->items[i].modality == LIMOE_IMAGE && !step->wants[i].again)
             bytes += shape->image_bytes;
     return bytes;
 }
@@ -80,19 +80,19 @@ void frame_put_step(const struct frame_step *step, uint8_t *head) {
     put_u32(&head, (uint32_t)step->n);
     put_u32(&head, (uint32_t)step->n_tails);
     for (size_t i = 0; i < step->n; i++) {
-        const struct frame_wish *wish = &step->wishes[i];
+        const struct frame_want *want = &step->wants[i];
         const uint16_t words[2] = {(uint16_t)step->items[i].modality,
-                                   (uint16_t)((wish->shares ? SHARES : 0) | (wish->again ? AGAIN : 0))};
+                                   (uint16_t)((want->shares ? SHARES : 0) | (want->again ? AGAIN : 0))};
         put(&head, words, sizeof words);
         put_u32(&head, step->items[i].length);
-        put_u32(&head, wish->tail);
+        put_u32(&head, want->tail);
     }
     for (size_t i = 0; i < step->n_tails; i++) {
         put(&head, step->tails[i].sha256, TAIL_KEY_DIGEST);
         put(&head, &step->tails[i].strength, sizeof step->tails[i].strength);
     }
     for (size_t i = 0; i < step->n; i++)
-        if (step->items[i].modality == LIMOE_TEXT && !step->wishes[i].again)
+        if (step->items[i].modality == LIMOE_TEXT && !step->wants[i].again)
             put(&head, step->items[i].tokens, ids_bytes(&step->items[i]));
 }
 
@@ -112,13 +112,13 @@ static enum limoe_status check_item(const struct frame_shape *shape, uint64_t in
 }
 
 /* Shares are of an image that stands alone and goes by the model as it is; what is there again has one before it. */
-static bool may_wish(const struct limoe_item *items, const struct frame_wish *wishes, uint64_t i,
+static bool may_want(const struct limoe_item *items, const struct frame_want *wants, uint64_t i,
                      uint64_t tails) {
-    const struct frame_wish *wish = &wishes[i];
-    if (wish->tail > tails ||
-        (wish->shares && (items[i].modality != LIMOE_IMAGE || wish->tail || wish->again)))
+    const struct frame_want *want = &wants[i];
+    if (want->tail > tails ||
+        (want->shares && (items[i].modality != LIMOE_IMAGE || want->tail || want->again)))
         return false;
-    return !wish->again || (i > 0 && !wishes[i - 1].shares && items[i - 1].modality == items[i].modality &&
+    return !want->again || (i > 0 && !wants[i - 1].shares && items[i - 1].modality == items[i].modality &&
                             items[i - 1].length == items[i].length);
 }
 
@@ -131,9 +131,9 @@ static enum limoe_status get_item(const struct frame_shape *shape, const uint8_t
     if (status)
         return status;
     room->items[i] = (struct limoe_item){.modality = (enum limoe_modality)words[0], .length = length};
-    room->wishes[i] =
-        (struct frame_wish){.shares = words[1] & SHARES, .again = words[1] & AGAIN, .tail = tail};
-    if (words[1] & ~(SHARES | AGAIN) || !may_wish(room->items, room->wishes, i, tails))
+    room->wants[i] =
+        (struct frame_want){.shares = words[1] & SHARES, .again = words[1] & AGAIN, .tail = tail};
+    if (words[1] & ~(SHARES | AGAIN) || !may_want(room->items, room->wants, i, tails))
         return limoe_fail(err, LIMOE_CORRUPT, "item %llu of a STEP of %llu tails has flags %x and tail %u",
                           (unsigned long long)i, (unsigned long long)tails, words[1], tail);
     return LIMOE_OK;
@@ -156,7 +156,7 @@ static void point(const struct frame_shape *shape, const uint8_t *ids, const uin
                   const struct frame_room *room, uint64_t n) {
     for (uint64_t i = 0; i < n; i++) {
         struct limoe_item *item = &room->items[i];
-        if (room->wishes[i].again) {
+        if (room->wants[i].again) {
             item->tokens = item[-1].tokens;
             item->pixels = item[-1].pixels;
         } else if (item->modality == LIMOE_TEXT) {
@@ -183,7 +183,7 @@ enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t 
                           (unsigned long long)length, (unsigned long long)count, (unsigned long long)tails,
                           (unsigned long long)shape->items);
     struct frame_step step = {
-        .items = room->items, .wishes = room->wishes, .tails = room->tails, .n = count, .n_tails = tails};
+        .items = room->items, .wants = room->wants, .tails = room->tails, .n = count, .n_tails = tails};
     enum limoe_status status;
     for (uint64_t i = 0; i < count; i++) {
         if ((status = get_item(shape, &at, i, tails, room, err)))

@@ -58,11 +58,11 @@ static enum limoe_status check_step(const struct frame_shape *shape, const uint8
                                     struct limoe_error *err) {
     static float wanted;
     struct limoe_item items[BUDGET + 1];
-    struct frame_wish wishes[BUDGET + 1];
+    struct frame_want wants[BUDGET + 1];
     struct tail_key tails[BUDGET + 1];
     struct frame_step step;
     uint64_t counted = 0;
-    const struct frame_room room = {items, wishes, tails};
+    const struct frame_room room = {items, wants, tails};
     enum limoe_status status = frame_get_step(shape, payload, length, &room, &step, err);
     if (status != LIMOE_OK)
         return status;
@@ -70,8 +70,8 @@ static enum limoe_status check_step(const struct frame_shape *shape, const uint8
             length <= frame_longest_step(shape));
     for (size_t i = 0; i < step.n; i++) {
         counted += items[i].length;
-        items[i].shares = wishes[i].shares ? &wanted : NULL;
-        require(wishes[i].tail <= step.n_tails);
+        items[i].shares = wants[i].shares ? &wanted : NULL;
+        require(wants[i].tail <= step.n_tails);
         if (items[i].modality == LIMOE_IMAGE)
             read_all(items[i].pixels, shape->image_bytes);
         else

@@ -18,7 +18,7 @@ bool transfer_init(struct transfer *transfer, const struct frame_shape *shape, u
     transfer->ordered = calloc(shape->items, sizeof *transfer->ordered);
     transfer->tails = calloc(shape->items, sizeof *transfer->tails);
     transfer->ordered_tails = calloc(shape->items, sizeof *transfer->ordered_tails);
-    transfer->wishes = calloc(shape->items, sizeof *transfer->wishes);
+    transfer->wants = calloc(shape->items, sizeof *transfer->wants);
     transfer->table = calloc(shape->items, sizeof *transfer->table);
     transfer->keys = calloc(shape->items, sizeof *transfer->keys);
     transfer->laden = calloc(ranks, sizeof *transfer->laden);
@@ -30,16 +30,16 @@ bool transfer_init(struct transfer *transfer, const struct frame_shape *shape, u
     sum->entropy = calloc((size_t)shape->layers * LIMOE_MODALITIES + 1, sizeof *sum->entropy);
     sum->tokens = calloc(ranks, sizeof *sum->tokens);
     return transfer->items && transfer->ordered && transfer->tails && transfer->ordered_tails &&
-           transfer->wishes && transfer->table && transfer->keys && transfer->laden && transfer->parts &&
+           transfer->wants && transfer->table && transfer->keys && transfer->laden && transfer->parts &&
            sum->load && sum->rows_sent && sum->bytes_sent && sum->exchange_ns && sum->entropy && sum->tokens;
 }
 
 void transfer_free(struct transfer *transfer) {
     struct transfer_sum *sum = &transfer->sum;
-    void *const all[] = {transfer->items,  transfer->ordered, transfer->tails,  transfer->ordered_tails,
-                         transfer->wishes, transfer->table,   transfer->keys,   transfer->parts,
-                         transfer->head,   sum->load,         sum->rows_sent,   sum->bytes_sent,
-                         sum->entropy,     sum->tokens,       sum->exchange_ns, transfer->laden};
+    void *const all[] = {transfer->items, transfer->ordered, transfer->tails,  transfer->ordered_tails,
+                         transfer->wants, transfer->table,   transfer->keys,   transfer->parts,
+                         transfer->head,  sum->load,         sum->rows_sent,   sum->bytes_sent,
+                         sum->entropy,    sum->tokens,       sum->exchange_ns, transfer->laden};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     *transfer = (struct transfer){0};
@@ -113,13 +113,13 @@ static void make_portion(const struct transfer *transfer, const struct flight *f
             portion->tails[portion->n_items] = transfer->tails[i];
             portion->items[portion->n_items++] = transfer->items[i];
         }
-    const struct frame_room room = {.wishes = transfer->wishes, .tails = transfer->table};
+    const struct frame_room room = {.wants = transfer->wants, .tails = transfer->table};
     portion->step = frame_plan_step(portion->items, portion->tails, portion->n_items, &room);
     portion->head_bytes = frame_step_head_bytes(&portion->step);
     frame_put_step(&portion->step, portion->head);
     portion->parts[portion->n_parts++] = (struct iovec){portion->head, portion->head_bytes};
     for (size_t i = 0; i < portion->n_items; i++)
-        if (portion->items[i].modality == LIMOE_IMAGE && !transfer->wishes[i].again)
+        if (portion->items[i].modality == LIMOE_IMAGE && !transfer->wants[i].again)
             portion->parts[portion->n_parts++] =
                 (struct iovec){(void *)portion->items[i].pixels, transfer->shape.image_bytes};
 }

@@ -26,7 +26,7 @@ struct transfer {
     uint32_t ranks;
     struct limoe_item *items, *ordered;             /* [shape.items]: in the step's order; rank by rank */
     const struct tail_key **tails, **ordered_tails; /* theirs */
-    struct frame_wish *wishes;                      /* [shape.items], as are the next: of a rank's STEP */
+    struct frame_want *wants;                       /* [shape.items], as are the next: of a rank's STEP */
     struct tail_key *table;
     uint64_t *keys, *laden; /* [shape.items], [ranks]: scratch */
     struct iovec *parts;    /* [shape.items + 1] */
