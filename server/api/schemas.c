@@ -249,6 +249,7 @@ const struct schema schemas[] = {
         "required": ["object", "name", "deleted"],
         "additionalProperties": false
     })},
+    {"AdapterFile", SCHEMA({"type": "string", "format": "binary", "description": "A safetensors file of format limoe-adapter-1."})},
     {"Adapter", SCHEMA({
         "type": "object",
         "properties": {

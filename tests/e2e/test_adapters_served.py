@@ -25,10 +25,10 @@ def tail(path, base, seed, block=7, strength=1.0):
     return write(path, about, {"ln.bias": rng.normal(0, 0.5, 192), f"blocks.{block}.ln1.weight": rng.normal(1, 0.3, 192)})
 
 
-def probe(path, base, embed=192):
+def probe(path, base):
     about = {"format": "limoe-adapter-1", "kind": "probe", "base": base, "labels": LABELS}
     rng = np.random.default_rng(9)
-    return write(path, about, {"probe.weight": rng.normal(0, 1, (2, embed)), "probe.bias": [0.25, -0.5]})
+    return write(path, about, {"probe.weight": rng.normal(0, 1, (2, 192)), "probe.bias": [0.25, -0.5]})
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +241,7 @@ def test_what_is_no_adapter_is_refused_and_not_kept(adapted, own, files, spoil, 
 def test_another_models_adapter_is_refused(adapted, own, tmp_path, base):
     other = tail(tmp_path / "other", base[:-1] + ("0" if base[-1] != "0" else "1"), 1)
     assert_error(put(own, "other", other), 409, "adapter_of_another_model")
-    assert_error(put(own, "wide", probe(tmp_path / "wide", base, embed=64)), 400, "invalid_adapter")
+    assert_error(put(own, "flat", probe(tmp_path / "flat", base)), 400, "unsupported_adapter")
     assert len(stored(adapted)) == 2
 
 

@@ -28,11 +28,9 @@ bool adapting_fits(const struct call *call, const struct adapter *adapter, struc
         return api_fail(error, 409, "adapter_of_another_model", "adapter",
                         "the adapter was made of the model %s; %s is %s", adapter->base, info->model.name,
                         info->base);
-    if (adapter->kind == LIMOE_ADAPTER_PROBE && adapter->embed != info->model.embed)
-        return api_fail(error, 400, "invalid_adapter", "adapter",
-                        "the adapter is a probe of %u numbers; the model's embeddings have %u",
-                        adapter->embed, info->model.embed);
-    return true;
+    return adapter->kind != LIMOE_ADAPTER_PROBE ||
+           api_fail(error, 400, "unsupported_adapter", "adapter",
+                    "the adapter is a probe, which changes no embedding; a tail or a LoRA is accepted");
 }
 
 bool adapting_all(struct call *call, struct api_error *error) {
@@ -55,10 +53,6 @@ bool adapting_choose(struct call *call, const struct request_adapter *asked, str
             adapters_nearest(call->server->adapters, asked->name, nearest) ? nearest : NULL, error);
     if (!adapting_fits(call, own->adapter, error))
         return false;
-    if (own->adapter->kind == LIMOE_ADAPTER_PROBE)
-        return api_fail(error, 400, "unsupported_adapter", "adapter",
-                        "%s is a probe, which changes no embedding; /v1/classify uses it",
-                        own->adapter->name);
     memcpy(own->key.sha256, own->adapter->sha256, sizeof own->key.sha256);
     own->key.strength = asked->has_strength ? asked->strength : own->adapter->strength;
     return own->key.strength == 0 || adapting_all(call, error);

@@ -129,7 +129,8 @@ static void request_body(struct buffer *out, const struct operation *operation, 
                      "\"The picture itself; the arguments of the query are what else there is.\"}}",
                      json || parts ? "," : "");
     if (route->bodies == 1u << REQUEST_BODY_OTHER)
-        buffer_print(out, "\"%s\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\"}}", route->accepted);
+        buffer_print(out, "\"%s\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}", route->accepted,
+                     operation->body_schema);
     buffer_string(out, "}}");
 }
 

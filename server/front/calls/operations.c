@@ -122,6 +122,7 @@ const struct operation operations[] = {
      .about = "It is tried first: what does not fit the model is not kept. An adapter of that name is "
               "replaced. What is "
               "answered with 200 is on the disk.",
+     .body_schema = "AdapterFile",
      .query = &model_query,
      .path_schema = CLASSIFIER_NAME_SCHEMA,
      .answers = {{200, NULL, "Adapter", NULL}},

@@ -123,8 +123,7 @@ bool route_adapter_put_parse(struct call *call, struct api_error *error) {
                                                     &call->adapting.draft, &full, &cause);
     if (status)
         return fail_file(call, status, full, &cause, error);
-    return adapting_fits(call, call->adapting.draft, error) &&
-           (call->adapting.draft->kind == LIMOE_ADAPTER_PROBE || list_trial(call, error));
+    return adapting_fits(call, call->adapting.draft, error) && list_trial(call, error);
 }
 
 bool route_adapter_put_answer(struct call *call, struct api_error *error) {
