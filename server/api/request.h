@@ -63,6 +63,7 @@ struct classify_request {
     /* The name of a stored classifier; data NULL: none. With one there are no labels and templates until
      * request_use_classifier, and top_k is as it was given (0: not at all). */
     struct text classifier;
+    struct request_adapter adapter;
 };
 
 /* The routes of named classifiers; each uses what it needs. */

@@ -2,6 +2,7 @@
  * /v1/classify offers, between labels of its own and a classifier's name. */
 #include <string.h>
 
+#include "server/api/adapter.h"
 #include "server/api/classifier.h"
 #include "server/api/fields.h"
 #include "server/api/request_parts.h"
@@ -27,8 +28,9 @@ static bool refuse_both(const char *field, struct api_error *error) {
 }
 
 bool request_check_choice(struct classify_request *request, struct api_error *error) {
+    const bool adapted = request->adapter.name.data && !text_is(request->adapter.name, ADAPTER_BASE);
     if (!request->classifier.data)
-        return request_check_labels(request, error);
+        return (adapted && !request->labels && !request->templates) || request_check_labels(request, error);
     /* An empty list is given, too. */
     if (request->labels)
         return refuse_both("labels", error);

@@ -3,18 +3,21 @@ restarts and losses; what is no adapter of the model is refused and leaves nothi
 
 import os
 import pathlib
+import re
 import signal
+import subprocess
 import threading
 
 import numpy as np
 import pytest
 
-from conftest import MODEL, Server, b64, picture, stop_cleanly, wait_until
+from conftest import BUILD, MODEL, Server, b64, picture, stop_cleanly, wait_until
 from test_adapters import answer, write
 from test_http import assert_error
 
 ITEMS = ["a cat", "猫", {"image": b64(picture(1))}, {"image": b64(picture(2))}]
 LABELS = ["cat", "dog"]
+TEMPLATES = ["a {}", "{}"]
 
 
 def tail(path, base, seed, block=7, strength=1.0):
@@ -25,10 +28,10 @@ def tail(path, base, seed, block=7, strength=1.0):
     return write(path, about, {"ln.bias": rng.normal(0, 0.5, 192), f"blocks.{block}.ln1.weight": rng.normal(1, 0.3, 192)})
 
 
-def probe(path, base):
+def probe(path, base, embed=192):
     about = {"format": "limoe-adapter-1", "kind": "probe", "base": base, "labels": LABELS}
     rng = np.random.default_rng(9)
-    return write(path, about, {"probe.weight": rng.normal(0, 1, (2, 192)), "probe.bias": [0.25, -0.5]})
+    return write(path, about, {"probe.weight": rng.normal(0, 1, (2, embed)), "probe.bias": [0.25, -0.5]})
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,7 @@ def merged(tmp_path_factory, files):
         with server.client() as client:
             answers[name, strength] = data(embed(client))
             answers["routing", name, strength] = post(client, "routing").json()["data"]
+            answers["classes", name, strength] = classify(client, labels=LABELS, templates=TEMPLATES)
         stop_cleanly(server)
     return answers
 
@@ -69,6 +73,12 @@ def post(client, route, **fields):
 
 def embed(client, **fields):
     return post(client, "embeddings", encoding_format="base64", **fields)
+
+
+def classify(client, **fields):
+    response = client.post("/v1/classify", json={"images": [b64(picture(1)), b64(picture(2))], **fields})
+    assert response.status_code == 200, response.text
+    return response.json()["data"]
 
 
 def data(response):
@@ -141,6 +151,64 @@ def test_a_lost_engine_reads_its_adapters_again(adapted, own, merged):
     fresh = post(own, "embeddings", input=[{"image": b64(picture(1))}], adapter="birds", encoding_format="base64")
     assert data(fresh) == merged["birds", 0.5][2:3]
     wait_until(lambda: adapted.metric("limoe_engine_restarts_total") == restarts + 1)
+
+
+# ---- classification
+
+
+def test_classes_are_those_of_the_merged_model(own, merged):
+    ask = {"labels": LABELS, "templates": TEMPLATES}
+    was = classify(own, **ask)
+    assert classify(own, **ask, adapter="pets") == merged["classes", "pets", 1] != was
+    assert classify(own, **ask, adapter="pets", strength=0.25) == merged["classes", "pets", 0.25]
+    assert classify(own, **ask, adapter="pets", strength=0) == classify(own, **ask, adapter="base") == was
+    assert own.put("/v1/classifiers/two", json=ask).status_code == 200
+    for _ in range(2):
+        assert classify(own, classifier="two", adapter="birds") == merged["classes", "birds", 0.5]
+        assert classify(own, classifier="two") == was
+    form = own.post("/v1/classify", files={"image": picture(1)}, data={**ask, "adapter": "pets", "strength": "0.25"})
+    query = own.post("/v1/classify", content=picture(1), headers={"Content-Type": "image/png"},
+                     params={**ask, "adapter": "pets", "strength": "0.25"})
+    assert form.json()["data"] == query.json()["data"] == merged["classes", "pets", 0.25][:1]
+    own.delete("/v1/classifiers/two")
+
+
+@pytest.fixture
+def flat(own, tmp_path, base):
+    path = probe(tmp_path / "flat", base)
+    assert put(own, "flat", path).json()["kind"] == "probe"
+    yield path
+    own.delete("/v1/adapters/flat")
+
+
+def test_a_probe_scores_its_own_labels(own, flat):
+    zero_shot = classify(own, labels=LABELS)
+    assert classify(own, adapter="flat", strength=0) == zero_shot
+    image = np.array(own.post("/v1/embeddings", json={"input": ITEMS[2:3]}).json()["data"][0]["embedding"])
+    raw = np.frombuffer(flat.read_bytes()[-8 * 193:], "<f4")
+    logits = raw[:-2].reshape(2, 192) @ image + raw[-2:]
+    cosines = {p["label"]: p["cosine"] for p in zero_shot[0]["predictions"]}
+    scores = {p["label"]: p["score"] for p in zero_shot[0]["predictions"]}
+    scale = np.log(scores["cat"] / scores["dog"]) / (cosines["cat"] - cosines["dog"])
+    for strength in 1, 0.5:
+        mixed = (1 - strength) * scale * np.array([cosines[name] for name in LABELS]) + strength * logits
+        wanted = np.exp(mixed - mixed.max()) / np.exp(mixed - mixed.max()).sum()
+        got = classify(own, adapter="flat", strength=strength)[0]["predictions"]
+        assert {p["label"]: p["cosine"] for p in got} == cosines
+        assert np.allclose([next(p["score"] for p in got if p["label"] == name) for name in LABELS], wanted, atol=1e-4)
+        assert got[0]["score"] >= got[1]["score"]
+    assert classify(own, adapter="flat", top_k=1)[0]["predictions"] == classify(own, adapter="flat")[0]["predictions"][:1]
+
+
+def test_what_a_probe_is_not_for(own, flat):
+    assert_error(embed(own, adapter="flat"), 400, "unsupported_adapter", "adapter")
+    image = {"image": b64(picture(1))}
+    assert_error(own.post("/v1/classify", json={**image, "adapter": "flat", "labels": ["x"]}), 400, "conflicting_fields", "labels")
+    assert_error(own.post("/v1/classify", json={**image, "adapter": "flat", "classifier": "x"}), 400, "conflicting_fields", "classifier")
+    assert_error(own.post("/v1/classify", json={**image, "adapter": "pets"}), 400, "empty_labels", "labels")
+    assert_error(own.post("/v1/classify", json=image), 400, "empty_labels", "labels")
+    form = own.post("/v1/classify", files={"image": picture(1)}, data={"labels": ["a"], "adapter": "pets", "strength": "full"})
+    assert_error(form, 400, "invalid_strength", "strength")
 
 
 # ---- the life of one
@@ -241,7 +309,7 @@ def test_what_is_no_adapter_is_refused_and_not_kept(adapted, own, files, spoil, 
 def test_another_models_adapter_is_refused(adapted, own, tmp_path, base):
     other = tail(tmp_path / "other", base[:-1] + ("0" if base[-1] != "0" else "1"), 1)
     assert_error(put(own, "other", other), 409, "adapter_of_another_model")
-    assert_error(put(own, "flat", probe(tmp_path / "flat", base)), 400, "unsupported_adapter")
+    assert_error(put(own, "wide", probe(tmp_path / "wide", base, embed=64)), 400, "invalid_adapter")
     assert len(stored(adapted)) == 2
 
 
@@ -300,6 +368,12 @@ def test_little_memory_holds_few_and_reads_them_again(start, files, merged):
     assert_error(got, 413, "adapter_too_large")
     assert stored(none) == []
     none.log.clear()
+
+
+def test_memory_for_adapters_is_counted_before_an_engine_is_started():
+    done = subprocess.run([BUILD / "limoe", "serve", "--model", MODEL, "--port", "0", "--device", "cpu", "--adapter-memory", "900GiB"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and re.search(r"needs 900\.\d\d GiB of memory", done.stderr)
 
 
 def test_a_reload_to_another_model_leaves_adapters_behind(start, files, tmp_path):

@@ -28,13 +28,17 @@ bool adapting_fits(const struct call *call, const struct adapter *adapter, struc
         return api_fail(error, 409, "adapter_of_another_model", "adapter",
                         "the adapter was made of the model %s; %s is %s", adapter->base, info->model.name,
                         info->base);
-    return adapter->kind != LIMOE_ADAPTER_PROBE ||
-           api_fail(error, 400, "unsupported_adapter", "adapter",
-                    "the adapter is a probe, which changes no embedding; a tail or a LoRA is accepted");
+    if (adapter->kind == LIMOE_ADAPTER_PROBE && adapter->embed != info->model.embed)
+        return api_fail(error, 400, "invalid_adapter", "adapter",
+                        "the adapter is a probe of %u numbers; the model's embeddings have %u",
+                        adapter->embed, info->model.embed);
+    return true;
 }
 
 bool adapting_all(struct call *call, struct api_error *error) {
     struct adapting *own = &call->adapting;
+    if (!own->on)
+        return true;
     own->of = arena_array(call->arena, call->n, sizeof *own->of);
     for (size_t i = 0; own->of && i < call->n; i++)
         own->of[i] = &own->key;
@@ -55,7 +59,39 @@ bool adapting_choose(struct call *call, const struct request_adapter *asked, str
         return false;
     memcpy(own->key.sha256, own->adapter->sha256, sizeof own->key.sha256);
     own->key.strength = asked->has_strength ? asked->strength : own->adapter->strength;
-    return own->key.strength == 0 || adapting_all(call, error);
+    own->on = own->key.strength > 0 && !own->adapter->probe;
+    return true;
+}
+
+bool adapting_changes(const struct call *call, struct api_error *error) {
+    const struct adapter *adapter = call->adapting.adapter;
+    return !adapter || !adapter->probe ||
+           api_fail(error, 400, "unsupported_adapter", "adapter",
+                    "%s is a probe, which changes no embedding; /v1/classify uses it", adapter->name);
+}
+
+static bool copy_texts(const char *const *strings, size_t n, struct arena *arena, const struct text **out) {
+    struct text *texts = arena_array(arena, n, sizeof *texts);
+    for (size_t i = 0; texts && i < n; i++)
+        texts[i] = text_of(strings[i]);
+    *out = texts;
+    return texts;
+}
+
+bool adapting_labels(struct call *call, struct classify_request *request, struct api_error *error) {
+    const struct adapter *adapter = call->adapting.adapter;
+    if (!adapter || !adapter->probe)
+        return request->classifier.data || request->n_labels > 0 || request_check_labels(request, error);
+    if (request->classifier.data || request->labels)
+        return api_fail(error, 400, "conflicting_fields", request->labels ? "labels" : "classifier",
+                        "%s is a probe, which has its own labels", adapter->name);
+    const struct limoe_adapter_info *info = limoe_adapter_about(adapter->probe);
+    if (!copy_texts(info->labels, info->n_labels, call->arena, &request->labels) ||
+        !copy_texts(info->templates, info->n_templates, call->arena, &request->templates))
+        return api_fail_memory(error);
+    request->n_labels = info->n_labels;
+    request->n_templates = info->n_templates;
+    return request_check_labels(request, error);
 }
 
 static size_t name_bytes(const struct request_item *input) {

@@ -15,6 +15,7 @@ struct call;
 struct adapting {
     const struct adapter *adapter; /* with a reference; NULL: none is used */
     const struct adapter *draft;   /* likewise: what PUT has brought, not kept yet */
+    bool on;                       /* inputs are embedded by: */
     struct tail_key key;           /* the adapter's, or the draft's, at the strength asked for */
     const struct tail_key *
         *of; /* [n]: what input i is embedded by, then of item i of the job; NULL: the model as it is */
@@ -25,7 +26,11 @@ struct adapting {
 bool adapting_choose(struct call *call, const struct request_adapter *asked, struct api_error *error);
 /* Whether the call's model takes this one. */
 bool adapting_fits(const struct call *call, const struct adapter *adapter, struct api_error *error);
-/* From here on all of the call's inputs are embedded by adapting.key. False: no memory. */
+/* False: the adapter that was chosen is a probe, which is of no use to who wants embeddings. */
+bool adapting_changes(const struct call *call, struct api_error *error);
+/* A probe's labels and templates are the request's, which must have none. False also where there are no labels at all. */
+bool adapting_labels(struct call *call, struct classify_request *request, struct api_error *error);
+/* Once the call's inputs are listed: all of them are embedded by what was chosen, if anything was. False: no memory. */
 bool adapting_all(struct call *call, struct api_error *error);
 /* Bytes that it takes besides, of which the call's inputs are known. */
 size_t adapting_bytes(const struct call *call);

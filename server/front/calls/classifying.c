@@ -57,6 +57,9 @@ const struct classification *classifying_rank(struct call *call, const struct cl
     const struct limoe_info *model =
         &engine_info(call->generation->engine)->model; /* with the weights' scale and bias */
     const size_t embed = model->embed;
+    const struct adapter *adapter = call->adapting.adapter;
+    const struct classify_probe probe = {.adapter = adapter ? adapter->probe : NULL,
+                                         .strength = call->adapting.key.strength};
     struct classification *rows = arena_array(call->arena, request->n_images, sizeof *rows);
     if (!rows)
         api_fail_memory(error);
@@ -65,7 +68,7 @@ const struct classification *classifying_rank(struct call *call, const struct cl
             return NULL;
         rows[i].index = i;
         if (!classify_rank(call->embeddings + i * embed, labels, request->n_labels, embed, &model->scoring,
-                           request->top_k, call->arena, &rows[i])) {
+                           probe.adapter ? &probe : NULL, request->top_k, call->arena, &rows[i])) {
             api_fail_memory(error);
             return NULL;
         }

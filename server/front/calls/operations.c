@@ -31,7 +31,7 @@ const struct operation operations[] = {
          "{\"image\":\"" PIXEL "\",\"labels\":[\"cat\",\"dog\"],\"templates\":[\"a picture of a {}\"]}",
      .answers = {{200, NULL, "Classifications", NULL}},
      .errors = ERRORS_CLASSIFY | ERRORS_LABELS | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE |
-               ERRORS_STORE | ERRORS_QUERY},
+               ERRORS_STORE | ERRORS_QUERY | ERRORS_ADAPTED},
     {.method = "POST",
      .path = "/v1/embeddings",
      .id = "embeddings",

@@ -111,6 +111,7 @@ static bool list_trial(struct call *call, struct api_error *error) {
     call->n = 1;
     memcpy(own->key.sha256, own->draft->sha256, sizeof own->key.sha256);
     own->key.strength = own->draft->strength > 0 ? own->draft->strength : 1;
+    own->on = true;
     return adapting_all(call, error);
 }
 
@@ -123,7 +124,8 @@ bool route_adapter_put_parse(struct call *call, struct api_error *error) {
                                                     &call->adapting.draft, &full, &cause);
     if (status)
         return fail_file(call, status, full, &cause, error);
-    return adapting_fits(call, call->adapting.draft, error) && list_trial(call, error);
+    return adapting_fits(call, call->adapting.draft, error) &&
+           (call->adapting.draft->probe || list_trial(call, error));
 }
 
 bool route_adapter_put_answer(struct call *call, struct api_error *error) {

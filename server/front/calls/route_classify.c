@@ -25,8 +25,9 @@ static bool parse_form(struct call *call, struct classify_request *request, stru
     return request_classify_json(models, body, call->body.size, call->arena, request, error);
 }
 
+/* Matrices are of models as they are: an adapter's prompts are embedded each time, or in the cache of texts. */
 static bool has_matrix(const struct call *call) {
-    return call->classifier && call->classifier->matrix;
+    return call->classifier && call->classifier->matrix && !call->adapting.on;
 }
 
 /* Lists what is to be embedded, once the labels are known: the request's own, or the classifier's. */
@@ -35,13 +36,14 @@ static bool list_inputs(struct call *call, struct api_error *error) {
     const struct classifier *found = call->classifier;
     if (found)
         request_use_classifier(request, found->labels, found->n_labels, found->templates, found->n_templates);
-    return classifying_list(call, request, !has_matrix(call), error);
+    return classifying_list(call, request, !has_matrix(call), error) && adapting_all(call, error);
 }
 
 bool route_classify_parse(struct call *call, struct api_error *error) {
     struct classify_request *request = &call->request.classify;
     if (!parse_form(call, request, error) || !call_choose(call, request->model) ||
-        !classifying_possible(call, error) ||
+        !classifying_possible(call, error) || !adapting_choose(call, &request->adapter, error) ||
+        !adapting_labels(call, request, error) ||
         (request->classifier.data && !classifying_look(call, request->classifier, error)))
         return false;
     return call->asking || list_inputs(call, error);
@@ -73,7 +75,7 @@ bool route_classify_answer(struct call *call, struct api_error *error) {
     const struct classifier_model model = classifying_model(call);
     float *labels = prompt_vectors(call, model.embed);
     classify_labels(labels, request->n_labels, request->n_templates, model.embed, labels);
-    if (!call->classifier)
+    if (!call->classifier || call->adapting.on)
         return rank(call, labels, error);
     return stages_ask(call, store_job_put_matrix(call->classifier, &model, labels, call->usage.prompt_tokens),
                       error);

@@ -11,7 +11,8 @@ bool route_routing_parse(struct call *call, struct api_error *error) {
     const struct limoe_info *model = call->generation->model;
     call->inputs = request->items;
     call->n = request->n_items;
-    if (!adapting_choose(call, &request->adapter, error))
+    if (!adapting_choose(call, &request->adapter, error) || !adapting_changes(call, error) ||
+        !adapting_all(call, error))
         return false;
     size_t rows = 0;
     for (size_t i = 0; i < call->n; i++)
