@@ -211,6 +211,16 @@ def test_what_a_probe_is_not_for(own, flat):
     assert_error(form, 400, "invalid_strength", "strength")
 
 
+def test_a_dialect_with_our_bodies_uses_them(own, merged, flat):
+    asked = own.post("/invocations", json={"input": ITEMS, "adapter": "pets", "encoding_format": "base64"})
+    assert data(asked) == merged["pets", 1]
+    images = [b64(picture(1)), b64(picture(2))]
+    asked = own.post("/invocations", json={"images": images, "labels": LABELS, "templates": TEMPLATES, "adapter": "pets"})
+    assert asked.json()["data"] == merged["classes", "pets", 1]
+    asked = own.post("/invocations", json={"images": images, "adapter": "flat"})
+    assert asked.json()["data"] == classify(own, adapter="flat")
+
+
 # ---- the life of one
 
 

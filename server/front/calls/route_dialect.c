@@ -33,16 +33,22 @@ static bool list_documents(struct call *call, const struct compare_request *requ
     return list_items(call, request->items, request->n + 1);
 }
 
-static bool list(struct call *call, const struct dialect_request *request, struct api_error *error) {
+/* Adapters are named where a dialect has our own bodies. */
+static bool list(struct call *call, struct dialect_request *request, struct api_error *error) {
     switch (request->kind) {
     case DIALECT_CLASSIFY:
-        return classifying_possible(call, error) && classifying_list(call, &request->classify, true, error);
+        return classifying_possible(call, error) &&
+               adapting_choose(call, &request->classify.adapter, error) &&
+               adapting_labels(call, &request->classify, error) &&
+               classifying_list(call, &request->classify, true, error) && adapting_all(call, error);
     case DIALECT_COMPARE:
         return list_documents(call, &request->compare);
     default:
         call->scratch =
             answer_embeddings_size(request->embed.n_items, call->generation->model->embed, REQUEST_FLOAT);
-        return list_items(call, request->embed.items, request->embed.n_items);
+        return list_items(call, request->embed.items, request->embed.n_items) &&
+               adapting_choose(call, &request->embed.adapter, error) && adapting_changes(call, error) &&
+               adapting_all(call, error);
     }
 }
 
