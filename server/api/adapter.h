@@ -12,25 +12,29 @@
 #include "server/api/fields.h"
 #include "server/api/request.h"
 
-#define ADAPTER_BASE "base" /* in place of a name: the model as it is */
+#define ADAPTER_BASE      "base" /* in place of a name: the model as it is */
+#define ADAPTER_MOST_LIST 8u     /* names in a list */
 
-/* Rows of a request's table; reader_adapter and reader_strength as field_read. */
-#define FIELD_ADAPTER_ROWS(places, reader_adapter, reader_strength)                                          \
-    {.name = "adapter",                                                                                      \
-     .forms = (places),                                                                                      \
-     .kind = FIELD_STRING,                                                                                   \
-     .what = "The name of a stored adapter of the model, or \"base\" for the model as it is.",               \
-     .read = (reader_adapter)},                                                                              \
+/* Rows of a request's table, with their readers. */
+#define FIELD_ADAPTER_ROW(places, reader)                                                                    \
+    {                                                                                                        \
+        .name = "adapter", .forms = (places), .kind = FIELD_STRING,                                          \
+        .what = "The name of a stored adapter of the model, or \"base\" for the model as it is.",            \
+        .read = (reader)                                                                                     \
+    }
+#define FIELD_STRENGTH_ROW(places, reader)                                                                   \
     {                                                                                                        \
         .name = "strength", .forms = (places), .kind = FIELD_SCHEMA,                                         \
         .schema = SCHEMA({"type" : "number", "minimum" : 0, "maximum" : 1}),                                 \
         .what = "How much of the adapter is used: 0 is the model as it is. Absent: as the adapter says.",    \
-        .read = (reader_strength)                                                                            \
+        .read = (reader)                                                                                     \
     }
 
-/* Values of the two; what is wrong is said in *error. */
+/* Values of the two; what is wrong is said in *error. The list, with names in the arena, is for who answers by several. */
 bool request_read_adapter(struct request_adapter *out, const struct json_value *value,
                           struct api_error *error);
+bool request_read_adapter_list(struct request_adapter *out, const struct json_value *value,
+                               struct arena *arena, struct api_error *error);
 bool request_read_strength(struct request_adapter *out, const struct json_value *value,
                            struct api_error *error);
 /* A strength is of an adapter. */

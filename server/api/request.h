@@ -46,7 +46,9 @@ struct request_item {
 
 /* An adapter that a request names; its rows and readers are in adapter.h. */
 struct request_adapter {
-    struct text name; /* data NULL: none */
+    struct text name;        /* data NULL: none */
+    const struct text *list; /* [n], in place of a name: one answer by each; NULL: no list */
+    size_t n;
     bool has_strength;
     float strength; /* 0 to 1 */
 };

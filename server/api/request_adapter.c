@@ -12,6 +12,31 @@ bool request_read_adapter(struct request_adapter *out, const struct json_value *
     return classifier_check_name(out->name, "adapter", error);
 }
 
+bool request_read_adapter_list(struct request_adapter *out, const struct json_value *value,
+                               struct arena *arena, struct api_error *error) {
+    const struct json_value *item = value->child;
+    struct text *names = arena_array(arena, ADAPTER_MOST_LIST, sizeof *names);
+    if (!names)
+        return api_fail_memory(error);
+    if (value->count == 0 || value->count > ADAPTER_MOST_LIST)
+        return api_fail(error, 400, "too_many_items", "adapter",
+                        "a list of %zu adapters; 1 to %u are accepted", value->count, ADAPTER_MOST_LIST);
+    for (out->n = 0; item; item = item->next) {
+        if (item->type != JSON_STRING)
+            return request_refuse_type("adapter", "a string, or a list of strings", item->type, error);
+        if (!classifier_check_name(item->string, "adapter", error))
+            return false;
+        for (size_t i = 0; i < out->n; i++)
+            if (text_equal(names[i], item->string))
+                return api_fail(error, 400, "duplicate_field", "adapter",
+                                "\"%.*s\" is in the list twice; each once is accepted",
+                                (int)item->string.size, item->string.data);
+        names[out->n++] = item->string;
+    }
+    out->list = names;
+    return true;
+}
+
 bool request_read_strength(struct request_adapter *out, const struct json_value *value,
                            struct api_error *error) {
     if (value->type != JSON_NUMBER)
@@ -25,7 +50,7 @@ bool request_read_strength(struct request_adapter *out, const struct json_value 
 }
 
 bool request_check_adapter(const struct request_adapter *adapter, struct api_error *error) {
-    return adapter->name.data || !adapter->has_strength ||
+    return adapter->name.data || adapter->list || !adapter->has_strength ||
            api_fail(error, 400, "conflicting_fields", "strength",
                     "there is a strength and no adapter; a strength is of an adapter");
 }

@@ -116,7 +116,8 @@ static bool read_classifier(void *reader, const struct json_value *value) {
 
 static bool read_adapter(void *reader, const struct json_value *value) {
     const struct request_labels_reader *r = reader;
-    return request_read_adapter(&r->out->adapter, value, r->error);
+    return value->type == JSON_ARRAY ? request_read_adapter_list(&r->out->adapter, value, r->arena, r->error)
+                                     : request_read_adapter(&r->out->adapter, value, r->error);
 }
 
 static bool read_strength(void *reader, const struct json_value *value) {
@@ -156,7 +157,18 @@ static const struct field rows[] = {
      .most = CLASSIFIER_NAME_BYTES,
      .what = "The name of a stored classifier, in place of labels and templates.",
      .read = read_classifier},
-    FIELD_ADAPTER_ROWS(FIELD_JSON | FIELD_PART | FIELD_QUERY, read_adapter, read_strength),
+    {.name = "adapter",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .schema = "{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"minItems\":1,\"maxItems\":8,"
+               "\"uniqueItems\":true,"
+               "\"items\":{\"type\":\"string\"}}]}",
+     .what = "The name of a stored adapter of the model, or \"base\" for the model as it is; or a list of "
+             "such names, for an "
+             "answer by each.",
+     .read = read_adapter},
+    FIELD_ADAPTER_ROW(FIELD_PART | FIELD_QUERY, NULL),
+    FIELD_STRENGTH_ROW(FIELD_JSON | FIELD_PART | FIELD_QUERY, read_strength),
     FIELD_MODEL(FIELD_JSON | FIELD_PART | FIELD_QUERY),
 };
 const struct field_table request_classify_fields = {FIELD_TABLE(rows)};

@@ -159,7 +159,8 @@ static const struct field embeddings[] = {
      .what = "The model's own number of them, or 0 for it: the model was not trained to be cut shorter.",
      .read = check_dimensions},
     {MODALITY_ROW},
-    FIELD_ADAPTER_ROWS(FIELD_JSON, read_adapter, read_strength),
+    FIELD_ADAPTER_ROW(FIELD_JSON, read_adapter),
+    FIELD_STRENGTH_ROW(FIELD_JSON, read_strength),
     {.name = "user",
      .forms = FIELD_JSON,
      .kind = FIELD_STRING,
@@ -173,7 +174,8 @@ const struct field_table request_embeddings_fields = {FIELD_TABLE(embeddings), .
 static const struct field routing[] = {{INPUT_ROW, .required = true},
                                        FIELD_MODEL(FIELD_JSON),
                                        {MODALITY_ROW},
-                                       FIELD_ADAPTER_ROWS(FIELD_JSON, read_adapter, read_strength)};
+                                       FIELD_ADAPTER_ROW(FIELD_JSON, read_adapter),
+                                       FIELD_STRENGTH_ROW(FIELD_JSON, read_strength)};
 const struct field_table request_routing_fields = {FIELD_TABLE(routing)};
 
 static bool read_request(const struct request_models *models, const char *body, size_t size,

@@ -64,33 +64,44 @@ const struct schema schemas[] = {
         "required": ["prompt_tokens", "image_tokens", "total_tokens"],
         "additionalProperties": false
     })},
+    {"Classification", SCHEMA({
+        "type": "object",
+        "properties": {
+            "object": {"const": "classification"},
+            "index": {"type": "integer", "minimum": 0},
+            "predictions": {"type": "array", "description": "By descending score.", "items": {
+                "type": "object",
+                "properties": {
+                    "label": {"type": "string"},
+                    "score": {"type": "number", "minimum": 0, "maximum": 1},
+                    "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001}
+                },
+                "required": ["label", "score", "cosine"],
+                "additionalProperties": false
+            }}
+        },
+        "required": ["object", "index", "predictions"],
+        "additionalProperties": false
+    })},
     {"Classifications", SCHEMA({
         "type": "object",
         "properties": {
             "object": {"const": "list"},
             "model": {"type": "string"},
-            "data": {"type": "array", "description": "One for each picture, in the order of the request.", "items": {
+            "data": {"type": "array", "description": "One for each picture, in the order of the request.", "items": {"$ref": "#/components/schemas/Classification"}},
+            "variants": {"type": "array", "description": "In place of data: by each adapter of a list, in its order.", "items": {
                 "type": "object",
                 "properties": {
-                    "object": {"const": "classification"},
-                    "index": {"type": "integer", "minimum": 0},
-                    "predictions": {"type": "array", "description": "By descending score.", "items": {
-                        "type": "object",
-                        "properties": {
-                            "label": {"type": "string"},
-                            "score": {"type": "number", "minimum": 0, "maximum": 1},
-                            "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001}
-                        },
-                        "required": ["label", "score", "cosine"],
-                        "additionalProperties": false
-                    }}
+                    "adapter": {"type": "string"},
+                    "data": {"type": "array", "items": {"$ref": "#/components/schemas/Classification"}}
                 },
-                "required": ["object", "index", "predictions"],
+                "required": ["adapter", "data"],
                 "additionalProperties": false
             }},
             "usage": {"$ref": "#/components/schemas/Usage"}
         },
-        "required": ["object", "model", "data", "usage"],
+        "required": ["object", "model", "usage"],
+        "oneOf": [{"required": ["data"]}, {"required": ["variants"]}],
         "additionalProperties": false
     })},
     {"Embeddings", SCHEMA({

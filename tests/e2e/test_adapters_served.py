@@ -173,6 +173,42 @@ def test_classes_are_those_of_the_merged_model(own, merged):
     own.delete("/v1/classifiers/two")
 
 
+def test_a_list_is_answered_by_each_from_one_pass_of_the_trunk(adapted, own, merged):
+    ask = {"images": [b64(picture(1)), b64(picture(2))], "labels": LABELS, "templates": TEMPLATES}
+    was = classify(own, labels=LABELS, templates=TEMPLATES)
+    wanted = [{"adapter": "base", "data": was}, {"adapter": "pets", "data": merged["classes", "pets", 1]},
+              {"adapter": "birds", "data": merged["classes", "birds", 0.5]}]
+    before = {part: adapted.metric(f'limoe_adapter_rows_total{{part="{part}"}}') for part in ("trunk", "tail")}
+    names = ["base", "pets", "birds"]
+    got = own.post("/v1/classify", json={**ask, "images": [b64(picture(21))], "adapter": names}).json()
+    assert [variant["adapter"] for variant in got["variants"]] == names
+    rows = {part: adapted.metric(f'limoe_adapter_rows_total{{part="{part}"}}') - before[part] for part in before}
+    assert rows == {"trunk": 25 * 8, "tail": 25 * (1 + 4)}  # the prompts are in the cache
+    got = own.post("/v1/classify", json={**ask, "adapter": names}).json()
+    assert got["variants"] == wanted and "data" not in got
+    assert got["usage"]["image_tokens"] == 3 * 2 * 25
+    half = own.post("/v1/classify", json={**ask, "adapter": ["pets", "base"], "strength": 0.25}).json()["variants"]
+    assert half == [{"adapter": "pets", "data": merged["classes", "pets", 0.25]}, {"adapter": "base", "data": was}]
+    fresh = {**ask, "labels": ["never seen before", "nor this"]}
+    got = own.post("/v1/classify", json={**fresh, "adapter": names}).json()["variants"]
+    for variant in got:
+        assert own.post("/v1/classify", json={**fresh, "adapter": variant["adapter"]}).json()["data"] == variant["data"]
+    own.put("/v1/classifiers/listed", json={"labels": LABELS, "templates": TEMPLATES})
+    got = own.post("/v1/classify", json={"images": ask["images"], "classifier": "listed", "adapter": names}).json()["variants"]
+    assert got == wanted
+    own.delete("/v1/classifiers/listed")
+
+
+@pytest.mark.parametrize("names, code", [
+    ([], "too_many_items"), (["base"] * 9, "too_many_items"), (["pets", "pets"], "duplicate_field"), (["pets", 1], "invalid_type"),
+    (["base", "none"], "adapter_not_found"), (["base", "flat"], "unsupported_adapter"),
+])
+def test_lists_that_cannot_be(own, flat, names, code):
+    ask = {"image": b64(picture(1)), "labels": LABELS, "adapter": names}
+    assert_error(own.post("/v1/classify", json=ask), 404 if code == "adapter_not_found" else 400, code, "adapter")
+    assert own.post("/v1/classify", json={**ask, "adapter": ["base"]}).status_code == 200
+
+
 @pytest.fixture
 def flat(own, tmp_path, base):
     path = probe(tmp_path / "flat", base)

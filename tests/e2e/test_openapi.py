@@ -141,6 +141,7 @@ REQUESTS = [
     ("adaptersHead", "HEAD", "/v1/adapters", {}),
     ("embeddings", "POST", "/v1/embeddings", {"json": {"input": "a cat", "adapter": "pets", "strength": 0.5}}),
     ("routing", "POST", "/v1/routing", {"json": {"input": "a cat", "adapter": "pets"}}),
+    ("classify", "POST", "/v1/classify", {"json": {**IMAGE, **LABELS, "adapter": ["base", "pets"]}}),
     ("deleteAdapter", "DELETE", "/v1/adapters/pets", {}),
     ("models", "GET", "/v1/models", {}),
     ("modelsHead", "HEAD", "/v1/models", {}),

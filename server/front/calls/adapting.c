@@ -35,32 +35,78 @@ bool adapting_fits(const struct call *call, const struct adapter *adapter, struc
     return true;
 }
 
+size_t adapting_answers(const struct call *call) {
+    return call->adapting.variants ? call->adapting.n_variants : 1;
+}
+
+/* What input i is embedded by. */
+static const struct tail_key *key_of(const struct adapting *own, size_t i) {
+    if (!own->variants)
+        return &own->key;
+    const struct adapting_variant *variant = &own->variants[i % own->n_variants];
+    return variant->adapter && variant->key.strength > 0 ? &variant->key : NULL;
+}
+
 bool adapting_all(struct call *call, struct api_error *error) {
     struct adapting *own = &call->adapting;
     if (!own->on)
         return true;
     own->of = arena_array(call->arena, call->n, sizeof *own->of);
     for (size_t i = 0; own->of && i < call->n; i++)
-        own->of[i] = &own->key;
+        own->of[i] = key_of(own, i);
     return own->of || api_fail_memory(error);
+}
+
+/* Finds one by its name; *adapter is left alone for the model as it is. */
+static bool find(struct call *call, struct text name, const struct request_adapter *asked,
+                 const struct adapter **adapter, struct tail_key *key, struct api_error *error) {
+    struct adapters *store = call->server->adapters;
+    char nearest[129];
+    if (text_is(name, ADAPTER_BASE))
+        return true;
+    *adapter = adapters_find(store, name);
+    if (!*adapter)
+        return adapter_refuse_unknown(name, "adapter",
+                                      adapters_nearest(store, name, nearest) ? nearest : NULL, error);
+    memcpy(key->sha256, (*adapter)->sha256, sizeof key->sha256);
+    key->strength = asked->has_strength ? asked->strength : (*adapter)->strength;
+    return adapting_fits(call, *adapter, error);
+}
+
+static bool choose_list(struct call *call, const struct request_adapter *asked, struct api_error *error) {
+    struct adapting *own = &call->adapting;
+    own->variants = arena_array(call->arena, asked->n, sizeof *own->variants);
+    if (!own->variants)
+        return api_fail_memory(error);
+    own->on = true;
+    for (size_t i = 0; i < asked->n; i++) {
+        struct adapting_variant *variant = &own->variants[own->n_variants++];
+        *variant = (struct adapting_variant){.name = asked->list[i]};
+        if (!find(call, variant->name, asked, &variant->adapter, &variant->key, error))
+            return false;
+        if (variant->adapter && variant->adapter->probe)
+            return api_fail(error, 400, "unsupported_adapter", "adapter",
+                            "%s is a probe, which has its own labels and no place in a list",
+                            variant->adapter->name);
+    }
+    return true;
 }
 
 bool adapting_choose(struct call *call, const struct request_adapter *asked, struct api_error *error) {
     struct adapting *own = &call->adapting;
-    char nearest[129];
-    if (!asked->name.data || text_is(asked->name, ADAPTER_BASE))
+    if (asked->list)
+        return choose_list(call, asked, error);
+    if (!asked->name.data)
         return true;
-    own->adapter = adapters_find(call->server->adapters, asked->name);
-    if (!own->adapter)
-        return adapter_refuse_unknown(
-            asked->name, "adapter",
-            adapters_nearest(call->server->adapters, asked->name, nearest) ? nearest : NULL, error);
-    if (!adapting_fits(call, own->adapter, error))
+    if (!find(call, asked->name, asked, &own->adapter, &own->key, error))
         return false;
-    memcpy(own->key.sha256, own->adapter->sha256, sizeof own->key.sha256);
-    own->key.strength = asked->has_strength ? asked->strength : own->adapter->strength;
-    own->on = own->key.strength > 0 && !own->adapter->probe;
+    own->on = own->adapter && own->key.strength > 0 && !own->adapter->probe;
     return true;
+}
+
+bool adapting_one(const struct call *call, struct api_error *error) {
+    return !call->adapting.variants || api_fail(error, 400, "unsupported_adapter", "adapter",
+                                                "a list of adapters is answered by /v1/classify alone");
 }
 
 bool adapting_changes(const struct call *call, struct api_error *error) {
@@ -154,6 +200,9 @@ bool adapting_fail(struct call *call, struct api_error *error) {
 
 void adapting_release(struct call *call) {
     adapter_release(call->adapting.adapter);
+    for (size_t i = 0; i < call->adapting.n_variants; i++)
+        adapter_release(call->adapting.variants[i].adapter);
+    call->adapting.n_variants = 0;
     adapters_discard(call->adapting.draft);
     call->adapting.adapter = call->adapting.draft = NULL;
 }

@@ -4,6 +4,11 @@
 /* The most pixels of a request whose pictures are decoded in the quick lane: a photograph of 1920 × 1080. */
 #define QUICK_PIXELS (UINT64_C(2) << 20)
 
+bool admission_again(const struct call *call, size_t i) {
+    const struct request_item *input = &call->inputs[i];
+    return adapting_answers(call) > 1 && i % adapting_answers(call) > 0 && input[-1].bytes == input->bytes;
+}
+
 uint64_t admission_pixels(const struct call *call, const struct request_item *input) {
     const uint64_t most = call->server->options.image.max_pixels;
     uint32_t width, height;
@@ -20,7 +25,7 @@ struct queue_load admission_measure(struct call *call) {
     for (size_t i = 0; i < call->n; i++) {
         bool image = call->inputs[i].modality == LIMOE_IMAGE;
         call->pictures += image;
-        load.pixels += image ? admission_pixels(call, &call->inputs[i]) : 0;
+        load.pixels += image && !admission_again(call, i) ? admission_pixels(call, &call->inputs[i]) : 0;
         load.tokens += image ? model->image_tokens : model->text_length;
         load.bytes += image ? (uint64_t)model->image_size * model->image_size * 3
                             : model->text_length * sizeof(int32_t);

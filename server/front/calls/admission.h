@@ -4,6 +4,8 @@
 
 #include "server/front/calls/call.h"
 
+/* Whether an input is the one before it, for another answer: it is prepared once. */
+bool admission_again(const struct call *call, size_t i);
 /* How many pixels a picture counts as: those in its header. One that does not say, or says more than any
  * may have, counts as the most that a picture may have. */
 uint64_t admission_pixels(const struct call *call, const struct request_item *input);

@@ -4,6 +4,8 @@
  * share steps. With a classifier only the pictures are: its matrix stands for the prompts. Where the matrix
  * is of another model (the model was reloaded), the prompts are embedded once more, and their matrix kept.
  */
+#include <string.h>
+
 #include "server/api/answer.h"
 #include "server/api/classify.h"
 #include "server/api/multipart.h"
@@ -54,10 +56,37 @@ bool route_classify_parse(struct call *call, struct api_error *error) {
 static bool rank(struct call *call, const float *labels, struct api_error *error) {
     const struct classify_request *request = &call->request.classify;
     const struct limoe_info *model = call->generation->model;
-    const struct classification *rows = classifying_rank(call, request, labels, error);
+    const struct classification *rows = classifying_rank(call, request, call->embeddings, labels, error);
     if (!rows)
         return false;
     answer_classify(&call->answer, model->name, request->labels, rows, request->n_images, &call->usage);
+    return true;
+}
+
+/* The rows of one answer of several, whose inputs stand beside each other. */
+static void gather(const struct call *call, size_t which, size_t answers, size_t embed, float *rows) {
+    for (size_t i = 0; i < call->n / answers; i++)
+        memcpy(rows + i * embed, call->embeddings + (i * answers + which) * embed, embed * sizeof *rows);
+}
+
+static bool answer_variants(struct call *call, struct api_error *error) {
+    const struct classify_request *request = &call->request.classify;
+    const size_t answers = adapting_answers(call), embed = call->generation->model->embed;
+    float *rows = arena_array(call->arena, call->n / answers * embed, sizeof *rows);
+    if (!rows)
+        return api_fail_memory(error);
+    float *labels = rows + request->n_images * embed;
+    answer_variants_begin(&call->answer, call->generation->model->name);
+    for (size_t i = 0; i < answers; i++) {
+        gather(call, i, answers, embed, rows);
+        classify_labels(labels, request->n_labels, request->n_templates, embed, labels);
+        const struct classification *ranked = classifying_rank(call, request, rows, labels, error);
+        if (!ranked)
+            return false;
+        answer_variant(&call->answer, i, call->adapting.variants[i].name, request->labels, ranked,
+                       request->n_images);
+    }
+    answer_variants_end(&call->answer, &call->usage);
     return true;
 }
 
@@ -67,6 +96,8 @@ static float *prompt_vectors(const struct call *call, size_t embed) {
 
 bool route_classify_answer(struct call *call, struct api_error *error) {
     const struct classify_request *request = &call->request.classify;
+    if (call->adapting.variants)
+        return answer_variants(call, error);
     if (has_matrix(call)) {
         /* Prompts count as if they had been embedded: the answer is the same as with the labels. */
         call->usage.prompt_tokens = call->classifier->prompt_tokens;

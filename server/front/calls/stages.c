@@ -336,14 +336,26 @@ static bool recall(struct call *call, size_t i) {
 }
 
 static bool tokenise(struct call *call, size_t i, struct api_error *error) {
-    return recall(call, i) || prepare_item(call->generation->processor, &call->inputs[i], call->arena,
-                                           &call->items[i], &call->usage, error);
+    if (recall(call, i))
+        return true;
+    if (admission_again(call, i) && call->items[i - 1].length > 0) {
+        call->items[i] = call->items[i - 1];
+        call->usage.prompt_tokens += call->items[i].length;
+        return true;
+    }
+    return prepare_item(call->generation->processor, &call->inputs[i], call->arena, &call->items[i],
+                        &call->usage, error);
 }
 
 /* Decodes a picture in a decoder's process, since pictures come from anyone. */
 static bool decode(struct call *call, size_t i, struct api_error *error) {
     const struct limoe_info *model = call->generation->model;
     const struct request_item *input = &call->inputs[i];
+    if (admission_again(call, i)) {
+        call->items[i] = call->items[i - 1];
+        call->usage.image_tokens += model->image_tokens;
+        return true;
+    }
     uint8_t *pixels = arena_array(call->arena, (size_t)model->image_size * model->image_size, 3);
     const struct decoders_picture picture = {
         .bytes = input->bytes,
