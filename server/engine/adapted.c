@@ -11,7 +11,7 @@ enum limoe_status adapted_init(struct adapted *adapted, const char *dir, uint64_
     if (!dir)
         return LIMOE_OK;
     adapted->items = calloc(most, sizeof *adapted->items);
-    adapted->lists = calloc(most, sizeof *adapted->lists);
+    adapted->lists = calloc(most, sizeof(void *));
     adapted->tails = tails_new(dir, bytes);
     return adapted->items && adapted->lists && adapted->tails
                ? LIMOE_OK

@@ -111,13 +111,13 @@ static enum limoe_status adapt(struct tails *tails, struct limoe_model *model,
 
 static enum limoe_status read_tail(struct tails *tails, struct limoe_model *model, const struct tail_key *key,
                                    struct entry **out, bool *held, struct limoe_error *err) {
-    struct limoe_adapter *adapter;
-    enum limoe_status status = open_file(tails, key, &adapter, err);
-    if (status)
-        return status;
+    struct limoe_adapter *adapter = NULL;
     struct entry *entry = calloc(1, sizeof *entry);
-    status = entry ? adapt(tails, model, adapter, key, entry, held, err)
-                   : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an adapter");
+    if (!entry)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an adapter");
+    enum limoe_status status = open_file(tails, key, &adapter, err);
+    if (!status)
+        status = adapt(tails, model, adapter, key, entry, held, err);
     limoe_adapter_close(adapter);
     if (status) {
         free(entry);

@@ -2,15 +2,13 @@
 right or an error, is what its schema says. What may be asked wrongly in a thousand ways, `scripts/test openapi` asks."""
 
 import json
-import pathlib
 import re
 import subprocess
-import tempfile
 
 import jsonschema
 import pytest
 from conftest import BUILD, MODEL, b64, data_uri, picture, wait_until
-from test_adapters import answer, write
+from test_adapters import adapter_bytes, answer
 
 KEY = "administration-0123456789"
 
@@ -94,8 +92,7 @@ IMAGE = {"image": b64(picture(1))}
 def adapter_file():
     base = answer("inspect", MODEL, "--digest").strip()
     about = {"format": "limoe-adapter-1", "kind": "tail", "base": base, "start_block": 7, "labels": ["cat"]}
-    with tempfile.TemporaryDirectory() as folder:
-        return write(pathlib.Path(folder) / "pets", about, {"ln.bias": [0.5] * 192}).read_bytes()
+    return adapter_bytes(about, {"ln.bias": [0.5] * 192})
 
 
 # A callable is what makes the value.

@@ -51,7 +51,7 @@ bool adapting_all(struct call *call, struct api_error *error) {
     struct adapting *own = &call->adapting;
     if (!own->on)
         return true;
-    own->of = arena_array(call->arena, call->n, sizeof *own->of);
+    own->of = arena_array(call->arena, call->n, sizeof(void *));
     for (size_t i = 0; own->of && i < call->n; i++)
         own->of[i] = key_of(own, i);
     return own->of || api_fail_memory(error);
@@ -145,7 +145,7 @@ static size_t name_bytes(const struct request_item *input) {
 }
 
 size_t adapting_bytes(const struct call *call) {
-    size_t bytes = call->adapting.of ? call->n * sizeof *call->adapting.of : 0;
+    size_t bytes = call->adapting.of ? call->n * sizeof(void *) : 0;
     for (size_t i = 0; call->adapting.of && call->generation->cache && i < call->n; i++)
         if (call->inputs[i].modality == LIMOE_TEXT)
             bytes += 2 * name_bytes(&call->inputs[i]); /* to look for it, and to keep it */

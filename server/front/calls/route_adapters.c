@@ -179,7 +179,7 @@ bool route_adapters_parse(struct call *call, struct api_error *error) {
 
 bool route_adapters_answer(struct call *call, struct api_error *error) {
     const struct classifier_request *request = &call->request.classifier;
-    const struct adapter **page = arena_array(call->arena, request->limit, sizeof *page);
+    const struct adapter **page = arena_array(call->arena, request->limit, sizeof(void *));
     bool more;
     if (!page)
         return api_fail_memory(error);

@@ -118,7 +118,7 @@ static size_t place_of(const struct adapters *store, struct text name, bool *fou
 static void take_out(struct adapters *store, size_t at) {
     store->bytes -= store->list[at]->bytes;
     adapter_release(store->list[at]);
-    memmove(store->list + at, store->list + at + 1, (--store->n - at) * sizeof *store->list);
+    memmove(store->list + at, store->list + at + 1, (--store->n - at) * sizeof(void *));
 }
 
 /* Takes the reference over; there is room. */
@@ -127,7 +127,7 @@ static void put_in(struct adapters *store, const struct adapter *adapter) {
     const size_t at = place_of(store, text_of(adapter->name), &found);
     if (found)
         take_out(store, at);
-    memmove(store->list + at + 1, store->list + at, (store->n++ - at) * sizeof *store->list);
+    memmove(store->list + at + 1, store->list + at, (store->n++ - at) * sizeof(void *));
     store->list[at] = adapter;
     store->bytes += adapter->bytes;
 }
@@ -171,7 +171,7 @@ static void take_file(struct adapters *store, const char *file) {
     uint8_t sha256[TAIL_KEY_DIGEST];
     struct text name;
     struct limoe_error err;
-    const struct adapter *adapter;
+    const struct adapter *adapter = NULL;
     if (strcmp(file, ".") == 0 || strcmp(file, "..") == 0 ||
         snprintf(path, sizeof path, "%s/%s", store->folder, file) >= (int)sizeof path)
         return;
@@ -183,7 +183,7 @@ static void take_file(struct adapters *store, const char *file) {
                                                   : "its name is no adapter's");
     else if (read_file(path, name, sha256, &adapter, &err) != LIMOE_OK)
         log_print(store->options.log, LOG_WARNING, NULL, "adapters: %s is left alone: %s", path, err.message);
-    else
+    else if (adapter)
         settle(store, adapter);
 }
 
@@ -214,9 +214,12 @@ enum limoe_status adapters_open(const struct adapters_options *options, struct a
         store->options.disk_bytes = ADAPTERS_DISK_BYTES;
     pthread_mutex_init(&store->lock, NULL);
     pthread_mutex_init(&store->changing, NULL);
-    store->list = calloc(store->options.most + 1, sizeof *store->list);
-    enum limoe_status status =
-        store->list ? read_folder(store, err) : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for adapters");
+    store->list = calloc(store->options.most + 1, sizeof(void *));
+    if (!store->list) {
+        adapters_close(store);
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for adapters");
+    }
+    const enum limoe_status status = read_folder(store, err);
     if (status)
         adapters_close(store);
     else
@@ -385,7 +388,7 @@ enum limoe_status adapters_keep(struct adapters *store, const struct adapter *dr
     enum limoe_status status = check_room(store, old, draft->bytes, full, err);
     if (!status)
         status = rename_draft(store, draft, name, &kept, full, err);
-    if (!status) {
+    if (kept) {
         adapter_retain(kept);
         pthread_mutex_lock(&store->lock);
         put_in(store, kept);

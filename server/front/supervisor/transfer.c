@@ -16,8 +16,8 @@ bool transfer_init(struct transfer *transfer, const struct frame_shape *shape, u
     struct transfer_sum *sum = &transfer->sum;
     transfer->items = calloc(shape->items, sizeof *transfer->items);
     transfer->ordered = calloc(shape->items, sizeof *transfer->ordered);
-    transfer->tails = calloc(shape->items, sizeof *transfer->tails);
-    transfer->ordered_tails = calloc(shape->items, sizeof *transfer->ordered_tails);
+    transfer->tails = calloc(shape->items, sizeof(void *));
+    transfer->ordered_tails = calloc(shape->items, sizeof(void *));
     transfer->wants = calloc(shape->items, sizeof *transfer->wants);
     transfer->table = calloc(shape->items, sizeof *transfer->table);
     transfer->keys = calloc(shape->items, sizeof *transfer->keys);
