@@ -43,11 +43,10 @@ size_t answer_classify_size(const struct classify_request *request) {
     return request->n_images * (64 + request->top_k * 64 + (most < all ? most : all));
 }
 
-void answer_classify(struct buffer *out, const char *model, const struct text *labels,
-                     const struct classification *rows, size_t n, const struct usage *usage) {
-    buffer_string(out, "{\"object\":\"list\",\"model\":");
-    buffer_json_string(out, model);
-    buffer_string(out, ",\"data\":[");
+/* The value of "data". */
+static void classifications(struct buffer *out, const struct text *labels, const struct classification *rows,
+                            size_t n) {
+    buffer_string(out, "[");
     for (size_t i = 0; i < n; i++) {
         separate(out, i);
         buffer_string(out, "{\"object\":\"classification\",\"index\":");
@@ -66,6 +65,37 @@ void answer_classify(struct buffer *out, const char *model, const struct text *l
         }
         buffer_string(out, "]}");
     }
+    buffer_string(out, "]");
+}
+
+void answer_classify(struct buffer *out, const char *model, const struct text *labels,
+                     const struct classification *rows, size_t n, const struct usage *usage) {
+    buffer_string(out, "{\"object\":\"list\",\"model\":");
+    buffer_json_string(out, model);
+    buffer_string(out, ",\"data\":");
+    classifications(out, labels, rows, n);
+    buffer_string(out, ",\"usage\":");
+    answer_usage(out, usage);
+    buffer_string(out, "}");
+}
+
+void answer_variants_begin(struct buffer *out, const char *model) {
+    buffer_string(out, "{\"object\":\"list\",\"model\":");
+    buffer_json_string(out, model);
+    buffer_string(out, ",\"variants\":[");
+}
+
+void answer_variant(struct buffer *out, size_t i, struct text adapter, const struct text *labels,
+                    const struct classification *rows, size_t n) {
+    separate(out, i);
+    buffer_string(out, "{\"adapter\":");
+    buffer_json_text(out, adapter);
+    buffer_string(out, ",\"data\":");
+    classifications(out, labels, rows, n);
+    buffer_string(out, "}");
+}
+
+void answer_variants_end(struct buffer *out, const struct usage *usage) {
     buffer_string(out, "],\"usage\":");
     answer_usage(out, usage);
     buffer_string(out, "}");

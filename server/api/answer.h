@@ -30,6 +30,12 @@ void answer_usage(struct buffer *out, const struct usage *usage);
 void answer_classify(struct buffer *out, const char *model, const struct text *labels,
                      const struct classification *rows, size_t n, const struct usage *usage);
 
+/* The same by several adapters, piece by piece: begin, each variant, end. */
+void answer_variants_begin(struct buffer *out, const char *model);
+void answer_variant(struct buffer *out, size_t i, struct text adapter, const struct text *labels,
+                    const struct classification *rows, size_t n);
+void answer_variants_end(struct buffer *out, const struct usage *usage);
+
 /* embeddings [n, embed]; row i answers item index[i], or item i where index is NULL. */
 void answer_embeddings(struct buffer *out, const char *model, const float *embeddings, const size_t *index,
                        size_t n, size_t embed, enum request_encoding encoding, const struct usage *usage);

@@ -1,6 +1,7 @@
 /* classify.c - labels → prompts, embeddings → ordered predictions. No state, any thread. */
 #include "server/api/classify.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,13 +107,29 @@ static struct ranked *sort(struct ranked *a, struct ranked *b, size_t n) {
     return a;
 }
 
+/* Sets score[n], in double and in the labels' order. */
+static void score_by_probe(const float *image, size_t n, size_t embed, const struct limoe_scoring *scoring,
+                           const struct classify_probe *probe, const float *cosine, float *score) {
+    const double s = probe->strength, scale = exp((double)scoring->scale);
+    double most = -INFINITY, sum = 0;
+    limoe_probe_scores(probe->adapter, image, (uint32_t)embed, score, NULL, NULL);
+    for (size_t i = 0; i < n; i++) {
+        score[i] = (float)((1 - s) * scale * cosine[i] + s * score[i]);
+        most = score[i] > most ? score[i] : most;
+    }
+    for (size_t i = 0; i < n; i++)
+        sum += exp(score[i] - most);
+    for (size_t i = 0; i < n; i++)
+        score[i] = (float)(exp(score[i] - most) / sum);
+}
+
 size_t classify_rank_bytes(size_t n_labels) {
     return n_labels * (2 * sizeof(struct ranked) + 2 * sizeof(float));
 }
 
 bool classify_rank(const float *image, const float *labels, size_t n_labels, size_t embed,
-                   const struct limoe_scoring *scoring, size_t top_k, struct arena *arena,
-                   struct classification *out) {
+                   const struct limoe_scoring *scoring, const struct classify_probe *probe, size_t top_k,
+                   struct arena *arena, struct classification *out) {
     const size_t count = top_k < n_labels ? top_k : n_labels;
     struct prediction *predictions = arena_array(arena, count, sizeof *predictions);
     struct ranked *entries = malloc(classify_rank_bytes(n_labels));
@@ -122,6 +139,8 @@ bool classify_rank(const float *image, const float *labels, size_t n_labels, siz
     }
     float *cosines = (float *)(entries + 2 * n_labels), *scores = cosines + n_labels;
     limoe_scores(image, labels, n_labels, embed, scoring, cosines, scores);
+    if (probe && probe->strength > 0)
+        score_by_probe(image, n_labels, embed, scoring, probe, cosines, scores);
     for (size_t i = 0; i < n_labels; i++)
         entries[i] = (struct ranked){.key = (uint64_t)descending(scores[i]) << 32 | descending(cosines[i]),
                                      .label = (uint32_t)i};

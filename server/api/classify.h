@@ -40,11 +40,17 @@ bool classify_prompts(const struct classify_request *request, struct arena *aren
  * memory. */
 void classify_labels(const float *prompts, size_t n_labels, size_t n_templates, size_t embed, float *labels);
 
-/* image [embed], labels [n_labels, embed] → *out with min(top_k, n_labels) predictions in the arena. False:
- * no memory. */
+/* An adapter that is a probe, whose labels are the request's; its embed is the image's. */
+struct classify_probe {
+    const struct limoe_adapter *adapter;
+    float strength; /* 0 to 1: 0 scores by the labels' cosines alone */
+};
+
+/* image [embed], labels [n_labels, embed] → *out with min(top_k, n_labels) predictions in the arena. With a probe
+ * (or NULL) scores are the softmax of (1 - strength) exp(scale) cosine + strength (W image + b). False: no memory. */
 bool classify_rank(const float *image, const float *labels, size_t n_labels, size_t embed,
-                   const struct limoe_scoring *scoring, size_t top_k, struct arena *arena,
-                   struct classification *out);
+                   const struct limoe_scoring *scoring, const struct classify_probe *probe, size_t top_k,
+                   struct arena *arena, struct classification *out);
 /* Memory that classify_rank takes besides, while it runs. */
 size_t classify_rank_bytes(size_t n_labels);
 

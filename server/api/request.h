@@ -44,6 +44,15 @@ struct request_item {
     const char *param; /* where it stood in the request ("input[3].image"), for messages */
 };
 
+/* An adapter that a request names; its rows and readers are in adapter.h. */
+struct request_adapter {
+    struct text name;        /* data NULL: none */
+    const struct text *list; /* [n], in place of a name: one answer by each; NULL: no list */
+    size_t n;
+    bool has_strength;
+    float strength; /* 0 to 1 */
+};
+
 struct classify_request {
     size_t model;                      /* which of the hosted models it asks for */
     const struct request_item *images; /* [n_images], at least 1 */
@@ -56,6 +65,7 @@ struct classify_request {
     /* The name of a stored classifier; data NULL: none. With one there are no labels and templates until
      * request_use_classifier, and top_k is as it was given (0: not at all). */
     struct text classifier;
+    struct request_adapter adapter;
 };
 
 /* The routes of named classifiers; each uses what it needs. */
@@ -72,6 +82,7 @@ struct embed_request {
     const struct request_item *items; /* [n_items], 1 … REQUEST_MAX_ITEMS, in the order of the request */
     size_t n_items;
     enum request_encoding encoding;
+    struct request_adapter adapter;
 };
 
 /* A query held against documents: rerank, similarity. */

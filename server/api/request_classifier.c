@@ -2,6 +2,7 @@
  * /v1/classify offers, between labels of its own and a classifier's name. */
 #include <string.h>
 
+#include "server/api/adapter.h"
 #include "server/api/classifier.h"
 #include "server/api/fields.h"
 #include "server/api/request_parts.h"
@@ -15,7 +16,8 @@ bool classifier_check_name(struct text name, const char *param, struct api_error
     for (size_t i = 0; i < name.size && good; i++)
         good = name.data[i] && strchr(NAME_LETTERS, name.data[i]);
     return good || api_fail(error, 400, "invalid_name", param,
-                            "\"%s\" is no name for a classifier; accepted: 1 to %u of A-Z a-z 0-9 . _ -, the "
+                            "\"%s\" is no name for a classifier or an adapter; accepted: 1 to %u of A-Z a-z "
+                            "0-9 . _ -, the "
                             "first neither . nor -",
                             text_quote(name, quoted, sizeof quoted), CLASSIFIER_NAME_BYTES);
 }
@@ -26,8 +28,9 @@ static bool refuse_both(const char *field, struct api_error *error) {
 }
 
 bool request_check_choice(struct classify_request *request, struct api_error *error) {
+    const bool adapted = request->adapter.name.data && !text_is(request->adapter.name, ADAPTER_BASE);
     if (!request->classifier.data)
-        return request_check_labels(request, error);
+        return (adapted && !request->labels && !request->templates) || request_check_labels(request, error);
     /* An empty list is given, too. */
     if (request->labels)
         return refuse_both("labels", error);

@@ -1,6 +1,7 @@
 /* request_classify.c - POST /v1/classify with a JSON body. */
 #include <stdio.h>
 
+#include "server/api/adapter.h"
 #include "server/api/classifier.h"
 #include "server/api/fields.h"
 #include "server/api/request_parts.h"
@@ -113,6 +114,17 @@ static bool read_classifier(void *reader, const struct json_value *value) {
     return true;
 }
 
+static bool read_adapter(void *reader, const struct json_value *value) {
+    const struct request_labels_reader *r = reader;
+    return value->type == JSON_ARRAY ? request_read_adapter_list(&r->out->adapter, value, r->arena, r->error)
+                                     : request_read_adapter(&r->out->adapter, value, r->error);
+}
+
+static bool read_strength(void *reader, const struct json_value *value) {
+    const struct request_labels_reader *r = reader;
+    return request_read_strength(&r->out->adapter, value, r->error);
+}
+
 static const struct field rows[] = {
     {.name = "image",
      .forms = FIELD_JSON | FIELD_PART,
@@ -145,6 +157,18 @@ static const struct field rows[] = {
      .most = CLASSIFIER_NAME_BYTES,
      .what = "The name of a stored classifier, in place of labels and templates.",
      .read = read_classifier},
+    {.name = "adapter",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .schema = "{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"minItems\":1,\"maxItems\":8,"
+               "\"uniqueItems\":true,"
+               "\"items\":{\"type\":\"string\"}}]}",
+     .what = "The name of a stored adapter of the model, or \"base\" for the model as it is; or a list of "
+             "such names, for an "
+             "answer by each.",
+     .read = read_adapter},
+    FIELD_ADAPTER_ROW(FIELD_PART | FIELD_QUERY, NULL),
+    FIELD_STRENGTH_ROW(FIELD_JSON | FIELD_PART | FIELD_QUERY, read_strength),
     FIELD_MODEL(FIELD_JSON | FIELD_PART | FIELD_QUERY),
 };
 const struct field_table request_classify_fields = {FIELD_TABLE(rows)};
@@ -158,6 +182,6 @@ bool request_classify_json(const struct request_models *models, const char *body
     return request_read_object(body, size, arena, &object, error) &&
            request_choose_model(models, object, &out->model, error) &&
            field_read_object(object, &request_classify_fields, &reader, error) &&
-           request_check_choice(out, error) &&
+           request_check_adapter(&out->adapter, error) && request_check_choice(out, error) &&
            read_json_images(reader.image, reader.images, arena, out, error);
 }

@@ -1,5 +1,6 @@
 /* request_embed.c - POST /v1/embeddings and POST /v1/routing: one list of texts and pictures, in every form
  * that clients of other servers send it. */
+#include "server/api/adapter.h"
 #include "server/api/fields.h"
 #include "server/api/request_encoding.h"
 #include "server/api/request_parts.h"
@@ -22,6 +23,7 @@ struct embed_reader {
     struct request_items_reader items;
     const struct json_value *input, *messages; /* read last */
     struct encoding_choice encoding;
+    struct request_adapter *adapter;
     struct api_error *error;
 };
 
@@ -47,6 +49,16 @@ static bool read_modality(void *reader, const struct json_value *value) {
     else
         return api_fail(r->error, 400, "invalid_modality", "modality", "modality must be %s", accepted);
     return true;
+}
+
+static bool read_adapter(void *reader, const struct json_value *value) {
+    struct embed_reader *r = reader;
+    return request_read_adapter(r->adapter, value, r->error);
+}
+
+static bool read_strength(void *reader, const struct json_value *value) {
+    struct embed_reader *r = reader;
+    return request_read_strength(r->adapter, value, r->error);
 }
 
 static bool read_encoding(void *reader, const struct json_value *value) {
@@ -147,6 +159,8 @@ static const struct field embeddings[] = {
      .what = "The model's own number of them, or 0 for it: the model was not trained to be cut shorter.",
      .read = check_dimensions},
     {MODALITY_ROW},
+    FIELD_ADAPTER_ROW(FIELD_JSON, read_adapter),
+    FIELD_STRENGTH_ROW(FIELD_JSON, read_strength),
     {.name = "user",
      .forms = FIELD_JSON,
      .kind = FIELD_STRING,
@@ -157,8 +171,11 @@ const struct field_table request_embeddings_fields = {FIELD_TABLE(embeddings), .
                                                       .write_others = request_peer_schemas};
 
 /* There are no embeddings to encode. */
-static const struct field routing[] = {
-    {INPUT_ROW, .required = true}, FIELD_MODEL(FIELD_JSON), {MODALITY_ROW}};
+static const struct field routing[] = {{INPUT_ROW, .required = true},
+                                       FIELD_MODEL(FIELD_JSON),
+                                       {MODALITY_ROW},
+                                       FIELD_ADAPTER_ROW(FIELD_JSON, read_adapter),
+                                       FIELD_STRENGTH_ROW(FIELD_JSON, read_strength)};
 const struct field_table request_routing_fields = {FIELD_TABLE(routing)};
 
 static bool read_request(const struct request_models *models, const char *body, size_t size,
@@ -166,13 +183,14 @@ static bool read_request(const struct request_models *models, const char *body, 
                          struct api_error *error) {
     const struct json_value *object;
     struct embed_reader reader = {.items = {.arena = arena, .strings = STRINGS_BY_LOOK, .error = error},
+                                  .adapter = &out->adapter,
                                   .error = error};
     *out = (struct embed_request){.encoding = REQUEST_FLOAT};
     if (!request_read_object(body, size, arena, &object, error) ||
         !request_choose_model(models, object, &out->model, error))
         return false;
     reader.model = models->info[out->model];
-    return field_read_object(object, fields, &reader, error) &&
+    return field_read_object(object, fields, &reader, error) && request_check_adapter(&out->adapter, error) &&
            encoding_settle(&reader.encoding, &out->encoding, error) &&
            read_input(&reader.items, reader.input, reader.messages, out) &&
            request_check_modalities(reader.model, out->items, out->n_items, error);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/api/adapter.h"
 #include "server/api/fields.h"
 #include "server/api/request_parts.h"
 
@@ -137,6 +138,26 @@ static bool read_top_k(struct text text, size_t *top_k, struct api_error *error)
     return *top_k > 0 || request_refuse_top_k(error);
 }
 
+/* An adapter's name and its strength, which is a JSON number. */
+static bool read_adapter(struct form form, struct arena *arena, struct request_adapter *out,
+                         struct api_error *error) {
+    const struct request_field *name, *strength;
+    struct json_value *number;
+    struct json_error at;
+    if (!find_one(form, "adapter", &name, error) || !find_one(form, "strength", &strength, error))
+        return false;
+    if (name &&
+        !request_read_adapter(out, &(struct json_value){.type = JSON_STRING, .string = text_in(name)}, error))
+        return false;
+    if (!strength)
+        return true;
+    if (!json_read((const char *)strength->bytes, strength->size, arena, &number, &at))
+        return at.no_memory ? api_fail_memory(error)
+                            : api_fail(error, 400, "invalid_strength", "strength",
+                                       "strength is no number; one from 0 to 1 is accepted");
+    return request_read_strength(out, number, error) && request_check_adapter(out, error);
+}
+
 /* Everything but the pictures. */
 static bool read_fields(const struct request_models *models, struct form form, struct arena *arena,
                         struct classify_request *out, struct api_error *error) {
@@ -149,7 +170,8 @@ static bool read_fields(const struct request_models *models, struct form form, s
         return false;
     if (classifier)
         out->classifier = text_in(classifier);
-    if (top_k && !read_top_k(text_in(top_k), &out->top_k, error))
+    if ((top_k && !read_top_k(text_in(top_k), &out->top_k, error)) ||
+        !read_adapter(form, arena, &out->adapter, error))
         return false;
     return read_list(form, &labels, arena, error) && read_list(form, &templates, arena, error) &&
            request_check_choice(out, error);

@@ -46,7 +46,8 @@ struct request_labels_reader {
 bool request_read_labels(void *reader, const struct json_value *value);
 bool request_read_templates(void *reader, const struct json_value *value);
 
-/* Labels and templates, or a classifier's name: what a classification must have one of. */
+/* Labels and templates, or a classifier's name: what a classification must have one of. With an adapter, which may have labels of
+ * its own, neither is needed yet. */
 bool request_check_choice(struct classify_request *request, struct api_error *error);
 bool request_refuse_top_k(struct api_error *error);
 

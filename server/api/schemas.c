@@ -64,33 +64,44 @@ const struct schema schemas[] = {
         "required": ["prompt_tokens", "image_tokens", "total_tokens"],
         "additionalProperties": false
     })},
+    {"Classification", SCHEMA({
+        "type": "object",
+        "properties": {
+            "object": {"const": "classification"},
+            "index": {"type": "integer", "minimum": 0},
+            "predictions": {"type": "array", "description": "By descending score.", "items": {
+                "type": "object",
+                "properties": {
+                    "label": {"type": "string"},
+                    "score": {"type": "number", "minimum": 0, "maximum": 1},
+                    "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001}
+                },
+                "required": ["label", "score", "cosine"],
+                "additionalProperties": false
+            }}
+        },
+        "required": ["object", "index", "predictions"],
+        "additionalProperties": false
+    })},
     {"Classifications", SCHEMA({
         "type": "object",
         "properties": {
             "object": {"const": "list"},
             "model": {"type": "string"},
-            "data": {"type": "array", "description": "One for each picture, in the order of the request.", "items": {
+            "data": {"type": "array", "description": "One for each picture, in the order of the request.", "items": {"$ref": "#/components/schemas/Classification"}},
+            "variants": {"type": "array", "description": "In place of data: by each adapter of a list, in its order.", "items": {
                 "type": "object",
                 "properties": {
-                    "object": {"const": "classification"},
-                    "index": {"type": "integer", "minimum": 0},
-                    "predictions": {"type": "array", "description": "By descending score.", "items": {
-                        "type": "object",
-                        "properties": {
-                            "label": {"type": "string"},
-                            "score": {"type": "number", "minimum": 0, "maximum": 1},
-                            "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001}
-                        },
-                        "required": ["label", "score", "cosine"],
-                        "additionalProperties": false
-                    }}
+                    "adapter": {"type": "string"},
+                    "data": {"type": "array", "items": {"$ref": "#/components/schemas/Classification"}}
                 },
-                "required": ["object", "index", "predictions"],
+                "required": ["adapter", "data"],
                 "additionalProperties": false
             }},
             "usage": {"$ref": "#/components/schemas/Usage"}
         },
-        "required": ["object", "model", "data", "usage"],
+        "required": ["object", "model", "usage"],
+        "oneOf": [{"required": ["data"]}, {"required": ["variants"]}],
         "additionalProperties": false
     })},
     {"Embeddings", SCHEMA({
@@ -246,6 +257,63 @@ const struct schema schemas[] = {
     {"ClassifierDeleted", SCHEMA({
         "type": "object",
         "properties": {"object": {"const": "classifier.deleted"}, "name": {"type": "string"}, "deleted": {"const": true}},
+        "required": ["object", "name", "deleted"],
+        "additionalProperties": false
+    })},
+    {"AdapterFile", SCHEMA({"type": "string", "format": "binary", "description": "A safetensors file of format limoe-adapter-1."})},
+    {"Adapter", SCHEMA({
+        "type": "object",
+        "properties": {
+            "object": {"const": "adapter"},
+            "name": {"type": "string"},
+            "model": {"type": ["string", "null"], "description": "By which it is served. Null: it is of another model."},
+            "state": {"const": "ready"},
+            "created": {"type": "integer", "description": "Unix seconds."},
+            "file_bytes": {"type": "integer", "minimum": 1},
+            "kind": {"enum": ["probe", "tail", "lora"]},
+            "base": {"type": "string", "description": "The model that it was made of."},
+            "start_block": {"type": "integer", "minimum": 0, "description": "Of a tail."},
+            "alpha": {"type": "number", "description": "Of a LoRA."},
+            "rank": {"type": "integer", "description": "Of a LoRA."},
+            "strength": {"type": "number", "minimum": 0, "maximum": 1, "description": "Unless a request says another."},
+            "parameters": {"type": "integer", "minimum": 1},
+            "bytes": {"type": "integer", "minimum": 1, "description": "Of its tensors."},
+            "tensors": {"type": "integer", "minimum": 1},
+            "labels": {"type": "array", "items": {"type": "string"}},
+            "templates": {"type": "array", "items": {"type": "string"}},
+            "training": {"type": ["object", "null"], "description": "How it was made."}
+        },
+        "required": ["object", "name", "model", "state", "created", "file_bytes", "kind", "base", "strength", "parameters", "bytes", "tensors", "labels", "templates", "training"],
+        "additionalProperties": false
+    })},
+    {"Adapters", SCHEMA({
+        "type": "object",
+        "properties": {
+            "object": {"const": "list"},
+            "data": {"type": "array", "items": {
+                "type": "object",
+                "properties": {
+                    "object": {"const": "adapter"},
+                    "name": {"type": "string"},
+                    "model": {"type": ["string", "null"]},
+                    "state": {"const": "ready"},
+                    "created": {"type": "integer"},
+                    "file_bytes": {"type": "integer", "minimum": 1},
+                    "kind": {"enum": ["probe", "tail", "lora"]},
+                    "strength": {"type": "number", "minimum": 0, "maximum": 1},
+                    "label_count": {"type": "integer", "minimum": 0}
+                },
+                "required": ["object", "name", "model", "state", "created", "file_bytes", "kind", "strength", "label_count"],
+                "additionalProperties": false
+            }},
+            "has_more": {"type": "boolean"}
+        },
+        "required": ["object", "data", "has_more"],
+        "additionalProperties": false
+    })},
+    {"AdapterDeleted", SCHEMA({
+        "type": "object",
+        "properties": {"object": {"const": "adapter.deleted"}, "name": {"type": "string"}, "deleted": {"const": true}},
         "required": ["object", "name", "deleted"],
         "additionalProperties": false
     })},

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "limoe.h"
+#include "server/api/adapter.h"
 #include "server/commands/adapters.h"
 #include "server/commands/commands.h"
 #include "server/commands/table.h"
@@ -60,28 +61,10 @@ const struct option_command adapters_command = {
 
 /* ---- show */
 
-static void print_strings(struct buffer *out, const char *key, const char *const *strings, size_t n) {
-    buffer_print(out, ",\"%s\":[", key);
-    for (size_t i = 0; i < n; i++) {
-        buffer_string(out, i ? "," : "");
-        buffer_json_string(out, strings[i]);
-    }
-    buffer_string(out, "]");
-}
-
 static void print_json(struct buffer *out, const struct limoe_adapter_info *info) {
-    buffer_print(out, "{\"object\":\"adapter\",\"kind\":\"%s\",\"base\":\"%s\"",
-                 limoe_adapter_kind_name(info->kind), info->base);
-    if (info->kind == LIMOE_ADAPTER_TAIL)
-        buffer_print(out, ",\"start_block\":%u", info->start_block);
-    if (info->kind == LIMOE_ADAPTER_LORA)
-        buffer_print(out, ",\"alpha\":%.9g,\"rank\":%u", (double)info->alpha, info->rank);
-    buffer_print(out, ",\"strength\":%.9g,\"parameters\":%llu,\"bytes\":%llu,\"tensors\":%zu",
-                 (double)info->strength, (unsigned long long)info->parameters,
-                 (unsigned long long)info->bytes, info->tensors);
-    print_strings(out, "labels", info->labels, info->n_labels);
-    print_strings(out, "templates", info->templates, info->n_templates);
-    buffer_print(out, ",\"training\":%s}", info->training ? info->training : "null");
+    buffer_string(out, "{\"object\":\"adapter\"");
+    answer_adapter_info(out, info);
+    buffer_string(out, "}");
 }
 
 /* As it may go to a terminal, which obeys control characters; in the arena, NULL without memory. */

@@ -249,7 +249,7 @@ static bool answer(struct task *task, struct session *session, bool json) {
     for (size_t i = 0; ok && i < request->n_images; i++) {
         rows[i].index = task->index[i];
         ok = classify_rank(embeddings + i * info->embed, labels, request->n_labels, info->embed,
-                           &info->scoring, request->top_k, task->arena, &rows[i]);
+                           &info->scoring, NULL, request->top_k, task->arena, &rows[i]);
     }
     if (ok && json)
         answer_classify(&out, info->name, request->labels, rows, request->n_images, &task->usage);

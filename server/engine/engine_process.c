@@ -33,6 +33,7 @@
 #include "base/device_name.h"
 #include "base/error.h"
 #include "base/process.h"
+#include "server/engine/adapted.h"
 #include "server/engine/engine_process.h"
 #include "server/engine/inbox.h"
 #include "server/engine/test_hooks.h"
@@ -46,6 +47,8 @@ struct engine_flags {
     const char *model;
     struct limoe_options compute;
     uint64_t step_tokens;
+    const char *adapters; /* directory; NULL: there are none */
+    uint64_t adapter_memory;
     const char *connect;  /* NULL: PROCESS_FD is the front */
     unsigned rank, ranks; /* of those that the front brings together; ranks 0: this is none of them */
 };
@@ -62,8 +65,9 @@ struct engine_process {
     struct inbox inbox;
 
     struct link out;
-    struct limoe_item *items; /* [shape.items] */
-    bool *asks;               /* [shape.items]: whose shares are wanted */
+    struct frame_room room; /* of a step's items */
+    struct adapted adapted;
+    struct frame_tails tails; /* what the step in hand took of them */
     float *shares;            /* theirs, while a step is in hand that wants some; or NULL */
     float *embeddings;        /* [shape.items, embed] */
     uint64_t *load;           /* as struct frame_result */
@@ -101,10 +105,10 @@ static bool allocate_routing(struct engine_process *engine) {
     return engine->expert && engine->gate;
 }
 
-static size_t count_asking(const struct engine_process *engine, size_t n) {
+static size_t count_asking(const struct frame_step *step) {
     size_t split = 0;
-    for (size_t i = 0; i < n; i++)
-        split += engine->asks[i];
+    for (size_t i = 0; i < step->n; i++)
+        split += step->wants[i].shares;
     return split;
 }
 
@@ -114,17 +118,17 @@ static bool allocate_shares(struct engine_process *engine, size_t n, size_t spli
     engine->shares = split ? malloc(split * size * sizeof *engine->shares) : NULL;
     float *at = engine->shares;
     for (size_t i = 0; at && i < n; i++)
-        if (engine->asks[i]) {
-            engine->items[i].shares = at;
+        if (engine->room.wants[i].shares) {
+            engine->room.items[i].shares = at;
             at += size;
         }
     return !split || engine->shares;
 }
 
-static enum limoe_status compute(struct engine_process *engine, size_t n, size_t split, bool routed,
-                                 struct limoe_error *err) {
+static enum limoe_status compute(struct engine_process *engine, const struct frame_step *step, size_t split,
+                                 bool routed, struct limoe_error *err) {
     const struct frame_shape *shape = &engine->shape;
-    if (!allocate_shares(engine, n, split))
+    if (!allocate_shares(engine, step->n, split))
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the shares of a step's patches");
     if (routed && !allocate_routing(engine))
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the routing of a step");
@@ -143,8 +147,13 @@ static enum limoe_status compute(struct engine_process *engine, size_t n, size_t
     memset(engine->rows_sent, 0, shape->layers * sizeof *engine->rows_sent);
     memset(engine->bytes_sent, 0, shape->layers * sizeof *engine->bytes_sent);
     memset(engine->exchange_ns, 0, shape->layers * sizeof *engine->exchange_ns);
-    test_hooks_step(engine->items, n);
-    return limoe_model_embed(engine->model, engine->items, n, engine->embeddings, &routing, err);
+    engine->tails = (struct frame_tails){0};
+    test_hooks_step(step->items, step->n);
+    enum limoe_status status = adapted_embed(&engine->adapted, engine->model, step, engine->embeddings,
+                                             &routing, &engine->tails, err);
+    if (engine->adapted.tails)
+        tails_count(engine->adapted.tails, &engine->tails);
+    return status;
 }
 
 /* Asks once a second at most, since the driver may take its time over it. */
@@ -160,20 +169,19 @@ static void measure_gpu(struct engine_process *engine) {
 /* Computes a step and sends the RESULT. False if the front sends what cannot be, or is gone. */
 static bool answer(struct engine_process *engine, const struct link *in) {
     struct limoe_error err;
-    size_t n;
-    uint64_t rows;
-    if (frame_get_step(&engine->shape, in->payload, in->frame.length, engine->items, engine->asks, &n, &rows,
-                       &err) != LIMOE_OK) {
+    struct frame_step step;
+    if (frame_get_step(&engine->shape, in->payload, in->frame.length, &engine->room, &step, &err) !=
+        LIMOE_OK) {
         command_complain("engine: %s", err.message);
         return false;
     }
     const bool routed = in->frame.flags & FRAME_ROUTED;
-    const size_t split = count_asking(engine, n);
+    const size_t split = count_asking(&step);
     int64_t began = clock_now();
     struct frame_result result = {
-        .status = compute(engine, n, split, routed, &err),
-        .items = n,
-        .rows = rows,
+        .status = compute(engine, &step, split, routed, &err),
+        .items = step.n,
+        .rows = step.rows,
         .load = engine->load,
         .rows_sent = engine->rows_sent,
         .bytes_sent = engine->bytes_sent,
@@ -189,6 +197,7 @@ static bool answer(struct engine_process *engine, const struct link *in) {
     measure_gpu(engine);
     result.gpu_used = engine->gpu_used;
     result.gpu_total = engine->gpu_total;
+    result.tails = engine->tails;
     if (result.status == LIMOE_BROKEN) { /* the front starts another, and sends the step again */
         command_complain("engine: %s", err.message);
         return false;
@@ -247,20 +256,22 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
     engine->step_tokens = flags->step_tokens ? flags->step_tokens : limoe_model_step_tokens(engine->model);
     engine->shape = frame_shape(model, engine->step_tokens);
     size_t rows = (size_t)shape->layers * LIMOE_MODALITIES;
-    engine->items = calloc(shape->items, sizeof *engine->items);
-    engine->asks = calloc(shape->items, sizeof *engine->asks);
+    struct frame_room *room = &engine->room;
+    room->items = calloc(shape->items, sizeof *room->items);
+    room->wants = calloc(shape->items, sizeof *room->wants);
+    room->tails = calloc(shape->items, sizeof *room->tails);
     engine->embeddings = calloc(shape->items * shape->embed, sizeof *engine->embeddings);
     engine->load = calloc(rows * shape->experts + 1, sizeof *engine->load);
     engine->entropy = calloc(rows + 1, sizeof *engine->entropy);
     engine->rows_sent = calloc(shape->layers + 1, sizeof *engine->rows_sent);
     engine->bytes_sent = calloc(shape->layers + 1, sizeof *engine->bytes_sent);
     engine->exchange_ns = calloc(shape->layers + 1, sizeof *engine->exchange_ns);
-    if (!engine->items || !engine->asks || !engine->embeddings || !engine->load || !engine->entropy ||
-        !engine->rows_sent || !engine->bytes_sent || !engine->exchange_ns)
+    if (!room->items || !room->wants || !room->tails || !engine->embeddings || !engine->load ||
+        !engine->entropy || !engine->rows_sent || !engine->bytes_sent || !engine->exchange_ns)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
                           (unsigned long long)engine->step_tokens);
     inbox_expect(&engine->inbox, frame_longest_step(shape));
-    return LIMOE_OK;
+    return adapted_init(&engine->adapted, flags->adapters, flags->adapter_memory, shape->items, err);
 }
 
 /* Writes why the CPU computes, if the choice of the device was left to this process. */
@@ -288,6 +299,7 @@ static bool say_hello(struct engine_process *engine, const struct engine_flags *
         note_device(flags->compute.device, hello.note);
         snprintf(hello.backend, sizeof hello.backend, "%s", limoe_model_backend(engine->model));
         snprintf(hello.fingerprint, sizeof hello.fingerprint, "%s", limoe_model_fingerprint(engine->model));
+        snprintf(hello.base, sizeof hello.base, "%s", limoe_model_base(engine->model));
     } else {
         memcpy(hello.message, opened->message, sizeof hello.message);
     }
@@ -308,6 +320,7 @@ static bool answer_step(struct engine_process *engine) {
 
 /* Ends the process without freeing anything: other threads still use *engine. */
 __attribute__((noreturn)) static void leave(struct engine_process *engine) {
+    adapted_free(&engine->adapted);
     limoe_model_close(engine->model);
     limoe_ranks_close(engine->ranks);
     _exit(COMMAND_OK);
@@ -425,6 +438,18 @@ static const struct option_row table[] = {
      .fallback = "as many as fill the device"},
     COMMAND_LOAD_ROW(AT(compute.load_file)),
     COMMAND_EXPERT_BYTES_ROW(AT(compute.expert_bytes)),
+    {.name = "adapters",
+     .kind = OPTION_STRING,
+     AT(adapters),
+     .metavar = "DIR",
+     .help = "where adapters' files are",
+     .fallback = "there are none"},
+    {.name = "adapter-memory",
+     .kind = OPTION_BYTES,
+     AT(adapter_memory),
+     .most = UINT64_C(1) << 50,
+     .metavar = "N",
+     .help = "bytes that adapters may take in memory"},
     {.name = "connect",
      .kind = OPTION_STRING,
      AT(connect),

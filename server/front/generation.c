@@ -29,6 +29,8 @@ static enum limoe_status start_engine(const struct generation_options *options, 
         .opened_event = generation->opened_event,
         .step_seconds = serve->step_seconds,
         .memory_bytes = serve->engine_bytes,
+        .adapters = options->adapters,
+        .adapter_bytes = serve->adapter_memory,
         .batch_delay_ms = serve->batch_delay_ms,
         .launch = serve->launch,
     };

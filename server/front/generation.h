@@ -50,6 +50,7 @@ struct generation_options {
     const char *name, *dir;            /* of the model; name NULL: its own */
     size_t index;                      /* of the model, for the metrics */
     bool several;                      /* it is not the only one: the log names it */
+    const char *adapters;              /* directory of their files */
     struct metrics *metrics;
     struct log *log;
     uint64_t number;

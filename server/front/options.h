@@ -52,6 +52,8 @@ struct serve_options {
     uint64_t cache_bytes;                  /* of text embeddings; 0: no cache */
     const char *state_dir;                 /* where classifiers are kept, and spools */
     uint64_t classifier_bytes;             /* of disk that they may take */
+    uint64_t adapter_bytes;                /* likewise adapters */
+    uint64_t adapter_memory;               /* of each engine that its adapters may take */
     const char *api_keys, *admin_keys;     /* files, a key a line; NULL: no keys */
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
     const char *loadtest_targets;          /* URLs, with commas, beside this server; NULL: none */

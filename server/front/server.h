@@ -25,6 +25,7 @@
 #include "server/front/options.h"
 #include "server/front/roster.h"
 #include "server/front/schedule/queue.h"
+#include "server/front/store/adapters.h"
 #include "server/front/store/classifiers.h"
 
 enum server_phase {
@@ -70,6 +71,7 @@ struct server {
     struct log *log;
     struct metrics *metrics;
     struct classifiers *classifiers;
+    struct adapters *adapters;
     struct workers *workers;         /* for all that waits for nobody and is soon done */
     struct workers *bulk;            /* for large bodies and answers, which are not cut into slices */
     struct workers *decoding[LANES]; /* for pictures: they sleep while decoders compute */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "server/protocol/frame_parts.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames hold numbers as they lie in memory");
 
@@ -15,52 +16,6 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames hold numbers a
 #define MOST_TEXT_LENGTH (UINT32_C(1) << 20)
 #define MOST_EXPERTS     (UINT32_C(1) << 16)
 #define MOST_TOP_K       (UINT32_C(1) << 8)
-
-/* ---- a cursor over bytes whose number is known to suffice */
-
-static void put(uint8_t **at, const void *from, size_t size) {
-    memcpy(*at, from, size);
-    *at += size;
-}
-
-static void put_u32(uint8_t **at, uint32_t value) {
-    put(at, &value, sizeof value);
-}
-
-static void put_u64(uint8_t **at, uint64_t value) {
-    put(at, &value, sizeof value);
-}
-
-/* `size` bytes, the last of them 0. NULL is "". */
-static void put_string(uint8_t **at, const char *string, size_t size) {
-    memset(*at, 0, size);
-    if (string)
-        memcpy(*at, string, strnlen(string, size - 1));
-    *at += size;
-}
-
-static void get(const uint8_t **at, void *to, size_t size) {
-    memcpy(to, *at, size);
-    *at += size;
-}
-
-static uint32_t get_u32(const uint8_t **at) {
-    uint32_t value;
-    get(at, &value, sizeof value);
-    return value;
-}
-
-static uint64_t get_u64(const uint8_t **at) {
-    uint64_t value;
-    get(at, &value, sizeof value);
-    return value;
-}
-
-/* False: no end within `size` bytes. */
-static bool get_string(const uint8_t **at, char *to, size_t size) {
-    get(at, to, size);
-    return memchr(to, '\0', size) != NULL;
-}
 
 /* ---- header */
 
@@ -143,15 +98,12 @@ void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BY
     put_string(&at, model->architecture, FRAME_WORD_BYTES);
     put_string(&at, hello->backend, FRAME_WORD_BYTES);
     put_string(&at, hello->fingerprint, FRAME_WORD_BYTES);
+    put_string(&at, hello->base, FRAME_WORD_BYTES);
     put_string(&at, hello->note, FRAME_NOTE_BYTES);
     memset(at, 0, FRAME_MOST_BLOCKS * sizeof *model->moe_blocks);
     uint32_t layers = model->moe_layers < FRAME_MOST_BLOCKS ? model->moe_layers : FRAME_MOST_BLOCKS;
     if (model->moe_blocks)
         memcpy(at, model->moe_blocks, layers * sizeof *model->moe_blocks);
-}
-
-static bool within(uint32_t value, uint32_t least, uint32_t most) {
-    return least <= value && value <= most;
 }
 
 /* limoe_has, without the library. */
@@ -264,6 +216,7 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
     ended = get_string(&payload, out->architecture, FRAME_WORD_BYTES) && ended;
     ended = get_string(&payload, out->backend, FRAME_WORD_BYTES) && ended;
     ended = get_string(&payload, out->fingerprint, FRAME_WORD_BYTES) && ended;
+    ended = get_string(&payload, out->base, FRAME_WORD_BYTES) && ended;
     ended = get_string(&payload, out->note, FRAME_NOTE_BYTES) && ended;
     get(&payload, out->moe_blocks, sizeof out->moe_blocks);
     model->name = out->name;
@@ -364,118 +317,26 @@ static uint64_t result_bytes(const struct frame_shape *shape, const struct frame
            (routed ? 2 * routing_bytes(shape, result->rows) : 0);
 }
 
-/* The most images of a step. */
-static uint64_t most_images(const struct frame_shape *shape) {
-    return shape->image_tokens ? shape->rows / shape->image_tokens : 0;
-}
-
-#define STEP_HEAD_BYTES 8
-#define ITEM_BYTES      8
-#define ASKS            UINT32_C(0x10000) /* of an item's first word: for its shares */
-
-uint64_t frame_longest_step(const struct frame_shape *shape) {
-    return STEP_HEAD_BYTES + shape->items * ITEM_BYTES + shape->rows * sizeof(int32_t) +
-           most_images(shape) * shape->image_bytes;
-}
-
 uint64_t frame_longest_result(const struct frame_shape *shape) {
     const struct frame_result longest = {
         .items = shape->items, .rows = shape->rows, .split = most_images(shape)};
     return result_bytes(shape, &longest, true);
 }
 
-/* ---- STEP */
-
-size_t frame_step_head_bytes(const struct limoe_item *items, size_t n) {
-    size_t bytes = STEP_HEAD_BYTES + n * ITEM_BYTES;
-    for (size_t i = 0; i < n; i++)
-        if (items[i].modality == LIMOE_TEXT)
-            bytes += items[i].length * sizeof(int32_t);
-    return bytes;
-}
-
-uint64_t frame_step_bytes(const struct frame_shape *shape, const struct limoe_item *items, size_t n) {
-    uint64_t bytes = frame_step_head_bytes(items, n);
-    for (size_t i = 0; i < n; i++)
-        if (items[i].modality == LIMOE_IMAGE)
-            bytes += shape->image_bytes;
-    return bytes;
-}
-
-void frame_put_step(const struct limoe_item *items, size_t n, uint8_t *head) {
-    put_u32(&head, (uint32_t)n);
-    put_u32(&head, 0);
-    for (size_t i = 0; i < n; i++) {
-        put_u32(&head, items[i].modality | (items[i].shares ? ASKS : 0));
-        put_u32(&head, items[i].length);
-    }
-    for (size_t i = 0; i < n; i++)
-        if (items[i].modality == LIMOE_TEXT)
-            put(&head, items[i].tokens, items[i].length * sizeof *items[i].tokens);
-}
-
-static enum limoe_status get_item(const struct frame_shape *shape, uint64_t index, uint32_t modality,
-                                  uint32_t length, struct limoe_error *err) {
-    if (modality >= LIMOE_MODALITIES)
-        return limoe_fail(err, LIMOE_CORRUPT, "item %llu of a STEP has the unknown modality %u",
-                          (unsigned long long)index, modality);
-    const uint32_t most = modality == LIMOE_IMAGE ? shape->image_tokens : shape->text_length;
-    const uint32_t least = modality == LIMOE_IMAGE && most ? most : 1; /* 1 to 0: none is taken */
-    if (!within(length, least, most))
-        return limoe_fail(err, LIMOE_CORRUPT, "item %llu of a STEP, %s, has %u tokens",
-                          (unsigned long long)index, modality == LIMOE_IMAGE ? "an image" : "a text", length);
-    return LIMOE_OK;
-}
-
-enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t *payload, uint64_t length,
-                                 struct limoe_item *items, bool *asks, size_t *n, uint64_t *rows,
-                                 struct limoe_error *err) {
-    if (length < STEP_HEAD_BYTES)
-        return limoe_fail(err, LIMOE_CORRUPT, "a STEP of %llu bytes", (unsigned long long)length);
-    const uint8_t *at = payload;
-    uint64_t count = get_u32(&at);
-    uint32_t reserved = get_u32(&at);
-    if (count > shape->items || reserved != 0 || (length - STEP_HEAD_BYTES) / ITEM_BYTES < count)
-        return limoe_fail(err, LIMOE_CORRUPT, "a STEP of %llu bytes with %llu items; at most %llu can be",
-                          (unsigned long long)length, (unsigned long long)count,
-                          (unsigned long long)shape->items);
-    uint64_t ids = 0, images = 0;
-    *rows = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        const uint32_t word = get_u32(&at), tokens = get_u32(&at);
-        const uint32_t modality = word == (LIMOE_IMAGE | ASKS) ? LIMOE_IMAGE : word;
-        enum limoe_status status = get_item(shape, i, modality, tokens, err);
-        if (status != LIMOE_OK)
-            return status;
-        items[i] = (struct limoe_item){.modality = (enum limoe_modality)modality, .length = tokens};
-        asks[i] = word & ASKS;
-        *rows += tokens;
-        ids += modality == LIMOE_TEXT ? tokens : 0;
-        images += modality == LIMOE_IMAGE;
-    }
-    uint64_t expected =
-        STEP_HEAD_BYTES + count * ITEM_BYTES + ids * sizeof(int32_t) + images * shape->image_bytes;
-    if (*rows > shape->rows || length != expected)
-        return limoe_fail(
-            err, LIMOE_CORRUPT,
-            "a STEP of %llu bytes and %llu tokens whose items need %llu; at most %llu tokens can be",
-            (unsigned long long)length, (unsigned long long)*rows, (unsigned long long)expected,
-            (unsigned long long)shape->rows);
-    const uint8_t *pixels = at + ids * sizeof(int32_t);
-    for (uint64_t i = 0; i < count; i++) {
-        if (items[i].modality == LIMOE_TEXT) {
-            items[i].tokens = (const void *)at;
-            at += items[i].length * sizeof(int32_t);
-        } else {
-            items[i].pixels = pixels;
-            pixels += shape->image_bytes;
-        }
-    }
-    *n = count;
-    return LIMOE_OK;
-}
-
 /* ---- RESULT */
+
+static void put_tails(uint8_t **at, const struct frame_tails *tails) {
+    const uint64_t numbers[] = {tails->held,  tails->bytes,      tails->reads,
+                                tails->drops, tails->trunk_rows, tails->tail_rows};
+    put(at, numbers, sizeof numbers);
+}
+
+static void get_tails(const uint8_t **at, struct frame_tails *tails) {
+    uint64_t *const numbers[] = {&tails->held,  &tails->bytes,      &tails->reads,
+                                 &tails->drops, &tails->trunk_rows, &tails->tail_rows};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        *numbers[i] = get_u64(at);
+}
 
 uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_result *result,
                           uint8_t head[FRAME_RESULT_HEAD_BYTES], struct iovec parts[FRAME_RESULT_PARTS]) {
@@ -498,6 +359,7 @@ uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_re
     put_u64(&at, result->compute_ns);
     put_u64(&at, result->gpu_used);
     put_u64(&at, result->gpu_total);
+    put_tails(&at, &result->tails);
     put_string(&at, good ? "" : result->message, FRAME_MESSAGE_BYTES);
     uint64_t bytes = 0;
     for (int i = 0; i < FRAME_RESULT_PARTS; i++)
@@ -524,6 +386,7 @@ enum limoe_status frame_get_result(const struct frame_shape *shape, const struct
     out->compute_ns = get_u64(&payload);
     out->gpu_used = get_u64(&payload);
     out->gpu_total = get_u64(&payload);
+    get_tails(&payload, &out->tails);
     bool ended = get_string(&payload, out->message, FRAME_MESSAGE_BYTES);
     if (status > LIMOE_BROKEN || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
         return limoe_fail(err, LIMOE_CORRUPT, "a RESULT with status %u and a message that does not fit it",

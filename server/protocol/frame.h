@@ -30,9 +30,10 @@
 #include <sys/uio.h>
 
 #include "limoe.h"
+#include "server/protocol/tail_key.h"
 
 enum {
-    FRAME_VERSION = 6,
+    FRAME_VERSION = 7,
     FRAME_HEADER_BYTES = 32,
     FRAME_MOST_BLOCKS = 1024, /* in a model; far above what its config may say */
     FRAME_NAME_BYTES = 128,
@@ -86,11 +87,12 @@ struct frame_hello {
     uint64_t dense_bytes, expert_bytes; /* of packed weights that it holds */
     uint64_t step_tokens;               /* that a step may have, and a few more (frame_shape) */
     char backend[FRAME_WORD_BYTES], fingerprint[FRAME_WORD_BYTES];
+    char base[FRAME_WORD_BYTES]; /* limoe_model_base */
     char note[FRAME_NOTE_BYTES]; /* for the log; "": nothing */
 };
 
 enum {
-    FRAME_HELLO_BYTES = 29 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 3 * FRAME_WORD_BYTES +
+    FRAME_HELLO_BYTES = 29 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 4 * FRAME_WORD_BYTES +
                         FRAME_NOTE_BYTES + FRAME_MESSAGE_BYTES,
 };
 
@@ -124,33 +126,70 @@ struct frame_shape frame_shape(const struct limoe_info *model, uint64_t step_tok
 uint64_t frame_longest_step(const struct frame_shape *shape); /* payload bytes */
 uint64_t frame_longest_result(const struct frame_shape *shape);
 
-/* ---- STEP: u32 items (0: other ranks have them all), 0 u32, then (u16 modality, u16 whether its shares are wanted, u32
- * length) [items], the texts' ids, the images' pixels, each in the items' order. Pixels last, so that ids are aligned and pixels
- * can be sent from where they are.
+/* ---- STEP: u32 items (0: other ranks have them all), u32 tails, then (u16 modality, u16 flags, u32 length, u32 tail)
+ * [items], (sha256, f32 strength) [tails], the texts' ids, the images' pixels, each in the items' order. Pixels last, so that
+ * ids are aligned and pixels can be sent from where they are. An item that is the same text or picture as the one before it,
+ * for another tail, has flag 2 and neither ids nor pixels. In frame_step.c.
  */
 
-/* Bytes of all but the pixels, and of all. */
-size_t frame_step_head_bytes(const struct limoe_item *items, size_t n);
-uint64_t frame_step_bytes(const struct frame_shape *shape, const struct limoe_item *items, size_t n);
-/* head [frame_step_head_bytes]; pixels are the caller's to send behind it. */
-void frame_put_step(const struct limoe_item *items, size_t n, uint8_t *head);
-/* items [shape->items], which point into the payload; asks [shape->items]: whose shares are wanted, which the caller makes
- * room for. */
+/* What is wanted of an item. */
+struct frame_want {
+    bool shares;   /* those of its patches; flag 1 */
+    bool again;    /* it is what the item before it is */
+    uint32_t tail; /* 0: the model as it is; else tails[tail - 1] */
+};
+
+struct frame_step {
+    const struct limoe_item *items; /* [n] */
+    const struct frame_want *wants; /* [n] */
+    const struct tail_key *tails;   /* [n_tails], all of which are used */
+    size_t n, n_tails;
+    uint64_t rows; /* the items' tokens */
+};
+
+/* Where a step's arrays are made, each for as many as there are items. */
+struct frame_room {
+    struct limoe_item *items;
+    struct frame_want *wants;
+    struct tail_key *tails;
+};
+
+/* The step of items [n], embedded by keys [n] (NULL, or an entry NULL: by the model as it is). wants and tails are made in
+ * *room, whose items are not touched. */
+struct frame_step frame_plan_step(const struct limoe_item *items, const struct tail_key *const *keys,
+                                  size_t n, const struct frame_room *room);
+/* Bytes of all but the pixels: of a step; the most that a step of these items can take; and of all. */
+size_t frame_step_head_bytes(const struct frame_step *step);
+size_t frame_step_most_head_bytes(const struct limoe_item *items, size_t n);
+uint64_t frame_step_bytes(const struct frame_shape *shape, const struct frame_step *step);
+/* head [frame_step_head_bytes]; pixels, of images that are not `again`, are the caller's to send behind it. */
+void frame_put_step(const struct frame_step *step, uint8_t *head);
+/* *room is of shape->items; its items point into the payload, and shares are the caller's to make room for. */
 enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t *payload, uint64_t length,
-                                 struct limoe_item *items, bool *asks, size_t *n, uint64_t *rows,
+                                 const struct frame_room *room, struct frame_step *out,
                                  struct limoe_error *err);
 /* Numbers of one image's shares. */
 size_t frame_shares_size(const struct frame_shape *shape);
 
-/* ---- RESULT: u32 status, u32 items, u64 rows, u64 split, u64 compute_ns, u64 gpu_used, u64 gpu_total, message, then
- * after LIMOE_OK: load, rows_sent, bytes_sent, exchange_ns, entropy, embeddings, shares, and when it is routed: expert, gate. */
+/* ---- RESULT: u32 status, u32 items, u64 rows, u64 split, u64 compute_ns, u64 gpu_used, u64 gpu_total, u64 [6] as
+ * struct frame_tails, message, then after LIMOE_OK: load, rows_sent, bytes_sent, exchange_ns, entropy, embeddings,
+ * shares, and when it is routed: expert, gate. */
+
+/* The tails that the engine has in memory, and what a step took of them. */
+struct frame_tails {
+    uint64_t held, bytes;  /* now */
+    uint64_t reads, drops; /* for this step */
+    uint64_t trunk_rows,
+        tail_rows; /* rows times blocks that those with tails have passed: once for all; by themselves */
+};
 
 struct frame_result {
     enum limoe_status status; /* not LIMOE_OK: the step could not be computed; only the message is there */
     char message[FRAME_MESSAGE_BYTES];
     uint64_t items, rows, split, compute_ns; /* split: items with shares */
     uint64_t gpu_used, gpu_total; /* bytes of the rank's GPU, lately; at most gpu_total; 0: it has none */
-    const uint64_t *load;         /* [layers, LIMOE_MODALITIES, experts] */
+    struct frame_tails tails;
+    const uint64_t *load;                                 /* [layers, LIMOE_MODALITIES, experts] */
     const uint64_t *rows_sent, *bytes_sent, *exchange_ns; /* [layers], as struct limoe_routing */
     const double *entropy;                                /* [layers, LIMOE_MODALITIES] */
     const float *embeddings;                              /* [items, embed] */
@@ -159,7 +198,7 @@ struct frame_result {
     const float *gate;     /* as expert */
 };
 
-enum { FRAME_RESULT_HEAD_BYTES = 2 * 4 + 5 * 8 + FRAME_MESSAGE_BYTES, FRAME_RESULT_PARTS = 10 };
+enum { FRAME_RESULT_HEAD_BYTES = 2 * 4 + 11 * 8 + FRAME_MESSAGE_BYTES, FRAME_RESULT_PARTS = 10 };
 
 /* The payload as parts to be sent in order: head and the result's arrays. Returns its bytes. */
 uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_result *result,

@@ -6,10 +6,12 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 
+import httpx
 import pytest
-from conftest import BUILD, ROOT
+from conftest import BUILD, MODEL, ROOT
 from documents import documents, plain
 from soundness import faults
 
@@ -131,15 +133,25 @@ def shown(commands):
     return [f"{document.path}: {plain(command)[:60]}" for document, command in commands]
 
 
+def pets():
+    """The least of an adapter: a tail of the bundled model."""
+    base = subprocess.run([BUILD / "limoe", "inspect", MODEL, "--digest"], capture_output=True, text=True, check=True).stdout.strip()
+    about = {"format": "limoe-adapter-1", "kind": "tail", "base": base, "start_block": 7, "labels": ["cat", "dog"]}
+    header = json.dumps({"__metadata__": {"limoe-adapter": json.dumps(about)},
+                         "ln.bias": {"dtype": "F32", "shape": [192], "data_offsets": [0, 768]}}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(768)
+
+
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory):
-    """What the documents take for granted: the repository's top, with the build that is tested; cat.png; a configuration."""
+    """What the documents take for granted: the repository's top, with the build that is tested; cat.png; an adapter; a configuration."""
     top = tmp_path_factory.mktemp("tree")
     for entry in ROOT.iterdir():
         if not entry.name.startswith((".", "build")):
             (top / entry.name).symlink_to(entry)
     (top / "build").symlink_to(BUILD)
     shutil.copy(ROOT / "examples/cat.png", top)
+    (top / "pets.safetensors").write_bytes(pets())
     (top / "limoe.conf").write_text("queue-items = 4096\n")
     # curl's exit status tells of answers that are errors, too.
     (top / ".curlrc").write_text("fail-with-body\nshow-error\nsilent\nmax-time = 60\n")
@@ -149,6 +161,7 @@ def tree(tmp_path_factory):
 @pytest.fixture(scope="session")
 def shell(tree, server):
     """Runs a command of a document: on this server, with this configuration, and for a second where it measures."""
+    httpx.put(server.url + "/v1/adapters/pets", content=pets()).raise_for_status()  # whichever command comes first
     environment = {**os.environ, "PATH": f"{BUILD}:{os.environ['PATH']}", "CURL_HOME": str(tree), "KEY": "none-is-asked-for"}
 
     def run(command):

@@ -30,14 +30,18 @@ def read(path):
     return header, {name: data[8 + size + t["data_offsets"][0]:8 + size + t["data_offsets"][1]] for name, t in header.items()}
 
 
-def write(path, about, tensors):
+def adapter_bytes(about, tensors):
     header, data = {"__metadata__": {"limoe-adapter": json.dumps(about)}}, b""
     for name, values in tensors.items():
         raw = np.ascontiguousarray(values, "<f4").tobytes()
         header[name] = {"dtype": "F32", "shape": list(np.shape(values)), "data_offsets": [len(data), len(data) + len(raw)]}
         data += raw
     text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def write(path, about, tensors):
+    path.write_bytes(adapter_bytes(about, tensors))
     return path
 
 

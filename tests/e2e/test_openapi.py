@@ -7,7 +7,8 @@ import subprocess
 
 import jsonschema
 import pytest
-from conftest import BUILD, b64, data_uri, picture, wait_until
+from conftest import BUILD, MODEL, b64, data_uri, picture, wait_until
+from test_adapters import adapter_bytes, answer
 
 KEY = "administration-0123456789"
 
@@ -88,6 +89,13 @@ def test_schemas_are_schemas(document):
 LABELS = {"labels": ["cat", "dog"], "templates": ["{}", "a picture of a {}"]}
 IMAGE = {"image": b64(picture(1))}
 # operation -> method, path, what else is sent; in this order.
+def adapter_file():
+    base = answer("inspect", MODEL, "--digest").strip()
+    about = {"format": "limoe-adapter-1", "kind": "tail", "base": base, "start_block": 7, "labels": ["cat"]}
+    return adapter_bytes(about, {"ln.bias": [0.5] * 192})
+
+
+# A callable is what makes the value.
 REQUESTS = [
     ("classify", "POST", "/v1/classify", {"json": {**IMAGE, **LABELS, "top_k": 1, "model": None, "whatever": None}}),
     ("classify", "POST", "/v1/classify", {"files": {"image": picture(2)}, "data": {"labels": ["cat", "dog"], "top_k": "1"}}),
@@ -129,6 +137,15 @@ REQUESTS = [
     ("classifiers", "GET", "/v1/classifiers", {"params": {"limit": 1, "after": "a"}}),
     ("classifiersHead", "HEAD", "/v1/classifiers", {}),
     ("deleteClassifier", "DELETE", "/v1/classifiers/animals", {}),
+    ("putAdapter", "PUT", "/v1/adapters/pets", {"content": adapter_file, "params": {"model": "pictograms"}}),
+    ("adapter", "GET", "/v1/adapters/pets", {}),
+    ("adapterHead", "HEAD", "/v1/adapters/pets", {}),
+    ("adapters", "GET", "/v1/adapters", {"params": {"limit": 1, "after": "a"}}),
+    ("adaptersHead", "HEAD", "/v1/adapters", {}),
+    ("embeddings", "POST", "/v1/embeddings", {"json": {"input": "a cat", "adapter": "pets", "strength": 0.5}}),
+    ("routing", "POST", "/v1/routing", {"json": {"input": "a cat", "adapter": "pets"}}),
+    ("classify", "POST", "/v1/classify", {"json": {**IMAGE, **LABELS, "adapter": ["base", "pets"]}}),
+    ("deleteAdapter", "DELETE", "/v1/adapters/pets", {}),
     ("models", "GET", "/v1/models", {}),
     ("modelsHead", "HEAD", "/v1/models", {}),
     ("modelsBare", "GET", "/models", {}),
@@ -169,6 +186,7 @@ REQUESTS = [
 def test_answers(asked, document):
     said = operations(document)
     for name, method, path, rest in REQUESTS:
+        rest = {key: value() if callable(value) else value for key, value in rest.items()}
         response = asked.request(method, path, **rest)
         assert response.is_success, (name, response.text)
         check(document, said[name], response)
@@ -192,6 +210,10 @@ WRONG = [
     ("embeddings", "POST", "/v1/embeddings", {"json": {"input": [{"image": b64(b"MZ")}]}}, "bad_image"),
     ("embeddings", "POST", "/v1/embeddings", {"json": {"input": "a", "model": "other"}}, "model_not_found"),
     ("embeddings", "POST", "/v1/embeddings", {"content": b"[", "headers": {"Content-Type": "application/json"}}, "invalid_json"),
+    ("embeddings", "POST", "/v1/embeddings", {"json": {"input": "a", "strength": 2, "adapter": "a"}}, "invalid_strength"),
+    ("routing", "POST", "/v1/routing", {"json": {"input": "a", "adapter": "none"}}, "adapter_not_found"),
+    ("putAdapter", "PUT", "/v1/adapters/a", {"content": b"none"}, "invalid_adapter"),
+    ("adapter", "GET", "/v1/adapters/none", {}, "adapter_not_found"),
     ("routing", "POST", "/v1/routing", {"json": {"input": "a", "encoding_format": "float"}}, "unknown_field"),
     ("attention", "POST", "/v1/attention", {"json": {**IMAGE, "texts": ["a"], "kind": "cross"}}, "unsupported_kind"),
     ("attention", "POST", "/v1/attention", {"json": {**IMAGE, "texts": ["a", "b"], "format": "png"}}, "conflicting_fields"),

@@ -14,6 +14,7 @@ import time
 import httpx
 import pytest
 from conftest import BUILD, MODEL, Clients, Server, b64, picture, stop_cleanly, wait_until
+from test_adapters import adapter_bytes
 
 pytestmark = pytest.mark.skipif(
     not (BUILD / "limoe-mpi.so").exists() or not shutil.which("mpirun"), reason="needs limoe-mpi.so and mpirun"
@@ -274,3 +275,15 @@ def test_a_job_that_cannot_start_says_why(tmp_path):
     for options, reason in cases:
         status, told = refused("--ranks", 2, *options, "--state-dir", tmp_path)
         assert status == 1 and reason in told, told
+
+
+def test_adapters_are_refused_and_nothing_is_kept(start_ranks):
+    server = start_ranks(2)
+    with server.client() as client:
+        base = subprocess.run([BUILD / "limoe", "inspect", MODEL, "--digest"], capture_output=True, text=True, check=True).stdout.strip()
+        about = {"format": "limoe-adapter-1", "kind": "tail", "base": base, "start_block": 7}
+        put = client.put("/v1/adapters/pets", content=adapter_bytes(about, {"ln.bias": [0.5] * 192}))
+        assert put.status_code == 400 and put.json()["error"]["code"] == "unsupported_adapter"
+        assert "on 2 ranks; adapters work on 1" in put.json()["error"]["message"]
+        assert client.get("/v1/adapters").json()["data"] == []
+        assert client.post("/v1/embeddings", json={"input": "a", "adapter": "base"}).status_code == 200

@@ -58,26 +58,30 @@ static enum limoe_status check_step(const struct frame_shape *shape, const uint8
                                     struct limoe_error *err) {
     static float wanted;
     struct limoe_item items[BUDGET + 1];
-    bool asks[BUDGET + 1];
-    size_t n;
-    uint64_t rows, counted = 0;
-    enum limoe_status status = frame_get_step(shape, payload, length, items, asks, &n, &rows, err);
+    struct frame_want wants[BUDGET + 1];
+    struct tail_key tails[BUDGET + 1];
+    struct frame_step step;
+    uint64_t counted = 0;
+    const struct frame_room room = {items, wants, tails};
+    enum limoe_status status = frame_get_step(shape, payload, length, &room, &step, err);
     if (status != LIMOE_OK)
         return status;
-    require(n <= shape->items && rows <= shape->rows && length <= frame_longest_step(shape));
-    for (size_t i = 0; i < n; i++) {
+    require(step.n <= shape->items && step.n_tails <= step.n && step.rows <= shape->rows &&
+            length <= frame_longest_step(shape));
+    for (size_t i = 0; i < step.n; i++) {
         counted += items[i].length;
-        items[i].shares = asks[i] ? &wanted : NULL;
+        items[i].shares = wants[i].shares ? &wanted : NULL;
+        require(wants[i].tail <= step.n_tails);
         if (items[i].modality == LIMOE_IMAGE)
             read_all(items[i].pixels, shape->image_bytes);
         else
             read_all(items[i].tokens, items[i].length * sizeof *items[i].tokens);
     }
-    require(counted == rows && frame_step_bytes(shape, items, n) == length);
-    size_t head = frame_step_head_bytes(items, n);
+    require(counted == step.rows && frame_step_bytes(shape, &step) == length);
+    size_t head = frame_step_head_bytes(&step);
     uint8_t *again = malloc(head);
-    require(again);
-    frame_put_step(items, n, again);
+    require(again && head <= frame_step_most_head_bytes(items, step.n));
+    frame_put_step(&step, again);
     require(memcmp(again, payload, head) == 0);
     free(again);
     return LIMOE_OK;

@@ -13,7 +13,6 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
-#include "server/api/answer.h"
 #include "server/front/calls/bulk.h"
 #include "server/front/calls/quotas.h"
 #include "server/front/calls/remote.h"
@@ -27,63 +26,7 @@
 #define STARTING_RETRY_SECONDS 1u
 #define DRAINING_RETRY_SECONDS 5u
 
-/* ---- answers */
-
-void call_succeed(struct call *call, const char *content_type) {
-    call->status = 200;
-    call->answer_type = content_type;
-    call->stage = CALL_ANSWERED;
-}
-
-/* Counts errors that stand for work refused, not for a fault in the request. */
-static void count_refusal(const struct call *call, const struct api_error *error) {
-    static const struct {
-        int status;
-        enum metrics_refusal reason;
-    } reasons[] = {
-        {401, METRICS_UNAUTHORIZED}, {403, METRICS_UNAUTHORIZED}, {413, METRICS_TOO_LARGE},
-        {429, METRICS_QUEUE_FULL},   {504, METRICS_DEADLINE},
-    };
-    struct metrics *metrics = call->server->metrics;
-    if (call->line && call->full)
-        return; /* it may be begun again (bulk_calls.c) */
-    enum server_phase phase = atomic_load(&call->server->phase);
-    if (error->status == 503 && phase != SERVER_READY)
-        metrics_count_refusal(metrics, phase == SERVER_STARTING ? METRICS_NOT_READY : METRICS_DRAINING);
-    if (error->code && strcmp(error->code, "quota_exceeded") == 0) {
-        metrics_count_refusal(metrics, METRICS_QUOTA);
-        return;
-    }
-    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
-        if (reasons[i].status == error->status)
-            metrics_count_refusal(metrics, reasons[i].reason);
-}
-
-void call_fail(struct call *call, const struct api_error *error) {
-    count_refusal(call, error);
-    buffer_free(&call->answer);
-    const struct dialect *dialect = call->dialect;
-    (dialect ? dialect->write_error : answer_error)(&call->answer, error);
-    buffer_string(&call->answer, "\n");
-    call->status = dialect && dialect->status ? dialect->status(error) : error->status;
-    call->answer_type = "application/json";
-    call->stage = CALL_ANSWERED;
-}
-
-void call_refuse_full(struct call *call) {
-    struct api_error error;
-    call->full = true;
-    const struct generation *generation = call->generation;
-    call->retry_after = queue_drain_seconds(generation ? generation->queue : call->counter);
-    if (generation && call->server->n_served > 1)
-        api_fail(&error, 429, "queue_full", NULL,
-                 "the model %s has as much to do as it will queue; try again in %u s",
-                 generation->model->name, call->retry_after);
-    else
-        api_fail(&error, 429, "queue_full", NULL,
-                 "the server has as much to do as it will queue; try again in %u s", call->retry_after);
-    call_fail(call, &error);
-}
+/* ---- headers */
 
 static void refuse_phase(struct call *call, enum server_phase phase) {
     struct api_error error;
@@ -94,8 +37,6 @@ static void refuse_phase(struct call *call, enum server_phase phase) {
     call->retry_after = phase == SERVER_STARTING ? STARTING_RETRY_SECONDS : DRAINING_RETRY_SECONDS;
     call_fail(call, &error);
 }
-
-/* ---- headers */
 
 static const char *header(const struct call *call, const char *name) {
     return MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, name);
@@ -270,7 +211,9 @@ static bool accepted_body(struct call *call, struct api_error *error) {
 bool call_settle_form(struct call *call, struct api_error *error) {
     if (!call->route->bodies || call->form != REQUEST_BODY_UNTYPED)
         return true;
-    call->form = request_body_look(call->body.data, call->body.size);
+    call->form = call->route->bodies == 1u << REQUEST_BODY_OTHER
+                     ? REQUEST_BODY_OTHER
+                     : request_body_look(call->body.data, call->body.size);
     return call->route->bodies & 1u << call->form ||
            api_fail(error, 415, "unsupported_media_type", NULL,
                     "the request has no Content-Type, and its body does not begin as JSON does; accepted: %s",
@@ -468,6 +411,7 @@ void call_end(struct call *call, bool answered) {
     if (call->counter)
         queue_release(call->counter, &call->held);
     classifier_release(call->classifier);
+    adapting_release(call);
     store_job_free(call->asked);
     remote_free(call);
     buffer_free(&call->body);
@@ -538,6 +482,7 @@ void call_meter(struct call *call, bool on) {
 void call_trim(struct call *call) {
     store_job_free(call->asked);
     call->asked = NULL;
+    adapting_release(call);
     remote_free(call);
     buffer_free(&call->body);
     buffer_fit(&call->answer);

@@ -26,6 +26,7 @@
 #include "server/api/attention.h"
 #include "server/api/prepare.h"
 #include "server/api/request.h"
+#include "server/front/calls/adapting.h"
 #include "server/front/calls/route.h"
 #include "server/front/generation.h"
 #include "server/front/http/http.h"
@@ -105,6 +106,7 @@ struct call {
     bool asking;    /* asked is to be handed to the store (stages_ask) */
     bool answering; /* everything is embedded: the route has been asked for its answer */
     struct store_waiter waiting;
+    struct adapting adapting;
     const struct request_item *inputs; /* [n] */
     struct remote *remote;             /* those that were named by URLs (remote.h); NULL: none was */
     size_t n, pictures;                /* pictures: of the n */

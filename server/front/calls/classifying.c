@@ -24,12 +24,18 @@ bool classifying_possible(const struct call *call, struct api_error *error) {
     return true;
 }
 
-static bool check_scale(const struct classify_request *request, struct api_error *error) {
-    if (request->n_images * request->n_labels > MOST_SCORES)
+static bool check_scale(const struct classify_request *request, size_t answers, struct api_error *error) {
+    const size_t prompts = classify_prompt_count(request);
+    if (answers > 1 &&
+        (request->n_images * answers > REQUEST_MAX_ITEMS || prompts * answers > REQUEST_MAX_PROMPTS))
+        return api_fail(error, 400, "too_many_items", "adapter",
+                        "%zu images and %zu prompts by %zu adapters; up to %u and %u in all are accepted",
+                        request->n_images, prompts, answers, REQUEST_MAX_ITEMS, REQUEST_MAX_PROMPTS);
+    if (request->n_images * answers * request->n_labels > MOST_SCORES)
         return api_fail(error, 400, "too_many_items", "labels",
                         "%zu images × %zu labels are more than the %u scores of one request",
                         request->n_images, request->n_labels, MOST_SCORES);
-    if (request->n_images * request->top_k > MOST_PREDICTIONS)
+    if (request->n_images * answers * request->top_k > MOST_PREDICTIONS)
         return api_fail(
             error, 400, "too_many_items", "top_k",
             "%zu images × %zu predictions are more than the %u of one answer; ask for a smaller top_k",
@@ -37,26 +43,43 @@ static bool check_scale(const struct classify_request *request, struct api_error
     return true;
 }
 
+/* Each input as often as there are answers, one after the other. */
+static void repeat(struct request_item *inputs, size_t n, size_t times) {
+    for (size_t i = n; times > 1 && i-- > 0;)
+        for (size_t k = times; k-- > 0;)
+            inputs[i * times + k] = inputs[i];
+}
+
 bool classifying_list(struct call *call, const struct classify_request *request, bool prompts,
                       struct api_error *error) {
-    if (!check_scale(request, error))
+    const size_t answers = adapting_answers(call);
+    if (!check_scale(request, answers, error))
         return false;
-    call->n = request->n_images + (prompts ? classify_prompt_count(request) : 0);
-    struct request_item *inputs = arena_array(call->arena, call->n, sizeof *inputs);
+    const size_t n = request->n_images + (prompts ? classify_prompt_count(request) : 0);
+    struct request_item *inputs = arena_array(call->arena, n * answers, sizeof *inputs);
     if (!inputs || (prompts && !classify_prompts(request, call->arena, inputs + request->n_images)))
         return api_fail_memory(error);
     memcpy(inputs, request->images, request->n_images * sizeof *inputs);
+    repeat(inputs, n, answers);
+    call->n = n * answers;
     call->inputs = inputs;
-    call->scratch = request->n_images * request->top_k * sizeof(struct prediction) +
-                    classify_rank_bytes(request->n_labels) + answer_classify_size(request);
+    call->scratch = answers * (request->n_images * request->top_k * sizeof(struct prediction) +
+                               answer_classify_size(request)) +
+                    classify_rank_bytes(request->n_labels);
+    if (answers > 1) /* an answer's rows, put together */
+        call->scratch += n * call->generation->model->embed * sizeof(float);
     return true;
 }
 
 const struct classification *classifying_rank(struct call *call, const struct classify_request *request,
-                                              const float *labels, struct api_error *error) {
+                                              const float *images, const float *labels,
+                                              struct api_error *error) {
     const struct limoe_info *model =
         &engine_info(call->generation->engine)->model; /* with the weights' scale and bias */
     const size_t embed = model->embed;
+    const struct adapter *adapter = call->adapting.adapter;
+    const struct classify_probe probe = {.adapter = adapter ? adapter->probe : NULL,
+                                         .strength = call->adapting.key.strength};
     struct classification *rows = arena_array(call->arena, request->n_images, sizeof *rows);
     if (!rows)
         api_fail_memory(error);
@@ -64,8 +87,8 @@ const struct classification *classifying_rank(struct call *call, const struct cl
         if (stages_reader_left(call, error))
             return NULL;
         rows[i].index = i;
-        if (!classify_rank(call->embeddings + i * embed, labels, request->n_labels, embed, &model->scoring,
-                           request->top_k, call->arena, &rows[i])) {
+        if (!classify_rank(images + i * embed, labels, request->n_labels, embed, &model->scoring,
+                           probe.adapter ? &probe : NULL, request->top_k, call->arena, &rows[i])) {
             api_fail_memory(error);
             return NULL;
         }

@@ -135,6 +135,9 @@ static void request_body(struct buffer *out, const struct operation *operation, 
         picture_content(out, json || parts, "image/*");
         picture_content(out, true, "application/octet-stream");
     }
+    if (route->bodies == 1u << REQUEST_BODY_OTHER)
+        buffer_print(out, "\"%s\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}", route->accepted,
+                     operation->body_schema);
     buffer_string(out, "}}");
 }
 

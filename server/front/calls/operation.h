@@ -29,10 +29,10 @@ struct operation {
     const char *about;   /* more; or NULL */
     /* Of a route that reads bodies: in JSON, as a form's parts, and beside a picture as the body in the query. */
     const struct field_table *body;
-    const char
-        *body_schema;    /* in place of `body`, of JSON that is no flat list of fields: a component's name */
-    bool optional;       /* there may be no body */
-    const char *example; /* a JSON body that is accepted; or NULL */
+    const char *
+        body_schema; /* in place of `body`, of JSON that is no flat list of fields, or of a file: a component's name */
+    bool optional;                   /* there may be no body */
+    const char *example;             /* a JSON body that is accepted; or NULL */
     const struct field_table *query; /* arguments; NULL: none but those of `body` */
     struct operation_answer answers[OPERATION_ANSWERS];
     unsigned errors;         /* enum error_group, beside those that follow from the route */

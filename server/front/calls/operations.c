@@ -5,6 +5,7 @@
  * row, and tests/e2e/test_openapi.py holds what it answers against what is said here. */
 #include "server/front/calls/operation.h"
 
+#include "server/api/adapter.h"
 #include "server/api/attention.h"
 #include "server/api/classifier.h"
 #include "server/api/dialects/rerank.h"
@@ -30,7 +31,7 @@ const struct operation operations[] = {
          "{\"image\":\"" PIXEL "\",\"labels\":[\"cat\",\"dog\"],\"templates\":[\"a picture of a {}\"]}",
      .answers = {{200, NULL, "Classifications", NULL}},
      .errors = ERRORS_CLASSIFY | ERRORS_LABELS | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE |
-               ERRORS_STORE | ERRORS_QUERY},
+               ERRORS_STORE | ERRORS_QUERY | ERRORS_ADAPTED},
     {.method = "POST",
      .path = "/v1/embeddings",
      .id = "embeddings",
@@ -39,7 +40,8 @@ const struct operation operations[] = {
      .body = &request_embeddings_fields,
      .example = "{\"input\":[\"a cat\",{\"image\":\"" PIXEL "\"}]}",
      .answers = {{200, NULL, "Embeddings", NULL}},
-     .errors = ERRORS_INPUT | ERRORS_EMBEDDINGS | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE},
+     .errors =
+         ERRORS_INPUT | ERRORS_EMBEDDINGS | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_ADAPTED},
     {.method = "POST",
      .path = "/v1/routing",
      .id = "routing",
@@ -47,7 +49,8 @@ const struct operation operations[] = {
      .body = &request_routing_fields,
      .example = "{\"input\":[\"a cat\",{\"image\":\"" PIXEL "\"}]}",
      .answers = {{200, NULL, "Routing", NULL}},
-     .errors = ERRORS_ROUTING | ERRORS_INPUT | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE},
+     .errors =
+         ERRORS_ROUTING | ERRORS_INPUT | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_ADAPTED},
     {.method = "POST",
      .path = "/v1/attention",
      .id = "attention",
@@ -99,6 +102,39 @@ const struct operation operations[] = {
      .path_schema = CLASSIFIER_NAME_SCHEMA,
      .answers = {{200, NULL, "ClassifierDeleted", NULL}},
      .errors = ERRORS_NAMED | ERRORS_FOUND | ERRORS_STORE | ERRORS_MODEL},
+    {.method = "GET",
+     .path = "/v1/adapters",
+     .id = "adapters",
+     .summary = "The stored adapters, by name",
+     .query = &request_classifiers_fields,
+     .answers = {{200, NULL, "Adapters", NULL}},
+     .errors = ERRORS_LIST | ERRORS_QUERY},
+    {.method = "GET",
+     .path = "/v1/adapters/{name}",
+     .id = "adapter",
+     .summary = "A stored adapter",
+     .path_schema = CLASSIFIER_NAME_SCHEMA,
+     .answers = {{200, NULL, "Adapter", NULL}},
+     .errors = ERRORS_NAMED | ERRORS_ADAPTER},
+    {.method = "PUT",
+     .path = "/v1/adapters/{name}",
+     .id = "putAdapter",
+     .summary = "Stores an adapter, a file of format limoe-adapter-1, under a name",
+     .about = "It is tried first: what does not fit the model is not kept. An adapter of that name is "
+              "replaced. What is "
+              "answered with 200 is on the disk.",
+     .body_schema = "AdapterFile",
+     .query = &model_query,
+     .path_schema = CLASSIFIER_NAME_SCHEMA,
+     .answers = {{200, NULL, "Adapter", NULL}},
+     .errors = ERRORS_NAMED | ERRORS_ADAPTER | ERRORS_PUT_ADAPTER | ERRORS_ENGINE | ERRORS_MODEL},
+    {.method = "DELETE",
+     .path = "/v1/adapters/{name}",
+     .id = "deleteAdapter",
+     .summary = "Removes a stored adapter",
+     .path_schema = CLASSIFIER_NAME_SCHEMA,
+     .answers = {{200, NULL, "AdapterDeleted", NULL}},
+     .errors = ERRORS_NAMED | ERRORS_ADAPTER},
     {.method = "GET",
      .path = "/v1/models",
      .id = "models",

@@ -28,6 +28,8 @@ enum route_series {
     ROUTE_ATTENTION,
     ROUTE_CLASSIFIERS,
     ROUTE_CLASSIFIER,
+    ROUTE_ADAPTERS,
+    ROUTE_ADAPTER,
     ROUTE_MODELS,
     ROUTE_MODEL,
     ROUTE_RERANK,
@@ -175,5 +177,15 @@ bool route_classifier_delete_answer(struct call *call, struct api_error *error);
 bool route_classifiers_parse(struct call *call, struct api_error *error);
 bool route_classifiers_stored(struct call *call, struct api_error *error);
 bool route_classifiers_answer(struct call *call, struct api_error *error);
+
+/* route_adapters.c */
+bool route_adapter_put_parse(struct call *call, struct api_error *error);
+bool route_adapter_put_answer(struct call *call, struct api_error *error);
+bool route_adapter_get_parse(struct call *call, struct api_error *error);
+bool route_adapter_get_answer(struct call *call, struct api_error *error);
+bool route_adapter_delete_parse(struct call *call, struct api_error *error);
+bool route_adapter_delete_answer(struct call *call, struct api_error *error);
+bool route_adapters_parse(struct call *call, struct api_error *error);
+bool route_adapters_answer(struct call *call, struct api_error *error);
 
 #endif

@@ -4,6 +4,8 @@
  * share steps. With a classifier only the pictures are: its matrix stands for the prompts. Where the matrix
  * is of another model (the model was reloaded), the prompts are embedded once more, and their matrix kept.
  */
+#include <string.h>
+
 #include "server/api/answer.h"
 #include "server/api/classify.h"
 #include "server/api/multipart.h"
@@ -25,8 +27,9 @@ static bool parse_form(struct call *call, struct classify_request *request, stru
     return request_classify_json(models, body, call->body.size, call->arena, request, error);
 }
 
+/* Matrices are of models as they are: an adapter's prompts are embedded each time, or in the cache of texts. */
 static bool has_matrix(const struct call *call) {
-    return call->classifier && call->classifier->matrix;
+    return call->classifier && call->classifier->matrix && !call->adapting.on;
 }
 
 /* Lists what is to be embedded, once the labels are known: the request's own, or the classifier's. */
@@ -35,13 +38,14 @@ static bool list_inputs(struct call *call, struct api_error *error) {
     const struct classifier *found = call->classifier;
     if (found)
         request_use_classifier(request, found->labels, found->n_labels, found->templates, found->n_templates);
-    return classifying_list(call, request, !has_matrix(call), error);
+    return classifying_list(call, request, !has_matrix(call), error) && adapting_all(call, error);
 }
 
 bool route_classify_parse(struct call *call, struct api_error *error) {
     struct classify_request *request = &call->request.classify;
     if (!parse_form(call, request, error) || !call_choose(call, request->model) ||
-        !classifying_possible(call, error) ||
+        !classifying_possible(call, error) || !adapting_choose(call, &request->adapter, error) ||
+        !adapting_labels(call, request, error) ||
         (request->classifier.data && !classifying_look(call, request->classifier, error)))
         return false;
     return call->asking || list_inputs(call, error);
@@ -52,10 +56,37 @@ bool route_classify_parse(struct call *call, struct api_error *error) {
 static bool rank(struct call *call, const float *labels, struct api_error *error) {
     const struct classify_request *request = &call->request.classify;
     const struct limoe_info *model = call->generation->model;
-    const struct classification *rows = classifying_rank(call, request, labels, error);
+    const struct classification *rows = classifying_rank(call, request, call->embeddings, labels, error);
     if (!rows)
         return false;
     answer_classify(&call->answer, model->name, request->labels, rows, request->n_images, &call->usage);
+    return true;
+}
+
+/* The rows of one answer of several, whose inputs stand beside each other. */
+static void gather(const struct call *call, size_t which, size_t answers, size_t embed, float *rows) {
+    for (size_t i = 0; i < call->n / answers; i++)
+        memcpy(rows + i * embed, call->embeddings + (i * answers + which) * embed, embed * sizeof *rows);
+}
+
+static bool answer_variants(struct call *call, struct api_error *error) {
+    const struct classify_request *request = &call->request.classify;
+    const size_t answers = adapting_answers(call), embed = call->generation->model->embed;
+    float *rows = arena_array(call->arena, call->n / answers * embed, sizeof *rows);
+    if (!rows)
+        return api_fail_memory(error);
+    float *labels = rows + request->n_images * embed;
+    answer_variants_begin(&call->answer, call->generation->model->name);
+    for (size_t i = 0; i < answers; i++) {
+        gather(call, i, answers, embed, rows);
+        classify_labels(labels, request->n_labels, request->n_templates, embed, labels);
+        const struct classification *ranked = classifying_rank(call, request, rows, labels, error);
+        if (!ranked)
+            return false;
+        answer_variant(&call->answer, i, call->adapting.variants[i].name, request->labels, ranked,
+                       request->n_images);
+    }
+    answer_variants_end(&call->answer, &call->usage);
     return true;
 }
 
@@ -65,6 +96,8 @@ static float *prompt_vectors(const struct call *call, size_t embed) {
 
 bool route_classify_answer(struct call *call, struct api_error *error) {
     const struct classify_request *request = &call->request.classify;
+    if (call->adapting.variants)
+        return answer_variants(call, error);
     if (has_matrix(call)) {
         /* Prompts count as if they had been embedded: the answer is the same as with the labels. */
         call->usage.prompt_tokens = call->classifier->prompt_tokens;
@@ -73,7 +106,7 @@ bool route_classify_answer(struct call *call, struct api_error *error) {
     const struct classifier_model model = classifying_model(call);
     float *labels = prompt_vectors(call, model.embed);
     classify_labels(labels, request->n_labels, request->n_templates, model.embed, labels);
-    if (!call->classifier)
+    if (!call->classifier || call->adapting.on)
         return rank(call, labels, error);
     return stages_ask(call, store_job_put_matrix(call->classifier, &model, labels, call->usage.prompt_tokens),
                       error);

@@ -33,16 +33,22 @@ static bool list_documents(struct call *call, const struct compare_request *requ
     return list_items(call, request->items, request->n + 1);
 }
 
-static bool list(struct call *call, const struct dialect_request *request, struct api_error *error) {
+/* Adapters are named where a dialect has our own bodies. */
+static bool list(struct call *call, struct dialect_request *request, struct api_error *error) {
     switch (request->kind) {
     case DIALECT_CLASSIFY:
-        return classifying_possible(call, error) && classifying_list(call, &request->classify, true, error);
+        return classifying_possible(call, error) &&
+               adapting_choose(call, &request->classify.adapter, error) && adapting_one(call, error) &&
+               adapting_labels(call, &request->classify, error) &&
+               classifying_list(call, &request->classify, true, error) && adapting_all(call, error);
     case DIALECT_COMPARE:
         return list_documents(call, &request->compare);
     default:
         call->scratch =
             answer_embeddings_size(request->embed.n_items, call->generation->model->embed, REQUEST_FLOAT);
-        return list_items(call, request->embed.items, request->embed.n_items);
+        return list_items(call, request->embed.items, request->embed.n_items) &&
+               adapting_choose(call, &request->embed.adapter, error) && adapting_changes(call, error) &&
+               adapting_all(call, error);
     }
 }
 
@@ -80,7 +86,7 @@ static const struct classification *rank_labels(struct call *call, const struct 
     const size_t embed = call->generation->model->embed;
     float *labels = call->embeddings + request->n_images * embed;
     classify_labels(labels, request->n_labels, request->n_templates, embed, labels);
-    return classifying_rank(call, request, labels, error);
+    return classifying_rank(call, request, call->embeddings, labels, error);
 }
 
 /* Scores grow with cosines, and equal ones are in the order of their cosines: a ranking by score is one by
@@ -89,7 +95,8 @@ static const struct classification *rank_documents(struct call *call, const stru
                                                    struct api_error *error) {
     const struct classify_request ranking = {
         .n_images = 1, .n_labels = request->n, .n_templates = 1, .top_k = request->top_n};
-    return classifying_rank(call, &ranking, call->embeddings + call->generation->model->embed, error);
+    return classifying_rank(call, &ranking, call->embeddings,
+                            call->embeddings + call->generation->model->embed, error);
 }
 
 static bool keep_answer(struct call *call, const struct dialect_answer *answer, struct api_error *error) {

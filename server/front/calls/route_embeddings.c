@@ -10,6 +10,9 @@ bool route_embeddings_parse(struct call *call, struct api_error *error) {
         return false;
     call->inputs = request->items;
     call->n = request->n_items;
+    if (!adapting_choose(call, &request->adapter, error) || !adapting_changes(call, error) ||
+        !adapting_all(call, error))
+        return false;
     call->scratch =
         answer_embeddings_size(call->n, call->generation->model->embed, call->request.embed.encoding);
     return true;

@@ -88,6 +88,7 @@ static void describe(const struct generation *generation, bool ready, struct met
         .queue_pixels = depth.pixels,
         .drain_seconds = queue_drain_seconds(generation->queue),
     };
+    engine_adapters(generation->engine, &out->adapters_held, &out->adapter_memory);
     if (generation->cache) {
         const struct text_cache_stats cache = text_cache_stats(generation->cache);
         out->cache_entries = cache.entries;
@@ -173,6 +174,11 @@ void route_metrics(struct call *call) {
     gauges.store_ready = store.reading && store.writing;
     gauges.store_bytes = store.bytes;
     gauges.store_limit_bytes = store.limit_bytes;
+    const struct adapters_state adapters = adapters_state(server->adapters);
+    gauges.adapters = adapters.n;
+    gauges.adapter_bytes = adapters.bytes;
+    gauges.adapter_limit_bytes = adapters.limit_bytes;
+    gauges.adapter_memory_limit = server->options.adapter_memory;
     if (!wants_openmetrics(call)) {
         metrics_write(server->metrics, &gauges, &call->answer);
         call_succeed(call, "text/plain; version=0.0.4; charset=utf-8");

@@ -17,6 +17,9 @@ bool route_routing_parse(struct call *call, struct api_error *error) {
             model->name);
     call->inputs = request->items;
     call->n = request->n_items;
+    if (!adapting_choose(call, &request->adapter, error) || !adapting_changes(call, error) ||
+        !adapting_all(call, error))
+        return false;
     size_t rows = 0;
     for (size_t i = 0; i < call->n; i++)
         rows += call->inputs[i].modality == LIMOE_IMAGE ? model->image_tokens : model->text_length;

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "server/front/calls/admission.h"
 #include "server/front/calls/bulk.h"
 #include "server/front/calls/quotas.h"
 #include "server/front/calls/remote.h"
@@ -30,9 +31,6 @@
  * takes a slice and more. */
 #define LARGE_BODY   ((size_t)1 << 20)
 #define LARGE_ANSWER ((size_t)1 << 15)
-
-/* The most pixels of a request whose pictures are decoded in the quick lane: a photograph of 1920 × 1080. */
-#define QUICK_PIXELS (UINT64_C(2) << 20)
 
 static void write_answer(struct task *task);
 static void stored(struct task *task);
@@ -177,8 +175,7 @@ static bool check_outcome(struct call *call, struct api_error *error) {
     case JOB_ABANDONED:
         return fail_stopped(error);
     default:
-        return api_fail(error, 500, "engine_error", NULL, "the engine could not compute this request: %s",
-                        job->error.message);
+        return adapting_fail(call, error);
     }
 }
 
@@ -191,8 +188,12 @@ static void collect(struct call *call) {
         const float *row = call->job.embeddings + i * embed;
         if (call->job.embeddings != call->embeddings)
             memcpy(call->embeddings + call->input_of[i] * embed, row, embed * sizeof *row);
-        if (cache && input->modality == LIMOE_TEXT)
-            text_cache_put(cache, (const char *)input->bytes, input->size, row, call->items[i].length);
+        if (cache && input->modality == LIMOE_TEXT) {
+            const struct text name =
+                adapting_cached_name(call, input, call->job.tails ? call->job.tails[i] : NULL);
+            if (name.data)
+                text_cache_put(cache, name.data, name.size, row, call->items[i].length);
+        }
     }
 }
 
@@ -249,6 +250,7 @@ static void embedded(struct job *job) {
 
 static void embed(struct call *call) {
     call->job.items = call->items;
+    call->job.tails = call->adapting.of;
     call->job.deadline = call->deadline;
     call->job.done = embedded;
     const struct queue_load load = call->held;
@@ -269,6 +271,8 @@ static void close_ranks(struct call *call) {
     for (size_t i = 0; i < call->n; i++)
         if (call->items[i].length > 0) {
             call->items[call->job.n] = call->items[i];
+            if (call->adapting.of)
+                call->adapting.of[call->job.n] = call->adapting.of[i];
             call->input_of[call->job.n++] = i;
         }
 }
@@ -320,8 +324,10 @@ static bool recall(struct call *call, size_t i) {
     uint32_t tokens;
     if (!cache || call->route->routing)
         return false;
-    bool found = text_cache_get(cache, (const char *)input->bytes, input->size,
-                                call->embeddings + i * call->generation->model->embed, &tokens);
+    const struct text name =
+        adapting_cached_name(call, input, call->adapting.of ? call->adapting.of[i] : NULL);
+    bool found = name.data && text_cache_get(cache, name.data, name.size,
+                                             call->embeddings + i * call->generation->model->embed, &tokens);
     metrics_count_model(call->server->metrics, call->generation->index,
                         found ? METRICS_CACHE_HITS : METRICS_CACHE_MISSES, 1);
     if (found)
@@ -330,32 +336,33 @@ static bool recall(struct call *call, size_t i) {
 }
 
 static bool tokenise(struct call *call, size_t i, struct api_error *error) {
-    return recall(call, i) || prepare_item(call->generation->processor, &call->inputs[i], call->arena,
-                                           &call->items[i], &call->usage, error);
-}
-
-/* How many pixels a picture counts as: those in its header. One that does not say, or says more than any
- * may have, counts as the most that a picture may have. */
-static uint64_t pixels_of(const struct call *call, const struct request_item *input) {
-    const uint64_t most = call->server->options.image.max_pixels;
-    uint32_t width, height;
-    if (!limoe_image_measure(input->bytes, input->size, &width, &height))
-        return most;
-    const uint64_t pixels = (uint64_t)width * height;
-    return pixels == 0 ? 1 : pixels / LIMOE_JPEG_FACTOR > most ? most : pixels;
+    if (recall(call, i))
+        return true;
+    if (admission_again(call, i) && call->items[i - 1].length > 0) {
+        call->items[i] = call->items[i - 1];
+        call->usage.prompt_tokens += call->items[i].length;
+        return true;
+    }
+    return prepare_item(call->generation->processor, &call->inputs[i], call->arena, &call->items[i],
+                        &call->usage, error);
 }
 
 /* Decodes a picture in a decoder's process, since pictures come from anyone. */
 static bool decode(struct call *call, size_t i, struct api_error *error) {
     const struct limoe_info *model = call->generation->model;
     const struct request_item *input = &call->inputs[i];
+    if (admission_again(call, i)) {
+        call->items[i] = call->items[i - 1];
+        call->usage.image_tokens += model->image_tokens;
+        return true;
+    }
     uint8_t *pixels = arena_array(call->arena, (size_t)model->image_size * model->image_size, 3);
     const struct decoders_picture picture = {
         .bytes = input->bytes,
         .size = input->size,
         .settings = &call->generation->image,
         .served = call->generation->index,
-        .most_pixels = pixels_of(call, input),
+        .most_pixels = admission_pixels(call, input),
         .wanted = is_wanted,
         .arg = call,
     };
@@ -452,58 +459,10 @@ static void prepare_texts(struct task *task) {
 
 /* ---- admit */
 
-/* What the call will hold, by what its body asks for. One item is counted already, since its headers came. */
-static struct queue_load measure(struct call *call) {
-    const struct limoe_info *model = call->generation->model;
-    struct queue_load load = {.items = call->n - 1};
-    bool cached = call->generation->cache && !call->route->routing;
-    for (size_t i = 0; i < call->n; i++) {
-        bool image = call->inputs[i].modality == LIMOE_IMAGE;
-        call->pictures += image;
-        load.pixels += image ? pixels_of(call, &call->inputs[i]) : 0;
-        load.tokens += image ? model->image_tokens : model->text_length;
-        load.bytes += image ? (uint64_t)model->image_size * model->image_size * 3
-                            : model->text_length * sizeof(int32_t);
-    }
-    call->lane = load.pixels > QUICK_PIXELS ? LANE_LONG : LANE_QUICK;
-    load.bytes += call->scratch + call->n * (sizeof *call->items + sizeof *call->input_of +
-                                             (cached ? 2 : 1) * model->embed * sizeof(float));
-    if (call->route->routing)
-        load.bytes += load.tokens * model->moe_layers * model->top_k * (sizeof(int32_t) + sizeof(float));
-    return load;
-}
-
-/* Checks the pixels of all pictures together. A picture that is too large by itself is refused by its
- * decoder, which says why. */
-static bool check_pixels(const struct call *call, const struct queue_load *load, struct api_error *error) {
-    const uint64_t most = call->server->options.max_request_pixels;
-    if (call->pictures <= 1 || load->pixels <= most)
-        return true;
-    return api_fail(error, 413, "too_many_pixels", NULL,
-                    "the request's %zu pictures have %llu pixels; up to %llu are accepted in one request",
-                    call->pictures, (unsigned long long)load->pixels, (unsigned long long)most);
-}
-
-static bool allocate(struct call *call, const struct queue_load *load) {
-    const struct limoe_info *model = call->generation->model;
-    call->items = arena_array(call->arena, call->n, sizeof *call->items);
-    call->input_of = arena_array(call->arena, call->n, sizeof *call->input_of);
-    call->embeddings = arena_array(call->arena, call->n * model->embed, sizeof(float));
-    if (call->route->routing) {
-        size_t rows = load->tokens * model->moe_layers; /* an upper bound: texts may be shorter */
-        call->job.expert = arena_array(call->arena, rows * model->top_k + 1, sizeof *call->job.expert);
-        call->job.gate = arena_array(call->arena, rows * model->top_k + 1, sizeof *call->job.gate);
-    }
-    if (call->route->shares)
-        call->shares = arena_array(call->arena, attention_shares_size(model), sizeof *call->shares);
-    return call->items && call->input_of && call->embeddings && (!call->route->shares || call->shares) &&
-           (!call->route->routing || (call->job.expert && call->job.gate));
-}
-
 static void admit(struct call *call) {
-    const struct queue_load load = measure(call);
+    const struct queue_load load = admission_measure(call);
     struct api_error error;
-    const bool good = check_pixels(call, &load, &error);
+    const bool good = admission_check(call, &load, &error);
     call->over = good && !queue_admit(call->generation->queue, &load, &call->held);
     if (!good || call->over) {
         finish_refused(call, &error);
@@ -513,7 +472,7 @@ static void admit(struct call *call) {
     call->held.tokens += load.tokens;
     call->held.bytes += load.bytes;
     call->held.pixels += load.pixels;
-    if (!allocate(call, &load)) {
+    if (!admission_allocate(call, &load)) {
         api_fail_memory(&error);
         finish_failed(call, &error);
         return;

@@ -88,6 +88,10 @@ enum metrics_model_event {
     METRICS_CACHE_MISSES,
     METRICS_RELOADS, /* models swapped in under load */
     METRICS_FAILED_RELOADS,
+    METRICS_ADAPTER_READS,      /* adapters read into the engine's memory */
+    METRICS_ADAPTER_DROPS,      /* … and dropped from it for others */
+    METRICS_ADAPTER_TRUNK_ROWS, /* rows times blocks of steps with adapters: passed once for all of an item's */
+    METRICS_ADAPTER_TAIL_ROWS, /* … by one adapter each */
     METRICS_MODEL_EVENTS,
 };
 void metrics_count_model(struct metrics *metrics, size_t served, enum metrics_model_event event, uint64_t n);
@@ -172,6 +176,7 @@ struct metrics_served_gauges {
     unsigned drain_seconds;                                        /* until what waits is computed */
     uint64_t step_tokens;                                          /* a step's budget */
     uint64_t cache_entries, cache_bytes;                           /* of text embeddings */
+    uint64_t adapters_held, adapter_memory;                        /* in the engine's memory */
 };
 
 /* Of a key that has a name. */
@@ -191,9 +196,11 @@ struct metrics_gauges {
     uint64_t intake_bytes;          /* held by requests that have not said yet which model they are for */
     uint64_t connections, requests; /* open now; being served now */
     bool store_ready;               /* classifiers can be read and changed */
-    uint64_t store_bytes, store_limit_bytes; /* of their file in use */
-    double certificate_expiry;               /* Unix seconds; 0: none, and no such metric */
-    const struct metrics_process *processes; /* [n_processes]; the front is one of them */
+    uint64_t store_bytes, store_limit_bytes;               /* of their file in use */
+    uint64_t adapters, adapter_bytes, adapter_limit_bytes; /* that are stored, and their files */
+    uint64_t adapter_memory_limit;                         /* of each engine's adapters */
+    double certificate_expiry;                             /* Unix seconds; 0: none, and no such metric */
+    const struct metrics_process *processes;               /* [n_processes]; the front is one of them */
     size_t n_processes;
     const struct metrics_gpu *gpus; /* [n_gpus]; 0: nothing is on one, and there are no such metrics */
     size_t n_gpus;

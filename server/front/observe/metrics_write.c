@@ -75,6 +75,11 @@ static const struct event_row model_events[] = {
     {METRICS_RELOADS, "limoe_model_reloads_total", ",result=\"ok\"",
      "Models that were to be swapped in while requests were served."},
     {METRICS_FAILED_RELOADS, "limoe_model_reloads_total", ",result=\"failed\"", NULL},
+    {METRICS_ADAPTER_READS, "limoe_adapter_reads_total", "", "Adapters read into the engine's memory."},
+    {METRICS_ADAPTER_DROPS, "limoe_adapter_drops_total", "", "Adapters dropped from it for others."},
+    {METRICS_ADAPTER_TRUNK_ROWS, "limoe_adapter_rows_total", ",part=\"trunk\"",
+     "Tokens times blocks of steps with adapters: passed once for all of an item's, or for one of them."},
+    {METRICS_ADAPTER_TAIL_ROWS, "limoe_adapter_rows_total", ",part=\"tail\"", NULL},
 };
 _Static_assert(sizeof model_events / sizeof *model_events == METRICS_MODEL_EVENTS,
                "every event is on the page");
@@ -300,6 +305,14 @@ static void write_load(const struct page *page) {
     gauge(out, "limoe_classifier_store_bytes", "Bytes of the classifiers' file in use.", gauges->store_bytes);
     gauge(out, "limoe_classifier_store_limit_bytes", "Bytes of it at which a PUT is refused.",
           gauges->store_limit_bytes);
+    gauge(out, "limoe_adapters_stored", "Adapters on the disk.", gauges->adapters);
+    gauge(out, "limoe_adapter_store_bytes", "Bytes of their files.", gauges->adapter_bytes);
+    gauge(out, "limoe_adapter_store_limit_bytes", "Bytes of them at which a PUT is refused.",
+          gauges->adapter_limit_bytes);
+    GAUGE("limoe_adapters_loaded", adapters_held, "Adapters in the engine's memory, each at each strength.");
+    GAUGE("limoe_adapter_memory_bytes", adapter_memory, "Memory of those.");
+    limit_of_each(page, "limoe_adapter_memory_limit_bytes", "Memory that they may take.",
+                  gauges->adapter_memory_limit);
 }
 
 /* ---- steps */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "limoe.h"
+#include "server/protocol/tail_key.h"
 
 enum job_outcome {
     JOB_PENDING = 0,
@@ -25,13 +26,14 @@ enum job_outcome {
 
 struct job {
     /* Set by the maker, who keeps what the pointers name alive until done(). */
-    const struct limoe_item *items; /* [n] */
-    size_t n;                       /* at least 1 */
-    int64_t deadline;               /* clock_now() past which it is not to be computed; 0: none */
-    float *embeddings;              /* out [n, embed] */
-    int32_t *expert;                /* out [moe_layers, rows, top_k] as struct limoe_routing, or NULL */
-    float *gate;                    /* out, as expert, or NULL */
-    void (*done)(struct job *job);  /* called once, on whichever thread finished it; must not block */
+    const struct limoe_item *items;      /* [n] */
+    size_t n;                            /* at least 1 */
+    const struct tail_key *const *tails; /* [n]: NULL: by the model as it is; tails NULL: so are all */
+    int64_t deadline;                    /* clock_now() past which it is not to be computed; 0: none */
+    float *embeddings;                   /* out [n, embed] */
+    int32_t *expert;                     /* out [moe_layers, rows, top_k] as struct limoe_routing, or NULL */
+    float *gate;                         /* out, as expert, or NULL */
+    void (*done)(struct job *job);       /* called once, on whichever thread finished it; must not block */
 
     /* Filled by the time done() is called. */
     enum job_outcome outcome;

@@ -314,11 +314,14 @@ static bool build(struct watch *watch, int *listening) {
                                                     .disk_bytes = options->classifier_bytes,
                                                     .models = server->n_served,
                                                     .log = server->log};
+    const struct adapters_options adapters = {
+        .state_dir = options->state_dir, .disk_bytes = options->adapter_bytes, .log = server->log};
     const bool encrypted = options->tls_certificate != NULL;
     if (http_listen(options->host, options->port, encrypted, listening, watch->address, &err) != LIMOE_OK ||
         open_access(server, *listening, &err) != LIMOE_OK ||
         open_loadtests(server, *listening, &err) != LIMOE_OK ||
         classifiers_open(&classifiers, &server->classifiers, &err) != LIMOE_OK ||
+        adapters_open(&adapters, &server->adapters, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-worker", &server->workers, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-bulk", &server->bulk, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-pictures", &server->decoding[LANE_QUICK], &err) != LIMOE_OK ||
@@ -344,6 +347,7 @@ static void take_down(struct watch *watch, int listening) {
     }
     workers_stop(server->bulk);
     workers_stop(server->workers);
+    adapters_close(server->adapters);
     classifiers_close(server->classifiers);
     loadtests_free(server->loadtests);
     timeouts_free(server->timeouts);

@@ -10,6 +10,7 @@
 #include "server/api/model_names.h"
 #include "server/api/request_loadtest.h"
 #include "server/front/serve/serve.h"
+#include "server/front/store/adapters.h"
 #include "server/front/store/classifiers.h"
 #include "server/options/command.h"
 #include "server/options/model_list.h"
@@ -74,7 +75,7 @@ static const struct option_row table[] = {
      .platform = "AIP_HTTP_PORT",
      .help = "port to listen on; 0 takes any that is free"},
     STRING("state-dir", state_dir, "DIR",
-           .help = "where classifiers are kept, and answers to application/x-ndjson wait",
+           .help = "where classifiers and adapters are kept, and answers to application/x-ndjson wait",
            .fallback = "$STATE_DIRECTORY, else $XDG_STATE_HOME/limoe, else ~/.local/state/limoe"),
 
     COMMAND_DEVICE_ROW(AT(compute.device)),
@@ -118,6 +119,10 @@ static const struct option_row table[] = {
            .help = "disk that the answers to application/x-ndjson may take until their requests end"),
     NUMBER("classifier-bytes", OPTION_BYTES, classifier_bytes, MIB, 1024 * GIB,
            .help = "disk that stored classifiers may take, past which a PUT gets 507"),
+    NUMBER("adapter-bytes", OPTION_BYTES, adapter_bytes, MIB, 1024 * GIB,
+           .help = "disk that stored adapters may take, past which a PUT gets 507"),
+    NUMBER("adapter-memory", OPTION_BYTES, adapter_memory, 0, 1024 * GIB,
+           .help = "memory that adapters may take in the engine of each model"),
 
     SECONDS("idle-timeout", idle_seconds, .group = "time limits, in seconds",
             .help = "after which a connection that has sent no complete request head is closed"),
@@ -248,6 +253,8 @@ static const struct serve_options defaults = {
     .cache_bytes = 64 * MIB,
     .bulk_bytes = 4 * GIB,
     .classifier_bytes = CLASSIFIERS_DISK_BYTES,
+    .adapter_bytes = ADAPTERS_DISK_BYTES,
+    .adapter_memory = 256 * MIB,
     .loadtest_rate = 1000,
     .loadtest_seconds = 600,
     .loadtest_requests = 100000,
@@ -263,7 +270,7 @@ static const struct option_note exits[] = {
     {NULL, NULL},
 };
 static const struct option_note environment[] = {
-    {"STATE_DIRECTORY", "systemd's: where classifiers are kept, when --state-dir is not said"},
+    {"STATE_DIRECTORY", "systemd's: where classifiers and adapters are kept, when --state-dir is not said"},
     {"XDG_STATE_HOME", "the same, where systemd did not start the server"},
     {"AIP_HTTP_PORT", "Vertex AI's: the port, when nothing else says it"},
     {"AIP_STORAGE_URI", "the same for --model, where it is a directory"},
@@ -282,7 +289,8 @@ static const struct option_note environment[] = {
 };
 static const struct option_note files[] = {
     {"/etc/limoe/limoe.conf", "the configuration that the service of the Debian package reads, by --config"},
-    {"STATE-DIR/classifiers.db", "named classifiers, an SQLite database: all that outlives the server"},
+    {"STATE-DIR/adapters/", "adapters, a file each, named by name and SHA-256"},
+    {"STATE-DIR/classifiers.db", "named classifiers, an SQLite database"},
     {NULL, NULL},
 };
 static const struct option_note uses[] = {

@@ -59,6 +59,11 @@ pid_t engine_pid(const struct engine *engine) {
     return engine ? atomic_load(&engine->pid) : 0;
 }
 
+void engine_adapters(struct engine *engine, uint64_t *held, uint64_t *bytes) {
+    *held = atomic_load(&engine->tails);
+    *bytes = atomic_load(&engine->tail_bytes);
+}
+
 uint32_t engine_ranks(struct engine *engine, struct engine_rank *ranks, uint32_t most) {
     uint32_t n = engine->membership.n;
     pthread_mutex_lock(&engine->lock);

@@ -41,6 +41,8 @@ struct engine_options {
     unsigned step_seconds;   /* an engine that takes longer for a step is lost; 0: 30 */
     uint64_t memory_bytes;   /* likewise one with a process on this host that has more resident memory; 0: no
                                 limit */
+    const char *adapters;    /* directory of adapters' files; NULL: none are used */
+    uint64_t adapter_bytes;  /* of their tails in the engine's memory */
     unsigned batch_delay_ms; /* how long a step that is not full waits for more; 0: not at all */
     struct launch_options launch; /* of more than one rank; the rest of it is of those on CPUs */
 };
@@ -52,6 +54,7 @@ struct engine_info {
     enum limoe_dtype dtype;
     const char *backend;
     const char *fingerprint; /* limoe_model_fingerprint */
+    const char *base;        /* limoe_model_base */
     uint32_t threads;        /* of rank 0 */
     uint64_t step_tokens;    /* budget of one step */
     uint32_t ranks;
@@ -79,6 +82,9 @@ bool engine_running(struct engine *engine, char *why, size_t size);
 bool engine_superseded(const struct engine *engine);
 /* The engine's process: of a job that is mpirun's, of a group rank 0's. 0 while there is none. Any thread. */
 pid_t engine_pid(const struct engine *engine);
+
+/* The adapters in the engine's memory, and their bytes, as it last said. Any thread. */
+void engine_adapters(struct engine *engine, uint64_t *held, uint64_t *bytes);
 
 /* One rank, as it is now; zeros while there is none. */
 struct engine_rank {

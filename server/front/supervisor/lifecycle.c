@@ -64,9 +64,9 @@ static void failed(struct engine *engine, const struct limoe_error *err, bool fi
 
 /* The arguments of `limoe engine`. */
 struct arguments {
-    const char *list[16]; /* NULL behind the last */
+    const char *list[20]; /* NULL behind the last */
     size_t n;
-    char threads[16], step_tokens[24], expert_bytes[24];
+    char threads[16], step_tokens[24], expert_bytes[24], adapter_bytes[24];
 };
 
 static void add(struct arguments *arguments, const char *flag, const char *value) {
@@ -96,6 +96,12 @@ static void set_arguments(const struct engine *engine, struct arguments *argumen
         add(arguments, "--load", compute->load_file);
     if (compute->load_file && compute->expert_bytes)
         add(arguments, "--expert-bytes", arguments->expert_bytes);
+    if (!options->adapters || engine->membership.n > 1) /* ranks may be on other hosts, and have no tails */
+        return;
+    snprintf(arguments->adapter_bytes, sizeof arguments->adapter_bytes, "%llu",
+             (unsigned long long)options->adapter_bytes);
+    add(arguments, "--adapters", options->adapters);
+    add(arguments, "--adapter-memory", arguments->adapter_bytes);
 }
 
 /* Publishes what other threads may know of the ranks now. */
@@ -349,6 +355,7 @@ static enum limoe_status adopt(struct engine *engine, struct limoe_error *err) {
         .dtype = hello->dtype,
         .backend = hello->backend,
         .fingerprint = hello->fingerprint,
+        .base = hello->base,
         .threads = hello->threads,
         .step_tokens = hello->step_tokens,
         .ranks = engine->membership.n,

@@ -148,10 +148,27 @@ static void tell_gpus(struct engine *engine, const struct transfer_sum *sum) {
     pthread_mutex_unlock(&engine->lock);
 }
 
+/* Of each answer, a refusal and a probe's too. */
+static void count_tails(struct engine *engine, const struct frame_tails *tails) {
+    const struct engine_options *options = &engine->options;
+    const struct {
+        enum metrics_model_event event;
+        uint64_t n;
+    } counts[] = {{METRICS_ADAPTER_READS, tails->reads},
+                  {METRICS_ADAPTER_DROPS, tails->drops},
+                  {METRICS_ADAPTER_TRUNK_ROWS, tails->trunk_rows},
+                  {METRICS_ADAPTER_TAIL_ROWS, tails->tail_rows}};
+    atomic_store(&engine->tails, tails->held);
+    atomic_store(&engine->tail_bytes, tails->bytes);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        metrics_count_model(options->metrics, options->served, counts[i].event, counts[i].n);
+}
+
 /* Ends the oldest step, which has been computed or refused. */
 static void finish(struct engine *engine, const struct transfer_sum *sum) {
     struct flight *flight = replay_oldest(&engine->replay);
     tell_gpus(engine, sum);
+    count_tails(engine, &sum->tails);
     if (sum->status == LIMOE_OK) {
         if (!flight->step.slices[0].job->probe)
             count(engine, flight, sum);

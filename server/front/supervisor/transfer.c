@@ -16,6 +16,10 @@ bool transfer_init(struct transfer *transfer, const struct frame_shape *shape, u
     struct transfer_sum *sum = &transfer->sum;
     transfer->items = calloc(shape->items, sizeof *transfer->items);
     transfer->ordered = calloc(shape->items, sizeof *transfer->ordered);
+    transfer->tails = calloc(shape->items, sizeof(void *));
+    transfer->ordered_tails = calloc(shape->items, sizeof(void *));
+    transfer->wants = calloc(shape->items, sizeof *transfer->wants);
+    transfer->table = calloc(shape->items, sizeof *transfer->table);
     transfer->keys = calloc(shape->items, sizeof *transfer->keys);
     transfer->laden = calloc(ranks, sizeof *transfer->laden);
     transfer->parts = calloc(shape->items + 1, sizeof *transfer->parts);
@@ -27,14 +31,16 @@ bool transfer_init(struct transfer *transfer, const struct frame_shape *shape, u
     sum->tokens = calloc(ranks, sizeof *sum->tokens);
     sum->gpu_used = calloc(ranks, sizeof *sum->gpu_used);
     sum->gpu_total = calloc(ranks, sizeof *sum->gpu_total);
-    return transfer->items && transfer->ordered && transfer->keys && transfer->laden && transfer->parts &&
+    return transfer->items && transfer->ordered && transfer->tails && transfer->ordered_tails &&
+           transfer->wants && transfer->table && transfer->keys && transfer->laden && transfer->parts &&
            sum->load && sum->rows_sent && sum->bytes_sent && sum->exchange_ns && sum->entropy &&
            sum->tokens && sum->gpu_used && sum->gpu_total;
 }
 
 void transfer_free(struct transfer *transfer) {
     struct transfer_sum *sum = &transfer->sum;
-    void *const all[] = {transfer->items, transfer->ordered, transfer->keys,   transfer->parts,
+    void *const all[] = {transfer->items, transfer->ordered, transfer->tails,  transfer->ordered_tails,
+                         transfer->wants, transfer->table,   transfer->keys,   transfer->parts,
                          transfer->head,  sum->load,         sum->rows_sent,   sum->bytes_sent,
                          sum->entropy,    sum->tokens,       sum->exchange_ns, transfer->laden,
                          sum->gpu_used,   sum->gpu_total};
@@ -52,12 +58,15 @@ static bool wants_routing(const struct queue_step *step) {
     return false;
 }
 
-/* Sets transfer->items to the step's. */
+/* Sets transfer->items and tails to the step's. */
 static void gather(struct transfer *transfer, const struct queue_step *step) {
     size_t n = 0;
     for (size_t i = 0; i < step->n_slices; i++) {
         const struct queue_slice *slice = &step->slices[i];
+        const struct tail_key *const *tails = slice->job->tails;
         memcpy(transfer->items + n, slice->job->items + slice->first, slice->count * sizeof *transfer->items);
+        for (size_t k = 0; k < slice->count; k++)
+            transfer->tails[n + k] = tails ? tails[slice->first + k] : NULL;
         n += slice->count;
     }
 }
@@ -91,9 +100,11 @@ static bool is_for(const struct flight *flight, size_t item, uint32_t rank) {
     return flight->rank ? flight->rank[item] == rank : rank == 0;
 }
 
-/* One rank's STEP: its items, of all n, to `items`; its head to `head`; its parts to `parts`. */
+/* One rank's STEP: its items, of all n, to `items`, and theirs to `tails`; its head to `head`; its parts to `parts`. */
 struct portion {
     struct limoe_item *items;
+    const struct tail_key **tails;
+    struct frame_step step;
     struct iovec *parts;
     uint8_t *head;
     size_t n_items, n_parts, head_bytes;
@@ -102,13 +113,17 @@ struct portion {
 static void make_portion(const struct transfer *transfer, const struct flight *flight, uint32_t rank,
                          struct portion *portion) {
     for (size_t i = 0; i < flight->step.items; i++)
-        if (is_for(flight, i, rank))
+        if (is_for(flight, i, rank)) {
+            portion->tails[portion->n_items] = transfer->tails[i];
             portion->items[portion->n_items++] = transfer->items[i];
-    portion->head_bytes = frame_step_head_bytes(portion->items, portion->n_items);
-    frame_put_step(portion->items, portion->n_items, portion->head);
+        }
+    const struct frame_room room = {.wants = transfer->wants, .tails = transfer->table};
+    portion->step = frame_plan_step(portion->items, portion->tails, portion->n_items, &room);
+    portion->head_bytes = frame_step_head_bytes(&portion->step);
+    frame_put_step(&portion->step, portion->head);
     portion->parts[portion->n_parts++] = (struct iovec){portion->head, portion->head_bytes};
     for (size_t i = 0; i < portion->n_items; i++)
-        if (portion->items[i].modality == LIMOE_IMAGE)
+        if (portion->items[i].modality == LIMOE_IMAGE && !transfer->wants[i].again)
             portion->parts[portion->n_parts++] =
                 (struct iovec){(void *)portion->items[i].pixels, transfer->shape.image_bytes};
 }
@@ -116,23 +131,27 @@ static void make_portion(const struct transfer *transfer, const struct flight *f
 bool transfer_stage(struct transfer *transfer, struct flight *flight, struct membership *membership) {
     const struct queue_step *step = &flight->step;
     gather(transfer, step);
-    size_t head_bytes = frame_step_head_bytes(transfer->items, step->items) +
-                        (transfer->ranks - 1) * frame_step_head_bytes(NULL, 0);
+    size_t head_bytes = frame_step_most_head_bytes(transfer->items, step->items) +
+                        (transfer->ranks - 1) * frame_step_most_head_bytes(NULL, 0);
     if (!divide(transfer, flight) || !make_head_room(transfer, head_bytes))
         return false;
-    struct portion portion = {.items = transfer->ordered, .parts = transfer->parts, .head = transfer->head};
+    struct portion portion = {.items = transfer->ordered,
+                              .tails = transfer->ordered_tails,
+                              .parts = transfer->parts,
+                              .head = transfer->head};
     uint32_t staged = 0;
     for (; staged < transfer->ranks; staged++) {
         make_portion(transfer, flight, staged, &portion);
         const struct frame_header header = {
             .type = FRAME_STEP,
             .flags = wants_routing(step) ? FRAME_ROUTED : 0,
-            .length = frame_step_bytes(&transfer->shape, portion.items, portion.n_items),
+            .length = frame_step_bytes(&transfer->shape, &portion.step),
             .id = flight->id,
         };
         if (!link_stage(&membership->rank[staged].link, &header, portion.parts, portion.n_parts))
             break;
         portion = (struct portion){.items = portion.items + portion.n_items,
+                                   .tails = portion.tails + portion.n_items,
                                    .parts = portion.parts, /* the link has its own */
                                    .head = portion.head + portion.head_bytes};
     }
@@ -247,6 +266,8 @@ static void add(uint64_t *sum, const uint64_t *more, size_t n) {
 static void add_result(struct transfer *transfer, uint32_t rank, const struct frame_result *result) {
     const struct frame_shape *shape = &transfer->shape;
     struct transfer_sum *sum = &transfer->sum;
+    if (rank == 0) /* tails are of an engine of one */
+        sum->tails = result->tails;
     if (result->compute_ns > sum->compute_ns)
         sum->compute_ns = result->compute_ns;
     sum->gpu_used[rank] = result->gpu_used;
@@ -272,6 +293,7 @@ void transfer_begin(struct transfer *transfer) {
     sum->status = LIMOE_OK;
     sum->message[0] = '\0';
     sum->compute_ns = 0;
+    sum->tails = (struct frame_tails){0};
     memset(sum->load, 0, load_size(shape) * sizeof *sum->load);
     memset(sum->rows_sent, 0, shape->layers * sizeof *sum->rows_sent);
     memset(sum->bytes_sent, 0, shape->layers * sizeof *sum->bytes_sent);

@@ -17,6 +17,7 @@ struct transfer_sum {
     double *entropy;
     uint64_t *tokens;               /* [ranks]: of its part */
     uint64_t *gpu_used, *gpu_total; /* [ranks]: as struct frame_result */
+    struct frame_tails tails;
 };
 
 /* What STEPs on their way out are made of, but for the pixels, which are sent from where the jobs have them.
@@ -24,10 +25,13 @@ struct transfer_sum {
 struct transfer {
     struct frame_shape shape;
     uint32_t ranks;
-    struct limoe_item *items, *ordered; /* [shape.items]: in the step's order; rank by rank */
-    uint64_t *keys, *laden;             /* [shape.items], [ranks]: scratch */
-    struct iovec *parts;                /* [shape.items + 1] */
-    uint8_t *head;                      /* of all STEPs, end to end */
+    struct limoe_item *items, *ordered;             /* [shape.items]: in the step's order; rank by rank */
+    const struct tail_key **tails, **ordered_tails; /* theirs */
+    struct frame_want *wants;                       /* [shape.items], as are the next: of a rank's STEP */
+    struct tail_key *table;
+    uint64_t *keys, *laden; /* [shape.items], [ranks]: scratch */
+    struct iovec *parts;    /* [shape.items + 1] */
+    uint8_t *head;          /* of all STEPs, end to end */
     size_t head_room;
     struct transfer_sum sum; /* of the oldest step */
 };

@@ -64,8 +64,8 @@ static void predictions_are_ordered_and_ties_go_to_the_lower_label(void **state)
     const float image[] = {1, 0};
     const float labels[] = {0, 1, 0.6f, 0.8f, 1, 0, 0.6f, -0.8f, -1, 0};
     struct classification result = {.index = 3};
-    assert_true(
-        classify_rank(image, labels, 5, 2, &(struct limoe_scoring){.scale = logf(10)}, 100, arena, &result));
+    assert_true(classify_rank(image, labels, 5, 2, &(struct limoe_scoring){.scale = logf(10)}, NULL, 100,
+                              arena, &result));
     assert_int_equal(result.count, 5);
     assert_int_equal(result.index, 3);
     static const size_t order[] = {2, 1, 3, 0, 4};
@@ -79,7 +79,8 @@ static void predictions_are_ordered_and_ties_go_to_the_lower_label(void **state)
     assert_true(fabs(result.predictions[1].score / result.predictions[0].score - exp(-4)) < 1e-6);
 
     /* At a scale where all but one score underflow to 0, the cosines still order the rest. */
-    assert_true(classify_rank(image, labels, 5, 2, &(struct limoe_scoring){.scale = 8}, 3, arena, &result));
+    assert_true(
+        classify_rank(image, labels, 5, 2, &(struct limoe_scoring){.scale = 8}, NULL, 3, arena, &result));
     assert_int_equal(result.count, 3);
     assert_true(result.predictions[1].score == 0);
     for (size_t i = 0; i < 3; i++)
@@ -120,7 +121,7 @@ static void many_labels_are_ordered_as_by_comparison(void **state) {
         for (size_t t = 0; t < 3; t++) {
             struct arena *arena = arena_new();
             struct classification result;
-            assert_true(classify_rank(image, labels, LABELS, 1, &scoring, top[t], arena, &result));
+            assert_true(classify_rank(image, labels, LABELS, 1, &scoring, NULL, top[t], arena, &result));
             assert_int_equal(result.count, top[t]);
             for (size_t i = 0; i < top[t]; i++) {
                 assert_int_equal(result.predictions[i].label, expected[i].label);

@@ -300,3 +300,41 @@ enum limoe_status limoe_process_text(const struct limoe_processor *processor, co
     *length = 1;
     return LIMOE_OK;
 }
+
+/* ---- adapters: there are none */
+
+const char *limoe_model_base(const struct limoe_model *model) {
+    (void)model;
+    return "00000000000000000000000000000000";
+}
+
+enum limoe_status limoe_adapter_open(const char *path, struct limoe_adapter **out, struct limoe_error *err) {
+    (void)out;
+    return limoe_fail(err, LIMOE_NOT_FOUND, "%s is not made up", path);
+}
+
+void limoe_adapter_close(struct limoe_adapter *adapter) {
+    (void)adapter;
+}
+
+enum limoe_status limoe_model_adapt(struct limoe_model *model, const struct limoe_adapter *adapter,
+                                    float strength, struct limoe_tail **tail, struct limoe_error *err) {
+    (void)model, (void)adapter, (void)strength, (void)tail;
+    return limoe_fail(err, LIMOE_UNSUPPORTED, "no adapter is made up");
+}
+
+enum limoe_status limoe_model_adapt_bytes(const struct limoe_model *model,
+                                          const struct limoe_adapter *adapter, float strength,
+                                          uint64_t *bytes, struct limoe_error *err) {
+    (void)model, (void)adapter, (void)strength, (void)bytes;
+    return limoe_fail(err, LIMOE_UNSUPPORTED, "no adapter is made up");
+}
+
+void limoe_tail_release(struct limoe_tail *tail) {
+    (void)tail;
+}
+
+uint32_t limoe_tail_start(const struct limoe_tail *tail, enum limoe_modality modality) {
+    (void)tail, (void)modality;
+    return 0;
+}

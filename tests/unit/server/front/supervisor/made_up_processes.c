@@ -34,7 +34,8 @@ static void send_hello(void) {
                                 .step_tokens = 1024,
                                 .ranks = 1,
                                 .backend = "made-up",
-                                .fingerprint = "0123456789abcdef0123456789abcdef"};
+                                .fingerprint = "0123456789abcdef0123456789abcdef",
+                                .base = "00000000000000000000000000000000"};
     uint8_t bytes[FRAME_HEADER_BYTES + FRAME_HELLO_BYTES];
     frame_put_header(&(struct frame_header){.type = FRAME_HELLO, .length = FRAME_HELLO_BYTES}, bytes);
     frame_put_hello(&hello, bytes + FRAME_HEADER_BYTES);

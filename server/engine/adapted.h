@@ -1,0 +1,30 @@
+/* adapted.h - a step whose items have tails: one item that several are of is passed through the trunk once.
+ *
+ * One thread. */
+#ifndef LIMOE_SERVER_ENGINE_ADAPTED_H
+#define LIMOE_SERVER_ENGINE_ADAPTED_H
+
+#include "limoe.h"
+#include "server/engine/tails.h"
+#include "server/protocol/frame.h"
+
+/* Room for a step's items, as the model is given them. */
+struct adapted {
+    struct tails *tails;             /* NULL: there are no adapters */
+    struct limoe_item *items;        /* [most] */
+    const struct limoe_tail **lists; /* [most]: those of all items, one after the other */
+};
+
+/* `dir` outlives it. Free with adapted_free, also after a failure. */
+enum limoe_status adapted_init(struct adapted *adapted, const char *dir, uint64_t bytes, size_t most,
+                               struct limoe_error *err);
+void adapted_free(struct adapted *adapted);
+
+/* As limoe_model_embed, embeddings[step->n, embed]; in as many calls as the tails need that are not all in memory at once,
+ * which a step whose routing is wanted (expert, gate) must not: LIMOE_TOO_LARGE. *counts is added to. */
+enum limoe_status adapted_embed(struct adapted *adapted, struct limoe_model *model,
+                                const struct frame_step *step, float *embeddings,
+                                const struct limoe_routing *routing, struct frame_tails *counts,
+                                struct limoe_error *err);
+
+#endif

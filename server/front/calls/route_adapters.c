@@ -1,0 +1,195 @@
+/* route_adapters.c - /v1/adapters: PUT, GET and DELETE of one, GET of the list.
+ *
+ * PUT writes the file beside the others and has the engine embed something by it, so that what is kept is what can be used; then
+ * it gets its name.
+ */
+#include <string.h>
+
+#include "server/api/adapter.h"
+#include "server/api/classifier.h"
+#include "server/front/calls/call.h"
+
+/* A picture of one pixel, for models that take no texts. */
+static const uint8_t pixel[] = {0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d,
+                                0x49, 0x48, 0x44, 0x52, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x01,
+                                0x08, 0x02, 0x00, 0x00, 0x00, 0x90, 0x77, 0x53, 0xde, 0x00, 0x00, 0x00,
+                                0x0c, 0x49, 0x44, 0x41, 0x54, 0x78, 0x9c, 0x63, 0xf8, 0xcf, 0xc0, 0x00,
+                                0x00, 0x03, 0x01, 0x01, 0x00, 0xc9, 0xfe, 0x92, 0xef, 0x00, 0x00, 0x00,
+                                0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82};
+
+/* What follows "/v1/adapters/". */
+static struct text name_of(const struct call *call) {
+    return text_of(call->route_path + strlen(call->route->path));
+}
+
+/* The model that "model" names, whose the adapter is to be; the default. */
+static bool choose(struct call *call, struct api_error *error) {
+    size_t model = 0;
+    for (size_t i = 0; i < call->n_args; i++) {
+        const struct request_field *field = &call->args[i];
+        const struct text name = {.data = (const char *)field->bytes, .size = field->size};
+        if (strcmp(field->name, "model") != 0)
+            return api_fail(error, 400, "unknown_field", field->name,
+                            "there is no argument \"%s\"; accepted: model", field->name);
+        if (!request_find_model(&call->roster->models, name, &model, error))
+            return false;
+    }
+    return call_choose(call, model);
+}
+
+/* The disk's failure, or a file that is no adapter. */
+static bool fail_file(struct call *call, enum limoe_status status, bool full, const struct limoe_error *cause,
+                      struct api_error *error) {
+    if (full)
+        return api_fail(error, 507, "store_full", NULL, "there is no room for the adapter: %s",
+                        status == LIMOE_TOO_LARGE ? cause->message : "the disk is full");
+    if (status == LIMOE_NO_MEMORY)
+        return api_fail_memory(error);
+    if (status == LIMOE_CORRUPT || status == LIMOE_UNSUPPORTED || status == LIMOE_TOO_LARGE)
+        return api_fail(error, 400, "invalid_adapter", NULL, "the body is no adapter: %s", cause->message);
+    log_print(call->server->log, LOG_ERROR, call->id, "adapters: %s", cause->message);
+    return api_fail(error, 500, "store_error", NULL,
+                    "the adapters on disk could not be read or written; the server's log says why");
+}
+
+/* The model that serves an adapter of this base, into the arena; NULL: none does. */
+static const char *model_of(struct call *call, const char *base) {
+    struct roster *roster = server_roster(call->server);
+    const char *name = NULL;
+    for (size_t i = 0; roster && i < roster->models.n && !name; i++) {
+        const struct engine_info *info = engine_info(roster->generation[i]->engine);
+        if (info && strcmp(info->base, base) == 0)
+            name = arena_copy(call->arena, info->model.name, strlen(info->model.name));
+    }
+    roster_release(roster);
+    return name;
+}
+
+static struct adapter_answer describe(struct call *call, const struct adapter *adapter) {
+    return (struct adapter_answer){.name = adapter->name,
+                                   .model = model_of(call, adapter->base),
+                                   .created = adapter->created,
+                                   .bytes = adapter->bytes};
+}
+
+/* The whole of what the file says, which is not kept in memory. */
+static bool answer_whole(struct call *call, const struct adapter *adapter, struct api_error *error) {
+    struct limoe_adapter *opened;
+    struct limoe_error cause;
+    const enum limoe_status status = limoe_adapter_open(adapter->path, &opened, &cause);
+    if (status)
+        return fail_file(call, status == LIMOE_NO_MEMORY ? status : LIMOE_IO, false, &cause, error);
+    const struct adapter_answer answer = describe(call, adapter);
+    answer_adapter(&call->answer, &answer, limoe_adapter_about(opened));
+    limoe_adapter_close(opened);
+    return true;
+}
+
+/* Fills call->adapting.adapter with the one that the path names. */
+static bool find(struct call *call, struct api_error *error) {
+    struct adapters *store = call->server->adapters;
+    char nearest[129];
+    call->adapting.adapter = adapters_find(store, name_of(call));
+    return call->adapting.adapter ||
+           adapter_refuse_unknown(name_of(call), "name",
+                                  adapters_nearest(store, name_of(call), nearest) ? nearest : NULL, error);
+}
+
+/* ---- PUT */
+
+/* One text, or one picture: by any of them all of the tail is read. */
+static bool list_trial(struct call *call, struct api_error *error) {
+    struct request_item *input = arena_array(call->arena, 1, sizeof *input);
+    struct adapting *own = &call->adapting;
+    if (!input)
+        return api_fail_memory(error);
+    *input = limoe_has(call->generation->model, LIMOE_TEXT)
+                 ? (struct request_item){.modality = LIMOE_TEXT, .bytes = (const uint8_t *)"a", .size = 1}
+                 : (struct request_item){.modality = LIMOE_IMAGE, .bytes = pixel, .size = sizeof pixel};
+    input->param = "adapter";
+    call->inputs = input;
+    call->n = 1;
+    memcpy(own->key.sha256, own->draft->sha256, sizeof own->key.sha256);
+    own->key.strength = own->draft->strength > 0 ? own->draft->strength : 1;
+    own->on = true;
+    return adapting_all(call, error);
+}
+
+bool route_adapter_put_parse(struct call *call, struct api_error *error) {
+    struct limoe_error cause;
+    bool full;
+    if (!request_adapter_name(name_of(call), error) || !choose(call, error))
+        return false;
+    const enum limoe_status status = adapters_draft(call->server->adapters, call->body.data, call->body.size,
+                                                    &call->adapting.draft, &full, &cause);
+    if (status)
+        return fail_file(call, status, full, &cause, error);
+    return adapting_fits(call, call->adapting.draft, error) &&
+           (call->adapting.draft->probe || list_trial(call, error));
+}
+
+bool route_adapter_put_answer(struct call *call, struct api_error *error) {
+    struct limoe_error cause;
+    bool full;
+    const struct adapter *draft = call->adapting.draft;
+    call->adapting.draft = NULL;
+    const enum limoe_status status =
+        adapters_keep(call->server->adapters, draft, name_of(call), &call->adapting.adapter, &full, &cause);
+    if (status == LIMOE_TOO_LARGE && !full)
+        return api_fail(error, 400, "too_many_adapters", "name", "%s", cause.message);
+    if (status)
+        return fail_file(call, status == LIMOE_TOO_LARGE ? status : LIMOE_IO, full, &cause, error);
+    return answer_whole(call, call->adapting.adapter, error);
+}
+
+/* ---- GET */
+
+bool route_adapter_get_parse(struct call *call, struct api_error *error) {
+    return classifier_check_name(name_of(call), "name", error) && call_choose(call, 0) && find(call, error);
+}
+
+bool route_adapter_get_answer(struct call *call, struct api_error *error) {
+    return answer_whole(call, call->adapting.adapter, error);
+}
+
+/* ---- DELETE */
+
+bool route_adapter_delete_parse(struct call *call, struct api_error *error) {
+    return classifier_check_name(name_of(call), "name", error) && call_choose(call, 0) && find(call, error);
+}
+
+bool route_adapter_delete_answer(struct call *call, struct api_error *error) {
+    struct limoe_error cause;
+    bool found;
+    const enum limoe_status status = adapters_delete(call->server->adapters, name_of(call), &found, &cause);
+    if (status)
+        return fail_file(call, status, false, &cause, error);
+    if (!found) /* somebody else was quicker */
+        return adapter_refuse_unknown(name_of(call), "name", NULL, error);
+    answer_adapter_deleted(&call->answer, name_of(call));
+    return true;
+}
+
+/* ---- the list */
+
+bool route_adapters_parse(struct call *call, struct api_error *error) {
+    return request_classifier_list(call->args, call->n_args, &call->request.classifier, error) &&
+           call_choose(call, 0); /* of no model in particular */
+}
+
+bool route_adapters_answer(struct call *call, struct api_error *error) {
+    const struct classifier_request *request = &call->request.classifier;
+    const struct adapter **page = arena_array(call->arena, request->limit, sizeof(void *));
+    bool more;
+    if (!page)
+        return api_fail_memory(error);
+    const size_t n = adapters_list(call->server->adapters, request->after, request->limit, page, &more);
+    answer_adapters_begin(&call->answer);
+    for (size_t i = 0; i < n; i++) {
+        const struct adapter_answer answer = describe(call, page[i]);
+        answer_adapters_entry(&call->answer, i, &answer, page[i]->kind, page[i]->strength, page[i]->n_labels);
+        adapter_release(page[i]);
+    }
+    answer_adapters_end(&call->answer, more);
+    return true;
+}

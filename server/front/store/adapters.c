@@ -1,0 +1,427 @@
+/* adapters.c - a sorted list in memory of what the folder has. The lock is held over the disk only by who changes it: `changing`
+ * keeps changes apart, `lock` is of the list alone. */
+#include "server/front/store/adapters.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gnutls/crypto.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "server/front/store/nearest.h"
+
+#define FOLDER   "adapters"
+#define NEW_FILE ADAPTERS_NEW_FILE
+
+struct adapters {
+    struct adapters_options options;
+    char folder[PATH_MAX];
+    pthread_mutex_t lock, changing;
+    const struct adapter **list; /* [n], by name; guarded by lock */
+    size_t n;
+    uint64_t bytes;
+    atomic_uint drafts; /* made so far */
+};
+
+/* ---- one adapter */
+
+static void free_adapter(struct adapter *adapter) {
+    limoe_adapter_close(adapter->probe);
+    free(adapter->name);
+    free(adapter->path);
+    free(adapter);
+}
+
+void adapter_retain(const struct adapter *adapter) {
+    atomic_fetch_add(&((struct adapter *)adapter)->references, 1);
+}
+
+void adapter_release(const struct adapter *adapter) {
+    if (adapter && atomic_fetch_sub(&((struct adapter *)adapter)->references, 1) == 1)
+        free_adapter((struct adapter *)adapter);
+}
+
+/* What the file says; name and digest are known. A message is of what it holds: the file's name is ours. */
+static enum limoe_status read_file(const char *path, struct text name, const uint8_t sha256[TAIL_KEY_DIGEST],
+                                   const struct adapter **out, struct limoe_error *err) {
+    struct limoe_adapter *opened;
+    struct stat file;
+    enum limoe_status status = limoe_adapter_open(path, &opened, err);
+    if (status) {
+        const char *message = strstr(err->message, ": ");
+        if (message)
+            memmove(err->message, message + 2, strlen(message + 2) + 1);
+        return status;
+    }
+    const struct limoe_adapter_info *info = limoe_adapter_about(opened);
+    struct adapter *adapter = calloc(1, sizeof *adapter);
+    if (adapter) {
+        *adapter = (struct adapter){.references = 1,
+                                    .name = strndup(name.data, name.size),
+                                    .path = strdup(path),
+                                    .kind = info->kind,
+                                    .strength = info->strength,
+                                    .embed = info->embed,
+                                    .n_labels = info->n_labels};
+        memcpy(adapter->sha256, sha256, sizeof adapter->sha256);
+        snprintf(adapter->base, sizeof adapter->base, "%s", info->base);
+        if (stat(path, &file) == 0) {
+            adapter->bytes = (uint64_t)file.st_size;
+            adapter->created = (int64_t)file.st_mtime;
+        }
+    }
+    if (adapter && info->kind == LIMOE_ADAPTER_PROBE)
+        adapter->probe = opened;
+    else
+        limoe_adapter_close(opened);
+    if (adapter && adapter->name && adapter->path) {
+        *out = adapter;
+        return LIMOE_OK;
+    }
+    if (adapter)
+        free_adapter(adapter);
+    return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for an adapter");
+}
+
+/* ---- the list; the lock is held */
+
+static int compare(struct text a, struct text b) {
+    const int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+/* Where the name is, or would be. */
+static size_t place_of(const struct adapters *store, struct text name, bool *found) {
+    size_t low = 0, high = store->n;
+    *found = false;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int order = compare(text_of(store->list[middle]->name), name);
+        if (order == 0)
+            *found = true;
+        if (order >= 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static void take_out(struct adapters *store, size_t at) {
+    store->bytes -= store->list[at]->bytes;
+    adapter_release(store->list[at]);
+    memmove(store->list + at, store->list + at + 1, (--store->n - at) * sizeof(void *));
+}
+
+/* Takes the reference over; there is room. */
+static void put_in(struct adapters *store, const struct adapter *adapter) {
+    bool found;
+    const size_t at = place_of(store, text_of(adapter->name), &found);
+    if (found)
+        take_out(store, at);
+    memmove(store->list + at + 1, store->list + at, (store->n++ - at) * sizeof(void *));
+    store->list[at] = adapter;
+    store->bytes += adapter->bytes;
+}
+
+/* ---- open */
+
+/* NAME@DIGEST.safetensors */
+static bool parse_file_name(const char *file, struct text *name, uint8_t sha256[TAIL_KEY_DIGEST]) {
+    const size_t size = strlen(file);
+    if (file[0] == '.' || size <= TAIL_KEY_END ||
+        strcmp(file + size - strlen(TAIL_KEY_SUFFIX), TAIL_KEY_SUFFIX) != 0)
+        return false;
+    *name = (struct text){.data = file, .size = size - TAIL_KEY_END};
+    const char *hex = file + name->size + 1;
+    if (file[name->size] != '@' || strspn(hex, "0123456789abcdef") != TAIL_KEY_HEX)
+        return false;
+    for (int i = 0; i < TAIL_KEY_DIGEST; i++) {
+        const char digits[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        sha256[i] = (uint8_t)strtoul(digits, NULL, 16);
+    }
+    return true;
+}
+
+/* Two files have a name where a change was interrupted: the later one is right, and the other is removed. */
+static void settle(struct adapters *store, const struct adapter *adapter) {
+    bool found;
+    const size_t at = place_of(store, text_of(adapter->name), &found);
+    const struct adapter *other = found ? store->list[at] : NULL;
+    if (other && other->created > adapter->created) {
+        unlink(adapter->path);
+        adapter_release(adapter);
+        return;
+    }
+    if (other)
+        unlink(other->path);
+    put_in(store, adapter);
+}
+
+static void take_file(struct adapters *store, const char *file) {
+    char path[PATH_MAX];
+    uint8_t sha256[TAIL_KEY_DIGEST];
+    struct text name;
+    struct limoe_error err;
+    const struct adapter *adapter = NULL;
+    if (strcmp(file, ".") == 0 || strcmp(file, "..") == 0 ||
+        snprintf(path, sizeof path, "%s/%s", store->folder, file) >= (int)sizeof path)
+        return;
+    if (strncmp(file, NEW_FILE, strlen(NEW_FILE)) == 0)
+        unlink(path);
+    else if (!parse_file_name(file, &name, sha256) || store->n == store->options.most)
+        log_print(store->options.log, LOG_WARNING, NULL, "adapters: %s is left alone: %s", path,
+                  store->n == store->options.most ? "there are as many as may be"
+                                                  : "its name is no adapter's");
+    else if (read_file(path, name, sha256, &adapter, &err) != LIMOE_OK)
+        log_print(store->options.log, LOG_WARNING, NULL, "adapters: %s is left alone: %s", path, err.message);
+    else if (adapter)
+        settle(store, adapter);
+}
+
+static enum limoe_status read_folder(struct adapters *store, struct limoe_error *err) {
+    const char *state = store->options.state_dir;
+    if (snprintf(store->folder, sizeof store->folder, "%s/%s", state, FOLDER) >= (int)sizeof store->folder)
+        return limoe_fail(err, LIMOE_INVALID, "the state directory's path is too long: %.200s…", state);
+    if (mkdir(store->folder, 0700) != 0 && errno != EEXIST)
+        return limoe_fail(err, LIMOE_IO, "cannot make %s: %s", store->folder, strerror(errno));
+    DIR *dir = opendir(store->folder);
+    if (!dir)
+        return limoe_fail(err, LIMOE_IO, "cannot open %s: %s", store->folder, strerror(errno));
+    for (const struct dirent *file; (file = readdir(dir));)
+        take_file(store, file->d_name);
+    closedir(dir);
+    return LIMOE_OK;
+}
+
+enum limoe_status adapters_open(const struct adapters_options *options, struct adapters **out,
+                                struct limoe_error *err) {
+    struct adapters *store = calloc(1, sizeof *store);
+    if (!store)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for adapters");
+    store->options = *options;
+    if (!store->options.most)
+        store->options.most = ADAPTERS_MOST;
+    if (!store->options.disk_bytes)
+        store->options.disk_bytes = ADAPTERS_DISK_BYTES;
+    pthread_mutex_init(&store->lock, NULL);
+    pthread_mutex_init(&store->changing, NULL);
+    store->list = calloc(store->options.most + 1, sizeof(void *));
+    if (!store->list) {
+        adapters_close(store);
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for adapters");
+    }
+    const enum limoe_status status = read_folder(store, err);
+    if (status)
+        adapters_close(store);
+    else
+        *out = store;
+    return status;
+}
+
+void adapters_close(struct adapters *store) {
+    if (!store)
+        return;
+    while (store->n > 0)
+        take_out(store, store->n - 1);
+    pthread_mutex_destroy(&store->lock);
+    pthread_mutex_destroy(&store->changing);
+    free(store->list);
+    free(store);
+}
+
+const char *adapters_folder(const struct adapters *store) {
+    return store->folder;
+}
+
+/* ---- look */
+
+const struct adapter *adapters_find(struct adapters *store, struct text name) {
+    bool found;
+    pthread_mutex_lock(&store->lock);
+    const size_t at = place_of(store, name, &found);
+    const struct adapter *adapter = found ? store->list[at] : NULL;
+    if (adapter)
+        adapter_retain(adapter);
+    pthread_mutex_unlock(&store->lock);
+    return adapter;
+}
+
+bool adapters_nearest(struct adapters *store, struct text name, char nearest[129]) {
+    unsigned least = NEAREST_FAR;
+    pthread_mutex_lock(&store->lock);
+    for (size_t i = 0; i < store->n; i++) {
+        const unsigned distance = nearest_distance(name, text_of(store->list[i]->name));
+        if (distance >= least)
+            continue;
+        least = distance;
+        snprintf(nearest, 129, "%s", store->list[i]->name);
+    }
+    pthread_mutex_unlock(&store->lock);
+    return least < NEAREST_FAR;
+}
+
+size_t adapters_list(struct adapters *store, struct text after, size_t limit, const struct adapter **out,
+                     bool *more) {
+    bool found;
+    size_t n = 0;
+    pthread_mutex_lock(&store->lock);
+    size_t at = place_of(store, after, &found);
+    for (at += found; at < store->n && n < limit; at++) {
+        out[n] = store->list[at];
+        adapter_retain(out[n++]);
+    }
+    *more = at < store->n;
+    pthread_mutex_unlock(&store->lock);
+    return n;
+}
+
+struct adapters_state adapters_state(struct adapters *store) {
+    pthread_mutex_lock(&store->lock);
+    const struct adapters_state state = {
+        .n = store->n, .bytes = store->bytes, .limit_bytes = store->options.disk_bytes};
+    pthread_mutex_unlock(&store->lock);
+    return state;
+}
+
+/* ---- change */
+
+static enum limoe_status fail_io(const struct adapters *store, const char *what, bool *full,
+                                 struct limoe_error *err) {
+    *full = errno == ENOSPC || errno == EDQUOT;
+    return limoe_fail(err, LIMOE_IO, "cannot %s in %s: %s", what, store->folder, strerror(errno));
+}
+
+static bool write_all(int fd, const uint8_t *bytes, size_t size) {
+    while (size > 0) {
+        const ssize_t written = write(fd, bytes, size);
+        if (written < 0 && errno != EINTR)
+            return false;
+        bytes += written > 0 ? written : 0;
+        size -= written > 0 ? (size_t)written : 0;
+    }
+    return fsync(fd) == 0;
+}
+
+/* After a rename or an unlink: the folder itself. */
+static bool flush_folder(const struct adapters *store) {
+    const int fd = open(store->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const bool good = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
+
+enum limoe_status adapters_draft(struct adapters *store, const void *bytes, size_t size,
+                                 const struct adapter **out, bool *full, struct limoe_error *err) {
+    static const char empty[1];
+    char path[PATH_MAX], hex[TAIL_KEY_HEX + 1];
+    uint8_t sha256[TAIL_KEY_DIGEST];
+    *full = false;
+    if (gnutls_hash_fast(GNUTLS_DIG_SHA256, size ? bytes : empty, size, sha256) != 0)
+        return limoe_fail(err, LIMOE_INTERNAL, "SHA-256 is not to be had");
+    tail_key_hex(sha256, hex);
+    if (snprintf(path, sizeof path, "%s/" NEW_FILE "%u@%s%s", store->folder,
+                 atomic_fetch_add(&store->drafts, 1), hex, TAIL_KEY_SUFFIX) >= (int)sizeof path)
+        return limoe_fail(err, LIMOE_INVALID, "the state directory's path is too long");
+    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return fail_io(store, "make an adapter's file", full, err);
+    enum limoe_status status =
+        write_all(fd, bytes, size) ? LIMOE_OK : fail_io(store, "write an adapter's file", full, err);
+    close(fd);
+    if (!status)
+        status = read_file(path, text_of(""), sha256, out, err);
+    if (status)
+        unlink(path);
+    return status;
+}
+
+void adapters_discard(const struct adapter *draft) {
+    if (!draft)
+        return;
+    unlink(draft->path);
+    adapter_release(draft);
+}
+
+/* Whether there is room for one more of so many bytes, in place of `old` (NULL: of none). `changing` is held. */
+static enum limoe_status check_room(const struct adapters *store, const struct adapter *old, uint64_t bytes,
+                                    bool *full, struct limoe_error *err) {
+    const uint64_t others = store->bytes - (old ? old->bytes : 0);
+    *full = bytes > store->options.disk_bytes || others > store->options.disk_bytes - bytes;
+    if (*full)
+        return limoe_fail(err, LIMOE_TOO_LARGE,
+                          "there are %llu bytes of adapters, and this one has %llu; up to %llu are accepted",
+                          (unsigned long long)others, (unsigned long long)bytes,
+                          (unsigned long long)store->options.disk_bytes);
+    if (!old && store->n >= store->options.most)
+        return limoe_fail(err, LIMOE_TOO_LARGE, "there are %zu adapters; no more are accepted", store->n);
+    return LIMOE_OK;
+}
+
+/* The file of a draft under its name; `changing` is held. */
+static enum limoe_status rename_draft(const struct adapters *store, const struct adapter *draft,
+                                      struct text name, const struct adapter **out, bool *full,
+                                      struct limoe_error *err) {
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/%.*s%s", store->folder, (int)name.size, name.data,
+                 draft->path + strlen(draft->path) - TAIL_KEY_END) >= (int)sizeof path)
+        return limoe_fail(err, LIMOE_INVALID, "the state directory's path is too long");
+    if (rename(draft->path, path) != 0 || !flush_folder(store))
+        return fail_io(store, "rename an adapter's file", full, err);
+    return read_file(path, name, draft->sha256, out, err);
+}
+
+enum limoe_status adapters_keep(struct adapters *store, const struct adapter *draft, struct text name,
+                                const struct adapter **out, bool *full, struct limoe_error *err) {
+    *full = false;
+    pthread_mutex_lock(&store->changing);
+    const struct adapter *old = adapters_find(store, name), *kept = NULL;
+    enum limoe_status status = check_room(store, old, draft->bytes, full, err);
+    if (!status)
+        status = rename_draft(store, draft, name, &kept, full, err);
+    if (kept) {
+        adapter_retain(kept);
+        pthread_mutex_lock(&store->lock);
+        put_in(store, kept);
+        pthread_mutex_unlock(&store->lock);
+        if (old && strcmp(old->path, kept->path) != 0 && (unlink(old->path) != 0 || !flush_folder(store)))
+            log_print(store->options.log, LOG_WARNING, NULL, "adapters: cannot remove %s: %s", old->path,
+                      strerror(errno));
+        *out = kept;
+    }
+    pthread_mutex_unlock(&store->changing);
+    adapter_release(old);
+    if (status)
+        adapters_discard(draft);
+    else
+        adapter_release(draft);
+    return status;
+}
+
+enum limoe_status adapters_delete(struct adapters *store, struct text name, bool *found,
+                                  struct limoe_error *err) {
+    bool full;
+    pthread_mutex_lock(&store->changing);
+    const struct adapter *old = adapters_find(store, name);
+    enum limoe_status status = LIMOE_OK;
+    *found = old != NULL;
+    if (old && ((unlink(old->path) != 0 && errno != ENOENT) || !flush_folder(store)))
+        status = fail_io(store, "remove an adapter's file", &full, err);
+    if (old && !status) {
+        pthread_mutex_lock(&store->lock);
+        take_out(store, place_of(store, name, found));
+        pthread_mutex_unlock(&store->lock);
+    }
+    pthread_mutex_unlock(&store->changing);
+    adapter_release(old);
+    return status;
+}
