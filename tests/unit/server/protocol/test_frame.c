@@ -42,7 +42,7 @@ static void test_header(void **state) {
     uint8_t bytes[FRAME_HEADER_BYTES];
     struct frame_header out;
     frame_put_header(&header, bytes);
-    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 5, 0, 2, 0, 1, 0, 0, 0, 0,
+    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 6, 0, 2, 0, 1, 0, 0, 0, 0,
                                                          0,   0,   0,   0,   0, 0, 0, 0, 1, 0, 0, 77};
     assert_memory_equal(bytes, expected, sizeof bytes);
     assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), header.length, &out, NULL), LIMOE_OK);
@@ -63,7 +63,7 @@ static void test_headers_that_cannot_be(void **state) {
         const char *message;
     } changes[] = {
         {0, 'x', "begins with"},
-        {4, 2, "version 2; this limoe speaks 5"},
+        {4, 2, "version 2; this limoe speaks 6"},
         {6, 1, "HELLO) where a STEP was due"},
         {6, 5, "CONNECTED) where a STEP was due"},
         {6, 99, "type 99 (unknown)"},
@@ -214,7 +214,7 @@ static void test_equal_hellos_are_equal_models(void **state) {
     assert_true(frame_hello_equal(&a, &b));
 }
 
-/* ---- ASK, UNIQUE_ID, GROUP */
+/* ---- ASK, APART, UNIQUE_ID, GROUP */
 
 static void test_a_frame_of_several_types(void **state) {
     (void)state;
@@ -258,6 +258,9 @@ static void test_keys(void **state) {
     header.length = 1;
     assert_int_equal(frame_get_unique_id(&header, payload, NULL, &err), LIMOE_CORRUPT);
     assert_string_equal(err.message, "ASK of generation 1 and 1 bytes, not 0");
+    header = (struct frame_header){.type = FRAME_APART, .id = 0};
+    assert_int_equal(frame_get_unique_id(&header, NULL, NULL, &err), LIMOE_CORRUPT);
+    assert_string_equal(err.message, "APART of generation 0 and 0 bytes, not 0");
 }
 
 /* ---- STEP */
