@@ -311,7 +311,8 @@ void lifecycle_late(struct engine *engine) {
     }
     snprintf(cause, sizeof cause, "it did not come to the front in %.0f s",
              (double)(clock_now() - engine->began) / (double)CLOCK_SECOND);
-    lifecycle_rank_lost(engine, last, cause);
+    if (last)
+        lifecycle_rank_lost(engine, last, cause);
 }
 
 void lifecycle_peers_lost(struct engine *engine, const char *message) {
