@@ -85,7 +85,6 @@ def test_losses_of_another_host_are_a_wait(start_on, tmp_path, report):
 
     def lose(name, disturb, *patterns, undo=lambda: None):
         nonlocal seen
-        answered()
         seen, began = len(server.log), time.monotonic()
         disturb()
         for pattern in patterns:
@@ -100,6 +99,7 @@ def test_losses_of_another_host_are_a_wait(start_on, tmp_path, report):
         os.kill(rank_processes(server)[1], signal.SIGKILL)
 
     seen = 0
+    answered()
     lose("cut off", lambda: cut(FAR), f"{LOST} was lost: the connection is broken: Connection timed out", undo=lambda: mend(FAR))
     lose("killed", kill, f"{LOST} was lost: it closed its connection; started again")
 
