@@ -68,6 +68,11 @@ static inline uint32_t exchange_peer(const struct exchange *x, uint32_t i) {
     return (x->rank + 1 + i) % x->ranks;
 }
 
+/* Where a GPU's memory is needed for what lies in the host's, and there is less: room for so many bytes, and more. */
+static inline size_t exchange_staging(size_t bytes) {
+    return bytes + bytes / 4;
+}
+
 /* What a handle of limoe.h stands for; NULL: one rank. */
 const struct exchange *exchange_of(const struct limoe_ranks *ranks);
 

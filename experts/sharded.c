@@ -148,43 +148,47 @@ static size_t grown(size_t rows) {
     return rows + rows / 4 + 64;
 }
 
-static void reserve_own(struct sharded *s, size_t rows) {
+static bool reserve_own(struct sharded *s, size_t rows) {
     rows = rows ? rows : 1;
     if (rows <= s->row_room)
-        return;
+        return true;
     const size_t assignments = rows * s->top_k;
     release_own(s);
     s->row_room = rows;
     s->host_expert = malloc(assignments * sizeof *s->host_expert);
     s->host_bin = malloc(assignments * sizeof *s->host_bin);
     s->bin = s->k->ops->alloc(s->k, assignments * sizeof *s->bin);
-    if (!s->host_expert || !s->host_bin || !s->bin ||
-        plan_alloc(s->k, rows, s->most_bins, s->top_k, &s->plan, NULL))
-        s->x->ops->end(s->x, "no memory to plan a step");
+    return s->host_expert && s->host_bin && s->bin &&
+           plan_alloc(s->k, rows, s->most_bins, s->top_k, &s->plan, NULL) == LIMOE_OK;
 }
 
-static void reserve_travelling(struct sharded *s, size_t rows) {
+static bool reserve_travelling(struct sharded *s, size_t rows) {
     if (s->travelling && rows <= s->travelling_room)
-        return;
+        return true;
     s->k->ops->release(s->k, s->travelling);
     s->travelling_room = grown(rows);
     s->travelling = s->k->ops->alloc(s->k, s->travelling_room * s->width * s->k->act_size);
-    if (!s->travelling)
-        s->x->ops->end(s->x, "no memory for rows that travel to their experts");
+    return s->travelling;
 }
 
-static void reserve_here(struct sharded *s, size_t rows) {
+static bool reserve_here(struct sharded *s, size_t rows) {
     if (rows <= s->here_room)
-        return;
+        return true;
     const size_t room = s->here_room = grown(rows);
     release_here(s);
     s->sorted = s->k->ops->alloc(s->k, room * s->width * s->k->act_size);
     s->hidden = s->k->ops->alloc(s->k, room * s->mlp * s->k->act_size);
     s->host_held = malloc(room * sizeof *s->host_held);
     s->held = s->k->ops->alloc(s->k, room * sizeof *s->held);
-    if (!s->sorted || !s->hidden || !s->host_held || !s->held ||
-        plan_alloc(s->k, room, s->placement->shape.experts, 1, &s->here_plan, NULL))
-        s->x->ops->end(s->x, "no memory for the rows that came to this rank's experts");
+    return s->sorted && s->hidden && s->host_held && s->held &&
+           plan_alloc(s->k, room, s->placement->shape.experts, 1, &s->here_plan, NULL) == LIMOE_OK;
+}
+
+enum limoe_status sharded_reserve(struct sharded *s, size_t rows, size_t assignments,
+                                  struct limoe_error *err) {
+    if (reserve_own(s, rows) && reserve_travelling(s, assignments) && reserve_here(s, assignments))
+        return LIMOE_OK;
+    return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu rows of several ranks", assignments);
 }
 
 /* ---- one layer */
@@ -196,7 +200,8 @@ static void plan_bins(struct sharded *s, uint32_t layer, const struct sharded_ro
     const struct bins *l = &s->layer[layer];
     const uint32_t base = p->first[(size_t)layer * p->shape.experts];
     const size_t assignments = rows->rows * s->top_k;
-    reserve_own(s, rows->rows);
+    if (!reserve_own(s, rows->rows))
+        s->x->ops->end(s->x, "no memory to plan a step");
     op->download(s->k, s->host_expert, rows->expert, assignments * sizeof *s->host_expert);
     for (size_t i = 0; i < rows->sequences; i++) {
         for (uint32_t row = rows->start[i]; row < rows->start[i + 1]; row++) {
@@ -220,6 +225,17 @@ static uint32_t sum(const uint32_t *count, size_t n) {
     for (size_t i = 0; i < n; i++)
         total += count[i];
     return total;
+}
+
+size_t sharded_counts_bytes(const struct sharded *s) {
+    const size_t peers = s->x->ranks - 1;
+    size_t most = 0;
+    for (uint32_t i = 0; i < s->placement->shape.layers; i++) {
+        const struct bins *l = &s->layer[i];
+        const size_t mine = l->held[peers], bytes = (l->count - mine + peers * mine) * sizeof *s->out_count;
+        most = bytes > most ? bytes : most;
+    }
+    return most;
 }
 
 /* Tells each rank how many rows go to each of its experts, and is told. `mine` experts are held here. */
@@ -302,8 +318,10 @@ enum limoe_status sharded_forward(struct sharded *s, uint32_t layer, const struc
 
     const uint32_t sent = sum(s->out_rows, peers), slots = s->offset[l->count];
     const uint64_t came = sum(s->in_rows, peers), here = slots - sent + came;
-    reserve_travelling(s, slots + came);
-    reserve_here(s, here);
+    if (!reserve_travelling(s, slots + came))
+        s->x->ops->end(s->x, "no memory for rows that travel to their experts");
+    if (!reserve_here(s, here))
+        s->x->ops->end(s->x, "no memory for the rows that came to this rank's experts");
     char *out = s->travelling, *staying = out + sent * row_bytes, *in = out + slots * row_bytes;
 
     op->dispatch(s->k, rows->h, s->plan, l->count, slots, s->width, out);

@@ -33,6 +33,13 @@ enum limoe_status sharded_create(struct kernels *k, const struct exchange *x, co
                                  struct limoe_error *err);
 void sharded_destroy(struct sharded *s); /* NULL is fine */
 
+/* Makes room for a step of `rows` rows of this rank's own, and for `assignments` that are this rank's to send, to
+ * receive or to compute. A step makes it by itself; this says ahead what it takes. LIMOE_NO_MEMORY. */
+enum limoe_status sharded_reserve(struct sharded *s, size_t rows, size_t assignments,
+                                  struct limoe_error *err);
+/* The most bytes that ranks tell each other, sent and received together, of how many rows travel in a layer. */
+size_t sharded_counts_bytes(const struct sharded *s);
+
 /* This rank's part of a step, as its gate left it. A rank without rows takes part all the same. */
 struct sharded_rows {
     const void *h;         /* act [rows, width] */

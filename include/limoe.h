@@ -398,6 +398,9 @@ const char *limoe_model_fingerprint(const struct limoe_model *model);
  * all layers. Any pointer may be NULL. */
 void limoe_model_memory(const struct limoe_model *model, uint64_t *dense_bytes, uint64_t *expert_bytes,
                         uint32_t *experts_held);
+/* How many bytes of its GPU's memory are in use, by this model and whoever else is on it, and how many there are. False on
+ * a CPU. A question to the driver: some microseconds or more, so not for each call. */
+bool limoe_model_device_memory(const struct limoe_model *model, uint64_t *used, uint64_t *total);
 
 /* ---- tails: one trunk, many models. Blocks that an adapter does not change are passed once by all of a call's items;
  * from its first changed block on, those that ask for it go their own way. What comes out has the bits of the model that
@@ -546,6 +549,38 @@ enum limoe_status limoe_inspect_ranks(const struct limoe_inspection *inspection,
                                       const struct limoe_rank_options *options, struct limoe_placement **out,
                                       struct limoe_error *err);
 void limoe_placement_free(struct limoe_placement *ranks); /* NULL is fine */
+
+/* What a rank takes of the memory of its GPU, in bytes. */
+struct limoe_card {
+    uint64_t dense_bytes, expert_bytes; /* packed weights */
+    uint64_t workspace_bytes; /* activations of the largest step, reserved when the model is opened */
+    uint64_t exchange_bytes;  /* rows of several ranks that travel, and those computed here; 0: one rank */
+    uint64_t staging_bytes;   /* what host data goes through, and the backend's tables of a step */
+    uint64_t
+        set_aside_bytes; /* for CUDA's context and NCCL's buffers: an allowance, which nothing here counts */
+    uint64_t bytes;      /* all of it */
+};
+
+struct limoe_cards {
+    uint32_t ranks;
+    uint64_t step_tokens;    /* of the largest step, over all ranks */
+    struct limoe_card *card; /* [ranks] */
+};
+
+/* What each rank of a placement on GPUs takes when steps have at most step_tokens tokens over all ranks (0: as many
+ * as fill the device; 2^20 at most), by the arithmetic that allocates it; without a GPU. The worst is assumed: all
+ * rows of a step go to one rank's experts. Tails of adapters are not in it. LIMOE_UNSUPPORTED: the placement is on CPUs,
+ * or the model does not work on so many ranks. Free with limoe_cards_free. */
+enum limoe_status limoe_inspect_cards(const struct limoe_inspection *inspection,
+                                      const struct limoe_placement *ranks, uint64_t step_tokens,
+                                      struct limoe_cards **out, struct limoe_error *err);
+void limoe_cards_free(struct limoe_cards *cards); /* NULL is fine */
+
+/* The fewest ranks, placed by the options (whose `ranks` is not read), each of which fits a card of card_bytes; *ranks is
+ * 0 where no number of them does. Fails as the two above. */
+enum limoe_status limoe_fewest_ranks(const struct limoe_inspection *inspection,
+                                     const struct limoe_rank_options *options, uint64_t step_tokens,
+                                     uint64_t card_bytes, uint32_t *ranks, struct limoe_error *err);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "kernels/int8.h"
 #include "kernels/number.h"
 
 enum { ALIGNMENT = 64 };
@@ -60,6 +61,31 @@ float *host_upload_vector(struct kernels *k, struct kernels_tensor t, size_t n) 
     return v;
 }
 
+bool host_int8_rows(struct kernels_tensor from, size_t n, uint32_t width, int8_t *q, float *scale) {
+    if (from.storage == KERNELS_I8) {
+        const struct kernels_int8 *stored = from.host;
+        memcpy(q, stored->value, n * width);
+        memcpy(scale, stored->scale, n * sizeof *scale);
+        return true;
+    }
+    float *row = malloc(width * sizeof *row);
+    for (size_t i = 0; row && i < n; i++) {
+        tensor_read(from, i * width, width, row);
+        scale[i] = int8_weights(row, width, q + i * width);
+    }
+    free(row);
+    return row;
+}
+
+/* What int8 rows become: a copy, the scales first, since they are aligned. */
+static void copy_int8(struct kernels_tensor from, struct kernels_table *to) {
+    float *const scale = to->copy;
+    int8_t *const q = (int8_t *)(scale + to->rows);
+    memcpy(scale, ((const struct kernels_int8 *)from.host)->scale, to->rows * sizeof *scale);
+    memcpy(q, ((const struct kernels_int8 *)from.host)->value, (size_t)to->rows * to->width);
+    to->int8 = (struct kernels_int8){.value = q, .scale = scale, .row = to->width};
+    to->tensor = (struct kernels_tensor){&to->int8, KERNELS_I8};
+}
 /* To bfloat16, row by row. */
 static void round_rows(struct kernels_tensor from, uint32_t rows, uint32_t width, float *row, uint16_t *to) {
     for (size_t r = 0; r < rows; r++) {
@@ -75,31 +101,34 @@ enum limoe_status host_load_table(struct kernels *k, struct kernels_tensor t, ui
                                   struct kernels_table **table, struct limoe_error *err) {
     const bool round = k->dtype == LIMOE_INT8 && t.storage == KERNELS_F32;
     const enum kernels_storage storage = round ? KERNELS_BF16 : t.storage;
-    size_t bytes;
-    void *copy = NULL;
+    const size_t scales = storage == KERNELS_I8 ? rows * sizeof(float) : 0;
+    size_t bytes = 0;
+    struct kernels_table *to = calloc(1, sizeof *to);
     float *row = malloc(width * sizeof *row);
-    *table = malloc(sizeof **table);
-    if (!__builtin_mul_overflow((size_t)rows * width, storage_size(storage), &bytes))
-        copy = host_alloc(k, bytes);
-    if (!*table || !copy || !row) {
+    if (to && row && !__builtin_mul_overflow((size_t)rows * width, storage_size(storage), &bytes) &&
+        !__builtin_add_overflow(bytes, scales, &bytes))
+        *to = (struct kernels_table){.copy = host_alloc(k, bytes), .rows = rows, .width = width};
+    if (!row || !to || !to->copy) {
         free(row);
-        host_release(k, copy);
-        free(*table);
+        host_table_free(k, to);
         *table = NULL;
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a table of %u rows", rows);
     }
-    if (round)
-        round_rows(t, rows, width, row, copy);
+    to->tensor = (struct kernels_tensor){to->copy, storage};
+    if (storage == KERNELS_I8)
+        copy_int8(t, to);
+    else if (round)
+        round_rows(t, rows, width, row, to->copy);
     else
-        memcpy(copy, t.host, bytes);
+        memcpy(to->copy, t.host, bytes);
     free(row);
-    **table = (struct kernels_table){.tensor = {copy, storage}, .rows = rows, .width = width};
+    *table = to;
     return LIMOE_OK;
 }
 
 void host_table_free(struct kernels *k, struct kernels_table *t) {
     if (!t)
         return;
-    host_release(k, (void *)t->tensor.host);
+    host_release(k, t->copy);
     free(t);
 }

@@ -7,8 +7,9 @@
 #include "kernels/kernels.h"
 
 struct kernels_table {
-    struct kernels_tensor
-        tensor; /* [rows, width], a copy of its own, in the checkpoint's storage; int8's has 16 bits */
+    struct kernels_tensor tensor; /* [rows, width], in the checkpoint's storage; int8's has at most 16 bits */
+    struct kernels_int8 int8;     /* what tensor.host is where it is KERNELS_I8 */
+    void *copy;                   /* the table's own: the elements, of int8 behind their scales */
     uint32_t rows, width;
 };
 
@@ -34,5 +35,9 @@ float *host_upload_vector(struct kernels *k, struct kernels_tensor t, size_t n);
 enum limoe_status host_load_table(struct kernels *k, struct kernels_tensor t, uint32_t rows, uint32_t width,
                                   struct kernels_table **table, struct limoe_error *err);
 void host_table_free(struct kernels *k, struct kernels_table *t);
+
+/* The first n rows of `from`, `width` elements each, as int8: q [n, width] and scale [n]. What is int8 is copied as it
+ * is. False where there is no memory. */
+bool host_int8_rows(struct kernels_tensor from, size_t n, uint32_t width, int8_t *q, float *scale);
 
 #endif

@@ -1,6 +1,6 @@
 /* int8.h - how numbers are rounded to 8 bits: the arithmetic that every backend, and a quantised checkpoint, has.
  *
- * Weights are symmetric. The rows of a matrix, its output channels, have a scale each:
+ * Weights are symmetric. The rows of a matrix, its output channels, have a scale each, and so have those of a table of tokens:
  *     scale = max |w| / 127,   q = round(w / scale),   -127 <= q <= 127
  * Rows of activations use all 256 steps between their least and their greatest value, since what comes out of a
  * GELU lies almost wholly on one side of zero. Zero itself is among the steps:

@@ -17,7 +17,8 @@
  * int8: a linear rounds its weights and its input to 8 bits (kernels/int8.h), each output channel and each row
  * with a scale of its own. Their product is a sum of integers, exact in 32 bits and so free of any order; what
  * follows is float32 in steps that are spelled out. So KERNELS_STORE, _STORE_F32 and _ADD_F32 have the same bits
- * on every instruction set. Nothing else is rounded, but tables to 16 bits.
+ * on every instruction set. Nothing else is rounded, but tables to 16 bits, or to 8 where their rows
+ * are given so.
  *
  * Determinism. Each output element is one accumulation chain in ascending k; its bits depend on its own row
  * of input and the weights, never on the number of rows, their order, or the number of threads. Reductions
@@ -47,7 +48,7 @@ struct kernels_table;
 enum kernels_storage { KERNELS_F32, KERNELS_BF16, KERNELS_F16, KERNELS_I8 };
 
 /* A tensor as it lies in the checkpoint: dense, row-major, little-endian, any alignment. KERNELS_I8, which only the
- * matrices of int8 instances may be: host is a struct kernels_int8. */
+ * matrices and tables of int8 instances may be: host is a struct kernels_int8. */
 struct kernels_tensor {
     const void *host;
     enum kernels_storage storage;
@@ -231,6 +232,10 @@ typedef void kernels_normalize_fn(struct kernels *k, float *z, size_t n, uint32_
 /* Waits for all that was queued; reports a device's failure. */
 typedef enum limoe_status kernels_sync_fn(struct kernels *k, struct limoe_error *err);
 
+/* How many bytes of the device's memory are in use, whoever uses them, and how many it has. False: the device does not
+ * say. */
+typedef bool kernels_device_memory_fn(struct kernels *k, uint64_t *used, uint64_t *total);
+
 /* A backend's operations. Their order and number are the module's version (KERNELS_MODULE_VERSION).
  *
  * To add one: its type above, then reference/, cpu/ and cuda/ with their tables, tests/unit/kernels, bench/gpu
@@ -267,6 +272,7 @@ struct kernels_ops {
     kernels_attention_pool_fn *attention_pool;
     kernels_normalize_fn *normalize;
     kernels_sync_fn *sync;
+    kernels_device_memory_fn *device_memory; /* NULL where it is the host's */
 };
 
 /* Where weights and activations lie, and in which layout weights are packed. */
@@ -320,7 +326,7 @@ size_t kernels_packed_bytes(enum kernels_kind kind, enum limoe_dtype dtype, uint
 enum { KERNELS_CUDA_OUT = 16, KERNELS_CUDA_IN = 8 };
 
 /* Modules of another version are refused: change it with anything above. */
-#define KERNELS_MODULE_VERSION 4u
+#define KERNELS_MODULE_VERSION 5u
 
 /* The module exports one, under the name KERNELS_MODULE. */
 struct kernels_module {

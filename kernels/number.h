@@ -48,9 +48,16 @@ static inline size_t storage_size(enum kernels_storage storage) {
     return storage == KERNELS_F32 ? 4 : storage == KERNELS_I8 ? 1 : 2;
 }
 
+/* Row by row: a division for each element would take longer than all else. */
 static inline void int8_read(const struct kernels_int8 *t, size_t first, size_t n, float *out) {
-    for (size_t i = 0; i < n; i++)
-        out[i] = (float)t->value[first + i] * t->scale[(first + i) / t->row];
+    for (size_t at = first, end = first + n; at < end;) {
+        const size_t row = at / t->row, left = (row + 1) * t->row - at,
+                     piece = left < end - at ? left : end - at;
+        for (size_t i = 0; i < piece; i++)
+            out[i] = (float)t->value[at + i] * t->scale[row];
+        at += piece;
+        out += piece;
+    }
 }
 
 /* out[n] = elements first .. first + n - 1 of the tensor. */

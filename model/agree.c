@@ -27,6 +27,10 @@ uint64_t agree_digest(const struct placement *p) {
     return XXH3_64bits_withSeed(p->owner, p->first[experts] * sizeof *p->owner, seed);
 }
 
+size_t agree_bytes(uint32_t ranks) {
+    return sizeof(struct report) * ((size_t)ranks + 1);
+}
+
 /* Rank 0's terms and another's. */
 static enum limoe_status compare(uint32_t rank, const struct terms *a, const struct terms *b,
                                  struct limoe_error *err) {

@@ -21,6 +21,9 @@ struct terms {
 struct terms agree_terms(void); /* this program's version; the rest is empty */
 uint64_t agree_digest(const struct placement *p);
 
+/* What ranks tell each other when they agree: the bytes of what one says and of what all have said. */
+size_t agree_bytes(uint32_t ranks);
+
 /* Collective; does nothing with one rank. `status` is how it went on this rank; with LIMOE_OK, *err is not
  * read. LIMOE_OK if all went well everywhere, on equal terms (NULL: not compared). Else every rank fails,
  * with the message of the first rank that did, or with LIMOE_LOST. */

@@ -89,7 +89,7 @@ enum limoe_status limoe_inspect(const char *dir, struct limoe_inspection **out, 
     }
     for (uint32_t i = 0; i < o->public.info.blocks; i++)
         count_block(&o->config, i, &o->public.block[i]);
-    status = layout_bytes(&o->config, LAYOUT_TEXT_TOKEN, st, &o->token_bytes, err);
+    status = layout_float_bytes(&o->config, LAYOUT_TEXT_TOKEN, st, &o->token_bytes, err);
     if (status != LIMOE_OK)
         goto out;
     o->int8 = checkpoint_is_int8(st);

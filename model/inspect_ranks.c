@@ -10,28 +10,22 @@
 #include "model/model.h"
 #include "model/rank_sizes.h"
 
-struct ranks {
-    struct limoe_placement public; /* first: limoe_placement_free gets its address */
-    struct placement placement;
-};
-
 enum limoe_status limoe_inspect_ranks(const struct limoe_inspection *inspection,
                                       const struct limoe_rank_options *options, struct limoe_placement **out,
                                       struct limoe_error *err) {
     const struct inspection *in = inspection_of(inspection);
     const struct rank_options ranks = {options->ranks, options->load, options->expert_bytes};
-    enum kernels_kind kind;
     enum limoe_dtype dtype;
     uint64_t dense;
     *out = NULL;
-    struct ranks *r = calloc(1, sizeof *r);
+    struct inspected_ranks *r = calloc(1, sizeof *r);
     if (!r)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a placement");
     enum limoe_status status;
-    if ((status = kernels_kind_of(options->device, &kind, err)) ||
-        (status = kernels_dtype(kind, model_dtype(options->dtype, kind, in->int8), &dtype, err)))
+    if ((status = kernels_kind_of(options->device, &r->kind, err)) ||
+        (status = kernels_dtype(r->kind, model_dtype(options->dtype, r->kind, in->int8), &dtype, err)))
         goto out;
-    rank_sizes_bytes(&in->config, kind, dtype, in->token_bytes, &dense, &r->public.expert_bytes);
+    rank_sizes_bytes(&in->config, r->kind, dtype, in->token_bytes, &dense, &r->public.expert_bytes);
     if (options->load && in->config.moe.layers) {
         r->public.imbalance = calloc(in->config.moe.layers, sizeof *r->public.imbalance);
         if (!r->public.imbalance) {
@@ -72,7 +66,7 @@ out:
 void limoe_placement_free(struct limoe_placement *ranks) {
     if (!ranks)
         return;
-    struct ranks *r = (struct ranks *)(void *)ranks;
+    struct inspected_ranks *r = (struct inspected_ranks *)(void *)ranks;
     free(ranks->rank);
     free(ranks->imbalance);
     placement_free(&r->placement);

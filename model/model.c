@@ -55,7 +55,7 @@ static enum limoe_status read_headers(struct limoe_model *m, const char *dir,
     if ((status = fingerprint_create(&inputs, err)) || (status = config_load(dir, &m->config, inputs, err)) ||
         (status = text_fingerprint(dir, &m->config, inputs, err)) ||
         (status = checkpoint_open(dir, &m->config, checkpoint, err)) ||
-        (status = layout_bytes(&m->config, LAYOUT_TEXT_TOKEN, *checkpoint, &token_bytes, err)))
+        (status = layout_float_bytes(&m->config, LAYOUT_TEXT_TOKEN, *checkpoint, &token_bytes, err)))
         goto out;
     fingerprint_digits(inputs, m->fingerprint);
     fingerprint_digits(inputs, m->base);
@@ -264,6 +264,10 @@ void limoe_model_memory(const struct limoe_model *m, uint64_t *dense_bytes, uint
         *expert_bytes = held * m->expert_bytes;
     if (experts_held)
         *experts_held = held;
+}
+
+bool limoe_model_device_memory(const struct limoe_model *m, uint64_t *used, uint64_t *total) {
+    return m->k->ops->device_memory && m->k->ops->device_memory(m->k, used, total);
 }
 
 static enum limoe_status check_image(const struct limoe_model *m, size_t i, const struct limoe_item *item,

@@ -19,8 +19,11 @@ static uint64_t tensor_bytes(const struct config *config, enum kernels_kind kind
         return t->elements / config->moe.experts * sizeof(float);
     case LAYOUT_POOL_QKV_WEIGHT: /* the query's part is spent on the probe, which leaves a vector */
         return kernels_packed_bytes(kind, dtype, (uint32_t)(t->shape[0] / 3 * 2), (uint32_t)t->shape[1]);
-    case LAYOUT_TEXT_TOKEN: /* int8 keeps no more than 16 bits */
-        return dtype == LIMOE_INT8 ? t->elements * sizeof(uint16_t) : token_bytes;
+    case LAYOUT_TEXT_TOKEN: /* with int8 a scale a row, or 16 bits */
+        if (dtype != LIMOE_INT8)
+            return token_bytes;
+        return layout_table_is_int8(config) ? t->elements + t->shape[0] * sizeof(float)
+                                            : t->elements * sizeof(uint16_t);
     case LAYOUT_LOGIT_SCALE:
     case LAYOUT_LOGIT_BIAS:
     case LAYOUT_IMAGE_CLASS: /* in its row of the positions */

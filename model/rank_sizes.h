@@ -10,9 +10,9 @@
 #include "model/checkpoint/config.h"
 #include "model/forward/tuned.h"
 
-/* Bytes of packed weights in the memory of such a backend. dtype not AUTO; token_bytes are those of
- * text.token in the checkpoint, whose dtype it keeps; of int8 at most 16 bits. *dense: what every rank holds. *expert: one expert of
- * one layer; a tower's layers are alike, and of two towers it is the larger. */
+/* Bytes of packed weights in the memory of such a backend. dtype not AUTO; token_bytes are those of text.token where
+ * dtype is not int8 (layout_float_bytes). *dense: what every rank holds. *expert: one expert of one layer; a tower's layers are
+ * alike, and of two towers it is the larger. */
 void rank_sizes_bytes(const struct config *config, enum kernels_kind kind, enum limoe_dtype dtype,
                       uint64_t token_bytes, uint64_t *dense, uint64_t *expert);
 

@@ -147,7 +147,7 @@ static void reserve(struct nccl *n, size_t bytes) {
         return;
     cudaFree(n->staging);
     n->staging = NULL;
-    n->room = bytes + bytes / 4;
+    n->room = exchange_staging(bytes);
     if (cudaMalloc((void **)&n->staging, n->room) != cudaSuccess)
         nccl_end(&n->base, "no memory on the GPU to exchange what lies on the host");
 }

@@ -9,8 +9,6 @@
 #include "base/error.h"
 #include "kernels/cuda/device.h"
 
-enum { STEP_ROWS = 32768 }; /* fill the largest of today's cards many times over */
-
 void cuda_enter(struct cuda *self) {
     cuda_check(self, "choosing the device", cudaSetDevice(self->device));
 }
@@ -101,6 +99,7 @@ static const struct kernels_ops ops = {
     .attention_pool = cuda_attention_pool,
     .normalize = cuda_normalize,
     .sync = sync,
+    .device_memory = cuda_device_memory,
 };
 
 /* What the kernels of this build can run on: mma.sync of bfloat16 came with 8.0. */
@@ -154,7 +153,7 @@ static enum limoe_status create(uint32_t device, enum limoe_dtype dtype, struct 
                  .dtype = bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32,
                  .act_size = bf16 ? sizeof(uint16_t) : sizeof(float),
                  .threads = 1,
-                 .step_rows = STEP_ROWS},
+                 .step_rows = CUDA_STEP_ROWS},
         .device = (int)device,
         .bf16 = bf16,
         .hopper = prop.major == 9,

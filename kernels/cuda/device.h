@@ -17,28 +17,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/cuda_sizes.h"
 #include "kernels/kernels.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* Pinned memory, and as much on the device, that host data goes through. A slot is the host's to fill once
- * what was queued with it has run. */
-enum { STAGING_SLOTS = 3 };
-#define STAGING_BYTES ((size_t)8 << 20)
+/* What host data goes through. A slot is the host's to fill once what was queued with it has run. */
 struct staging {
     unsigned char *host[STAGING_SLOTS], *device[STAGING_SLOTS];
     cudaEvent_t copied[STAGING_SLOTS]; /* on the copy stream */
     cudaEvent_t used[STAGING_SLOTS];   /* on the compute stream */
     unsigned slot;                     /* the next */
-};
-
-/* One query tile of one sequence: rows first … first + rows - 1 of the step, of a sequence that is rows begin
- * … end - 1. */
-enum { ATTENTION_QUERIES = 64 };
-struct attention_tile {
-    uint32_t begin, end, first;
 };
 
 /* Steps of the same shape, recorded (graphs.c). */
@@ -142,6 +133,7 @@ kernels_release_fn cuda_release;
 kernels_upload_fn cuda_upload;
 kernels_download_fn cuda_download;
 kernels_copy_fn cuda_copy;
+kernels_device_memory_fn cuda_device_memory;
 
 /* ---- weights.c */
 
@@ -245,7 +237,6 @@ void gate_run(cudaStream_t stream, const float *logits, size_t rows, uint32_t ex
 void gate_entropy_run(cudaStream_t stream, const float *logits, size_t rows, uint32_t experts,
                       float *entropy);
 /* scratch of plan_scratch_elements(assignments, experts). */
-size_t plan_scratch_elements(size_t assignments, uint32_t experts);
 void plan_run(cudaStream_t stream, const int32_t *expert, size_t assignments, uint32_t experts,
               uint32_t top_k, struct kernels_plan plan, uint32_t *scratch);
 void dispatch_run(cudaStream_t stream, const void *in, struct kernels_plan plan, uint32_t experts,

@@ -86,7 +86,7 @@ void *cuda_grow(struct cuda *self, void *p, size_t *room, size_t n, size_t size)
     if (n <= *room)
         return p;
     cuda_release(&self->base, p);
-    *room = n + n / 4 + 64;
+    *room = cuda_grown(n);
     p = cuda_alloc(&self->base, *room * size);
     if (!p) {
         *room = 0;
@@ -137,4 +137,16 @@ void cuda_copy(struct kernels *k, void *to, const void *from, size_t bytes) {
     if (bytes)
         cuda_check(self, "a copy on the device",
                    cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, self->stream));
+}
+
+bool cuda_device_memory(struct kernels *k, uint64_t *used, uint64_t *total) {
+    size_t free_bytes, all;
+    cuda_enter((struct cuda *)k);
+    if (cudaMemGetInfo(&free_bytes, &all) != cudaSuccess) {
+        cudaGetLastError(); /* what fails for good shows at sync() */
+        return false;
+    }
+    *used = all - free_bytes;
+    *total = all;
+    return true;
 }

@@ -10,19 +10,15 @@
 
 /* ---- a step's sequences */
 
-static size_t cut(const uint32_t *start, size_t n, struct attention_tile *tile) {
-    size_t tiles = 0;
-    for (size_t i = 0; i < n; i++) {
-        for (uint32_t first = start[i]; first < start[i + 1]; first += ATTENTION_QUERIES, tiles++)
-            if (tile)
-                tile[tiles] = (struct attention_tile){start[i], start[i + 1], first};
-    }
-    return tiles;
+static void cut(const uint32_t *start, size_t n, struct attention_tile *tile) {
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t first = start[i]; first < start[i + 1]; first += ATTENTION_QUERIES)
+            *tile++ = (struct attention_tile){start[i], start[i + 1], first};
 }
 
 void cuda_sequences(struct kernels *k, const uint32_t *start, size_t n) {
     struct cuda *self = (struct cuda *)k;
-    const size_t tiles = cut(start, n, NULL);
+    const size_t tiles = attention_tiles(start, n);
     struct attention_tile *tile = malloc((tiles ? tiles : 1) * sizeof *tile);
     cuda_enter(self);
     self->sequences = self->tiles = 0;

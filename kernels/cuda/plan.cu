@@ -11,11 +11,7 @@
 
 namespace {
 
-enum { CHUNK = 256, SCAN_THREADS = 1024 };
-
-size_t chunks_of(size_t assignments) {
-    return (assignments + CHUNK - 1) / CHUNK;
-}
+enum { CHUNK = PLAN_CHUNK, SCAN_THREADS = 1024 };
 
 /* Calls act(assignment, expert, slot) for each of the chunk's, in order; slot counts from seen[expert] on,
  * which moves along. seen is the warp's shared memory, or anything else that its lanes see. */
@@ -109,13 +105,9 @@ __global__ void __launch_bounds__(WARP)
 
 } // namespace
 
-size_t plan_scratch_elements(size_t assignments, uint32_t experts) {
-    return (chunks_of(assignments) + 1) * experts;
-}
-
 void plan_run(cudaStream_t stream, const int32_t *expert, size_t assignments, uint32_t experts,
               uint32_t top_k, struct kernels_plan plan, uint32_t *scratch) {
-    const size_t chunks = assignments ? chunks_of(assignments) : 1; /* offsets are set even so */
+    const size_t chunks = assignments ? plan_chunks(assignments) : 1; /* offsets are set even so */
     const size_t shared = experts * sizeof(uint32_t);
     launch(stream, count_kernel, dim3((unsigned)chunks), dim3(WARP), shared, expert, assignments, experts,
            scratch);

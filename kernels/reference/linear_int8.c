@@ -1,23 +1,5 @@
-/* linear_int8.c - 8-bit weights and rows as kernels/int8.h has them, and the product of two. */
-#include <stdlib.h>
-
+/* linear_int8.c - 8-bit rows as kernels/int8.h has them, and their product with weights of 8 bits. */
 #include "kernels/reference/reference.h"
-
-bool reference_int8_pack(struct kernels_tensor weight, size_t n, uint32_t in, int8_t *q, float *scale) {
-    if (weight.storage == KERNELS_I8) {
-        const struct kernels_int8 *from = weight.host;
-        memcpy(q, from->value, n * in);
-        memcpy(scale, from->scale, n * sizeof *scale);
-        return true;
-    }
-    float *row = malloc(in * sizeof *row);
-    for (size_t i = 0; row && i < n; i++) {
-        tensor_read(weight, i * in, in, row);
-        scale[i] = int8_weights(row, in, q + i * in);
-    }
-    free(row);
-    return row;
-}
 
 struct int8_row reference_int8_row(const float *x, uint32_t in, uint8_t *q) {
     float low = 0, high = 0;

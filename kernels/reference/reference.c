@@ -26,7 +26,7 @@ static bool load_weights(struct kernels *k, struct kernels_tensor weight, size_t
     if (k->dtype == LIMOE_INT8) {
         m->q = host_alloc(k, n * in);
         m->scale = host_alloc(k, n * sizeof *m->scale);
-        return m->q && m->scale && reference_int8_pack(weight, n, in, m->q, m->scale);
+        return m->q && m->scale && host_int8_rows(weight, n, in, m->q, m->scale);
     }
     m->weight = host_upload_vector(k, weight, n * in);
     for (size_t i = 0; m->weight && i < n * in; i++)

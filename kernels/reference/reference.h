@@ -46,8 +46,6 @@ static inline void reference_store(const struct kernels *k, void *act, size_t i,
 void reference_layernorm_row(const float *x, const float *weight, const float *bias, float eps,
                              uint32_t width, float *out);
 
-/* linear_int8.c: n channels of `in` weights, to q [n, in] and scale [n]; false where there is no memory. */
-bool reference_int8_pack(struct kernels_tensor weight, size_t n, uint32_t in, int8_t *q, float *scale);
 /* x [in] to q [in]. */
 struct int8_row reference_int8_row(const float *x, uint32_t in, uint8_t *q);
 /* The product of a row and a channel. */

@@ -154,6 +154,17 @@ bool layout_is_matrix(enum layout_id id) {
     }
 }
 
+bool layout_table_is_int8(const struct config *config) {
+    struct layout_tensor tokens;
+    uint64_t total, active;
+    layout_count(config, &total, &active);
+    return layout_expected(config, LAYOUT_TEXT_TOKEN, 0, &tokens) && tokens.elements > total / 6;
+}
+
+bool layout_may_be_int8(const struct config *config, enum layout_id id) {
+    return layout_is_matrix(id) || (id == LAYOUT_TEXT_TOKEN && layout_table_is_int8(config));
+}
+
 /* `tower`: that of a tensor that stands once. */
 static bool holds(const struct config *c, enum where where, enum limoe_modality tower, uint32_t block) {
     if (where >= EVERY_BLOCK ? block >= config_blocks(c) : !config_has(c, tower))
@@ -279,7 +290,7 @@ static enum limoe_status find_part(const struct config *config, const struct saf
     const struct tensor *found = safetensors_find(st, name);
     if (form == NAMES_SCALAR && found && found->rank == 1) /* [1], as some versions save a scalar */
         return safetensors_expect(st, name, 1, (uint64_t[]){1}, out, err);
-    if (!found || found->dtype != TENSOR_I8 || !layout_is_matrix(id))
+    if (!found || found->dtype != TENSOR_I8 || !layout_may_be_int8(config, id))
         return safetensors_expect(st, name, rank, shape, out, err);
     *out = found;
     enum limoe_status status = safetensors_expect_shape(st, found, rank, shape, err);
@@ -326,16 +337,16 @@ enum limoe_status layout_find(const struct config *config, enum layout_id id, ui
     return LIMOE_OK;
 }
 
-enum limoe_status layout_bytes(const struct config *config, enum layout_id id, const struct safetensors *st,
-                               uint64_t *bytes, struct limoe_error *err) {
+enum limoe_status layout_float_bytes(const struct config *config, enum layout_id id,
+                                     const struct safetensors *st, uint64_t *bytes, struct limoe_error *err) {
     struct layout_tensor expected;
-    struct layout_source found;
+    struct layout_source found = {0};
     *bytes = 0;
     if (!layout_expected(config, id, 0, &expected))
         return LIMOE_OK;
     enum limoe_status status = layout_find(config, id, 0, st, &found, err);
     if (status == LIMOE_OK)
-        *bytes = found.bytes;
+        *bytes = found.scales ? found.elements * sizeof(float) : found.bytes;
     return status;
 }
 

@@ -45,9 +45,16 @@ struct layout_source {
 /* Whether `id` is a tensor of a block, not of the whole model. */
 bool layout_per_block(enum layout_id id);
 
-/* Whether it is a matrix or a stack of them that is packed as it lies, and so may be I8. The weight of pooling's q, k
- * and v is not: q's part is multiplied out in float32. */
+/* Whether it is a matrix or a stack of them that is packed as it lies. The weight of pooling's q, k and v is not: q's
+ * part is multiplied out in float32. */
 bool layout_is_matrix(enum layout_id id);
+
+/* Whether text.token is int8 where matrices are. In 16 bits it costs no accuracy, and is so in models of which it is a
+ * sixth or less: all weights then take about 0.3 of float32's bytes at most, as they do where a larger table is int8. */
+bool layout_table_is_int8(const struct config *config);
+
+/* Whether it is I8 in a quantised checkpoint: what is packed, and such a table. */
+bool layout_may_be_int8(const struct config *config, enum layout_id id);
 
 /* The tensor `id` of block `block` (ignored where !layout_per_block(id)). False, and *out untouched, when a
  * model of this config has no such tensor: an MLP in a MoE block, a query norm without "qk_norm". */
@@ -60,9 +67,10 @@ enum limoe_status layout_find(const struct config *config, enum layout_id id, ui
                               const struct safetensors *st, struct layout_source *out,
                               struct limoe_error *err);
 
-/* The bytes that the tensor takes in the checkpoint; 0 where the config calls for none. */
-enum limoe_status layout_bytes(const struct config *config, enum layout_id id, const struct safetensors *st,
-                               uint64_t *bytes, struct limoe_error *err);
+/* The bytes that the tensor takes where it is not int8: in the checkpoint's dtype, or, of I8, in float32; 0 where the
+ * config calls for none. */
+enum limoe_status layout_float_bytes(const struct config *config, enum layout_id id,
+                                     const struct safetensors *st, uint64_t *bytes, struct limoe_error *err);
 
 /* Whether a checkpoint holds every tensor that the config calls for, and no other but those that are known to be of
  * no use (names_ignored): one too many means that the config leaves something out ("qk_norm", a block), and the

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "kernels/host.h"
 #include "kernels/number.h"
 #include "model/checkpoint/layout.h"
 #include "model/forward/staging.h"
@@ -191,14 +192,33 @@ static enum limoe_status load_image(struct source *s, struct weights *w) {
 
 /* ---- texts */
 
+/* Rounded as quantising would have it, with as much memory more for as long as it takes. */
+static enum limoe_status load_rounded_table(struct source *s, struct kernels_tensor host, uint32_t rows,
+                                            uint32_t width, struct kernels_table **out) {
+    float *scale = malloc(rows * sizeof *scale);
+    int8_t *q = malloc((size_t)rows * width);
+    const struct kernels_int8 rounded = {.value = q, .scale = scale, .row = width};
+    enum limoe_status status =
+        scale && q && host_int8_rows(host, rows, width, q, scale)
+            ? s->k->ops->load_table(s->k, (struct kernels_tensor){&rounded, KERNELS_I8}, rows, width, out,
+                                    s->staging.err)
+            : limoe_fail(s->staging.err, LIMOE_NO_MEMORY, "no memory for a table of %u rows", rows);
+    free(q);
+    free(scale);
+    return status;
+}
+
 static enum limoe_status load_token_table(struct source *s, struct kernels_table **out) {
     const struct config *c = s->staging.config;
+    const uint32_t rows = c->text.vocab, width = c->tower[LIMOE_TEXT].width;
     struct layout_source t;
     struct kernels_tensor host;
     enum limoe_status status = fetch(s, LAYOUT_TEXT_TOKEN, 0, &t, &host);
     if (status)
         return status;
-    return s->k->ops->load_table(s->k, host, c->text.vocab, c->tower[LIMOE_TEXT].width, out, s->staging.err);
+    if (s->staging.int8 && host.storage != KERNELS_I8 && layout_table_is_int8(c))
+        return load_rounded_table(s, host, rows, width, out);
+    return s->k->ops->load_table(s->k, host, rows, width, out, s->staging.err);
 }
 
 /* Each token is of the first type, so that its row can as well be added to the positions: one rounding lies elsewhere

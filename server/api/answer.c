@@ -88,10 +88,10 @@ void answer_embeddings(struct buffer *out, const char *model, const float *embed
         buffer_string(out, "{\"object\":\"embedding\",\"index\":");
         buffer_json_unsigned(out, index ? index[i] : i);
         buffer_string(out, ",\"embedding\":");
-        embedding_write(out, row, embed, encoding);
+        const float scale = embedding_write(out, row, embed, encoding);
         if (scaled) {
             buffer_string(out, ",\"scale\":");
-            buffer_json_float(out, embedding_int8_scale(row, embed));
+            buffer_json_float(out, scale);
         }
         buffer_string(out, "}");
     }
@@ -318,6 +318,7 @@ void answer_model(struct buffer *out, const struct answer_model *model) {
     buffer_json_string(out, model->info->name);
     buffer_print(out, ",\"object\":\"model\",\"created\":%lld,\"owned_by\":\"limoe\"",
                  (long long)model->created);
+    buffer_string(out, model->ready ? ",\"ready\":true" : ",\"ready\":false");
     member_aliases(out, model);
     member_capabilities(out, model->info);
     member_string(out, "dtype", model->dtype);
@@ -373,6 +374,48 @@ static void member_ranks(struct buffer *out, const struct limoe_placement *ranks
     buffer_string(out, "]");
 }
 
+uint32_t answer_fullest_card(const struct limoe_cards *cards) {
+    uint32_t fullest = 0;
+    for (uint32_t r = 1; r < cards->ranks; r++)
+        if (cards->card[r].bytes > cards->card[fullest].bytes)
+            fullest = r;
+    return fullest;
+}
+
+static void card_object(struct buffer *out, uint32_t rank, const struct limoe_card *card) {
+    buffer_print(out, "{\"rank\":%u", rank);
+    member_unsigned(out, "dense_bytes", card->dense_bytes);
+    member_unsigned(out, "expert_bytes", card->expert_bytes);
+    member_unsigned(out, "workspace_bytes", card->workspace_bytes);
+    member_unsigned(out, "exchange_bytes", card->exchange_bytes);
+    member_unsigned(out, "staging_bytes", card->staging_bytes);
+    member_unsigned(out, "set_aside_bytes", card->set_aside_bytes);
+    member_unsigned(out, "bytes", card->bytes);
+    buffer_string(out, "}");
+}
+
+/* "gpus": what each rank takes, and whether cards of a given memory hold it. */
+static void member_cards(struct buffer *out, const struct answer_cards *answer) {
+    const struct limoe_cards *cards = answer->cards;
+    buffer_print(out, ",\"gpus\":{\"step_tokens\":%llu,\"by_rank\":[",
+                 (unsigned long long)cards->step_tokens);
+    for (uint32_t r = 0; r < cards->ranks; r++) {
+        separate(out, r);
+        card_object(out, r, &cards->card[r]);
+    }
+    buffer_string(out, "]");
+    if (answer->card_bytes) {
+        const uint64_t fullest = cards->card[answer_fullest_card(cards)].bytes;
+        member_unsigned(out, "card_bytes", answer->card_bytes);
+        buffer_print(out, ",\"fits\":%s", fullest <= answer->card_bytes ? "true" : "false");
+        if (answer->fewest_ranks)
+            member_unsigned(out, "fewest_ranks", answer->fewest_ranks);
+        else
+            buffer_string(out, ",\"fewest_ranks\":null");
+    }
+    buffer_string(out, "}");
+}
+
 static void member_cosines(struct buffer *out, const char *name, const struct answer_cosines *cosines) {
     if (!cosines->items)
         return;
@@ -393,7 +436,8 @@ static void member_comparison(struct buffer *out, const struct answer_comparison
 }
 
 void answer_inspection(struct buffer *out, const struct limoe_inspection *inspection,
-                       const struct limoe_placement *ranks, const struct answer_comparison *comparison) {
+                       const struct limoe_placement *ranks, const struct answer_cards *cards,
+                       const struct answer_comparison *comparison) {
     buffer_string(out, "{\"id\":");
     buffer_json_string(out, inspection->info.name);
     buffer_string(out, ",\"object\":\"model_directory\"");
@@ -415,6 +459,8 @@ void answer_inspection(struct buffer *out, const struct limoe_inspection *inspec
     buffer_string(out, "]");
     if (ranks)
         member_ranks(out, ranks);
+    if (cards)
+        member_cards(out, cards);
     if (comparison)
         member_comparison(out, comparison);
     buffer_string(out, "}");

@@ -44,6 +44,7 @@ struct answer_model {
     const struct limoe_info *info;
     const struct request_models *models; /* all that are served, with their aliases */
     size_t index;                        /* which of them it is */
+    bool ready;                          /* its engine answers, and the server takes requests */
     const char *dtype, *backend;         /* "bfloat16", "cpu-amx" */
     const char *fingerprint;             /* limoe_model_fingerprint: equal ones give equal vectors */
     uint32_t threads, ranks;
@@ -63,9 +64,18 @@ struct answer_comparison {
     size_t embed; /* numbers in a vector */
     struct answer_cosines pictures, texts;
 };
-/* limoe inspect --json; ranks and comparison may be NULL. */
+/* What ranks take of their GPUs, and what a card has. */
+struct answer_cards {
+    const struct limoe_cards *cards;
+    uint64_t card_bytes;   /* 0: not said; then nothing is said of what fits */
+    uint32_t fewest_ranks; /* that fit; 0: none do */
+};
+/* The rank that takes most. */
+uint32_t answer_fullest_card(const struct limoe_cards *cards);
+/* limoe inspect --json; ranks, cards and comparison may be NULL. */
 void answer_inspection(struct buffer *out, const struct limoe_inspection *inspection,
-                       const struct limoe_placement *ranks, const struct answer_comparison *comparison);
+                       const struct limoe_placement *ranks, const struct answer_cards *cards,
+                       const struct answer_comparison *comparison);
 
 void answer_error(struct buffer *out, const struct api_error *error);
 

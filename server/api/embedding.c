@@ -30,7 +30,7 @@ static size_t byte_count(size_t embed, enum request_encoding numbers) {
     return numbers == REQUEST_INT8 ? embed : (embed + BITS - 1) / BITS;
 }
 
-float embedding_int8_scale(const float *row, size_t embed) {
+static float int8_scale(const float *row, size_t embed) {
     float most = 0;
     for (size_t i = 0; i < embed; i++)
         most = fabsf(row[i]) > most ? fabsf(row[i]) : most;
@@ -72,10 +72,11 @@ static void write_numbers(struct buffer *out, const uint8_t *bytes, size_t n, bo
     }
 }
 
-static void write_bytes(struct buffer *out, const float *row, size_t embed, enum request_encoding encoding) {
+/* Returns the scale. */
+static float write_bytes(struct buffer *out, const float *row, size_t embed, enum request_encoding encoding) {
     const enum request_encoding numbers = numbers_of(encoding);
     const bool base64 = encoding & REQUEST_BASE64;
-    const float scale = numbers == REQUEST_INT8 ? embedding_int8_scale(row, embed) : 0;
+    const float scale = numbers == REQUEST_INT8 ? int8_scale(row, embed) : 0;
     const size_t all = byte_count(embed, numbers);
     uint8_t piece[PIECE];
     buffer_string(out, base64 ? "\"" : "[");
@@ -89,6 +90,7 @@ static void write_bytes(struct buffer *out, const float *row, size_t embed, enum
             write_numbers(out, piece, n, from == 0, numbers != REQUEST_UBINARY);
     }
     buffer_string(out, base64 ? "\"" : "]");
+    return scale;
 }
 
 static void write_floats(struct buffer *out, const float *row, size_t embed) {
@@ -112,11 +114,12 @@ size_t embedding_size(size_t embed, enum request_encoding encoding) {
     return (encoding & REQUEST_BASE64 ? base64_encoded_size(bytes) : bytes * 5) + 2;
 }
 
-void embedding_write(struct buffer *out, const float *row, size_t embed, enum request_encoding encoding) {
+float embedding_write(struct buffer *out, const float *row, size_t embed, enum request_encoding encoding) {
     if (encoding == REQUEST_FLOAT)
         write_floats(out, row, embed);
     else if (encoding == REQUEST_BASE64)
         buffer_json_base64(out, row, embed * sizeof *row);
     else
-        write_bytes(out, row, embed, encoding);
+        return write_bytes(out, row, embed, encoding);
+    return 0;
 }

@@ -35,10 +35,8 @@ const char *embedding_numbers_name(enum request_encoding encoding);
 /* About how many bytes embedding_write appends. */
 size_t embedding_size(size_t embed, enum request_encoding encoding);
 
-/* row[embed], a unit vector, as a JSON array or a base64 string. */
-void embedding_write(struct buffer *out, const float *row, size_t embed, enum request_encoding encoding);
-
-/* What an int8 embedding's numbers are multiplied with to come near row[embed]; 0 where all are 0. */
-float embedding_int8_scale(const float *row, size_t embed);
+/* row[embed], a unit vector, as a JSON array or a base64 string. Returns what int8 numbers are multiplied with to come
+ * near the row: 0 where all are 0, and of other numbers. */
+float embedding_write(struct buffer *out, const float *row, size_t embed, enum request_encoding encoding);
 
 #endif

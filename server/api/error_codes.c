@@ -5,10 +5,10 @@
 
 const char *error_group_name(unsigned group) {
     static const char *const names[] = {
-        "any",    "path",     "key",      "admin",     "work",   "body",    "json",
-        "form",   "query",    "model",    "engine",    "images", "texts",   "input",
-        "embed",  "classify", "store",    "named",     "found",  "storing", "list",
-        "reload", "models",   "loadtest", "loadtests", "rerank", "lines",   "attention",
+        "any",       "path",   "key",    "admin",     "work",    "body",   "json",   "form",
+        "query",     "model",  "engine", "images",    "texts",   "input",  "embed",  "classify",
+        "store",     "named",  "found",  "storing",   "list",    "reload", "models", "loadtest",
+        "loadtests", "rerank", "lines",  "attention", "routing",
     };
     size_t i = 0;
     while (i + 1 < sizeof names / sizeof *names && !(group & 1u << i))
@@ -59,6 +59,7 @@ const struct error_code error_codes[] = {
     {400, "unsupported_value", ERRORS_EMBEDDINGS,
      "A field of another server asks for what is not done here."},
     {400, "unsupported_modality", ERRORS_ENGINE, "The model takes no pictures, or no texts."},
+    {400, "no_experts", ERRORS_ROUTING, "The model has no blocks with experts."},
     {400, "missing_field", ERRORS_LOADTEST, "A field that must be there is not."},
     {400, "invalid_value", ERRORS_LOADTEST,
      "A field's value is out of its bounds; the message says which those are."},

@@ -38,6 +38,7 @@ enum error_group {
     ERRORS_RERANK = 1 << 25,     /* want documents ranked */
     ERRORS_LINES = 1 << 26,      /* be a line of a body of lines: in its line, never as a status */
     ERRORS_ATTENTION = 1 << 27,  /* want a cosine split by patches */
+    ERRORS_ROUTING = 1 << 28,    /* ask which experts took what */
 };
 
 /* The word for one group, of which names in the document are made. */

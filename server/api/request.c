@@ -37,6 +37,15 @@ enum request_body request_body_of(const char *content_type) {
     return REQUEST_BODY_OTHER;
 }
 
+enum request_body request_body_for(const char *content_type, unsigned bodies) {
+    const enum request_body body = request_body_of(content_type);
+    const bool pictures = bodies & 1u << REQUEST_BODY_IMAGE && !(bodies & 1u << REQUEST_BODY_OTHER);
+    return pictures && body == REQUEST_BODY_OTHER &&
+                   is_type(media_type(content_type), "application/octet-stream")
+               ? REQUEST_BODY_IMAGE
+               : body;
+}
+
 enum request_body request_body_look(const char *body, size_t size) {
     return size == 0 || json_begins(body, size) ? REQUEST_BODY_JSON : REQUEST_BODY_IMAGE;
 }

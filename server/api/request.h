@@ -103,6 +103,9 @@ enum request_body {
     REQUEST_BODY_UNTYPED,
 };
 enum request_body request_body_of(const char *content_type);
+/* The same of a route that takes `bodies`, 1 << enum request_body each: application/octet-stream, bytes that nobody has
+ * named, is a picture where pictures are taken as they are, and such bytes are nothing else. */
+enum request_body request_body_for(const char *content_type, unsigned bodies);
 /* What an untyped body is by its bytes: JSON where it begins as JSON does, or is empty; else a picture. */
 enum request_body request_body_look(const char *body, size_t size);
 /* The 415 for a body a route does not read; `accepted` is part of the message ("application/json"). False. */

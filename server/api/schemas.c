@@ -266,6 +266,7 @@ const struct schema schemas[] = {
             "object": {"const": "model"},
             "created": {"type": "integer", "description": "When it was loaded, in Unix seconds."},
             "owned_by": {"const": "limoe"},
+            "ready": {"type": "boolean", "description": "Its engine answers, and the server takes requests."},
             "aliases": {"type": "array", "items": {"type": "string"}},
             "capabilities": {"type": "array", "items": {"enum": ["classify", "embeddings", "routing", "attention"]}},
             "dtype": {"type": "string"},
@@ -307,7 +308,7 @@ const struct schema schemas[] = {
             "logit_scale": {"type": ["number", "null"]},
             "logit_bias": {"type": "number"}
         },
-        "required": ["id", "object", "created", "owned_by", "aliases", "capabilities", "dtype", "backend", "fingerprint",
+        "required": ["id", "object", "created", "owned_by", "ready", "aliases", "capabilities", "dtype", "backend", "fingerprint",
             "threads", "ranks", "by_rank", "architecture", "embed", "image", "text", "moe", "parameters", "weight_bytes",
             "scores", "logit_scale"],
         "additionalProperties": false
@@ -450,7 +451,12 @@ const struct schema schemas[] = {
         "additionalProperties": false
     })},
     {"Metrics", SCHEMA({"type": "string", "description": "Prometheus' text format: docs/metrics.md."})},
-    {"Page", SCHEMA({"type": "string", "description": "HTML."})},
+    {"Alive", SCHEMA({
+        "type": "object",
+        "properties": {"status": {"const": "alive"}},
+        "required": ["status"],
+        "additionalProperties": false
+    })},
     {"PageFile", SCHEMA({"description": "Of the type that Content-Type states."})},
     {"Error", SCHEMA({
         "type": "object",

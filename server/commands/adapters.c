@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "limoe.h"
 #include "server/commands/commands.h"
 #include "server/commands/table.h"
@@ -82,12 +83,23 @@ static void print_json(struct buffer *out, const struct limoe_adapter_info *info
     buffer_print(out, ",\"training\":%s}", info->training ? info->training : "null");
 }
 
+/* As it may go to a terminal, which obeys control characters; in the arena, NULL without memory. */
+static const char *printable(struct arena *arena, const char *text) {
+    const size_t size = strlen(text) + 4;
+    char *room = arena_alloc(arena, size);
+    return room ? text_quote(text_of(text), room, size) : NULL;
+}
+
 /* "cat, dog", cut at its end where it is long; in the arena, NULL without memory. */
 static const char *listed(struct arena *arena, const char *const *strings, size_t n) {
     enum { SHOWN = 12 };
     struct buffer text = {0};
-    for (size_t i = 0; i < n && i < SHOWN; i++)
-        buffer_print(&text, "%s%s", i ? ", " : "", strings[i]);
+    for (size_t i = 0; i < n && i < SHOWN; i++) {
+        const char *shown = printable(arena, strings[i]);
+        buffer_string(&text, i ? ", " : "");
+        buffer_string(&text, shown ? shown : "");
+        text.failed = text.failed || !shown;
+    }
     if (n > SHOWN)
         buffer_print(&text, ", … (%zu)", n);
     const char *copy =
@@ -118,7 +130,7 @@ static bool print_facts(struct buffer *out, const struct limoe_adapter_info *inf
         "templates",
         listed(arena, info->templates, info->n_templates),
         "training",
-        info->training ? info->training : "not recorded",
+        info->training ? printable(arena, info->training) : "not recorded",
     };
     const size_t n = sizeof cells / sizeof *cells;
     for (size_t i = 0; i < n; i++)

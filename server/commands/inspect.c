@@ -2,8 +2,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/device_name.h"
 #include "server/api/answer.h"
 #include "server/commands/commands.h"
+#include "server/commands/inspect_cards.h"
 #include "server/commands/inspect_compare.h"
 #include "server/commands/inspect_ranks.h"
 #include "server/commands/session.h"
@@ -17,7 +19,8 @@ struct inspect_options {
     bool digest;
     unsigned ranks; /* 0: not asked for */
     struct limoe_rank_options placed;
-    enum limoe_dtype compare; /* AUTO: not asked for */
+    uint64_t card_bytes, step_tokens; /* of GPUs; 0: not said */
+    enum limoe_dtype compare;         /* AUTO: not asked for */
 };
 
 static const struct option_choice compared[] = {
@@ -53,6 +56,22 @@ static const struct option_row table[] = {
      .metavar = "N",
      .help = "with --load: the most that a rank's experts may take; copies of the hottest fill it",
      .fallback = "an even share"},
+    {.name = "card-memory",
+     .kind = OPTION_BYTES,
+     FLAG(card_bytes),
+     .least = 1,
+     .most = INT64_MAX,
+     .metavar = "N",
+     .help = "with --ranks and --device cuda: memory of each GPU, as 80GiB; also print what fits, and on how "
+             "many"},
+    {.name = "step-tokens",
+     .kind = OPTION_U64,
+     FLAG(step_tokens),
+     .least = 64,
+     .most = 1 << 20,
+     .metavar = "N",
+     .help = "with --ranks and --device cuda: as of limoe serve",
+     .fallback = "as many as fill the device"},
     {.name = "device",
      .kind = OPTION_DEVICE,
      AT(placed.device),
@@ -83,6 +102,8 @@ static const struct option_note uses[] = {
     {"limoe inspect", "What the bundled model is"},
     {"limoe inspect /srv/models/large --ranks 4 --device cuda",
      "What each of four GPUs would hold of another, which need not be there"},
+    {"limoe inspect /srv/models/large --ranks 2 --device cuda --card-memory 80GiB",
+     "Whether it fits on two cards of 80 GiB, and how many are needed"},
     {"limoe inspect --dtype int8 --compare float32", "What 8-bit weights and activations cost in accuracy"},
     {NULL, NULL},
 };
@@ -218,15 +239,83 @@ static int print_digest(const char *dir, bool json, struct buffer *out) {
     return command_print(out, json) ? COMMAND_OK : COMMAND_INPUT;
 }
 
+/* What was found; free with release. */
+struct findings {
+    struct limoe_inspection *inspection;
+    struct limoe_placement *ranks;
+    struct limoe_cards *cards;
+    struct answer_cards gpus;
+    struct answer_comparison comparison;
+};
+
+static void release(struct findings *found) {
+    limoe_cards_free(found->cards);
+    limoe_placement_free(found->ranks);
+    limoe_inspection_free(found->inspection);
+}
+
+static bool names_gpus(const struct inspect_options *asked) {
+    enum device_kind kind;
+    uint32_t index;
+    return device_name_parse(asked->placed.device, &kind, &index) && kind == DEVICE_CUDA;
+}
+
+/* NULL, or what is wrong with the options together. */
+static const char *contradiction(const struct inspect_options *asked) {
+    if (asked->placed.load && !asked->ranks)
+        return "--load goes with --ranks";
+    if (asked->placed.expert_bytes && !asked->placed.load)
+        return asked->ranks ? "--expert-bytes goes with --load" : "--load goes with --ranks";
+    if ((asked->card_bytes || asked->step_tokens) && !(asked->ranks && names_gpus(asked)))
+        return "--card-memory and --step-tokens go with --ranks and --device cuda";
+    return NULL;
+}
+
+static enum limoe_status find_cards(const struct inspect_options *asked, struct findings *found,
+                                    struct limoe_error *err) {
+    const uint64_t tokens = asked->step_tokens;
+    enum limoe_status status =
+        limoe_inspect_cards(found->inspection, found->ranks, tokens, &found->cards, err);
+    found->gpus = (struct answer_cards){.cards = found->cards, .card_bytes = asked->card_bytes};
+    return status || !asked->card_bytes
+               ? status
+               : limoe_fewest_ranks(found->inspection, &asked->placed, tokens, asked->card_bytes,
+                                    &found->gpus.fewest_ranks, err);
+}
+
+/* False: what is wrong has been said. */
+static bool look(const char *dir, const struct inspect_options *asked, struct arena *arena,
+                 struct findings *found) {
+    const struct limoe_options compute = {.device = asked->placed.device, .dtype = asked->placed.dtype};
+    struct limoe_error err;
+    enum limoe_status status = limoe_inspect(dir, &found->inspection, &err);
+    if (!status && asked->ranks)
+        status = limoe_inspect_ranks(found->inspection, &asked->placed, &found->ranks, &err);
+    if (!status && asked->ranks && names_gpus(asked))
+        status = find_cards(asked, found, &err);
+    if (status) {
+        command_complain("%s", err.message);
+        return false;
+    }
+    return !asked->compare || inspect_compare(dir, &compute, asked->compare, arena, &found->comparison);
+}
+
+/* False: no memory. */
+static bool print_findings(const struct findings *found, const char *dir, bool compared_too,
+                           struct arena *arena, struct buffer *out) {
+    return print_facts(found->inspection, dir, arena, out) && print_blocks(found->inspection, arena, out) &&
+           (!found->ranks || inspect_ranks_print(found->ranks, arena, out)) &&
+           (!found->cards || inspect_cards_print(&found->gpus, arena, out)) &&
+           (!compared_too || inspect_compare_print(&found->comparison, arena, out));
+}
+
 int inspect_main(int argc, char **argv) {
     struct inspect_options asked = {0};
     struct options options;
-    struct limoe_inspection *inspection = NULL;
-    struct limoe_placement *ranks = NULL;
-    struct answer_comparison comparison;
+    struct findings found = {0};
     struct arena *arena = arena_new();
     struct buffer out = {0};
-    struct limoe_error err;
+    const char *wrong;
     char room[PATH_MAX];
     int status = COMMAND_INPUT;
     if (!arena) {
@@ -240,9 +329,8 @@ int inspect_main(int argc, char **argv) {
                                options.operands[1], options.operands[0]);
         goto out;
     }
-    if ((asked.placed.load && !asked.ranks) || (asked.placed.expert_bytes && !asked.placed.load)) {
-        status = command_usage("inspect",
-                               asked.ranks ? "--expert-bytes goes with --load" : "--load goes with --ranks");
+    if ((wrong = contradiction(&asked))) {
+        status = command_usage("inspect", "%s", wrong);
         goto out;
     }
     const char *dir = model_dir(options.n_operands ? options.operands[0] : asked.model, room);
@@ -256,23 +344,13 @@ int inspect_main(int argc, char **argv) {
         goto out;
     }
     status = COMMAND_INPUT;
-    if (limoe_inspect(dir, &inspection, &err) != LIMOE_OK) {
-        command_complain("%s", err.message);
-        goto out;
-    }
     asked.placed.ranks = asked.ranks;
-    if (asked.ranks && limoe_inspect_ranks(inspection, &asked.placed, &ranks, &err) != LIMOE_OK) {
-        command_complain("%s", err.message);
-        goto out;
-    }
-    const struct limoe_options compute = {.device = asked.placed.device, .dtype = asked.placed.dtype};
-    if (asked.compare && !inspect_compare(dir, &compute, asked.compare, arena, &comparison))
+    if (!look(dir, &asked, arena, &found))
         goto out;
     if (asked.json)
-        answer_inspection(&out, inspection, ranks, asked.compare ? &comparison : NULL);
-    else if (!print_facts(inspection, dir, arena, &out) || !print_blocks(inspection, arena, &out) ||
-             (ranks && !inspect_ranks_print(ranks, arena, &out)) ||
-             (asked.compare && !inspect_compare_print(&comparison, arena, &out))) {
+        answer_inspection(&out, found.inspection, found.ranks, found.cards ? &found.gpus : NULL,
+                          asked.compare ? &found.comparison : NULL);
+    else if (!print_findings(&found, dir, asked.compare, arena, &out)) {
         command_complain("no memory for the answer");
         goto out;
     }
@@ -280,7 +358,6 @@ int inspect_main(int argc, char **argv) {
 out:
     buffer_free(&out);
     arena_free(arena);
-    limoe_placement_free(ranks);
-    limoe_inspection_free(inspection);
+    release(&found);
     return status;
 }

@@ -36,12 +36,11 @@ const struct option_command quantize_command = {
     .summary = "write a model as int8, in a directory of its own",
     .usage = "limoe quantize DIR OUT [options]",
     .operand = "DIR",
-    .about =
-        "Writes the model in the directory DIR to OUT, which must not be there, with its matrices as "
-        "int8 and a "
-        "scale for each output channel. It answers as DIR does with --dtype int8, to the bit, and is "
-        "loaded from "
-        "fewer bytes. \"limoe inspect DIR --dtype int8 --compare float32\" measures what the rounding costs.",
+    .about = "Writes the model in the directory DIR to OUT, which must not be there, with its matrices as "
+             "int8 and a scale for each output channel, and a table of tokens that is more than a sixth of "
+             "it with one for each row. It answers as DIR does with --dtype int8, to the bit, and is loaded "
+             "from fewer bytes. "
+             "\"limoe inspect DIR --dtype int8 --compare float32\" measures what the rounding costs.",
     .table = table,
     .n = sizeof table / sizeof *table,
     .defaults = &defaults,

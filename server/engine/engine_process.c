@@ -57,6 +57,8 @@ struct engine_process {
     struct limoe_model *model;
     uint64_t step_tokens;
     struct frame_shape shape;
+    uint64_t gpu_used, gpu_total; /* bytes, as measured_at; 0: the model is on no GPU */
+    int64_t measured_at;          /* clock_now(); 0: not yet */
 
     struct inbox inbox;
 
@@ -146,6 +148,16 @@ static enum limoe_status compute(struct engine_process *engine, size_t n, size_t
     return limoe_model_embed(engine->model, engine->items, n, engine->embeddings, &routing, err);
 }
 
+/* Asks once a second at most, since the driver may take its time over it. */
+static void measure_gpu(struct engine_process *engine) {
+    const int64_t now = clock_now();
+    if (engine->measured_at && now - engine->measured_at < CLOCK_SECOND)
+        return;
+    engine->measured_at = now;
+    if (!limoe_model_device_memory(engine->model, &engine->gpu_used, &engine->gpu_total))
+        engine->gpu_used = engine->gpu_total = 0;
+}
+
 /* Computes a step and sends the RESULT. False if the front sends what cannot be, or is gone. */
 static bool answer(struct engine_process *engine, const struct link *in) {
     struct limoe_error err;
@@ -175,6 +187,9 @@ static bool answer(struct engine_process *engine, const struct link *in) {
         .gate = routed ? engine->gate : NULL,
     };
     result.compute_ns = (uint64_t)(clock_now() - began);
+    measure_gpu(engine);
+    result.gpu_used = engine->gpu_used;
+    result.gpu_total = engine->gpu_total;
     if (result.status == LIMOE_BROKEN) { /* the front starts another, and sends the step again */
         command_complain("engine: %s", err.message);
         return false;

@@ -17,9 +17,9 @@ const struct page_file *page_find(const char *name) {
     return bsearch(name, page_files, page_files_n, sizeof *page_files, compare);
 }
 
-/* ---- Accept-Encoding */
+/* ---- Accept-Encoding, Accept */
 
-/* Whether the weight behind a coding ("; q=0.0") refuses it. What is no weight is not looked at. */
+/* Whether the weight behind an element ("; q=0.0") refuses it. What is no weight is not looked at. */
 static bool refused(const char *parameters, size_t size) {
     const char *end = parameters + size, *at = memchr(parameters, '=', size);
     if (!at)
@@ -30,25 +30,30 @@ static bool refused(const char *parameters, size_t size) {
     return digits > 0 && at + digits <= end && strspn(at + digits, BLANKS) == (size_t)(end - at) - digits;
 }
 
-static bool is_gzip(const char *coding, size_t size) {
-    return (size == 4 && strncasecmp(coding, "gzip", size) == 0) ||
-           (size == 6 && strncasecmp(coding, "x-gzip", size) == 0);
+static bool is(const char *element, size_t size, const char *name) {
+    return size == strlen(name) && strncasecmp(element, name, size) == 0;
 }
 
-/* "*" is not taken for gzip: clients that say it alone are programs that do not decode. */
-static bool takes_gzip(const char *accepted) {
-    while (*accepted) {
-        accepted += strspn(accepted, BLANKS ",");
-        const size_t element = strcspn(accepted, ","), name = strcspn(accepted, BLANKS ",;");
-        if (is_gzip(accepted, name))
-            return !refused(accepted + name, element - name);
-        accepted += element;
+/* Whether a list names either of two, and does not refuse the first that it names. "*" names none. */
+static bool takes(const char *list, const char *name, const char *other) {
+    while (*list) {
+        list += strspn(list, BLANKS ",");
+        const size_t element = strcspn(list, ","), size = strcspn(list, BLANKS ",;");
+        if (is(list, size, name) || is(list, size, other))
+            return !refused(list + size, element - size);
+        list += element;
     }
     return false;
 }
 
+/* "*" is not taken for gzip: clients that say it alone are programs that do not decode. */
 const struct page_form *page_form_for(const struct page_file *file, const char *accept_encoding) {
-    return file->gzip.bytes && accept_encoding && takes_gzip(accept_encoding) ? &file->gzip : &file->plain;
+    return file->gzip.bytes && accept_encoding && takes(accept_encoding, "gzip", "x-gzip") ? &file->gzip
+                                                                                           : &file->plain;
+}
+
+bool page_asked(const char *accept) {
+    return !accept || takes(accept, "text/html", "application/xhtml+xml");
 }
 
 /* ---- If-None-Match */

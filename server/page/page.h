@@ -26,6 +26,9 @@ struct page_file {
 const struct page_file *page_find(const char *name);
 /* The form for a client that sends this Accept-Encoding (NULL: none), by RFC 9110 12.5.3. */
 const struct page_form *page_form_for(const struct page_file *file, const char *accept_encoding);
+/* Whether an Accept (NULL: none) asks for a page: it names text/html, as every browser's does, and a program's that takes
+ * whatever comes does not. */
+bool page_asked(const char *accept);
 /* Whether an If-None-Match (NULL: none) names this tag, by weak comparison (RFC 9110 13.1.2). */
 bool page_has(const char *if_none_match, const char *etag);
 

@@ -532,6 +532,8 @@ uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_re
     put_u64(&at, good ? result->rows : 0);
     put_u64(&at, good ? result->split : 0);
     put_u64(&at, result->compute_ns);
+    put_u64(&at, result->gpu_used);
+    put_u64(&at, result->gpu_total);
     put_string(&at, good ? "" : result->message, FRAME_MESSAGE_BYTES);
     uint64_t bytes = 0;
     for (int i = 0; i < FRAME_RESULT_PARTS; i++)
@@ -556,10 +558,15 @@ enum limoe_status frame_get_result(const struct frame_shape *shape, const struct
     out->rows = get_u64(&payload);
     out->split = get_u64(&payload);
     out->compute_ns = get_u64(&payload);
+    out->gpu_used = get_u64(&payload);
+    out->gpu_total = get_u64(&payload);
     bool ended = get_string(&payload, out->message, FRAME_MESSAGE_BYTES);
     if (status > LIMOE_BROKEN || !ended || (status != LIMOE_OK) != (out->message[0] != '\0'))
         return limoe_fail(err, LIMOE_CORRUPT, "a RESULT with status %u and a message that does not fit it",
                           status);
+    if (out->gpu_used > out->gpu_total)
+        return limoe_fail(err, LIMOE_CORRUPT, "a RESULT of a GPU with %llu of its %llu bytes in use",
+                          (unsigned long long)out->gpu_used, (unsigned long long)out->gpu_total);
     out->status = (enum limoe_status)status;
     if (out->items > shape->items || out->rows > shape->rows || out->split > most_images(shape))
         return limoe_fail(

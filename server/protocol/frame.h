@@ -34,7 +34,7 @@
 #include "limoe.h"
 
 enum {
-    FRAME_VERSION = 6,
+    FRAME_VERSION = 7,
     FRAME_HEADER_BYTES = 32,
     FRAME_MOST_BLOCKS = 1024, /* in a model; far above what its config may say */
     FRAME_NAME_BYTES = 128,
@@ -163,14 +163,15 @@ enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t 
 /* Numbers of one image's shares. */
 size_t frame_shares_size(const struct frame_shape *shape);
 
-/* ---- RESULT: u32 status, u32 items, u64 rows, u64 split, u64 compute_ns, message, then after LIMOE_OK: load,
- * rows_sent, bytes_sent, exchange_ns, entropy, embeddings, shares, and when it is routed: expert, gate. */
+/* ---- RESULT: u32 status, u32 items, u64 rows, u64 split, u64 compute_ns, u64 gpu_used, u64 gpu_total, message, then
+ * after LIMOE_OK: load, rows_sent, bytes_sent, exchange_ns, entropy, embeddings, shares, and when it is routed: expert, gate. */
 
 struct frame_result {
     enum limoe_status status; /* not LIMOE_OK: the step could not be computed; only the message is there */
     char message[FRAME_MESSAGE_BYTES];
-    uint64_t items, rows, split, compute_ns;              /* split: items with shares */
-    const uint64_t *load;                                 /* [layers, LIMOE_MODALITIES, experts] */
+    uint64_t items, rows, split, compute_ns; /* split: items with shares */
+    uint64_t gpu_used, gpu_total; /* bytes of the rank's GPU, lately; at most gpu_total; 0: it has none */
+    const uint64_t *load;         /* [layers, LIMOE_MODALITIES, experts] */
     const uint64_t *rows_sent, *bytes_sent, *exchange_ns; /* [layers], as struct limoe_routing */
     const double *entropy;                                /* [layers, LIMOE_MODALITIES] */
     const float *embeddings;                              /* [items, embed] */
@@ -179,7 +180,7 @@ struct frame_result {
     const float *gate;     /* as expert */
 };
 
-enum { FRAME_RESULT_HEAD_BYTES = 2 * 4 + 3 * 8 + FRAME_MESSAGE_BYTES, FRAME_RESULT_PARTS = 10 };
+enum { FRAME_RESULT_HEAD_BYTES = 2 * 4 + 5 * 8 + FRAME_MESSAGE_BYTES, FRAME_RESULT_PARTS = 10 };
 
 /* The payload as parts to be sent in order: head and the result's arrays. Returns its bytes. */
 uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_result *result,

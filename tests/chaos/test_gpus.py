@@ -6,6 +6,7 @@ NCCL's interface, not NCCL. An emulated GPU is slow, and so the model is small.
 """
 
 import base64
+import json
 import os
 import signal
 import subprocess
@@ -49,6 +50,13 @@ def described(server):
     return httpx.get(f"{server.url}/v1/models", timeout=60).json()["data"][0]
 
 
+def foretold(model, ranks):
+    """What each rank takes of its GPU, told without one."""
+    command = [BUILD / "limoe", "inspect", model, "--device", "cuda", "--ranks", ranks, "--json"]
+    done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)["gpus"]["by_rank"]
+
+
 def test_answers_have_the_same_bits_on_one_gpu_and_on_several(start, model):
     one = serve(start, model, 1)
     want, fingerprint = answers(one), described(one)["fingerprint"]
@@ -59,6 +67,9 @@ def test_answers_have_the_same_bits_on_one_gpu_and_on_several(start, model):
     assert sum(rank["experts"] for rank in about["by_rank"]) == 4
     assert answers(server) == want
     assert len(server.children("engine")) == RANKS and not server.children("launch")
+    for rank, card in enumerate(foretold(model, RANKS)):
+        used = server.metric(f'limoe_gpu_memory_used_bytes{{rank="{rank}"}}')
+        assert card["dense_bytes"] + card["expert_bytes"] + card["workspace_bytes"] < used <= card["bytes"] - card["set_aside_bytes"]
     assert server.terminate() == 0
 
 

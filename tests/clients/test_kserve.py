@@ -22,11 +22,14 @@ def ask(version, what):
 
 
 def test_what_is_told(server):
-    """Of the second protocol. In the first, GET / is to say "alive", which is our page, and a model is to say "ready"."""
-    assert ask("v2", lambda peer: peer.is_server_live(server.url))
+    """The first protocol has no readiness of a server, and refuses a name that is none."""
+    for version in ("v1", "v2"):
+        assert ask(version, lambda peer: peer.is_server_live(server.url)) is True
+        assert ask(version, lambda peer: peer.is_model_ready(server.url, "pictograms")) is True
     assert ask("v2", lambda peer: peer.is_server_ready(server.url))
-    assert ask("v2", lambda peer: peer.is_model_ready(server.url, "pictograms"))
     assert not ask("v2", lambda peer: peer.is_model_ready(server.url, "nobody"))
+    with pytest.raises(Exception, match="there is no model .*nobody"):
+        ask("v1", lambda peer: peer.is_model_ready(server.url, "nobody"))
 
 
 @pytest.mark.parametrize("binary", [False, True])

@@ -4,7 +4,7 @@ import litellm
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from conftest import b64, picture
+from conftest import b64, picture, wait_until
 from tritonclient.utils import InferenceServerException
 
 TEXTS = ["a cat", "a dog"]
@@ -35,6 +35,30 @@ def test_what_is_told(peer):
     assert outputs["embedding"]["shape"] == [-1, 192]
     assert peer.get_model_config("pictograms")["max_batch_size"] == 0
     assert [model["name"] for model in peer.get_model_repository_index()] == ["pictograms"]
+
+
+def test_statistics(peer):
+    def counted(*asked):
+        (found,) = peer.get_inference_statistics(*asked)["model_stats"]
+        return found
+
+    before = counted("pictograms")
+    peer.infer("pictograms", [tensor("text", [f"a text for the statistics {i}" for i in range(3)])])
+    with pytest.raises(InferenceServerException):
+        peer.infer("pictograms", [tensor("image", [picture(1)[:60]])])  # read, and not decoded
+    # A request is counted behind its answer.
+    wait_until(lambda: counted("pictograms")["inference_stats"]["fail"]["count"] > before["inference_stats"]["fail"]["count"])
+    after = counted("pictograms", "1")
+    assert counted() == after and after["name"] == "pictograms" and after["version"] == "1"
+    assert after["inference_count"] == before["inference_count"] + 3
+    assert after["execution_count"] > before["execution_count"] and after["last_inference"] > 1_700_000_000_000
+    grown = {name: (value["count"] - before["inference_stats"][name]["count"], value["ns"] - before["inference_stats"][name]["ns"])
+             for name, value in after["inference_stats"].items()}
+    assert {name: count for name, (count, _) in grown.items()} == {
+        "success": 1, "fail": 1, "queue": 1, "compute_input": 1, "compute_infer": 1, "compute_output": 0}
+    assert grown["success"][1] >= grown["queue"][1] + grown["compute_input"][1] + grown["compute_infer"][1] > 0
+    with pytest.raises(InferenceServerException, match='there is no model "nobody" here'):
+        peer.get_inference_statistics("nobody")
 
 
 @pytest.mark.parametrize("binary_out", [None, False, True])

@@ -1,6 +1,8 @@
 """Protects the files for Docker, compose, Kubernetes, systemd and Grafana: valid against their schemas, hardened, and in
 step with each other and with the program's own settings."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
@@ -21,14 +23,43 @@ OBJECTS = [
     for found in yaml.safe_load_all(path.read_text())
 ]
 CUSTOM = {"Kustomization", "ServiceMonitor"}  # kinds that are not Kubernetes' own: no schema here
+GPU = DEPLOY / "kubernetes-gpu"
 
 
 def kubernetes(kind):
     return next(found for _, found in OBJECTS if found["kind"] == kind)
 
 
-def pod():
-    return kubernetes("StatefulSet")["spec"]["template"]["spec"]
+def patched(old, new):
+    """As kustomize patches: mappings key by key, lists of what has a name or a path by that; all else is replaced."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old | {key: patched(old.get(key), value) for key, value in new.items()}
+    if not (isinstance(old, list) and isinstance(new, list) and isinstance(new[0], dict)):
+        return new
+    key = "mountPath" if "mountPath" in new[0] else "name"
+    merged = {item[key]: item for item in old}
+    return list((merged | {item[key]: patched(merged.get(item[key]), item) for item in new}).values())
+
+
+def on_gpus(kind):
+    """An object of deploy/kubernetes as deploy/kubernetes-gpu has it."""
+    patches = [yaml.safe_load((GPU / named["path"]).read_text()) for named in gpu_kustomization()["patches"]]
+    found = kubernetes(kind)
+    for patch in patches:
+        if patch["kind"] == kind and patch["metadata"]["name"] == found["metadata"]["name"]:
+            found = patched(found, patch)
+    return found
+
+
+def gpu_kustomization():
+    return yaml.safe_load((GPU / "kustomization.yaml").read_text())
+
+
+def pod(of=kubernetes):
+    return of("StatefulSet")["spec"]["template"]["spec"]
+
+
+EITHER = pytest.mark.parametrize("of", [kubernetes, on_gpus], ids=["cpus", "gpus"])
 
 
 def config_value(text, name):
@@ -56,6 +87,26 @@ def test_kustomization_names_files_that_are_there():
     assert all((KUBERNETES / name).is_file() for name in named)
     optional = {"kustomization.yaml", "hpa.yaml", "servicemonitor.yaml"}
     assert set(named) | optional == {path.name for path in KUBERNETES.iterdir()}
+    patches = {patch["path"] for patch in gpu_kustomization()["patches"]}
+    assert patches | {"kustomization.yaml"} == {path.name for path in GPU.iterdir()}
+    assert [(GPU / base).resolve() for base in gpu_kustomization()["resources"]] == [KUBERNETES]
+
+
+@pytest.mark.parametrize("version", ["1.28", "1.31", "1.33"])
+@pytest.mark.parametrize("kind", ["ConfigMap", "StatefulSet"])
+def test_kubernetes_accepts_it_on_gpus(kind, version):
+    assert on_gpus(kind) != kubernetes(kind)
+    kubernetes_validate.validate(on_gpus(kind), version, strict=True)
+
+
+def test_pods_have_a_gpu_for_each_rank():
+    text = on_gpus("ConfigMap")["data"]["limoe.conf"]
+    (container,) = pod(on_gpus)["containers"]
+    assert config_value(text, "device") == "cuda"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == int(config_value(text, "ranks")) > 0
+    without = [line for line in text.splitlines() if not re.match(r"(device|ranks) = ", line)]
+    assert without == kubernetes("ConfigMap")["data"]["limoe.conf"].splitlines()
+    assert container["image"].startswith("limoe-cuda:")
 
 
 def test_pods_are_found_by_all_that_select_them():
@@ -73,10 +124,11 @@ def test_pods_are_found_by_all_that_select_them():
     assert services.count(scraped) == 1
 
 
-def test_pods_are_hardened():
-    container = pod()["containers"][0]
-    assert pod()["securityContext"]["runAsNonRoot"] and pod()["automountServiceAccountToken"] is False
-    assert pod()["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+@EITHER
+def test_pods_are_hardened(of):
+    (container,) = pod(of)["containers"]
+    assert pod(of)["securityContext"]["runAsNonRoot"] and pod(of)["automountServiceAccountToken"] is False
+    assert pod(of)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -84,15 +136,17 @@ def test_pods_are_hardened():
     }
 
 
-def test_pods_have_time_to_drain():
-    drain = int(config_value(kubernetes("ConfigMap")["data"]["limoe.conf"], "drain-timeout"))
-    wait = int(pod()["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1])
-    assert pod()["terminationGracePeriodSeconds"] > wait + drain
+@EITHER
+def test_pods_have_time_to_drain(of):
+    drain = int(config_value(of("ConfigMap")["data"]["limoe.conf"], "drain-timeout"))
+    wait = int(pod(of)["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1])
+    assert pod(of)["terminationGracePeriodSeconds"] > wait + drain
 
 
-def test_a_restarting_engine_does_not_cost_the_front():
+@EITHER
+def test_a_restarting_engine_does_not_cost_the_front(of):
     """/readyz is 503 while an engine restarts: that must not be what decides whether the front lives."""
-    container = pod()["containers"][0]
+    container = pod(of)["containers"][0]
     paths = {name: container[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
     assert paths == {"startupProbe": "/readyz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
 
@@ -105,17 +159,73 @@ def dockerfile():
     return [line.split(None, 1) for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def test_image_copies_what_is_there_and_runs_as_nobody():
-    steps = dockerfile()
-    for word, rest in steps:
-        if word == "COPY":
-            *names, _ = [name for name in rest.split() if not name.startswith("--")]
-            for name in names:
-                path = ROOT / name.removeprefix("/src/")
-                assert path.exists() or name.startswith("/src/build/"), name
-    last = dict(steps[max(i for i, (word, _) in enumerate(steps) if word == "FROM") :])
+def stages():
+    """name -> its steps, those of the stage that it is FROM before its own; of images by others none. The last is ""."""
+    found, name = {}, None
+    for word, rest in dockerfile():
+        if word == "FROM":
+            image, *alias = rest.split(" AS ")
+            name = (alias or [""])[0]
+            assert image in found or image in FROM_OTHERS, image
+            found[name] = list(found.get(image, []))
+        else:
+            found[name].append((word, rest))
+    return found
+
+
+# Debian's, and NVIDIA's for the toolkit alone.
+FROM_OTHERS = {"debian:12-slim", "nvidia/cuda:12.9.1-devel-ubuntu22.04"}
+TARGETS = ["", "cpu", "mpi", "cuda"]
+
+
+def test_image_copies_what_is_there():
+    earlier = set()
+    for word, rest in dockerfile():
+        if word == "FROM":
+            earlier.add(rest.split(" AS ")[-1])
+        if word != "COPY":
+            continue
+        *names, _ = [name for name in rest.split() if not name.startswith("--")]
+        source = rest.split()[0].removeprefix("--from=") if rest.startswith("--from=") else None
+        assert source is None or source in earlier, rest
+        for name in names:
+            path = ROOT / name.removeprefix("/src/")
+            assert source == "toolkit" or path.exists() or name.startswith(("/src/build/", "/usr/share/doc/")), name
+
+
+def test_the_build_finds_its_sources_in_the_context():
+    """Those of every target, so that .dockerignore leaves out nothing that the image is made of."""
+    loader = importlib.machinery.SourceFileLoader("check_dockerfile", str(DEPLOY / "docker" / "check-dockerfile"))
+    script = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(script)
+    there = set(script.context_names())
+    targets = json.loads(subprocess.run(["meson", "introspect", "--targets", BUILD], check=True, capture_output=True).stdout)
+    groups = [group for target in targets for group in target["target_sources"]]
+    sources = {pathlib.Path(os.path.normpath(name)) for group in groups for name in group.get("sources", [])}
+    named = {str(path.relative_to(ROOT)) for path in sources if path.is_relative_to(ROOT) and not path.is_relative_to(BUILD)}
+    assert len(named) > 300 and named <= there, sorted(named - there)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_image_runs_as_nobody(target):
+    last = dict(stages()[target])
     assert last["USER"] == f"{pod()['securityContext']['runAsUser']}:{pod()['securityContext']['runAsGroup']}"
     assert last["STOPSIGNAL"] == "SIGTERM"
+    assert last["ENTRYPOINT"] == '["limoe"]' and "HEALTHCHECK" in last
+
+
+def test_images_have_their_modules():
+    """Where the program is told to look for them, and all that the build makes for it."""
+    for target, modules in {"mpi": {"limoe-mpi.so"}, "cuda": {"limoe-cuda.so", "limoe-nccl.so"}}.items():
+        copied = [rest.split() for word, rest in stages()[target] if word == "COPY" and "/src/build/limoe-" in rest]
+        ((_, *names, to),) = copied
+        assert {pathlib.Path(name).name for name in names} == modules
+        assert image_environment(target)["LIMOE_MODULES"] == to.rstrip("/")
+    assert "LIMOE_MODULES" not in image_environment("cpu")
+
+
+def test_the_target_by_default_is_for_cpus():
+    assert stages()[""] == stages()["cpu"]
 
 
 def test_compose_is_hardened_and_mounts_what_is_there():
@@ -131,6 +241,19 @@ def test_compose_is_hardened_and_mounts_what_is_there():
     assert (DEPLOY / services["limoe"]["build"]["context"] / "Dockerfile").is_file()
     grace = int(services["limoe"]["stop_grace_period"].removesuffix("s"))
     assert grace > int(services["limoe"]["environment"]["LIMOE_DRAIN_TIMEOUT"])
+
+
+def test_compose_gives_each_rank_a_gpu():
+    more = yaml.safe_load((DEPLOY / "compose.gpu.yaml").read_text())
+    plain = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    assert set(more) == {"services"} and set(more["services"]) == {"limoe"}
+    limoe = patched(plain["services"]["limoe"], more["services"]["limoe"])
+    assert limoe["build"]["target"] == "cuda" and limoe["build"]["dockerfile"] == "Dockerfile"
+    assert limoe["environment"]["LIMOE_DEVICE"] == "cuda"
+    (device,) = limoe["deploy"]["resources"]["reservations"]["devices"]
+    assert device["driver"] == "nvidia" and device["capabilities"] == ["gpu"]
+    assert device["count"] == limoe["environment"]["LIMOE_RANKS"] == "${GPUS:-1}"
+    assert limoe["read_only"] and limoe["stop_grace_period"] == plain["services"]["limoe"]["stop_grace_period"]
 
 
 def test_container_health_check_tells_ready_from_live(tmp_path):
@@ -183,12 +306,12 @@ def test_unit_gives_time_to_drain():
 # ---- settings, as the program reads them
 
 
-@pytest.mark.parametrize("where", ["systemd", "kubernetes"])
+@pytest.mark.parametrize("where", ["systemd", "kubernetes", "kubernetes-gpu"])
 def test_program_takes_its_config(where, tmp_path):
     if where == "systemd":
         text = (DEPLOY / "systemd" / "limoe.conf").read_text()
     else:
-        text = kubernetes("ConfigMap")["data"]["limoe.conf"]
+        text = (kubernetes if where == "kubernetes" else on_gpus)("ConfigMap")["data"]["limoe.conf"]
     path = tmp_path / "limoe.conf"
     path.write_text(text)
     said = check(BUILD / "limoe", "serve", "--config", path, "--print-config")
@@ -196,9 +319,19 @@ def test_program_takes_its_config(where, tmp_path):
         assert re.search(rf"^{name} = \"?{re.escape(config_value(text, name))}\"?", said, re.MULTILINE), said
 
 
-def test_program_takes_the_image_s_environment():
-    environment = dict(pair for word, rest in dockerfile() if word == "ENV" for pair in (p.split("=", 1) for p in rest.split()))
+def image_environment(target):
+    steps = [rest for word, rest in stages()[target] if word == "ENV"]
+    return dict(pair.split("=", 1) for rest in steps for pair in rest.split())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_program_takes_the_image_s_environment(target):
+    others = {"LIMOE_MODULES", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES"}  # not options
+    environment = {name: value for name, value in image_environment(target).items() if name not in others}
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["limoe"]["environment"]
+    if target == "cuda":
+        compose |= yaml.safe_load((DEPLOY / "compose.gpu.yaml").read_text())["services"]["limoe"]["environment"]
+        compose["LIMOE_RANKS"] = "2"
     said = check(BUILD / "limoe", "serve", "--print-config", env={**os.environ, **environment, **compose})
     for name, value in {**environment, **compose}.items():
         option = name.removeprefix("LIMOE_").lower().replace("_", "-")

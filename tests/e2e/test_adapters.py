@@ -61,6 +61,16 @@ def test_what_a_file_says_is_shown(adapter, base):
     assert "tail from block 7 on" in answer("adapters", "show", adapter)
 
 
+def test_a_terminal_gets_no_control_characters_of_a_file(tmp_path, base):
+    about = {"format": "limoe-adapter-1", "kind": "tail", "base": base, "start_block": 7, "labels": ["c\x1b[31mat", "d\x07og"],
+             "templates": ["a\x7f {}"], "training": {"by": "\x1b]0;x\x07\x7f"}}
+    odd = write(tmp_path / "odd.safetensors", about, {"ln.bias": np.linspace(-1, 1, 192)})
+    shown = answer("adapters", "show", odd)
+    assert all(c == "\n" or c.isprintable() for c in shown), shown
+    assert "c?[31mat, d?og" in shown and "a? {}" in shown
+    assert json.loads(answer("adapters", "show", odd, "--json"))["labels"] == about["labels"]
+
+
 def test_a_merged_model_is_the_base_but_for_what_was_changed(adapter, tmp_path):
     answer("adapters", "merge", MODEL, adapter, tmp_path / "full", "--strength", "1")
     answer("adapters", "merge", MODEL, adapter, tmp_path / "none", "--strength", "0")

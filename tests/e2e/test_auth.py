@@ -1,5 +1,6 @@
 """Keys, and what else headers decide: who may call what, traces, other origins."""
 
+import http.client
 import json
 import re
 import signal
@@ -7,6 +8,7 @@ import subprocess
 
 import pytest
 from conftest import BUILD, MODEL, data_uri, picture, wait_until
+from test_framing import exchange
 
 USER = "user-key-0123456789"
 ADMIN = "admin-key-0123456789"
@@ -248,6 +250,28 @@ def test_one_origin_may_read(start, key_files):
         assert "access-control-allow-origin" not in refused.headers
         # An OPTIONS that is no preflight is a request like any other.
         assert client.options("/v1/embeddings", headers={"Origin": ORIGIN}).status_code == 401
+
+
+def test_a_preflight_leaves_its_connection_open(start):
+    server = start("--cors-origin", ORIGIN)
+    head = "".join(f"{name}: {value}\r\n" for name, value in {"Host": server.url[7:], "Origin": ORIGIN, **PREFLIGHT}.items())
+    connection = http.client.HTTPConnection(server.url[7:], timeout=60)
+    connection.connect()
+    socket = connection.sock
+    for _ in range(2):
+        connection.request("OPTIONS", "/v1/embeddings", headers={"Origin": ORIGIN, **PREFLIGHT})
+        answer = connection.getresponse()
+        assert answer.status == 204 and answer.read() == b"" and not answer.will_close
+        connection.request("POST", "/v1/embeddings", json.dumps({"input": "a"}), {"Content-Type": "application/json", "Origin": ORIGIN})
+        answer = connection.getresponse()
+        assert answer.status == 200 and answer.read() and connection.sock is socket
+    connection.close()
+    # Several at once, and one with a body, behind which nothing is read.
+    one = f"OPTIONS /v1/embeddings HTTP/1.1\r\n{head}\r\n".encode()
+    asked = f"GET /livez HTTP/1.1\r\nHost: {server.url[7:]}\r\nConnection: close\r\n\r\n".encode()
+    assert [answer.status for answer in exchange(server, one + one + asked)] == [204, 204, 200]
+    with_body = f"OPTIONS /v1/embeddings HTTP/1.1\r\n{head}Content-Length: 2\r\n\r\nab".encode()
+    assert [answer.status for answer in exchange(server, with_body + asked)] == [204]
 
 
 def test_any_origin_may_read(start):

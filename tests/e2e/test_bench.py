@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import BUILD, SANITIZER, picture
+from conftest import BUILD, SANITIZER, picture, wait_until
 
 OK, INPUT, USAGE = 0, 1, 2
 
@@ -114,6 +114,29 @@ def test_open_loop_adds_up(server):
     assert 0 < report["longest_stall_ms"] <= 1e3 * report["seconds"] + 1e3
     assert report["statuses"] == report["errors"] == {}
     assert report["load"]["loop"] == "open"
+
+
+def test_its_sums_are_the_servers_own(server):
+    """Counts are equal, and times but for what rounding to microseconds does to each."""
+    route = '{route="/v1/classify"}'
+    stage = '{stage="inference"}'
+
+    def counted():
+        return {name: server.metric(name) for name in (
+            f'limoe_requests_total{{route="/v1/classify",code="200"}}', f"limoe_request_duration_seconds_sum{route}",
+            f"limoe_request_duration_seconds_count{route}", f"limoe_stage_duration_seconds_sum{stage}",
+            f"limoe_stage_duration_seconds_count{stage}")}
+
+    before = counted()
+    report = measure(server.url, "--closed", 2, "--duration", 0.5, "--warmup", 0, "--mix", "classify=1")
+    # A request is counted behind its answer.
+    name = f"limoe_stage_duration_seconds_count{stage}"
+    wait_until(lambda: server.metric(name) - before[name] >= report["sent"])
+    requests, total, answers, inference, computed = (now - before[name] for name, now in counted().items())
+    assert report["ok"] == report["sent"] == requests == answers == computed > 0
+    rounding = 1.1e-6 * report["ok"] + 1e-6
+    assert report["server_ms"]["total"]["mean"] * report["ok"] / 1e3 == pytest.approx(total, abs=rounding, rel=1e-6)
+    assert report["server_ms"]["inference"]["mean"] * report["ok"] / 1e3 == pytest.approx(inference, abs=rounding, rel=1e-6)
 
 
 def test_every_encoding_is_answered_and_comes_back_equal(server, tmp_path):

@@ -208,9 +208,14 @@ def test_f19_a_picture_without_a_type_is_read_where_pictures_are(client):
     image = picture(6)
     untyped = send(client, "POST", "/v1/classify?labels=a&labels=b", image)
     assert untyped.status_code == 200
-    assert untyped.json() == send(client, "POST", "/v1/classify?labels=a&labels=b", image, **{"Content-Type": "image/png"}).json()
+    for kind in ("image/png", "application/octet-stream", "Application/Octet-Stream; charset=binary"):
+        typed = send(client, "POST", "/v1/classify?labels=a&labels=b", image, **{"Content-Type": kind})
+        assert typed.status_code == 200 and typed.json() == untyped.json(), kind
+    bytes_unnamed = {"Content-Type": "application/octet-stream"}
+    assert_error(send(client, "POST", "/v1/classify?labels=a", b'{"image":"a"}', **bytes_unnamed), 400, "bad_image")
     for path in ["/v1/embeddings", "/v1/routing"]:
         assert_error(send(client, "POST", path, image), 415, "unsupported_media_type", "no Content-Type")
+        assert_error(send(client, "POST", path, image, **bytes_unnamed), 415, "unsupported_media_type", "application/octet-stream")
     assert_error(send(client, "PUT", "/v1/classifiers/x", b"labels=a"), 415, "unsupported_media_type", "application/json")
 
 

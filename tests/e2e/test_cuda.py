@@ -58,6 +58,18 @@ def test_answers_are_the_cpus_and_have_the_same_bits_in_any_company(start, on_th
     assert sum(server.metric(f'limoe_tokens_total{{modality="{m}"}}') for m in ("image", "text")) > 0
 
 
+def test_memory_of_the_gpu_is_on_the_page_and_as_foretold(start):
+    server = start("--device", "cuda", "--cache-bytes", 0, env=ENV)
+    with server.client() as client:
+        embeddings(client, TEXTS[:1])
+    command = [BUILD / "limoe", "inspect", MODEL, "--device", "cuda", "--ranks", "1", "--json"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    (card,) = json.loads(done.stdout)["gpus"]["by_rank"]
+    used = server.metric('limoe_gpu_memory_used_bytes{rank="0"}')
+    assert card["dense_bytes"] + card["expert_bytes"] + card["workspace_bytes"] < used <= card["bytes"] - card["set_aside_bytes"]
+    assert server.metric('limoe_gpu_memory_bytes{rank="0"}') == 4 << 30  # the emulator's
+
+
 def test_an_engine_on_a_gpu_is_replaced(start):
     server = start("--device", "cuda", "--cache-bytes", 0, env=ENV)
     with server.client() as client:

@@ -41,7 +41,7 @@ def answers_of(data):
         head, gap, rest = data.partition(b"\r\n\r\n")
         assert gap and head.startswith(b"HTTP/1.1 "), data[:200]
         answer = Answer(head, b"")
-        length = int(answer.headers[b"content-length"])
+        length = int(answer.headers[b"content-length"]) if answer.status != 204 else 0
         answer.body, data = rest[:length], rest[length:]
         assert len(answer.body) == length
         found.append(answer)

@@ -11,8 +11,8 @@ import yaml
 from conftest import ROOT, b64, picture
 
 DEPLOY = ROOT / "deploy"
-# Only with --tls-certificate, or with keys that have names.
-SOMETIMES = {"limoe_tls_certificate_expiry_timestamp_seconds"} | {f"limoe_key_{what}_total" for what in ("requests", "tokens", "pictures", "refused")}
+# Only with --tls-certificate, on GPUs, or with keys that have names.
+SOMETIMES = {"limoe_tls_certificate_expiry_timestamp_seconds", "limoe_gpu_memory_used_bytes", "limoe_gpu_memory_bytes"} | {f"limoe_key_{what}_total" for what in ("requests", "tokens", "pictures", "refused")}
 NAME = re.compile(r"\b(?:limoe|process)_[a-z0-9_]+\b")
 
 

@@ -396,6 +396,10 @@ def test_models_of_other_shapes_beside_each_other(start, tmp_path):
             for item in split["data"]:
                 grid = [share for row in item["grid"] for share in row]
                 assert len(grid) == columns**2 and abs(sum(grid) - item["cosine"]) <= 1e-5
+        none = client.post("/v1/routing", json={"input": "a cat", "model": "tiny"})
+        assert none.status_code == 400 and none.json()["error"]["code"] == "no_experts" and none.json()["error"]["param"] == "model"
+        assert '"tiny" has no blocks with experts' in none.json()["error"]["message"]
+        assert client.post("/v1/routing", json={"input": "a cat"}).status_code == 200
         wrong = embed(client, "x", "tiny", dimensions=192)
         assert wrong.status_code == 400 and "have 32" in wrong.json()["error"]["message"]
         assert embed(client, "x", "tiny", dimensions=32).status_code == embed(client, "x", dimensions=192).status_code == 200

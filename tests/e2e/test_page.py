@@ -11,6 +11,7 @@ from conftest import ROOT
 SITE = ROOT / "server/page/site"
 MOST_FIRST_VIEW = 150_000  # bytes, uncompressed
 ADMIN = "admin-key-0123456789"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 IMPORT = re.compile(r"""(?:\bfrom\s+|\bimport\s*\(?\s*)'\./([\w.]+)'""")
 STATIC_IMPORT = re.compile(r"""\bfrom\s+'\./([\w.]+)'""")
 REFERENCE = re.compile(r'(?:href|src)="page/([^"]+)"')
@@ -30,7 +31,8 @@ SCRIPTS = sorted(path.name for path in SITE.glob("*.js"))
 
 
 def served(client, name, **headers):
-    return client.get("/" if name == "index.html" else f"/page/{name}", headers=headers)
+    page = name == "index.html"
+    return client.get("/" if page else f"/page/{name}", headers={**({"Accept": BROWSER} if page else {}), **headers})
 
 
 # ---- over HTTP
@@ -42,7 +44,8 @@ def test_a_file_is_served_as_it_lies_in_the_sources(client, name):
         answer = served(client, name, **{"Accept-Encoding": coding})
         assert answer.status_code == 200 and answer.content == (SITE / name).read_bytes()
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["vary"] == "Accept-Encoding" and answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["vary"] == ("Accept, Accept-Encoding" if name == "index.html" else "Accept-Encoding")
+        assert answer.headers["cache-control"] == "no-cache"
         policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
         assert policy["default-src"] == "'none'" and policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
         assert "unsafe" not in answer.headers["content-security-policy"] and policy["frame-ancestors"] == "'none'"
@@ -90,6 +93,38 @@ def test_a_tag_saves_the_bytes_and_is_of_one_form_alone(client):
         assert answer.headers["content-security-policy"] and "content-encoding" not in answer.headers
     for known in (packed, '"other"', plain.strip('"'), plain[:-1], "", ",", '"'):
         assert served(client, "app.js", **{"Accept-Encoding": "identity", "If-None-Match": known}).status_code == 200, known
+
+
+@pytest.mark.parametrize(
+    "accepted, page",
+    [
+        (BROWSER, True),
+        ("TEXT/HTML ; q=0.1", True),
+        ("image/avif, application/xhtml+xml", True),
+        (None, True),
+        ("*/*", False),
+        ("application/json, */*;q=0.5", False),
+        ("text/html;q=0, */*", False),
+        ("text/htmlish", False),
+        ("", False),
+    ],
+)
+def test_who_does_not_ask_for_a_page_is_told_that_the_server_is_alive(server, accepted, page):
+    with server.client() as client:
+        for method in ("GET", "HEAD"):
+            request = client.build_request(method, "/")
+            del request.headers["Accept"]
+            request.headers.update({} if accepted is None else {"Accept": accepted})
+            answer = client.send(request)
+            assert answer.status_code == 200 and "Accept" in re.split(", *", answer.headers["vary"])
+            assert answer.headers["content-type"] == ("text/html; charset=utf-8" if page else "application/json")
+            if method == "GET" and not page:
+                assert answer.json() == {"status": "alive"}
+
+
+def test_without_the_dialect_there_is_the_page_alone(start):
+    with start("--dialects", "hf").client() as client:
+        assert client.get("/", headers={"Accept": "*/*"}).headers["content-type"].startswith("text/html")
 
 
 def test_other_methods_and_other_names(client):

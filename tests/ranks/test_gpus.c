@@ -29,20 +29,23 @@
 
 #include "tests/unit/model/fixture.h"
 
-enum { RANKS = 3, ITEMS = 20, EMBED = 44, ALL = RANKS };
+enum { RANKS = 3, ITEMS = 20, EMBED = 44, ROWS = 24, ALL = RANKS };
 #define TIMEOUT 60.0 /* s */
 
 /* Odd sizes on purpose: no width here is a multiple of a tile. */
-#define CONFIG                                                                                               \
+#define CONFIG CONFIG_OF("2", "true")
+/* Each row to one expert, on one rank. */
+#define CONFIG_TOP_1 CONFIG_OF("1", "false")
+#define CONFIG_OF(top_k, renormalize)                                                                        \
     "{\"format\":\"limoe-1\",\"name\":\"test\",\"width\":60,\"blocks\":3,\"heads\":3,\"mlp\":76,"            \
     "\"embed\":44,\"qk_norm\":true,"                                                                         \
     "\"image\":{\"size\":24,\"patch\":8,\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5]},"                      \
     "\"text\":{\"vocab\":50,\"length\":7,\"eos_id\":1,\"pad_id\":0},"                                        \
-    "\"moe\":{\"blocks\":[0,2],\"experts\":5,\"top_k\":2,\"renormalize\":true}}"
+    "\"moe\":{\"blocks\":[0,2],\"experts\":5,\"top_k\":" top_k ",\"renormalize\":" renormalize "}}"
 
 /* ---- what this program and the ranks share */
 
-enum order { REST, MAKE_UNIQUE_ID, JOIN, OPEN, REJOIN, EMBED_SHARE, EMBED_FOR_EVER };
+enum order { REST, MAKE_UNIQUE_ID, JOIN, OPEN, REJOIN, EMBED_SHARE, EMBED_FOR_EVER, EMBED_ROWS };
 
 struct rank {
     _Atomic(enum order) order; /* REST: it is done, and this is how: */
@@ -51,6 +54,7 @@ struct rank {
     char fingerprint[40];
     atomic_bool interrupted; /* what it waits for is over */
     atomic_uint calls;       /* embeddings that it has begun */
+    uint64_t used;           /* bytes of its GPU, at the end of the last order */
     float z[ITEMS][EMBED];
 };
 
@@ -59,6 +63,7 @@ static struct shared {
     enum limoe_dtype dtype;
     const char *device; /* NULL: the rank's own GPU */
     uint32_t ranks;     /* 1: alone, without an exchange */
+    uint32_t busy;      /* EMBED_ROWS: which rank has items */
     uint8_t key[LIMOE_RANKS_UNIQUE_ID_BYTES];
     struct rank rank[RANKS];
 } * shared;
@@ -115,6 +120,19 @@ static enum limoe_status embed_share(struct child *c, struct limoe_error *err) {
     return status;
 }
 
+/* ROWS texts of one token, all the same, by one rank. */
+static enum limoe_status embed_rows(struct child *c, struct limoe_error *err) {
+    static const int32_t token = 3;
+    struct limoe_item items[ROWS];
+    float(*z)[EMBED] = malloc(ROWS * sizeof *z);
+    for (size_t i = 0; i < ROWS; i++)
+        items[i] = (struct limoe_item){.modality = LIMOE_TEXT, .length = 1, .tokens = &token};
+    enum limoe_status status =
+        limoe_model_embed(c->model, items, c->index == shared->busy ? ROWS : 0, z[0], NULL, err);
+    free(z);
+    return status;
+}
+
 static enum limoe_status open_model(struct child *c, struct limoe_error *err) {
     char device[16];
     const struct limoe_options options = {.device = shared->device ? shared->device : device,
@@ -148,6 +166,8 @@ static enum limoe_status follow(struct child *c, enum order order, struct limoe_
         while (!status)
             status = embed_share(c, err);
         return status;
+    case EMBED_ROWS:
+        return embed_rows(c, err);
     case REST:
         break;
     }
@@ -175,6 +195,9 @@ static int run_rank(uint32_t index) {
         err.message[0] = '\0';
         c.self->status = follow(&c, order, &err);
         memcpy(c.self->message, err.message, sizeof c.self->message);
+        uint64_t total;
+        if (c.model && !limoe_model_device_memory(c.model, &c.self->used, &total))
+            return 1;
         atomic_store(&c.self->order, REST);
     }
 }
@@ -308,6 +331,65 @@ static void same_bits_bfloat16(void **state) {
     same_bits(LIMOE_BFLOAT16);
 }
 
+/* ---- memory */
+
+/* What is said of each rank's GPU without one. */
+static struct limoe_cards *foretell(uint32_t ranks, enum limoe_dtype dtype) {
+    const struct limoe_rank_options options = {.ranks = ranks, .device = "cuda", .dtype = dtype};
+    struct limoe_inspection *inspection = NULL;
+    struct limoe_placement *placement = NULL;
+    struct limoe_cards *cards = NULL;
+    struct limoe_error err;
+    if (limoe_inspect(shared->fixture.dir, &inspection, &err) ||
+        limoe_inspect_ranks(inspection, &options, &placement, &err) ||
+        limoe_inspect_cards(inspection, placement, ROWS, &cards, &err))
+        fail_msg("%s", err.message);
+    limoe_placement_free(placement);
+    limoe_inspection_free(inspection);
+    return cards;
+}
+
+/* Of the ranks, those that have taken all that was foretold, when `busy` has all items of the largest step. No rank takes
+ * more, or before the first step less than what is reserved when a model is opened. */
+static uint32_t count_full(uint32_t ranks, uint32_t busy, enum limoe_dtype dtype) {
+    struct limoe_cards *cards = foretell(ranks, dtype);
+    uint32_t full = 0;
+    shared->dtype = dtype;
+    shared->busy = busy;
+    start_all(ranks);
+    if (ranks > 1)
+        join_all();
+    do_all(OPEN);
+    for (uint32_t r = 0; r < ranks; r++) {
+        const struct limoe_card *card = &cards->card[r];
+        assert_true(shared->rank[r].used >= card->dense_bytes + card->expert_bytes + card->workspace_bytes);
+    }
+    do_all(EMBED_ROWS);
+    for (uint32_t r = 0; r < ranks; r++) {
+        const uint64_t foretold = cards->card[r].bytes - cards->card[r].set_aside_bytes,
+                       used = shared->rank[r].used;
+        if (used > foretold)
+            fail_msg("rank %u of %u uses %llu bytes, %llu were foretold", r, ranks, (unsigned long long)used,
+                     (unsigned long long)foretold);
+        full += used == foretold;
+    }
+    limoe_cards_free(cards);
+    end_all(NULL);
+    return full;
+}
+
+/* To the byte. Of two ranks the one whose expert gets all rows of the first layer takes it all, if the rows are its own. */
+static void memory_is_what_was_foretold(void **state) {
+    (void)state;
+    const struct fixture first = shared->fixture;
+    fixture_create(&shared->fixture, CONFIG_TOP_1, 3, NULL, 0);
+    assert_int_equal(count_full(1, 0, LIMOE_FLOAT32), 1);
+    assert_int_equal(count_full(1, 0, LIMOE_BFLOAT16), 1);
+    assert_true(count_full(2, 0, LIMOE_BFLOAT16) + count_full(2, 1, LIMOE_BFLOAT16) > 0);
+    fixture_remove(&shared->fixture);
+    shared->fixture = first;
+}
+
 /* ---- losses */
 
 /* Rank `victim` is killed while all compute; the others are told, or find it out. */
@@ -430,6 +512,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(same_bits_float32, end_all),
         cmocka_unit_test_teardown(same_bits_bfloat16, end_all),
+        cmocka_unit_test_teardown(memory_is_what_was_foretold, end_all),
         cmocka_unit_test_teardown(a_lost_rank_is_found_out, end_all),
         cmocka_unit_test_teardown(a_lost_rank_is_told_of, end_all),
         cmocka_unit_test_teardown(a_loss_while_joining, end_all),

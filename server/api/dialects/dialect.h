@@ -130,13 +130,26 @@ struct dialect_request {
 
 /* ---- what is told without a body: lists of models, "ready" */
 
+/* What was done how often, and how long it took in all. */
+struct dialect_sum {
+    uint64_t count, ns;
+};
+
+/* What was done for a model since the server's start. */
+struct dialect_statistics {
+    uint64_t items, steps;         /* embedded; computed together */
+    uint64_t last_ms;              /* the last step's end, in Unix milliseconds; 0: there was none */
+    struct dialect_sum ok, failed; /* requests for it, by their answers */
+    struct dialect_sum queue, input, inference; /* stages of those that an engine has computed */
+};
+
 struct dialect_about {
     const struct answer_model *models; /* [n]; none while the server starts */
     size_t n;
     const struct request_models *names; /* by which one is found among them; NULL while the server starts */
-    const bool *answers;                /* [n]: whether each does */
-    bool ready;                         /* every model answers */
-    const char *why;                    /* it is not ready, or "" */
+    const struct dialect_statistics *statistics; /* [n] */
+    bool ready;                                  /* every model answers */
+    const char *why;                             /* it is not ready, or "" */
     struct text below;
     size_t most_requests, most_body_bytes; /* --queue-items, --max-body-bytes */
 };

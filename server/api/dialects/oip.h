@@ -20,7 +20,7 @@
 #define OIP_BODIES  "application/json and application/octet-stream"
 
 /* What is asked of a model, of "NAME", "NAME/versions/1" and what may stand behind either. */
-enum oip_action { OIP_METADATA, OIP_READY, OIP_CONFIG, OIP_STATISTICS, OIP_INFER };
+enum oip_action { OIP_METADATA, OIP_READY, OIP_CONFIG, OIP_STATISTICS, OIP_ALL_STATISTICS, OIP_INFER };
 /* What is below /v2/models/ → the model's name and what is asked of it. False: a version that there is not. */
 bool oip_split(struct text below, struct text *name, enum oip_action *action, struct api_error *error);
 
@@ -31,7 +31,7 @@ bool oip_read_index(const struct dialect_input *in, struct dialect_request *out,
 /* POST /v1/models/{model}:predict */
 bool oip_read_predict(const struct dialect_input *in, struct dialect_request *out, struct api_error *error);
 
-/* GET /v2, /v2/health/live, /v2/health/ready, /v2/models/{model}[/versions/1][/ready|/config] */
+/* GET /v2, /v2/health/live, /v2/health/ready, /v2/models/{model}[/versions/1][/ready|/config|/stats], /v2/models/stats */
 dialect_teller oip_tell_server, oip_tell_live, oip_tell_ready, oip_tell_model;
 
 #endif

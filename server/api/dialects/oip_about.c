@@ -32,7 +32,7 @@ static const struct {
 
 bool oip_split(struct text below, struct text *name, enum oip_action *action, struct api_error *error) {
     *name = below;
-    *action = text_is(below, "stats") ? OIP_STATISTICS : OIP_METADATA; /* of all models */
+    *action = text_is(below, "stats") ? OIP_ALL_STATISTICS : OIP_METADATA;
     for (size_t i = 0; i < sizeof actions / sizeof *actions && *action == OIP_METADATA; i++)
         if (text_take_suffix(name, actions[i].suffix))
             *action = actions[i].action;
@@ -46,8 +46,8 @@ bool oip_tell_server(const struct dialect_about *about, struct dialect_answer *o
     (void)error;
     buffer_string(out->body, "{\"name\":\"limoe\",\"version\":");
     buffer_json_string(out->body, limoe_version());
-    buffer_string(out->body,
-                  ",\"extensions\":[\"binary_tensor_data\",\"model_configuration\",\"model_repository\"]}");
+    buffer_string(out->body, ",\"extensions\":[\"binary_tensor_data\",\"model_configuration\",\"model_"
+                             "repository\",\"statistics\"]}");
     return true;
 }
 
@@ -124,9 +124,41 @@ static void write_config(struct buffer *out, const struct limoe_info *model, str
     buffer_string(out, "]}");
 }
 
+/* ---- statistics */
+
+static void member_sum(struct buffer *out, const char *comma, const char *name, struct dialect_sum sum) {
+    buffer_print(out, "%s\"%s\":{\"count\":%llu,\"ns\":%llu}", comma, name, (unsigned long long)sum.count,
+                 (unsigned long long)sum.ns);
+}
+
+/* What an output takes is not measured, and so happened 0 times; nor is it told how steps of each size went. */
+static void write_statistics(struct buffer *out, const struct dialect_statistics *s, struct text name) {
+    write_name(out, name);
+    buffer_print(out,
+                 ",\"version\":\"" OIP_VERSION "\",\"last_inference\":%llu,\"inference_count\":%llu,"
+                 "\"execution_count\":%llu,\"inference_stats\":{",
+                 (unsigned long long)s->last_ms, (unsigned long long)s->items, (unsigned long long)s->steps);
+    member_sum(out, "", "success", s->ok);
+    member_sum(out, ",", "fail", s->failed);
+    member_sum(out, ",", "queue", s->queue);
+    member_sum(out, ",", "compute_input", s->input);
+    member_sum(out, ",", "compute_infer", s->inference);
+    member_sum(out, ",", "compute_output", (struct dialect_sum){0});
+    buffer_string(out, "},\"batch_stats\":[]}");
+}
+
+static void write_all_statistics(struct buffer *out, const struct dialect_about *about) {
+    for (size_t i = 0; i < about->n; i++) {
+        buffer_string(out, i ? "," : "");
+        write_statistics(out, &about->statistics[i], text_of(about->models[i].info->name));
+    }
+}
+
+/* ---- what is asked of a model */
+
 static bool tell_ready(const struct dialect_about *about, size_t model, struct text name,
                        struct dialect_answer *out, struct api_error *error) {
-    if (!about->answers[model])
+    if (!about->models[model].ready)
         return api_fail(error, 503, "starting", NULL,
                         "the model's engine does not answer"); /* no code is shown here */
     write_name(out->body, name);
@@ -140,13 +172,17 @@ bool oip_tell_model(const struct dialect_about *about, struct dialect_answer *ou
     size_t model;
     if (!oip_split(about->below, &name, &action, error))
         return false;
-    if (action == OIP_STATISTICS || action == OIP_INFER)
+    if (action == OIP_INFER)
         return api_fail(error, 404, "unknown_path", NULL,
-                        action == OIP_INFER
-                            ? "nothing is told there: an inference is asked for by POST"
-                            : "there are no statistics of models here; GET /metrics has them");
+                        "nothing is told there: an inference is asked for by POST");
     if (!about->n)
         return dialect_fail_starting(error);
+    if (action == OIP_ALL_STATISTICS) {
+        buffer_string(out->body, "{\"model_stats\":[");
+        write_all_statistics(out->body, about);
+        buffer_string(out->body, "]}");
+        return true;
+    }
     if (!request_find_model(about->names, name, &model, error))
         return false;
     const struct limoe_info *info = about->models[model].info;
@@ -155,6 +191,11 @@ bool oip_tell_model(const struct dialect_about *about, struct dialect_answer *ou
         return tell_ready(about, model, name, out, error);
     case OIP_CONFIG:
         write_config(out->body, info, name);
+        return true;
+    case OIP_STATISTICS:
+        buffer_string(out->body, "{\"model_stats\":[");
+        write_statistics(out->body, &about->statistics[model], name);
+        buffer_string(out->body, "]}");
         return true;
     default:
         write_metadata(out->body, info, name);

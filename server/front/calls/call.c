@@ -251,7 +251,7 @@ static bool allowed_method(struct call *call, struct api_error *error) {
 }
 
 static bool accepted_body(struct call *call, struct api_error *error) {
-    call->form = request_body_of(call->content_type);
+    call->form = request_body_for(call->content_type, call->route->bodies);
     if (!call->route->bodies || (call->route->begin && call->content_length == 0))
         return true; /* whatever comes is not looked at; or nothing comes, whatever its type */
     /* Without a type the body itself tells, once it is there. */
@@ -452,11 +452,11 @@ void call_end(struct call *call, bool answered) {
         metrics_count_request(server->metrics, call->route->series, served, call->status, call->total_ns);
     else if (!answered && !call->line)
         metrics_count_disconnect(server->metrics);
-    if (call->inference_ns > 0) {
-        metrics_count_stage(server->metrics, (size_t)served, METRICS_QUEUE, call->queue_ns);
-        metrics_count_stage(server->metrics, (size_t)served, METRICS_PREPROCESS, call->preprocess_ns);
-        metrics_count_stage(server->metrics, (size_t)served, METRICS_INFERENCE, call->inference_ns);
-    }
+    if (call->inference_ns > 0)
+        metrics_count_stages(server->metrics, (size_t)served, call->queue_ns, call->preprocess_ns,
+                             call->inference_ns);
+    if (answered && call->generation && call->n > 0)
+        metrics_count_inference(server->metrics, (size_t)served, call->status < 400, call->total_ns);
     if (!call->line)
         log_call(call, answered);
     if (call->traced && answered && !whole)

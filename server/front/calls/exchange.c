@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "server/front/calls/bulk.h"
@@ -39,10 +40,9 @@ static void add_trace(struct MHD_Response *response, const struct trace *trace) 
 }
 
 /* Whether no further request of the connection is read. */
-static bool is_last(const struct call *call) {
-    const struct http_connection *connection = call->from;
+static bool is_last(const struct server *server, const struct http_connection *connection) {
     return connection->last || screen_refusal(http_screen(connection)) ||
-           atomic_load(&call->server->phase) >= SERVER_DRAINING;
+           atomic_load(&server->phase) >= SERVER_DRAINING;
 }
 
 /* Adds what every answer has. */
@@ -56,7 +56,7 @@ static void describe(const struct call *call, struct MHD_Response *response) {
 /* Takes over the response. */
 static enum MHD_Result queue_answer(struct call *call, struct MHD_Response *response) {
     quotas_describe(call, response);
-    if (is_last(call))
+    if (is_last(call->server, call->from))
         add_header(response, "Connection", "close");
     const enum MHD_Result queued = MHD_queue_response(call->connection, (unsigned)call->status, response);
     MHD_destroy_response(response);
@@ -152,6 +152,29 @@ static enum MHD_Result end_lines(struct call *call, struct http_connection *from
     }
 }
 
+static bool has_body(struct MHD_Connection *connection) {
+    const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
+    return (length && strcmp(length, "0") != 0) ||
+           MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Transfer-Encoding");
+}
+
+/* A preflight needs no call. It is answered at its end, as the library closes a connection whose request is answered
+ * before that; one with a body, which no browser sends, is answered so. */
+static enum MHD_Result on_preflight(struct server *server, struct http_connection *from,
+                                    struct MHD_Connection *connection) {
+    const bool seen = from->preflight;
+    from->preflight = true;
+    if (!seen && !timeouts_receiving(server->timeouts, from->timed, clock_now()))
+        return MHD_NO;
+    if (!seen && !has_body(connection))
+        return MHD_YES;
+    if (seen && http_look_ahead(from, connection))
+        return MHD_YES;
+    if (!timeouts_answering(server->timeouts, from->timed, 0, clock_now()))
+        return MHD_NO;
+    return cors_answer(server->options.cors_origin, connection, is_last(server, from));
+}
+
 static void on_gone(void *call) {
     stages_gone(call);
 }
@@ -163,11 +186,12 @@ static enum MHD_Result on_request(void *arg, struct http_connection *from, struc
     struct call *call = *state;
     const struct screen *screen = http_screen(from);
     const struct api_error *refusal = screen_refusal(screen);
+    if (from->preflight ||
+        (!call && !refusal && cors_preflight(server->options.cors_origin, connection, method)))
+        return on_preflight(server, from, connection);
     if (!call) {
         if (!timeouts_receiving(server->timeouts, from->timed, clock_now()))
             return MHD_NO;
-        if (cors_preflight(server->options.cors_origin, connection, method))
-            return cors_answer(server->options.cors_origin, connection);
         *state = call = call_begin(server, connection, url, method, refusal);
         if (!call)
             return MHD_NO;

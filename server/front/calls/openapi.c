@@ -100,6 +100,14 @@ static void lines_answers(struct buffer *out) {
     buffer_free(&text);
 }
 
+/* A picture's own bytes. */
+static void picture_content(struct buffer *out, bool more, const char *type) {
+    buffer_print(out,
+                 "%s\"%s\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\",\"description\":"
+                 "\"The picture itself; the arguments of the query are what else there is.\"}}",
+                 more ? "," : "", type);
+}
+
 static void request_body(struct buffer *out, const struct operation *operation, const struct route *route) {
     const bool json = route->bodies & 1u << REQUEST_BODY_JSON;
     const bool parts = route->bodies & 1u << REQUEST_BODY_MULTIPART;
@@ -123,11 +131,10 @@ static void request_body(struct buffer *out, const struct operation *operation, 
     }
     if (route->bodies & 1u << REQUEST_BODY_LINES)
         lines_content(out, "A request of application/json in each line; there may be any number of them.");
-    if (route->bodies & 1u << REQUEST_BODY_IMAGE)
-        buffer_print(out,
-                     "%s\"image/*\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\",\"description\":"
-                     "\"The picture itself; the arguments of the query are what else there is.\"}}",
-                     json || parts ? "," : "");
+    if (route->bodies & 1u << REQUEST_BODY_IMAGE) {
+        picture_content(out, json || parts, "image/*");
+        picture_content(out, true, "application/octet-stream");
+    }
     buffer_string(out, "}}");
 }
 

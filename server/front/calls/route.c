@@ -117,7 +117,8 @@ static const struct route routes[] = {
      .stored = route_classify_stored,
      .answer = route_classify_answer,
      .bodies = JSON | LINES | MULTIPART | IMAGE,
-     .accepted = "application/json, application/x-ndjson, multipart/form-data and image/*"},
+     .accepted =
+         "application/json, application/x-ndjson, multipart/form-data, image/* and application/octet-stream"},
     {.series = ROUTE_EMBEDDINGS,
      .path = "/v1/embeddings",
      .bare = true,

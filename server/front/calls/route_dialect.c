@@ -127,28 +127,43 @@ bool route_dialect_answer(struct call *call, struct api_error *error) {
 
 /* ---- what is told without a body */
 
-/* Whether each model answers; NULL: no memory. */
-static const bool *list_answering(struct call *call, const struct roster *roster) {
-    char why[256];
-    bool *answers = arena_array(call->arena, roster->models.n, sizeof *answers);
-    for (size_t i = 0; answers && i < roster->models.n; i++)
-        answers[i] = health_good(roster->generation[i]->health, why, sizeof why);
-    return answers;
+static struct dialect_sum sum_of(const struct metrics_sum *sum) {
+    return (struct dialect_sum){.count = sum->count, .ns = sum->total};
+}
+
+/* Of each model; NULL: no memory. */
+static const struct dialect_statistics *list_statistics(struct call *call, const struct roster *roster) {
+    struct dialect_statistics *list = arena_array(call->arena, roster->models.n, sizeof *list);
+    for (size_t i = 0; list && i < roster->models.n; i++) {
+        struct metrics_statistics counted;
+        metrics_statistics(call->server->metrics, roster->generation[i]->index, &counted);
+        list[i] = (struct dialect_statistics){
+            .items = counted.step_items.total,
+            .steps = counted.step_items.count,
+            .last_ms = counted.last_step_ms,
+            .ok = sum_of(&counted.ok),
+            .failed = sum_of(&counted.failed),
+            .queue = sum_of(&counted.stages[METRICS_QUEUE]),
+            .input = sum_of(&counted.stages[METRICS_PREPROCESS]),
+            .inference = sum_of(&counted.stages[METRICS_INFERENCE]),
+        };
+    }
+    return list;
 }
 
 static bool tell(struct call *call, struct api_error *error) {
     char why[256];
     const bool ready = health_of_all(call, why, sizeof why);
     const struct roster *roster = call->roster;
-    const bool *answers = roster ? list_answering(call, roster) : NULL;
-    struct answer_model *models = answers ? models_describe(call) : NULL;
+    const struct dialect_statistics *statistics = roster ? list_statistics(call, roster) : NULL;
+    struct answer_model *models = statistics ? models_describe(call) : NULL;
     if (roster && !models)
         return api_fail_memory(error);
     const struct dialect_about about = {
         .models = models,
         .n = roster ? roster->models.n : 0,
         .names = roster ? &roster->models : NULL,
-        .answers = answers,
+        .statistics = statistics,
         .ready = ready,
         .why = why,
         .below = below(call),

@@ -36,6 +36,20 @@ static size_t list_ranks(const struct generation *generation, struct metrics_pro
     return n;
 }
 
+/* Those of a model's ranks, wherever they are. */
+static size_t list_gpus(const struct generation *generation, struct metrics_gpu *out) {
+    struct engine_rank ranks[MOST_RANKS];
+    size_t n = 0;
+    const uint32_t count = engine_ranks(generation->engine, ranks, MOST_RANKS);
+    for (uint32_t r = 0; r < count && r < MOST_RANKS; r++)
+        if (ranks[r].gpu_total > 0)
+            out[n++] = (struct metrics_gpu){.model = generation->model->name,
+                                            .rank = r,
+                                            .used = ranks[r].gpu_used,
+                                            .total = ranks[r].gpu_total};
+    return n;
+}
+
 /* A decoder or engine that is being replaced just now is left out, and so is a rank on another host. */
 static size_t list_processes(const struct call *call, struct metrics_process *out) {
     const struct server *server = call->server;
@@ -88,10 +102,14 @@ static bool describe_all(struct call *call, struct metrics_gauges *gauges) {
     struct metrics_process *processes =
         arena_array(call->arena, 4 + n * MOST_RANKS + LANES * MOST_DECODERS, sizeof *processes);
     struct metrics_served_gauges *models = arena_array(call->arena, n + 1, sizeof *models);
-    if (!processes || !models)
+    struct metrics_gpu *gpus = arena_array(call->arena, n * MOST_RANKS + 1, sizeof *gpus);
+    if (!processes || !models || !gpus)
         return false;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         describe(call->roster->generation[i], ready, &models[i]);
+        gauges->n_gpus += list_gpus(call->roster->generation[i], gpus + gauges->n_gpus);
+    }
+    gauges->gpus = gpus;
     gauges->models = models;
     gauges->n_models = n;
     gauges->processes = processes;

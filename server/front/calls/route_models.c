@@ -27,13 +27,17 @@ static struct limoe_rank *list_ranks(struct engine *engine, uint32_t n) {
 }
 
 /* False: no memory. out->rank is to be freed. */
-static bool describe(const struct roster *roster, size_t index, struct answer_model *out) {
+static bool describe(const struct call *call, size_t index, struct answer_model *out) {
+    const struct roster *roster = call->roster;
     const struct generation *generation = roster->generation[index];
+    char why[700];
     const struct engine_info *engine = engine_info(generation->engine);
     *out = (struct answer_model){
         .info = &engine->model,
         .models = &roster->models,
         .index = index,
+        .ready = atomic_load(&call->server->phase) == SERVER_READY &&
+                 health_good(generation->health, why, sizeof why),
         .dtype = limoe_dtype_name(engine->dtype),
         .backend = engine->backend,
         .fingerprint = engine->fingerprint,
@@ -67,7 +71,7 @@ struct answer_model *models_describe(struct call *call) {
     struct answer_model *models = arena_array(call->arena, n, sizeof *models);
     bool good = models != NULL;
     for (size_t i = 0; good && i < n; i++)
-        good = describe(call->roster, i, &models[i]);
+        good = describe(call, i, &models[i]);
     if (good)
         return models;
     models_forget(models, n);
@@ -105,7 +109,7 @@ void route_model(struct call *call) {
         call_fail(call, &error);
         return;
     }
-    if (!describe(call->roster, index, &model)) {
+    if (!describe(call, index, &model)) {
         fail_memory(call);
         return;
     }

@@ -9,6 +9,12 @@ bool route_routing_parse(struct call *call, struct api_error *error) {
         !call_choose(call, request->model))
         return false;
     const struct limoe_info *model = call->generation->model;
+    if (!model->moe_layers)
+        return api_fail(
+            error, 400, "no_experts", "model",
+            "the model \"%s\" has no blocks with experts, so nothing is routed in it; \"routing\" is "
+            "among the \"capabilities\" of a model that has",
+            model->name);
     call->inputs = request->items;
     call->n = request->n_items;
     size_t rows = 0;

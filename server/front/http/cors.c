@@ -69,7 +69,7 @@ bool cors_preflight(const char *allowed, struct MHD_Connection *connection, cons
            MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Access-Control-Request-Method");
 }
 
-enum MHD_Result cors_answer(const char *allowed, struct MHD_Connection *connection) {
+enum MHD_Result cors_answer(const char *allowed, struct MHD_Connection *connection, bool last) {
     struct MHD_Response *response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     if (!response)
         return MHD_NO;
@@ -80,6 +80,8 @@ enum MHD_Result cors_answer(const char *allowed, struct MHD_Connection *connecti
         MHD_add_response_header(response, "Vary", "Access-Control-Request-Headers");
         MHD_add_response_header(response, "Access-Control-Max-Age", MAX_AGE);
     }
+    if (last)
+        MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result queued = MHD_queue_response(connection, MHD_HTTP_NO_CONTENT, response);
     MHD_destroy_response(response);
     return queued;

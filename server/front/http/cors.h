@@ -17,7 +17,7 @@ void cors_add(const char *allowed, struct MHD_Connection *connection, struct MHD
 /* Whether the request is a preflight: a browser's question before it sends a page's request. Needs no key,
  * as browsers send none with it. */
 bool cors_preflight(const char *allowed, struct MHD_Connection *connection, const char *method);
-/* Answers a preflight. */
-enum MHD_Result cors_answer(const char *allowed, struct MHD_Connection *connection);
+/* Answers a preflight; `last`: no further request of the connection is read. */
+enum MHD_Result cors_answer(const char *allowed, struct MHD_Connection *connection, bool last);
 
 #endif

@@ -144,7 +144,7 @@ static void on_completed(void *cls, struct MHD_Connection *request, void **state
     struct http_connection *connection = connection_of(request);
     if (!connection)
         return;
-    connection->bounced = connection->last = false;
+    connection->bounced = connection->last = connection->preflight = false;
     screen_next(http_screen(connection));
     timeouts_waiting(options->timeouts, connection->timed, clock_now());
 }

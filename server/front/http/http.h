@@ -37,6 +37,7 @@ struct http_connection {
     struct tls_credentials *credentials; /* NULL: plain HTTP */
     bool bounced;                        /* the request has been, see http_look_ahead */
     bool last;                           /* the client has closed its side: the answer is the last */
+    bool preflight;                      /* the request is a browser's question: its head has been seen */
 };
 
 struct screen *http_screen(const struct http_connection *connection);

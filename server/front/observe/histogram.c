@@ -29,6 +29,13 @@ void histogram_count(struct histogram *histogram, const struct histogram_shape *
     atomic_fetch_add_explicit(&histogram->sum, value, memory_order_relaxed);
 }
 
+uint64_t histogram_total(struct histogram *histogram) {
+    uint64_t total = 0;
+    for (size_t i = 0; i <= HISTOGRAM_MOST_BUCKETS; i++)
+        total += atomic_load_explicit(&histogram->counts[i], memory_order_relaxed);
+    return total;
+}
+
 void histogram_write(struct histogram *histogram, const struct histogram_shape *shape, const char *name,
                      const char *labels, struct buffer *out) {
     const char *comma = *labels ? "," : "";

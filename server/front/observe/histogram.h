@@ -33,6 +33,9 @@ size_t histogram_bucket(const struct histogram_shape *shape, uint64_t value);
 
 void histogram_count(struct histogram *histogram, const struct histogram_shape *shape, uint64_t value);
 
+/* How many values were counted. */
+uint64_t histogram_total(struct histogram *histogram);
+
 /* The samples name_bucket, name_sum and name_count. `labels` ("route=\"/v1/embeddings\"") may be "". */
 void histogram_write(struct histogram *histogram, const struct histogram_shape *shape, const char *name,
                      const char *labels, struct buffer *out);

@@ -81,8 +81,19 @@ void metrics_count_refusal(struct metrics *metrics, enum metrics_refusal reason)
     counter_add(&metrics->refusals[reason], 1);
 }
 
-void metrics_count_stage(struct metrics *metrics, size_t served, enum metrics_stage stage, int64_t ns) {
-    histogram_count(&metrics->served[served].stages[stage], &histogram_seconds, (uint64_t)ns);
+void metrics_count_stages(struct metrics *metrics, size_t served, int64_t queue_ns, int64_t preprocess_ns,
+                          int64_t inference_ns) {
+    struct histogram *stages = metrics->served[served].stages;
+    histogram_count(&stages[METRICS_QUEUE], &histogram_seconds, (uint64_t)queue_ns);
+    histogram_count(&stages[METRICS_PREPROCESS], &histogram_seconds, (uint64_t)preprocess_ns);
+    histogram_count(&stages[METRICS_INFERENCE], &histogram_seconds, (uint64_t)inference_ns);
+}
+
+void metrics_count_inference(struct metrics *metrics, size_t served, bool ok, int64_t ns) {
+    struct metrics_served *counted = &metrics->served[served];
+    struct metrics_outcome *outcome = ok ? &counted->ok : &counted->failed;
+    counter_add(&outcome->count, 1);
+    counter_add(&outcome->ns, (uint64_t)ns);
 }
 
 void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n) {
@@ -109,4 +120,27 @@ void metrics_count_step(struct metrics *metrics, size_t served, const struct met
     histogram_count(&counted->step_duration, &histogram_seconds, (uint64_t)step->duration_ns);
     if (step->compute_ns > 0)
         histogram_count(&counted->compute, &histogram_seconds, (uint64_t)step->compute_ns);
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    atomic_store_explicit(&counted->last_step_ms,
+                          (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
+                          memory_order_relaxed);
+}
+
+/* ---- what was counted */
+
+static struct metrics_sum sum_of(struct metrics_outcome *outcome) {
+    return (struct metrics_sum){counter_get(&outcome->count), counter_get(&outcome->ns)};
+}
+
+void metrics_statistics(struct metrics *metrics, size_t served, struct metrics_statistics *out) {
+    struct metrics_served *counted = &metrics->served[served];
+    *out = (struct metrics_statistics){.ok = sum_of(&counted->ok),
+                                       .failed = sum_of(&counted->failed),
+                                       .last_step_ms = counter_get(&counted->last_step_ms)};
+    for (int stage = 0; stage < METRICS_STAGES; stage++)
+        out->stages[stage] = (struct metrics_sum){histogram_total(&counted->stages[stage]),
+                                                  counter_get(&counted->stages[stage].sum)};
+    out->step_items =
+        (struct metrics_sum){histogram_total(&counted->step_items), counter_get(&counted->step_items.sum)};
 }

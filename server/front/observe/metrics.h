@@ -48,8 +48,11 @@ enum metrics_refusal {
 void metrics_count_refusal(struct metrics *metrics, enum metrics_refusal reason);
 
 enum metrics_stage { METRICS_QUEUE, METRICS_PREPROCESS, METRICS_INFERENCE, METRICS_STAGES };
-/* What one request for a model spent in a stage. */
-void metrics_count_stage(struct metrics *metrics, size_t served, enum metrics_stage stage, int64_t ns);
+/* What one request for a model spent in each stage, where its engine computed anything for it. */
+void metrics_count_stages(struct metrics *metrics, size_t served, int64_t queue_ns, int64_t preprocess_ns,
+                          int64_t inference_ns);
+/* A request for a model that had something embedded or classified, answered after `ns` nanoseconds. */
+void metrics_count_inference(struct metrics *metrics, size_t served, bool ok, int64_t ns);
 
 /* Things that happen, counted each on its own. */
 enum metrics_event {
@@ -99,6 +102,18 @@ struct metrics_step {
 };
 void metrics_count_step(struct metrics *metrics, size_t served, const struct metrics_step *step);
 
+/* What was counted of one model since the start. */
+struct metrics_sum {
+    uint64_t count, total; /* nanoseconds, of a time */
+};
+struct metrics_statistics {
+    struct metrics_sum ok, failed;             /* metrics_count_inference */
+    struct metrics_sum stages[METRICS_STAGES]; /* metrics_count_stages */
+    struct metrics_sum step_items;             /* steps, and the items of all of them */
+    uint64_t last_step_ms; /* when the last step was counted, in Unix milliseconds; 0: none was */
+};
+void metrics_statistics(struct metrics *metrics, size_t served, struct metrics_statistics *out);
+
 /* The counters of one model's experts. */
 struct metrics_model;
 
@@ -142,6 +157,13 @@ struct metrics_process {
     pid_t pid;
 };
 
+/* The GPU of a rank. */
+struct metrics_gpu {
+    const char *model;
+    uint32_t rank;
+    uint64_t used, total; /* bytes of its memory */
+};
+
 /* Of one model, as it is now. */
 struct metrics_served_gauges {
     bool ready;
@@ -173,6 +195,8 @@ struct metrics_gauges {
     double certificate_expiry;               /* Unix seconds; 0: none, and no such metric */
     const struct metrics_process *processes; /* [n_processes]; the front is one of them */
     size_t n_processes;
+    const struct metrics_gpu *gpus; /* [n_gpus]; 0: nothing is on one, and there are no such metrics */
+    size_t n_gpus;
     const struct metrics_key *keys; /* [n_keys]; 0: none has a name, and there are no such metrics */
     size_t n_keys;
 };

@@ -64,6 +64,10 @@ struct metrics_served {
     metrics_codes *codes; /* [n routes] */
     counter events[METRICS_MODEL_EVENTS];
     struct histogram stages[METRICS_STAGES];
+    struct metrics_outcome {
+        counter count, ns;
+    } ok, failed;
+    counter last_step_ms;
     counter items[LIMOE_MODALITIES], tokens[LIMOE_MODALITIES];
     struct histogram step_items, step_tokens, step_budget, step_duration, compute;
 };

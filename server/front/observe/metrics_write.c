@@ -321,6 +321,31 @@ static void write_steps(const struct page *page) {
                        offsetof(struct metrics_served, tokens));
 }
 
+/* ---- GPUs */
+
+static void write_gpu_family(const struct metrics_gauges *gauges, const char *name, const char *help,
+                             size_t offset, struct buffer *out) {
+    metrics_head(out, name, "gauge", help);
+    for (size_t i = 0; i < gauges->n_gpus; i++) {
+        const struct metrics_gpu *gpu = &gauges->gpus[i];
+        uint64_t value;
+        memcpy(&value, (const char *)gpu + offset, sizeof value);
+        buffer_print(out, "%s{model=\"", name);
+        metrics_label(out, gpu->model);
+        buffer_print(out, "\",rank=\"%u\"} %llu\n", gpu->rank, (unsigned long long)value);
+    }
+}
+
+static void write_gpus(const struct metrics_gauges *gauges, struct buffer *out) {
+    if (!gauges->n_gpus)
+        return;
+    write_gpu_family(gauges, "limoe_gpu_memory_used_bytes",
+                     "Memory in use of the GPU of each rank, by all that is on it.",
+                     offsetof(struct metrics_gpu, used), out);
+    write_gpu_family(gauges, "limoe_gpu_memory_bytes", "Memory of the GPU of each rank.",
+                     offsetof(struct metrics_gpu, total), out);
+}
+
 /* ---- processes */
 
 /* process="engine",index="0",model="…" */
@@ -406,6 +431,7 @@ void metrics_write(struct metrics *metrics, const struct metrics_gauges *gauges,
         metrics_write_models(metrics, out);
         metrics_write_keys(gauges, out);
         metrics_write_loadtest(metrics, out);
+        write_gpus(gauges, out);
         write_processes(gauges, out);
         write_self(metrics, out);
     } else

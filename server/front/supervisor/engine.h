@@ -85,6 +85,8 @@ struct engine_rank {
     pid_t pid;        /* 0: not on this host, or lost just now */
     uint32_t experts; /* over all layers; of weights, likewise */
     uint64_t dense_bytes, expert_bytes;
+    uint64_t gpu_used,
+        gpu_total; /* bytes of its GPU's memory, whoever uses them; 0: it has none, or has not said yet */
 };
 /* How many ranks the engine has, running or not; the first `most` of them to ranks[]. Any thread. */
 uint32_t engine_ranks(struct engine *engine, struct engine_rank *ranks, uint32_t most);

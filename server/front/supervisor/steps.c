@@ -138,9 +138,20 @@ static void count(struct engine *engine, const struct flight *flight, const stru
     metrics_count_routing(engine->counters, &routing);
 }
 
+/* Lets others know what the ranks have said of their GPUs. */
+static void tell_gpus(struct engine *engine, const struct transfer_sum *sum) {
+    pthread_mutex_lock(&engine->lock);
+    for (uint32_t r = 0; r < engine->membership.n; r++) {
+        engine->ranks[r].gpu_used = sum->gpu_used[r];
+        engine->ranks[r].gpu_total = sum->gpu_total[r];
+    }
+    pthread_mutex_unlock(&engine->lock);
+}
+
 /* Ends the oldest step, which has been computed or refused. */
 static void finish(struct engine *engine, const struct transfer_sum *sum) {
     struct flight *flight = replay_oldest(&engine->replay);
+    tell_gpus(engine, sum);
     if (sum->status == LIMOE_OK) {
         if (!flight->step.slices[0].job->probe)
             count(engine, flight, sum);

@@ -25,15 +25,19 @@ bool transfer_init(struct transfer *transfer, const struct frame_shape *shape, u
     sum->exchange_ns = calloc(shape->layers + 1, sizeof *sum->exchange_ns);
     sum->entropy = calloc((size_t)shape->layers * LIMOE_MODALITIES + 1, sizeof *sum->entropy);
     sum->tokens = calloc(ranks, sizeof *sum->tokens);
+    sum->gpu_used = calloc(ranks, sizeof *sum->gpu_used);
+    sum->gpu_total = calloc(ranks, sizeof *sum->gpu_total);
     return transfer->items && transfer->ordered && transfer->keys && transfer->laden && transfer->parts &&
-           sum->load && sum->rows_sent && sum->bytes_sent && sum->exchange_ns && sum->entropy && sum->tokens;
+           sum->load && sum->rows_sent && sum->bytes_sent && sum->exchange_ns && sum->entropy &&
+           sum->tokens && sum->gpu_used && sum->gpu_total;
 }
 
 void transfer_free(struct transfer *transfer) {
     struct transfer_sum *sum = &transfer->sum;
     void *const all[] = {transfer->items, transfer->ordered, transfer->keys,   transfer->parts,
                          transfer->head,  sum->load,         sum->rows_sent,   sum->bytes_sent,
-                         sum->entropy,    sum->tokens,       sum->exchange_ns, transfer->laden};
+                         sum->entropy,    sum->tokens,       sum->exchange_ns, transfer->laden,
+                         sum->gpu_used,   sum->gpu_total};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     *transfer = (struct transfer){0};
@@ -245,6 +249,8 @@ static void add_result(struct transfer *transfer, uint32_t rank, const struct fr
     struct transfer_sum *sum = &transfer->sum;
     if (result->compute_ns > sum->compute_ns)
         sum->compute_ns = result->compute_ns;
+    sum->gpu_used[rank] = result->gpu_used;
+    sum->gpu_total[rank] = result->gpu_total;
     if (result->status != LIMOE_OK) {
         if (sum->status == LIMOE_OK)
             memcpy(sum->message, result->message, sizeof sum->message);

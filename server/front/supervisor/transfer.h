@@ -15,7 +15,8 @@ struct transfer_sum {
     uint64_t *load;                    /* these as struct frame_result */
     uint64_t *rows_sent, *bytes_sent, *exchange_ns;
     double *entropy;
-    uint64_t *tokens; /* [ranks]: of its part */
+    uint64_t *tokens;               /* [ranks]: of its part */
+    uint64_t *gpu_used, *gpu_total; /* [ranks]: as struct frame_result */
 };
 
 /* What STEPs on their way out are made of, but for the pixels, which are sent from where the jobs have them.

@@ -30,22 +30,27 @@ static struct limoe_inspection *inspect_tiny(const char *dir, const char *dtype)
     return i;
 }
 
-/* Panels of 16 columns, whose bfloat16 rows come in blocks of 32 (kernels/cpu/isa/isa.h). */
-static uint64_t packed(bool bf16, uint64_t out, uint64_t in) {
-    return (out + 15) / 16 * 16 * (bf16 ? (in + 31) / 32 * 32 * 2 : in * 4);
+/* Panels of 16 columns, whose bfloat16 rows come in blocks of 32, those of int8 in blocks of 64 behind a scale and a sum
+ * of each column (kernels/cpu/isa/isa.h). */
+static uint64_t packed(enum limoe_dtype dtype, uint64_t out, uint64_t in) {
+    return (out + 15) / 16 * 16 *
+           (dtype == LIMOE_INT8       ? (in + 63) / 64 * 64 + 8
+            : dtype == LIMOE_BFLOAT16 ? (in + 31) / 32 * 32 * 2
+                                      : in * 4);
 }
 
 static void test_bytes(void **state) {
-    for (int bf16 = 0; bf16 < 2; bf16++) {
+    static const enum limoe_dtype dtypes[] = {LIMOE_FLOAT32, LIMOE_BFLOAT16, LIMOE_INT8};
+    for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++) {
         struct limoe_inspection *i = inspect_tiny(*state, "BF16");
-        const struct limoe_rank_options options = {.ranks = 2,
-                                                   .dtype = bf16 ? LIMOE_BFLOAT16 : LIMOE_FLOAT32};
+        const enum limoe_dtype dtype = dtypes[d];
+        const struct limoe_rank_options options = {.ranks = 2, .device = "cpu", .dtype = dtype};
         struct limoe_placement *ranks = NULL;
         assert_int_equal(limoe_inspect_ranks(i, &options, &ranks, NULL), LIMOE_OK);
-        const uint64_t expert = packed(bf16, MLP, WIDTH) + packed(bf16, WIDTH, MLP) + 4 * (MLP + WIDTH);
-        const uint64_t attention =
-            packed(bf16, 3 * WIDTH, WIDTH) + packed(bf16, WIDTH, WIDTH) + 4 * (3 * WIDTH + WIDTH + 4 * WIDTH);
-        const uint64_t dense = packed(bf16, WIDTH, PATCH_VALUES) + 2 * packed(bf16, EMBED, WIDTH) +
+        const uint64_t expert = packed(dtype, MLP, WIDTH) + packed(dtype, WIDTH, MLP) + 4 * (MLP + WIDTH);
+        const uint64_t attention = packed(dtype, 3 * WIDTH, WIDTH) + packed(dtype, WIDTH, WIDTH) +
+                                   4 * (3 * WIDTH + WIDTH + 4 * WIDTH);
+        const uint64_t dense = packed(dtype, WIDTH, PATCH_VALUES) + 2 * packed(dtype, EMBED, WIDTH) +
                                4 * (WIDTH + 4 * WIDTH + 6 * WIDTH + 2 * WIDTH) + 2 * VOCAB * WIDTH +
                                BLOCKS * attention + 2 * expert + 4 * EXPERTS * WIDTH;
         assert_int_equal(ranks->ranks, 2);

@@ -139,6 +139,7 @@ static void models(void **state) {
         .info = infos, .n = 2, .aliases = "clip,text-embedding-3-small=tiny,vit=dense"};
     const struct answer_model model = {.info = &info,
                                        .models = &all,
+                                       .ready = true,
                                        .dtype = "bfloat16",
                                        .backend = "cpu-amx",
                                        .fingerprint = "0123456789abcdef",
@@ -149,17 +150,19 @@ static void models(void **state) {
     struct answer_model second = model;
     second.info = &dense;
     second.index = 1;
+    second.ready = false;
     answer_model(&out, &second);
     buffer_bytes(&out, "", 1);
     assert_non_null(strstr(out.data, "{\"id\":\"dense\","));
-    assert_non_null(
-        strstr(out.data, ",\"aliases\":[\"vit\"],\"capabilities\":[\"classify\",\"embeddings\"],"));
+    assert_non_null(strstr(
+        out.data, ",\"ready\":false,\"aliases\":[\"vit\"],\"capabilities\":[\"classify\",\"embeddings\"],"));
     buffer_free(&out);
     answer_models(&out, &model, 1);
     assert_answer(
         &out,
         "{\"object\":\"list\",\"data\":[{\"id\":\"tiny\",\"object\":\"model\","
-        "\"created\":1700000000,\"owned_by\":\"limoe\",\"aliases\":[\"clip\",\"text-embedding-3-small\"],"
+        "\"created\":1700000000,\"owned_by\":\"limoe\",\"ready\":true,\"aliases\":[\"clip\",\"text-embedding-"
+        "3-small\"],"
         "\"capabilities\":[\"classify\",\"embeddings\",\"routing\"],"
         "\"dtype\":\"bfloat16\","
         "\"backend\":\"cpu-amx\",\"fingerprint\":\"0123456789abcdef\",\"threads\":2,\"ranks\":2,\"by_rank\":["
@@ -211,7 +214,7 @@ static void inspections(void **state) {
     struct limoe_inspection inspection = {.info = info, .checkpoint_dtypes = "bfloat16", .block = block};
     inspection.info.blocks = inspection.info.tower[LIMOE_IMAGE].blocks = 2;
     inspection.info.moe_layers = 0;
-    answer_inspection(&out, &inspection, NULL, NULL);
+    answer_inspection(&out, &inspection, NULL, NULL, NULL);
     assert_answer(&out,
                   "{\"id\":\"tiny\",\"object\":\"model_directory\",\"checkpoint_dtypes\":\"bfloat16\","
                   "\"architecture\":\"limoe\",\"width\":8,\"blocks\":2,\"heads\":2,\"mlp\":16,\"embed\":4,"
@@ -240,7 +243,7 @@ static void inspections_with_ranks(void **state) {
                                     .rank = rank,
                                     .first = first,
                                     .owner = owner};
-    answer_inspection(&out, &inspection, &ranks, NULL);
+    answer_inspection(&out, &inspection, &ranks, NULL, NULL);
     buffer_bytes(&out, "", 1);
     assert_non_null(strstr(out.data, ",\"by_block\":[],\"dtype\":\"bfloat16\",\"expert_bytes\":2,\"ranks\":["
                                      "{\"rank\":0,\"experts\":3,\"dense_bytes\":10,\"expert_bytes\":6},"
@@ -250,13 +253,45 @@ static void inspections_with_ranks(void **state) {
     ranks.imbalance = imbalance;
     const struct answer_comparison comparison = {
         LIMOE_INT8, LIMOE_FLOAT32, 4, {3, 0.5, 0.75}, {5, 0.25, 0.875}};
-    answer_inspection(&out, &inspection, &ranks, &comparison);
+    answer_inspection(&out, &inspection, &ranks, NULL, &comparison);
     buffer_bytes(&out, "", 1);
     assert_non_null(strstr(out.data, ",\"cosines\":{\"dtype\":\"int8\",\"beside\":\"float32\","
                                      "\"pictures\":{\"items\":3,\"least\":0.5,\"mean\":0.75},"
                                      "\"texts\":{\"items\":5,\"least\":0.25,\"mean\":0.875}}}"));
     assert_non_null(
         strstr(out.data, ",\"placement\":[[[0],[0,1]],[[1],[0]]],\"imbalance\":[1.0,1.25],\"cosines\""));
+    buffer_free(&out);
+}
+
+static void cards(void **state) {
+    (void)state;
+    static const struct limoe_block_info none = {0};
+    struct limoe_inspection inspection = {
+        .info = info, .checkpoint_dtypes = "float32", .block = (void *)&none};
+    struct limoe_card card[] = {{1, 2, 3, 4, 5, 6, 21}, {1, 4, 3, 4, 5, 6, 23}};
+    const struct limoe_cards two = {.ranks = 2, .step_tokens = 64, .card = card};
+    struct answer_cards answer = {.cards = &two};
+    struct buffer out = {0};
+    inspection.info.blocks = 0;
+    answer_inspection(&out, &inspection, NULL, &answer, NULL);
+    buffer_bytes(&out, "", 1);
+    assert_non_null(strstr(out.data,
+                           ",\"by_block\":[],\"gpus\":{\"step_tokens\":64,\"by_rank\":["
+                           "{\"rank\":0,\"dense_bytes\":1,\"expert_bytes\":2,\"workspace_bytes\":3,"
+                           "\"exchange_bytes\":4,\"staging_bytes\":5,\"set_aside_bytes\":6,\"bytes\":21},"
+                           "{\"rank\":1,"));
+    assert_null(strstr(out.data, "fits"));
+    buffer_free(&out);
+    answer.card_bytes = 22; /* rank 1 is the fullest */
+    answer_inspection(&out, &inspection, NULL, &answer, NULL);
+    buffer_bytes(&out, "", 1);
+    assert_non_null(strstr(out.data, ",\"card_bytes\":22,\"fits\":false,\"fewest_ranks\":null}}"));
+    buffer_free(&out);
+    answer.card_bytes = 23;
+    answer.fewest_ranks = 2;
+    answer_inspection(&out, &inspection, NULL, &answer, NULL);
+    buffer_bytes(&out, "", 1);
+    assert_non_null(strstr(out.data, ",\"card_bytes\":23,\"fits\":true,\"fewest_ranks\":2}}"));
     buffer_free(&out);
 }
 
@@ -310,6 +345,7 @@ int main(void) {
         cmocka_unit_test(a_tower_alone),
         cmocka_unit_test(inspections),
         cmocka_unit_test(inspections_with_ranks),
+        cmocka_unit_test(cards),
         cmocka_unit_test(errors),
         cmocka_unit_test(causes_become_http_statuses),
     };

@@ -12,40 +12,40 @@
 #include "base/base64.h"
 #include "server/api/embedding.h"
 
-static void assert_written(const float *row, size_t embed, enum request_encoding encoding, const char *json) {
+/* Returns the scale. */
+static float assert_written(const float *row, size_t embed, enum request_encoding encoding,
+                            const char *json) {
     struct buffer out = {0};
-    embedding_write(&out, row, embed, encoding);
+    const float scale = embedding_write(&out, row, embed, encoding);
     if (out.failed || out.size != strlen(json) || memcmp(out.data, json, out.size) != 0)
         fail_msg("%.*s is not %s", (int)out.size, out.data, json);
     buffer_free(&out);
+    return scale;
 }
 
 static void floats_as_they_are(void **state) {
     (void)state;
     const float row[] = {0.1f, -1.0f};
-    assert_written(row, 2, REQUEST_FLOAT, "[0.1,-1.0]");
-    assert_written(row, 2, REQUEST_BASE64, "\"zczMPQAAgL8=\"");
+    assert_true(assert_written(row, 2, REQUEST_FLOAT, "[0.1,-1.0]") == 0);
+    assert_true(assert_written(row, 2, REQUEST_BASE64, "\"zczMPQAAgL8=\"") == 0);
 }
 
 static void int8_is_a_share_of_the_greatest(void **state) {
     (void)state;
     /* The greatest is 127 steps of 1/128: ties between steps go to the even one. */
     const float row[] = {127.0f / 128, -127.0f / 128, 0.5f / 128, 1.5f / 128, -2.5f / 128, 0, 100.4f / 128};
-    assert_true(embedding_int8_scale(row, 7) == 1.0f / 128);
-    assert_written(row, 7, REQUEST_INT8, "[127,-127,0,2,-2,0,100]");
-    assert_written(row, 7, REQUEST_INT8_BASE64, "\"f4EAAv4AZA==\"");
+    assert_true(assert_written(row, 7, REQUEST_INT8, "[127,-127,0,2,-2,0,100]") == 1.0f / 128);
+    assert_true(assert_written(row, 7, REQUEST_INT8_BASE64, "\"f4EAAv4AZA==\"") == 1.0f / 128);
     const float alone[] = {-0.3f, 0.1f};
-    assert_true(embedding_int8_scale(alone, 2) == 0.3f / 127);
-    assert_written(alone, 2, REQUEST_INT8, "[-127,42]");
+    assert_true(assert_written(alone, 2, REQUEST_INT8, "[-127,42]") == 0.3f / 127);
     const float nothing[] = {0, -0.0f};
-    assert_true(embedding_int8_scale(nothing, 2) == 0);
-    assert_written(nothing, 2, REQUEST_INT8, "[0,0]");
+    assert_true(assert_written(nothing, 2, REQUEST_INT8, "[0,0]") == 0);
 }
 
 static void signs_are_bits_the_first_highest(void **state) {
     (void)state;
     const float row[] = {1, -1, 0, 0.5f, -0.0f, 1e-30f, -1e-30f, 1, 1, 1, -1};
-    assert_written(row, 8, REQUEST_UBINARY, "[149]"); /* 10010101 */
+    assert_true(assert_written(row, 8, REQUEST_UBINARY, "[149]") == 0); /* 10010101 */
     assert_written(row, 8, REQUEST_BINARY, "[21]");
     assert_written(row, 11, REQUEST_UBINARY, "[149,192]"); /* 110, and zeros */
     assert_written(row, 11, REQUEST_BINARY, "[21,64]");

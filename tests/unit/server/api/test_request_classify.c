@@ -307,6 +307,15 @@ static void media_types_are_told_apart(void **state) {
     assert_int_equal(request_body_of(""), REQUEST_BODY_UNTYPED);
     assert_int_equal(request_body_of(" "), REQUEST_BODY_UNTYPED);
     assert_int_equal(request_body_of(NULL), REQUEST_BODY_UNTYPED);
+
+    static const char bytes[] = "Application/Octet-Stream; x=y";
+    const unsigned image = 1u << REQUEST_BODY_IMAGE, other = 1u << REQUEST_BODY_OTHER;
+    assert_int_equal(request_body_of(bytes), REQUEST_BODY_OTHER);
+    assert_int_equal(request_body_for(bytes, image), REQUEST_BODY_IMAGE);
+    assert_int_equal(request_body_for(bytes, image | other), REQUEST_BODY_OTHER);
+    assert_int_equal(request_body_for(bytes, 1u << REQUEST_BODY_JSON), REQUEST_BODY_OTHER);
+    assert_int_equal(request_body_for("application/octet", image), REQUEST_BODY_OTHER);
+    assert_int_equal(request_body_for(NULL, image), REQUEST_BODY_UNTYPED);
     assert_false(request_refuse_body("text/css; x", "application/json", &error));
     assert_error(415, "unsupported_media_type", "", "\"text/css\" is not read here");
     assert_null(strstr(error.message, "curl"));

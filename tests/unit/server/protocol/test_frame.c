@@ -42,7 +42,7 @@ static void test_header(void **state) {
     uint8_t bytes[FRAME_HEADER_BYTES];
     struct frame_header out;
     frame_put_header(&header, bytes);
-    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 6, 0, 2, 0, 1, 0, 0, 0, 0,
+    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 7, 0, 2, 0, 1, 0, 0, 0, 0,
                                                          0,   0,   0,   0,   0, 0, 0, 0, 1, 0, 0, 77};
     assert_memory_equal(bytes, expected, sizeof bytes);
     assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), header.length, &out, NULL), LIMOE_OK);
@@ -63,7 +63,7 @@ static void test_headers_that_cannot_be(void **state) {
         const char *message;
     } changes[] = {
         {0, 'x', "begins with"},
-        {4, 2, "version 2; this limoe speaks 6"},
+        {4, 2, "version 2; this limoe speaks 7"},
         {6, 1, "HELLO) where a STEP was due"},
         {6, 5, "CONNECTED) where a STEP was due"},
         {6, 99, "type 99 (unknown)"},
@@ -471,6 +471,8 @@ static const struct frame_result good = {.items = 2,
                                          .rows = ROWS,
                                          .split = 1,
                                          .compute_ns = 123,
+                                         .gpu_used = 5,
+                                         .gpu_total = 7,
                                          .load = load,
                                          .rows_sent = rows_sent,
                                          .bytes_sent = bytes_sent,
@@ -496,6 +498,8 @@ static void test_result(void **state) {
         assert_int_equal(out.items, 2);
         assert_int_equal(out.rows, ROWS);
         assert_int_equal(out.compute_ns, 123);
+        assert_int_equal(out.gpu_used, 5);
+        assert_int_equal(out.gpu_total, 7);
         assert_memory_equal(out.load, load, sizeof load);
         assert_memory_equal(out.rows_sent, rows_sent, sizeof rows_sent);
         assert_memory_equal(out.bytes_sent, bytes_sent, sizeof bytes_sent);
@@ -545,7 +549,8 @@ static void test_results_that_cannot_be(void **state) {
         {15, 0xff, "at most 21, "},
         {16, 0, "2 items, 5 tokens and 0 shares have"},
         {16, 8, "at most 21, 30 and 7 can be"},
-        {32, 'x', "a message that does not fit"},
+        {32, 8, "a GPU with 8 of its 7 bytes in use"},
+        {48, 'x', "a message that does not fit"},
     };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         struct frame_result out;

@@ -135,6 +135,7 @@ static void the_path_names_model_version_and_what_is_asked(void **state) {
         {"m/versions/1", "m", OIP_METADATA},
         {"ready", "ready", OIP_METADATA},
         {"m/versions/1/stats", "m", OIP_STATISTICS},
+        {"stats", "stats", OIP_ALL_STATISTICS},
     };
     struct text name;
     enum oip_action action;
@@ -161,10 +162,8 @@ static void the_first_protocol_has_instances(void **state) {
 
 static void what_is_told_of_a_model(void **state) {
     (void)state;
-    static const bool yes = true, no = false;
-    const struct answer_model one = {.info = &info, .models = &model};
-    struct dialect_about about = {
-        .models = &one, .n = 1, .names = &model, .answers = &yes, .ready = true, .why = ""};
+    struct answer_model one = {.info = &info, .models = &model, .ready = true};
+    struct dialect_about about = {.models = &one, .n = 1, .names = &model, .ready = true, .why = ""};
     about.below = text_of("pictograms/ready");
     assert_told(oip_tell_model, &about, "{\"name\":\"pictograms\",\"ready\":true}");
     about.below = text_of("pictograms");
@@ -179,24 +178,57 @@ static void what_is_told_of_a_model(void **state) {
     assert_told(oip_tell_live, &about, "{\"live\":true}");
     assert_told(oip_tell_ready, &about, "{\"ready\":true}");
     about.ready = false;
-    about.answers = &no;
+    one.ready = false;
     about.why = "its engine is away";
     assert_told(oip_tell_ready, &about, NULL);
     assert_error(503, "starting", "", "its engine is away");
     about.below = text_of("pictograms/ready");
     assert_told(oip_tell_model, &about, NULL);
-    about.below = text_of("pictograms/stats");
-    assert_told(oip_tell_model, &about, NULL);
-    assert_error(404, "unknown_path", "", "GET /metrics has them");
-    about.below = text_of("stats");
-    assert_told(oip_tell_model, &about, NULL);
-    assert_error(404, "unknown_path", "", "GET /metrics has them");
     about.below = text_of("pictograms/infer");
     assert_told(oip_tell_model, &about, NULL);
     assert_error(404, "unknown_path", "", "by POST");
     about.below = text_of("other");
     assert_told(oip_tell_model, &about, NULL);
     assert_error(404, "model_not_found", "model", "there is no model \"other\" here");
+}
+
+#define COUNTED(name)                                                                                        \
+    "{\"name\":\"" name "\",\"version\":\"1\",\"last_inference\":1700000000123,\"inference_count\":7,"       \
+    "\"execution_count\":3,\"inference_stats\":{\"success\":{\"count\":4,\"ns\":9000},"                      \
+    "\"fail\":{\"count\":1,\"ns\":100},\"queue\":{\"count\":2,\"ns\":20},"                                   \
+    "\"compute_input\":{\"count\":2,\"ns\":30},\"compute_infer\":{\"count\":2,\"ns\":4000},"                 \
+    "\"compute_output\":{\"count\":0,\"ns\":0}},\"batch_stats\":[]}"
+
+static void statistics_are_of_a_model_or_of_all(void **state) {
+    (void)state;
+    static const struct dialect_statistics counted = {.items = 7,
+                                                      .steps = 3,
+                                                      .last_ms = 1700000000123,
+                                                      .ok = {4, 9000},
+                                                      .failed = {1, 100},
+                                                      .queue = {2, 20},
+                                                      .input = {2, 30},
+                                                      .inference = {2, 4000}};
+    const struct answer_model models[] = {{.info = &info, .models = &model},
+                                          {.info = &info, .models = &model}};
+    const struct dialect_statistics each[] = {counted, counted};
+    struct dialect_about about = {
+        .models = models, .statistics = each, .n = 1, .names = &model, .ready = true, .why = ""};
+    about.below = text_of("pictograms/stats");
+    assert_told(oip_tell_model, &about, "{\"model_stats\":[" COUNTED("pictograms") "]}");
+    about.below = text_of("pictograms/versions/1/stats");
+    assert_told(oip_tell_model, &about, "{\"model_stats\":[" COUNTED("pictograms") "]}");
+    about.n = 2;
+    about.below = text_of("stats");
+    assert_told(oip_tell_model, &about,
+                "{\"model_stats\":[" COUNTED("pictograms") "," COUNTED("pictograms") "]}");
+    about.below = text_of("other/stats");
+    assert_told(oip_tell_model, &about, NULL);
+    assert_error(404, "model_not_found", "model", "there is no model \"other\" here");
+    about.n = 0;
+    about.below = text_of("stats");
+    assert_told(oip_tell_model, &about, NULL);
+    assert_error(503, "starting", "", "");
 }
 
 int main(void) {
@@ -209,6 +241,7 @@ int main(void) {
         TEST(the_path_names_model_version_and_what_is_asked),
         TEST(the_first_protocol_has_instances),
         TEST(what_is_told_of_a_model),
+        TEST(statistics_are_of_a_model_or_of_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,7 @@ static char *page(struct metrics *metrics) {
     struct buffer out = {0};
     const struct metrics_process processes[] = {
         {"front", NULL, 0, getpid()}, {"engine", "c", 1, getpid()}, {"engine", "c", 0, 0x7ffffff0}};
+    const struct metrics_gpu gpus[] = {{"a \"b\"\\\n", 0, 5, 7}, {"a \"b\"\\\n", 1, 6, 8}};
     const struct metrics_served_gauges models[] = {
         {.ready = true,
          .name = "a \"b\"\\\n",
@@ -48,6 +49,8 @@ static char *page(struct metrics *metrics) {
         .certificate_expiry = 1.8e9,
         .processes = processes,
         .n_processes = 3,
+        .gpus = gpus,
+        .n_gpus = 2,
     };
     metrics_write(metrics, &gauges, &out);
     buffer_bytes(&out, "", 1);
@@ -73,7 +76,7 @@ static void test_counts(void **state) {
     metrics_count_request(metrics, 0, 1, 429, 2000000000);
     metrics_count_request(metrics, 1, METRICS_NO_MODEL, 599, 60000000000);
     metrics_count_disconnect(metrics);
-    metrics_count_stage(metrics, 1, METRICS_PREPROCESS, 3000000);
+    metrics_count_stages(metrics, 1, 500000, 3000000, 1000000);
     metrics_count_refusal(metrics, METRICS_DEADLINE);
     metrics_count(metrics, METRICS_DECODER_RESTARTS, 5);
     metrics_count_model(metrics, 0, METRICS_POISON_PICTURES, 4);
@@ -145,6 +148,9 @@ static void test_counts(void **state) {
     assert_line(text, "limoe_tls_certificate_expiry_timestamp_seconds 1800000000");
     assert_line(text, "limoe_model_info{" MODEL ",fingerprint=\"f00d\",dtype=\"float32\",backend=\"\"} 1");
     assert_non_null(strstr(text, "limoe_process_resident_memory_bytes{process=\"front\",index=\"0\"} "));
+    assert_line(text, "limoe_gpu_memory_used_bytes{" MODEL ",rank=\"0\"} 5");
+    assert_line(text, "limoe_gpu_memory_used_bytes{" MODEL ",rank=\"1\"} 6");
+    assert_line(text, "limoe_gpu_memory_bytes{" MODEL ",rank=\"1\"} 8");
     assert_non_null(
         strstr(text, "limoe_process_cpu_seconds_total{process=\"engine\",index=\"1\",model=\"c\"} "));
     assert_null(strstr(text, "process=\"engine\",index=\"0\"")); /* has ended */
@@ -361,9 +367,40 @@ static void test_scraped_while_models_change(void **state) {
     metrics_free(metrics);
 }
 
+static void test_statistics(void **state) {
+    (void)state;
+    struct metrics *metrics = metrics_new(routes, 2, 2);
+    struct metrics_statistics found;
+    metrics_statistics(metrics, 1, &found);
+    const struct metrics_statistics nothing = {0};
+    assert_memory_equal(&found, &nothing, sizeof found);
+    metrics_count_inference(metrics, 1, true, 5000);
+    metrics_count_inference(metrics, 1, true, 7000);
+    metrics_count_inference(metrics, 1, false, 11);
+    metrics_count_stages(metrics, 1, 1, 20, 300);
+    metrics_count_stages(metrics, 1, 60000000000, 20, 300); /* above every bound */
+    metrics_count_step(metrics, 1, &(struct metrics_step){.items = {2, 3}, .tokens = {128, 12}});
+    metrics_statistics(metrics, 1, &found);
+    assert_int_equal(found.ok.count, 2);
+    assert_int_equal(found.ok.total, 12000);
+    assert_int_equal(found.failed.count, 1);
+    assert_int_equal(found.failed.total, 11);
+    assert_int_equal(found.stages[METRICS_QUEUE].count, 2);
+    assert_int_equal(found.stages[METRICS_QUEUE].total, 60000000001);
+    assert_int_equal(found.stages[METRICS_PREPROCESS].total, 40);
+    assert_int_equal(found.stages[METRICS_INFERENCE].total, 600);
+    assert_int_equal(found.step_items.count, 1);
+    assert_int_equal(found.step_items.total, 5);
+    assert_true(found.last_step_ms > 1700000000000);
+    metrics_statistics(metrics, 0, &found);
+    assert_memory_equal(&found, &nothing, sizeof found);
+    metrics_free(metrics);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_statistics),
         cmocka_unit_test(test_a_page_without_models),
         cmocka_unit_test(test_every_sample_is_announced),
         cmocka_unit_test(test_models_come_and_go),

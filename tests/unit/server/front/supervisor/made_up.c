@@ -210,6 +210,14 @@ void limoe_model_memory(const struct limoe_model *model, uint64_t *dense_bytes, 
     *expert_bytes = 100 + the_ranks.rank;
     *experts_held = 10 + the_ranks.rank;
 }
+
+bool limoe_model_device_memory(const struct limoe_model *model, uint64_t *used, uint64_t *total) {
+    (void)model;
+    *used = 10 + the_ranks.rank;
+    *total = 50;
+    return true;
+}
+
 uint32_t limoe_model_step_tokens(const struct limoe_model *model) {
     (void)model;
     return 2048;

@@ -64,6 +64,8 @@ static void test_ranks_share_steps(void **state) {
         assert_int_equal(ranks[r].experts, 10 + r);
         assert_int_equal(ranks[r].dense_bytes, 1000);
         assert_int_equal(ranks[r].expert_bytes, 100 + r);
+        assert_int_equal(ranks[r].gpu_used, 10 + r);
+        assert_int_equal(ranks[r].gpu_total, 50);
     }
     for (int i = 0; i < 8; i++)
         text_job_free(jobs[i]);
