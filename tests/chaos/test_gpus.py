@@ -111,10 +111,3 @@ def test_several_ranks_are_killed_at_once(start, model):
         assert answers(server) == want
         after = server.children("engine")
         assert {before[r] for r in range(RANKS) if r not in victims} == set(before) & set(after)
-
-
-def test_a_rank_that_stands_still_is_replaced(start, model):
-    server = start("--device", "cuda", "--ranks", RANKS, "--cache-bytes", 0, "--model", model, "--step-timeout", 3, env=ENV)
-    want = answers(server)
-    os.kill(server.children("engine")[1], signal.SIGSTOP)
-    assert answers(server) == want
