@@ -468,3 +468,17 @@ enum limoe_status limoe_model_embed(struct limoe_model *m, const struct limoe_it
         return limoe_fail(err, LIMOE_LOST, "%s", lost.message);
     return status;
 }
+
+const struct config *model_config(const struct limoe_model *m) {
+    return &m->config;
+}
+
+struct kernels *model_kernels(struct limoe_model *m) {
+    return m->k;
+}
+
+enum limoe_status model_trunk(struct limoe_model *m, const struct limoe_item *items, size_t n, uint32_t block,
+                              float *rows, struct limoe_error *err) {
+    enum limoe_status status = check_items(m, items, n, err);
+    return status ? status : encoder_trunk(m->encoder, items, n, block, rows, err);
+}

@@ -4,6 +4,7 @@
 
 #include "kernels/kernels.h"
 #include "limoe.h"
+#include "model/checkpoint/config.h"
 
 /* The model owns k from here on, on failure too. Of the options, device, dtype and threads are k's. */
 enum limoe_status model_open_on(const char *dir, struct kernels *k, const struct limoe_options *options,
@@ -11,5 +12,14 @@ enum limoe_status model_open_on(const char *dir, struct kernels *k, const struct
 
 /* The dtype to ask the kernels for: AUTO is int8 on CPUs where the checkpoint is. */
 enum limoe_dtype model_dtype(enum limoe_dtype asked, enum kernels_kind kind, bool int8);
+
+/* For training on what the model makes of its inputs: as long as the model. */
+const struct config *model_config(const struct limoe_model *model);
+struct kernels *model_kernels(struct limoe_model *model);
+
+/* rows[the items' tokens, width], float32: the residual stream where it enters a block of the tower, counted in it, 0 to its
+ * number of blocks. Items, n >= 1, are of one modality; the model is on one rank, without "moe.capacity". */
+enum limoe_status model_trunk(struct limoe_model *model, const struct limoe_item *items, size_t n,
+                              uint32_t block, float *rows, struct limoe_error *err);
 
 #endif

@@ -142,7 +142,8 @@ static enum limoe_status write_item(struct rewrite *r, const struct rewrite_item
 static enum limoe_status write_weights(struct rewrite *r) {
     uint64_t all = 0, done = 0;
     enum limoe_status status = new_directory_file(&r->directory, WEIGHTS, &r->fd, r->path, r->err);
-    if (status || (status = safetensors_write_header(r->fd, r->path, r->entry, r->entries, r->err)))
+    if (status ||
+        (status = safetensors_write_header(r->fd, r->path, NULL, NULL, r->entry, r->entries, r->err)))
         return status;
     for (size_t i = 0; i < r->items; i++)
         all += r->item[i].tensor->bytes;

@@ -33,11 +33,23 @@ enum limoe_status safetensors_write_at(int fd, const char *path, uint64_t offset
     return LIMOE_OK;
 }
 
-enum limoe_status safetensors_write_header(int fd, const char *path, struct safetensors_entry *entry,
-                                           size_t n, struct limoe_error *err) {
+static void print_metadata(struct buffer *to, const char *key, const char *text) {
+    buffer_string(to, "{\"__metadata__\":{\"format\":\"pt\"");
+    if (key) {
+        buffer_string(to, ",");
+        buffer_json_string(to, key);
+        buffer_string(to, ":");
+        buffer_json_string(to, text);
+    }
+    buffer_string(to, "}");
+}
+
+enum limoe_status safetensors_write_header(int fd, const char *path, const char *key, const char *text,
+                                           struct safetensors_entry *entry, size_t n,
+                                           struct limoe_error *err) {
     struct buffer header = {0};
     uint64_t at = 0;
-    buffer_string(&header, "{\"__metadata__\":{\"format\":\"pt\"}");
+    print_metadata(&header, key, text);
     for (size_t i = 0; i < n; at += entry[i++].bytes) {
         buffer_string(&header, ",");
         print_entry(&header, &entry[i], at);

@@ -17,10 +17,11 @@ struct safetensors_entry {
     uint64_t offset; /* set by safetensors_write_header: from the beginning of the file */
 };
 
-/* Writes the header of n tensors that follow each other in this order, the first aligned to 8. `path` is for
- * messages, here and below. */
-enum limoe_status safetensors_write_header(int fd, const char *path, struct safetensors_entry *entry,
-                                           size_t n, struct limoe_error *err);
+/* Writes the header of n tensors that follow each other in this order, the first aligned to 8. Its metadata has `text` by
+ * `key`, unless that is NULL. `path` is for messages, here and below. */
+enum limoe_status safetensors_write_header(int fd, const char *path, const char *key, const char *text,
+                                           struct safetensors_entry *entry, size_t n,
+                                           struct limoe_error *err);
 
 /* Writes all of bytes[size] at `offset`. */
 enum limoe_status safetensors_write_at(int fd, const char *path, uint64_t offset, const void *bytes,

@@ -452,6 +452,14 @@ static enum limoe_status tower(struct encoder *e, const struct routing_sink *sin
     return status;
 }
 
+/* All of a step, from its first block on, with the model's weights. */
+static void start(struct encoder *e) {
+    e->now.weights = e->weights;
+    e->now.pack = &e->step.pack;
+    e->now.place = NULL;
+    e->now.output = e->now.block = 0;
+}
+
 /* Room for a step, and all of it as what passes the blocks. */
 static enum limoe_status begin(struct encoder *e, struct limoe_error *err) {
     const struct step *s = &e->step;
@@ -516,10 +524,7 @@ static enum limoe_status embed_through(struct encoder *e, struct step_cursor cur
         struct limoe_error failure;
         bool more;
         status = step_next(&e->step, &cursor, items, &more, &failure);
-        e->now.weights = e->weights;
-        e->now.pack = &e->step.pack;
-        e->now.place = NULL;
-        e->now.output = e->now.block = 0;
+        start(e);
         if (!status && more)
             status = compute(e, sink, &failure);
         else if (!status)
@@ -558,4 +563,27 @@ enum limoe_status encoder_embed(struct encoder *e, const struct limoe_item *item
             return status;
     }
     return answer;
+}
+
+enum limoe_status encoder_trunk(struct encoder *e, const struct limoe_item *items, size_t n, uint32_t block,
+                                float *rows, struct limoe_error *err) {
+    const struct step_items call = {.item = items, .count = n, .max_rows = e->k->step_rows};
+    const struct routing_sink none = {0};
+    struct step_cursor cursor = {.modality = items[0].modality, .apart = true};
+    enum limoe_status status;
+    bool more;
+    while (!(status = step_next(&e->step, &cursor, &call, &more, err)) && more) {
+        const struct pack *s = &e->step.pack;
+        start(e);
+        if ((status = begin(e, err)))
+            return status;
+        e->k->ops->sequences(e->k, s->start, pack_sequences(s));
+        embed_input(e);
+        if ((status = blocks(e, 0, block, &none, err)) || (status = e->k->ops->sync(e->k, err)))
+            return status;
+        const size_t floats = pack_rows(s) * tower_of(e)->width;
+        e->k->ops->download(e->k, rows, e->work.x, floats * sizeof *rows);
+        rows += floats;
+    }
+    return status;
 }

@@ -32,4 +32,9 @@ enum limoe_status encoder_embed(struct encoder *encoder, const struct limoe_item
                                 float *embeddings, const struct limoe_routing *routing,
                                 struct limoe_error *err);
 
+/* rows[the items' tokens, width]: the residual stream of checked items, n >= 1 of one modality, where it enters a block of
+ * their tower, counted in it. Of one rank, without "moe.capacity". */
+enum limoe_status encoder_trunk(struct encoder *encoder, const struct limoe_item *items, size_t n,
+                                uint32_t block, float *rows, struct limoe_error *err);
+
 #endif

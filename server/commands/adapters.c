@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "limoe.h"
+#include "server/commands/adapters.h"
 #include "server/commands/commands.h"
 #include "server/commands/table.h"
 #include "server/options/command.h"
@@ -140,7 +141,7 @@ static bool print_facts(struct buffer *out, const struct limoe_adapter_info *inf
     return true;
 }
 
-static int show(const char *path, bool json, struct arena *arena) {
+int adapters_show(const char *path, bool json, struct arena *arena) {
     struct limoe_adapter *adapter;
     struct limoe_error err;
     struct buffer out = {0};
@@ -214,7 +215,7 @@ int adapters_main(int argc, char **argv) {
         goto out;
     const char *verb = options.n_operands ? options.operands[0] : "";
     if (strcmp(verb, "show") == 0 && options.n_operands == 2)
-        status = show(options.operands[1], asked.json, arena);
+        status = adapters_show(options.operands[1], asked.json, arena);
     else if (strcmp(verb, "show") == 0)
         status = command_usage("adapters", "show takes one file; found %zu", options.n_operands - 1);
     else if (strcmp(verb, "merge") == 0 && options.n_operands == 4)

@@ -6,7 +6,7 @@
 #include "server/options/options.h"
 
 extern const struct option_command adapters_command, classify_command, embed_command, explain_command,
-    inspect_command, quantize_command, bench_command, completion_command, manual_command;
+    inspect_command, quantize_command, tune_command, bench_command, completion_command, manual_command;
 
 int adapters_main(int argc, char **argv);
 int classify_main(int argc, char **argv);
@@ -14,6 +14,7 @@ int embed_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
 int inspect_main(int argc, char **argv);
 int quantize_main(int argc, char **argv);
+int tune_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
 /* bench/child.c: limoe bench as a server's child. */
 int loadtest_main(int argc, char **argv);

@@ -98,6 +98,8 @@ NOT_RUN = {
     "cd train && python evaluate.py --model ../models/pictograms --json ../models/pictograms/evaluation.json": PYTORCH,
     "cd train && python golden.py --out ../tests/golden --cldr /usr/share/unicode/cldr/common": PYTORCH,
     "cd train && python gradients.py --out ../tests/golden/gradients": PYTORCH,
+    "cd train && python golden_crops.py --out ../tests/golden": PYTORCH,
+    "limoe tune pets --output pets.safetensors": "needs pictures of classes; tests/e2e/test_tune.py runs it on some",
     "cd train && python skip.py PICTURES --kind lskip --output pets.safetensors": PYTORCH,
     "cd train && python sources.py --suite && python skip.py --suite --out runs/skip": PYTORCH,
     "apt-get install librsvg2-bin libjemalloc2": ROOTS,

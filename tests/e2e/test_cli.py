@@ -70,6 +70,8 @@ def test_help_lists_the_commands(asking):
     ("explain", ["-o, --out", "--model", "--json", "--dtype"]),
     ("inspect", ["--json", "--ranks", "--load", "--expert-bytes", "--dtype", "--compare", "--digest"]),
     ("quantize", ["--quiet"]),
+    ("tune", ["-o, --output", "--kind", "--start-block", "--epochs", "--learning-rate", "--seed", "--template", "--label", "--flip",
+              "--skip-broken", "--threads", "--quiet", "--json"]),
     ("adapters", ["--json", "--strength"]),
 ])
 def test_each_command_explains_its_options(command, options):
@@ -119,6 +121,9 @@ WRONG = [
     (["inspect", "--compare", "auto"], '--compare is "auto"; accepted: float32, bfloat16, int8'),
     (["quantize"], "0 directories; a model's and one to write are needed"),
     (["quantize", "a"], "1 directory; a model's and one to write are needed"),
+    (["tune"], "0 folders; one with a folder of pictures for each class is needed"),
+    (["tune", "a"], "no --output; the adapter's file is needed"),
+    (["tune", "a", "-o", "b", "--kind", "lora"], "--kind"),
     (["adapters"], '"" is not known; show and merge are'),
     (["adapters", "show"], "show takes one file; found 0"),
     (["adapters", "merge", "a", "b"], "merge takes a model's directory, an adapter's file and a directory to write; found 2"),
