@@ -10,9 +10,10 @@
  * With --connect it is one of those that mpirun has started: it goes to the front by itself and says in its
  * HELLO which rank it is.
  *
- * With --rank it is one of those that the front has started, and brings together: ranks on GPUs. It joins the
- * others when a GROUP says so, then opens the model, or keeps the one that it has, and says HELLO. A rank
- * that is lost costs the others a step: they are told, and join anew.
+ * With --rank it is one of those that the front brings together: ranks on GPUs. On the front's host the front has
+ * started it; on another, --connect says where it finds the front. It joins the others when a GROUP says so, then
+ * opens the model, or keeps the one that it has, and says HELLO. A rank that is lost costs the others a step: they
+ * are told, and join anew.
  *
  * Two threads. The main thread owns the model and the step's buffers, computes, and sends. The reader
  * receives (inbox.h). A rank of mpirun's has a third thread, which does nothing but wait for the socket's
@@ -363,6 +364,8 @@ static bool answer_ask(struct engine_process *engine, const struct engine_flags 
     const struct frame_header header = {
         .type = FRAME_UNIQUE_ID, .length = sizeof unique_id, .id = inbox_take_ask(&engine->inbox)};
     const struct iovec part = {unique_id, sizeof unique_id};
+    if (!header.id)
+        return true;
     enum limoe_status status = limoe_ranks_make_unique_id(engine->ranks, unique_id, &err);
     if (status != LIMOE_OK) {
         say_hello(engine, flags, header.id, status, &err);
@@ -372,7 +375,7 @@ static bool answer_ask(struct engine_process *engine, const struct engine_flags 
 }
 
 /* Answers a GROUP: joins the others, and opens the model together with those that have not. After LIMOE_LOST
- * there will be another generation, and what is open stays open. */
+ * there will be another generation, and what is open stays open; so it does if another rank cannot open it. */
 static bool answer_group(struct engine_process *engine, const struct engine_flags *flags) {
     uint8_t unique_id[FRAME_UNIQUE_ID_BYTES];
     struct limoe_error err;
@@ -382,7 +385,7 @@ static bool answer_group(struct engine_process *engine, const struct engine_flag
     enum limoe_status status = limoe_ranks_join(engine->ranks, unique_id, &err);
     if (status == LIMOE_OK)
         status = engine->model ? limoe_model_rejoin(engine->model, &err) : open_model(engine, flags, &err);
-    return say_hello(engine, flags, generation, status, &err) && (status == LIMOE_OK || status == LIMOE_LOST);
+    return say_hello(engine, flags, generation, status, &err) && (engine->model || status == LIMOE_LOST);
 }
 
 static int run_grouped(struct engine_process *engine, const struct engine_flags *flags) {
@@ -467,7 +470,7 @@ static const struct option_row table[] = {
      AT(ranks),
      .most = 1024,
      .metavar = "N",
-     .help = "how many ranks, each on a GPU, the front starts and brings together; 0: this is none of them"},
+     .help = "how many ranks, each on a GPU, the front brings together; 0: this is none of them"},
     COMMAND_HELP_ROW,
 };
 
@@ -477,7 +480,7 @@ static const struct option_command command = {
     .about =
         "Holds a model's weights and computes embeddings for limoe serve, which starts it, watches over "
         "it and restarts it. It speaks over a socket that it is given as descriptor 3, or goes to the front "
-        "as one of several ranks that mpirun has started, and is of no use by hand.",
+        "as one of several ranks that mpirun or a session has started, and is of no use by hand.",
     .table = table,
     .n = sizeof table / sizeof *table,
 };
@@ -492,11 +495,9 @@ static bool parse(int argc, char **argv, struct arena *arena, struct engine_flag
         command_usage("engine", "unexpected argument \"%s\"", options.operands[0]);
     else if (!flags->model)
         command_usage("engine", "--model is missing");
-    else if (flags->ranks ? flags->connect || flags->rank >= flags->ranks : flags->rank > 0)
-        command_usage(
-            "engine",
-            "--rank is %u and --ranks is %u; accepted: a rank below their number, without --connect",
-            flags->rank, flags->ranks);
+    else if (flags->ranks ? flags->rank >= flags->ranks : flags->rank > 0)
+        command_usage("engine", "--rank is %u and --ranks is %u; accepted: a rank below their number",
+                      flags->rank, flags->ranks);
     else
         return true;
     return false;
@@ -513,13 +514,31 @@ static void block_stops(void) {
     sigprocmask(SIG_BLOCK, &stops, NULL);
 }
 
+/* What the model is by its config and tokenizer, "" if they cannot be read: opening it will say why. */
+static void set_digest(const char *model, char digest[FRAME_WORD_BYTES]) {
+    struct limoe_processor *processor = NULL;
+    struct limoe_error ignored;
+    if (limoe_processor_open(model, NULL, &processor, &ignored) == LIMOE_OK)
+        snprintf(digest, FRAME_WORD_BYTES, "%s", limoe_processor_fingerprint(processor));
+    limoe_processor_close(processor);
+}
+
+/* The socket to the front, or -1. */
+static int go_to_front(const struct engine_flags *flags, struct limoe_error *err) {
+    struct frame_join join = {.rank = flags->ranks ? flags->rank : FRAME_NO_RANK};
+    block_stops();
+    if (gethostname(join.host, sizeof join.host - 1) != 0)
+        snprintf(join.host, sizeof join.host, "unknown");
+    if (flags->ranks) {
+        snprintf(join.device, sizeof join.device, "%s", flags->compute.device);
+        set_digest(flags->model, join.digest);
+    }
+    return join_front(flags->connect, &join, err);
+}
+
 static int start(const struct engine_flags *flags) {
     struct limoe_error err;
-    int fd = PROCESS_FD;
-    if (flags->connect) {
-        block_stops();
-        fd = join_front(flags->connect, &err);
-    }
+    int fd = flags->connect ? go_to_front(flags, &err) : PROCESS_FD;
     if (fd < 0 || (!flags->connect && !process_child_setup(&err))) {
         command_complain("engine: %s", err.message);
         return COMMAND_INPUT;

@@ -40,17 +40,17 @@ static struct link *await_frame(struct inbox *inbox, uint64_t *most) {
     return link;
 }
 
-/* Keeps what has been received. A new generation interrupts the thread that computes, if it waits for
- * ranks: it waits for those of a generation that is over. */
+/* Keeps what has been received. A new generation, or the end of one, interrupts the thread that computes, if it
+ * waits for ranks: it waits for those of a generation that is over. */
 static enum limoe_status keep(struct inbox *inbox, const struct link *link, struct limoe_error *err) {
     const struct frame_header *frame = &link->frame;
     enum limoe_status status = LIMOE_OK;
     pthread_mutex_lock(&inbox->lock);
     if (frame->type == FRAME_STEP) {
         inbox->received++;
-    } else if (frame->type == FRAME_ASK) {
+    } else if (frame->type == FRAME_ASK || frame->type == FRAME_APART) {
         status = frame_get_unique_id(frame, link->payload, NULL, err);
-        inbox->asked = frame->id;
+        inbox->asked = frame->type == FRAME_ASK ? frame->id : 0;
         inbox->grouped = 0;
     } else {
         status = frame_get_unique_id(frame, link->payload, inbox->unique_id, err);
@@ -65,7 +65,8 @@ static enum limoe_status keep(struct inbox *inbox, const struct link *link, stru
 
 static void *read_frames(void *argument) {
     struct inbox *inbox = argument;
-    const unsigned step = FRAME_IN(FRAME_STEP), news = FRAME_IN(FRAME_ASK) | FRAME_IN(FRAME_GROUP);
+    const unsigned step = FRAME_IN(FRAME_STEP),
+                   news = FRAME_IN(FRAME_ASK) | FRAME_IN(FRAME_APART) | FRAME_IN(FRAME_GROUP);
     struct limoe_error err;
     pthread_setname_np(pthread_self(), "limoe-reader");
     for (;;) {

@@ -16,7 +16,7 @@
 static enum limoe_status start_engine(const struct generation_options *options, struct generation *generation,
                                       struct limoe_error *err) {
     const struct serve_options *serve = options->serve;
-    const struct engine_options engine = {
+    struct engine_options engine = {
         .model = options->dir,
         .name = options->name,
         .served = options->index,
@@ -34,6 +34,7 @@ static enum limoe_status start_engine(const struct generation_options *options, 
         .batch_delay_ms = serve->batch_delay_ms,
         .launch = serve->launch,
     };
+    engine.launch.digest = limoe_processor_fingerprint(generation->processor);
     enum limoe_status status = engine_start(&engine, &generation->engine, err);
     if (status == LIMOE_OK)
         health_watch(generation->health, generation->engine);

@@ -21,7 +21,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames hold numbers a
 
 static const char *type_name(uint32_t type) {
     static const char *const names[] = {"unknown",   "HELLO", "STEP",      "RESULT", "JOIN",
-                                        "CONNECTED", "ASK",   "UNIQUE_ID", "GROUP"};
+                                        "CONNECTED", "ASK",   "UNIQUE_ID", "GROUP",  "APART"};
     return type < sizeof names / sizeof *names ? names[type] : names[0];
 }
 
@@ -54,7 +54,7 @@ enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], unsi
     if (words[0] != FRAME_VERSION)
         return limoe_fail(err, LIMOE_UNSUPPORTED, "a frame of protocol version %u; this limoe speaks %d",
                           words[0], FRAME_VERSION);
-    if (words[1] > FRAME_GROUP || !(types & FRAME_IN(words[1])))
+    if (words[1] > FRAME_APART || !(types & FRAME_IN(words[1])))
         return limoe_fail(err, LIMOE_CORRUPT, "a frame of type %u (%s) where a %s was due", words[1],
                           type_name(words[1]), due_name(types));
     const char *name = type_name(words[1]);
@@ -65,6 +65,42 @@ enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], unsi
                           (unsigned long long)length, (unsigned long long)most);
     *out =
         (struct frame_header){.type = (enum frame_type)words[1], .flags = flags, .length = length, .id = id};
+    return LIMOE_OK;
+}
+
+/* ---- JOIN */
+
+void frame_put_join(const struct frame_join *join, uint8_t out[FRAME_JOIN_BYTES]) {
+    uint8_t *at = out;
+    put(&at, join->token, FRAME_TOKEN_BYTES);
+    put_u32(&at, join->rank);
+    put_string(&at, join->host, FRAME_WORD_BYTES);
+    put_string(&at, join->device, FRAME_WORD_BYTES);
+    put_string(&at, join->digest, FRAME_WORD_BYTES);
+}
+
+/* What a log or a message will show. */
+static bool is_printable(const char *text) {
+    for (; *text; text++)
+        if (*text < ' ' || *text > '~')
+            return false;
+    return true;
+}
+
+enum limoe_status frame_get_join(const uint8_t *payload, uint64_t length, struct frame_join *out,
+                                 struct limoe_error *err) {
+    const uint8_t *at = payload;
+    if (length != FRAME_JOIN_BYTES)
+        return limoe_fail(err, LIMOE_CORRUPT, "a JOIN of %llu bytes, not %d", (unsigned long long)length,
+                          FRAME_JOIN_BYTES);
+    get(&at, out->token, FRAME_TOKEN_BYTES);
+    out->token[FRAME_TOKEN_BYTES] = '\0';
+    out->rank = get_u32(&at);
+    const bool ended = get_string(&at, out->host, FRAME_WORD_BYTES) &&
+                       get_string(&at, out->device, FRAME_WORD_BYTES) &&
+                       get_string(&at, out->digest, FRAME_WORD_BYTES);
+    if (!ended || !is_printable(out->host) || !is_printable(out->device) || !is_printable(out->digest))
+        return limoe_fail(err, LIMOE_CORRUPT, "a JOIN whose words have no end, or cannot be shown");
     return LIMOE_OK;
 }
 

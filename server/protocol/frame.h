@@ -1,7 +1,8 @@
 /* frame.h - what the front and an engine say to each other, as bytes. Pure functions: no socket, no thread.
  *
  * A stream of frames each way, over any stream socket:
- *     engine → front   JOIN once, if the front has not started it: the token that shows that it may join
+ *     engine → front   JOIN once, if it comes to the front's rendezvous: the token that shows that it may join, and who
+ *                      comes
  *     engine → front   CONNECTED once, after JOIN: it has looked for the other ranks. No payload
  *     engine → front   HELLO once: what was opened, or why it could not be
  *     front → engine   STEP: items to embed
@@ -9,7 +10,8 @@
  * Ranks that the front brings together, at first and after each loss, which begins a new generation of them:
  *     front → engine   ASK, to rank 0: for a unique id
  *     engine → front   UNIQUE_ID: by which all ranks of this generation join
- * front → engine   GROUP, to each: the unique id. What was before is over: STEPs not answered yet never are
+ *     front → engine   APART, to each while some have still to come: what was joined is over, wait for the next GROUP
+ *     front → engine   GROUP, to each: the unique id. What was before is over: STEPs not answered yet never are
  *     engine → front   HELLO, once it has joined and has the model open. What it sent before is over, too
  *
  * A frame is a header of FRAME_HEADER_BYTES and a payload, little-endian:
@@ -40,7 +42,7 @@ enum {
     FRAME_WORD_BYTES = 64,
     FRAME_MESSAGE_BYTES = 512,
     FRAME_NOTE_BYTES = 512,
-    FRAME_JOIN_BYTES = 64, /* the token, in hex digits */
+    FRAME_TOKEN_BYTES = 64, /* hex digits */
     FRAME_UNIQUE_ID_BYTES = LIMOE_RANKS_UNIQUE_ID_BYTES,
 };
 
@@ -52,7 +54,8 @@ enum frame_type {
     FRAME_CONNECTED,
     FRAME_ASK,
     FRAME_UNIQUE_ID,
-    FRAME_GROUP
+    FRAME_GROUP,
+    FRAME_APART
 };
 /* Several of them: FRAME_IN(FRAME_STEP) | FRAME_IN(FRAME_ASK). */
 #define FRAME_IN(type) (1u << (type))
@@ -63,7 +66,7 @@ struct frame_header {
     enum frame_type type;
     uint32_t flags;
     uint64_t length,
-        id; /* length: of the payload. id: of the step; in ASK, UNIQUE_ID, GROUP and the HELLO after it
+        id; /* length: of the payload. id: of the step; in ASK, UNIQUE_ID, GROUP, APART and the HELLO after it
                             of the generation, from 1 on; else 0 */
 };
 
@@ -71,6 +74,24 @@ void frame_put_header(const struct frame_header *header, uint8_t out[FRAME_HEADE
 /* Accepts only a frame of one of these types, with a payload of at most `most` bytes. */
 enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], unsigned types, uint64_t most,
                                    struct frame_header *out, struct limoe_error *err);
+
+/* ---- JOIN: a payload of one size */
+
+enum { FRAME_NO_RANK = 0xffffffffu };
+
+struct frame_join {
+    char token[FRAME_TOKEN_BYTES + 1];
+    uint32_t rank;                 /* FRAME_NO_RANK: it does not know yet */
+    char host[FRAME_WORD_BYTES];   /* where it runs, as that host calls itself */
+    char device[FRAME_WORD_BYTES]; /* that it computes on; "": not said */
+    char digest[FRAME_WORD_BYTES]; /* of the model's config and tokenizer, as it reads them; "": not said */
+};
+
+enum { FRAME_JOIN_BYTES = FRAME_TOKEN_BYTES + 4 + 3 * FRAME_WORD_BYTES };
+
+void frame_put_join(const struct frame_join *join, uint8_t out[FRAME_JOIN_BYTES]);
+enum limoe_status frame_get_join(const uint8_t *payload, uint64_t length, struct frame_join *out,
+                                 struct limoe_error *err);
 
 /* ---- HELLO: a payload of one size */
 
@@ -104,9 +125,9 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
  * bits. */
 bool frame_hello_equal(const struct frame_hello *a, const struct frame_hello *b);
 
-/* ---- ASK has no payload, UNIQUE_ID and GROUP have the unique_id, whatever it says */
+/* ---- ASK and APART have no payload, UNIQUE_ID and GROUP have the unique_id, whatever it says */
 
-/* unique_id is NULL for an ASK, which has none. */
+/* unique_id is NULL for an ASK or an APART, which have none. */
 enum limoe_status frame_get_unique_id(const struct frame_header *header, const uint8_t *payload,
                                       uint8_t unique_id[FRAME_UNIQUE_ID_BYTES], struct limoe_error *err);
 

@@ -16,16 +16,12 @@
 #include "server/protocol/frame.h"
 #include "server/protocol/link.h"
 
-/* After so long without a sign of life, the other host's end is taken for gone. */
-#define SILENT_IDLE     10 /* s, then probes */
-#define SILENT_INTERVAL 5  /* s between probes */
-#define SILENT_PROBES   3
-#define SILENT_MS       25000u /* for what was sent and not acknowledged */
-
-/* A connection to another host may end without a word. */
-void join_keep_alive(int fd) {
-    const int on = 1, idle = SILENT_IDLE, interval = SILENT_INTERVAL, probes = SILENT_PROBES;
-    const unsigned limit = SILENT_MS;
+/* A connection to another host may end without a word. It is asked after two fifths of the time, then each
+ * fifth; what was sent and not acknowledged has as long. */
+void join_keep_alive(int fd, unsigned silent) {
+    const int on = 1, interval = silent < 5 ? 1 : (int)silent / 5, idle = silent < 5 ? 1 : 2 * interval;
+    const int probes = silent > (unsigned)(idle + interval) ? ((int)silent - idle) / interval : 1;
+    const unsigned limit = silent * 1000;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
@@ -97,7 +93,7 @@ static int connect_tcp(const char *text, struct limoe_error *err) {
     for (const struct addrinfo *at = found; at && fd < 0; at = at->ai_next) {
         fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd >= 0)
-            join_keep_alive(fd);
+            join_keep_alive(fd, JOIN_SILENT);
         if (fd >= 0 && connect(fd, at->ai_addr, at->ai_addrlen) == 0)
             break;
         limoe_fail(err, LIMOE_IO, "cannot connect to %s: %s", text, strerror(errno));
@@ -109,12 +105,38 @@ static int connect_tcp(const char *text, struct limoe_error *err) {
     return fd;
 }
 
-int join_front(const char *address, struct limoe_error *err) {
-    const char *token = getenv(JOIN_TOKEN);
+/* A session hands its input on in pieces of any size. */
+static bool read_token(char token[FRAME_TOKEN_BYTES + 1]) {
+    size_t got = 0;
+    while (got < FRAME_TOKEN_BYTES) {
+        ssize_t n = read(STDIN_FILENO, token + got, FRAME_TOKEN_BYTES - got);
+        if (n == 0 || (n < 0 && errno != EINTR))
+            return false;
+        got += n > 0 ? (size_t)n : 0;
+    }
+    token[got] = '\0';
+    return true;
+}
+
+static bool find_token(char token[FRAME_TOKEN_BYTES + 1], struct limoe_error *err) {
+    const char *told = getenv(JOIN_TOKEN);
+    const bool found = told ? strlen(told) == FRAME_TOKEN_BYTES : read_token(token);
+    if (found && told)
+        memcpy(token, told, FRAME_TOKEN_BYTES + 1);
+    unsetenv(JOIN_TOKEN);
+    if (!found)
+        limoe_fail(
+            err, LIMOE_INVALID,
+            "%s is not set, nor does standard input have a token: only limoe itself starts this command",
+            JOIN_TOKEN);
+    return found;
+}
+
+int join_front(const char *address, struct frame_join *join, struct limoe_error *err) {
     int fd = -1;
-    if (!token || strlen(token) != FRAME_JOIN_BYTES)
-        limoe_fail(err, LIMOE_INVALID, "%s is not set: only limoe itself starts this command", JOIN_TOKEN);
-    else if (strncmp(address, "unix:", 5) == 0)
+    if (!find_token(join->token, err))
+        return -1;
+    if (strncmp(address, "unix:", 5) == 0)
         fd = connect_unix(address + 5, err);
     else if (strncmp(address, "tcp:", 4) == 0)
         fd = connect_tcp(address + 4, err);
@@ -122,13 +144,14 @@ int join_front(const char *address, struct limoe_error *err) {
         limoe_fail(err, LIMOE_INVALID, "\"%s\" is no address; accepted: unix:PATH, tcp:HOST:PORT", address);
     if (fd < 0)
         return -1;
+    uint8_t payload[FRAME_JOIN_BYTES];
+    frame_put_join(join, payload);
     const struct frame_header header = {.type = FRAME_JOIN, .length = FRAME_JOIN_BYTES};
-    const struct iovec part = {(void *)token, FRAME_JOIN_BYTES};
+    const struct iovec part = {payload, FRAME_JOIN_BYTES};
     struct link link;
     link_init(&link, fd);
     bool joined = link_stage(&link, &header, &part, 1) && link_send(&link, err) == LINK_DONE;
     link_free(&link);
-    unsetenv(JOIN_TOKEN);
     if (joined)
         return fd;
     close(fd);

@@ -1,38 +1,21 @@
-"""Ranks are killed under load, and ranks on other hosts are cut off: nobody gets an error, and every answer keeps its bits.
-
-The other hosts are network namespaces with a host name of their own, beside each other on a bridge. That takes root and `ip`.
-"""
+"""Ranks are killed under load, and ranks on other hosts (hosts.py) are cut off: nobody gets an error, and every answer keeps
+its bits."""
 
 import os
 import pathlib
 import shutil
 import signal
-import subprocess
 import time
 
 import pytest
 from conftest import BUILD, SECONDS, STRICT, Clients, Load, assert_all_answered, b64, capacity, figures_of, picture, wait_until
+from hosts import FRONT, HOSTS, NET, agent, cut, ip, mend  # noqa: F401
 
 pytestmark = pytest.mark.skipif(
     not (BUILD / "limoe-mpi.so").exists() or not shutil.which("mpirun"), reason="needs limoe-mpi.so and mpirun"
 )
 ENV = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
 MIX = "classify=1,image=1,text=2"
-# Of this process: another that tests on the same machine has its own. Names of links have 15 characters at most.
-OWN = os.getpid() % 100000
-NET = f"10.77.{1 + OWN % 250}"
-BRIDGE = f"limoe-br{OWN}"
-HOSTS = {f"limoe-h{i}-{OWN}": f"{NET}.{10 + i}" for i in (1, 2)}
-AGENT = """#!/bin/sh
-# Stands for ssh: runs the command on the host of that address, where it outlives a caller that is killed.
-while case "$1" in -*) true ;; *) false ;; esac; do shift; done
-case "$1" in
-{hosts}
-*) echo "no host $1" >&2; exit 1 ;;
-esac
-shift
-exec ip netns exec "$name" unshare --uts setsid --wait sh -c 'hostname "$0"; exec sh -c "$*"' "$name" "$@"
-"""
 
 
 def ranks_of(server):
@@ -82,50 +65,19 @@ def test_no_request_fails_while_ranks_are_killed(start, report):
 # ---- hosts
 
 
-def ip(*words, check=True):
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0 or not check, (words, done.stderr)
-    return done.returncode == 0
-
-
-def take_down():
-    for name in HOSTS:
-        ip("netns", "del", name, check=False)
-        ip("link", "del", f"{name}v", check=False)
-    ip("link", "del", BRIDGE, check=False)
-
-
 @pytest.fixture
-def hosts(tmp_path):
+def hosts(agent, tmp_path):
     """The options of a server whose ranks are on two hosts beside its own."""
-    if os.geteuid() != 0 or not shutil.which("ip") or not ip("link", "add", BRIDGE, "type", "bridge", check=False):
-        pytest.skip("needs root and network namespaces")
-    try:
-        ip("addr", "add", f"{NET}.1/24", "dev", BRIDGE)
-        ip("link", "set", BRIDGE, "up")
-        for name, address in HOSTS.items():
-            ip("netns", "add", name)
-            ip("link", "add", f"{name}v", "type", "veth", "peer", "name", "eth0", "netns", name)
-            ip("link", "set", f"{name}v", "master", BRIDGE)
-            ip("link", "set", f"{name}v", "up")
-            ip("-n", name, "link", "set", "lo", "up")
-            ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
-            ip("-n", name, "link", "set", "eth0", "up")
-        agent = tmp_path / "agent"
-        agent.write_text(AGENT.format(hosts="\n".join(f"{a}) name={n} ;;" for n, a in HOSTS.items())))
-        agent.chmod(0o755)
-        hostfile = tmp_path / "hosts"
-        hostfile.write_text("".join(f"{address} slots=1\n" for address in HOSTS.values()))
-        arguments = (
-            f"--mca plm_rsh_agent {agent} --mca plm_rsh_no_tree_spawn 1 --mca btl self,tcp --mca pml ob1 "
-            f"--mca btl_tcp_if_include {NET}.0/24 --mca oob_tcp_if_include {NET}.0/24 -x LIMOE_STATE_DIR"
-        )
-        yield [
-            "--ranks", len(HOSTS), "--hostfile", hostfile, "--rank-address", f"{NET}.1", "--mpi-arguments", arguments,
-            "--step-timeout", 3, "--cache-bytes", 0,
-        ]  # fmt: skip
-    finally:
-        take_down()
+    hostfile = tmp_path / "hosts"
+    hostfile.write_text("".join(f"{address} slots=1\n" for address in HOSTS.values()))
+    arguments = (
+        f"--mca plm_rsh_agent {agent} --mca plm_rsh_no_tree_spawn 1 --mca btl self,tcp --mca pml ob1 "
+        f"--mca btl_tcp_if_include {NET}.0/24 --mca oob_tcp_if_include {NET}.0/24 -x LIMOE_STATE_DIR"
+    )
+    return [
+        "--ranks", len(HOSTS), "--hostfile", hostfile, "--rank-address", FRONT, "--mpi-arguments", arguments,
+        "--step-timeout", 3, "--cache-bytes", 0,
+    ]  # fmt: skip
 
 
 def body(n):
@@ -168,14 +120,14 @@ def test_a_host_that_is_cut_off_is_a_wait(hosts, start, report):
     for longer in (0, 1.7, 3.1):
         for name in HOSTS:
             clients.wait_for_more()
-            ip("link", "set", f"{name}v", "down")
-            cut = time.monotonic()
+            cut(name)
+            away = time.monotonic()
             time.sleep(max(SECONDS, 6) + longer)
-            ip("link", "set", f"{name}v", "up")
+            mend(name)
             back = time.monotonic()
             clients.wait_for_more()
             first = next(at for at in clients.times if at > back)
-            cuts.append({"cut_s": round(back - cut, 1), "recovered_s_after_it": round(first - back, 1)})
+            cuts.append({"cut_s": round(back - away, 1), "recovered_s_after_it": round(first - back, 1)})
     clients.stop()
     report(cuts=cuts, answers=len(clients.times), wrong=len(clients.wrong),
            engine_restarts=server.metric("limoe_engine_restarts_total"))  # fmt: skip

@@ -46,6 +46,7 @@ NOT_RUN = {
     "-d '{\"rate\":958.6,\"duration\":60}'": MEASURES,
     "curl -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' http://127.0.0.1:8080/v1/loadtests "
     "-d '{\"rate\":100,\"duration\":60}'": MEASURES,
+    "limoe serve --device cuda --ranks 8 --hostfile /etc/limoe.gpus --rank-address 10.0.0.1": "needs several hosts",
     "limoe serve --ranks 8 --hostfile /etc/limoe.hosts --rank-address 10.0.0.1": "needs several hosts",
     "docker run -e LIMOE_HOST=0.0.0.0 -e LIMOE_LOG_FORMAT=json -p 8080:8080 -v limoe-state:/state -e LIMOE_STATE_DIR=/state "
     "limoe": "needs Docker",

@@ -64,11 +64,12 @@ def test_a_device_that_is_none_is_refused(command):
 
 @pytest.mark.parametrize("options, message", [
     (["--device", "cuda:1"], "device is cuda:1 and ranks is 2; accepted: cuda, of which each rank gets a GPU"),
-    (["--device", "cuda", "--hostfile", "hosts", "--rank-address", "localhost"], "hostfile is set and device is cuda"),
-    (["--device", "cuda", "--rank-address", "localhost"], "rank-address is set and device is cuda; accepted: with device"),
+    (["--device", "cuda", "--hostfile", "hosts"], "hostfile is set and rank-address is not"),
+    (["--device", "cuda", "--rank-address", "localhost"], "rank-address is set, device is cuda, and hostfile is not"),
+    (["--device", "cuda", "--rank-agent", " "], 'rank-agent is " "; accepted: a program, perhaps with arguments'),
     (["--device", "cuda", "--mpi-arguments", "-q"], "mpi-arguments is set and device is cuda"),
 ])
-def test_ranks_on_gpus_are_this_hosts(options, message):
+def test_options_of_ranks_on_gpus(options, message):
     done = limoe("serve", "--ranks", "2", *options)
     assert done.returncode == USAGE
     assert message in done.stderr

@@ -138,7 +138,8 @@ static void finish(communicator &c, operation &o) {
 }
 
 static void work(const communicator_ptr &c) {
-    if (!connect_all(c) || !perform(c, everybody(*c, kind::ready)))
+    const bool met = is_over_network(c->id) ? meet_over_network(c) : meet_in_folder(c);
+    if (!met || !perform(c, everybody(*c, kind::ready)))
         return;
     remove_traces(*c);
     become(*c, false);
@@ -153,14 +154,14 @@ static void work(const communicator_ptr &c) {
     }
 }
 
-communicator_ptr communicator_open(const std::string &folder, int rank, int ranks, bool blocking) {
+communicator_ptr communicator_open(const std::string &id, int rank, int ranks, bool blocking) {
     const char *loss = getenv("LIMOE_TEST_EMULATED_NCCL_LOSS");
     auto c = std::make_shared<communicator>();
     c->rank = rank;
     c->ranks = ranks;
     c->blocking = blocking;
     c->losses_show = !loss || std::string(loss) != "hang";
-    c->folder = folder;
+    c->id = id;
     c->peers.resize((size_t)ranks);
     if (cudaGetDevice(&c->device) != cudaSuccess || (c->wake = eventfd(0, EFD_CLOEXEC)) < 0)
         return nullptr;

@@ -1,8 +1,8 @@
 /* communicator.h - an emulated NCCL communicator: its state, its operations, and the thread that moves the
  * bytes.
  *
- * nccl.cpp makes operations of calls; communicator.cpp brings ranks together and decides when an operation
- * begins; wire.cpp moves its bytes. One thread of the communicator's own does all that, and alone touches the
+ * nccl.cpp makes operations of calls; communicator.cpp decides when an operation begins; folder.cpp and network.cpp
+ * bring ranks together, on one host and on several; wire.cpp moves bytes. One thread of the communicator's own does all that, and alone touches the
  * connections.
  */
 #ifndef LIMOE_TESTS_EMULATOR_COMMUNICATOR_H
@@ -28,9 +28,10 @@ enum class kind : uint32_t { hello, ready, point_to_point, all_gather, all_reduc
 struct header {
     uint32_t magic;
     kind what;
-    uint64_t bytes;        /* of the message that follows */
-    uint32_t rank, ranks;  /* hello: of who connects */
-    uint32_t type, reduce; /* all_reduce */
+    uint64_t bytes;       /* of the message that follows */
+    uint32_t rank, ranks; /* hello: of who connects */
+    uint32_t type,
+        reduce; /* all_reduce; hello over a network: the port and address where who connects listens */
 };
 constexpr uint32_t header_magic = 0x6c63636e;
 
@@ -62,7 +63,7 @@ struct peer {
 struct communicator {
     int rank, ranks, device;
     bool blocking, losses_show;
-    std::string folder;
+    std::string id; /* where ranks meet: a folder, or "tcp:ADDRESS:PORT" of rank 0 */
     std::vector<peer> peers;
     int wake = -1, listening = -1; /* eventfd; socket */
     std::thread worker;
@@ -85,7 +86,7 @@ struct communicator {
 using communicator_ptr = std::shared_ptr<communicator>;
 
 /* ---- communicator.cpp */
-communicator_ptr communicator_open(const std::string &folder, int rank, int ranks, bool blocking);
+communicator_ptr communicator_open(const std::string &id, int rank, int ranks, bool blocking);
 /* Queues the operations, or hands them to the thread if the communicator does not block. */
 ncclResult_t communicator_launch(const communicator_ptr &c, std::deque<communicator::launch> launches);
 /* Ends the thread and the connections; what is on streams is as if done. */
@@ -95,11 +96,20 @@ void wake_worker(const communicator &c);
 /* Sleeps until a connection is ready for the operation, or someone wakes the thread. */
 void serve(const communicator_ptr &c);
 
-/* ---- wire.cpp */
-/* Listens, connects to lower ranks, and is connected to by higher ones. False: stopped,
- * or an error was set. */
-bool connect_all(const communicator_ptr &c);
+/* ---- folder.cpp, network.cpp: each listens, connects to lower ranks, and is connected to by higher ones. False:
+ * stopped, or an error was set. */
+bool meet_in_folder(const communicator_ptr &c);
+bool meet_over_network(const communicator_ptr &c);
+/* Nothing is left of how they met. */
 void remove_traces(const communicator &c);
+bool is_over_network(const std::string &id);
+/* Writes an id whose rank 0 will be in this process, or in a child of it. False: no such network. */
+bool make_network_id(char *id, size_t size);
+/* Takes the peer whose hello has come on the socket, which is closed if it is none. */
+void take_peer(communicator &c, int s, const header &hello);
+bool has_failed(communicator &c);
+
+/* ---- wire.cpp */
 /* Does it all with all peers. False: stopped. A peer that is lost is waited for until then. */
 bool perform(const communicator_ptr &c, const operation &o);
 

@@ -1,5 +1,5 @@
-/* nccl.cpp - NCCL's API over Unix sockets, for ranks that are processes of one machine (nccl.h,
- * communicator.h).
+/* nccl.cpp - NCCL's API over sockets, for ranks that are processes of one machine, or, where NCCL_SOCKET_IFNAME is
+ * set, of several (nccl.h, communicator.h).
  *
  * As with NCCL: a communicator that does not block must be asked until it is no longer in progress, and
  * refuses calls until then; operations are ordered by their stream, and grouped ones take place together; a
@@ -163,6 +163,8 @@ ncclResult_t ncclGetVersion(int *version) {
 ncclResult_t ncclGetUniqueId(ncclUniqueId *id) {
     const char *tmp = getenv("TMPDIR");
     memset(id, 0, sizeof *id);
+    if (getenv("NCCL_SOCKET_IFNAME"))
+        return make_network_id(id->internal, sizeof id->internal) ? ncclSuccess : ncclSystemError;
     if (snprintf(id->internal, sizeof id->internal, "%s/limoe-nccl-XXXXXX", tmp ? tmp : "/tmp") > 90 ||
         !mkdtemp(id->internal))
         return ncclSystemError;

@@ -1,6 +1,6 @@
 /* fuzz_frame.c - any bytes, as any frame that front and engine send each other. The first byte, a digit in
  * the corpus, chooses what is decoded: 0 a header and its payload as HELLO, 1 as STEP, 2 as RESULT, 3 as
- * JOIN, 4 as CONNECTED, which are headers alone to this module, 5 as ASK, 6 as UNIQUE_ID, 7 as GROUP; 8 as
+ * JOIN, 4 as CONNECTED, which is a header alone, 5 as ASK, 6 as UNIQUE_ID, 7 as GROUP, 8 as APART; 9 as
  * any of them.
  *
  * What is accepted must lie within the payload and within the shape's bounds, and be the same bytes when it
@@ -106,9 +106,19 @@ static enum limoe_status check_result(const struct frame_shape *shape, const str
 static enum limoe_status check_key(const struct frame_header *header, const uint8_t *payload,
                                    struct limoe_error *err) {
     uint8_t key[FRAME_UNIQUE_ID_BYTES];
-    const bool asks = header->type == FRAME_ASK;
+    const bool asks = header->type == FRAME_ASK || header->type == FRAME_APART;
     enum limoe_status status = frame_get_unique_id(header, payload, asks ? NULL : key, err);
     require(status != LIMOE_OK || asks || memcmp(key, payload, header->length) == 0);
+    return status;
+}
+
+static enum limoe_status check_join(const uint8_t *payload, uint64_t length, struct limoe_error *err) {
+    struct frame_join join;
+    uint8_t again[FRAME_JOIN_BYTES];
+    enum limoe_status status = frame_get_join(payload, length, &join, err);
+    if (status == LIMOE_OK)
+        frame_put_join(&join, again);
+    require(status != LIMOE_OK || memcmp(again, payload, FRAME_TOKEN_BYTES + 4) == 0);
     return status;
 }
 
@@ -122,6 +132,7 @@ static enum limoe_status check(const struct frame_shape *shape, const struct fra
     case FRAME_RESULT:
         return check_result(shape, header, payload, err);
     case FRAME_JOIN:
+        return check_join(payload, header->length, err);
     case FRAME_CONNECTED:
         return LIMOE_OK;
     default:
@@ -131,7 +142,7 @@ static enum limoe_status check(const struct frame_shape *shape, const struct fra
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const struct frame_shape shape = frame_shape(&model, BUDGET);
-    enum { TYPES = FRAME_GROUP };
+    enum { TYPES = FRAME_APART };
     const uint64_t most[TYPES + 1] = {FRAME_HELLO_BYTES,
                                       frame_longest_step(&shape),
                                       frame_longest_result(&shape),
@@ -140,6 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                       0,
                                       FRAME_UNIQUE_ID_BYTES,
                                       FRAME_UNIQUE_ID_BYTES,
+                                      0,
                                       FRAME_HELLO_BYTES};
     if (size < 1 + FRAME_HEADER_BYTES)
         return 0;

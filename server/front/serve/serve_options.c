@@ -140,12 +140,15 @@ static const struct option_row table[] = {
         .help =
             "processes that the experts are spread over, started by mpirun; with --device cuda one to a GPU"),
     STRING("hostfile", launch.hostfile, "FILE",
-           .help = "mpirun's: which hosts ranks run on; with --rank-address",
+           .help =
+               "a line HOST slots=N for each host that ranks run on, as mpirun has it; with --rank-address",
            .fallback = "none: all on this host"),
     STRING("rank-address", launch.address, "HOST",
            .help = "this host's address for ranks to connect to, perhaps with a :PORT",
            .fallback = "none: a Unix socket"),
-    STRING("mpirun", launch.mpirun, "PATH", .help = "what starts the ranks"),
+    STRING("rank-agent", launch.agent, "TEXT",
+           .help = "with --device cuda: what runs a command on another host, divided at blanks"),
+    STRING("mpirun", launch.mpirun, "PATH", .help = "what starts the ranks on CPUs"),
     STRING("mpi-arguments", launch.arguments, "TEXT", .help = "more arguments for mpirun, divided at blanks",
            .fallback = "none"),
     COMMAND_LOAD_ROW(AT(compute.load_file)),
@@ -239,7 +242,7 @@ static const struct serve_options defaults = {
     .max_request_pixels = 512 * MIB,
     .max_body_bytes = 32 * MIB,
     .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB, .pixels = 1024 * MIB},
-    .launch = {.ranks = 1, .mpirun = "mpirun"},
+    .launch = {.ranks = 1, .mpirun = "mpirun", .agent = "ssh -oBatchMode=yes -oConnectTimeout=5"},
     .http_threads = 1,
     .connections = 16384,
     .connections_per_address = SERVE_HALF,
@@ -335,24 +338,28 @@ static const char *default_state_dir(struct arena *arena) {
     return "./limoe-state";
 }
 
-/* Ranks on GPUs are this host's, and no business of MPI's. */
+/* Ranks on GPUs are no business of MPI's. */
 static bool is_group(const struct serve_options *options) {
     const struct launch_options *launch = &options->launch;
-    const char *of_mpi = launch->hostfile    ? "hostfile"
-                         : launch->address   ? "rank-address"
-                         : launch->arguments ? "mpi-arguments"
-                                             : NULL;
     if (strcmp(options->compute.device, "cuda") != 0) {
         command_usage("serve", "device is %s and ranks is %u; accepted: cuda, of which each rank gets a GPU",
                       options->compute.device, launch->ranks);
         return false;
     }
-    if (of_mpi)
-        command_usage(
-            "serve",
-            "%s is set and device is cuda; accepted: with device of cpu or auto, whose ranks MPI starts",
-            of_mpi);
-    return !of_mpi;
+    if (launch->arguments)
+        command_usage("serve",
+                      "mpi-arguments is set and device is cuda; accepted: with device of cpu or auto, "
+                      "whose ranks MPI starts");
+    else if (launch->address && !launch->hostfile)
+        command_usage("serve",
+                      "rank-address is set, device is cuda, and hostfile is not; accepted: with the hosts "
+                      "whose ranks connect to it");
+    else if (!launch->agent[strspn(launch->agent, " \t")])
+        command_usage("serve", "rank-agent is \"%s\"; accepted: a program, perhaps with arguments",
+                      launch->agent);
+    else
+        return true;
+    return false;
 }
 
 /* "HOST:PORT", "[IPv6]:PORT": an IPv6 address without brackets has more colons, and no port. */

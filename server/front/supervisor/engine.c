@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/event.h"
 #include "server/front/supervisor/engine_parts.h"
+#include "server/protocol/join.h"
 
 #define STEP_SECONDS_DEFAULT 30
 
@@ -86,6 +87,13 @@ static void engine_free(struct engine *engine) {
     free(engine);
 }
 
+/* A host that has been cut off is to be found out before the step that waits for it is given up, with which all
+ * ranks would be. */
+static unsigned silence(unsigned step_seconds) {
+    const unsigned half = step_seconds / 2;
+    return half < 2 ? 2 : half < JOIN_SILENT ? half : JOIN_SILENT;
+}
+
 enum limoe_status engine_start(const struct engine_options *options, struct engine **out,
                                struct limoe_error *err) {
     struct engine *engine = calloc(1, sizeof *engine);
@@ -96,9 +104,10 @@ enum limoe_status engine_start(const struct engine_options *options, struct engi
              options->label ? options->label : "");
     if (!engine->options.step_seconds)
         engine->options.step_seconds = STEP_SECONDS_DEFAULT;
+    engine->options.launch.silent = silence(engine->options.step_seconds);
     pthread_mutex_init(&engine->lock, NULL);
     const uint32_t ranks = options->launch.ranks ? options->launch.ranks : 1;
-    engine->polled = calloc(SUPERVISOR_EVENTS + ranks, sizeof *engine->polled);
+    engine->polled = calloc(SUPERVISOR_EVENTS + 2 * (size_t)ranks, sizeof *engine->polled);
     engine->ranks = calloc(ranks, sizeof *engine->ranks);
     if (membership_init(&engine->membership, ranks))
         engine->launcher =

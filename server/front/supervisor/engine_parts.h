@@ -65,6 +65,8 @@ void engine_set_fault(struct engine *engine, const char *fault);
 void lifecycle_start(struct engine *engine);
 /* Takes in the ranks that have come to the rendezvous, if any have. */
 void lifecycle_rendezvous(struct engine *engine);
+/* Their time to come to the rendezvous is over. Those that have not are lost; where ranks are not separable, all. */
+void lifecycle_late(struct engine *engine);
 /* The rank's link has received a CONNECTED. */
 void lifecycle_connected(struct engine *engine, struct member *rank);
 /* The rank's link has received a HELLO. */
@@ -107,7 +109,7 @@ void steps_fail_all(struct engine *engine, enum limoe_status status, const char 
 
 /* ---- supervisor.c: the thread */
 
-enum { SUPERVISOR_EVENTS = LAUNCHER_EVENTS + 2 }; /* that it polls for beside the ranks */
+enum { SUPERVISOR_EVENTS = LAUNCHER_EVENTS + 2 }; /* that it polls for, and two for each rank */
 
 void *supervisor_main(void *engine);
 

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "server/front/supervisor/hush.h"
+#include "server/front/supervisor/session.h"
 #include "server/options/command.h"
 #include "server/protocol/join.h"
 
@@ -92,7 +93,7 @@ static void add(struct arguments *arguments, const char *argument) {
 
 /* This program, as ranks find it. On this host it is the front's own, whatever becomes of its file; on others
  * it is the file of the same path. */
-static enum limoe_status program_path(bool one_host, char path[PATH_MAX], struct limoe_error *err) {
+enum limoe_status launch_program(bool one_host, char path[PATH_MAX], struct limoe_error *err) {
     if (one_host) {
         snprintf(path, PATH_MAX, "/proc/%ld/exe", (long)getpid());
         return LIMOE_OK;
@@ -108,7 +109,7 @@ enum limoe_status launch_start(const struct launch_options *options, const struc
                                const char *const engine[], struct process *out, struct limoe_error *err) {
     struct arguments arguments = {.n = 0};
     char ranks[16], path[PATH_MAX], *rest = NULL;
-    enum limoe_status status = program_path(!options->hostfile, path, err);
+    enum limoe_status status = launch_program(!options->hostfile, path, err);
     if (status != LIMOE_OK)
         return status;
     char *more = options->arguments ? strdup(options->arguments) : NULL;
@@ -145,7 +146,7 @@ enum limoe_status launch_start(const struct launch_options *options, const struc
         status = process_spawn(arguments.list, NULL, out, err); /* all: mpirun and ssh need much */
     free(more);
     if (status == LIMOE_OK &&
-        send(out->fd, rendezvous->token, FRAME_JOIN_BYTES, MSG_NOSIGNAL) != FRAME_JOIN_BYTES) {
+        send(out->fd, rendezvous->token, FRAME_TOKEN_BYTES, MSG_NOSIGNAL) != FRAME_TOKEN_BYTES) {
         process_kill(out, NULL);
         status = limoe_fail(err, LIMOE_INTERNAL, "cannot start ranks: %s", strerror(errno));
     }
@@ -236,12 +237,14 @@ static void hush(void) {
 
 int launch_main(int argc, char **argv) {
     struct limoe_error err;
-    char token[FRAME_JOIN_BYTES + 1] = "", fault[PROCESS_WHY_SIZE];
+    char token[FRAME_TOKEN_BYTES + 1] = "", fault[PROCESS_WHY_SIZE];
     if (argc < 2 || !process_child_setup(&err)) {
         command_complain("launch: %s", argc < 2 ? "only limoe itself starts this command" : err.message);
         return COMMAND_USAGE;
     }
-    if (recv(PROCESS_FD, token, FRAME_JOIN_BYTES, MSG_WAITALL) != FRAME_JOIN_BYTES)
+    if (strcmp(argv[1], SESSION_FLAG) == 0)
+        return session_become(argv + 2);
+    if (recv(PROCESS_FD, token, FRAME_TOKEN_BYTES, MSG_WAITALL) != FRAME_TOKEN_BYTES)
         return COMMAND_INPUT; /* the front is gone */
     set_environment(token);
     hush();

@@ -1,4 +1,4 @@
-/* launch.h - starting the job of an engine of several ranks.
+/* launch.h - starting the job of an engine of several ranks on CPUs, and what is said of ranks by options.
  *
  * The front starts `limoe launch mpirun …` as its child. That child asks to die with the front, takes the
  * token from its socket, so that no command line shows it, and becomes mpirun, which starts the ranks on this
@@ -7,6 +7,8 @@
 #ifndef LIMOE_SERVER_FRONT_SUPERVISOR_LAUNCH_H
 #define LIMOE_SERVER_FRONT_SUPERVISOR_LAUNCH_H
 
+#include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -20,8 +22,12 @@ struct launch_options {
     uint32_t ranks;        /* 0 and 1: one process, started without mpirun */
     const char *mpirun;    /* a path, or a name to be looked for in PATH */
     const char *arguments; /* more for mpirun, divided at blanks; NULL: none */
-    const char *hostfile;  /* as mpirun's; NULL: all on this host */
+    const char *hostfile;  /* as mpirun's (hosts.h); NULL: all on this host */
     const char *address;   /* where the front listens for ranks; NULL: on a Unix socket */
+    const char *agent;     /* of ranks on GPUs: what runs a command on another host, divided at blanks */
+    const char *digest;    /* of the config and tokenizer that ranks must read as well; NULL: any */
+    unsigned
+        silent; /* s after which a rank on another host that gives no sign is lost; the engine's to set */
 };
 
 /* Starts a job whose ranks run `limoe engine engine[0] engine[1] … NULL`, and come to the rendezvous,
@@ -39,7 +45,12 @@ void launch_clean(pid_t mpirun);
 /* Why the job could not begin, "" if it could. Called once the process has ended, before it is reaped. */
 void launch_fault(const struct process *process, char *why, size_t size);
 
-/* `limoe launch`: becomes mpirun. It returns, with the exit status, only if it cannot. */
+/* The path of this program, as it is started on this host alone, or on others as well, where it lies at the
+ * same. */
+enum limoe_status launch_program(bool one_host, char path[PATH_MAX], struct limoe_error *err);
+
+/* `limoe launch`: becomes mpirun, or a session (session.h). It returns, with the exit status, only if it
+ * cannot. */
 int launch_main(int argc, char **argv);
 
 #endif

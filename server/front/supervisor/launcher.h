@@ -3,7 +3,8 @@
  * There are three kinds, behind one table:
  *   one        one rank, a child of the front's (launch_one.c);
  *   mpi job    ranks that mpirun starts, on this host or on others, and that come to the front (mpi_job.c);
- *   gpu group  a child of the front's for each GPU, which the front brings together (gpu_group.c).
+ *   gpu group  a process for each GPU, on this host a child of the front's, which brings them together
+ *              (gpu_group.c).
  * Whoever watches over an engine knows of none of them but through this. Only the engine's thread uses it.
  */
 #ifndef LIMOE_SERVER_FRONT_SUPERVISOR_LAUNCHER_H
@@ -50,7 +51,7 @@ struct launcher_ops {
     /* The process that stands for the engine; 0 or below if there is none. */
     pid_t (*pid)(const struct launcher *launcher);
     /* A descriptor that is readable once that process has ended, or the one behind `rank` if that is not
-     * NULL; -1 if none is watched. */
+     * NULL; -1 if none is watched, as on another host. */
     int (*pidfd)(const struct launcher *launcher, const struct member *rank);
 
     /* Told when nobody wants the ranks any more, whatever they have to say. */
@@ -65,10 +66,12 @@ struct launcher_ops {
     enum limoe_status (*unique_id)(struct launcher *launcher, struct limoe_error *err);
 
     /* Of a kind whose ranks come to a rendezvous. `events` sets what to poll for and returns how many
-     * there are, at most LAUNCHER_EVENTS. `accept` takes in those who have come; it is true once, when all
-     * have. */
+     * there are, at most LAUNCHER_EVENTS and one for each rank. `accept` takes in those who have come; it is true
+     * once, when all have. `absent` names one that has failed to come, and why; the cause NULL: its process has
+     * ended. */
     size_t (*events)(const struct launcher *launcher, struct pollfd *polled);
     bool (*accept)(struct launcher *launcher, int64_t now);
+    struct member *(*absent)(const struct launcher *launcher, const char **cause);
 };
 
 struct launcher {

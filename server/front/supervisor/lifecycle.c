@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "server/front/supervisor/engine_parts.h"
+#include "server/front/supervisor/hosts.h"
 
 #define MOST_FAILURES  3
 #define SHORTEST_PAUSE (100 * CLOCK_MILLISECOND)
@@ -160,21 +161,31 @@ void lifecycle_start(struct engine *engine) {
     engine->deadline = engine->began + (apart ? connect_timeout(engine) : OPEN_TIMEOUT);
 }
 
-void lifecycle_rendezvous(struct engine *engine) {
-    struct launcher *launcher = engine->launcher;
-    const int64_t now = clock_now();
-    if (launcher->ops->accept && launcher->ops->accept(launcher, now))
-        engine->deadline = now + connect_timeout(engine);
-}
-
-void lifecycle_connected(struct engine *engine, struct member *rank) {
-    if (!membership_connected(&engine->membership, rank))
-        return;
-    int64_t now = clock_now();
+static void all_connected(struct engine *engine, int64_t now) {
     const int64_t after = now - engine->began;
     if (!engine->connected_after || after < engine->connected_after)
         engine->connected_after = after;
     engine->deadline = now + OPEN_TIMEOUT;
+}
+
+void lifecycle_rendezvous(struct engine *engine) {
+    struct launcher *launcher = engine->launcher;
+    const int64_t now = clock_now();
+    const char *cause;
+    struct member *absent;
+    if (launcher->ops->accept && launcher->ops->accept(launcher, now) && engine->phase == ENGINE_OPENING) {
+        if (launcher->ops->separable) /* how long they take to find each other, NCCL bounds */
+            all_connected(engine, now);
+        else
+            engine->deadline = now + connect_timeout(engine);
+    }
+    while (launcher->ops->absent && (absent = launcher->ops->absent(launcher, &cause)))
+        lifecycle_rank_lost(engine, absent, cause);
+}
+
+void lifecycle_connected(struct engine *engine, struct member *rank) {
+    if (membership_connected(&engine->membership, rank))
+        all_connected(engine, clock_now());
 }
 
 /* ---- loss */
@@ -271,20 +282,43 @@ void lifecycle_lost(struct engine *engine, const char *cause) {
 }
 
 void lifecycle_rank_lost(struct engine *engine, struct member *rank, const char *cause) {
-    char ended[PROCESS_WHY_SIZE], what[64];
+    char ended[PROCESS_WHY_SIZE], what[HOSTS_NAME_SIZE + 64], why[512];
     const bool up = engine->phase == ENGINE_UP, down = engine->phase == ENGINE_DOWN,
                answered = rank->answered;
     if (!engine->launcher->ops->separable) {
         lifecycle_lost(engine, cause);
         return;
     }
-    snprintf(what, sizeof what, "rank %u, process %ld", (unsigned)(rank - engine->membership.rank),
-             (long)rank->pid);
+    membership_describe(&engine->membership, rank, what, sizeof what);
+    snprintf(why, sizeof why, "%s", cause ? cause : ""); /* it may be the launcher's, about this rank */
     end_process(engine, rank, ended);
     if (!down) /* then a start is due already */
-        replace(
-            engine,
-            &(struct loss){.what = what, .cause = cause ? cause : ended, .was_up = up, .answered = answered});
+        replace(engine, &(struct loss){
+                            .what = what, .cause = cause ? why : ended, .was_up = up, .answered = answered});
+}
+
+void lifecycle_late(struct engine *engine) {
+    const struct launcher *launcher = engine->launcher;
+    struct membership *membership = &engine->membership;
+    struct member *last = NULL;
+    char cause[PROCESS_WHY_SIZE];
+    if (!launcher->ops->separable) {
+        snprintf(cause, sizeof cause, "only %u of %u ranks were started and came to the front in time",
+                 membership->joined, membership->n);
+        lifecycle_lost(engine, cause);
+        return;
+    }
+    for (uint32_t r = 0; r < membership->n; r++) {
+        if (membership->rank[r].link.fd >= 0)
+            continue;
+        if (last)
+            launcher->ops->end(engine->launcher, last, NULL);
+        last = &membership->rank[r];
+    }
+    snprintf(cause, sizeof cause, "it did not come to the front in %.0f s",
+             (double)(clock_now() - engine->began) / (double)CLOCK_SECOND);
+    if (last)
+        lifecycle_rank_lost(engine, last, cause);
 }
 
 void lifecycle_peers_lost(struct engine *engine, const char *message) {
@@ -334,7 +368,7 @@ void lifecycle_disconnected(struct engine *engine, struct member *rank, const ch
     if (!launcher->ops->remote) {
         struct pollfd end = {.fd = launcher->ops->pidfd(launcher, rank), .events = POLLIN};
         if (!opening || !last_words(engine, rank))
-            lifecycle_rank_lost(engine, rank, poll(&end, 1, END_TIMEOUT) == 1 ? NULL : cause);
+            lifecycle_rank_lost(engine, rank, end.fd >= 0 && poll(&end, 1, END_TIMEOUT) == 1 ? NULL : cause);
         return;
     }
     if (opening)
@@ -419,6 +453,38 @@ static enum limoe_status hear(struct engine *engine, struct member *rank, struct
     return status;
 }
 
+static bool is_newcomer(const struct member *rank) {
+    return rank->place && !rank->proven;
+}
+
+/* What keeps ranks from computing that have done it before is the doing of those that have come from other hosts since:
+ * of the one that says it, or of all, if one of the others does. Only these are lost. False: it is nobody's in
+ * particular. */
+static bool suspect_newcomers(struct engine *engine, struct member *rank, const char *message) {
+    struct membership *membership = &engine->membership;
+    struct member *last = is_newcomer(rank) ? rank : NULL;
+    char cause[sizeof engine->fault];
+    for (uint32_t r = 0; !is_newcomer(rank) && r < membership->n; r++) {
+        if (!is_newcomer(&membership->rank[r]))
+            continue;
+        if (last)
+            engine->launcher->ops->end(engine->launcher, last, NULL);
+        last = &membership->rank[r];
+    }
+    if (!last || !atomic_load(&engine->settled))
+        return false;
+    snprintf(cause, sizeof cause, "rank %u says: %s", (unsigned)(rank - membership->rank), message);
+    lifecycle_rank_lost(engine, last, cause);
+    return true;
+}
+
+static void say_open(const struct engine *engine, int64_t now) {
+    log_print(engine->options.log, LOG_INFO, NULL, "%s: process %ld has %s open after %.0f ms, %u rank%s",
+              engine->label, (long)engine_process(engine), engine->info.model.name,
+              (double)(now - engine->began) / (double)CLOCK_MILLISECOND, engine->membership.n,
+              engine->membership.n == 1 ? "" : "s");
+}
+
 void lifecycle_hello(struct engine *engine, struct member *rank) {
     struct limoe_error err;
     struct membership *membership = &engine->membership;
@@ -432,6 +498,8 @@ void lifecycle_hello(struct engine *engine, struct member *rank) {
     }
     if (status == LIMOE_OK && membership->heard < membership->n)
         return;
+    if (status != LIMOE_OK && suspect_newcomers(engine, rank, err.message))
+        return;
     if (status != LIMOE_OK || accept_ranks(engine, &err) != LIMOE_OK) {
         end_process(engine, NULL, NULL);
         failed(engine, &err, first);
@@ -442,10 +510,9 @@ void lifecycle_hello(struct engine *engine, struct member *rank) {
     engine->deadline = 0;
     engine->measure_at = engine->options.memory_bytes ? now : 0;
     tell_ranks(engine);
-    log_print(engine->options.log, LOG_INFO, NULL, "%s: process %ld has %s open after %.0f ms, %u rank%s",
-              engine->label, (long)engine_process(engine), engine->info.model.name,
-              (double)(now - engine->began) / (double)CLOCK_MILLISECOND, membership->n,
-              membership->n == 1 ? "" : "s");
+    for (uint32_t r = 0; r < membership->n; r++)
+        membership->rank[r].proven = true;
+    say_open(engine, now);
     if (first && engine->hello.note[0])
         log_print(engine->options.log, LOG_INFO, NULL, "%s: %s", engine->label, engine->hello.note);
     if (first)

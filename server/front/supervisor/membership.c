@@ -2,6 +2,7 @@
 #include "server/front/supervisor/membership.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -125,6 +126,15 @@ enum limoe_status membership_verify(struct membership *membership, struct limoe_
                 first->name, first->fingerprint, limoe_dtype_name(first->dtype), first->backend);
     }
     return LIMOE_OK;
+}
+
+void membership_describe(const struct membership *membership, const struct member *rank, char *out,
+                         size_t size) {
+    const unsigned number = (unsigned)(rank - membership->rank);
+    if (rank->place)
+        snprintf(out, size, "rank %u on %s", number, rank->place);
+    else
+        snprintf(out, size, "rank %u, process %ld", number, (long)rank->pid);
 }
 
 bool membership_sending(const struct membership *membership) {

@@ -1,13 +1,14 @@
 /* membership.h - the processes of one engine, as the front sees them: a link to each.
  *
  * An engine of one rank is a membership of one. Its socket is the one that it was started with, and so are
- * those of a group. The ranks of a job come to a rendezvous, and nobody knows which rank is which until it
- * has said HELLO.
+ * those of a group's ranks on this host; others come to a rendezvous. So do the ranks of a job, and nobody knows
+ * which of those is which until it has said HELLO.
  */
 #ifndef LIMOE_SERVER_FRONT_SUPERVISOR_MEMBERSHIP_H
 #define LIMOE_SERVER_FRONT_SUPERVISOR_MEMBERSHIP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -18,6 +19,8 @@
 struct member {
     struct link link;         /* its socket is the membership's to close; -1: nobody is there */
     pid_t pid;                /* 0: not on this host */
+    const char *place;        /* "HOST, cuda:N", its launcher's; NULL: on this host, or it is not known */
+    bool proven;              /* it has been ready for steps together with all others */
     int pidfd;                /* of one that is not our child; -1: none */
     bool connected;           /* it has looked for the others, and said CONNECTED; or there are none */
     bool heard;               /* it has said HELLO */
@@ -51,6 +54,10 @@ enum limoe_status membership_hello(struct membership *membership, struct member 
 /* Puts the ranks, which have all said HELLO, in order. LIMOE_CORRUPT if they are not ranks 0 to n - 1 of one
  * model; the message says which is not. */
 enum limoe_status membership_verify(struct membership *membership, struct limoe_error *err);
+
+/* Which rank it is and where, for messages: "rank 1, process 7", "rank 1 on HOST, cuda:0". */
+void membership_describe(const struct membership *membership, const struct member *rank, char *out,
+                         size_t size);
 
 /* Whether anything is on its way out to any of them. */
 bool membership_sending(const struct membership *membership);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "server/front/supervisor/launcher.h"
+#include "server/protocol/join.h"
 
 #define END_TIMEOUT 2000 /* ms from the end of the ranks' sockets to the job's */
 
@@ -35,7 +36,8 @@ static const char *device(const struct limoe_options *compute) {
 static enum limoe_status start(struct launcher *launcher, const char *const engine[],
                                struct limoe_error *err) {
     struct job *job = job_of(launcher);
-    enum limoe_status status = rendezvous_open(&job->rendezvous, launcher->options->address, err);
+    enum limoe_status status =
+        rendezvous_open(&job->rendezvous, launcher->options->address, JOIN_SILENT, err);
     if (status == LIMOE_OK)
         status = launch_start(launcher->options, &job->rendezvous, engine, &job->process, err);
     if (status != LIMOE_OK)
@@ -89,15 +91,16 @@ static bool accept_ranks(struct launcher *launcher, int64_t now) {
     struct rendezvous *rendezvous = &job_of(launcher)->rendezvous;
     struct membership *membership = launcher->membership;
     const uint64_t refused = rendezvous->refused;
+    struct frame_join join;
     pid_t process;
     int fd;
     if (rendezvous->listening < 0)
         return false;
-    while (membership->joined < membership->n && rendezvous_next(rendezvous, now, &fd, &process))
+    while (membership->joined < membership->n && rendezvous_next(rendezvous, now, &fd, &process, &join))
         membership_join(membership, fd, process);
     if (rendezvous->refused > refused)
         log_print(launcher->log, LOG_WARNING, NULL,
-                  "engine: turned away who came to the ranks' rendezvous and did not show the job's token");
+                  "engine: turned away who came to the ranks' rendezvous: %s", rendezvous->why);
     if (membership->joined < membership->n)
         return false;
     rendezvous_close(rendezvous);

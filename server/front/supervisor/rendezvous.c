@@ -23,8 +23,8 @@ void rendezvous_init(struct rendezvous *rendezvous) {
         link_init(&rendezvous->pending[i].link, -1);
 }
 
-static enum limoe_status make_token(char token[FRAME_JOIN_BYTES + 1], struct limoe_error *err) {
-    uint8_t bytes[FRAME_JOIN_BYTES / 2];
+static enum limoe_status make_token(char token[FRAME_TOKEN_BYTES + 1], struct limoe_error *err) {
+    uint8_t bytes[FRAME_TOKEN_BYTES / 2];
     if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
         return limoe_fail(err, LIMOE_INTERNAL, "cannot make a token for ranks: %s", strerror(errno));
     for (size_t i = 0; i < sizeof bytes; i++)
@@ -74,8 +74,10 @@ static enum limoe_status listen_tcp(struct rendezvous *rendezvous, const char *t
     return status;
 }
 
-enum limoe_status rendezvous_open(struct rendezvous *rendezvous, const char *host, struct limoe_error *err) {
+enum limoe_status rendezvous_open(struct rendezvous *rendezvous, const char *host, unsigned silent,
+                                  struct limoe_error *err) {
     rendezvous_init(rendezvous);
+    rendezvous->silent = silent;
     enum limoe_status status = make_token(rendezvous->token, err);
     if (status == LIMOE_OK && host) {
         status = listen_tcp(rendezvous, host, err);
@@ -138,15 +140,15 @@ static void accept_peers(struct rendezvous *rendezvous, int64_t now) {
         link_reset(&peer->link, peer->link.fd);
         peer->until = now + JOIN_TIMEOUT;
         if (!rendezvous->dir[0])
-            join_keep_alive(peer->link.fd);
+            join_keep_alive(peer->link.fd, rendezvous->silent);
     }
 }
 
 /* Takes a time that does not depend on where they differ. */
-static bool token_equal(const char *token, const uint8_t *shown) {
+static bool token_equal(const char *token, const char *shown) {
     uint8_t different = 0;
-    for (size_t i = 0; i < FRAME_JOIN_BYTES; i++)
-        different |= (uint8_t)((uint8_t)token[i] ^ shown[i]);
+    for (size_t i = 0; i < FRAME_TOKEN_BYTES; i++)
+        different |= (uint8_t)((uint8_t)token[i] ^ (uint8_t)shown[i]);
     return different == 0;
 }
 
@@ -157,23 +159,42 @@ static pid_t process_of(const struct rendezvous *rendezvous, int fd) {
     return known ? peer.pid : 0;
 }
 
-bool rendezvous_next(struct rendezvous *rendezvous, int64_t now, int *fd, pid_t *pid) {
+/* Whether the peer may join, once its JOIN has come or its time is over; else why not. */
+static bool may_join(const struct rendezvous *rendezvous, const struct pending_peer *peer,
+                     enum link_event event, struct frame_join *join, struct limoe_error *err) {
+    if (event == LINK_WAITS)
+        limoe_fail(err, LIMOE_INVALID, "it sent no JOIN for %lld s",
+                   (long long)(JOIN_TIMEOUT / CLOCK_SECOND));
+    else if (event == LINK_ENDED)
+        limoe_fail(err, LIMOE_INVALID, "it sent no JOIN");
+    if (event != LINK_DONE ||
+        frame_get_join(peer->link.payload, peer->link.frame.length, join, err) != LIMOE_OK)
+        return false;
+    if (token_equal(rendezvous->token, join->token))
+        return true;
+    limoe_fail(err, LIMOE_INVALID, "it did not show the token of this round");
+    return false;
+}
+
+bool rendezvous_next(struct rendezvous *rendezvous, int64_t now, int *fd, pid_t *pid,
+                     struct frame_join *join) {
+    struct limoe_error err;
     accept_peers(rendezvous, now);
     for (size_t i = 0; i < RENDEZVOUS_PENDING; i++) {
         struct pending_peer *peer = &rendezvous->pending[i];
         if (peer->link.fd < 0)
             continue;
-        enum link_event event = link_receive(&peer->link, FRAME_JOIN, FRAME_JOIN_BYTES, NULL);
+        enum link_event event = link_receive(&peer->link, FRAME_JOIN, FRAME_JOIN_BYTES, &err);
         if (event == LINK_WAITS && now < peer->until)
             continue;
-        if (event == LINK_DONE && peer->link.frame.length == FRAME_JOIN_BYTES &&
-            token_equal(rendezvous->token, peer->link.payload)) {
+        if (may_join(rendezvous, peer, event, join, &err)) {
             *fd = peer->link.fd;
             *pid = process_of(rendezvous, *fd);
             peer->link.fd = -1;
             dismiss(peer);
             return true;
         }
+        snprintf(rendezvous->why, sizeof rendezvous->why, "%.150s", err.message);
         rendezvous->refused++;
         dismiss(peer);
     }

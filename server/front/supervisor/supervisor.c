@@ -48,10 +48,11 @@ static void check_timers(struct engine *engine) {
     if (due(engine->deadline, now) && engine->peers_lost[0])
         lifecycle_rejoin(engine);
     if (due(engine->deadline, now)) {
-        if (engine->membership.joined < engine->membership.n)
-            snprintf(cause, sizeof cause, "only %u of %u ranks were started and came to the front in time",
-                     engine->membership.joined, engine->membership.n);
-        else if (engine->membership.connected < engine->membership.n)
+        if (engine->membership.joined < engine->membership.n) {
+            lifecycle_late(engine);
+            return;
+        }
+        if (engine->membership.connected < engine->membership.n)
             snprintf(cause, sizeof cause, "only %u of %u ranks found the others in time",
                      engine->membership.connected, engine->membership.n);
         else if (engine->phase == ENGINE_OPENING)

@@ -131,6 +131,17 @@ static void ranks_exchange(void **) {
         });
 }
 
+static void ranks_exchange_over_a_network(void **) {
+    setenv("NCCL_SOCKET_IFNAME", "none,lo", 1);
+    for (const int ranks : {1, 2, 4})
+        assert_ranks_hold(ranks, [ranks](int rank, ncclUniqueId id) {
+            const member m = join(rank, ranks, id);
+            return !strncmp(id.internal, "tcp:127.0.0.1:", 14) && m.state == ncclSuccess &&
+                   gather(m, rank, ranks) && reduce(m, rank, ranks) && swap(m, rank, ranks) && leave(m);
+        });
+    unsetenv("NCCL_SOCKET_IFNAME");
+}
+
 static void blocking_communicators_block(void **) {
     assert_ranks_hold(2, [](int rank, ncclUniqueId id) {
         ncclComm_t comm;
@@ -282,6 +293,7 @@ static void a_rank_that_never_comes_is_waited_for_until_abort(void **) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_exchange),
+        cmocka_unit_test(ranks_exchange_over_a_network),
         cmocka_unit_test(blocking_communicators_block),
         cmocka_unit_test(graphs_exchange),
         cmocka_unit_test(a_communicator_in_progress_refuses_calls),

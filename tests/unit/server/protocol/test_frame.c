@@ -216,7 +216,7 @@ static void test_equal_hellos_are_equal_models(void **state) {
     assert_true(frame_hello_equal(&a, &b));
 }
 
-/* ---- ASK, UNIQUE_ID, GROUP */
+/* ---- ASK, APART, UNIQUE_ID, GROUP */
 
 static void test_a_frame_of_several_types(void **state) {
     (void)state;
@@ -260,6 +260,9 @@ static void test_keys(void **state) {
     header.length = 1;
     assert_int_equal(frame_get_unique_id(&header, payload, NULL, &err), LIMOE_CORRUPT);
     assert_string_equal(err.message, "ASK of generation 1 and 1 bytes, not 0");
+    header = (struct frame_header){.type = FRAME_APART, .id = 0};
+    assert_int_equal(frame_get_unique_id(&header, NULL, NULL, &err), LIMOE_CORRUPT);
+    assert_string_equal(err.message, "APART of generation 0 and 0 bytes, not 0");
 }
 
 /* ---- a model of one tower */

@@ -186,6 +186,8 @@ int fixture_main(int argc, char **argv, int (*run)(void)) {
         return honest_or_not(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "launch") == 0)
         return launch_main(argc - 1, argv + 1);
+    if (argc > 2 && strcmp(argv[1], "--agent") == 0)
+        return agent_main(argc - 1, argv + 1);
     if (argc > 2 && strcmp(argv[1], "-n") == 0)
         return mpirun_main(argc, argv);
     unsetenv("TMPDIR"); /* so that it is known where mpirun's files are */

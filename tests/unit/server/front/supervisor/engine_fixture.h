@@ -76,7 +76,7 @@ void lose_rank(uint32_t rank, int signal_number);
 
 /* ---- the program */
 
-/* The program's main: an engine, `limoe launch` or mpirun where it was started as one, and else the tests. */
+/* The program's main: an engine, `limoe launch`, mpirun or an agent where it was started as one, and else the tests. */
 int fixture_main(int argc, char **argv, int (*run)(void));
 
 #endif

@@ -75,9 +75,7 @@ static atomic_bool interrupted, grouped;
 
 enum limoe_status limoe_ranks_open_at(const char *kind, const struct limoe_rank_identity *identity,
                                       struct limoe_ranks **out, struct limoe_error *err) {
-    char device[16];
-    snprintf(device, sizeof device, "cuda:%u", identity->rank);
-    if (strcmp(kind, "nccl") != 0 || strcmp(identity->device, device) != 0 || identity->count != RANKS)
+    if (strcmp(kind, "nccl") != 0 || strncmp(identity->device, "cuda:", 5) != 0 || identity->count != RANKS)
         return limoe_fail(err, LIMOE_UNSUPPORTED, "there is no %s on %s", kind, identity->device);
     if (fake->missing)
         return limoe_fail(err, LIMOE_UNSUPPORTED, "no GPU is made up");
@@ -129,6 +127,7 @@ enum limoe_status limoe_ranks_join(struct limoe_ranks *ranks,
 
 void limoe_ranks_interrupt(struct limoe_ranks *ranks, bool on) {
     (void)ranks;
+    fake->parted += on;
     interrupted = on;
 }
 
@@ -280,6 +279,23 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
                 }
     }
     return LIMOE_OK;
+}
+
+/* A rank's that comes from another host, which shows by it what model it reads. */
+enum limoe_status limoe_processor_open(const char *dir, const struct limoe_image_limits *limits,
+                                       struct limoe_processor **out, struct limoe_error *err) {
+    (void)dir;
+    (void)limits;
+    (void)err;
+    *out = NULL;
+    return LIMOE_OK;
+}
+const char *limoe_processor_fingerprint(const struct limoe_processor *processor) {
+    (void)processor;
+    return fake->pretence == ANOTHER_CONFIG ? "fedcba9876543210" : "0123456789abcdef";
+}
+void limoe_processor_close(struct limoe_processor *processor) {
+    (void)processor;
 }
 
 /* The probe's processor. */

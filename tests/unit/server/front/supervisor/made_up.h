@@ -28,7 +28,7 @@
 enum lie { HONEST, NO_HELLO, BAD_MAGIC, HUGE_LENGTH, WRONG_ID, WRONG_ITEMS, HALF_A_RESULT, UNASKED, LIES };
 
 /* What rank 1 says of itself that cannot be. */
-enum pretence { NOTHING, ANOTHERS_RANK, NO_SUCH_RANK, ANOTHER_MODEL, NO_MODEL, PRETENCES };
+enum pretence { NOTHING, ANOTHERS_RANK, NO_SUCH_RANK, ANOTHER_MODEL, NO_MODEL, PRETENCES, ANOTHER_CONFIG };
 
 /* Where the next job stands still, whose first process to get there takes it back. */
 enum hang { NOWHERE, BEFORE_RANKS_COME, BEFORE_THEY_MEET, HANGS };
@@ -44,6 +44,8 @@ struct fake {
     atomic_int ranks[RANKS]; /* their processes */
     atomic_int session;      /* the process of mpirun's with another host */
     atomic_uint opened;      /* models, by all processes */
+    atomic_uint parted;      /* how often any rank of a group was told to stop waiting */
+    atomic_bool away;        /* no agent reaches another host */
     atomic_bool lonely;      /* rank 1 loses the others, once, and nobody has ended */
     atomic_uint unique_ids;  /* made so far, and by which each rank of a group has joined; 0: by none */
     atomic_uint joined[RANKS], arrived[RANKS]; /* arrived: how often it has waited for the others since */
@@ -75,5 +77,8 @@ int honest_or_not(int argc, char **argv);
 
 /* As much of mpirun as the front uses. */
 int mpirun_main(int argc, char **argv);
+
+/* Stands for ssh: argv[1] is the host, argv[2] the command. */
+int agent_main(int argc, char **argv);
 
 #endif

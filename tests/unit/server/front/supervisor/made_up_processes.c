@@ -91,6 +91,17 @@ int honest_or_not(int argc, char **argv) {
     return lie == HONEST ? engine_main(argc, argv) : lie_once(lie);
 }
 
+/* ---- another host */
+
+int agent_main(int argc, char **argv) {
+    char *const shell[] = {"sh", "-c", argv[2], NULL};
+    const char *model = argc == 3 ? strstr(argv[2], "'--model' '") : NULL;
+    char path[64];
+    if (!model || sscanf(model, "'--model' '%60[^']", path) != 1 || !made_up_share(path))
+        return 2;
+    return fake->away ? 255 : execv("/bin/sh", shell);
+}
+
 /* ---- mpirun */
 
 /* Someone who has found the socket, and does not know the token. */
@@ -103,8 +114,10 @@ static void visit(const char *address) {
     if (connect(fd, (const struct sockaddr *)&to, sizeof to) != 0)
         _exit(3);
     frame_put_header(&(struct frame_header){.type = FRAME_JOIN, .length = FRAME_JOIN_BYTES}, bytes);
-    memcpy(bytes + FRAME_HEADER_BYTES, getenv(JOIN_TOKEN), FRAME_JOIN_BYTES);
-    bytes[sizeof bytes - 1] ^= 1;
+    struct frame_join join = {.rank = FRAME_NO_RANK};
+    memcpy(join.token, getenv(JOIN_TOKEN), FRAME_TOKEN_BYTES);
+    join.token[FRAME_TOKEN_BYTES - 1] ^= 1;
+    frame_put_join(&join, bytes + FRAME_HEADER_BYTES);
     if (write(fd, bytes, sizeof bytes) != sizeof bytes || read(fd, &answer, 1) > 0)
         _exit(4); /* it must be turned away */
     close(fd);
