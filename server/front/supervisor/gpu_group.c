@@ -198,10 +198,22 @@ static bool is_awaited(const struct launcher *launcher, uint32_t rank) {
            group->process[rank].pid > 0;
 }
 
+/* Whether those that are there know that they are apart. Until then no start is given up, however soon a session
+ * ends: they would go on waiting for the rank that it was for. */
+static bool all_told_apart(const struct group *group) {
+    for (uint32_t r = 0; r < group->n; r++) {
+        const struct link *link = &group->base.membership->rank[r].link;
+        if (link->fd >= 0 && (!group->apart[r] || link_sending(link)))
+            return false;
+    }
+    return true;
+}
+
 static size_t events(const struct launcher *launcher, struct pollfd *polled) {
     const struct group *group = group_in(launcher);
+    const bool told = all_told_apart(group);
     size_t n = rendezvous_events(&group->rendezvous, polled);
-    for (uint32_t r = 0; group->placed && r < group->n; r++)
+    for (uint32_t r = 0; told && group->placed && r < group->n; r++)
         if (is_awaited(launcher, r))
             polled[n++] = (struct pollfd){.fd = group->process[r].pidfd, .events = POLLIN};
     return n;
@@ -263,7 +275,8 @@ static struct member *failed_to_come(const struct launcher *launcher, const char
     *cause = group->refused ? group->why_refused : NULL;
     if (group->refused)
         return group->refused;
-    for (uint32_t r = 0; group->placed && r < group->n; r++)
+    const bool told = all_told_apart(group);
+    for (uint32_t r = 0; told && group->placed && r < group->n; r++)
         if (is_awaited(launcher, r) && process_ended(&group->process[r]))
             return &launcher->membership->rank[r];
     return NULL;

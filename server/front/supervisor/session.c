@@ -91,8 +91,10 @@ enum limoe_status session_start(const struct launch_options *options, const stru
                               : limoe_fail(err, LIMOE_NO_MEMORY, "no memory to start a rank");
     free(agent);
     free(command);
+    /* One that has ended already will be seen to, and how. */
     if (status == LIMOE_OK &&
-        send(out->fd, rendezvous->token, FRAME_TOKEN_BYTES, MSG_NOSIGNAL) != FRAME_TOKEN_BYTES) {
+        send(out->fd, rendezvous->token, FRAME_TOKEN_BYTES, MSG_NOSIGNAL) != FRAME_TOKEN_BYTES &&
+        errno != EPIPE && errno != ECONNRESET) {
         process_kill(out, NULL);
         status =
             limoe_fail(err, LIMOE_INTERNAL, "cannot start a rank on %s: %s", place->host, strerror(errno));
