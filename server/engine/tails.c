@@ -147,7 +147,7 @@ enum limoe_status tails_hold(struct tails *tails, struct limoe_model *model, con
     *held = false;
     if (!entry) {
         const enum limoe_status status = read_tail(tails, model, key, &entry, held, err);
-        if (status)
+        if (!entry)
             return status;
     }
     entry->held = true;

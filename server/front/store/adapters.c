@@ -230,7 +230,7 @@ enum limoe_status adapters_open(const struct adapters_options *options, struct a
 void adapters_close(struct adapters *store) {
     if (!store)
         return;
-    while (store->n > 0)
+    while (store->list && store->n > 0)
         take_out(store, store->n - 1);
     pthread_mutex_destroy(&store->lock);
     pthread_mutex_destroy(&store->changing);

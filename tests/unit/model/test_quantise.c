@@ -362,7 +362,7 @@ static void store_table(const uint16_t *halves) {
     }
     const int fd = open(c.path, O_WRONLY | O_TRUNC);
     assert_true(n == count - 1 && fd >= 0);
-    assert_int_equal(safetensors_write_header(fd, c.path, entry, n, &err), LIMOE_OK);
+    assert_int_equal(safetensors_write_header(fd, c.path, NULL, NULL, entry, n, &err), LIMOE_OK);
     for (size_t i = 0; i < n; i++)
         assert_int_equal(safetensors_write_at(fd, c.path, entry[i].offset, bytes[i], entry[i].bytes, &err),
                          LIMOE_OK);

@@ -35,7 +35,8 @@ static void names_are_checked(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         if (classifier_check_name(text_of(bad[i]), "name", &error))
             fail_msg("accepted: \"%s\"", bad[i]);
-        assert_error(400, "invalid_name", "name", "is no name for a classifier or an adapter; accepted: 1 to 128 of A-Z");
+        assert_error(400, "invalid_name", "name",
+                     "is no name for a classifier or an adapter; accepted: 1 to 128 of A-Z");
     }
     assert_false(classifier_check_name((struct text){.data = "a\0b", .size = 3}, "name", &error));
 
