@@ -376,7 +376,7 @@ def test_names_and_types_are_checked(own, files):
         assert_error(put(own, name, files["pets"]), 404 if name == ".." else 400, "unknown_path" if name == ".." else "invalid_name")
     assert_error(own.put("/v1/adapters/x", json={"a": 1}), 415, "unsupported_media_type")
     assert_error(put(own, "x", files["pets"], model="other"), 404, "model_not_found", "model")
-    assert_error(put(own, "x", files["pets"], modle="other"), 400, "unknown_field", "modle")
+    assert_error(put(own, "x", files["pets"], models="other"), 400, "unknown_field", "models")
 
 
 # ---- memory
