@@ -423,7 +423,13 @@ void call_end(struct call *call, bool answered) {
     atomic_fetch_sub(&server->calls, 1); /* last: a stopping server waits for it */
 }
 
-/* ---- the model */
+/* ---- what it is for */
+
+struct text call_below(const struct call *call) {
+    const struct route *route = call->route;
+    return route->below ? text_of(call->route_path + strlen(route->path))
+                        : (struct text){.data = "", .size = 0};
+}
 
 bool call_choose(struct call *call, size_t model) {
     static const struct queue_load nothing;

@@ -183,6 +183,9 @@ void call_trim(struct call *call);
  * no such form. */
 bool call_settle_form(struct call *call, struct api_error *error);
 
+/* What is below the route's path: of "/v1/adapters/" in "/v1/adapters/pets" the name. */
+struct text call_below(const struct call *call);
+
 /* The request is for this model of the roster: it is the model's from here on, and counted in its queue. False:
  * that is full (call->over), and the request is to be refused with call_refuse_full. */
 bool call_choose(struct call *call, size_t model);

@@ -17,11 +17,6 @@ static const uint8_t pixel[] = {0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 
                                 0x00, 0x03, 0x01, 0x01, 0x00, 0xc9, 0xfe, 0x92, 0xef, 0x00, 0x00, 0x00,
                                 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82};
 
-/* What follows "/v1/adapters/". */
-static struct text name_of(const struct call *call) {
-    return text_of(call->route_path + strlen(call->route->path));
-}
-
 /* The model that "model" names, whose the adapter is to be; the default. */
 static bool choose(struct call *call, struct api_error *error) {
     size_t model = 0;
@@ -89,10 +84,10 @@ static bool answer_whole(struct call *call, const struct adapter *adapter, struc
 static bool find(struct call *call, struct api_error *error) {
     struct adapters *store = call->server->adapters;
     char nearest[129];
-    call->adapting.adapter = adapters_find(store, name_of(call));
+    call->adapting.adapter = adapters_find(store, call_below(call));
     return call->adapting.adapter ||
-           adapter_refuse_unknown(name_of(call), "name",
-                                  adapters_nearest(store, name_of(call), nearest) ? nearest : NULL, error);
+           adapter_refuse_unknown(call_below(call), "name",
+                                  adapters_nearest(store, call_below(call), nearest) ? nearest : NULL, error);
 }
 
 /* ---- PUT */
@@ -118,7 +113,7 @@ static bool list_trial(struct call *call, struct api_error *error) {
 bool route_adapter_put_parse(struct call *call, struct api_error *error) {
     struct limoe_error cause;
     bool full;
-    if (!request_adapter_name(name_of(call), error) || !choose(call, error))
+    if (!request_adapter_name(call_below(call), error) || !choose(call, error))
         return false;
     const enum limoe_status status = adapters_draft(call->server->adapters, call->body.data, call->body.size,
                                                     &call->adapting.draft, &full, &cause);
@@ -133,8 +128,8 @@ bool route_adapter_put_answer(struct call *call, struct api_error *error) {
     bool full;
     const struct adapter *draft = call->adapting.draft;
     call->adapting.draft = NULL;
-    const enum limoe_status status =
-        adapters_keep(call->server->adapters, draft, name_of(call), &call->adapting.adapter, &full, &cause);
+    const enum limoe_status status = adapters_keep(call->server->adapters, draft, call_below(call),
+                                                   &call->adapting.adapter, &full, &cause);
     if (status == LIMOE_TOO_LARGE && !full)
         return api_fail(error, 400, "too_many_adapters", "name", "%s", cause.message);
     if (status)
@@ -145,7 +140,8 @@ bool route_adapter_put_answer(struct call *call, struct api_error *error) {
 /* ---- GET */
 
 bool route_adapter_get_parse(struct call *call, struct api_error *error) {
-    return classifier_check_name(name_of(call), "name", error) && call_choose(call, 0) && find(call, error);
+    return classifier_check_name(call_below(call), "name", error) && call_choose(call, 0) &&
+           find(call, error);
 }
 
 bool route_adapter_get_answer(struct call *call, struct api_error *error) {
@@ -155,18 +151,20 @@ bool route_adapter_get_answer(struct call *call, struct api_error *error) {
 /* ---- DELETE */
 
 bool route_adapter_delete_parse(struct call *call, struct api_error *error) {
-    return classifier_check_name(name_of(call), "name", error) && call_choose(call, 0) && find(call, error);
+    return classifier_check_name(call_below(call), "name", error) && call_choose(call, 0) &&
+           find(call, error);
 }
 
 bool route_adapter_delete_answer(struct call *call, struct api_error *error) {
     struct limoe_error cause;
     bool found;
-    const enum limoe_status status = adapters_delete(call->server->adapters, name_of(call), &found, &cause);
+    const enum limoe_status status =
+        adapters_delete(call->server->adapters, call_below(call), &found, &cause);
     if (status)
         return fail_file(call, status, false, &cause, error);
     if (!found) /* somebody else was quicker */
-        return adapter_refuse_unknown(name_of(call), "name", NULL, error);
-    answer_adapter_deleted(&call->answer, name_of(call));
+        return adapter_refuse_unknown(call_below(call), "name", NULL, error);
+    answer_adapter_deleted(&call->answer, call_below(call));
     return true;
 }
 

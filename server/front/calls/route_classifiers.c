@@ -9,11 +9,6 @@
 #include "server/api/classify.h"
 #include "server/front/calls/classifying.h"
 
-/* What follows "/v1/classifiers/". */
-static struct text name_of(const struct call *call) {
-    return text_of(call->route_path + strlen(call->route->path));
-}
-
 /* GET says whether the vectors of the model that "model" names are there; the others are asked of no model. */
 static bool choose(struct call *call, struct api_error *error) {
     size_t model = 0;
@@ -28,14 +23,14 @@ static bool choose(struct call *call, struct api_error *error) {
 }
 
 static bool parse_name(struct call *call, struct api_error *error) {
-    return request_classifier_name(name_of(call), &call->request.classifier, error) && choose(call, error);
+    return request_classifier_name(call_below(call), &call->request.classifier, error) && choose(call, error);
 }
 
 /* ---- PUT */
 
 bool route_classifier_put_parse(struct call *call, struct api_error *error) {
     struct classifier_request *request = &call->request.classifier;
-    if (!request_classifier_json(&call->roster->models, name_of(call), call->body.data, call->body.size,
+    if (!request_classifier_json(&call->roster->models, call_below(call), call->body.data, call->body.size,
                                  call->arena, request, error) ||
         !call_choose(call, request->definition.model) || !classifying_possible(call, error))
         return false;

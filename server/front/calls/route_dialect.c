@@ -6,13 +6,6 @@
 #include "server/api/dialects/dialect.h"
 #include "server/front/calls/classifying.h"
 
-/* What is below the route's path: of "/hf/" in "/hf/pictograms" the name. */
-static struct text below(const struct call *call) {
-    const struct route *route = call->route;
-    return route->below ? text_of(call->route_path + strlen(route->path))
-                        : (struct text){.data = "", .size = 0};
-}
-
 static struct text header_of(const struct call *call) {
     const char *value = call->route->header ? MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND,
                                                                           call->route->header)
@@ -65,7 +58,7 @@ bool route_dialect_parse(struct call *call, struct api_error *error) {
         .body = call->body.data ? call->body.data : "",
         .size = call->body.size,
         .content_type = call->content_type,
-        .below = below(call),
+        .below = call_below(call),
         .header = header_of(call),
         .args = call->args,
         .n_args = call->n_args,
@@ -173,7 +166,7 @@ static bool tell(struct call *call, struct api_error *error) {
         .statistics = statistics,
         .ready = ready,
         .why = why,
-        .below = below(call),
+        .below = call_below(call),
         .most_requests = call->server->options.queue.items,
         .most_body_bytes = call->server->options.max_body_bytes,
     };

@@ -6,10 +6,6 @@
 #include "server/front/calls/stages.h"
 #include "server/front/loadtest/loadtests.h"
 
-static struct text id_of(const struct call *call) {
-    return text_of(call->route_path + strlen(call->route->path));
-}
-
 /* The object is in call->answer, or *error says why not. */
 static void answer(struct call *call, bool good, int status, struct api_error *error) {
     buffer_string(&call->answer, "\n");
@@ -46,7 +42,8 @@ void route_loadtest_start(struct call *call) {
 void route_loadtest_stop(struct call *call) {
     struct api_error error;
     bool ending;
-    const bool found = loadtests_stop(call->server->loadtests, id_of(call), &ending, &call->answer, &error);
+    const bool found =
+        loadtests_stop(call->server->loadtests, call_below(call), &ending, &call->answer, &error);
     answer(call, found, ending ? 202 : 200, &error);
     stages_finish(call);
 }
@@ -59,5 +56,6 @@ void route_loadtests(struct call *call) {
 
 void route_loadtest(struct call *call) {
     struct api_error error;
-    answer(call, loadtests_get(call->server->loadtests, id_of(call), &call->answer, &error), 200, &error);
+    answer(call, loadtests_get(call->server->loadtests, call_below(call), &call->answer, &error), 200,
+           &error);
 }

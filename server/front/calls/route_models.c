@@ -103,7 +103,7 @@ void route_model(struct call *call) {
     size_t index;
     if (!is_open(call))
         return;
-    struct text asked = text_of(call->route_path + strlen(call->route->path));
+    struct text asked = call_below(call);
     const bool load = text_take_suffix(&asked, LOAD);
     if (!request_find_model(&call->roster->models, asked, &index, &error)) {
         call_fail(call, &error);
