@@ -4,7 +4,7 @@
 build_packages=(build-essential meson ninja-build pkg-config ca-certificates curl
     libcmocka-dev libmicrohttpd-dev libgnutls28-dev libcjson-dev libsentencepiece-dev libutf8proc-dev libjpeg62-turbo-dev libwebp-dev
     libpng-dev libtiff-dev libheif-dev libde265-dev libdav1d-dev libstb-dev zlib1g-dev
-    libsqlite3-dev libxxhash-dev libseccomp-dev libcurl4-openssl-dev libopenmpi-dev openmpi-bin)
+    libsqlite3-dev libxxhash-dev libseccomp-dev libzip-dev libcurl4-openssl-dev libopenmpi-dev openmpi-bin)
 test_packages=(git codespell clang clang-format clang-tidy libclang-rt-14-dev python3 python3-venv
     libjpeg-turbo-progs libheif-examples libdnnl-dev procps openssl prometheus systemd iproute2
     man-db mandoc zsh fish debhelper lintian mmdebstrap)
