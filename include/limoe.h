@@ -284,6 +284,7 @@ struct limoe_adapter_info {
     const char *training; /* the record of how it was made, a JSON object; NULL: there is none */
     float alpha;          /* of a LoRA: the products are multiplied by alpha / rank; else 0 */
     uint32_t rank;
+    bool rslora;    /* of a LoRA: rank-stabilised, they are multiplied by alpha / sqrt(rank) */
     uint32_t embed; /* of a probe: the width of the embeddings that it takes; else 0 */
     uint64_t parameters, bytes;
     size_t tensors;
@@ -297,6 +298,17 @@ struct limoe_adapter;
 enum limoe_status limoe_adapter_open(const char *path, struct limoe_adapter **out, struct limoe_error *err);
 void limoe_adapter_close(struct limoe_adapter *adapter); /* NULL is fine */
 const struct limoe_adapter_info *limoe_adapter_about(const struct limoe_adapter *adapter);
+
+/* Writes the adapter to the file `path`, which takes the place of what is there when it is whole and on the disk, in format
+ * limoe-adapter-1. base: 32 hex digits, the model's that it is of; NULL: as the adapter says. Nothing else is changed: tensors
+ * keep their bytes. LIMOE_INVALID: it does not say, as PEFT's folders do not, or says another. LIMOE_IO: no room, or another
+ * failure of the disk's. */
+enum limoe_status limoe_adapter_save(const struct limoe_adapter *adapter, const char *base, const char *path,
+                                     struct limoe_error *err);
+/* Writes a LoRA as PEFT saves one, to `dir`, a directory that must not be there. PEFT knows no strength: alpha becomes alpha *
+ * strength. Base, labels, templates and training are left out. LIMOE_INVALID: it is no LoRA, or something is there. */
+enum limoe_status limoe_adapter_save_peft(const struct limoe_adapter *adapter, const char *dir,
+                                          struct limoe_error *err);
 
 /* A probe's answer to a unit vector embedding[embed]: logit[i] = weight row i · embedding + bias i, score = their
  * softmax, each [n_labels], either may be NULL. A pure function. LIMOE_INVALID: the adapter is no probe, or `embed` is

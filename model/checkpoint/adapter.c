@@ -81,7 +81,7 @@ static const char **read_list(const struct fields *f, const char *key, uint32_t 
 
 static void read_about(const struct fields *f, struct limoe_adapter_info *info) {
     static const char *const known[] = {"format",   "kind",     "base",  "start_block", "labels", "templates",
-                                        "strength", "training", "alpha", "rank",        NULL};
+                                        "strength", "training", "alpha", "rank",        "rslora", NULL};
     static const char *const formats[] = {ADAPTER_FORMAT, NULL};
     static const char *const kinds[] = {"probe", "tail", "lora", NULL};
     fields_word(f, "format", formats, 0);
@@ -101,6 +101,7 @@ static void read_about(const struct fields *f, struct limoe_adapter_info *info) 
     if (info->kind == LIMOE_ADAPTER_LORA) {
         info->rank = fields_integer_needed(f, "rank", 1, CONFIG_MAX_WIDTH);
         info->alpha = (float)fields_number(f, "alpha", 0, 1e6, info->rank);
+        info->rslora = fields_bool(f, "rslora", false);
     }
     info->strength = (float)fields_number(f, "strength", 0, 1, 1);
     info->labels = read_list(f, "labels", ADAPTER_MAX_LABELS, &info->n_labels);
@@ -135,8 +136,13 @@ static enum limoe_status read_metadata(struct limoe_adapter *a, struct limoe_err
     const struct fields about = {.report = &report, .object = a->about, .prefix = ""};
     read_about(&about, &a->info);
     a->prefix = "";
-    a->scale = a->info.rank ? (double)a->info.alpha / a->info.rank : 0;
+    a->scale = adapter_scale(&a->info);
     return report.status;
+}
+
+double adapter_scale(const struct limoe_adapter_info *info) {
+    const double rank = info->rslora ? sqrt(info->rank) : (double)info->rank;
+    return info->rank ? (double)info->alpha / rank : 0;
 }
 
 enum limoe_status adapter_check_base(const struct limoe_adapter *a, const char *name, const char *base,

@@ -8,6 +8,7 @@
 #include <cjson/cJSON.h>
 #include <stddef.h>
 
+#include "base/buffer.h"
 #include "limoe.h"
 #include "model/checkpoint/safetensors.h"
 
@@ -33,6 +34,12 @@ enum limoe_status adapter_open(const char *path, struct limoe_adapter **out, str
 enum limoe_status adapter_open_memory(const void *bytes, size_t size, const char *where,
                                       struct limoe_adapter **out, struct limoe_error *err);
 void adapter_free(struct limoe_adapter *a); /* NULL is fine */
+
+/* What a LoRA's products are multiplied by; 0: it is none. */
+double adapter_scale(const struct limoe_adapter_info *info);
+
+/* The metadata's text that says all that the info does of its kind; `base` in place of its own. */
+void adapter_print_about(struct buffer *out, const struct limoe_adapter_info *info, const char *base);
 
 /* Whether it was made of the model `name`, whose digits are `base`, as far as it says: PEFT's folders do not.
  * LIMOE_INVALID. */

@@ -1,7 +1,6 @@
 /* peft.c - reads PEFT's config. No state, no threads. */
 #include "model/checkpoint/peft.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,8 +37,8 @@ static void read_config(const struct fields *f, struct limoe_adapter *a) {
         refuse_unless_off(f, off[i]);
     a->info.rank = fields_integer_needed(f, "r", 1, CONFIG_MAX_WIDTH);
     a->info.alpha = (float)fields_number(f, "lora_alpha", 0, 1e6, 8);
-    const bool stabilised = fields_bool(f, "use_rslora", false);
-    a->scale = (double)a->info.alpha / (stabilised ? sqrt(a->info.rank) : (double)a->info.rank);
+    a->info.rslora = fields_bool(f, "use_rslora", false);
+    a->scale = adapter_scale(&a->info);
 }
 
 enum limoe_status peft_read(const char *dir, struct limoe_adapter *a, struct limoe_error *err) {

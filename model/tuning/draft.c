@@ -9,7 +9,7 @@
 #include "model/checkpoint/adapter.h"
 #include "model/checkpoint/layout.h"
 #include "model/checkpoint/safetensors_write.h"
-#include "model/tuning/replacement.h"
+#include "model/replacement.h"
 
 struct job {
     const struct draft *draft;
@@ -23,25 +23,16 @@ struct job {
 
 /* ---- what the file says of itself */
 
-static void print_strings(struct buffer *out, const char *key, const char *const *string, uint32_t n) {
-    buffer_print(out, ",\"%s\":[", key);
-    for (uint32_t i = 0; i < n; i++) {
-        buffer_string(out, i ? "," : "");
-        buffer_json_string(out, string[i]);
-    }
-    buffer_string(out, "]");
-}
-
 static void print_about(struct buffer *out, const struct draft *d) {
-    buffer_print(out, "{\"format\":\"" ADAPTER_FORMAT "\",\"kind\":\"%s\",\"base\":\"%s\"",
-                 d->tuner ? "tail" : "probe", d->base);
-    if (d->tuner)
-        buffer_print(out, ",\"start_block\":%u", d->start_block);
-    print_strings(out, "labels", d->label, d->labels);
-    print_strings(out, "templates", d->template, d->templates);
-    buffer_string(out, ",\"strength\":");
-    buffer_json_float(out, d->strength);
-    buffer_print(out, ",\"training\":%s}", d->training);
+    const struct limoe_adapter_info info = {.kind = d->tuner ? LIMOE_ADAPTER_TAIL : LIMOE_ADAPTER_PROBE,
+                                            .start_block = d->start_block,
+                                            .strength = d->strength,
+                                            .labels = d->label,
+                                            .n_labels = d->labels,
+                                            .templates = d->template,
+                                            .n_templates = d->templates,
+                                            .training = d->training};
+    adapter_print_about(out, &info, d->base);
 }
 
 /* ---- tensors */

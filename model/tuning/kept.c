@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "model/checkpoint/file.h"
-#include "model/tuning/replacement.h"
+#include "model/replacement.h"
 
 static const char magic[16] = "limoe-tune-1\n";
 

@@ -16,11 +16,11 @@
 #include "model/checkpoint/adapter.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/model.h"
+#include "model/replacement.h"
 #include "model/tuning/course.h"
 #include "model/tuning/draft.h"
 #include "model/tuning/folder.h"
 #include "model/tuning/prompts.h"
-#include "model/tuning/replacement.h"
 
 enum { DEFAULT_EPOCHS = 10 };
 

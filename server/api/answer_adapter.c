@@ -15,7 +15,8 @@ void answer_adapter_info(struct buffer *out, const struct limoe_adapter_info *in
     if (info->kind == LIMOE_ADAPTER_TAIL)
         buffer_print(out, ",\"start_block\":%u", info->start_block);
     if (info->kind == LIMOE_ADAPTER_LORA)
-        buffer_print(out, ",\"alpha\":%.9g,\"rank\":%u", (double)info->alpha, info->rank);
+        buffer_print(out, ",\"alpha\":%.9g,\"rank\":%u,\"rslora\":%s", (double)info->alpha, info->rank,
+                     info->rslora ? "true" : "false");
     buffer_print(out, ",\"strength\":%.9g,\"parameters\":%llu,\"bytes\":%llu,\"tensors\":%zu",
                  (double)info->strength, (unsigned long long)info->parameters,
                  (unsigned long long)info->bytes, info->tensors);

@@ -260,7 +260,7 @@ const struct schema schemas[] = {
         "required": ["object", "name", "deleted"],
         "additionalProperties": false
     })},
-    {"AdapterFile", SCHEMA({"type": "string", "format": "binary", "description": "A safetensors file of format limoe-adapter-1."})},
+    {"AdapterFile", SCHEMA({"type": "string", "format": "binary", "description": "A safetensors file of format limoe-adapter-1, or a zip file that has adapter_config.json and adapter_model.safetensors, as PEFT saves a LoRA."})},
     {"Adapter", SCHEMA({
         "type": "object",
         "properties": {
@@ -275,6 +275,7 @@ const struct schema schemas[] = {
             "start_block": {"type": "integer", "minimum": 0, "description": "Of a tail."},
             "alpha": {"type": "number", "description": "Of a LoRA."},
             "rank": {"type": "integer", "description": "Of a LoRA."},
+            "rslora": {"type": "boolean", "description": "Of a LoRA: whether it is rank-stabilised."},
             "strength": {"type": "number", "minimum": 0, "maximum": 1, "description": "Unless a request says another."},
             "parameters": {"type": "integer", "minimum": 1},
             "bytes": {"type": "integer", "minimum": 1, "description": "Of its tensors."},

@@ -143,6 +143,15 @@ def pets():
     return struct.pack("<Q", len(header)) + header + bytes(768)
 
 
+def pets_lora(folder):
+    """The least of a folder that PEFT has saved: a LoRA of rank 1 of the bundled model's projection."""
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 1, "lora_alpha": 1}))
+    header = json.dumps({f"base_model.model.image.proj.lora_{half}.weight": {"dtype": "F32", "shape": shape, "data_offsets": place}
+                         for half, shape, place in (("A", [1, 192], [0, 768]), ("B", [192, 1], [768, 1536]))}).encode()
+    (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(1536))
+
+
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory):
     """What the documents take for granted: the repository's top, with the build that is tested; cat.png; an adapter; a configuration."""
@@ -153,6 +162,7 @@ def tree(tmp_path_factory):
     (top / "build").symlink_to(BUILD)
     shutil.copy(ROOT / "examples/cat.png", top)
     (top / "pets.safetensors").write_bytes(pets())
+    pets_lora(top / "pets-lora")
     (top / "limoe.conf").write_text("queue-items = 4096\n")
     # curl's exit status tells of answers that are errors, too.
     (top / ".curlrc").write_text("fail-with-body\nshow-error\nsilent\nmax-time = 60\n")

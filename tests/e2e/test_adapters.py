@@ -31,7 +31,7 @@ def read(path):
 
 
 def adapter_bytes(about, tensors):
-    header, data = {"__metadata__": {"limoe-adapter": json.dumps(about)}}, b""
+    header, data = {"__metadata__": {"limoe-adapter": json.dumps(about)}} if about else {}, b""
     for name, values in tensors.items():
         raw = np.ascontiguousarray(values, "<f4").tobytes()
         header[name] = {"dtype": "F32", "shape": list(np.shape(values)), "data_offsets": [len(data), len(data) + len(raw)]}

@@ -297,6 +297,8 @@ def test_they_outlive_the_server_and_leftovers_do_not(start, files, merged):
     assert server.terminate() == 0
     (kept,) = os.listdir(folder)
     (folder / ".new-7@left").write_bytes(b"half of a file")
+    (folder / ".new-8-folder").mkdir()
+    (folder / ".new-8-folder/adapter_config.json").write_bytes(b"half of an archive")
     (folder / kept.replace("pets@", "torn@")).write_bytes(b"half of a file")
     (folder / "notes.txt").write_text("mine")
     again = start(env={"LIMOE_STATE_DIR": server.state.name})

@@ -119,7 +119,8 @@ const struct operation operations[] = {
     {.method = "PUT",
      .path = "/v1/adapters/{name}",
      .id = "putAdapter",
-     .summary = "Stores an adapter, a file of format limoe-adapter-1, under a name",
+     .summary = "Stores an adapter, a file of format limoe-adapter-1 or a zip file of a folder of PEFT's, "
+                "under a name",
      .about = "It is tried first: what does not fit the model is not kept. An adapter of that name is "
               "replaced. What is "
               "answered with 200 is on the disk.",

@@ -115,8 +115,9 @@ bool route_adapter_put_parse(struct call *call, struct api_error *error) {
     bool full;
     if (!request_adapter_name(call_below(call), error) || !choose(call, error))
         return false;
-    const enum limoe_status status = adapters_draft(call->server->adapters, call->body.data, call->body.size,
-                                                    &call->adapting.draft, &full, &cause);
+    const enum limoe_status status = adapters_draft_upload(
+        call->server->adapters, call->body.data, call->body.size, engine_info(call->generation->engine)->base,
+        &call->adapting.draft, &full, &cause);
     if (status)
         return fail_file(call, status, full, &cause, error);
     return adapting_fits(call, call->adapting.draft, error) &&

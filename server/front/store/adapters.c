@@ -16,7 +16,9 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "server/formats/archive.h"
 #include "server/front/store/nearest.h"
+#include "server/front/store/peft_zip.h"
 
 #define FOLDER   "adapters"
 #define NEW_FILE ADAPTERS_NEW_FILE
@@ -175,9 +177,10 @@ static void take_file(struct adapters *store, const char *file) {
     if (strcmp(file, ".") == 0 || strcmp(file, "..") == 0 ||
         snprintf(path, sizeof path, "%s/%s", store->folder, file) >= (int)sizeof path)
         return;
-    if (strncmp(file, NEW_FILE, strlen(NEW_FILE)) == 0)
-        unlink(path);
-    else if (!parse_file_name(file, &name, sha256) || store->n == store->options.most)
+    if (strncmp(file, NEW_FILE, strlen(NEW_FILE)) == 0) {
+        if (unlink(path) != 0)
+            peft_zip_remove(path); /* a folder that was unpacked */
+    } else if (!parse_file_name(file, &name, sha256) || store->n == store->options.most)
         log_print(store->options.log, LOG_WARNING, NULL, "adapters: %s is left alone: %s", path,
                   store->n == store->options.most ? "there are as many as may be"
                                                   : "its name is no adapter's");
@@ -344,6 +347,89 @@ enum limoe_status adapters_draft(struct adapters *store, const void *bytes, size
         unlink(path);
     return status;
 }
+
+/* ---- PEFT's folders */
+
+/* The SHA-256 of a file that has been written. */
+static enum limoe_status digest_file(const char *path, uint8_t sha256[TAIL_KEY_DIGEST],
+                                     struct limoe_error *err) {
+    uint8_t piece[1 << 16];
+    gnutls_hash_hd_t hash;
+    ssize_t got = -1;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return limoe_fail(err, LIMOE_IO, "cannot open %.400s: %s", path, strerror(errno));
+    if (gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) != 0) {
+        close(fd);
+        return limoe_fail(err, LIMOE_INTERNAL, "SHA-256 is not to be had");
+    }
+    while ((got = read(fd, piece, sizeof piece)) > 0 || (got < 0 && errno == EINTR))
+        if (got > 0)
+            gnutls_hash(hash, piece, (size_t)got);
+    enum limoe_status status =
+        got == 0 ? LIMOE_OK : limoe_fail(err, LIMOE_IO, "cannot read %.400s: %s", path, strerror(errno));
+    gnutls_hash_deinit(hash, sha256);
+    close(fd);
+    return status;
+}
+
+/* What the folder holds, to the file. */
+static enum limoe_status convert(const char *folder, const char *base, const char *file, bool *full,
+                                 struct limoe_error *err) {
+    struct limoe_adapter *adapter;
+    enum limoe_status status = limoe_adapter_open(folder, &adapter, err);
+    if (status)
+        return status;
+    status = limoe_adapter_save(adapter, base, file, err);
+    *full = status == LIMOE_IO && (errno == ENOSPC || errno == EDQUOT);
+    limoe_adapter_close(adapter);
+    return status;
+}
+
+/* A file that has been written becomes a draft, or is removed. */
+static enum limoe_status take_draft(struct adapters *store, const char *file, const struct adapter **out,
+                                    bool *full, struct limoe_error *err) {
+    char path[PATH_MAX], hex[TAIL_KEY_HEX + 1];
+    uint8_t sha256[TAIL_KEY_DIGEST];
+    enum limoe_status status = digest_file(file, sha256, err);
+    if (!status) {
+        tail_key_hex(sha256, hex);
+        if (snprintf(path, sizeof path, "%s@%s%s", file, hex, TAIL_KEY_SUFFIX) >= (int)sizeof path)
+            status = limoe_fail(err, LIMOE_INVALID, "the state directory's path is too long");
+        else if (rename(file, path) != 0)
+            status = fail_io(store, "rename an adapter's file", full, err);
+        else if ((status = read_file(path, text_of(""), sha256, out, err)))
+            unlink(path);
+    }
+    if (status)
+        unlink(file);
+    return status;
+}
+
+static enum limoe_status draft_peft(struct adapters *store, const void *bytes, size_t size, const char *base,
+                                    const struct adapter **out, bool *full, struct limoe_error *err) {
+    char file[PATH_MAX], folder[PATH_MAX];
+    *full = false;
+    if (snprintf(file, sizeof file, "%s/" NEW_FILE "%u", store->folder,
+                 atomic_fetch_add(&store->drafts, 1)) >= (int)sizeof file ||
+        snprintf(folder, sizeof folder, "%s-folder", file) >= (int)sizeof folder)
+        return limoe_fail(err, LIMOE_INVALID, "the state directory's path is too long");
+    enum limoe_status status = peft_zip_unpack(bytes, size, store->options.disk_bytes, folder, full, err);
+    if (status)
+        return status;
+    status = convert(folder, base, file, full, err);
+    peft_zip_remove(folder);
+    return status ? status : take_draft(store, file, out, full, err);
+}
+
+enum limoe_status adapters_draft_upload(struct adapters *store, const void *bytes, size_t size,
+                                        const char *base, const struct adapter **out, bool *full,
+                                        struct limoe_error *err) {
+    return archive_is_one(bytes, size) ? draft_peft(store, bytes, size, base, out, full, err)
+                                       : adapters_draft(store, bytes, size, out, full, err);
+}
+
+/* ---- keep, or discard */
 
 void adapters_discard(const struct adapter *draft) {
     if (!draft)

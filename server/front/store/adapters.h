@@ -72,6 +72,11 @@ size_t adapters_list(struct adapters *store, struct text after, size_t limit, co
  * be written; *full: for want of room. */
 enum limoe_status adapters_draft(struct adapters *store, const void *bytes, size_t size,
                                  const struct adapter **out, bool *full, struct limoe_error *err);
+/* The same of a body that is such a file, or a zip file of a folder in which PEFT has saved a LoRA (peft_zip.h): that becomes a
+ * file of this format, made of `base`, a model's 32 digits. */
+enum limoe_status adapters_draft_upload(struct adapters *store, const void *bytes, size_t size,
+                                        const char *base, const struct adapter **out, bool *full,
+                                        struct limoe_error *err);
 /* Gives a draft its name, in place of the adapter that has it. The caller's reference is used up, also after a failure; *out has
  * one for the caller. LIMOE_TOO_LARGE: there are as many as may be, or (*full) they take as much disk. */
 enum limoe_status adapters_keep(struct adapters *store, const struct adapter *draft, struct text name,

@@ -153,6 +153,95 @@ static void a_lora_is_the_tail_it_multiplies_out_to(void **state) {
     fixture_remove(&f);
 }
 
+/* Written anew, by either name, a LoRA is the same; by PEFT, which has no strength, with that much of alpha. */
+static void a_lora_is_the_same_when_it_is_saved(void **state) {
+    (void)state;
+    struct fixture f;
+    struct adapter_file file = {0};
+    float matrix[LORA_OUT * LORA_IN], tuned[LORA_OUT * LORA_IN], z[2][4 * 8];
+    char path[FOLDER_SIZE + 96];
+    struct limoe_adapter *a;
+    struct limoe_error err;
+    fixture_create(&f, sparse, 1, NULL, 0);
+    struct limoe_model *m = fixture_open(&f, LIMOE_FLOAT32);
+    read_matrix(f.dir, matrix);
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", in_folder("peft"));
+    add_lora(&file, "base_model.model.", matrix, 1.5, tuned);
+    adapter_file_write(&file, path, NULL);
+    write_peft_config(",\"use_rslora\":true");
+    ask(m, in_folder("peft"), z[0]);
+    expect_outcome(limoe_adapter_open(in_folder("peft"), &a, &err), &err, LIMOE_OK, "");
+    expect_outcome(limoe_adapter_save(a, NULL, in_folder("saved"), &err), &err, LIMOE_INVALID,
+                   "a base is needed");
+    expect_outcome(limoe_adapter_save(a, limoe_model_base(m), in_folder("saved"), &err), &err, LIMOE_OK, "");
+    limoe_adapter_close(a);
+    ask(m, in_folder("saved"), z[1]);
+    assert_memory_equal(z[0], z[1], sizeof z[0]);
+
+    expect_outcome(limoe_adapter_open(in_folder("saved"), &a, &err), &err, LIMOE_OK, "");
+    assert_true(limoe_adapter_about(a)->rslora);
+    snprintf(path, sizeof path, "%s", in_folder("peft2"));
+    expect_outcome(limoe_adapter_save_peft(a, path, &err), &err, LIMOE_OK, "");
+    expect_outcome(limoe_adapter_save_peft(a, path, &err), &err, LIMOE_INVALID, "is there already");
+    expect_outcome(limoe_adapter_save(a, "00000000000000000000000000000000", in_folder("saved"), &err), &err,
+                   LIMOE_INVALID, "cannot become");
+    limoe_adapter_close(a);
+    ask(m, path, z[1]);
+    assert_memory_equal(z[0], z[1], sizeof z[0]);
+    expect_outcome(limoe_adapter_open(path, &a, &err), &err, LIMOE_OK, "");
+    assert_true(limoe_adapter_about(a)->alpha == 3 && limoe_adapter_about(a)->rank == 2);
+    limoe_adapter_close(a);
+    limoe_model_close(m);
+    fixture_remove(&f);
+}
+
+static void a_strength_becomes_an_alpha(void **state) {
+    (void)state;
+    struct adapter_file file = {0};
+    float matrix[LORA_OUT * LORA_IN] = {0}, tuned[LORA_OUT * LORA_IN];
+    char path[FOLDER_SIZE + 96];
+    struct limoe_adapter *a;
+    struct limoe_error err;
+    add_lora(&file, "", matrix, 1, tuned);
+    adapter_file_write(&file, in_folder("half"),
+                       "{\"format\":\"limoe-adapter-1\",\"kind\":\"lora\",\"base\":"
+                       "\"00112233445566778899aabbccddeeff\",\"rank\":2,\"alpha\":3,\"strength\":0.5}");
+    expect_outcome(limoe_adapter_open(in_folder("half"), &a, &err), &err, LIMOE_OK, "");
+    snprintf(path, sizeof path, "%s", in_folder("peft3"));
+    expect_outcome(limoe_adapter_save_peft(a, path, &err), &err, LIMOE_OK, "");
+    limoe_adapter_close(a);
+    expect_outcome(limoe_adapter_open(path, &a, &err), &err, LIMOE_OK, "");
+    assert_true(limoe_adapter_about(a)->alpha == 1.5F && limoe_adapter_about(a)->strength == 1);
+    limoe_adapter_close(a);
+    adapter_file_add(&file, "ln.bias", 1, (uint64_t[]){12}, matrix, false);
+    char *about = adapter_file_about("00112233445566778899aabbccddeeff", 0);
+    adapter_file_write(&file, in_folder("a_tail"), about);
+    expect_outcome(limoe_adapter_open(in_folder("a_tail"), &a, &err), &err, LIMOE_OK, "");
+    expect_outcome(limoe_adapter_save_peft(a, in_folder("none"), &err), &err, LIMOE_INVALID, "is a tail");
+    limoe_adapter_close(a);
+    free(about);
+}
+
+/* What has a name that is not PEFT's would get one of the model's. */
+static void a_tensor_of_another_name_is_not_saved(void **state) {
+    (void)state;
+    struct adapter_file file = {0};
+    float matrix[LORA_OUT * LORA_IN] = {0}, tuned[LORA_OUT * LORA_IN];
+    char path[FOLDER_SIZE + 96];
+    struct limoe_adapter *a;
+    struct limoe_error err;
+    snprintf(path, sizeof path, "%s/adapter_model.safetensors", in_folder("peft"));
+    add_lora(&file, "x.", matrix, 1, tuned);
+    adapter_file_write(&file, path, NULL);
+    write_peft_config("");
+    expect_outcome(limoe_adapter_open(in_folder("peft"), &a, &err), &err, LIMOE_OK, "");
+    expect_outcome(limoe_adapter_save(a, "00112233445566778899aabbccddeeff", in_folder("no"), &err), &err,
+                   LIMOE_CORRUPT, "another name than PEFT's");
+    expect_outcome(limoe_adapter_save_peft(a, in_folder("no"), &err), &err, LIMOE_CORRUPT,
+                   "another name than PEFT's");
+    limoe_adapter_close(a);
+}
+
 static void what_peft_asks_for_is_done_or_refused(void **state) {
     (void)state;
     static const struct {
@@ -216,6 +305,9 @@ static void a_lora_that_does_not_fit_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lora_is_the_tail_it_multiplies_out_to),
+        cmocka_unit_test(a_lora_is_the_same_when_it_is_saved),
+        cmocka_unit_test(a_strength_becomes_an_alpha),
+        cmocka_unit_test(a_tensor_of_another_name_is_not_saved),
         cmocka_unit_test(what_peft_asks_for_is_done_or_refused),
         cmocka_unit_test(a_lora_that_does_not_fit_is_refused),
     };

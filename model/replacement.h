@@ -1,6 +1,6 @@
 /* replacement.h - a file that takes another's place whole, or not at all. */
-#ifndef LIMOE_MODEL_TUNING_REPLACEMENT_H
-#define LIMOE_MODEL_TUNING_REPLACEMENT_H
+#ifndef LIMOE_MODEL_REPLACEMENT_H
+#define LIMOE_MODEL_REPLACEMENT_H
 
 #include <limits.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /* replacement.c - written apart, then renamed. The caller owns it. */
-#include "model/tuning/replacement.h"
+#include "model/replacement.h"
 
 #include <errno.h>
 #include <fcntl.h>
