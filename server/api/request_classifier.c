@@ -27,10 +27,18 @@ static bool refuse_both(const char *field, struct api_error *error) {
                     "both classifier and %s are given; a classifier has its own labels and templates", field);
 }
 
+/* By an adapter, which may have labels of its own. */
+static bool is_adapted(const struct request_adapter *adapter) {
+    bool adapted = adapter->name.data && !text_is(adapter->name, ADAPTER_BASE);
+    for (size_t i = 0; i < adapter->n; i++)
+        adapted |= !text_is(adapter->list[i], ADAPTER_BASE);
+    return adapted;
+}
+
 bool request_check_choice(struct classify_request *request, struct api_error *error) {
-    const bool adapted = request->adapter.name.data && !text_is(request->adapter.name, ADAPTER_BASE);
     if (!request->classifier.data)
-        return (adapted && !request->labels && !request->templates) || request_check_labels(request, error);
+        return (is_adapted(&request->adapter) && !request->labels && !request->templates) ||
+               request_check_labels(request, error);
     /* An empty list is given, too. */
     if (request->labels)
         return refuse_both("labels", error);

@@ -28,8 +28,8 @@ def tail(path, base, seed, block=7, strength=1.0):
     return write(path, about, {"ln.bias": rng.normal(0, 0.5, 192), f"blocks.{block}.ln1.weight": rng.normal(1, 0.3, 192)})
 
 
-def probe(path, base, embed=192):
-    about = {"format": "limoe-adapter-1", "kind": "probe", "base": base, "labels": LABELS}
+def probe(path, base, embed=192, labels=LABELS):
+    about = {"format": "limoe-adapter-1", "kind": "probe", "base": base, "labels": labels}
     rng = np.random.default_rng(9)
     return write(path, about, {"probe.weight": rng.normal(0, 1, (2, embed)), "probe.bias": [0.25, -0.5]})
 
@@ -201,9 +201,9 @@ def test_a_list_is_answered_by_each_from_one_pass_of_the_trunk(adapted, own, mer
 
 @pytest.mark.parametrize("names, code", [
     ([], "too_many_items"), (["base"] * 9, "too_many_items"), (["pets", "pets"], "duplicate_field"), (["pets", 1], "invalid_type"),
-    (["base", "none"], "adapter_not_found"), (["base", "flat"], "unsupported_adapter"),
+    (["base", "none"], "adapter_not_found"),
 ])
-def test_lists_that_cannot_be(own, flat, names, code):
+def test_lists_that_cannot_be(own, names, code):
     ask = {"image": b64(picture(1)), "labels": LABELS, "adapter": names}
     assert_error(own.post("/v1/classify", json=ask), 404 if code == "adapter_not_found" else 400, code, "adapter")
     assert own.post("/v1/classify", json={**ask, "adapter": ["base"]}).status_code == 200
@@ -234,6 +234,40 @@ def test_a_probe_scores_its_own_labels(own, flat):
         assert np.allclose([next(p["score"] for p in got if p["label"] == name) for name in LABELS], wanted, atol=1e-4)
         assert got[0]["score"] >= got[1]["score"]
     assert classify(own, adapter="flat", top_k=1)[0]["predictions"] == classify(own, adapter="flat")[0]["predictions"][:1]
+
+
+def test_a_probe_in_a_list_brings_the_labels(adapted, own, flat, tmp_path, base):
+    ask = {"images": [b64(picture(1)), b64(picture(2))]}
+    alone = {"base": classify(own, labels=LABELS), "flat": classify(own, adapter="flat"),
+             "pets": classify(own, labels=LABELS, adapter="pets")}
+    for names in ["base", "flat"], ["flat"], ["flat", "pets", "base"]:
+        got = own.post("/v1/classify", json={**ask, "adapter": names}).json()
+        assert got["variants"] == [{"adapter": name, "data": alone[name]} for name in names]
+        assert got["usage"]["image_tokens"] == (2 if "pets" in names else 1) * 2 * 25  # a probe embeds as the base does
+    half = own.post("/v1/classify", json={**ask, "adapter": ["flat", "pets"], "strength": 0.25, "top_k": 1}).json()["variants"]
+    for variant in half:
+        labels = {"labels": LABELS} if variant["adapter"] == "pets" else {}
+        assert variant["data"] == classify(own, adapter=variant["adapter"], strength=0.25, top_k=1, **labels)
+    none = own.post("/v1/classify", json={**ask, "adapter": ["pets", "flat"], "strength": 0}).json()["variants"]
+    assert [variant["data"] for variant in none] == [alone["base"]] * 2
+
+    before = {part: adapted.metric(f'limoe_adapter_rows_total{{part="{part}"}}') for part in ("trunk", "tail")}
+    own.post("/v1/classify", json={"image": b64(picture(22)), "adapter": ["base", "flat", "pets"]})
+    rows = {part: adapted.metric(f'limoe_adapter_rows_total{{part="{part}"}}') - before[part] for part in before}
+    assert rows == {"trunk": 25 * 8, "tail": 25}  # base and probe share all blocks, and the prompts are in the cache
+
+    for names in ["pets", "base"], ["base"]:
+        assert_error(own.post("/v1/classify", json={**ask, "adapter": names}), 400, "empty_labels", "labels")
+    for fields, param in ({"labels": LABELS}, "labels"), ({"classifier": "x"}, "classifier"):
+        assert_error(own.post("/v1/classify", json={**ask, **fields, "adapter": ["base", "flat"]}), 400, "conflicting_fields", param)
+    put(own, "twin", probe(tmp_path / "twin", base))
+    got = own.post("/v1/classify", json={**ask, "adapter": ["twin", "flat"]}).json()["variants"]
+    assert [variant["data"] for variant in got] == [alone["flat"]] * 2
+    put(own, "other", probe(tmp_path / "other", base, labels=["cat", "bird"]))
+    got = own.post("/v1/classify", json={**ask, "adapter": ["flat", "other"]})
+    assert_error(got, 400, "unsupported_adapter", "adapter", "different labels")
+    for name in "twin", "other":
+        own.delete(f"/v1/adapters/{name}")
 
 
 def test_what_a_probe_is_not_for(own, flat):

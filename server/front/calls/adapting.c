@@ -39,12 +39,13 @@ size_t adapting_answers(const struct call *call) {
     return call->adapting.variants ? call->adapting.n_variants : 1;
 }
 
+size_t adapting_passes(const struct call *call) {
+    return call->adapting.variants ? call->adapting.n_passes : 1;
+}
+
 /* What input i is embedded by. */
 static const struct tail_key *key_of(const struct adapting *own, size_t i) {
-    if (!own->variants)
-        return &own->key;
-    const struct adapting_variant *variant = &own->variants[i % own->n_variants];
-    return variant->adapter && variant->key.strength > 0 ? &variant->key : NULL;
+    return own->variants ? own->passes[i % own->n_passes] : &own->key;
 }
 
 bool adapting_all(struct call *call, struct api_error *error) {
@@ -73,10 +74,30 @@ static bool find(struct call *call, struct text name, const struct request_adapt
     return adapting_fits(call, *adapter, error);
 }
 
+/* NULL: the model as it is. */
+static const struct tail_key *variant_key(const struct adapting_variant *variant) {
+    const bool changes = variant->adapter && !variant->adapter->probe && variant->key.strength > 0;
+    return changes ? &variant->key : NULL;
+}
+
+static bool same_key(const struct tail_key *a, const struct tail_key *b) {
+    return a && b ? tail_key_equal(a, b) : a == b;
+}
+
+/* Gives the variant the pass of its key: one that is there, or another. */
+static void add_pass(struct adapting *own, struct adapting_variant *variant) {
+    const struct tail_key *key = variant_key(variant);
+    for (variant->pass = 0; variant->pass < own->n_passes; variant->pass++)
+        if (same_key(own->passes[variant->pass], key))
+            return;
+    own->passes[own->n_passes++] = key;
+}
+
 static bool choose_list(struct call *call, const struct request_adapter *asked, struct api_error *error) {
     struct adapting *own = &call->adapting;
     own->variants = arena_array(call->arena, asked->n, sizeof *own->variants);
-    if (!own->variants)
+    own->passes = arena_array(call->arena, asked->n, sizeof(void *));
+    if (!own->variants || !own->passes)
         return api_fail_memory(error);
     own->on = true;
     for (size_t i = 0; i < asked->n; i++) {
@@ -84,10 +105,7 @@ static bool choose_list(struct call *call, const struct request_adapter *asked, 
         *variant = (struct adapting_variant){.name = asked->list[i]};
         if (!find(call, variant->name, asked, &variant->adapter, &variant->key, error))
             return false;
-        if (variant->adapter && variant->adapter->probe)
-            return api_fail(error, 400, "unsupported_adapter", "adapter",
-                            "%s is a probe, which has its own labels and no place in a list",
-                            variant->adapter->name);
+        add_pass(own, variant);
     }
     return true;
 }
@@ -124,9 +142,42 @@ static bool copy_texts(const char *const *strings, size_t n, struct arena *arena
     return texts;
 }
 
+static bool same_texts(const char *const *a, size_t n, const char *const *b, size_t m) {
+    for (size_t i = 0; n == m && i < n; i++)
+        if (strcmp(a[i], b[i]) != 0)
+            return false;
+    return n == m;
+}
+
+static bool same_labels(const struct adapter *a, const struct adapter *b) {
+    const struct limoe_adapter_info *x = limoe_adapter_about(a->probe), *y = limoe_adapter_about(b->probe);
+    return same_texts(x->labels, x->n_labels, y->labels, y->n_labels) &&
+           same_texts(x->templates, x->n_templates, y->templates, y->n_templates);
+}
+
+/* The probe whose labels the call's are; *probe NULL: there is none. False: there are two with different ones. */
+static bool find_probe(const struct call *call, const struct adapter **probe, struct api_error *error) {
+    const struct adapting *own = &call->adapting;
+    *probe = own->adapter && own->adapter->probe ? own->adapter : NULL;
+    for (size_t i = 0; i < own->n_variants; i++) {
+        const struct adapter *adapter = own->variants[i].adapter;
+        if (!adapter || !adapter->probe)
+            continue;
+        if (*probe && !same_labels(*probe, adapter))
+            return api_fail(
+                error, 400, "unsupported_adapter", "adapter",
+                "%s and %s are probes with different labels or templates; a list has one set of them",
+                (*probe)->name, adapter->name);
+        *probe = adapter;
+    }
+    return true;
+}
+
 bool adapting_labels(struct call *call, struct classify_request *request, struct api_error *error) {
-    const struct adapter *adapter = call->adapting.adapter;
-    if (!adapter || !adapter->probe)
+    const struct adapter *adapter;
+    if (!find_probe(call, &adapter, error))
+        return false;
+    if (!adapter)
         return request->classifier.data || request->n_labels > 0 || request_check_labels(request, error);
     if (request->classifier.data || request->labels)
         return api_fail(error, 400, "conflicting_fields", request->labels ? "labels" : "classifier",

@@ -17,12 +17,15 @@ struct adapting_variant {
     struct text name;
     const struct adapter *adapter; /* with a reference; NULL: the model as it is */
     struct tail_key key;
+    size_t pass; /* whose embeddings it is answered from */
 };
 
 struct adapting {
     struct adapting_variant
         *variants; /* [n_variants], in place of what follows; NULL: no list was asked for */
     size_t n_variants;
+    const struct tail_key **passes; /* [n_passes]: what they embed by, each once; NULL: the model as it is */
+    size_t n_passes;
     const struct adapter *adapter; /* with a reference; NULL: none is used */
     const struct adapter *draft;   /* likewise: what PUT has brought, not kept yet */
     bool on;                       /* inputs are embedded by: */
@@ -40,10 +43,14 @@ bool adapting_fits(const struct call *call, const struct adapter *adapter, struc
 bool adapting_one(const struct call *call, struct api_error *error);
 /* False: the adapter that was chosen is a probe, which is of no use to who wants embeddings. */
 bool adapting_changes(const struct call *call, struct api_error *error);
-/* A probe's labels and templates are the request's, which must have none. False also where there are no labels at all. */
+/* A probe's labels and templates are the request's, which must have none; of several in a list they must be the same. False also
+ * where there are no labels at all. */
 bool adapting_labels(struct call *call, struct classify_request *request, struct api_error *error);
-/* How many answers there are, so that each input stands so often in the call's, one after the other: by each of a list. */
+/* How many answers there are: by each of a list. */
 size_t adapting_answers(const struct call *call);
+/* By how many of those an input is embedded otherwise, so that it stands so often in the call's, one after the other: what changes
+ * no embedding, as a probe, shares the model's own. */
+size_t adapting_passes(const struct call *call);
 /* Once the call's inputs are listed: all of them are embedded by what was chosen, if anything was. False: no memory. */
 bool adapting_all(struct call *call, struct api_error *error);
 /* Bytes that it takes besides, of which the call's inputs are known. */

@@ -6,7 +6,7 @@
 
 bool admission_again(const struct call *call, size_t i) {
     const struct request_item *input = &call->inputs[i];
-    return adapting_answers(call) > 1 && i % adapting_answers(call) > 0 && input[-1].bytes == input->bytes;
+    return adapting_passes(call) > 1 && i % adapting_passes(call) > 0 && input[-1].bytes == input->bytes;
 }
 
 uint64_t admission_pixels(const struct call *call, const struct request_item *input) {

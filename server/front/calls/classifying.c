@@ -24,13 +24,14 @@ bool classifying_possible(const struct call *call, struct api_error *error) {
     return true;
 }
 
-static bool check_scale(const struct classify_request *request, size_t answers, struct api_error *error) {
+static bool check_scale(const struct classify_request *request, size_t answers, size_t passes,
+                        struct api_error *error) {
     const size_t prompts = classify_prompt_count(request);
-    if (answers > 1 &&
-        (request->n_images * answers > REQUEST_MAX_ITEMS || prompts * answers > REQUEST_MAX_PROMPTS))
+    if (passes > 1 &&
+        (request->n_images * passes > REQUEST_MAX_ITEMS || prompts * passes > REQUEST_MAX_PROMPTS))
         return api_fail(error, 400, "too_many_items", "adapter",
                         "%zu images and %zu prompts by %zu adapters; up to %u and %u in all are accepted",
-                        request->n_images, prompts, answers, REQUEST_MAX_ITEMS, REQUEST_MAX_PROMPTS);
+                        request->n_images, prompts, passes, REQUEST_MAX_ITEMS, REQUEST_MAX_PROMPTS);
     if (request->n_images * answers * request->n_labels > MOST_SCORES)
         return api_fail(error, 400, "too_many_items", "labels",
                         "%zu images × %zu labels are more than the %u scores of one request",
@@ -52,34 +53,35 @@ static void repeat(struct request_item *inputs, size_t n, size_t times) {
 
 bool classifying_list(struct call *call, const struct classify_request *request, bool prompts,
                       struct api_error *error) {
-    const size_t answers = adapting_answers(call);
-    if (!check_scale(request, answers, error))
+    const size_t answers = adapting_answers(call), passes = adapting_passes(call);
+    if (!check_scale(request, answers, passes, error))
         return false;
     const size_t n = request->n_images + (prompts ? classify_prompt_count(request) : 0);
-    struct request_item *inputs = arena_array(call->arena, n * answers, sizeof *inputs);
+    struct request_item *inputs = arena_array(call->arena, n * passes, sizeof *inputs);
     if (!inputs || (prompts && !classify_prompts(request, call->arena, inputs + request->n_images)))
         return api_fail_memory(error);
     memcpy(inputs, request->images, request->n_images * sizeof *inputs);
-    repeat(inputs, n, answers);
-    call->n = n * answers;
+    repeat(inputs, n, passes);
+    call->n = n * passes;
     call->inputs = inputs;
     call->scratch = answers * (request->n_images * request->top_k * sizeof(struct prediction) +
                                answer_classify_size(request)) +
                     classify_rank_bytes(request->n_labels);
-    if (answers > 1) /* an answer's rows, put together */
+    if (call->adapting.variants) /* an answer's rows, put together */
         call->scratch += n * call->generation->model->embed * sizeof(float);
     return true;
 }
 
 const struct classification *classifying_rank(struct call *call, const struct classify_request *request,
-                                              const float *images, const float *labels,
-                                              struct api_error *error) {
+                                              const struct adapting_variant *variant, const float *images,
+                                              const float *labels, struct api_error *error) {
     const struct limoe_info *model =
         &engine_info(call->generation->engine)->model; /* with the weights' scale and bias */
     const size_t embed = model->embed;
-    const struct adapter *adapter = call->adapting.adapter;
+    const struct adapter *adapter = variant ? variant->adapter : call->adapting.adapter;
     const struct classify_probe probe = {.adapter = adapter ? adapter->probe : NULL,
-                                         .strength = call->adapting.key.strength};
+                                         .strength =
+                                             (variant ? &variant->key : &call->adapting.key)->strength};
     struct classification *rows = arena_array(call->arena, request->n_images, sizeof *rows);
     if (!rows)
         api_fail_memory(error);

@@ -13,11 +13,11 @@ bool classifying_possible(const struct call *call, struct api_error *error);
  * counts what its answer takes. False: it is more than one request may ask for. */
 bool classifying_list(struct call *call, const struct classify_request *request, bool prompts,
                       struct api_error *error);
-/* Ranks labels [n_labels, embed] for each picture, whose embeddings are images [n_images, embed]. [n_images], in the
- * arena; NULL, with *error: no memory, or nobody is there to read it. */
+/* Ranks labels [n_labels, embed] for each picture, whose embeddings are images [n_images, embed]; a probe scores, if the call's
+ * adapter is one, or that of the list which the variant is (or NULL). [n_images], in the arena; NULL, with *error: no memory, or nobody is there to read it. */
 const struct classification *classifying_rank(struct call *call, const struct classify_request *request,
-                                              const float *images, const float *labels,
-                                              struct api_error *error);
+                                              const struct adapting_variant *variant, const float *images,
+                                              const float *labels, struct api_error *error);
 /* The model whose matrices the call uses. */
 struct classifier_model classifying_model(const struct call *call);
 /* Takes call->classifier from memory, or else asks the store for it with stages_ask, after which

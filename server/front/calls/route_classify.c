@@ -56,35 +56,37 @@ bool route_classify_parse(struct call *call, struct api_error *error) {
 static bool rank(struct call *call, const float *labels, struct api_error *error) {
     const struct classify_request *request = &call->request.classify;
     const struct limoe_info *model = call->generation->model;
-    const struct classification *rows = classifying_rank(call, request, call->embeddings, labels, error);
+    const struct classification *rows =
+        classifying_rank(call, request, NULL, call->embeddings, labels, error);
     if (!rows)
         return false;
     answer_classify(&call->answer, model->name, request->labels, rows, request->n_images, &call->usage);
     return true;
 }
 
-/* The rows of one answer of several, whose inputs stand beside each other. */
-static void gather(const struct call *call, size_t which, size_t answers, size_t embed, float *rows) {
-    for (size_t i = 0; i < call->n / answers; i++)
-        memcpy(rows + i * embed, call->embeddings + (i * answers + which) * embed, embed * sizeof *rows);
+/* The rows of one pass of several, whose inputs stand beside each other. */
+static void gather(const struct call *call, size_t pass, size_t embed, float *rows) {
+    const size_t passes = adapting_passes(call);
+    for (size_t i = 0; i < call->n / passes; i++)
+        memcpy(rows + i * embed, call->embeddings + (i * passes + pass) * embed, embed * sizeof *rows);
 }
 
 static bool answer_variants(struct call *call, struct api_error *error) {
     const struct classify_request *request = &call->request.classify;
-    const size_t answers = adapting_answers(call), embed = call->generation->model->embed;
-    float *rows = arena_array(call->arena, call->n / answers * embed, sizeof *rows);
+    const size_t embed = call->generation->model->embed;
+    float *rows = arena_array(call->arena, call->n / adapting_passes(call) * embed, sizeof *rows);
     if (!rows)
         return api_fail_memory(error);
     float *labels = rows + request->n_images * embed;
     answer_variants_begin(&call->answer, call->generation->model->name);
-    for (size_t i = 0; i < answers; i++) {
-        gather(call, i, answers, embed, rows);
+    for (size_t i = 0; i < adapting_answers(call); i++) {
+        const struct adapting_variant *variant = &call->adapting.variants[i];
+        gather(call, variant->pass, embed, rows);
         classify_labels(labels, request->n_labels, request->n_templates, embed, labels);
-        const struct classification *ranked = classifying_rank(call, request, rows, labels, error);
+        const struct classification *ranked = classifying_rank(call, request, variant, rows, labels, error);
         if (!ranked)
             return false;
-        answer_variant(&call->answer, i, call->adapting.variants[i].name, request->labels, ranked,
-                       request->n_images);
+        answer_variant(&call->answer, i, variant->name, request->labels, ranked, request->n_images);
     }
     answer_variants_end(&call->answer, &call->usage);
     return true;

@@ -79,7 +79,7 @@ static const struct classification *rank_labels(struct call *call, const struct 
     const size_t embed = call->generation->model->embed;
     float *labels = call->embeddings + request->n_images * embed;
     classify_labels(labels, request->n_labels, request->n_templates, embed, labels);
-    return classifying_rank(call, request, call->embeddings, labels, error);
+    return classifying_rank(call, request, NULL, call->embeddings, labels, error);
 }
 
 /* Scores grow with cosines, and equal ones are in the order of their cosines: a ranking by score is one by
@@ -88,7 +88,7 @@ static const struct classification *rank_documents(struct call *call, const stru
                                                    struct api_error *error) {
     const struct classify_request ranking = {
         .n_images = 1, .n_labels = request->n, .n_templates = 1, .top_k = request->top_n};
-    return classifying_rank(call, &ranking, call->embeddings,
+    return classifying_rank(call, &ranking, NULL, call->embeddings,
                             call->embeddings + call->generation->model->embed, error);
 }
 

@@ -390,7 +390,7 @@ static enum limoe_status convert(const char *folder, const char *base, const cha
 static enum limoe_status take_draft(struct adapters *store, const char *file, const struct adapter **out,
                                     bool *full, struct limoe_error *err) {
     char path[PATH_MAX], hex[TAIL_KEY_HEX + 1];
-    uint8_t sha256[TAIL_KEY_DIGEST];
+    uint8_t sha256[TAIL_KEY_DIGEST] = {0};
     enum limoe_status status = digest_file(file, sha256, err);
     if (!status) {
         tail_key_hex(sha256, hex);
