@@ -14,11 +14,18 @@
 struct adapters_options {
     bool json;
     const char *strength; /* NULL: the adapter's own */
+    const char *model;    /* NULL: none is named */
 };
 
 static const struct option_row table[] = {
     COMMAND_JSON_ROW(.offset = offsetof(struct adapters_options, json),
-                     .help = "show: print one JSON object"),
+                     .help = "show, list: print one JSON object"),
+    {.name = "model",
+     .kind = OPTION_STRING,
+     .only_flag = true,
+     .offset = offsetof(struct adapters_options, model),
+     .metavar = "DIR",
+     .help = "list: the model that adapters are held against; export: that a folder of PEFT's is of"},
     {.name = "strength",
      .kind = OPTION_STRING,
      .only_flag = true,
@@ -31,12 +38,16 @@ static const struct option_row table[] = {
 static const struct adapters_options defaults = {0};
 static const struct option_note exits[] = {
     {"0", "it is shown; or OUT is there, whole"},
-    {"1", "the adapter, the model or OUT is at fault; OUT is not there"},
+    {"1", "an adapter, the model or OUT is at fault; OUT is not there, and of a list the others are shown"},
     {"2", "the command line is wrong"},
     {NULL, NULL},
 };
 static const struct option_note uses[] = {
     {"limoe adapters show pets.safetensors", "What an adapter is, and what it was taught"},
+    {"limoe adapters list /var/lib/limoe/adapters --model /srv/models/base",
+     "What a server keeps, and whether it fits a model"},
+    {"limoe adapters export pets-lora pets.safetensors --model /srv/models/base",
+     "A LoRA that PEFT has saved, as a file that names its model"},
     {"limoe adapters merge /srv/models/base pets.safetensors /srv/models/pets --strength 0.5",
      "A model of its own, halfway to the adapter's weights"},
     {NULL, NULL},
@@ -44,14 +55,17 @@ static const struct option_note uses[] = {
 
 const struct option_command adapters_command = {
     .name = "adapters",
-    .summary = "show an adapter's file, or merge it into its model",
-    .usage = "limoe adapters show FILE [options]\n       limoe adapters merge DIR FILE OUT [options]",
-    .operand = "VERB",
+    .summary = "show, list, convert adapters' files, or merge one into its model",
+    .usage = "limoe adapters show FILE [options]\n       limoe adapters list DIR [options]\n"
+             "       limoe adapters merge DIR FILE OUT [options]\n       limoe adapters export FILE OUT "
+             "[options]",
+    .operand = "FILE",
     .about =
-        "show prints what an adapter's file says of itself. merge writes the model in DIR with the adapter "
-        "in "
-        "FILE, a tail or a LoRA, to the directory OUT, which must not be there: it answers as DIR with the "
-        "adapter does, to the bit.",
+        "show prints what an adapter's file says of itself; list does of each in the directory DIR, such as "
+        "a server's. merge writes the model in DIR with the adapter in FILE, a tail or a LoRA, to the "
+        "directory OUT, which must not be there: it answers as DIR with the adapter does, to the bit. export "
+        "writes a LoRA to OUT in the other format: a file of limoe-adapter-1 as a folder that PEFT reads, at "
+        "the adapter's strength, without labels, templates and base; such a folder as a file.",
     .table = table,
     .n = sizeof table / sizeof *table,
     .defaults = &defaults,
@@ -185,6 +199,51 @@ static int merge(const char *dir, const char *path, const char *to, const char *
 
 /* ---- the command */
 
+static int run_show(const struct options *given, const struct adapters_options *asked, struct arena *arena) {
+    return adapters_show(given->operands[1], asked->json, arena);
+}
+
+static int run_list(const struct options *given, const struct adapters_options *asked, struct arena *arena) {
+    return adapters_show_all(given->operands[1], asked->model, asked->json, arena);
+}
+
+static int run_merge(const struct options *given, const struct adapters_options *asked, struct arena *arena) {
+    (void)arena;
+    return merge(given->operands[1], given->operands[2], given->operands[3], asked->strength);
+}
+
+static int run_export(const struct options *given, const struct adapters_options *asked,
+                      struct arena *arena) {
+    (void)arena;
+    return adapters_export(given->operands[1], given->operands[2], asked->model);
+}
+
+static const struct verb {
+    const char *name;
+    size_t operands;
+    const char *takes;
+    int (*run)(const struct options *given, const struct adapters_options *asked, struct arena *arena);
+} verbs[] = {
+    {"show", 1, "one file", run_show},
+    {"list", 1, "one directory", run_list},
+    {"merge", 3, "a model's directory, an adapter's file and a directory to write", run_merge},
+    {"export", 2, "an adapter's file or folder and a path to write", run_export},
+};
+
+static int run(const struct options *given, const struct adapters_options *asked, struct arena *arena) {
+    const char *name = given->n_operands ? given->operands[0] : "";
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        const struct verb *verb = &verbs[i];
+        if (strcmp(name, verb->name) != 0)
+            continue;
+        return given->n_operands == 1 + verb->operands
+                   ? verb->run(given, asked, arena)
+                   : command_usage("adapters", "%s takes %s; found %zu", name, verb->takes,
+                                   given->n_operands - 1);
+    }
+    return command_usage("adapters", "\"%s\" is not known; show, list, merge and export are", name);
+}
+
 int adapters_main(int argc, char **argv) {
     struct adapters_options asked = {0};
     struct options options;
@@ -194,23 +253,8 @@ int adapters_main(int argc, char **argv) {
         command_complain("no memory");
         return status;
     }
-    if (!command_options(&adapters_command, argc, argv, &asked, arena, &options, &status))
-        goto out;
-    const char *verb = options.n_operands ? options.operands[0] : "";
-    if (strcmp(verb, "show") == 0 && options.n_operands == 2)
-        status = adapters_show(options.operands[1], asked.json, arena);
-    else if (strcmp(verb, "show") == 0)
-        status = command_usage("adapters", "show takes one file; found %zu", options.n_operands - 1);
-    else if (strcmp(verb, "merge") == 0 && options.n_operands == 4)
-        status = merge(options.operands[1], options.operands[2], options.operands[3], asked.strength);
-    else if (strcmp(verb, "merge") == 0)
-        status = command_usage("adapters",
-                               "merge takes a model's directory, an adapter's file and a directory to write; "
-                               "found %zu",
-                               options.n_operands - 1);
-    else
-        status = command_usage("adapters", "\"%s\" is not known; show and merge are", verb);
-out:
+    if (command_options(&adapters_command, argc, argv, &asked, arena, &options, &status))
+        status = run(&options, &asked, arena);
     arena_free(arena);
     return status;
 }

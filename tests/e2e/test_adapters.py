@@ -104,3 +104,66 @@ def test_a_file_that_is_none_is_named(tmp_path):
     assert done.returncode == 1 and 'model.safetensors: no "limoe-adapter" in its metadata' in done.stderr
     done = limoe("adapters", "show", tmp_path / "none")
     assert done.returncode == 1 and "cannot open" in done.stderr
+
+
+def test_a_folder_of_adapters_is_listed(adapter, base, tmp_path):
+    digest = "0" * 64
+    tail = {"format": "limoe-adapter-1", "kind": "tail", "base": base, "start_block": 7, "labels": ["cat"]}
+    (tmp_path / f"pets@{digest}.safetensors").write_bytes(adapter.read_bytes())
+    write(tmp_path / "wide.safetensors", tail, {"ln.bias": np.zeros(191)})
+    write(tmp_path / "else.safetensors", {**tail, "base": "0" * 32}, {"ln.bias": np.zeros(192)})
+    write(tmp_path / "flat.safetensors", {"format": "limoe-adapter-1", "kind": "probe", "base": base, "labels": ["a", "b"]},
+          {"probe.weight": np.zeros((2, 192)), "probe.bias": np.zeros(2)})
+    peft(tmp_path / "lora")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    shown = answer("adapters", "list", tmp_path)
+    assert [line.split()[:3] for line in shown.splitlines()] == [
+        ["name", "kind", "labels"], ["else", "tail", "1"], ["flat", "probe", "2"], ["lora", "lora", "0"], ["pets", "tail", "2"],
+        ["wide", "tail", "1"]]
+    assert "any that fits" in shown and base in shown
+    listed = json.loads(answer("adapters", "list", tmp_path, "--model", MODEL, "--json"))
+    assert listed["object"] == "list"
+    assert {entry["name"]: entry["fits"] for entry in listed["data"]} == {
+        "else": False, "flat": True, "lora": True, "pets": True, "wide": False}
+    assert json.loads(answer("adapters", "list", tmp_path / "notes", "--json")) == {"object": "list", "data": []}
+    (tmp_path / "odd\x1b.safetensors").write_bytes(b"no adapter")
+    done = limoe("adapters", "list", tmp_path)
+    assert done.returncode == 1 and done.stdout == shown and "odd?.safetensors: " in done.stderr and "\x1b" not in done.stderr
+    assert limoe("adapters", "list", tmp_path / "none").returncode == 1
+
+
+def peft(folder):
+    """A LoRA of the bundled model, as PEFT saves it."""
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 3, "use_rslora": True}))
+    rng = np.random.default_rng(3)
+    name = "base_model.model.image.proj.lora_"
+    (folder / "adapter_model.safetensors").write_bytes(adapter_bytes(None, {
+        name + "A.weight": rng.normal(0, 0.3, (2, 192)), name + "B.weight": rng.normal(0, 0.3, (192, 2))}))
+    return folder
+
+
+def test_a_lora_goes_from_one_format_to_the_other_and_back(adapter, base, tmp_path):
+    peft(tmp_path / "peft")
+    answer("adapters", "export", tmp_path / "peft", tmp_path / "lora.safetensors", "--model", MODEL)
+    about = json.loads(answer("adapters", "show", tmp_path / "lora.safetensors", "--json"))
+    assert (about["kind"], about["base"], about["alpha"], about["rank"], about["rslora"]) == ("lora", base, 3, 2, True)
+    answer("adapters", "export", tmp_path / "lora.safetensors", tmp_path / "back")
+    assert read(tmp_path / "back/adapter_model.safetensors") == read(tmp_path / "peft/adapter_model.safetensors")
+    config = json.loads((tmp_path / "back/adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"], config["use_rslora"], config["target_modules"]) == (2, 3, True, ["image.proj"])
+    answer("adapters", "merge", MODEL, tmp_path / "peft", tmp_path / "one")
+    answer("adapters", "merge", MODEL, tmp_path / "lora.safetensors", tmp_path / "two")
+    assert read(tmp_path / "one/model.safetensors") == read(tmp_path / "two/model.safetensors") != read(MODEL / "model.safetensors")
+
+    for arguments, status, word in [
+        ((tmp_path / "peft", tmp_path / "x"), 2, "takes --model"),
+        ((tmp_path / "lora.safetensors", tmp_path / "x", "--model", MODEL), 2, "folders of PEFT's"),
+        ((tmp_path / "lora.safetensors", tmp_path / "back"), 1, "is there already"),
+        ((adapter, tmp_path / "x"), 1, "is a tail"),
+        ((tmp_path / "none", tmp_path / "x"), 1, "cannot open"),
+    ]:
+        done = limoe("adapters", "export", *arguments)
+        assert done.returncode == status and word in done.stderr, done.stderr
+    assert not (tmp_path / "x").exists()

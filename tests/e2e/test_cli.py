@@ -124,7 +124,7 @@ WRONG = [
     (["tune"], "0 folders; one with a folder of pictures for each class is needed"),
     (["tune", "a"], "no --output; the adapter's file is needed"),
     (["tune", "a", "-o", "b", "--kind", "lora"], "--kind"),
-    (["adapters"], '"" is not known; show and merge are'),
+    (["adapters"], '"" is not known; show, list, merge and export are'),
     (["adapters", "show"], "show takes one file; found 0"),
     (["adapters", "merge", "a", "b"], "merge takes a model's directory, an adapter's file and a directory to write; found 2"),
     (["serve", "--prot", "1"], "--prot"),
