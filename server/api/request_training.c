@@ -346,6 +346,29 @@ static bool find_classes(struct reading *r) {
                     text_quote(out->examples[0].label, quoted, sizeof quoted), LIMOE_TUNE_MAX_CLASSES);
 }
 
+/* By class, as folders have them, so that what is learnt depends on the order within a label alone. */
+static bool group_examples(struct reading *r) {
+    struct training_request *out = r->out;
+    const size_t classes = out->definition.n_labels;
+    size_t *next = arena_array(r->arena, classes + 1, sizeof *next);
+    struct training_example *example = arena_array(r->arena, out->n, sizeof *example);
+    uint32_t *of = arena_array(r->arena, out->n, sizeof *of);
+    if (!next || !example || !of)
+        return api_fail_memory(r->error);
+    for (size_t i = 0; i < out->n; i++)
+        next[out->of[i] + 1]++;
+    for (size_t c = 1; c < classes; c++)
+        next[c] += next[c - 1];
+    for (size_t i = 0; i < out->n; i++) {
+        const size_t at = next[out->of[i]]++;
+        example[at] = out->examples[i];
+        of[at] = out->of[i];
+    }
+    out->examples = example;
+    out->of = of;
+    return true;
+}
+
 static bool check_prompts(const struct reading *r) {
     const struct classify_request *d = &r->out->definition;
     const size_t prompts = d->n_labels * d->n_templates;
@@ -361,7 +384,7 @@ static bool finish(struct reading *r) {
                         "there are no examples; pictures of 2 to %u labels are expected",
                         LIMOE_TUNE_MAX_CLASSES);
     return list_labels(r) && request_check_labels(&r->out->definition, r->error) && check_prompts(r) &&
-           find_classes(r);
+           find_classes(r) && group_examples(r);
 }
 
 static struct reading begin(struct training_request *out, struct arena *arena, struct api_error *error) {

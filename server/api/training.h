@@ -37,7 +37,7 @@ struct training_request {
     bool flip, skip_broken;
     struct training_example *examples; /* [n] */
     size_t n, room;
-    uint32_t *of; /* [n], once read: each example's class among the labels */
+    uint32_t *of; /* [n], once read: each example's class among the labels, ascending */
 };
 
 /* Adds an example; what it points to must outlive the request. False: its label or picture is none, or there are too many. */

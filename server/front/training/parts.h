@@ -20,9 +20,10 @@ struct training_job {
     bool cancelled;
     int64_t began; /* on the clock: its trainer's first start; 0: it has none now */
     int64_t ended; /* Unix seconds; 0: it has not */
-    bool stored;   /* something of it is an adapter: */
-    uint8_t sha256[TAIL_KEY_DIGEST];
-    struct training_answer said; /* its state and what its trainer says */
+    /* Files of the store, in hexadecimal digits; "": none. */
+    char before[TAIL_KEY_HEX + 1]; /* what had its name when it was asked for */
+    char stored[TAIL_KEY_HEX + 1]; /* what it has come to */
+    struct training_answer said;   /* its state and what its trainer says */
     struct training_job *next;
 };
 

@@ -91,8 +91,7 @@ static enum limoe_status keep(struct run *run, const void *bytes, size_t size, b
     if (status || (status = adapters_keep(store, draft, text_of(job->name), &kept, full, err)))
         return status;
     pthread_mutex_lock(&run->training->lock);
-    memcpy(job->sha256, kept->sha256, sizeof job->sha256);
-    job->stored = true;
+    tail_key_hex(kept->sha256, job->stored);
     pthread_mutex_unlock(&run->training->lock);
     adapter_release(kept);
     return LIMOE_OK;

@@ -80,24 +80,37 @@ static void forget_outdated(struct training *training) {
         forget(training, job);
 }
 
+/* The job as it will be told of. */
+static struct training_job as_ended(struct training *training, const struct training_job *job,
+                                    enum training_state state, const char *why) {
+    pthread_mutex_lock(&training->lock);
+    struct training_job end = *job;
+    end.said.seconds = seconds_of(job);
+    pthread_mutex_unlock(&training->lock);
+    end.said.state = state;
+    end.said.progress = state == TRAINING_READY ? 1 : end.said.progress;
+    snprintf(end.said.why, sizeof end.said.why, "%s", why);
+    end.ended = (int64_t)time(NULL);
+    return end;
+}
+
+/* Told of as ended once nothing is left of its examples. */
 static void end_job(struct training *training, struct training_job *job, enum training_state state,
                     const char *why) {
     static const enum metrics_event events[TRAINING_STATES] = {[TRAINING_READY] = METRICS_JOBS_READY,
                                                                [TRAINING_FAILED] = METRICS_JOBS_FAILED,
                                                                [TRAINING_CANCELLED] = METRICS_JOBS_CANCELLED};
+    const struct training_job end = as_ended(training, job, state, why);
+    training_clear(training, &end);
     pthread_mutex_lock(&training->lock);
-    job->said.seconds = seconds_of(job);
-    training->seconds += job->began ? job->said.seconds : 0;
+    training->seconds += job->began ? end.said.seconds : 0;
     job->began = 0;
-    job->said.state = state;
-    job->said.progress = state == TRAINING_READY ? 1 : job->said.progress;
-    snprintf(job->said.why, sizeof job->said.why, "%s", why);
-    job->ended = (int64_t)time(NULL);
+    job->said = end.said;
+    job->ended = end.ended;
     job->bytes = 0;
     if (training->current == job)
         training->current = NULL;
     pthread_mutex_unlock(&training->lock);
-    training_clear(training, job);
     metrics_count(training->options.metrics, events[state], 1);
     log_print(training->options.log, state == TRAINING_FAILED ? LOG_WARNING : LOG_INFO, NULL,
               "adapter %s: %s%s%s", job->name, training_state_names[state], *why ? ": " : "", why);
@@ -118,7 +131,8 @@ static struct training_job *next_job(struct training *training) {
     struct training_job *job = NULL;
     pthread_mutex_lock(&training->lock);
     while (!training->stopping && !job) {
-        for (job = training->begun ? training->jobs : NULL; job && has_ended(job); job = job->next)
+        for (job = training->begun ? training->jobs : NULL; job && (has_ended(job) || job->cancelled);
+             job = job->next)
             ;
         if (!job)
             pthread_cond_wait(&training->change, &training->lock);
@@ -281,6 +295,10 @@ static struct training_job *new_job(const struct training *training, const char 
     snprintf(job->name, sizeof job->name, "%s", name);
     snprintf(job->base, sizeof job->base, "%s", base);
     snprintf(job->said.model, sizeof job->said.model, "%s", model);
+    const struct adapter *before = adapters_find(training->options.adapters, text_of(name));
+    if (before)
+        tail_key_hex(before->sha256, job->before);
+    adapter_release(before);
     return job;
 }
 
@@ -321,10 +339,11 @@ bool training_add(struct training *training, const char *name, const struct trai
 
 /* ---- asked for, dropped */
 
-/* It says something else than what this job, which has ended, has come to. */
+/* Whether it was put after this job, which has ended. */
 static bool is_later(const struct training_job *job, const struct adapter *adapter) {
-    const bool same = job->stored && memcmp(job->sha256, adapter->sha256, sizeof job->sha256) == 0;
-    return has_ended(job) && !same && adapter->created >= job->said.created;
+    char hex[TAIL_KEY_HEX + 1];
+    tail_key_hex(adapter->sha256, hex);
+    return has_ended(job) && strcmp(hex, job->before) != 0 && strcmp(hex, job->stored) != 0;
 }
 
 bool training_look(struct training *training, struct text name, const struct adapter *adapter,
@@ -343,13 +362,8 @@ bool training_look(struct training *training, struct text name, const struct ada
 }
 
 /* So that it does not go on should the server be lost before the thread has seen it. */
-static void write_cancelled(struct training *training, struct training_job *job) {
-    struct training_job end;
-    pthread_mutex_lock(&training->lock);
-    end = *job;
-    pthread_mutex_unlock(&training->lock);
-    end.said.state = TRAINING_CANCELLED;
-    end.ended = (int64_t)time(NULL);
+static void write_cancelled(struct training *training, const struct training_job *job) {
+    const struct training_job end = as_ended(training, job, TRAINING_CANCELLED, "");
     training_write_end(training, &end);
 }
 
@@ -361,8 +375,6 @@ bool training_drop(struct training *training, struct text name) {
     if (job && !ended)
         job->cancelled = true;
     const bool queued = job && !ended && !running;
-    if (queued) /* nor will the thread begin it */
-        job->said.state = TRAINING_CANCELLED;
     pthread_mutex_unlock(&training->lock);
     if (queued)
         end_job(training, job, TRAINING_CANCELLED, "");

@@ -34,6 +34,7 @@ void work_describe(struct buffer *out, const struct training_job *job,
     print_string(out, "name", job->name);
     print_string(out, "model", job->said.model);
     print_string(out, "base", job->base);
+    print_string(out, "before", job->before);
     buffer_print(out, ",\"created\":%lld,\"kind\":%d,\"start_block\":%u,\"epochs\":%u,\"rate\":%.17g",
                  (long long)job->said.created, request->kind, request->start_block, request->epochs,
                  request->rate);
@@ -46,13 +47,10 @@ void work_describe(struct buffer *out, const struct training_job *job,
 }
 
 void work_describe_end(struct buffer *out, const struct training_job *job) {
-    char hex[TAIL_KEY_HEX + 1] = "";
-    if (job->stored)
-        tail_key_hex(job->sha256, hex);
     buffer_print(out, "{\"format\":\"" FORMAT "\",\"state\":%d,\"ended\":%lld,\"seconds\":%.3f",
                  job->said.state, (long long)job->ended, job->said.seconds);
     print_string(out, "why", job->said.why);
-    print_string(out, "adapter", hex);
+    print_string(out, "adapter", job->stored);
     buffer_string(out, "}\n");
 }
 
@@ -136,6 +134,12 @@ static bool read_work(const struct json_value *object, struct arena *arena, stru
            get_string(object, "base", task->base, sizeof task->base) && task->n_classes > 0;
 }
 
+/* Digits of a file, or none. */
+static bool get_digits(const struct json_value *object, const char *name, char out[TAIL_KEY_HEX + 1]) {
+    return get_string(object, name, out, TAIL_KEY_HEX + 1) &&
+           (!out[0] || strspn(out, "0123456789abcdef") == TAIL_KEY_HEX);
+}
+
 bool work_read_job(struct text text, struct arena *arena, struct training_job *job,
                    struct training_work *work) {
     const struct json_value *object = open_text(text, arena);
@@ -145,22 +149,10 @@ bool work_read_job(struct text text, struct arena *arena, struct training_job *j
         !classifier_check_name(text_of(job->name), "name", &error) ||
         !get_string(object, "model", job->said.model, sizeof job->said.model) ||
         !get_string(object, "base", job->base, sizeof job->base) ||
-        !get_number(object, "created", 0, 1e15, &created))
+        !get_digits(object, "before", job->before) || !get_number(object, "created", 0, 1e15, &created))
         return false;
     job->said.created = (int64_t)created;
     return !work || read_work(object, arena, work);
-}
-
-static bool get_sha256(const struct json_value *object, struct training_job *job) {
-    char hex[TAIL_KEY_HEX + 1];
-    if (!get_string(object, "adapter", hex, sizeof hex))
-        return false;
-    job->stored = strspn(hex, "0123456789abcdef") == TAIL_KEY_HEX;
-    for (size_t i = 0; i < sizeof job->sha256 && job->stored; i++) {
-        const char digits[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
-        job->sha256[i] = (uint8_t)strtoul(digits, NULL, 16);
-    }
-    return job->stored || !hex[0];
 }
 
 bool work_read_end(struct text text, struct arena *arena, struct training_job *job) {
@@ -171,7 +163,8 @@ bool work_read_end(struct text text, struct arena *arena, struct training_job *j
     if (!object || !get_u32(object, "state", &state) || state < TRAINING_READY || state >= TRAINING_STATES ||
         !get_number(object, "ended", 1, 1e15, &ended) ||
         !get_number(object, "seconds", 0, 1e15, &read.said.seconds) ||
-        !get_string(object, "why", read.said.why, sizeof read.said.why) || !get_sha256(object, &read))
+        !get_string(object, "why", read.said.why, sizeof read.said.why) ||
+        !get_digits(object, "adapter", read.stored))
         return false;
     *job = read;
     job->said.state = (enum training_state)state;
