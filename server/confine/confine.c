@@ -1,8 +1,8 @@
 /* confine.c - limits first, the seccomp filter last.
  *
  * A resolver loads what the system's configuration names, and kernels what the processor has, so what they call is not known
- * beforehand: unlike a decoder's, this filter lists what is refused. Most of it fails as it does without the right to it, so that a library which merely tries goes
- * on; what no library of ours tries ends the process.
+ * beforehand: unlike a decoder's, this filter lists what is refused. Most of it fails as it does without the right to it, so that
+ * a library which merely tries goes on; what no library of ours tries ends the process.
  */
 #include "server/confine/confine.h"
 
