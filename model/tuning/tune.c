@@ -138,8 +138,9 @@ static enum limoe_status check_labels(const struct job *job) {
             if (strcmp(job->label[before], job->label[c]) == 0)
                 status = limoe_fail(
                     job->err, LIMOE_INVALID,
-                    "classes \"%.100s\" and \"%.100s\" have one label, \"%.100s\"; each its own is accepted",
-                    job->folder.class[before], job -> folder.class[c], job -> label[c]);
+                    "%s \"%.100s\" and \"%.100s\" have one label, \"%.100s\"; each its own is accepted",
+                    job->from ? "classes" : "folders", job->folder.class[before], job -> folder.class[c],
+                    job -> label[c]);
     }
     return status;
 }
