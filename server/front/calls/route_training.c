@@ -18,7 +18,7 @@ static bool parse_form(struct call *call, struct training_request *request, stru
 static bool takes_pictures(const struct call *call, struct api_error *error) {
     struct limoe_error cause;
     const enum limoe_status status = limoe_accepts(call->generation->model, LIMOE_IMAGE, &cause);
-    return !status || api_fail_from(error, "model", &cause);
+    return !status || api_fail(error, 400, "unsupported_modality", "examples", "%s", cause.message);
 }
 
 bool route_adapter_post_parse(struct call *call, struct api_error *error) {
