@@ -235,7 +235,7 @@ static enum heard listen_to(struct run *run) {
     while (heard == HEARD_DONE) {
         const struct wire_deadline deadline = deadline_of(run);
         const enum wire_end end = wire_receive(run->child.fd, &word, sizeof word, &deadline);
-        if (end == WIRE_UNWANTED)
+        if (end == WIRE_UNWANTED || !still_wanted(run)) /* words that come fast leave nothing to wait for */
             return HEARD_UNWANTED;
         if (end != WIRE_DONE || !trainer_check_word(&word, &run->work.task))
             return HEARD_LOST;
