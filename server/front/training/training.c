@@ -58,7 +58,7 @@ static void forget(struct training *training, struct training_job *job) {
     free(job);
 }
 
-/* One of those that are too many: of a name that a later job has, or the oldest beyond TRAINING_KEPT. */
+/* One of those that are too many: of a name that a later job has, or the oldest beyond TRAINING_KEPT. The lock is held. */
 static struct training_job *find_outdated(struct training *training) {
     struct training_job *oldest = NULL;
     size_t ended = 0;
@@ -73,11 +73,16 @@ static struct training_job *find_outdated(struct training *training) {
     return ended > TRAINING_KEPT ? oldest : NULL;
 }
 
-/* Only who holds `changing` takes jobs out or ends them, so the list can be looked at without the lock. */
+/* What is found stays: only who holds `changing` takes jobs out. */
 static void forget_outdated(struct training *training) {
     struct training_job *job;
-    while ((job = find_outdated(training)))
-        forget(training, job);
+    do {
+        pthread_mutex_lock(&training->lock);
+        job = find_outdated(training);
+        pthread_mutex_unlock(&training->lock);
+        if (job)
+            forget(training, job);
+    } while (job);
 }
 
 /* The job as it will be told of. */
@@ -240,35 +245,50 @@ static uint64_t bytes_of(const struct training_request *request) {
     return bytes;
 }
 
-/* Whether there is room for one more; `changing` is held. */
-static bool check_room(const struct training *training, const char *name, uint64_t bytes,
-                       unsigned *retry_after, struct api_error *error) {
-    const struct training_options *o = &training->options;
+/* What stands beside a job that is to be added. */
+struct beside {
+    unsigned active; /* jobs that have not ended */
+    uint64_t bytes;  /* of their examples */
+    bool same;       /* one of them is to learn what this one is */
+};
+
+static struct beside look_beside(struct training *training, const char *name) {
+    struct beside found = {0};
+    pthread_mutex_lock(&training->lock);
     const struct training_job *same = find(training, text_of(name));
-    uint64_t others = 0;
-    unsigned active = 0;
+    found.same = same && !has_ended(same) && !same->cancelled;
     for (const struct training_job *job = training->jobs; job; job = job->next) {
-        active += !has_ended(job);
-        others += job->bytes;
+        found.active += !has_ended(job);
+        found.bytes += job->bytes;
     }
+    pthread_mutex_unlock(&training->lock);
+    return found;
+}
+
+/* Whether there is room for one more; `changing` is held. */
+static bool check_room(struct training *training, const char *name, uint64_t bytes, unsigned *retry_after,
+                       struct api_error *error) {
+    const struct training_options *o = &training->options;
+    const struct beside beside = look_beside(training, name);
     if (!o->jobs)
         return api_fail(error, 403, "training_disabled", NULL,
                         "this server teaches no adapters (its option --adapter-jobs is 0)");
-    if (same && !has_ended(same) && !same->cancelled)
+    if (beside.same)
         return api_fail(error, 409, "adapter_training", "name",
                         "a job for \"%s\" has not ended; wait for it, or DELETE /v1/adapters/%s", name, name);
-    if (active >= o->jobs) {
+    if (beside.active >= o->jobs) {
         *retry_after = RETRY_SECONDS;
         return api_fail(error, 429, "too_many_jobs", NULL,
                         "%u jobs have not ended; up to %u are accepted (the server's option --adapter-jobs); "
                         "try again in %u s",
-                        active, o->jobs, RETRY_SECONDS);
+                        beside.active, o->jobs, RETRY_SECONDS);
     }
-    if (bytes > o->bytes || others > o->bytes - bytes)
+    if (bytes > o->bytes || beside.bytes > o->bytes - bytes)
         return api_fail(error, 507, "store_full", "examples",
                         "the examples have %llu bytes and those of other jobs %llu; up to %llu are accepted "
                         "(the server's option --adapter-job-bytes)",
-                        (unsigned long long)bytes, (unsigned long long)others, (unsigned long long)o->bytes);
+                        (unsigned long long)bytes, (unsigned long long)beside.bytes,
+                        (unsigned long long)o->bytes);
     return true;
 }
 
@@ -368,10 +388,13 @@ static void write_cancelled(struct training *training, const struct training_job
 }
 
 bool training_drop(struct training *training, struct text name) {
+    bool found;
     pthread_mutex_lock(&training->changing);
     pthread_mutex_lock(&training->lock);
     struct training_job *job = find(training, name);
-    const bool ended = job && (has_ended(job) || job->cancelled), running = job && job == training->current;
+    found = job != NULL;
+    const bool gone = job && has_ended(job), ended = gone || (job && job->cancelled),
+               running = job && job == training->current;
     if (job && !ended)
         job->cancelled = true;
     const bool queued = job && !ended && !running;
@@ -380,10 +403,10 @@ bool training_drop(struct training *training, struct text name) {
         end_job(training, job, TRAINING_CANCELLED, "");
     else if (running && !ended)
         write_cancelled(training, job);
-    else if (job && has_ended(job))
+    else if (gone)
         forget(training, job);
     pthread_mutex_unlock(&training->changing);
-    return job;
+    return found;
 }
 
 struct training_counts training_count(struct training *training) {
