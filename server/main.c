@@ -12,6 +12,7 @@
 #include "server/front/serve/serve.h"
 #include "server/front/supervisor/launch.h"
 #include "server/options/command.h"
+#include "server/trainer/trainer.h"
 
 static const struct option_row table[] = {
     {.name = "help", .letter = 'h', .kind = OPTION_HELP, .help = "print the commands"},
@@ -97,6 +98,7 @@ static const struct {
     {"engine", engine_main},
     {"exporter", exporter_main},
     {"fetcher", fetcher_main},
+    {"trainer", trainer_main},
     {"loadtest", loadtest_main}, /* limoe bench, as a server's child */
     {"launch", launch_main},     /* becomes mpirun */
 };

@@ -41,6 +41,7 @@ struct run {
     float *exam;      /* of those held out, whole: rows */
     uint32_t *answer; /* [held] */
     struct kept kept; /* what a tail goes on from, and what is kept of it next */
+    bool learnt;      /* the outcome's probe is of all pictures already */
     struct limoe_tune_progress told;
     struct limoe_error *err;
 };
@@ -88,7 +89,8 @@ static enum limoe_status split(struct run *r) {
     bool *held = calloc(p->n + 1, sizeof *held);
     const bool room =
         held && reserve_part(&r->shown, p->n) && reserve_part(&r->held, p->n) && reserve_part(&r->all, p->n);
-    if (!room || split_held_out(p->label, p->n, p->classes, r->course->seed, held) == SIZE_MAX) {
+    if (!room ||
+        split_held_out(p->label, p->n, p->classes, r->course->share, r->course->seed, held) == SIZE_MAX) {
         free(held);
         return no_memory(r);
     }
@@ -363,15 +365,27 @@ static bool tail_is_better(const struct course *c, const struct course_outcome *
     return t->made && t->right[t->place] > p->right[p->place];
 }
 
-static enum limoe_status learn(struct run *r) {
-    struct course_outcome *out = r->out;
-    const bool tail = tail_is_better(r->course, out);
+static void choose(struct course_outcome *out, bool tail) {
     const struct course_trial *t = tail ? &out->tail : &out->probe;
     out->kind = tail ? LIMOE_ADAPTER_TAIL : LIMOE_ADAPTER_PROBE;
     out->strength = course_strengths[t->place];
     out->rate = t->rate;
+}
+
+/* The probe as it would be kept, for who waits for a first answer. */
+static enum limoe_status give_first(struct run *r) {
+    choose(r->out, false);
+    const enum limoe_status status = with_embeddings(r, &r->all, false);
+    r->learnt = true;
+    return status ? status : r->course->first(r->course->first_context);
+}
+
+static enum limoe_status learn(struct run *r) {
+    struct course_outcome *out = r->out;
+    const bool tail = tail_is_better(r->course, out);
+    choose(out, tail);
     if (!tail)
-        return with_embeddings(r, &r->all, false);
+        return r->learnt ? LIMOE_OK : with_embeddings(r, &r->all, false);
     if (r->kept.part == KEPT_TRIAL) {
         tuner_restart(r->course->tuner);
         r->kept.part = KEPT_FINAL;
@@ -385,11 +399,16 @@ static enum limoe_status run_all(struct run *r) {
     if (status)
         return status;
     if (!r->held.n &&
-        !note(r, "nothing is held out, since a class has fewer than 4 pictures: nothing is chosen by trial"))
+        !note(r,
+              r->course->share > 0
+                  ? "nothing is held out, since a class has fewer than 4 pictures: nothing is chosen by trial"
+                  : "nothing is held out, as asked: nothing is chosen by trial"))
         return stopped(r);
     if (r->course->probe && (status = try_probe(r)))
         return status;
     const bool both = r->course->tuner && r->course->probe;
+    if (both && r->held.n && r->course->first && (status = give_first(r)))
+        return status;
     if (r->course->tuner && (r->held.n || !both) && (status = try_tail(r)))
         return status;
     return learn(r);

@@ -1,6 +1,6 @@
 /* course.h - a run from pictures to what is learnt: a probe, a tail, or both and the better one.
  *
- * Where every class has SPLIT_LEAST pictures, a fifth is held out. What is learnt of the others is judged by it at each of five
+ * Where every class has SPLIT_LEAST pictures, a share of them is held out. What is learnt of the others is judged by it at each of five
  * strengths, and a probe at each of three rates. The strength is the smallest from a quarter on that is within a point of the
  * best; of probe and tail, the tail is kept where it is right more often. What is kept is then learnt anew, of all pictures.
  * Where nothing is held out, the first rate and all of the strength are taken, and of both the probe, which costs other
@@ -22,6 +22,9 @@
 
 extern const float course_strengths[KEPT_STRENGTHS]; /* ascending from 0 to 1 */
 
+/* Is told, where a tail is to be tried next, that the outcome is a probe of all pictures for now. */
+typedef enum limoe_status course_first(void *context);
+
 /* All borrowed. */
 struct course {
     struct limoe_model *model;
@@ -29,7 +32,8 @@ struct course {
     struct tuner *tuner; /* NULL: a probe alone */
     bool probe;          /* else a tail alone */
     uint32_t start_block, epochs;
-    double rate; /* 0: a probe's are chosen from, a tail's is 5e-4 */
+    double rate;  /* 0: a probe's are chosen from, a tail's is 5e-4 */
+    double share; /* held out of each class, 0 to 0.5 */
     uint64_t seed;
     bool flip;
     const float
@@ -38,6 +42,8 @@ struct course {
     char digest[FINGERPRINT_DIGITS];
     limoe_tune_told *tell;
     void *context;
+    course_first *first; /* NULL: nobody is told */
+    void *first_context;
 };
 
 /* What held-out pictures say of a kind. */

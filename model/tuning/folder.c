@@ -58,24 +58,21 @@ static enum limoe_status no_memory(struct limoe_error *err) {
     return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the names of pictures");
 }
 
-static enum limoe_status add_file(struct folder *f, const char *path, struct limoe_error *err) {
+static enum limoe_status add_file(struct folder *f, const char *path, uint32_t class,
+                                  struct limoe_error *err) {
     if (f->files == FOLDER_MAX_FILES)
         return limoe_fail(err, LIMOE_TOO_LARGE, "more than %u pictures; so many are accepted",
                           FOLDER_MAX_FILES);
     if (!grow((void **)&f->file, f->files, &f->file_room, sizeof *f->file))
         return no_memory(err);
-    struct folder_file file = {strdup(path), f->classes - 1};
+    struct folder_file file = {strdup(path), class};
     if (!file.path)
         return no_memory(err);
     f->file[f->files++] = file;
     return LIMOE_OK;
 }
 
-static enum limoe_status add_class(struct folder *f, const char *dir, const char *name,
-                                   struct limoe_error *err) {
-    if (f->classes == LIMOE_TUNE_MAX_CLASSES)
-        return limoe_fail(err, LIMOE_INVALID, "%.300s has more than %u folders; 2 to %u classes are accepted",
-                          dir, LIMOE_TUNE_MAX_CLASSES, LIMOE_TUNE_MAX_CLASSES);
+static enum limoe_status add_class(struct folder *f, const char *name, struct limoe_error *err) {
     if (!grow((void **)&f->class, f->classes, &f->class_room, sizeof *f->class))
         return no_memory(err);
     char *copy = strdup(name);
@@ -110,7 +107,8 @@ static enum limoe_status for_names(struct folder *f, const char *dir,
 static enum limoe_status take_file(struct folder *f, const char *dir, const char *name,
                                    struct limoe_error *err) {
     char path[PATH_MAX];
-    return is_picture(name) && S_ISREG(mode_of(dir, name, path)) ? add_file(f, path, err) : LIMOE_OK;
+    return is_picture(name) && S_ISREG(mode_of(dir, name, path)) ? add_file(f, path, f->classes - 1, err)
+                                                                 : LIMOE_OK;
 }
 
 static enum limoe_status take_class(struct folder *f, const char *dir, const char *name,
@@ -120,7 +118,10 @@ static enum limoe_status take_class(struct folder *f, const char *dir, const cha
     enum limoe_status status;
     if (!S_ISDIR(mode_of(dir, name, path)))
         return LIMOE_OK;
-    if ((status = add_class(f, dir, name, err)) || (status = for_names(f, path, take_file, err)))
+    if (f->classes == LIMOE_TUNE_MAX_CLASSES)
+        return limoe_fail(err, LIMOE_INVALID, "%.300s has more than %u folders; 2 to %u classes are accepted",
+                          dir, LIMOE_TUNE_MAX_CLASSES, LIMOE_TUNE_MAX_CLASSES);
+    if ((status = add_class(f, name, err)) || (status = for_names(f, path, take_file, err)))
         return status;
     if (f->files == before)
         return limoe_fail(
@@ -138,6 +139,47 @@ enum limoe_status folder_read(const char *dir, struct folder *out, struct limoe_
         status = limoe_fail(err, LIMOE_INVALID,
                             "%.300s has %s; 2 to %u folders of pictures, one for each class, are accepted",
                             dir, out->classes ? "1 folder" : "no folders", LIMOE_TUNE_MAX_CLASSES);
+    if (status)
+        folder_free(out);
+    return status;
+}
+
+/* ---- examples */
+
+static uint32_t classes_with_examples(const struct folder *f) {
+    bool seen[LIMOE_TUNE_MAX_CLASSES] = {false};
+    uint32_t n = 0;
+    for (size_t i = 0; i < f->files; i++) {
+        n += !seen[f->file[i].class];
+        seen[f->file[i].class] = true;
+    }
+    return n;
+}
+
+static enum limoe_status list_all(const struct limoe_tune_examples *examples, struct folder *f,
+                                  struct limoe_error *err) {
+    enum limoe_status status = LIMOE_OK;
+    if (examples->n_classes > LIMOE_TUNE_MAX_CLASSES)
+        return limoe_fail(err, LIMOE_INVALID, "%u classes; 2 to %u are accepted", examples->n_classes,
+                          LIMOE_TUNE_MAX_CLASSES);
+    for (uint32_t c = 0; c < examples->n_classes && !status; c++)
+        status = add_class(f, examples->classes[c], err);
+    for (size_t i = 0; i < examples->n && !status; i++)
+        status = examples->of[i] < f->classes
+                     ? add_file(f, examples->names[i], examples->of[i], err)
+                     : limoe_fail(err, LIMOE_INVALID, "%.200s is of class %u; there are %u",
+                                  examples->names[i], examples->of[i], f->classes);
+    return status;
+}
+
+enum limoe_status folder_list(const struct limoe_tune_examples *examples, struct folder *out,
+                              struct limoe_error *err) {
+    *out = (struct folder){0};
+    enum limoe_status status = list_all(examples, out, err);
+    const uint32_t given = status ? 0 : classes_with_examples(out);
+    if (!status && given < 2)
+        status = limoe_fail(err, LIMOE_INVALID, "%u class%s examples; 2 to %u are accepted", given,
+                            given == 1 ? " has" : "es have", LIMOE_TUNE_MAX_CLASSES);
     if (status)
         folder_free(out);
     return status;

@@ -1,12 +1,12 @@
 /* folder.h - a folder of examples: a folder in it for each class, with the files of pictures in them. Names beginning with a
- * dot, and files whose names do not end as pictures' do, are left out. */
+ * dot, and files whose names do not end as pictures' do, are left out. Or examples that are no files, listed alike. */
 #ifndef LIMOE_MODEL_TUNING_FOLDER_H
 #define LIMOE_MODEL_TUNING_FOLDER_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "limoe.h"
+#include "limoe_tune.h"
 
 #define FOLDER_MAX_FILES (1u << 20)
 
@@ -27,6 +27,10 @@ struct folder {
 /* LIMOE_INVALID: fewer than two classes, or more than LIMOE_TUNE_MAX_CLASSES, or one without pictures, which is named.
  * On failure *out is empty. */
 enum limoe_status folder_read(const char *dir, struct folder *out, struct limoe_error *err);
+/* The same of examples, whose names stand for paths. LIMOE_INVALID: fewer than two classes with examples, or more than
+ * LIMOE_TUNE_MAX_CLASSES. */
+enum limoe_status folder_list(const struct limoe_tune_examples *examples, struct folder *out,
+                              struct limoe_error *err);
 void folder_free(struct folder *f); /* an empty one is fine */
 
 #endif

@@ -24,6 +24,7 @@ static struct limoe_preprocess enlarge(const struct limoe_preprocess *whole) {
 struct job {
     const struct folder *folder;
     struct limoe_image_settings whole, larger;
+    const struct limoe_tune_examples *from; /* NULL: the folder's files */
     bool skip_broken;
     pictures_told *tell;
     void *context;
@@ -63,17 +64,28 @@ static enum limoe_status reserve(struct job *job) {
     return LIMOE_OK;
 }
 
-static enum limoe_status read_file(struct job *job, const char *path, struct limoe_error *err) {
-    struct pictures *p = job->out;
+static enum limoe_status read_file(const struct job *job, const char *path, uint8_t *whole, uint8_t *large,
+                                   struct limoe_error *err) {
     uint8_t *bytes = NULL;
     size_t size;
     enum limoe_status status = file_read_path(path, job->whole.limits.max_bytes, &bytes, &size, err);
     if (!status)
-        status = limoe_process_image_by(&job->whole, bytes, size, p->whole + p->n * whole_bytes(p), err);
+        status = limoe_process_image_by(&job->whole, bytes, size, whole, err);
     if (!status)
-        status = limoe_process_image_by(&job->larger, bytes, size, p->large + p->n * large_bytes(p), err);
+        status = limoe_process_image_by(&job->larger, bytes, size, large, err);
     free(bytes);
     return status;
+}
+
+/* Both squares of the next picture. */
+static enum limoe_status read_squares(const struct job *job, size_t file, struct limoe_error *err) {
+    const struct pictures *p = job->out;
+    uint8_t *whole = p->whole + p->n * whole_bytes(p), *large = p->large + p->n * large_bytes(p);
+    const struct limoe_tune_examples *from = job->from;
+    if (!from)
+        return read_file(job, job->folder->file[file].path, whole, large, err);
+    const enum limoe_status status = from->read(from->context, file, &job->whole, whole, err);
+    return status ? status : from->read(from->context, file, &job->larger, large, err);
 }
 
 static enum limoe_status read_one(struct job *job, size_t file) {
@@ -81,15 +93,15 @@ static enum limoe_status read_one(struct job *job, size_t file) {
     const char *path = job->folder->file[file].path;
     char line[1024];
     struct limoe_error why;
-    const enum limoe_status status = read_file(job, path, &why);
+    const enum limoe_status status = read_squares(job, file, &why);
     if (status == LIMOE_OK) {
         p->label[p->n] = job->folder->file[file].class;
         job->file[p->n++] = file;
         return report(job, file + 1, NULL);
     }
-    if (status == LIMOE_NO_MEMORY || !job->skip_broken)
-        return limoe_fail(job->err, status == LIMOE_NO_MEMORY ? status : LIMOE_BAD_IMAGE, "%.200s: %.290s",
-                          path, why.message);
+    const bool ours = status == LIMOE_NO_MEMORY || status == LIMOE_LOST;
+    if (ours || !job->skip_broken)
+        return limoe_fail(job->err, ours ? status : LIMOE_BAD_IMAGE, "%.200s: %.290s", path, why.message);
     snprintf(line, sizeof line, "%.300s is left out: %s", path, why.message);
     p->skipped++;
     return report(job, file, line);
@@ -197,10 +209,12 @@ static enum limoe_status drop_copies(struct job *job) {
 static enum limoe_status check_classes(const struct job *job) {
     const struct pictures *p = job->out;
     for (uint32_t c = 0; c < p->classes; c++) {
-        bool any = false;
+        bool any = false, given = false;
         for (size_t i = 0; i < p->n && !any; i++)
             any = p->label[i] == c;
-        if (!any)
+        for (size_t i = 0; i < job->folder->files && !any && !given; i++)
+            given = job->folder->file[i].class == c;
+        if (given)
             return limoe_fail(job->err, LIMOE_BAD_IMAGE, "class \"%.200s\" has no picture that can be read",
                               job->folder->class[c]);
     }
@@ -217,9 +231,10 @@ static enum limoe_status read_all(struct job *job) {
 }
 
 enum limoe_status pictures_read(const struct folder *folder, const struct limoe_image_settings *settings,
-                                bool skip_broken, pictures_told *tell, void *context, struct pictures *out,
-                                struct limoe_error *err) {
+                                const struct limoe_tune_examples *from, bool skip_broken, pictures_told *tell,
+                                void *context, struct pictures *out, struct limoe_error *err) {
     struct job job = {.folder = folder,
+                      .from = from,
                       .whole = *settings,
                       .larger = *settings,
                       .skip_broken = skip_broken,

@@ -6,6 +6,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "limoe_tune.h"
 
 static enum limoe_status tokenise(const struct limoe_processor *processor, const char *label,
                                   const char *template, struct limoe_item *item, int32_t *token,
@@ -30,10 +31,10 @@ static enum limoe_status tokenise(const struct limoe_processor *processor, const
 
 static enum limoe_status check(const char *const *template, uint32_t templates, size_t count,
                                struct limoe_error *err) {
-    if (count > PROMPTS_MAX)
+    if (count > LIMOE_TUNE_MAX_PROMPTS)
         return limoe_fail(err, LIMOE_TOO_LARGE,
                           "%zu prompts, of labels in %u templates; at most %u are accepted", count, templates,
-                          PROMPTS_MAX);
+                          LIMOE_TUNE_MAX_PROMPTS);
     for (uint32_t i = 0; i < templates; i++) {
         const char *place = strstr(template[i], "{}");
         if (!place || strstr(place + 2, "{}"))

@@ -7,8 +7,6 @@
 
 #include "limoe.h"
 
-#define PROMPTS_MAX 10000u
-
 struct prompts {
     uint32_t classes, templates;
     size_t count;            /* classes * templates: a label's templates are next to each other */

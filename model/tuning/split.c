@@ -1,4 +1,4 @@
-/* split.c - a fifth of each class, drawn by the seed. No state. */
+/* split.c - a share of each class, drawn by the seed. No state. */
 #include "model/tuning/split.h"
 
 #include <stdlib.h>
@@ -19,7 +19,9 @@ static void hold_out(const uint32_t *label, size_t n, uint32_t class, uint64_t s
         held[own[order[i]]] = true;
 }
 
-size_t split_held_out(const uint32_t *label, size_t n, uint32_t classes, uint64_t seed, bool *held) {
+size_t split_held_out(const uint32_t *label, size_t n, uint32_t classes, double share, uint64_t seed,
+                      bool *held) {
+    size_t all = 0;
     uint32_t *size = calloc(classes + 2 * n, sizeof *size), smallest = UINT32_MAX;
     if (!size)
         return SIZE_MAX;
@@ -27,10 +29,15 @@ size_t split_held_out(const uint32_t *label, size_t n, uint32_t classes, uint64_
     for (size_t i = 0; i < n; i++)
         size[label[i]]++;
     for (uint32_t c = 0; c < classes; c++)
-        smallest = size[c] < smallest ? size[c] : smallest;
-    const uint32_t count = smallest < SPLIT_LEAST ? 0 : (2 * smallest + 5) / 10;
+        smallest = size[c] && size[c] < smallest ? size[c] : smallest;
+    uint32_t count = smallest < SPLIT_LEAST || !n ? 0 : (uint32_t)(share * smallest + 0.5);
+    if (!count && n && smallest >= SPLIT_LEAST && share > 0)
+        count = 1;
     for (uint32_t c = 0; c < classes && count; c++)
-        hold_out(label, n, c, seed, count, size + classes, size + classes + n, held);
+        if (size[c]) {
+            hold_out(label, n, c, seed, count, size + classes, size + classes + n, held);
+            all += count;
+        }
     free(size);
-    return (size_t)classes * count;
+    return all;
 }

@@ -23,11 +23,13 @@
 #include "model/tuning/prompts.h"
 
 enum { DEFAULT_EPOCHS = 10 };
+static const double default_share = 0.2; /* held out */
 
 struct job {
     struct limoe_tune_options options; /* defaults filled in */
     const char *dir, *out;
-    char state[PATH_MAX]; /* OUT.partial */
+    char state[PATH_MAX];                   /* OUT.partial */
+    const struct limoe_tune_examples *from; /* NULL: the folder's files */
     struct folder folder;
     const char **label; /* [folder.classes] */
     struct limoe_processor *processor;
@@ -61,6 +63,8 @@ static void fill_defaults(struct limoe_tune_options *o) {
         o->templates = bare;
         o->n_templates = 1;
     }
+    if (o->held_out == 0)
+        o->held_out = default_share;
     if (!o->tell)
         o->tell = tell_nobody;
 }
@@ -84,6 +88,9 @@ static enum limoe_status check_options(const struct job *job) {
     if (o->rate != 0 && !(o->rate > 0 && o->rate <= 10))
         return limoe_fail(job->err, LIMOE_INVALID,
                           "a learning rate of %g; more than 0 and up to 10 is accepted", o->rate);
+    if (!(o->held_out <= 0.5))
+        return limoe_fail(job->err, LIMOE_INVALID, "a share of %g to hold out; up to 0.5 is accepted",
+                          o->held_out);
     if (o->n_templates > ADAPTER_MAX_TEMPLATES)
         return limoe_fail(job->err, LIMOE_INVALID, "%u templates; 1 to %u are accepted", o->n_templates,
                           ADAPTER_MAX_TEMPLATES);
@@ -131,8 +138,9 @@ static enum limoe_status check_labels(const struct job *job) {
             if (strcmp(job->label[before], job->label[c]) == 0)
                 status = limoe_fail(
                     job->err, LIMOE_INVALID,
-                    "folders \"%.100s\" and \"%.100s\" have one label, \"%.100s\"; each its own is accepted",
-                    job->folder.class[before], job -> folder.class[c], job -> label[c]);
+                    "%s \"%.100s\" and \"%.100s\" have one label, \"%.100s\"; each its own is accepted",
+                    job->from ? "classes" : "folders", job->folder.class[before], job -> folder.class[c],
+                    job -> label[c]);
     }
     return status;
 }
@@ -144,7 +152,7 @@ static enum limoe_status name_classes(struct job *job) {
         return no_memory(job);
     for (uint32_t c = 0; c < job->folder.classes; c++)
         job->label[c] = job->folder.class[c];
-    for (uint32_t i = 0; i < o->n_labels; i++) {
+    for (uint32_t i = 0; i < o->n_labels && !job->from; i++) {
         const uint32_t c = named_class(job, o->labels[i]);
         if (c == job->folder.classes)
             return limoe_fail(job->err, LIMOE_INVALID,
@@ -168,6 +176,9 @@ static enum limoe_status check_model(struct job *job) {
     enum limoe_status status = limoe_accepts(info, LIMOE_IMAGE, job->err);
     if (status)
         return status;
+    if (job->options.base && strcmp(job->options.base, limoe_model_base(job->model)) != 0)
+        return limoe_fail(job->err, LIMOE_INVALID, "\"%s\" is %s, where %.32s is to be taught", info->name,
+                          limoe_model_base(job->model), job->options.base);
     if (model_config(job->model)->moe.capacity != 0)
         return limoe_fail(
             job->err, LIMOE_UNSUPPORTED,
@@ -276,11 +287,11 @@ static bool tell_picture(void *context, size_t done, const char *line) {
 
 static enum limoe_status read_pictures(struct job *job) {
     const struct limoe_image_settings settings = limoe_processor_image_settings(job->processor);
-    return pictures_read(&job->folder, &settings, job->options.skip_broken, tell_picture, job, &job->pictures,
-                         job->err);
+    return pictures_read(&job->folder, &settings, job->from, job->options.skip_broken, tell_picture, job,
+                         &job->pictures, job->err);
 }
 
-/* ---- the run */
+/* ---- what names the run */
 
 /* Of all that the result depends on; threads are not among it. */
 static enum limoe_status name_run(const struct job *job, char digest[FINGERPRINT_DIGITS]) {
@@ -295,6 +306,7 @@ static enum limoe_status name_run(const struct job *job, char digest[FINGERPRINT
     fingerprint_add(f, limoe_version(), limoe_model_base(job->model), 2 * (size_t)FINGERPRINT_DIGITS);
     fingerprint_add(f, limoe_model_backend(job->model), numbers, sizeof numbers);
     fingerprint_add(f, "rate", &o->rate, sizeof o->rate);
+    fingerprint_add(f, "share", &o->held_out, sizeof o->held_out);
     for (uint32_t i = 0; i < o->n_templates; i++)
         fingerprint_add(f, "template", o->templates[i], strlen(o->templates[i]));
     for (uint32_t c = 0; c < p->classes; c++)
@@ -306,25 +318,6 @@ static enum limoe_status name_run(const struct job *job, char digest[FINGERPRINT
     memcpy(digest, digits, FINGERPRINT_DIGITS);
     fingerprint_free(f);
     return LIMOE_OK;
-}
-
-static enum limoe_status run(struct job *job) {
-    const struct limoe_tune_options *o = &job->options;
-    struct course course = {.model = job->model,
-                            .pictures = &job->pictures,
-                            .tuner = job->tuner,
-                            .probe = o->kind != LIMOE_TUNE_TAIL,
-                            .start_block = o->start_block,
-                            .epochs = o->epochs,
-                            .rate = o->rate,
-                            .seed = o->seed,
-                            .flip = o->flip,
-                            .zero_shot = job->zero_shot,
-                            .state = job->state,
-                            .tell = o->tell,
-                            .context = o->context};
-    enum limoe_status status = name_run(job, course.digest);
-    return status ? status : course_run(&course, &job->outcome, job->err);
 }
 
 /* ---- the record */
@@ -364,7 +357,7 @@ static void print_record(struct buffer *out, const struct job *job) {
     buffer_bytes(out, "", 1);
 }
 
-static enum limoe_status write_adapter(const struct job *job) {
+static enum limoe_status write_adapter(const struct job *job, const char *path) {
     const struct course_outcome *found = &job->outcome;
     struct buffer record = {0};
     print_record(&record, job);
@@ -382,19 +375,59 @@ static enum limoe_status write_adapter(const struct job *job) {
                                 .tuner = found->kind == LIMOE_ADAPTER_TAIL ? job->tuner : NULL,
                                 .config = model_config(job->model),
                                 .st = job->st};
-    const enum limoe_status status = record.failed ? no_memory(job) : draft_write(job->out, &draft, job->err);
+    const enum limoe_status status = record.failed ? no_memory(job) : draft_write(path, &draft, job->err);
     buffer_free(&record);
     return status;
 }
 
+/* ---- the run */
+
+static enum limoe_status write_first(void *context) {
+    const struct job *job = context;
+    const struct limoe_tune_options *o = &job->options;
+    const struct limoe_tune_progress progress = {.stage = "probe", .first = true};
+    const enum limoe_status status = write_adapter(job, o->first);
+    if (status)
+        return status;
+    return o->tell(o->context, &progress) ? LIMOE_OK : limoe_fail(job->err, LIMOE_LOST, "stopped");
+}
+
+static enum limoe_status run(struct job *job) {
+    const struct limoe_tune_options *o = &job->options;
+    struct course course = {.model = job->model,
+                            .pictures = &job->pictures,
+                            .tuner = job->tuner,
+                            .probe = o->kind != LIMOE_TUNE_TAIL,
+                            .start_block = o->start_block,
+                            .epochs = o->epochs,
+                            .rate = o->rate,
+                            .share = o->held_out > 0 ? o->held_out : 0,
+                            .seed = o->seed,
+                            .flip = o->flip,
+                            .zero_shot = job->zero_shot,
+                            .state = job->state,
+                            .tell = o->tell,
+                            .context = o->context,
+                            .first = o->first ? write_first : NULL,
+                            .first_context = job};
+    enum limoe_status status = name_run(job, course.digest);
+    return status ? status : course_run(&course, &job->outcome, job->err);
+}
+
 /* ---- the whole */
 
+static enum limoe_status list_pictures(struct job *job, const char *pictures) {
+    return job->from ? folder_list(job->from, &job->folder, job->err)
+                     : folder_read(pictures, &job->folder, job->err);
+}
+
+/* `pictures` is a folder; NULL: there are examples. */
 static enum limoe_status tune(struct job *job, const char *pictures) {
     enum limoe_status status;
     if ((status = check_options(job)) || (status = check_place(job)) ||
-        (status = folder_read(pictures, &job->folder, job->err)) || (status = name_classes(job)) ||
+        (status = list_pictures(job, pictures)) || (status = name_classes(job)) ||
         (status = open_model(job)) || (status = prepare_learning(job)) || (status = read_pictures(job)) ||
-        (status = run(job)) || (status = write_adapter(job)))
+        (status = run(job)) || (status = write_adapter(job, job->out)))
         return status;
     unlink(job->state);
     return LIMOE_OK;
@@ -415,13 +448,15 @@ static void release(struct job *job) {
     free(job);
 }
 
-enum limoe_status limoe_tune(const char *dir, const char *pictures, const char *out,
-                             const struct limoe_tune_options *options, struct limoe_error *err) {
+static enum limoe_status tune_any(const char *dir, const char *pictures,
+                                  const struct limoe_tune_examples *from, const char *out,
+                                  const struct limoe_tune_options *options, struct limoe_error *err) {
     struct limoe_error own;
     struct job *job = calloc(1, sizeof *job);
     if (!job)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to tune with");
     job->dir = dir;
+    job->from = from;
     job->out = out;
     job->options = *options;
     job->err = err ? err : &own;
@@ -429,4 +464,15 @@ enum limoe_status limoe_tune(const char *dir, const char *pictures, const char *
     const enum limoe_status status = tune(job, pictures);
     release(job);
     return status;
+}
+
+enum limoe_status limoe_tune(const char *dir, const char *pictures, const char *out,
+                             const struct limoe_tune_options *options, struct limoe_error *err) {
+    return tune_any(dir, pictures, NULL, out, options, err);
+}
+
+enum limoe_status limoe_tune_from(const char *dir, const struct limoe_tune_examples *examples,
+                                  const char *out, const struct limoe_tune_options *options,
+                                  struct limoe_error *err) {
+    return tune_any(dir, NULL, examples, out, options, err);
 }

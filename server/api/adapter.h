@@ -47,12 +47,15 @@ bool request_adapter_name(struct text name, struct api_error *error);
 bool adapter_refuse_unknown(struct text name, const char *param, const char *nearest,
                             struct api_error *error);
 
+struct training_answer;
+
 /* What is printed of an adapter. */
 struct adapter_answer {
     const char *name;
-    const char *model; /* by which it is served; NULL: by none */
-    int64_t created;   /* Unix seconds */
-    uint64_t bytes;    /* of its file */
+    const char *model;                 /* by which it is served; NULL: by none */
+    int64_t created;                   /* Unix seconds */
+    uint64_t bytes;                    /* of its file */
+    const struct training_answer *job; /* by which it was learnt, or is to be replaced; NULL: none is known */
 };
 /* Members that say what an adapter is: "kind" and what follows it, with a comma before each. */
 void answer_adapter_info(struct buffer *out, const struct limoe_adapter_info *info);

@@ -1,5 +1,6 @@
 /* answer_adapter.c - the JSON of adapters, the server's and limoe adapters show's. */
 #include "server/api/adapter.h"
+#include "server/api/training.h"
 
 static void strings(struct buffer *out, const char *key, const char *const *list, size_t n) {
     buffer_print(out, ",\"%s\":[", key);
@@ -30,7 +31,8 @@ static void head(struct buffer *out, const struct adapter_answer *adapter) {
     buffer_json_string(out, adapter->name);
     buffer_string(out, ",\"model\":");
     buffer_json_string(out, adapter->model);
-    buffer_print(out, ",\"state\":\"ready\",\"created\":%lld,\"file_bytes\":%llu",
+    buffer_print(out, ",\"state\":\"%s\",\"created\":%lld,\"file_bytes\":%llu",
+                 adapter->job ? training_state_names[adapter->job->state] : "ready",
                  (long long)adapter->created, (unsigned long long)adapter->bytes);
 }
 
@@ -38,6 +40,10 @@ void answer_adapter(struct buffer *out, const struct adapter_answer *adapter,
                     const struct limoe_adapter_info *info) {
     head(out, adapter);
     answer_adapter_info(out, info);
+    if (adapter->job) {
+        answer_training(out, adapter->job);
+        answer_held_out(out, info);
+    }
     buffer_string(out, "}");
 }
 

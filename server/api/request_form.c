@@ -9,29 +9,24 @@
 #include "server/api/fields.h"
 #include "server/api/request_parts.h"
 
-struct form {
-    const struct request_field *fields;
-    size_t n;
-};
-
 static struct text text_in(const struct request_field *field) {
     return (struct text){.data = (const char *)field->bytes, .size = field->size};
 }
 
 /* How many fields are called `name`; *last is the last of them, or NULL. */
-static size_t find(struct form form, const char *name, const struct request_field **last) {
+static size_t find(const struct request_form *form, const char *name, const struct request_field **last) {
     size_t found = 0;
     *last = NULL;
-    for (size_t i = 0; i < form.n; i++)
-        if (strcmp(form.fields[i].name, name) == 0) {
-            *last = &form.fields[i];
+    for (size_t i = 0; i < form->n; i++)
+        if (strcmp(form->fields[i].name, name) == 0) {
+            *last = &form->fields[i];
             found++;
         }
     return found;
 }
 
 /* What the JSON reader does for its strings. */
-static bool check_text(struct text text, const char *param, struct api_error *error) {
+bool request_form_text(struct text text, const char *param, struct api_error *error) {
     const size_t at = text_check(text.data, text.size);
     if (at < text.size && !text.data[at])
         return api_fail(error, 400, "invalid_utf8", param, "%s has a NUL byte at %zu, which no text may have",
@@ -73,7 +68,7 @@ static struct text *make_room(const struct request_list *list, size_t n, struct 
 static bool read_commas(struct text text, const struct request_list *list, struct arena *arena,
                         struct api_error *error) {
     const size_t n = text_comma_count(text);
-    if (!check_text(text, list->name, error))
+    if (!request_form_text(text, list->name, error))
         return false;
     struct text *texts = make_room(list, n, arena, error);
     if (!texts)
@@ -86,8 +81,8 @@ static bool read_commas(struct text text, const struct request_list *list, struc
 }
 
 /* A list is its field repeated, or one field with a JSON array or with commas. */
-static bool read_list(struct form form, const struct request_list *list, struct arena *arena,
-                      struct api_error *error) {
+bool request_form_list(const struct request_form *form, const struct request_list *list, struct arena *arena,
+                       struct api_error *error) {
     const struct request_field *last;
     const size_t found = find(form, list->name, &last);
     if (!found)
@@ -101,13 +96,13 @@ static bool read_list(struct form form, const struct request_list *list, struct 
     if (!texts)
         return false;
     size_t n = 0;
-    for (size_t i = 0; i < form.n; i++) {
-        if (strcmp(form.fields[i].name, list->name) != 0)
+    for (size_t i = 0; i < form->n; i++) {
+        if (strcmp(form->fields[i].name, list->name) != 0)
             continue;
         char param[48];
         snprintf(param, sizeof param, "%s[%zu]", list->name, n);
-        texts[n] = text_in(&form.fields[i]);
-        if (!check_text(texts[n], param, error))
+        texts[n] = text_in(&form->fields[i]);
+        if (!request_form_text(texts[n], param, error))
             return false;
         n++;
     }
@@ -117,13 +112,13 @@ static bool read_list(struct form form, const struct request_list *list, struct 
 }
 
 /* A field that may stand once: *field is it, or NULL. */
-static bool find_one(struct form form, const char *name, const struct request_field **field,
-                     struct api_error *error) {
+bool request_form_one(const struct request_form *form, const char *name, const struct request_field **field,
+                      struct api_error *error) {
     const size_t found = find(form, name, field);
     if (found > 1)
         return api_fail(error, 400, "duplicate_field", name, "%s is given %zu times; once is accepted", name,
                         found);
-    return !*field || check_text(text_in(*field), name, error);
+    return !*field || request_form_text(text_in(*field), name, error);
 }
 
 static bool read_top_k(struct text text, size_t *top_k, struct api_error *error) {
@@ -139,12 +134,13 @@ static bool read_top_k(struct text text, size_t *top_k, struct api_error *error)
 }
 
 /* An adapter's name and its strength, which is a JSON number. */
-static bool read_adapter(struct form form, struct arena *arena, struct request_adapter *out,
+static bool read_adapter(const struct request_form *form, struct arena *arena, struct request_adapter *out,
                          struct api_error *error) {
     const struct request_field *name, *strength;
     struct json_value *number;
     struct json_error at;
-    if (!find_one(form, "adapter", &name, error) || !find_one(form, "strength", &strength, error))
+    if (!request_form_one(form, "adapter", &name, error) ||
+        !request_form_one(form, "strength", &strength, error))
         return false;
     if (name &&
         !request_read_adapter(out, &(struct json_value){.type = JSON_STRING, .string = text_in(name)}, error))
@@ -159,12 +155,13 @@ static bool read_adapter(struct form form, struct arena *arena, struct request_a
 }
 
 /* Everything but the pictures. */
-static bool read_fields(const struct request_models *models, struct form form, struct arena *arena,
-                        struct classify_request *out, struct api_error *error) {
+static bool read_fields(const struct request_models *models, const struct request_form *form,
+                        struct arena *arena, struct classify_request *out, struct api_error *error) {
     const struct request_list labels = request_labels(out), templates = request_templates(out);
     const struct request_field *name, *classifier, *top_k;
-    if (!find_one(form, "model", &name, error) || !find_one(form, "classifier", &classifier, error) ||
-        !find_one(form, "top_k", &top_k, error))
+    if (!request_form_one(form, "model", &name, error) ||
+        !request_form_one(form, "classifier", &classifier, error) ||
+        !request_form_one(form, "top_k", &top_k, error))
         return false;
     if (name && !request_find_model(models, text_in(name), &out->model, error))
         return false;
@@ -173,8 +170,8 @@ static bool read_fields(const struct request_models *models, struct form form, s
     if ((top_k && !read_top_k(text_in(top_k), &out->top_k, error)) ||
         !read_adapter(form, arena, &out->adapter, error))
         return false;
-    return read_list(form, &labels, arena, error) && read_list(form, &templates, arena, error) &&
-           request_check_choice(out, error);
+    return request_form_list(form, &labels, arena, error) &&
+           request_form_list(form, &templates, arena, error) && request_check_choice(out, error);
 }
 
 /* What other servers call a field, and people who write a form by heart. */
@@ -199,10 +196,10 @@ static bool refuse_misnamed(const char *given, const char *meant, struct api_err
         strcmp(meant, "image") == 0 ? ", and repeated for several pictures (curl -F image=@cat.png)" : "");
 }
 
-static bool refuse_unknown(struct form form, unsigned places, struct api_error *error) {
+static bool refuse_unknown(const struct request_form *form, unsigned places, struct api_error *error) {
     char names[100];
-    for (size_t i = 0; i < form.n; i++) {
-        const char *name = form.fields[i].name;
+    for (size_t i = 0; i < form->n; i++) {
+        const char *name = form->fields[i].name;
         if (is_known(name, places))
             continue;
         for (size_t k = 0; k < sizeof misnamed / sizeof *misnamed; k++)
@@ -214,8 +211,8 @@ static bool refuse_unknown(struct form form, unsigned places, struct api_error *
     return true;
 }
 
-static bool read_image_parts(struct form form, struct arena *arena, struct classify_request *out,
-                             struct api_error *error) {
+static bool read_image_parts(const struct request_form *form, struct arena *arena,
+                             struct classify_request *out, struct api_error *error) {
     const struct request_field *last;
     const size_t found = find(form, "image", &last);
     if (!found)
@@ -228,8 +225,8 @@ static bool read_image_parts(struct form form, struct arena *arena, struct class
     if (!items)
         return api_fail_memory(error);
     size_t n = 0;
-    for (size_t i = 0; i < form.n; i++) {
-        const struct request_field *field = &form.fields[i];
+    for (size_t i = 0; i < form->n; i++) {
+        const struct request_field *field = &form->fields[i];
         if (strcmp(field->name, "image") != 0)
             continue;
         const char *param = found == 1 ? "image" : arena_print(arena, "image[%zu]", n);
@@ -248,7 +245,7 @@ static bool read_image_parts(struct form form, struct arena *arena, struct class
 bool request_classify_multipart(const struct request_models *models, const struct request_field *parts,
                                 size_t n, struct arena *arena, struct classify_request *out,
                                 struct api_error *error) {
-    const struct form form = {.fields = parts, .n = n};
+    const struct request_form whole = {.fields = parts, .n = n}, *form = &whole;
     *out = (struct classify_request){0};
     return refuse_unknown(form, FIELD_PART, error) && read_fields(models, form, arena, out, error) &&
            read_image_parts(form, arena, out, error);
@@ -257,7 +254,7 @@ bool request_classify_multipart(const struct request_models *models, const struc
 bool request_classify_raw(const struct request_models *models, const uint8_t *body, size_t size,
                           const struct request_field *args, size_t n, struct arena *arena,
                           struct classify_request *out, struct api_error *error) {
-    const struct form form = {.fields = args, .n = n};
+    const struct request_form whole = {.fields = args, .n = n}, *form = &whole;
     *out = (struct classify_request){0};
     if (!refuse_unknown(form, FIELD_QUERY, error) || !read_fields(models, form, arena, out, error))
         return false;

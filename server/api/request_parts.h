@@ -52,6 +52,20 @@ struct request_labels_reader {
 bool request_read_labels(void *reader, const struct json_value *value);
 bool request_read_templates(void *reader, const struct json_value *value);
 
+/* A form's parts, or a query's arguments. */
+struct request_form {
+    const struct request_field *fields; /* [n] */
+    size_t n;
+};
+/* A field that may stand once: *field is it, or NULL. */
+bool request_form_one(const struct request_form *form, const char *name, const struct request_field **field,
+                      struct api_error *error);
+/* A list is its field repeated, or one field with a JSON array or with commas. */
+bool request_form_list(const struct request_form *form, const struct request_list *list, struct arena *arena,
+                       struct api_error *error);
+/* What the JSON reader does for its strings: UTF-8, without NUL. */
+bool request_form_text(struct text text, const char *param, struct api_error *error);
+
 /* Labels and templates, or a classifier's name: what a classification must have one of. With an adapter, which may have labels of
  * its own, neither is needed yet. */
 bool request_check_choice(struct classify_request *request, struct api_error *error);

@@ -267,7 +267,7 @@ const struct schema schemas[] = {
             "object": {"const": "adapter"},
             "name": {"type": "string"},
             "model": {"type": ["string", "null"], "description": "By which it is served. Null: it is of another model."},
-            "state": {"const": "ready"},
+            "state": {"enum": ["queued", "training", "ready", "failed", "cancelled"], "description": "Of the last job that is known; ready where none is."},
             "created": {"type": "integer", "description": "Unix seconds."},
             "file_bytes": {"type": "integer", "minimum": 1},
             "kind": {"enum": ["probe", "tail", "lora"]},
@@ -282,9 +282,39 @@ const struct schema schemas[] = {
             "tensors": {"type": "integer", "minimum": 1},
             "labels": {"type": "array", "items": {"type": "string"}},
             "templates": {"type": "array", "items": {"type": "string"}},
-            "training": {"type": ["object", "null"], "description": "How it was made."}
+            "training": {"type": ["object", "null"], "description": "How it was made."},
+            "progress": {"type": "number", "minimum": 0, "maximum": 1, "description": "Of a job, as all below."},
+            "seconds": {"type": "number", "minimum": 0, "description": "Of training."},
+            "stage": {"type": ["string", "null"]},
+            "epoch": {"type": ["integer", "null"], "minimum": 0, "description": "Of the stage."},
+            "epochs": {"type": ["integer", "null"], "minimum": 0},
+            "loss": {"type": ["number", "null"]},
+            "notes": {"type": "array", "maxItems": 8, "items": {"type": "string"}},
+            "reason": {"type": ["string", "null"], "description": "Why it has failed."},
+            "held_out": {
+                "type": ["object", "null"], "description": "Per cent right of the pictures held out.",
+                "properties": {"before": {"type": ["number", "null"]}, "after": {"type": "number"}},
+                "required": ["before", "after"],
+                "additionalProperties": false
+            }
         },
-        "required": ["object", "name", "model", "state", "created", "file_bytes", "kind", "base", "strength", "parameters", "bytes", "tensors", "labels", "templates", "training"],
+        "required": ["object", "name", "model", "state", "created"],
+        "dependentRequired": {
+            "kind": ["file_bytes", "base", "strength", "parameters", "bytes", "tensors", "labels", "templates", "training"],
+            "progress": ["seconds", "stage", "epoch", "epochs", "loss", "notes", "reason", "held_out"]
+        },
+        "anyOf": [{"required": ["kind"]}, {"required": ["progress"]}],
+        "additionalProperties": false
+    })},
+    {"AdapterJob", SCHEMA({
+        "type": "object",
+        "properties": {
+            "object": {"const": "adapter.job"},
+            "name": {"type": "string"},
+            "state": {"const": "queued"},
+            "created": {"type": "integer", "description": "Unix seconds."}
+        },
+        "required": ["object", "name", "state", "created"],
         "additionalProperties": false
     })},
     {"Adapters", SCHEMA({

@@ -17,7 +17,7 @@ struct tune_options {
     const char *model, *output;
     enum limoe_tune_kind kind;
     unsigned start_block, epochs, threads;
-    double rate;
+    double rate, held_out;
     uint64_t seed;
     struct option_list templates, labels;
     bool flip, skip_broken, quiet, json;
@@ -67,6 +67,12 @@ static const struct option_row table[] = {
      .metavar = "RATE",
      .help = "the highest step",
      .fallback = "0.0005 of a tail; a probe's is chosen from 0.1, 0.03 and 0.3 by held-out pictures"},
+    {.name = "held-out",
+     FIELD(held_out),
+     .kind = OPTION_SHARE,
+     .metavar = "SHARE",
+     .help = "of each class' pictures, up to 0.5, that are held out to judge by; 0: nothing is",
+     .fallback = "0.2"},
     {.name = "seed",
      FIELD(seed),
      .kind = OPTION_U64,
@@ -99,7 +105,7 @@ static const struct option_row table[] = {
                      .help = "print the object that limoe adapters show --json prints of the adapter"),
     COMMAND_HELP_ROW,
 };
-static const struct tune_options defaults = {.start_block = LIMOE_TUNE_MIDDLE, .epochs = 10};
+static const struct tune_options defaults = {.start_block = LIMOE_TUNE_MIDDLE, .epochs = 10, .held_out = 0.2};
 static const struct option_note exits[] = {
     {"0", "the adapter is there, whole"},
     {"1", "pictures, model or place are at fault, or it was stopped; the adapter is not there"},
@@ -220,6 +226,7 @@ static int tune(const struct tune_options *asked, const char *pictures, struct a
                                                .start_block = asked->start_block,
                                                .epochs = asked->epochs,
                                                .rate = asked->rate,
+                                               .held_out = asked->held_out > 0 ? asked->held_out : -1,
                                                .seed = asked->seed,
                                                .templates = values_of(&asked->templates, arena),
                                                .n_templates = (uint32_t)asked->templates.n,

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 
 #include "base/process.h"
-#include "server/fetcher/confine.h"
+#include "server/confine/confine.h"
 #include "server/fetcher/download.h"
 #include "server/options/command.h"
 #include "server/protocol/fetch_wire.h"
@@ -208,7 +208,7 @@ static int run(struct fetcher *fetcher) {
     if (!fetcher->multi)
         return complain(COMMAND_INPUT, "no memory");
     int status = COMMAND_INPUT;
-    if (confine(why, sizeof why))
+    if (confine(CONFINE_NETWORK, why, sizeof why))
         status = fetch_all(fetcher);
     else
         complain(COMMAND_INPUT, why);

@@ -62,6 +62,7 @@ struct tracing;
 struct fetching;
 struct tls;
 struct loadtests;
+struct training;
 
 struct server {
     struct serve_options options;
@@ -83,6 +84,7 @@ struct server {
     struct fetching *fetching; /* NULL: no picture is fetched by its URL */
     struct timeouts *timeouts;
     struct loadtests *loadtests;
+    struct training *training;
     /* What requests hold before they have said which model they are for, as a queue without jobs; from then
      * on that model's own counts it. NULL with one model, whose own counts all. */
     struct queue *intake;

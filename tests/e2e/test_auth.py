@@ -29,6 +29,7 @@ CLOSED = [
     ("GET", "/v1/adapters"),
     ("GET", "/v1/adapters/a"),
     ("PUT", "/v1/adapters/a"),
+    ("POST", "/v1/adapters/a"),
     ("DELETE", "/v1/adapters/a"),
     ("POST", "/v1/rerank"),
     ("GET", "/no/such/path"),

@@ -86,6 +86,7 @@ def test_schemas_are_schemas(document):
 
 LABELS = {"labels": ["cat", "dog"], "templates": ["{}", "a picture of a {}"]}
 IMAGE = {"image": b64(picture(1))}
+EXAMPLES = [{"image": b64(picture(i)), "label": label} for i, label in enumerate("ab")]
 # operation -> method, path, what else is sent; in this order.
 def adapter_file():
     base = answer("inspect", MODEL, "--digest").strip()
@@ -144,6 +145,17 @@ REQUESTS = [
     ("routing", "POST", "/v1/routing", {"json": {"input": "a cat", "adapter": "pets"}}),
     ("classify", "POST", "/v1/classify", {"json": {**IMAGE, **LABELS, "adapter": ["base", "pets"]}}),
     ("deleteAdapter", "DELETE", "/v1/adapters/pets", {}),
+    ("teachAdapter", "POST", "/v1/adapters/mine", {"json": {"examples": EXAMPLES, "kind": "probe", "options": {"seed": 1, "flip": None}}}),
+    ("adapter", "GET", "/v1/adapters/mine", {}),
+    (
+        "teachAdapter",
+        "POST",
+        "/v1/adapters/formed",
+        {"files": [("examples[a]", picture(1)), ("examples[b]", picture(2))], "data": {"options": '{"epochs":1}', "labels": "a,b,c"}},
+    ),
+    ("deleteAdapter", "DELETE", "/v1/adapters/formed", {}),
+    ("deleteAdapter", "DELETE", "/v1/adapters/mine", {}),
+    ("adapter", "GET", "/v1/adapters/mine", {}),
     ("models", "GET", "/v1/models", {}),
     ("modelsHead", "HEAD", "/v1/models", {}),
     ("modelsBare", "GET", "/models", {}),
@@ -212,6 +224,9 @@ WRONG = [
     ("routing", "POST", "/v1/routing", {"json": {"input": "a", "adapter": "none"}}, "adapter_not_found"),
     ("putAdapter", "PUT", "/v1/adapters/a", {"content": b"none"}, "invalid_adapter"),
     ("adapter", "GET", "/v1/adapters/none", {}, "adapter_not_found"),
+    ("teachAdapter", "POST", "/v1/adapters/a", {"json": {"examples": EXAMPLES[:1]}}, "too_few_classes"),
+    ("teachAdapter", "POST", "/v1/adapters/a", {"json": {"examples": EXAMPLES, "options": {"epochs": 0}}}, "invalid_value"),
+    ("teachAdapter", "POST", "/v1/adapters/a", {"json": {"examples": EXAMPLES, "labels": ["a", "a"]}}, "duplicate_field"),
     ("routing", "POST", "/v1/routing", {"json": {"input": "a", "encoding_format": "float"}}, "unknown_field"),
     ("attention", "POST", "/v1/attention", {"json": {**IMAGE, "texts": ["a"], "kind": "cross"}}, "unsupported_kind"),
     ("attention", "POST", "/v1/attention", {"json": {**IMAGE, "texts": ["a", "b"], "format": "png"}}, "conflicting_fields"),

@@ -108,9 +108,11 @@ def test_stopped_it_says_what_is_kept(undisturbed, pictures, tmp_path, number):
 
 
 def test_a_probe_is_learnt_and_is_nobodys_model(pictures, tmp_path):
-    done = tune(pictures, "-o", tmp_path / "probe", "--model", MODEL, "--kind", "probe", "--label", "disc=a ring", "--json")
+    done = tune(pictures, "-o", tmp_path / "probe", "--model", MODEL, "--kind", "probe", "--label", "disc=a ring", "--json",
+                "--held-out", "0.5")
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
+    assert shown["training"]["held_out"]["pictures"] == 6  # two of four, of three classes
     assert shown["kind"] == "probe" and shown["labels"] == ["block", "a ring", "slash"]
 
 

@@ -7,6 +7,7 @@
  *     6  GET /v1/classifiers, a query
  *     7  a classifier's row as the store reads it: labels, "|", templates
  *     8  POST /v1/loadtests    9  /v1/attention
+ *     :  POST /v1/adapters/{name}, JSON    ;  the same, multipart with the boundary "x"
  *
  * What is accepted must keep the promises of request.h, on which the rest of the server builds; what is
  * refused must say why, in an answer that is JSON.
@@ -22,6 +23,7 @@
 #include "server/api/multipart.h"
 #include "server/api/request.h"
 #include "server/api/request_loadtest.h"
+#include "server/api/training.h"
 #include "server/formats/json_reader.h"
 #include "server/front/store/classifier.h"
 
@@ -257,6 +259,31 @@ static void check_loadtest(const struct loadtest_request *request, const struct 
     require(!request->model.data || request->model.size <= LOADTEST_MOST_NAME_BYTES);
 }
 
+/* Classes in order, each once, and examples by class, of two at least. */
+static void check_training(const struct training_request *request, struct arena *arena) {
+    const struct classify_request *d = &request->definition;
+    const size_t prompts = d->n_labels * d->n_templates;
+    require(d->n_labels >= 2 && d->n_labels <= LIMOE_TUNE_MAX_CLASSES && prompts <= LIMOE_TUNE_MAX_PROMPTS);
+    require(request->n >= 2 && request->n <= TRAINING_MOST_EXAMPLES);
+    require(request->of[0] != request->of[request->n - 1]);
+    for (size_t i = 0; i < request->n; i++) {
+        const struct training_example *example = &request->examples[i];
+        require(request->of[i] < d->n_labels && (!i || request->of[i - 1] <= request->of[i]));
+        require(text_equal(example->label, d->labels[request->of[i]]));
+        require(example->bytes && example->size > 0 && example->param);
+    }
+    require(request->held_out <= TRAINING_MOST_SHARE && request->epochs <= LIMOE_TUNE_MAX_EPOCHS);
+    check_labels(d, arena);
+}
+
+static bool read_training_form(const struct request_models *model, const char *body, size_t size,
+                               struct arena *arena, struct training_request *out, struct api_error *error) {
+    struct request_field *parts;
+    size_t n;
+    return multipart_parse("multipart/form-data; boundary=x", body, size, arena, &parts, &n, error) &&
+           request_training_multipart(model, parts, n, arena, out, error);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct limoe_info info = {.name = "m",
                                            .tower = {{8, 4, 2, 16}, {8, 4, 2, 16}},
@@ -275,7 +302,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     struct arena *arena = arena_new();
     require(arena);
-    const unsigned route = (data[0] - (unsigned)'0') % 10;
+    const unsigned route = (data[0] - (unsigned)'0') % 12;
     const char *body = (const char *)++data;
     size--;
     struct request_field args[MOST_ARGS];
@@ -284,6 +311,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct classifier_request classifier;
     struct loadtest_request loadtest;
     struct attention_request attention;
+    struct training_request training;
     struct api_error error;
     bool ok = true;
     switch (route) {
@@ -320,6 +348,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         ok = attention_read(&model, body, size, arena, &attention, &error);
         if (ok)
             check_attention(&attention, &info, arena);
+        break;
+    case 10:
+    case 11:
+        ok = (route == 10 ? request_training_json : read_training_form)(&model, body, size, arena, &training,
+                                                                        &error);
+        if (ok)
+            check_training(&training, arena);
         break;
     default:
         ok = request_loadtest_json(&model, &limits, body, size, arena, &loadtest, &error);

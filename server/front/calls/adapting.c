@@ -13,7 +13,7 @@ static const struct engine_info *info_of(const struct call *call) {
     return engine_info(call->generation->engine);
 }
 
-static bool takes_any(const struct call *call, struct api_error *error) {
+bool adapting_possible(const struct call *call, struct api_error *error) {
     const struct engine_info *info = info_of(call);
     return info->ranks == 1 ||
            api_fail(error, 400, "unsupported_adapter", "adapter",
@@ -22,7 +22,7 @@ static bool takes_any(const struct call *call, struct api_error *error) {
 
 bool adapting_fits(const struct call *call, const struct adapter *adapter, struct api_error *error) {
     const struct engine_info *info = info_of(call);
-    if (!takes_any(call, error))
+    if (!adapting_possible(call, error))
         return false;
     if (strcmp(adapter->base, info->base) != 0)
         return api_fail(error, 409, "adapter_of_another_model", "adapter",

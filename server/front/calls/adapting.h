@@ -37,7 +37,8 @@ struct adapting {
 /* Finds what the request asks for, if it asks for any, once its model is chosen. False: there is none of that name, it is
  * of another model, or the model takes none. */
 bool adapting_choose(struct call *call, const struct request_adapter *asked, struct api_error *error);
-/* Whether the call's model takes this one. */
+/* Whether the call's model takes adapters; whether it takes this one. */
+bool adapting_possible(const struct call *call, struct api_error *error);
 bool adapting_fits(const struct call *call, const struct adapter *adapter, struct api_error *error);
 /* False: there are several, which only /v1/classify answers by. */
 bool adapting_one(const struct call *call, struct api_error *error);

@@ -26,6 +26,7 @@
 #include "server/api/attention.h"
 #include "server/api/prepare.h"
 #include "server/api/request.h"
+#include "server/api/training.h"
 #include "server/front/calls/adapting.h"
 #include "server/front/calls/route.h"
 #include "server/front/generation.h"
@@ -99,6 +100,7 @@ struct call {
         struct embed_request embed;
         struct attention_request attention;
         struct dialect_request dialect;
+        struct training_request training;
     } request;
     const struct classifier *classifier; /* with a reference; NULL: none is used */
     struct store_job

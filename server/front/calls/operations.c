@@ -12,6 +12,7 @@
 #include "server/api/error_codes.h"
 #include "server/api/request.h"
 #include "server/api/request_loadtest.h"
+#include "server/api/training.h"
 
 /* The least PNG there is of one red pixel. */
 #define PIXEL "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
@@ -112,7 +113,8 @@ const struct operation operations[] = {
     {.method = "GET",
      .path = "/v1/adapters/{name}",
      .id = "adapter",
-     .summary = "A stored adapter",
+     .summary = "A stored adapter, or the job that learns it",
+     .about = "What has a kind is served. The members of a job are there once one is known.",
      .path_schema = CLASSIFIER_NAME_SCHEMA,
      .answers = {{200, NULL, "Adapter", NULL}},
      .errors = ERRORS_NAMED | ERRORS_ADAPTER},
@@ -129,10 +131,21 @@ const struct operation operations[] = {
      .path_schema = CLASSIFIER_NAME_SCHEMA,
      .answers = {{200, NULL, "Adapter", NULL}},
      .errors = ERRORS_NAMED | ERRORS_ADAPTER | ERRORS_PUT_ADAPTER | ERRORS_ENGINE | ERRORS_MODEL},
+    {.method = "POST",
+     .path = "/v1/adapters/{name}",
+     .id = "teachAdapter",
+     .summary = "Queues a job that learns an adapter from examples",
+     .about = "Of two labels at least. What is answered with 202 is on the disk; GET tells how far it is.",
+     .body = &request_training_fields,
+     .example = "{\"examples\":[{\"image\":\"" PIXEL "\",\"label\":\"red\"},{\"image\":\"" PIXEL
+                "\",\"label\":\"dot\"}]}",
+     .path_schema = CLASSIFIER_NAME_SCHEMA,
+     .answers = {{202, NULL, "AdapterJob", "It is queued."}},
+     .errors = ERRORS_NAMED | ERRORS_LABELS | ERRORS_MODEL | ERRORS_TRAINING},
     {.method = "DELETE",
      .path = "/v1/adapters/{name}",
      .id = "deleteAdapter",
-     .summary = "Removes a stored adapter",
+     .summary = "Removes a stored adapter, and cancels or forgets the job that learns it",
      .path_schema = CLASSIFIER_NAME_SCHEMA,
      .answers = {{200, NULL, "AdapterDeleted", NULL}},
      .errors = ERRORS_NAMED | ERRORS_ADAPTER},

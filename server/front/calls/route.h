@@ -98,6 +98,7 @@ struct route {
     /* Goes on after the store has answered, with call->asked. */
     bool (*stored)(struct call *call, struct api_error *error);
     void (*begin)(struct call *call);
+    int success;          /* the status of what `answer` has written; 0: 200 */
     bool shares;          /* wants to know what patches add to the embedding of its one picture */
     bool routing;         /* wants to know the routing of what it has embedded */
     bool admin;           /* only for who administers the server */
@@ -185,6 +186,10 @@ bool route_adapter_get_parse(struct call *call, struct api_error *error);
 bool route_adapter_get_answer(struct call *call, struct api_error *error);
 bool route_adapter_delete_parse(struct call *call, struct api_error *error);
 bool route_adapter_delete_answer(struct call *call, struct api_error *error);
+/* route_training.c */
+bool route_adapter_post_parse(struct call *call, struct api_error *error);
+bool route_adapter_post_answer(struct call *call, struct api_error *error);
+
 bool route_adapters_parse(struct call *call, struct api_error *error);
 bool route_adapters_answer(struct call *call, struct api_error *error);
 

@@ -8,6 +8,7 @@
 #include "server/api/adapter.h"
 #include "server/api/classifier.h"
 #include "server/front/calls/call.h"
+#include "server/front/training/training.h"
 
 /* A picture of one pixel, for models that take no texts. */
 static const uint8_t pixel[] = {0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d,
@@ -53,26 +54,25 @@ static struct adapter_answer describe(struct call *call, const struct adapter *a
 }
 
 /* The whole of what the file says, which is not kept in memory. */
-static bool answer_whole(struct call *call, const struct adapter *adapter, struct api_error *error) {
+static bool answer_whole(struct call *call, const struct adapter *adapter, const struct training_answer *job,
+                         struct api_error *error) {
     struct limoe_adapter *opened;
     struct limoe_error cause;
     const enum limoe_status status = limoe_adapter_open(adapter->path, &opened, &cause);
     if (status)
         return fail_file(call, status == LIMOE_NO_MEMORY ? status : LIMOE_IO, false, &cause, error);
-    const struct adapter_answer answer = describe(call, adapter);
+    struct adapter_answer answer = describe(call, adapter);
+    answer.job = job;
     answer_adapter(&call->answer, &answer, limoe_adapter_about(opened));
     limoe_adapter_close(opened);
     return true;
 }
 
-/* Fills call->adapting.adapter with the one that the path names. */
-static bool find(struct call *call, struct api_error *error) {
-    struct adapters *store = call->server->adapters;
+/* The 404 for the name in the path. False. */
+static bool refuse_unknown(const struct call *call, struct api_error *error) {
     char nearest[129];
-    call->adapting.adapter = adapters_find(store, call_below(call));
-    return call->adapting.adapter ||
-           adapter_refuse_unknown(call_below(call), "name",
-                                  adapters_nearest(store, call_below(call), nearest) ? nearest : NULL, error);
+    const bool any = adapters_nearest(call->server->adapters, call_below(call), nearest);
+    return adapter_refuse_unknown(call_below(call), "name", any ? nearest : NULL, error);
 }
 
 /* ---- PUT */
@@ -120,36 +120,45 @@ bool route_adapter_put_answer(struct call *call, struct api_error *error) {
         return api_fail(error, 400, "too_many_adapters", "name", "%s", cause.message);
     if (status)
         return fail_file(call, status == LIMOE_TOO_LARGE ? status : LIMOE_IO, full, &cause, error);
-    return answer_whole(call, call->adapting.adapter, error);
+    return answer_whole(call, call->adapting.adapter, NULL, error);
 }
 
-/* ---- GET */
+/* ---- GET: the adapter, the job that learns it, or both */
 
 bool route_adapter_get_parse(struct call *call, struct api_error *error) {
-    return classifier_check_name(call_below(call), "name", error) && call_choose(call, 0) &&
-           find(call, error);
+    return classifier_check_name(call_below(call), "name", error) && call_choose(call, 0);
 }
 
 bool route_adapter_get_answer(struct call *call, struct api_error *error) {
-    return answer_whole(call, call->adapting.adapter, error);
+    struct training_answer job;
+    const struct adapter *adapter = adapters_find(call->server->adapters, call_below(call));
+    const bool known = training_look(call->server->training, call_below(call), adapter, &job);
+    call->adapting.adapter = adapter;
+    if (adapter)
+        return answer_whole(call, adapter, known ? &job : NULL, error);
+    if (!known)
+        return refuse_unknown(call, error);
+    answer_training_alone(&call->answer, call_below(call), &job);
+    return true;
 }
 
 /* ---- DELETE */
 
 bool route_adapter_delete_parse(struct call *call, struct api_error *error) {
-    return classifier_check_name(call_below(call), "name", error) && call_choose(call, 0) &&
-           find(call, error);
+    return classifier_check_name(call_below(call), "name", error) && call_choose(call, 0);
 }
 
 bool route_adapter_delete_answer(struct call *call, struct api_error *error) {
     struct limoe_error cause;
     bool found;
+    /* First, so that it stores nothing afterwards. */
+    const bool dropped = training_drop(call->server->training, call_below(call));
     const enum limoe_status status =
         adapters_delete(call->server->adapters, call_below(call), &found, &cause);
     if (status)
         return fail_file(call, status, false, &cause, error);
-    if (!found) /* somebody else was quicker */
-        return adapter_refuse_unknown(call_below(call), "name", NULL, error);
+    if (!found && !dropped)
+        return refuse_unknown(call, error);
     answer_adapter_deleted(&call->answer, call_below(call));
     return true;
 }

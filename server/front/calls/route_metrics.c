@@ -8,6 +8,7 @@
 #include "server/front/http/tls.h"
 #include "server/front/loadtest/loadtests.h"
 #include "server/front/tracing/tracing.h"
+#include "server/front/training/training.h"
 
 #define MOST_DECODERS (256 + DECODERS_SPARE) /* of a lane: as --workers may be, and what stands by */
 #define MOST_RANKS    256                    /* of one host; ranks beyond are not shown */
@@ -56,6 +57,9 @@ static size_t list_processes(const struct server *server, struct metrics_process
     const pid_t fetcher = fetching_pid(server->fetching);
     if (fetcher > 0)
         out[n++] = (struct metrics_process){.role = "fetcher", .pid = fetcher};
+    const pid_t trainer = training_count(server->training).pid;
+    if (trainer > 0)
+        out[n++] = (struct metrics_process){.role = "trainer", .pid = trainer};
     return n;
 }
 
@@ -89,7 +93,7 @@ static bool describe_all(struct call *call, struct metrics_gauges *gauges) {
     const size_t n = call->roster ? call->roster->models.n : 0;
     const bool ready = atomic_load(&call->server->phase) == SERVER_READY;
     struct metrics_process *processes =
-        arena_array(call->arena, 4 + n * MOST_RANKS + LANES * MOST_DECODERS, sizeof *processes);
+        arena_array(call->arena, 5 + n * MOST_RANKS + LANES * MOST_DECODERS, sizeof *processes);
     struct metrics_served_gauges *models = arena_array(call->arena, n + 1, sizeof *models);
     struct metrics_gpu *gpus = arena_array(call->arena, n * MOST_RANKS + 1, sizeof *gpus);
     if (!processes || !models || !gpus)
@@ -168,6 +172,12 @@ void route_metrics(struct call *call) {
     gauges.adapter_bytes = adapters.bytes;
     gauges.adapter_limit_bytes = adapters.limit_bytes;
     gauges.adapter_memory_limit = server->options.adapter_memory;
+    const struct training_counts jobs = training_count(server->training);
+    gauges.jobs_queued = jobs.queued;
+    gauges.jobs_running = jobs.running;
+    gauges.job_bytes = jobs.bytes;
+    gauges.job_limit_bytes = options->adapter_job_bytes;
+    gauges.training_seconds = jobs.seconds;
     if (!wants_openmetrics(call)) {
         metrics_write(server->metrics, &gauges, &call->answer);
         call_succeed(call, "text/plain; version=0.0.4; charset=utf-8");

@@ -161,6 +161,8 @@ static void answered(struct call *call, bool good, struct api_error *error) {
         call_succeed(call, call->answer_type ? call->answer_type : "application/json");
     else
         call_fail(call, error);
+    if (good && call->route->success)
+        call->status = call->route->success;
     stages_finish(call);
 }
 

@@ -74,6 +74,10 @@ enum metrics_event {
     METRICS_FETCH_BYTES,    /* of those fetched */
     METRICS_FETCH_SOCKETS,  /* that the fetcher opened */
     METRICS_FETCH_RESTARTS, /* a fetcher was lost and another started in its place */
+    METRICS_JOBS_READY,     /* jobs that learnt an adapter */
+    METRICS_JOBS_FAILED,
+    METRICS_JOBS_CANCELLED,
+    METRICS_TRAINER_RESTARTS, /* a trainer was lost */
     METRICS_EVENTS,
 };
 void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n);
@@ -196,11 +200,13 @@ struct metrics_gauges {
     uint64_t intake_bytes;          /* held by requests that have not said yet which model they are for */
     uint64_t connections, requests; /* open now; being served now */
     bool store_ready;               /* classifiers can be read and changed */
-    uint64_t store_bytes, store_limit_bytes;               /* of their file in use */
-    uint64_t adapters, adapter_bytes, adapter_limit_bytes; /* that are stored, and their files */
-    uint64_t adapter_memory_limit;                         /* of each engine's adapters */
-    double certificate_expiry;                             /* Unix seconds; 0: none, and no such metric */
-    const struct metrics_process *processes;               /* [n_processes]; the front is one of them */
+    uint64_t store_bytes, store_limit_bytes;                        /* of their file in use */
+    uint64_t adapters, adapter_bytes, adapter_limit_bytes;          /* that are stored, and their files */
+    uint64_t adapter_memory_limit;                                  /* of each engine's adapters */
+    uint64_t jobs_queued, jobs_running, job_bytes, job_limit_bytes; /* that learn adapters; their examples */
+    double training_seconds;                                        /* of trainers */
+    double certificate_expiry;               /* Unix seconds; 0: none, and no such metric */
+    const struct metrics_process *processes; /* [n_processes]; the front is one of them */
     size_t n_processes;
     const struct metrics_gpu *gpus; /* [n_gpus]; 0: nothing is on one, and there are no such metrics */
     size_t n_gpus;

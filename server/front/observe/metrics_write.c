@@ -58,6 +58,11 @@ static const struct event_row events[] = {
     {METRICS_FETCH_SOCKETS, "limoe_fetch_sockets_total", "", "Sockets opened to fetch pictures."},
     {METRICS_FETCH_RESTARTS, "limoe_fetch_restarts_total", "",
      "Fetchers that were lost and another started in their place."},
+    {METRICS_JOBS_READY, "limoe_adapter_jobs_ended_total", "state=\"ready\"",
+     "Jobs that were to learn an adapter and have ended, by how."},
+    {METRICS_JOBS_FAILED, "limoe_adapter_jobs_ended_total", "state=\"failed\"", NULL},
+    {METRICS_JOBS_CANCELLED, "limoe_adapter_jobs_ended_total", "state=\"cancelled\"", NULL},
+    {METRICS_TRAINER_RESTARTS, "limoe_trainer_restarts_total", "", "Trainers that were lost."},
 };
 _Static_assert(sizeof events / sizeof *events == METRICS_EVENTS, "every event is on the page");
 
@@ -313,6 +318,15 @@ static void write_load(const struct page *page) {
     GAUGE("limoe_adapter_memory_bytes", adapter_memory, "Memory of those.");
     limit_of_each(page, "limoe_adapter_memory_limit_bytes", "Memory that they may take.",
                   gauges->adapter_memory_limit);
+    metrics_head(out, "limoe_adapter_jobs", "gauge", "Jobs that learn an adapter and have not ended.");
+    buffer_print(out,
+                 "limoe_adapter_jobs{state=\"queued\"} %llu\nlimoe_adapter_jobs{state=\"training\"} %llu\n",
+                 (unsigned long long)gauges->jobs_queued, (unsigned long long)gauges->jobs_running);
+    gauge(out, "limoe_adapter_job_bytes", "Bytes of their examples on the disk.", gauges->job_bytes);
+    gauge(out, "limoe_adapter_job_limit_bytes", "Bytes of them at which another is refused.",
+          gauges->job_limit_bytes);
+    single(out, "limoe_adapter_training_seconds_total", "counter", "Seconds for which adapters were learnt.",
+           gauges->training_seconds);
 }
 
 /* ---- steps */

@@ -34,8 +34,10 @@
 #include "server/front/serve/loading.h"
 #include "server/front/serve/serve.h"
 #include "server/front/serve/system.h"
+#include "server/front/serve/teaching.h"
 #include "server/front/server.h"
 #include "server/front/tracing/tracing.h"
+#include "server/front/training/training.h"
 #include "server/options/command.h"
 #include "server/options/model_dir.h"
 #include "server/options/model_list.h"
@@ -130,6 +132,7 @@ static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
     bool starting = atomic_load(&server->phase) == SERVER_STARTING;
     if (starting && outcome == LOADING_SWAPPED) {
         atomic_store(&server->phase, SERVER_READY);
+        training_begin(server->training);
         print_ready(watch);
     }
     if (starting && outcome == LOADING_FAILED) {
@@ -328,8 +331,8 @@ static bool build(struct watch *watch, int *listening) {
         workers_start(options->workers, "limoe-bulk", &server->bulk, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-pictures", &server->decoding[LANE_QUICK], &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-albums", &server->decoding[LANE_LONG], &err) != LIMOE_OK ||
-        start_decoders(server, &err) != LIMOE_OK || start_tracing(server, &err) != LIMOE_OK ||
-        start_fetching(server, &err) != LIMOE_OK ||
+        start_decoders(server, &err) != LIMOE_OK || teaching_start(server, &err) != LIMOE_OK ||
+        start_tracing(server, &err) != LIMOE_OK || start_fetching(server, &err) != LIMOE_OK ||
         start_http(server, *listening, &watch->http, &err) != LIMOE_OK)
         return fail(&err);
     return true;
@@ -340,6 +343,7 @@ static void take_down(struct watch *watch, int listening) {
     struct server *server = watch->server;
     loadings_stop(&watch->loadings);
     http_stop(watch->http);
+    training_stop(server->training);  /* before the models and decoders that it asks for */
     fetching_stop(server->fetching);  /* after the last call, before the workers that it hands calls to */
     tracing_stop(server->tracing);    /* after the last call */
     loadings_close(&watch->loadings); /* after the last call, before the workers that its jobs go to */

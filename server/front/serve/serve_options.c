@@ -12,6 +12,7 @@
 #include "server/front/serve/serve.h"
 #include "server/front/store/adapters.h"
 #include "server/front/store/classifiers.h"
+#include "server/front/training/training.h"
 #include "server/options/command.h"
 #include "server/options/model_list.h"
 
@@ -123,6 +124,10 @@ static const struct option_row table[] = {
            .help = "disk that stored adapters may take, past which a PUT gets 507"),
     NUMBER("adapter-memory", OPTION_BYTES, adapter_memory, 0, 1024 * GIB,
            .help = "memory that adapters may take in the engine of each model"),
+    NUMBER("adapter-jobs", OPTION_UNSIGNED, adapter_jobs, 0, TRAINING_MOST_JOBS,
+           .help = "jobs that learn adapters, waiting and in training, past which a POST gets 429; 0: none"),
+    NUMBER("adapter-job-bytes", OPTION_BYTES, adapter_job_bytes, MIB, 1024 * GIB,
+           .help = "disk that the examples of these may take, past which a POST gets 507"),
 
     SECONDS("idle-timeout", idle_seconds, .group = "time limits, in seconds",
             .help = "after which a connection that has sent no complete request head is closed"),
@@ -258,6 +263,8 @@ static const struct serve_options defaults = {
     .classifier_bytes = CLASSIFIERS_DISK_BYTES,
     .adapter_bytes = ADAPTERS_DISK_BYTES,
     .adapter_memory = 256 * MIB,
+    .adapter_jobs = TRAINING_JOBS,
+    .adapter_job_bytes = TRAINING_DISK_BYTES,
     .loadtest_rate = 1000,
     .loadtest_seconds = 600,
     .loadtest_requests = 100000,
@@ -294,6 +301,8 @@ static const struct option_note files[] = {
     {"/etc/limoe/limoe.conf", "the configuration that the service of the Debian package reads, by --config"},
     {"STATE-DIR/adapters/", "adapters, a file each, named by name and SHA-256"},
     {"STATE-DIR/classifiers.db", "named classifiers, an SQLite database"},
+    {"STATE-DIR/training/",
+     "jobs that learn adapters, a folder each, with their examples until they have ended"},
     {NULL, NULL},
 };
 static const struct option_note uses[] = {

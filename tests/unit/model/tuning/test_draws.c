@@ -89,17 +89,17 @@ static void a_fifth_of_each_class_is_held_out(void **state) {
     for (uint32_t c = 0; c < CLASSES; c++)
         for (uint32_t i = 0; i < sizes[c]; i++)
             label[n++] = c;
-    assert_int_equal(split_held_out(label, N, CLASSES, 0, held), 2 * CLASSES);
+    assert_int_equal(split_held_out(label, N, CLASSES, 0.2, 0, held), 2 * CLASSES);
     for (size_t i = 0; i < N; i++)
         count[label[i]] += held[i];
     for (uint32_t c = 0; c < CLASSES; c++)
         assert_int_equal(count[c], 2);
-    assert_int_equal(split_held_out(label, N, CLASSES, 0, again), 2 * CLASSES);
+    assert_int_equal(split_held_out(label, N, CLASSES, 0.2, 0, again), 2 * CLASSES);
     assert_memory_equal(held, again, sizeof held);
-    split_held_out(label, N, CLASSES, 1, again);
+    split_held_out(label, N, CLASSES, 0.2, 1, again);
     assert_memory_not_equal(held, again, sizeof held);
-    assert_int_equal(split_held_out(label, 3, 1, 0, held), 0); /* three pictures */
-    assert_int_equal(split_held_out(label, 4, 1, 0, held), 1);
+    assert_int_equal(split_held_out(label, 3, 1, 0.2, 0, held), 0); /* three pictures */
+    assert_int_equal(split_held_out(label, 4, 1, 0.2, 0, held), 1);
 }
 
 /* As train/fewshot/methods.py has it: (step + 1) / 6, then half a cosine from step 5 on. */

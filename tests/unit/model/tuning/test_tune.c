@@ -374,6 +374,104 @@ static void few_pictures_are_all_learnt(void **state) {
     end(&p);
 }
 
+/* ---- examples that are no files */
+
+/* What the folders hold, and one label without pictures, if it is wanted. */
+struct gallery {
+    const struct place *place;
+    char name[CLASSES * PICTURES][32];
+    const char *names[CLASSES * PICTURES];
+    uint32_t of[CLASSES * PICTURES];
+    const char *classes[CLASSES + 1];
+};
+
+static enum limoe_status read_picture(void *context, size_t example,
+                                      const struct limoe_image_settings *settings, uint8_t *pixels,
+                                      struct limoe_error *err) {
+    const struct gallery *g = context;
+    char path[256]; /* not path_in's, of which the run has one still */
+    size_t size;
+    snprintf(path, sizeof path, "%s/pictures/%s/%zu.ppm", g->place->dir, names[example / PICTURES],
+             example % PICTURES);
+    uint8_t *bytes = file_read(path, &size);
+    const enum limoe_status status = limoe_process_image_by(settings, bytes, size, pixels, err);
+    free(bytes);
+    return status;
+}
+
+static struct limoe_tune_examples gallery_of(const struct place *p, struct gallery *g) {
+    *g = (struct gallery){.place = p, .classes = {"cat", "dog", "fog", "hog"}};
+    for (uint32_t i = 0; i < CLASSES * PICTURES; i++) {
+        snprintf(g->name[i], sizeof g->name[i], "example %u", i);
+        g->names[i] = g->name[i];
+        g->of[i] = i / PICTURES;
+    }
+    return (struct limoe_tune_examples){.classes = g->classes,
+                                        .names = g->names,
+                                        .of = g->of,
+                                        .n_classes = CLASSES,
+                                        .n = CLASSES * PICTURES,
+                                        .read = read_picture,
+                                        .context = g};
+}
+
+static enum limoe_status run_from(const struct place *p, const struct limoe_tune_examples *examples,
+                                  const char *out, const struct limoe_tune_options *o,
+                                  struct limoe_error *err) {
+    return limoe_tune_from(p->model.dir, examples, path_in(p, out), o, err);
+}
+
+static void examples_come_to_the_bits_of_folders(void **state) {
+    (void)state;
+    struct place p = begin(one_tower, PICTURES);
+    struct gallery gallery;
+    struct limoe_error err;
+    struct listener l = {0};
+    char first[256];
+    const struct limoe_tune_examples examples = gallery_of(&p, &gallery);
+    struct limoe_tune_options o = options_of(LIMOE_TUNE_AUTO, 1, &l);
+    must_tune(&p, "folders", &o);
+    snprintf(first, sizeof first, "%s", path_in(&p, "first"));
+    o.first = first;
+    must(run_from(&p, &examples, "examples", &o, &err), &err);
+    expect_same(&p, "folders", "examples");
+    assert_true(there(&p, "first")); /* a probe, before a tail was tried: its record has none */
+    o.kind = LIMOE_TUNE_PROBE;
+    must(run_from(&p, &examples, "probe", &o, &err), &err);
+    expect_same(&p, "first", "probe");
+    end(&p);
+}
+
+static void a_class_may_have_no_examples_and_nothing_be_held_out(void **state) {
+    (void)state;
+    struct place p = begin(one_tower, PICTURES);
+    struct gallery gallery;
+    struct limoe_adapter *adapter;
+    struct limoe_error err;
+    struct listener l = {0};
+    struct limoe_tune_examples examples = gallery_of(&p, &gallery);
+    struct limoe_tune_options o = options_of(LIMOE_TUNE_PROBE, 1, &l);
+    examples.n_classes = CLASSES + 1;
+    o.held_out = 0.4;
+    must(run_from(&p, &examples, "held", &o, &err), &err);
+    must(limoe_adapter_open(path_in(&p, "held"), &adapter, &err), &err);
+    assert_int_equal(limoe_adapter_about(adapter)->n_labels, CLASSES + 1);
+    assert_non_null(
+        strstr(limoe_adapter_about(adapter)->training, "\"held_out\":{\"pictures\":6,")); /* 2 of 5 */
+    limoe_adapter_close(adapter);
+    o.held_out = -1;
+    must(run_from(&p, &examples, "all", &o, &err), &err);
+    assert_non_null(strstr(l.note, "nothing is held out, as asked"));
+    o.held_out = 0.6;
+    assert_int_equal(run_from(&p, &examples, "more", &o, &err), LIMOE_INVALID);
+    assert_non_null(strstr(err.message, "a share of 0.6 to hold out; up to 0.5 is accepted"));
+    o.held_out = 0;
+    o.base = "0123456789abcdef0123456789abcdef";
+    assert_int_equal(run_from(&p, &examples, "more", &o, &err), LIMOE_INVALID);
+    assert_non_null(strstr(err.message, ", where 0123456789abcdef0123456789abcdef is to be taught"));
+    end(&p);
+}
+
 /* ---- refusals */
 
 static void expect_refusal(const struct place *p, const struct limoe_tune_options *o,
@@ -485,6 +583,8 @@ int main(void) {
         cmocka_unit_test(a_tail_fits_its_model),
         cmocka_unit_test(a_probe_learns_its_pictures),
         cmocka_unit_test(few_pictures_are_all_learnt),
+        cmocka_unit_test(examples_come_to_the_bits_of_folders),
+        cmocka_unit_test(a_class_may_have_no_examples_and_nothing_be_held_out),
         cmocka_unit_test(folders_are_checked),
         cmocka_unit_test(pictures_are_checked),
         cmocka_unit_test(arguments_are_checked),

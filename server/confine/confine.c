@@ -1,10 +1,10 @@
 /* confine.c - limits first, the seccomp filter last.
  *
- * A resolver loads what the system's configuration names, so what it calls is not known beforehand: unlike a decoder's, this
- * filter lists what is refused. Most of it fails as it does without the right to it, so that a library which merely tries goes
- * on; what no library of ours tries ends the process.
+ * A resolver loads what the system's configuration names, and kernels what the processor has, so what they call is not known
+ * beforehand: unlike a decoder's, this filter lists what is refused. Most of it fails as it does without the right to it, so that
+ * a library which merely tries goes on; what no library of ours tries ends the process.
  */
-#include "server/fetcher/confine.h"
+#include "server/confine/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,15 +17,20 @@
 
 #include "base/sanitized.h"
 
-/* Ways to change files, to be connected to, and to have calls made that no filter sees. */
+/* Ways to change files. */
+static const int changes[] = {
+    SCMP_SYS(creat),     SCMP_SYS(openat2),   SCMP_SYS(truncate), SCMP_SYS(ftruncate), SCMP_SYS(rename),
+    SCMP_SYS(renameat),  SCMP_SYS(renameat2), SCMP_SYS(link),     SCMP_SYS(linkat),    SCMP_SYS(symlink),
+    SCMP_SYS(symlinkat), SCMP_SYS(unlink),    SCMP_SYS(unlinkat), SCMP_SYS(mkdir),     SCMP_SYS(mkdirat),
+    SCMP_SYS(rmdir),     SCMP_SYS(mknod),     SCMP_SYS(mknodat),  SCMP_SYS(chmod),     SCMP_SYS(fchmod),
+    SCMP_SYS(fchmodat),  SCMP_SYS(chown),     SCMP_SYS(fchown),   SCMP_SYS(lchown),    SCMP_SYS(fchownat),
+};
+
+/* Ways to be connected to, and to have calls made that no filter sees. */
 static const int refused[] = {
-    SCMP_SYS(creat),          SCMP_SYS(openat2),  SCMP_SYS(truncate),  SCMP_SYS(ftruncate),
-    SCMP_SYS(rename),         SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(link),
-    SCMP_SYS(linkat),         SCMP_SYS(symlink),  SCMP_SYS(symlinkat), SCMP_SYS(unlink),
-    SCMP_SYS(unlinkat),       SCMP_SYS(mkdir),    SCMP_SYS(mkdirat),   SCMP_SYS(rmdir),
-    SCMP_SYS(mknod),          SCMP_SYS(mknodat),  SCMP_SYS(chmod),     SCMP_SYS(fchmod),
-    SCMP_SYS(fchmodat),       SCMP_SYS(chown),    SCMP_SYS(fchown),    SCMP_SYS(lchown),
-    SCMP_SYS(fchownat),       SCMP_SYS(listen),   SCMP_SYS(accept),    SCMP_SYS(accept4),
+    SCMP_SYS(listen),
+    SCMP_SYS(accept),
+    SCMP_SYS(accept4),
     SCMP_SYS(io_uring_setup),
 };
 
@@ -91,6 +96,11 @@ static int refuse_families(scmp_filter_ctx filter) {
                                    SCMP_A0(SCMP_CMP_GE, (uint64_t)from, 0));
 }
 
+/* No socket of any kind. */
+static int refuse_network(scmp_filter_ctx filter) {
+    return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 0);
+}
+
 /* Threads, yes; processes, no. clone3, whose flags lie in memory, is as if the system did not have it. */
 static int refuse_processes(scmp_filter_ctx filter) {
     const uint64_t thread = 0x00010000; /* CLONE_THREAD */
@@ -100,33 +110,36 @@ static int refuse_processes(scmp_filter_ctx filter) {
                                    SCMP_A0(SCMP_CMP_MASKED_EQ, thread, 0));
 }
 
-static int fill(scmp_filter_ctx filter) {
+static int fill(scmp_filter_ctx filter, unsigned needs) {
+    const bool files = needs & CONFINE_FILES;
     int code = add_all(filter, SCMP_ACT_ERRNO(EPERM), refused, sizeof refused / sizeof *refused);
+    if (!code && !files)
+        code = add_all(filter, SCMP_ACT_ERRNO(EPERM), changes, sizeof changes / sizeof *changes);
     if (!code)
         code = add_all(filter, SCMP_ACT_KILL_PROCESS, fatal, sizeof fatal / sizeof *fatal);
     if (!code)
-        code = refuse_families(filter);
+        code = needs & CONFINE_NETWORK ? refuse_families(filter) : refuse_network(filter);
     if (SANITIZED) /* which writes reports, and looks for leaks from a process that traces this one */
         return code;
     if (!code)
         code = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, SCMP_SYS(ptrace), 0);
-    if (!code)
+    if (!code && !files)
         code = refuse_writing(filter);
     return code ? code : refuse_processes(filter);
 }
 
-static int install_filter(void) {
+static int install_filter(unsigned needs) {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
     if (!filter)
         return -ENOMEM;
-    int code = fill(filter);
+    int code = fill(filter, needs);
     if (!code)
         code = seccomp_load(filter); /* sets no_new_privs, which a filter without privileges asks for */
     seccomp_release(filter);
     return code;
 }
 
-bool confine(char *why, size_t size) {
+bool confine(unsigned needs, char *why, size_t size) {
     const struct rlimit none = {0};
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (!SANITIZED)
@@ -135,7 +148,7 @@ bool confine(char *why, size_t size) {
         snprintf(why, size, "setrlimit: %s", strerror(errno));
         return false;
     }
-    const int code = install_filter();
+    const int code = install_filter(needs);
     if (code)
         snprintf(why, size, "seccomp: %s", strerror(-code));
     return code == 0;
