@@ -36,9 +36,9 @@ void describe_begin(struct buffer *out, const char *model) {
     buffer_string(out, ",\"data\":[");
 }
 
-void describe_append(struct buffer *out, size_t index, const struct describe_prompt *prompt,
+void describe_append(struct buffer *out, bool first, size_t index, const struct describe_prompt *prompt,
                      const struct description *description) {
-    buffer_print(out, "%s{\"object\":\"description\",\"index\":%zu", index ? "," : "", index);
+    buffer_print(out, "%s{\"object\":\"description\",\"index\":%zu", first ? "" : ",", index);
     for (size_t list = 0; list < DESCRIBE_LISTS; list++)
         append_words(out, description, (enum describe_list)list);
     if (prompt->mode != DESCRIBE_NO_PROMPT)

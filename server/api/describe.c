@@ -30,7 +30,8 @@ static size_t find_highest(const float *cosine, size_t n, struct described *kept
 }
 
 /* Deviations above the mean, over the reference pictures; 0 where they are all alike to the term. */
-static float score_of(const struct describe_vocabulary *vocabulary, const struct described *word, float *cosine) {
+static float score_of(const struct describe_vocabulary *vocabulary, const struct described *word,
+                      float *cosine) {
     const size_t n = vocabulary->n_reference;
     double mean = 0, squares = 0;
     limoe_scores(vocabulary->matrix + word->term * vocabulary->embed, vocabulary->reference, n,

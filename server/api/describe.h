@@ -17,8 +17,9 @@
 #define DESCRIBE_TERMS      5u  /* of tags, attributes and captions where a request does not say how many */
 #define DESCRIBE_MOST_TERMS 50u /* that it may ask for */
 /* Of a vocabulary as many terms, those with the highest cosines, are held against the threshold. */
-#define DESCRIBE_CANDIDATES    100u
-#define DESCRIBE_MOST_EXAMPLES 16u
+#define DESCRIBE_CANDIDATES      100u
+#define DESCRIBE_MOST_EXAMPLES   16u
+#define DESCRIBE_MOST_VOCABULARY 100000u /* terms of a file */
 /* What "auto" asks of a term: so many deviations above its mean cosine with the reference pictures. */
 #define DESCRIBE_AUTO 3.0
 
@@ -72,6 +73,10 @@ bool describe_read(const struct request_models *models, const char *body, size_t
 /* What holds between the fields, of a command line, too. */
 bool describe_check(const struct describe_request *request, struct api_error *error);
 
+/* A file with a term a line → terms, slices of the bytes; lines that are blank are left out. `name` is the file's. */
+bool describe_read_terms(const char *name, const char *bytes, size_t size, struct arena *arena,
+                         const struct text **terms, size_t *n, struct api_error *error);
+
 /* ---- ranking */
 
 struct described {
@@ -112,7 +117,7 @@ void describe_write_prompt(struct buffer *out, const struct describe_prompt *pro
 
 /* The answer, piece by piece: begin, each picture, end. */
 void describe_begin(struct buffer *out, const char *model);
-void describe_append(struct buffer *out, size_t index, const struct describe_prompt *prompt,
+void describe_append(struct buffer *out, bool first, size_t index, const struct describe_prompt *prompt,
                      const struct description *description);
 void describe_end(struct buffer *out, const struct usage *usage);
 

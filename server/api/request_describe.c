@@ -7,7 +7,8 @@
 #include "server/api/request_parts.h"
 #include "server/vocabulary/vocabulary.h"
 
-_Static_assert(DESCRIBE_MOST_TERMS == 50 && DESCRIBE_TERMS == 5 && DESCRIBE_MOST_EXAMPLES == 16, "as the schemas have it");
+_Static_assert(DESCRIBE_MOST_TERMS == 50 && DESCRIBE_TERMS == 5 && DESCRIBE_MOST_EXAMPLES == 16,
+               "as the schemas have it");
 _Static_assert(REQUEST_MAX_TEXT_BYTES == 65536, "as the schemas have it");
 
 /* Lower than any cosine. */
@@ -39,7 +40,8 @@ static bool read_object(struct reader *r, const struct json_value *value, const 
     return field_read_object(value, table, r, r->error) || within(field, r->error);
 }
 
-static bool read_text(const struct reader *r, const struct json_value *value, const char *param, struct text *out) {
+static bool read_text(const struct reader *r, const struct json_value *value, const char *param,
+                      struct text *out) {
     if (value->type != JSON_STRING)
         return request_refuse_type(param, "a string", value->type, r->error);
     *out = value->string;
@@ -59,11 +61,11 @@ static bool read_vocabulary(void *reader, const struct json_value *value) {
 }
 
 static bool read_count(struct reader *r, const struct json_value *value, const char *name) {
-    const bool whole = value->type == JSON_NUMBER && value->number >= 0 && value->number <= DESCRIBE_MOST_TERMS &&
-                       value->number == (double)(size_t)value->number;
+    const bool whole = value->type == JSON_NUMBER && value->number >= 0 &&
+                       value->number <= DESCRIBE_MOST_TERMS && value->number == (double)(size_t)value->number;
     r->words->most = whole ? (size_t)value->number : 0;
-    return whole || api_fail(r->error, 400, "invalid_value", name, "%s must be a whole number from 0 to %u", name,
-                             DESCRIBE_MOST_TERMS);
+    return whole || api_fail(r->error, 400, "invalid_value", name, "%s must be a whole number from 0 to %u",
+                             name, DESCRIBE_MOST_TERMS);
 }
 
 static bool read_k(void *reader, const struct json_value *value) {
@@ -80,14 +82,16 @@ static bool read_threshold(void *reader, const struct json_value *value) {
     r->words->automatic = value->type == JSON_STRING && text_is(value->string, "auto");
     r->words->threshold = number ? (float)value->number : 0;
     return number || r->words->automatic ||
-           api_fail(r->error, 400, "invalid_value", "threshold", "threshold must be \"auto\" or a cosine, -1 to 1");
+           api_fail(r->error, 400, "invalid_value", "threshold",
+                    "threshold must be \"auto\" or a cosine, -1 to 1");
 }
 
 static bool refuse_decoder(void *reader, const struct json_value *value) {
     char name[20];
     snprintf(name, sizeof name, "%.*s", (int)value->name.size, value->name.data);
-    return api_fail(((struct reader *)reader)->error, 400, "no_decoder", name,
-                    "%s is of a decoder that writes captions, and no model here has one; accepted: vocabulary, n", name);
+    return api_fail(
+        ((struct reader *)reader)->error, 400, "no_decoder", name,
+        "%s is of a decoder that writes captions, and no model here has one; accepted: vocabulary, n", name);
 }
 
 #define DECODER_OPTION(option)                                                                               \
@@ -158,7 +162,8 @@ static bool read_example(const struct reader *r, const struct json_value *value,
     char param[40];
     snprintf(param, sizeof param, "examples[%zu]", i);
     if (value->type != JSON_OBJECT || value->count != 2)
-        return api_fail(r->error, 400, "invalid_type", param, "%s must be an object with prompt and answer", param);
+        return api_fail(r->error, 400, "invalid_type", param, "%s must be an object with prompt and answer",
+                        param);
     for (size_t t = 0; t < 2; t++) {
         const struct json_value *member = json_member(value, text_of(names[t]));
         snprintf(param, sizeof param, "examples[%zu].%s", i, names[t]);
@@ -220,26 +225,26 @@ static bool read_images(void *reader, const struct json_value *value) {
 }
 
 /* A name as classifier_check_name accepts it, k, threshold: what a field of terms may say. */
-#define TERMS_SCHEMA                                                                                           \
-    "{\"type\":\"object\",\"properties\":{\"vocabulary\":{\"anyOf\":[" CLASSIFIER_NAME_SCHEMA                  \
-    ",{\"type\":\"null\"}]},"                                                                                  \
-    "\"k\":{\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":50,\"default\":5},"                      \
-    "\"threshold\":{\"anyOf\":[{\"const\":\"auto\"},{\"type\":\"number\",\"minimum\":-1,\"maximum\":1},"       \
+#define TERMS_SCHEMA                                                                                         \
+    "{\"type\":\"object\",\"properties\":{\"vocabulary\":{\"anyOf\":[" CLASSIFIER_NAME_SCHEMA                \
+    ",{\"type\":\"null\"}]},"                                                                                \
+    "\"k\":{\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":50,\"default\":5},"                    \
+    "\"threshold\":{\"anyOf\":[{\"const\":\"auto\"},{\"type\":\"number\",\"minimum\":-1,\"maximum\":1},"     \
     "{\"type\":\"null\"}],\"default\":\"auto\"}},\"additionalProperties\":{\"type\":\"null\"}}"
-#define CAPTIONS_SCHEMA                                                                                        \
-    "{\"type\":\"object\",\"properties\":{\"vocabulary\":" CLASSIFIER_NAME_SCHEMA                              \
-    ",\"n\":{\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":50,\"default\":5}},"                    \
+#define CAPTIONS_SCHEMA                                                                                      \
+    "{\"type\":\"object\",\"properties\":{\"vocabulary\":" CLASSIFIER_NAME_SCHEMA                            \
+    ",\"n\":{\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":50,\"default\":5}},"                  \
     "\"required\":[\"vocabulary\"],\"additionalProperties\":{\"type\":\"null\"}}"
-#define PROMPT_SCHEMA                                                                                          \
-    "{\"type\":\"object\",\"properties\":{"                                                                    \
-    "\"mode\":{\"enum\":[\"paper\",\"all\",\"vision\",\"vqa\",\"hm\",null],\"default\":\"paper\"},"            \
-    "\"question\":{\"type\":[\"string\",\"null\"],\"maxLength\":65536},"                                       \
-    "\"examples\":{\"type\":[\"array\",\"null\"],\"maxItems\":16,\"items\":{\"type\":\"object\","              \
-    "\"properties\":{\"prompt\":{\"type\":\"string\",\"maxLength\":65536},\"answer\":{\"type\":\"string\","    \
-    "\"maxLength\":65536}},\"required\":[\"prompt\",\"answer\"],\"additionalProperties\":false}}},"            \
-    "\"if\":{\"properties\":{\"mode\":{\"const\":\"hm\"}},\"required\":[\"mode\"]},"                           \
-    "\"then\":{\"properties\":{\"question\":{\"type\":\"null\"}}},"                                            \
-    "\"else\":{\"properties\":{\"question\":{\"type\":\"string\"}},\"required\":[\"question\"]},"              \
+#define PROMPT_SCHEMA                                                                                        \
+    "{\"type\":\"object\",\"properties\":{"                                                                  \
+    "\"mode\":{\"enum\":[\"paper\",\"all\",\"vision\",\"vqa\",\"hm\",null],\"default\":\"paper\"},"          \
+    "\"question\":{\"type\":[\"string\",\"null\"],\"maxLength\":65536},"                                     \
+    "\"examples\":{\"type\":[\"array\",\"null\"],\"maxItems\":16,\"items\":{\"type\":\"object\","            \
+    "\"properties\":{\"prompt\":{\"type\":\"string\",\"maxLength\":65536},\"answer\":{\"type\":\"string\","  \
+    "\"maxLength\":65536}},\"required\":[\"prompt\",\"answer\"],\"additionalProperties\":false}}},"          \
+    "\"if\":{\"properties\":{\"mode\":{\"const\":\"hm\"}},\"required\":[\"mode\"]},"                         \
+    "\"then\":{\"properties\":{\"question\":{\"type\":\"null\"}}},"                                          \
+    "\"else\":{\"properties\":{\"question\":{\"type\":\"string\"}},\"required\":[\"question\"]},"            \
     "\"additionalProperties\":{\"type\":\"null\"}}"
 
 static const struct field rows[] = {
@@ -253,13 +258,15 @@ static const struct field rows[] = {
      .kind = FIELD_PICTURES,
      .least = 1,
      .most = REQUEST_MAX_ITEMS,
-     .what = "Several pictures, each a data URI, base64, or a URL where these are fetched, in place of image.",
+     .what =
+         "Several pictures, each a data URI, base64, or a URL where these are fetched, in place of image.",
      .read = read_images},
     {.name = "tags",
      .forms = FIELD_JSON,
      .kind = FIELD_SCHEMA,
      .schema = TERMS_SCHEMA,
-     .what = "Which vocabulary tags are taken from (tags, or a stored classifier, whose labels are its terms), how many at "
+     .what = "Which vocabulary tags are taken from (tags, or a stored classifier, whose labels are its "
+             "terms), how many at "
              "most, and what a cosine must reach: a number, or what is unusual for the term.",
      .read = read_tags},
     {.name = "attributes",
@@ -284,7 +291,8 @@ static const struct field rows[] = {
      .forms = FIELD_JSON,
      .kind = FIELD_SCHEMA,
      .schema = PROMPT_SCHEMA,
-     .what = "A prompt that tells the words to a language model: in the form of LENS's paper or of a mode of its program.",
+     .what = "A prompt that tells the words to a language model: in the form of LENS's paper or of a mode of "
+             "its program.",
      .read = read_prompt},
     FIELD_MODEL(FIELD_JSON),
 };
@@ -293,7 +301,8 @@ const struct field_table describe_fields = {FIELD_TABLE(rows)};
 bool describe_check(const struct describe_request *request, struct api_error *error) {
     const struct describe_prompt *prompt = &request->prompt;
     if (prompt->ocr.data && prompt->mode != DESCRIBE_PAPER)
-        return api_fail(error, 400, "conflicting_fields", "ocr", "a prompt of mode paper alone has a place for ocr");
+        return api_fail(error, 400, "conflicting_fields", "ocr",
+                        "a prompt of mode paper alone has a place for ocr");
     if (prompt->mode == DESCRIBE_HM && prompt->question.data)
         return api_fail(error, 400, "conflicting_fields", "prompt.question",
                         "mode hm has a question of its own; leave question out");

@@ -114,15 +114,16 @@ struct call {
     const struct request_item *inputs; /* [n] */
     struct remote *remote;             /* those that were named by URLs (remote.h); NULL: none was */
     size_t n, pictures;                /* pictures: of the n */
-    size_t shared; /* the last of the inputs: embedded once for everybody, so that no key is charged for them */
-    enum lane lane;                    /* that these are decoded in */
-    size_t prepared;                   /* inputs looked at: for texts, then again for pictures */
-    float *embeddings;                 /* [n, embed]: row i for inputs[i], computed or found in the cache */
-    float *shares;                     /* of the picture's patches, where the route wants them; or NULL */
-    struct limoe_item *items;          /* [job.n]: the inputs that the cache does not have */
-    size_t *input_of;                  /* [job.n]: which */
-    bool slow;      /* writing the answer takes more than a slice */
-    size_t scratch; /* bytes that writing the answer will take besides, where they matter */
+    size_t
+        shared; /* the last of the inputs: embedded once for everybody, so that no key is charged for them */
+    enum lane lane;           /* that these are decoded in */
+    size_t prepared;          /* inputs looked at: for texts, then again for pictures */
+    float *embeddings;        /* [n, embed]: row i for inputs[i], computed or found in the cache */
+    float *shares;            /* of the picture's patches, where the route wants them; or NULL */
+    struct limoe_item *items; /* [job.n]: the inputs that the cache does not have */
+    size_t *input_of;         /* [job.n]: which */
+    bool slow;                /* writing the answer takes more than a slice */
+    size_t scratch;           /* bytes that writing the answer will take besides, where they matter */
     struct usage usage;
     struct job job;
     _Atomic(struct queue *) pushed; /* where the job is; NULL: it has not been handed over */

@@ -24,8 +24,8 @@ static struct text *reference_names(struct arena *arena) {
     return names;
 }
 
-static bool describe_own(struct call *call, struct describing_set *set, const char *name, const struct text *labels,
-                         size_t n) {
+static bool describe_own(struct call *call, struct describing_set *set, const char *name,
+                         const struct text *labels, size_t n) {
     const char *key = arena_print(call->arena, OWN_PREFIX "%s", name);
     *set = (struct describing_set){.wanted = true, .own = true, .labels = labels, .n = n};
     set->key = text_of(key ? key : "");
@@ -75,7 +75,8 @@ static bool go_on(struct call *call, struct api_error *error) {
         struct describing_set *set = &describing->sets[describing->at];
         if (!set->wanted)
             continue;
-        const struct classifier *found = classifiers_recall(call->server->classifiers, set->key, &model, false);
+        const struct classifier *found =
+            classifiers_recall(call->server->classifiers, set->key, &model, false);
         if (!found)
             return stages_ask(call, store_job_get(set->key, &model), error);
         take(set, found);

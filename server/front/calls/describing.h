@@ -17,12 +17,13 @@ enum { DESCRIBING_REFERENCE = DESCRIBE_LISTS, DESCRIBING_SETS };
 
 struct describing_set {
     bool wanted;
-    bool own;                      /* the program's, not a client's classifier */
-    struct text key;               /* its name in the store */
-    const struct classifier *held; /* with a reference; NULL: it is not stored, or the store does not answer */
-    const struct text *labels;     /* [n]: of the program, or of what is held */
+    bool own;        /* the program's, not a client's classifier */
+    struct text key; /* its name in the store */
+    const struct classifier
+        *held;                 /* with a reference; NULL: it is not stored, or the store does not answer */
+    const struct text *labels; /* [n]: of the program, or of what is held */
     size_t n;
-    const float *matrix; /* [n, embed]; NULL: it is to be made of */
+    const float *matrix;  /* [n, embed]; NULL: it is to be made of */
     size_t first, inputs; /* the call's inputs, from the first */
     bool told;            /* the store was given what was made */
 };

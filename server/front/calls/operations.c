@@ -65,9 +65,11 @@ const struct operation operations[] = {
     {.method = "POST",
      .path = "/v1/describe",
      .id = "describe",
-     .summary = "Pictures in words: tags, attributes and captions from vocabularies, and a prompt for a language model",
-     .about = "Either image or images is given. The first request to a model embeds the vocabularies, which takes "
-              "seconds; they are kept.",
+     .summary = "Pictures in words: tags, attributes and captions from vocabularies, and a prompt for a "
+                "language model",
+     .about =
+         "Either image or images is given. The first request to a model embeds the vocabularies, which takes "
+         "seconds; they are kept.",
      .body = &describe_fields,
      .example = "{\"image\":\"" PIXEL "\",\"prompt\":{\"question\":\"What is it?\"}}",
      .answers = {{200, NULL, "Descriptions", NULL}},

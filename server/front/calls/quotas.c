@@ -30,8 +30,8 @@ static size_t pictures(const struct call *call) {
 
 bool quotas_charge(struct call *call) {
     struct account_refusal refusal;
-    const uint64_t tokens =
-        (call->shared ? 0 : call->usage.prompt_tokens) + pictures(call) * call->generation->model->image_tokens;
+    const uint64_t tokens = (call->shared ? 0 : call->usage.prompt_tokens) +
+                            pictures(call) * call->generation->model->image_tokens;
     if (!call->account)
         return true;
     if (!account_charge(call->account, tokens, clock_now(), &refusal))

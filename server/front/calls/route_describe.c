@@ -20,7 +20,8 @@ static size_t longest(const struct describing_set *set) {
 /* About how many bytes the answer has. */
 static size_t answer_size(const struct call *call, const struct describe_request *request) {
     const struct describe_prompt *prompt = &request->prompt;
-    const size_t times = prompt->mode == DESCRIBE_NO_PROMPT ? 1 : 2; /* what is in the prompt is there twice */
+    const size_t times =
+        prompt->mode == DESCRIBE_NO_PROMPT ? 1 : 2; /* what is in the prompt is there twice */
     size_t one = 256 + prompt->question.size + prompt->ocr.size;
     for (size_t i = 0; i < DESCRIBE_LISTS; i++)
         one += request->words[i].most * times * (64 + longest(&call->describing.sets[i]));
@@ -36,8 +37,8 @@ static bool list_inputs(struct call *call, struct api_error *error) {
         terms += call->describing.sets[i].n;
     if (request->n_images * terms > CLASSIFYING_MOST_SCORES)
         return api_fail(error, 400, "too_many_items", "images",
-                        "%zu images × %zu terms are more than the %u scores of one request", request->n_images,
-                        terms, CLASSIFYING_MOST_SCORES);
+                        "%zu images × %zu terms are more than the %u scores of one request",
+                        request->n_images, terms, CLASSIFYING_MOST_SCORES);
     call->scratch = answer_size(call, request);
     if (call->scratch > MOST_BYTES)
         return api_fail(error, 400, "too_many_items", "images",
@@ -50,7 +51,8 @@ static bool list_inputs(struct call *call, struct api_error *error) {
 
 bool route_describe_parse(struct call *call, struct api_error *error) {
     struct describe_request *request = &call->request.describe;
-    return describe_read(&call->roster->models, call->body.data, call->body.size, call->arena, request, error) &&
+    return describe_read(&call->roster->models, call->body.data, call->body.size, call->arena, request,
+                         error) &&
            call_choose(call, request->model) && classifying_possible(call, error) &&
            describing_look(call, error) && (call->asking || list_inputs(call, error));
 }
@@ -67,15 +69,15 @@ static bool describe_one(struct call *call, size_t image, struct described_words
                                                        .n_reference = sets[DESCRIBING_REFERENCE].n,
                                                        .embed = embed};
         words[i] = (struct described_words){0};
-        if (sets[i].wanted && !describe_rank(&vocabulary, &request->words[i], call->embeddings + image * embed,
-                                             call->arena, &words[i]))
+        if (sets[i].wanted && !describe_rank(&vocabulary, &request->words[i],
+                                             call->embeddings + image * embed, call->arena, &words[i]))
             return false;
     }
     return true;
 }
 
 /* What is shared was embedded for everybody: the answer, its usage included, is the same whether it was there already. */
-static bool write(struct call *call, struct api_error *error) {
+static bool write_answer(struct call *call, struct api_error *error) {
     const struct describe_request *request = &call->request.describe;
     const struct limoe_info *model = call->generation->model;
     const struct text *terms[DESCRIBE_LISTS];
@@ -89,7 +91,7 @@ static bool write(struct call *call, struct api_error *error) {
             return false;
         if (!describe_one(call, i, words))
             return api_fail_memory(error);
-        describe_append(&call->answer, i, &request->prompt,
+        describe_append(&call->answer, i == 0, i, &request->prompt,
                         &(struct description){.words = words, .terms = terms});
     }
     describe_end(&call->answer, &call->usage);
@@ -97,11 +99,11 @@ static bool write(struct call *call, struct api_error *error) {
 }
 
 bool route_describe_answer(struct call *call, struct api_error *error) {
-    return describing_make(call, error) && (call->asking || write(call, error));
+    return describing_make(call, error) && (call->asking || write_answer(call, error));
 }
 
 bool route_describe_stored(struct call *call, struct api_error *error) {
     if (!call->answering)
         return describing_found(call, error) && (call->asking || list_inputs(call, error));
-    return describing_kept(call, error) && (call->asking || write(call, error));
+    return describing_kept(call, error) && (call->asking || write_answer(call, error));
 }
