@@ -32,6 +32,10 @@ REFERENCES = 64
 SIDE = 64
 COLOURS = 48  # of a picture: each is 1 or 2 KB then
 
+# What nobody wants to be told of a picture by a guess.
+LEFT_OUT = set("bawdyhouse bordello brothel butt cannabis cocaine concentration_camp cur death_house gas_chamber gibbet guillotine hashish heroin "
+    "marijuana opium sex_shop slave_market slaughterhouse torture_chamber whorehouse condom contraceptive contraceptive_device "
+    "diaphragm brassiere panties garter g-string barbital barbiturate morphine poison bomb_shelter".replace("_", " ").split(" ")) - {"camp", "house"}
 PEOPLE = (
     "person man woman child boy girl baby toddler teenager adult family couple crowd team audience doctor nurse teacher student "
     "farmer cook chef waiter soldier sailor pilot astronaut police_officer firefighter mechanic scientist artist painter "

@@ -145,9 +145,10 @@ static void list_references(struct request_item *inputs) {
                                           .param = "reference"};
 }
 
-bool describing_list(struct call *call, size_t images, struct api_error *error) {
+bool describing_list(struct call *call, struct api_error *error) {
+    const struct describe_request *request = &call->request.describe;
     struct describing_set *sets = call->describing.sets;
-    size_t n = images;
+    size_t n = request->n_images;
     for (size_t i = 0; i < DESCRIBING_SETS; i++) {
         const struct classify_request definition = definition_of(&sets[i]);
         sets[i].first = n;
@@ -155,7 +156,10 @@ bool describing_list(struct call *call, size_t images, struct api_error *error) 
         n += sets[i].inputs;
     }
     struct request_item *inputs = arena_array(call->arena, n, sizeof *inputs);
-    for (size_t i = 0; inputs && i < DESCRIBING_SETS; i++) {
+    if (!inputs)
+        return api_fail_memory(error);
+    memcpy(inputs, request->images, request->n_images * sizeof *inputs);
+    for (size_t i = 0; i < DESCRIBING_SETS; i++) {
         const struct classify_request definition = definition_of(&sets[i]);
         if (sets[i].inputs && i == DESCRIBING_REFERENCE)
             list_references(inputs + sets[i].first);
@@ -164,10 +168,10 @@ bool describing_list(struct call *call, size_t images, struct api_error *error) 
     }
     call->inputs = inputs;
     call->n = n;
-    call->shared = n - images;
+    call->shared = n - request->n_images;
     /* The store's copies of what is made. */
     call->scratch += call->shared * call->generation->model->embed * sizeof(float);
-    return inputs || api_fail_memory(error);
+    return true;
 }
 
 /* What the store is to have of a set that was made. */

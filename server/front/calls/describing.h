@@ -39,7 +39,7 @@ bool describing_look(struct call *call, struct api_error *error);
 bool describing_found(struct call *call, struct api_error *error);
 /* Lists what is to be embedded in call->inputs: the request's pictures, then prompts and reference pictures of what is not
  * stored, which are for everybody (call->shared). */
-bool describing_list(struct call *call, size_t images, struct api_error *error);
+bool describing_list(struct call *call, struct api_error *error);
 /* Once everything is embedded: matrices of what was not stored, each handed to the store in its turn. True with
  * call->asking: describing_kept is to be called when it has answered. False: no memory. */
 bool describing_make(struct call *call, struct api_error *error);

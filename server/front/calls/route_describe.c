@@ -46,7 +46,7 @@ static bool list_inputs(struct call *call, struct api_error *error) {
                         request->n_images, call->scratch, MOST_BYTES);
     call->scratch += describe_rank_bytes(terms);
     call->slow = request->n_images * terms > SLOW_SCORES;
-    return describing_list(call, request->n_images, error);
+    return describing_list(call, error);
 }
 
 bool route_describe_parse(struct call *call, struct api_error *error) {
