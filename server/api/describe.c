@@ -29,20 +29,42 @@ static size_t find_highest(const float *cosine, size_t n, struct described *kept
     return count;
 }
 
-/* Deviations above the mean, over the reference pictures; 0 where they are all alike to the term. */
+/* How much of a term's own mean is expected of it; the rest is the vocabulary's. Of a few reference pictures a term's mean is
+ * known roughly, and a term that the model has not learnt well is near no picture: its own mean would be met by chance. */
+#define OWN_SHARE 0.25
+
+/* The sum of a term's cosines with the reference pictures, which go to cosine[n_reference]. */
+static double sum_reference(const struct describe_vocabulary *vocabulary, size_t term, float *cosine) {
+    double sum = 0;
+    limoe_scores(vocabulary->matrix + term * vocabulary->embed, vocabulary->reference,
+                 vocabulary->n_reference, vocabulary->embed, NULL, cosine, NULL);
+    for (size_t i = 0; i < vocabulary->n_reference; i++)
+        sum += cosine[i];
+    return sum;
+}
+
+bool describe_measure(struct describe_vocabulary *vocabulary, struct arena *arena) {
+    const size_t terms = vocabulary->n < DESCRIBE_SAMPLE ? vocabulary->n : DESCRIBE_SAMPLE;
+    const size_t n = terms * vocabulary->n_reference;
+    float *cosine = arena_array(arena, n, sizeof *cosine);
+    double sum = 0, squares = 0;
+    if (!cosine)
+        return false;
+    for (size_t i = 0; i < terms; i++)
+        sum += sum_reference(vocabulary, i * vocabulary->n / terms, cosine + i * vocabulary->n_reference);
+    vocabulary->mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++)
+        squares += (cosine[i] - vocabulary->mean) * (cosine[i] - vocabulary->mean);
+    vocabulary->deviation = sqrt(squares / (double)n);
+    return true;
+}
+
+/* 0 where all cosines are alike. */
 static float score_of(const struct describe_vocabulary *vocabulary, const struct described *word,
                       float *cosine) {
-    const size_t n = vocabulary->n_reference;
-    double mean = 0, squares = 0;
-    limoe_scores(vocabulary->matrix + word->term * vocabulary->embed, vocabulary->reference, n,
-                 vocabulary->embed, NULL, cosine, NULL);
-    for (size_t i = 0; i < n; i++)
-        mean += cosine[i];
-    mean /= (double)n;
-    for (size_t i = 0; i < n; i++)
-        squares += (cosine[i] - mean) * (cosine[i] - mean);
-    const double deviation = sqrt(squares / (double)n);
-    return deviation > 0 ? (float)((word->cosine - mean) / deviation) : 0;
+    const double own = sum_reference(vocabulary, word->term, cosine) / (double)vocabulary->n_reference;
+    const double expected = vocabulary->mean + OWN_SHARE * (own - vocabulary->mean);
+    return vocabulary->deviation > 0 ? (float)((word->cosine - expected) / vocabulary->deviation) : 0;
 }
 
 bool describe_rank(const struct describe_vocabulary *vocabulary, const struct describe_words *wanted,

@@ -20,8 +20,8 @@
 #define DESCRIBE_CANDIDATES      100u
 #define DESCRIBE_MOST_EXAMPLES   16u
 #define DESCRIBE_MOST_VOCABULARY 100000u /* terms of a file */
-/* What "auto" asks of a term: so many deviations above its mean cosine with the reference pictures. */
-#define DESCRIBE_AUTO 3.0
+/* What "auto" asks of a term: a score of this, in deviations. */
+#define DESCRIBE_AUTO 2.0
 
 /* The words of an answer, each list from a vocabulary of its own. */
 enum describe_list { DESCRIBE_TAGS, DESCRIBE_ATTRIBUTES, DESCRIBE_CAPTIONS, DESCRIBE_LISTS };
@@ -82,7 +82,7 @@ bool describe_read_terms(const char *name, const char *bytes, size_t size, struc
 struct described {
     size_t term; /* index into the vocabulary */
     float cosine;
-    float score; /* how many deviations the cosine is above the term's mean with the reference pictures */
+    float score; /* how many deviations the cosine is above what is expected of the term */
 };
 struct described_words {
     const struct described *words; /* [n], by descending cosine; ties: the lower index */
@@ -97,7 +97,12 @@ struct describe_vocabulary {
     const float *reference; /* [n_reference, embed] */
     size_t n_reference;
     size_t embed;
+    /* Of the cosines of terms and reference pictures: describe_measure's. */
+    double mean, deviation;
 };
+/* Sets mean and deviation, of up to DESCRIBE_SAMPLE terms that are spread over the vocabulary. False: no memory. */
+#define DESCRIBE_SAMPLE 128u
+bool describe_measure(struct describe_vocabulary *vocabulary, struct arena *arena);
 
 /* image [embed] → the words that are wanted, in the arena. False: no memory. */
 bool describe_rank(const struct describe_vocabulary *vocabulary, const struct describe_words *wanted,

@@ -133,7 +133,7 @@ const struct schema schemas[] = {
         "properties": {
             "term": {"type": "string"},
             "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001},
-            "score": {"type": "number", "description": "How many deviations the cosine is above the term's mean with the reference pictures."}
+            "score": {"type": "number", "description": "How many deviations the cosine is above what is expected of the term."}
         },
         "required": ["term", "cosine", "score"],
         "additionalProperties": false

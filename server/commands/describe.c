@@ -316,18 +316,29 @@ static bool read_images(struct task *task, struct session *session, size_t *inde
     return task->images && session_embed(session, task->items, n, task->images);
 }
 
-static bool rank(struct task *task, size_t embed, size_t image, struct described_words *words) {
+/* The vocabularies as the model sees them. */
+static bool measure(struct task *task, size_t embed, struct describe_vocabulary *vocabularies) {
     for (size_t i = 0; i < DESCRIBE_LISTS; i++) {
         const struct set *set = &task->sets[i];
-        const struct describe_vocabulary vocabulary = {.terms = set->labels,
+        vocabularies[i] = (struct describe_vocabulary){.terms = set->labels,
                                                        .matrix = set->matrix,
                                                        .n = set->n,
                                                        .reference = task->reference.matrix,
                                                        .n_reference = task->reference.n,
                                                        .embed = embed};
+        if (set->n && !describe_measure(&vocabularies[i], task->arena))
+            return false;
+    }
+    return true;
+}
+
+static bool rank(struct task *task, const struct describe_vocabulary *vocabularies, size_t image,
+                 struct described_words *words) {
+    for (size_t i = 0; i < DESCRIBE_LISTS; i++) {
+        const struct describe_vocabulary *vocabulary = &vocabularies[i];
         words[i] = (struct described_words){0};
-        if (set->n && !describe_rank(&vocabulary, &task->request.words[i], task->images + image * embed,
-                                     task->arena, &words[i]))
+        if (vocabulary->n && !describe_rank(vocabulary, &task->request.words[i],
+                                            task->images + image * vocabulary->embed, task->arena, &words[i]))
             return false;
     }
     return true;
@@ -375,9 +386,10 @@ static bool print_one(struct task *task, const char *path, const struct descript
 
 static bool answer(struct task *task, struct session *session, const size_t *index) {
     const struct limoe_info *info = limoe_model_info(session->model);
+    struct describe_vocabulary vocabularies[DESCRIBE_LISTS];
     const struct text *terms[DESCRIBE_LISTS];
     struct buffer out = {0};
-    bool good = true;
+    bool good = measure(task, info->embed, vocabularies);
     for (size_t i = 0; i < DESCRIBE_LISTS; i++)
         terms[i] = task->sets[i].labels;
     if (task->shared.json)
@@ -385,7 +397,7 @@ static bool answer(struct task *task, struct session *session, const size_t *ind
     for (size_t i = 0; good && i < task->request.n_images; i++) {
         struct described_words words[DESCRIBE_LISTS];
         const struct description description = {.words = words, .terms = terms};
-        good = rank(task, info->embed, i, words);
+        good = rank(task, vocabularies, i, words);
         if (good && task->shared.json)
             describe_append(&out, i == 0, index[i], &task->request.prompt, &description);
         else if (good)

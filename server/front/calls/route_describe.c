@@ -57,20 +57,30 @@ bool route_describe_parse(struct call *call, struct api_error *error) {
            describing_look(call, error) && (call->asking || list_inputs(call, error));
 }
 
-static bool describe_one(struct call *call, size_t image, struct described_words *words) {
-    const struct describe_request *request = &call->request.describe;
+/* The vocabularies as the model sees them. */
+static bool measure(struct call *call, struct describe_vocabulary *vocabularies) {
     const struct describing_set *sets = call->describing.sets;
-    const size_t embed = call->generation->model->embed;
     for (size_t i = 0; i < DESCRIBE_LISTS; i++) {
-        const struct describe_vocabulary vocabulary = {.terms = sets[i].labels,
+        vocabularies[i] = (struct describe_vocabulary){.terms = sets[i].labels,
                                                        .matrix = sets[i].matrix,
                                                        .n = sets[i].n,
                                                        .reference = sets[DESCRIBING_REFERENCE].matrix,
                                                        .n_reference = sets[DESCRIBING_REFERENCE].n,
-                                                       .embed = embed};
+                                                       .embed = call->generation->model->embed};
+        if (sets[i].wanted && !describe_measure(&vocabularies[i], call->arena))
+            return false;
+    }
+    return true;
+}
+
+static bool describe_one(struct call *call, const struct describe_vocabulary *vocabularies, size_t image,
+                         struct described_words *words) {
+    const struct describe_request *request = &call->request.describe;
+    const float *row = call->embeddings + image * call->generation->model->embed;
+    for (size_t i = 0; i < DESCRIBE_LISTS; i++) {
         words[i] = (struct described_words){0};
-        if (sets[i].wanted && !describe_rank(&vocabulary, &request->words[i],
-                                             call->embeddings + image * embed, call->arena, &words[i]))
+        if (call->describing.sets[i].wanted &&
+            !describe_rank(&vocabularies[i], &request->words[i], row, call->arena, &words[i]))
             return false;
     }
     return true;
@@ -80,16 +90,19 @@ static bool describe_one(struct call *call, size_t image, struct described_words
 static bool write_answer(struct call *call, struct api_error *error) {
     const struct describe_request *request = &call->request.describe;
     const struct limoe_info *model = call->generation->model;
+    struct describe_vocabulary vocabularies[DESCRIBE_LISTS];
     const struct text *terms[DESCRIBE_LISTS];
+    if (!measure(call, vocabularies))
+        return api_fail_memory(error);
     for (size_t i = 0; i < DESCRIBE_LISTS; i++)
-        terms[i] = call->describing.sets[i].labels;
+        terms[i] = vocabularies[i].terms;
     call->usage = (struct usage){.image_tokens = (uint64_t)request->n_images * model->image_tokens};
     describe_begin(&call->answer, model->name);
     for (size_t i = 0; i < request->n_images; i++) {
         struct described_words words[DESCRIBE_LISTS];
         if (stages_reader_left(call, error))
             return false;
-        if (!describe_one(call, i, words))
+        if (!describe_one(call, vocabularies, i, words))
             return api_fail_memory(error);
         describe_append(&call->answer, i == 0, i, &request->prompt,
                         &(struct description){.words = words, .terms = terms});

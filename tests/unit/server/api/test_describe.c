@@ -123,24 +123,50 @@ static void words_are_the_highest_in_order(void **state) {
 
 static void thresholds(void **state) {
     (void)state;
-    /* Four reference pictures: with the first term cosines of -0.1, 0.1, -0.1, 0.1: mean 0, deviation 0.1; with the second
-     * 0.5, 0.7, 0.5, 0.7: mean 0.6, deviation 0.1; with the third all are alike. */
-    const float matrix[] = {1, 0, 0, 0, 1, 0, 0, 0, 1}, image[] = {0.35f, 0.85f, 0.9f};
-    const float reference[] = {-0.1f, 0.5f, 0.3f, 0.1f, 0.7f, 0.3f, -0.1f, 0.5f, 0.3f, 0.1f, 0.7f, 0.3f};
-    const struct describe_vocabulary vocabulary = {
-        .matrix = matrix, .n = 3, .reference = reference, .n_reference = 4, .embed = 3};
+    /* With the terms the two reference pictures have cosines of -0.2 and 0.2, and of 0.8 twice. All: mean 0.4, deviation
+     * sqrt(0.18). Of the first, whose own mean is 0, 0.3 is expected; of the second 0.5. */
+    const float matrix[] = {1, 0, 0, 1}, reference[] = {-0.2f, 0.8f, 0.2f, 0.8f};
+    const double deviation = sqrt(0.18);
+    const float image[] = {(float)(0.3 + 2.1 * deviation), (float)(0.5 + 1.9 * deviation)};
+    struct describe_vocabulary vocabulary = {
+        .matrix = matrix, .n = 2, .reference = reference, .n_reference = 2, .embed = 2};
     struct arena *arena = arena_new();
     struct described_words found;
+    assert_true(describe_measure(&vocabulary, arena));
+    assert_true(fabs(vocabulary.mean - 0.4) < 1e-6 && fabs(vocabulary.deviation - deviation) < 1e-6);
     assert_true(describe_rank(&vocabulary, &(struct describe_words){.most = 5, .automatic = true}, image,
                               arena, &found));
-    assert_int_equal(found.n, 1); /* 3.5 deviations; the second has 2.5, the third none */
+    assert_int_equal(found.n, 1);
     assert_int_equal(found.words[0].term, 0);
-    assert_true(fabsf(found.words[0].score - 3.5f) < 1e-4f);
-    assert_true(describe_rank(&vocabulary, &(struct describe_words){.most = 5, .threshold = 0.85f}, image,
+    assert_true(fabsf(found.words[0].score - 2.1f) < 1e-4f);
+    assert_true(describe_rank(&vocabulary, &(struct describe_words){.most = 5, .threshold = image[0]}, image,
                               arena, &found));
-    assert_int_equal(found.n, 2);
-    assert_int_equal(found.words[0].term, 2);
-    assert_true(found.words[0].score == 0 && fabsf(found.words[1].score - 2.5f) < 1e-4f);
+    assert_int_equal(found.n, 2); /* a cosine that is the threshold reaches it */
+    assert_int_equal(found.words[0].term, 1);
+    assert_true(fabsf(found.words[0].score - 1.9f) < 1e-4f);
+    /* Where all are alike nothing is unusual. */
+    vocabulary.reference = (const float[]){0.5f, 0.5f, 0.5f, 0.5f};
+    assert_true(describe_measure(&vocabulary, arena));
+    assert_true(describe_rank(&vocabulary, &(struct describe_words){.most = 5, .threshold = -1}, image, arena,
+                              &found));
+    assert_true(found.n == 2 && found.words[0].score == 0);
+    arena_free(arena);
+}
+
+/* Of many terms a sample is measured, from end to end. */
+static void a_sample_is_spread(void **state) {
+    (void)state;
+    static float matrix[TERMS];
+    struct arena *arena = arena_new();
+    double sum = 0;
+    for (size_t i = 0; i < TERMS; i++)
+        matrix[i] = (float)i;
+    for (size_t i = 0; i < DESCRIBE_SAMPLE; i++)
+        sum += (double)(i * TERMS / DESCRIBE_SAMPLE);
+    struct describe_vocabulary vocabulary = {
+        .matrix = matrix, .n = TERMS, .reference = (const float[]){1}, .n_reference = 1, .embed = 1};
+    assert_true(describe_measure(&vocabulary, arena));
+    assert_true(fabs(vocabulary.mean - sum / DESCRIBE_SAMPLE) < 1e-6);
     arena_free(arena);
 }
 
@@ -259,6 +285,7 @@ int main(void) {
         cmocka_unit_test(examples_stand_before),
         cmocka_unit_test(words_are_the_highest_in_order),
         cmocka_unit_test(thresholds),
+        cmocka_unit_test(a_sample_is_spread),
         cmocka_unit_test(fields_have_defaults),
         cmocka_unit_test(refusals),
         cmocka_unit_test(files_of_terms),
