@@ -104,7 +104,7 @@ static void check_name(struct text name) {
 
 /* Within every bound, and a picture's answer is JSON. */
 static void check_describe(const struct describe_request *request, struct arena *arena) {
-    static const struct text term = {"a \"term\"\n", 10};
+    static const struct text term = {"a \"term\"\n", 9};
     static const struct described word = {.cosine = 0.5f, .score = 2};
     struct described_words words[DESCRIBE_LISTS];
     const struct text *terms[DESCRIBE_LISTS];
