@@ -479,7 +479,7 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
 void limoe_ensemble(const float *prompts, size_t n, size_t embed, float *out);
 
 /* cosine[i] = image · labels[i]; scores of the n labels as the model's scoring has it.
- * image [embed], labels [n, embed], cosine [n], score [n]. */
+ * image [embed], labels [n, embed], cosine [n], score [n]; without a score (NULL) scoring is not read and may be NULL, too. */
 void limoe_scores(const float *image, const float *labels, size_t n, size_t embed,
                   const struct limoe_scoring *scoring, float *cosine, float *score);
 

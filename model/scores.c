@@ -45,8 +45,10 @@ static void softmax(const float *cosine, size_t n, double scale, float *score) {
 
 void limoe_scores(const float *image, const float *labels, size_t n, size_t embed,
                   const struct limoe_scoring *scoring, float *cosine, float *score) {
-    const double scale = exp((double)scoring->scale);
     dot_rows(image, labels, n, embed, cosine);
+    if (!score)
+        return;
+    const double scale = exp((double)scoring->scale);
     if (scoring->kind == LIMOE_SOFTMAX)
         softmax(cosine, n, scale, score);
     else

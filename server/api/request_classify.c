@@ -33,8 +33,8 @@ bool request_read_strings(const struct json_value *list, const struct request_li
     return true;
 }
 
-static bool read_json_images(const struct json_value *image, const struct json_value *images,
-                             struct arena *arena, struct classify_request *out, struct api_error *error) {
+bool request_read_images(const struct json_value *image, const struct json_value *images, struct arena *arena,
+                         const struct request_item **out, size_t *count, struct api_error *error) {
     if (image && images)
         return api_fail(error, 400, "conflicting_fields", "images",
                         "both image and images are given; one of them is accepted");
@@ -65,8 +65,8 @@ static bool read_json_images(const struct json_value *image, const struct json_v
             return false;
         n++;
     }
-    out->images = items;
-    out->n_images = n;
+    *out = items;
+    *count = n;
     return true;
 }
 
@@ -181,7 +181,7 @@ bool request_classify_object(const struct request_models *models, const struct j
     return request_choose_model(models, object, &out->model, error) &&
            field_read_object(object, &request_classify_fields, &reader, error) &&
            request_check_adapter(&out->adapter, error) && request_check_choice(out, error) &&
-           read_json_images(reader.image, reader.images, arena, out, error);
+           request_read_images(reader.image, reader.images, arena, &out->images, &out->n_images, error);
 }
 
 bool request_classify_json(const struct request_models *models, const char *body, size_t size,

@@ -96,6 +96,9 @@ bool request_check_modalities(const struct limoe_info *model, const struct reque
 /* A JSON string → a picture, or the URL of one (out->remote). `param` must live as long as the item. */
 bool request_read_image(struct text text, const char *param, struct arena *arena, struct request_item *out,
                         struct api_error *error);
+/* The fields image and images (NULL: absent), of which there is one → 1 to REQUEST_MAX_ITEMS pictures, in the arena. */
+bool request_read_images(const struct json_value *image, const struct json_value *images, struct arena *arena,
+                         const struct request_item **out, size_t *count, struct api_error *error);
 /* A text of 1 to REQUEST_MAX_TEXT_BYTES bytes. `param` as above. */
 bool request_read_text(struct text text, const char *param, struct request_item *out,
                        struct api_error *error);

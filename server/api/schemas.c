@@ -128,6 +128,49 @@ const struct schema schemas[] = {
         "required": ["object", "data", "model", "usage"],
         "additionalProperties": false
     })},
+    {"Word", SCHEMA({
+        "type": "object",
+        "properties": {
+            "term": {"type": "string"},
+            "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001},
+            "score": {"type": "number", "description": "How many deviations the cosine is above what is expected of the term."}
+        },
+        "required": ["term", "cosine", "score"],
+        "additionalProperties": false
+    })},
+    {"Descriptions", SCHEMA({
+        "type": "object",
+        "properties": {
+            "object": {"const": "list"},
+            "model": {"type": "string"},
+            "data": {"type": "array", "description": "One for each picture, in the order of the request; words by descending cosine.", "items": {
+                "type": "object",
+                "properties": {
+                    "object": {"const": "description"},
+                    "index": {"type": "integer", "minimum": 0},
+                    "tags": {"type": "array", "maxItems": 50, "items": {"$ref": "#/components/schemas/Word"}},
+                    "attributes": {"type": "array", "maxItems": 50, "items": {"$ref": "#/components/schemas/Word"}},
+                    "captions": {"type": "array", "maxItems": 50, "items": {
+                        "type": "object",
+                        "properties": {
+                            "text": {"type": "string"},
+                            "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001},
+                            "score": {"type": "number"},
+                            "source": {"const": "bank", "description": "Taken from a vocabulary of captions."}
+                        },
+                        "required": ["text", "cosine", "score", "source"],
+                        "additionalProperties": false
+                    }},
+                    "prompt": {"type": "string", "description": "Where one was asked for."}
+                },
+                "required": ["object", "index", "tags", "attributes", "captions"],
+                "additionalProperties": false
+            }},
+            "usage": {"$ref": "#/components/schemas/Usage"}
+        },
+        "required": ["object", "model", "data", "usage"],
+        "additionalProperties": false
+    })},
     {"Attention", SCHEMA({
         "type": "object",
         "properties": {

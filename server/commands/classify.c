@@ -156,17 +156,6 @@ static bool parse(struct task *task, int argc, char **argv, int *status) {
     return true;
 }
 
-/* Pictures are scored by texts, so that the model must take both. */
-static bool check_model(const struct session *session) {
-    struct limoe_error missing;
-    for (int m = 0; m < LIMOE_MODALITIES; m++)
-        if (limoe_accepts(limoe_model_info(session->model), (enum limoe_modality)m, &missing)) {
-            command_complain("a classification scores pictures by texts, and %s", missing.message);
-            return false;
-        }
-    return true;
-}
-
 /* Pictures → items, in front; those that fail are named and left out, and *status says so. */
 static void read_images(struct task *task, struct session *session, int *status) {
     for (size_t i = 0; i < task->n_paths; i++) {
@@ -282,7 +271,7 @@ int classify_main(int argc, char **argv) {
         command_complain("no memory for %zu items", most);
         goto out;
     }
-    if (!session_open(&session, &task.shared) || !check_model(&session))
+    if (!session_open(&session, &task.shared) || !session_classifies(&session))
         goto out;
     status = COMMAND_OK;
     read_images(&task, &session, &status);

@@ -35,6 +35,16 @@ void session_close(struct session *session) {
     *session = (struct session){0};
 }
 
+bool session_classifies(const struct session *session) {
+    struct limoe_error missing;
+    for (int m = 0; m < LIMOE_MODALITIES; m++)
+        if (limoe_accepts(limoe_model_info(session->model), (enum limoe_modality)m, &missing)) {
+            command_complain("pictures are scored by texts, and %s", missing.message);
+            return false;
+        }
+    return true;
+}
+
 bool session_embed(struct session *session, const struct limoe_item *items, size_t n, float *embeddings) {
     const size_t embed = limoe_model_info(session->model)->embed;
     for (size_t first = 0, end; first < n; first = end) {

@@ -36,6 +36,8 @@ struct session {
 };
 bool session_open(struct session *session, const struct session_options *shared); /* false: complained */
 void session_close(struct session *session);
+/* Whether the model takes pictures and texts, so that the ones can be scored by the others. False: complained. */
+bool session_classifies(const struct session *session);
 
 /* Embeds items[n] in steps of bounded size: embeddings [n, embed]. False: complained. */
 bool session_embed(struct session *session, const struct limoe_item *items, size_t n, float *embeddings);

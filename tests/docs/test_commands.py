@@ -104,6 +104,8 @@ NOT_RUN = {
     "limoe tune pets --output pets.safetensors": "needs pictures of classes; tests/e2e/test_tune.py runs it on some",
     "cd train && python skip.py PICTURES --kind lskip --output pets.safetensors": PYTORCH,
     "cd train && python sources.py --suite && python skip.py --suite --out runs/skip": PYTORCH,
+    "cd train && python scenes.py --seed 1 --count 600 --split style --size 160 --out runs/scenes": "needs packages that are fetched",
+    "cd train && python tags.py --scenes runs/scenes": "needs packages that are fetched",
     "apt-get install librsvg2-bin libjemalloc2": ROOTS,
     "python3 -m venv venv && venv/bin/pip install -r requirements.txt": ROOTS,
     "cd python && pip install .": "python/tests/test_wheel.py installs it into an environment of its own",

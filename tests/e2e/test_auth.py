@@ -23,6 +23,7 @@ CLOSED = [
     ("POST", "/v1/classify"),
     ("POST", "/v1/routing"),
     ("POST", "/v1/attention"),
+    ("POST", "/v1/describe"),
     ("GET", "/v1/classifiers"),
     ("PUT", "/v1/classifiers/a"),
     ("DELETE", "/v1/classifiers/a"),

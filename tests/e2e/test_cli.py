@@ -59,13 +59,14 @@ def test_version():
 @pytest.mark.parametrize("asking", ["--help", "-h", "help"])
 def test_help_lists_the_commands(asking):
     listed = answer(asking)
-    for command in ["serve", "classify", "embed", "explain", "inspect", "quantize"]:
+    for command in ["serve", "classify", "describe", "embed", "explain", "inspect", "quantize"]:
         assert f"  {command} " in listed
 
 
 @pytest.mark.parametrize("command, options", [
     ("serve", ["--model", "--host", "--port", "--dtype", "--threads"]),
     ("classify", ["--model", "--labels", "--label", "--template", "--top-k", "--json", "--dtype", "--threads"]),
+    ("describe", ["--tags", "--attributes", "--captions", "--most", "--threshold", "--mode", "--question", "--ocr", "--json"]),
     ("embed", ["--model", "--text", "--image", "--json", "--dtype", "--threads"]),
     ("explain", ["-o, --out", "--model", "--json", "--dtype"]),
     ("inspect", ["--json", "--ranks", "--load", "--expert-bytes", "--dtype", "--compare", "--digest"]),
@@ -107,6 +108,11 @@ WRONG = [
     (["embed", "cat.png"], '"cat.png" is neither --text nor --image'),
     (["embed", "--text", ""], "--text is empty"),
     (["embed", "--text", "x" * 65537], "--text has 65537 bytes; up to 65536 are accepted"),
+    (["describe"], "no image"),
+    (["describe", "--threshold", "high", "cat.png"], '--threshold is "high"; accepted: auto or a cosine'),
+    (["describe", "--most", "51", "cat.png"], '--most is "51"'),
+    (["describe", "--mode", "hm", "--question", "?", "cat.png"], "mode hm has a question of its own"),
+    (["describe", "--ocr", "SALE", "cat.png"], "a prompt of mode paper alone has a place for ocr"),
     (["explain"], "no image"),
     (["explain", "cat.png"], "no text to explain the picture by"),
     (["explain", "cat.png", "a", ""], "text 2 is empty"),

@@ -131,6 +131,20 @@ REQUESTS = [
     ("attention", "POST", "/v1/attention", {"json": {**IMAGE, "texts": ["a cat", "red"], "kind": "contribution"}}),
     ("attention", "POST", "/v1/attention", {"json": {**IMAGE, "texts": ["a cat"], "format": "png"}}),
     ("putClassifier", "PUT", "/v1/classifiers/animals", {"json": LABELS}),
+    (
+        "describe",
+        "POST",
+        "/v1/describe",
+        {
+            "json": {
+                **IMAGE,
+                "tags": {"vocabulary": "animals", "threshold": -1},
+                "attributes": {"k": 0},
+                "captions": {"vocabulary": "animals"},
+                "prompt": {"question": "?"},
+            }
+        },
+    ),
     ("classifier", "GET", "/v1/classifiers/animals", {}),
     ("classifierHead", "HEAD", "/v1/classifiers/animals", {}),
     ("classifiers", "GET", "/v1/classifiers", {"params": {"limit": 1, "after": "a"}}),
@@ -230,6 +244,8 @@ WRONG = [
     ("routing", "POST", "/v1/routing", {"json": {"input": "a", "encoding_format": "float"}}, "unknown_field"),
     ("attention", "POST", "/v1/attention", {"json": {**IMAGE, "texts": ["a"], "kind": "cross"}}, "unsupported_kind"),
     ("attention", "POST", "/v1/attention", {"json": {**IMAGE, "texts": ["a", "b"], "format": "png"}}, "conflicting_fields"),
+    ("describe", "POST", "/v1/describe", {"json": {**IMAGE, "captions": {"n": 1}}}, "no_decoder"),
+    ("describe", "POST", "/v1/describe", {"json": {**IMAGE, "tags": {"vocabulary": "none"}}}, "classifier_not_found"),
     ("putClassifier", "PUT", "/v1/classifiers/-", {"json": LABELS}, "invalid_name"),
     ("deleteClassifier", "DELETE", "/v1/classifiers/none", {}, "classifier_not_found"),
     ("classifiers", "GET", "/v1/classifiers", {"params": {"limit": 0}}, "invalid_limit"),

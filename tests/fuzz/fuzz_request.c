@@ -1,4 +1,4 @@
-/* fuzz_request.c - any bytes, as the body of any route. The first byte, a digit in the corpus, chooses the
+/* fuzz_request.c - any bytes, as the body of any route. The first byte, a digit in the corpus or one of the four signs behind them, chooses the
  * route and the way in:
  *     0  /v1/embeddings        1  /v1/routing
  *     2  /v1/classify, JSON    3  /v1/classify, a query before a picture
@@ -8,6 +8,7 @@
  *     7  a classifier's row as the store reads it: labels, "|", templates
  *     8  POST /v1/loadtests    9  /v1/attention
  *     :  POST /v1/adapters/{name}, JSON    ;  the same, multipart with the boundary "x"
+ *     <  POST /v1/describe     =  a file of terms
  *
  * What is accepted must keep the promises of request.h, on which the rest of the server builds; what is
  * refused must say why, in an answer that is JSON.
@@ -20,6 +21,7 @@
 #include "server/api/attention.h"
 #include "server/api/classifier.h"
 #include "server/api/classify.h"
+#include "server/api/describe.h"
 #include "server/api/multipart.h"
 #include "server/api/request.h"
 #include "server/api/request_loadtest.h"
@@ -100,6 +102,48 @@ static void check_name(struct text name) {
     require(name.size >= 1 && name.size <= CLASSIFIER_NAME_BYTES);
     require(classifier_check_name(name, "name", &error));
     require(text_check(name.data, name.size) == name.size);
+}
+
+/* Within every bound, and a picture's answer is JSON. */
+static void check_describe(const struct describe_request *request, struct arena *arena) {
+    static const struct text term = {"a \"term\"\n", 9};
+    static const struct described word = {.cosine = 0.5f, .score = 2};
+    struct described_words words[DESCRIBE_LISTS];
+    const struct text *terms[DESCRIBE_LISTS];
+    const struct describe_prompt *prompt = &request->prompt;
+    struct buffer answer = {0};
+    require(request->n_images >= 1 && request->n_images <= REQUEST_MAX_ITEMS);
+    for (size_t i = 0; i < request->n_images; i++)
+        check_item(&request->images[i]);
+    for (size_t i = 0; i < DESCRIBE_LISTS; i++) {
+        const struct describe_words *wanted = &request->words[i];
+        require(wanted->most <= DESCRIBE_MOST_TERMS && wanted->threshold >= -2 && wanted->threshold <= 1);
+        if (wanted->most)
+            check_name(wanted->vocabulary);
+        words[i] = (struct described_words){.words = &word, .n = wanted->most > 0};
+        terms[i] = &term;
+    }
+    require(prompt->n_examples <= DESCRIBE_MOST_EXAMPLES);
+    require(!prompt->mode || (prompt->mode == DESCRIBE_HM) == !prompt->question.data);
+    require(!prompt->ocr.data || prompt->mode == DESCRIBE_PAPER);
+    describe_begin(&answer, "m");
+    describe_append(&answer, true, 0, prompt, &(struct description){.words = words, .terms = terms});
+    describe_end(&answer, &(struct usage){0});
+    require_json(&answer, arena);
+}
+
+static bool check_terms(const char *file, size_t size, struct arena *arena, struct api_error *error) {
+    const struct text *terms;
+    size_t n;
+    if (!describe_read_terms("file", file, size, arena, &terms, &n, error))
+        return false;
+    require(n >= 1 && n <= DESCRIBE_MOST_VOCABULARY);
+    for (size_t i = 0; i < n; i++) {
+        require(terms[i].size <= REQUEST_MAX_LABEL_BYTES && !text_blank(terms[i]));
+        require(text_check(terms[i].data, terms[i].size) == terms[i].size);
+        require(!memchr(terms[i].data, '\n', terms[i].size));
+    }
+    return true;
 }
 
 /* Labels and templates, and the prompts that they make. */
@@ -302,7 +346,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     struct arena *arena = arena_new();
     require(arena);
-    const unsigned route = (data[0] - (unsigned)'0') % 12;
+    const unsigned route = (data[0] - (unsigned)'0') % 14;
     const char *body = (const char *)++data;
     size--;
     struct request_field args[MOST_ARGS];
@@ -312,6 +356,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct loadtest_request loadtest;
     struct attention_request attention;
     struct training_request training;
+    struct describe_request describe;
     struct api_error error;
     bool ok = true;
     switch (route) {
@@ -355,6 +400,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                                                         &error);
         if (ok)
             check_training(&training, arena);
+        break;
+    case 12:
+        ok = describe_read(&model, body, size, arena, &describe, &error);
+        if (ok)
+            check_describe(&describe, arena);
+        break;
+    case 13:
+        ok = check_terms(body, size, arena, &error);
         break;
     default:
         ok = request_loadtest_json(&model, &limits, body, size, arena, &loadtest, &error);

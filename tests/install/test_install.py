@@ -28,7 +28,7 @@ def test_all_is_there(installed):
     expected |= {"share/bash-completion/completions/limoe", "share/zsh/site-functions/_limoe",
                  "share/fish/vendor_completions.d/limoe.fish"}
     expected |= {f"share/doc/limoe/{name}" for name in
-                 ("adapters.md", "api.md", "configuration.md", "format.md", "metrics.md", "models.md", "operations.md", "page.md", "LICENSE")}
+                 ("adapters.md", "api.md", "configuration.md", "describe.md", "format.md", "metrics.md", "models.md", "operations.md", "page.md", "LICENSE")}
     assert found == expected
 
 

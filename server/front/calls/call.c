@@ -416,6 +416,7 @@ void call_end(struct call *call, bool answered) {
         queue_release(call->counter, &call->held);
     classifier_release(call->classifier);
     adapting_release(call);
+    describing_release(call);
     store_job_free(call->asked);
     remote_free(call);
     buffer_free(&call->body);
@@ -508,6 +509,7 @@ void call_trim(struct call *call) {
     store_job_free(call->asked);
     call->asked = NULL;
     adapting_release(call);
+    describing_release(call);
     remote_free(call);
     buffer_free(&call->body);
     buffer_fit(&call->answer);

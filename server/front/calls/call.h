@@ -24,10 +24,12 @@
 #include "server/api/answer.h"
 #include "server/api/api_error.h"
 #include "server/api/attention.h"
+#include "server/api/describe.h"
 #include "server/api/prepare.h"
 #include "server/api/request.h"
 #include "server/api/training.h"
 #include "server/front/calls/adapting.h"
+#include "server/front/calls/describing.h"
 #include "server/front/calls/route.h"
 #include "server/front/generation.h"
 #include "server/front/http/http.h"
@@ -99,6 +101,7 @@ struct call {
         struct classifier_request classifier;
         struct embed_request embed;
         struct attention_request attention;
+        struct describe_request describe;
         struct dialect_request dialect;
         struct training_request training;
     } request;
@@ -109,16 +112,20 @@ struct call {
     bool answering; /* everything is embedded: the route has been asked for its answer */
     struct store_waiter waiting;
     struct adapting adapting;
+    struct describing describing;
     const struct request_item *inputs; /* [n] */
     struct remote *remote;             /* those that were named by URLs (remote.h); NULL: none was */
     size_t n, pictures;                /* pictures: of the n */
-    enum lane lane;                    /* that these are decoded in */
-    size_t prepared;                   /* inputs looked at: for texts, then again for pictures */
-    float *embeddings;                 /* [n, embed]: row i for inputs[i], computed or found in the cache */
-    float *shares;                     /* of the picture's patches, where the route wants them; or NULL */
-    struct limoe_item *items;          /* [job.n]: the inputs that the cache does not have */
-    size_t *input_of;                  /* [job.n]: which */
-    size_t scratch; /* bytes that writing the answer will take besides, where they matter */
+    size_t
+        shared; /* the last of the inputs: embedded once for everybody, so that no key is charged for them */
+    enum lane lane;           /* that these are decoded in */
+    size_t prepared;          /* inputs looked at: for texts, then again for pictures */
+    float *embeddings;        /* [n, embed]: row i for inputs[i], computed or found in the cache */
+    float *shares;            /* of the picture's patches, where the route wants them; or NULL */
+    struct limoe_item *items; /* [job.n]: the inputs that the cache does not have */
+    size_t *input_of;         /* [job.n]: which */
+    bool slow;                /* writing the answer takes more than a slice */
+    size_t scratch;           /* bytes that writing the answer will take besides, where they matter */
     struct usage usage;
     struct job job;
     _Atomic(struct queue *) pushed; /* where the job is; NULL: it has not been handed over */

@@ -9,8 +9,7 @@
 
 #define BUSY_RETRY_SECONDS 1u
 
-/* Bounds on one request's scoring and answer: they grow with images × labels, which its items do not. */
-#define MOST_SCORES      1000000u
+/* A bound on one request's answer, which grows with images × labels, as its items do not. */
 #define MOST_PREDICTIONS 200000u
 
 bool classifying_possible(const struct call *call, struct api_error *error) {
@@ -32,10 +31,10 @@ static bool check_scale(const struct classify_request *request, size_t answers, 
         return api_fail(error, 400, "too_many_items", "adapter",
                         "%zu images and %zu prompts by %zu adapters; up to %u and %u in all are accepted",
                         request->n_images, prompts, passes, REQUEST_MAX_ITEMS, REQUEST_MAX_PROMPTS);
-    if (request->n_images * answers * request->n_labels > MOST_SCORES)
+    if (request->n_images * answers * request->n_labels > CLASSIFYING_MOST_SCORES)
         return api_fail(error, 400, "too_many_items", "labels",
                         "%zu images × %zu labels are more than the %u scores of one request",
-                        request->n_images, request->n_labels, MOST_SCORES);
+                        request->n_images, request->n_labels, CLASSIFYING_MOST_SCORES);
     if (request->n_images * answers * request->top_k > MOST_PREDICTIONS)
         return api_fail(
             error, 400, "too_many_items", "top_k",

@@ -6,6 +6,8 @@
 #include "server/front/calls/call.h"
 #include "server/front/calls/stages.h"
 
+#define CLASSIFYING_MOST_SCORES 1000000u /* pictures × labels of one request */
+
 /* Whether the call's model takes pictures and texts, so that the ones can be scored by the others. False: *error says
  * what it lacks. */
 bool classifying_possible(const struct call *call, struct api_error *error);

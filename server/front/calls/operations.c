@@ -8,6 +8,7 @@
 #include "server/api/adapter.h"
 #include "server/api/attention.h"
 #include "server/api/classifier.h"
+#include "server/api/describe.h"
 #include "server/api/dialects/rerank.h"
 #include "server/api/error_codes.h"
 #include "server/api/request.h"
@@ -62,6 +63,18 @@ const struct operation operations[] = {
      .example = "{\"image\":\"" PIXEL "\",\"texts\":[\"a cat\",\"red\"]}",
      .answers = {{200, NULL, "Attention", NULL, "image/png"}},
      .errors = ERRORS_INPUT | ERRORS_ATTENTION | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE},
+    {.method = "POST",
+     .path = "/v1/describe",
+     .id = "describe",
+     .summary = "Pictures in words: tags, attributes and captions from vocabularies, and a prompt for a "
+                "language model",
+     .about =
+         "Either image or images is given. The first request to a model embeds the vocabularies, which takes "
+         "seconds; they are kept.",
+     .body = &describe_fields,
+     .example = "{\"image\":\"" PIXEL "\",\"prompt\":{\"question\":\"What is it?\"}}",
+     .answers = {{200, NULL, "Descriptions", NULL}},
+     .errors = ERRORS_DESCRIBE | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
     {.method = "POST",
      .path = "/v1/rerank",
      .id = "rerank",

@@ -23,10 +23,15 @@ bool quotas_begin(struct call *call) {
            refuse(call, &refusal);
 }
 
+/* Where some inputs are shared, all others are pictures. */
+static size_t pictures(const struct call *call) {
+    return call->shared ? call->n - call->shared : call->pictures;
+}
+
 bool quotas_charge(struct call *call) {
     struct account_refusal refusal;
-    const uint64_t tokens =
-        call->usage.prompt_tokens + call->pictures * call->generation->model->image_tokens;
+    const uint64_t tokens = (call->shared ? 0 : call->usage.prompt_tokens) +
+                            pictures(call) * call->generation->model->image_tokens;
     if (!call->account)
         return true;
     if (!account_charge(call->account, tokens, clock_now(), &refusal))
@@ -39,7 +44,7 @@ void quotas_settle(struct call *call) {
     const bool ours = call->status >= 500; /* whatever was computed of it, nobody has got it */
     const bool computed = call->status < 400 || (!ours && call->job.started);
     if (call->charged)
-        account_settle(call->account, computed, call->charged, call->pictures);
+        account_settle(call->account, computed, call->charged, pictures(call));
     call->charged = 0;
 }
 

@@ -26,6 +26,7 @@ enum route_series {
     ROUTE_EMBEDDINGS,
     ROUTE_ROUTING,
     ROUTE_ATTENTION,
+    ROUTE_DESCRIBE,
     ROUTE_CLASSIFIERS,
     ROUTE_CLASSIFIER,
     ROUTE_ADAPTERS,
@@ -160,6 +161,9 @@ bool route_routing_parse(struct call *call, struct api_error *error);
 bool route_routing_answer(struct call *call, struct api_error *error);
 bool route_attention_parse(struct call *call, struct api_error *error);
 bool route_attention_answer(struct call *call, struct api_error *error);
+bool route_describe_parse(struct call *call, struct api_error *error);
+bool route_describe_stored(struct call *call, struct api_error *error);
+bool route_describe_answer(struct call *call, struct api_error *error);
 
 bool route_dialect_parse(struct call *call, struct api_error *error);
 bool route_dialect_answer(struct call *call, struct api_error *error);

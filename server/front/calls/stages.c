@@ -189,7 +189,7 @@ static void write_answer(struct task *task) {
 }
 
 static bool has_large_answer(const struct call *call) {
-    return call->shares || call->n * call->generation->model->embed > LARGE_ANSWER;
+    return call->shares || call->slow || call->n * call->generation->model->embed > LARGE_ANSWER;
 }
 
 /* ---- embed */

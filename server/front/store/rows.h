@@ -15,6 +15,10 @@
 #include "server/front/store/job.h"
 #include "server/front/store/shelf.h"
 
+/* What is a client's. Names of the program's own classifiers begin with a colon, as no client's can: they are found by
+ * name, but listed, suggested and made ready for nobody. */
+#define ROW_CLIENTS "(name < ':' OR name >= ';')"
+
 enum row_write {
     ROW_BEGIN,
     ROW_COMMIT,

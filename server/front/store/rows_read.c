@@ -16,10 +16,12 @@ static const char *const reading[ROW_READS] = {
     [ROW_REVISION] = "SELECT id FROM classifier WHERE name = ?1",
     [ROW_READ] = "SELECT " ROW_COLUMNS ROW_TABLES "WHERE c.name = ?1",
     [ROW_READ_NEXT] =
-        "SELECT " ROW_COLUMNS ROW_TABLES "WHERE c.name > ?1 AND m.id IS NULL AND (?4 IS NULL OR EXISTS"
+        "SELECT " ROW_COLUMNS ROW_TABLES "WHERE c.name > ?1 AND " ROW_CLIENTS
+        " AND m.id IS NULL AND (?4 IS NULL OR EXISTS"
         " (SELECT 1 FROM matrix o WHERE o.classifier = c.id AND o.fingerprint = ?4)) ORDER BY c.name LIMIT 1",
-    [ROW_LIST] = "SELECT " SUMMARY_COLUMNS " FROM classifier WHERE name > ?1 ORDER BY name LIMIT ?2",
-    [ROW_NAMES] = "SELECT name FROM classifier",
+    [ROW_LIST] = "SELECT " SUMMARY_COLUMNS " FROM classifier WHERE name > ?1 AND " ROW_CLIENTS
+                 " ORDER BY name LIMIT ?2",
+    [ROW_NAMES] = "SELECT name FROM classifier WHERE " ROW_CLIENTS,
 };
 
 void row_reader_close(struct row_reader *reader) {

@@ -16,7 +16,7 @@ static const char *const writing[ROW_WRITES] = {
     [ROW_BEGIN] = "BEGIN IMMEDIATE",
     [ROW_COMMIT] = "COMMIT",
     [ROW_ROLLBACK] = "ROLLBACK",
-    [ROW_COUNT] = "SELECT count(*) FROM classifier",
+    [ROW_COUNT] = "SELECT count(*) FROM classifier WHERE " ROW_CLIENTS,
     [ROW_REMOVE] = "DELETE FROM classifier WHERE name = ?1 RETURNING created",
     [ROW_INSERT] =
         "INSERT INTO classifier(name, created, updated, label_count, template_count, labels, templates)"

@@ -22,6 +22,9 @@ static void test_known_scores(void **state) {
     assert_true(fabsf(score[0] - 0.66524096f) < 1e-6f);
     assert_true(fabsf(score[1] - 0.24472847f) < 1e-6f);
     assert_true(fabsf(score[2] - 0.09003057f) < 1e-6f);
+    float alone[3];
+    limoe_scores(image, labels, 3, 2, NULL, alone, NULL);
+    assert_memory_equal(alone, cosine, sizeof alone);
 }
 
 /* At the highest accepted logit scale, exp(20), logits reach 5e8; nothing may overflow or become NaN. */

@@ -1,0 +1,327 @@
+/* request_describe.c - POST /v1/describe: pictures, what words are wanted, and the prompt. */
+#include <stdio.h>
+#include <string.h>
+
+#include "server/api/classifier.h"
+#include "server/api/describe.h"
+#include "server/api/request_parts.h"
+#include "server/vocabulary/vocabulary.h"
+
+_Static_assert(DESCRIBE_MOST_TERMS == 50 && DESCRIBE_TERMS == 5 && DESCRIBE_MOST_EXAMPLES == 16,
+               "as the schemas have it");
+_Static_assert(REQUEST_MAX_TEXT_BYTES == 65536, "as the schemas have it");
+
+/* Lower than any cosine. */
+#define NO_THRESHOLD (-2.0f)
+
+/* The reader, of an object in a field, too. */
+struct reader {
+    const struct json_value *image, *images; /* read last */
+    struct describe_request *out;
+    struct describe_words *words; /* of the object that is read */
+    struct arena *arena;
+    struct api_error *error;
+};
+
+/* ---- objects in fields */
+
+/* "k" → "tags.k". */
+static bool within(const char *field, struct api_error *error) {
+    char inner[sizeof error->param];
+    snprintf(inner, sizeof inner, "%s", error->param);
+    snprintf(error->param, sizeof error->param, "%s%s%.40s", field, inner[0] == '[' ? "" : ".", inner);
+    return false;
+}
+
+static bool read_object(struct reader *r, const struct json_value *value, const char *field,
+                        const struct field_table *table) {
+    if (value->type != JSON_OBJECT)
+        return request_refuse_type(field, "an object", value->type, r->error);
+    return field_read_object(value, table, r, r->error) || within(field, r->error);
+}
+
+static bool read_text(const struct reader *r, const struct json_value *value, const char *param,
+                      struct text *out) {
+    if (value->type != JSON_STRING)
+        return request_refuse_type(param, "a string", value->type, r->error);
+    *out = value->string;
+    return value->string.size <= REQUEST_MAX_TEXT_BYTES ||
+           api_fail(r->error, 400, "too_long", param, "%s has %zu bytes; up to %u are accepted", param,
+                    value->string.size, REQUEST_MAX_TEXT_BYTES);
+}
+
+/* ---- tags, attributes, captions */
+
+static bool read_vocabulary(void *reader, const struct json_value *value) {
+    struct reader *r = reader;
+    if (value->type != JSON_STRING)
+        return request_refuse_type("vocabulary", "a string", value->type, r->error);
+    r->words->vocabulary = value->string;
+    return classifier_check_name(value->string, "vocabulary", r->error);
+}
+
+static bool read_count(struct reader *r, const struct json_value *value, const char *name) {
+    const bool whole = value->type == JSON_NUMBER && value->number >= 0 &&
+                       value->number <= DESCRIBE_MOST_TERMS && value->number == (double)(size_t)value->number;
+    r->words->most = whole ? (size_t)value->number : 0;
+    return whole || api_fail(r->error, 400, "invalid_value", name, "%s must be a whole number from 0 to %u",
+                             name, DESCRIBE_MOST_TERMS);
+}
+
+static bool read_k(void *reader, const struct json_value *value) {
+    return read_count(reader, value, "k");
+}
+
+static bool read_n(void *reader, const struct json_value *value) {
+    return read_count(reader, value, "n");
+}
+
+static bool read_threshold(void *reader, const struct json_value *value) {
+    struct reader *r = reader;
+    const bool number = value->type == JSON_NUMBER && value->number >= -1 && value->number <= 1;
+    r->words->automatic = value->type == JSON_STRING && text_is(value->string, "auto");
+    r->words->threshold = number ? (float)value->number : 0;
+    return number || r->words->automatic ||
+           api_fail(r->error, 400, "invalid_value", "threshold",
+                    "threshold must be \"auto\" or a cosine, -1 to 1");
+}
+
+static bool refuse_decoder(void *reader, const struct json_value *value) {
+    char name[20];
+    snprintf(name, sizeof name, "%.*s", (int)value->name.size, value->name.data);
+    return api_fail(
+        ((struct reader *)reader)->error, 400, "no_decoder", name,
+        "%s is of a decoder that writes captions, and no model here has one; accepted: vocabulary, n", name);
+}
+
+#define DECODER_OPTION(option)                                                                               \
+    { .name = (option), .forms = FIELD_JSON, .unlisted = true, .read = refuse_decoder }
+
+static const struct field of_terms[] = {
+    {.name = "vocabulary", .forms = FIELD_JSON, .read = read_vocabulary},
+    {.name = "k", .forms = FIELD_JSON, .read = read_k},
+    {.name = "threshold", .forms = FIELD_JSON, .read = read_threshold},
+};
+static const struct field_table terms_table = {FIELD_TABLE(of_terms)};
+static const struct field of_captions[] = {
+    {.name = "vocabulary", .forms = FIELD_JSON, .read = read_vocabulary},
+    {.name = "n", .forms = FIELD_JSON, .read = read_n},
+    DECODER_OPTION("top_k"),
+    DECODER_OPTION("temperature"),
+    DECODER_OPTION("min"),
+    DECODER_OPTION("max"),
+    DECODER_OPTION("beams"),
+    DECODER_OPTION("seed"),
+};
+static const struct field_table captions_table = {FIELD_TABLE(of_captions)};
+
+static bool read_words(struct reader *r, const struct json_value *value, enum describe_list list) {
+    r->words = &r->out->words[list];
+    return read_object(r, value, describe_names[list],
+                       list == DESCRIBE_CAPTIONS ? &captions_table : &terms_table);
+}
+
+static bool read_tags(void *reader, const struct json_value *value) {
+    return read_words(reader, value, DESCRIBE_TAGS);
+}
+
+static bool read_attributes(void *reader, const struct json_value *value) {
+    return read_words(reader, value, DESCRIBE_ATTRIBUTES);
+}
+
+static bool read_captions(void *reader, const struct json_value *value) {
+    struct reader *r = reader;
+    r->out->words[DESCRIBE_CAPTIONS].most = DESCRIBE_TERMS;
+    if (!read_words(r, value, DESCRIBE_CAPTIONS))
+        return false;
+    return !r->words->most || r->words->vocabulary.data ||
+           api_fail(r->error, 400, "no_decoder", "captions.vocabulary",
+                    "captions without a vocabulary are a decoder's, and no model here has one; name a stored "
+                    "classifier whose labels are captions");
+}
+
+/* ---- the prompt */
+
+static bool read_mode(void *reader, const struct json_value *value) {
+    struct reader *r = reader;
+    if (value->type == JSON_STRING)
+        r->out->prompt.mode = describe_mode_of(value->string);
+    return (value->type == JSON_STRING && r->out->prompt.mode) ||
+           api_fail(r->error, 400, "invalid_value", "mode", "mode must be one of " DESCRIBE_MODES);
+}
+
+static bool read_question(void *reader, const struct json_value *value) {
+    struct reader *r = reader;
+    return read_text(r, value, "question", &r->out->prompt.question);
+}
+
+static bool read_example(const struct reader *r, const struct json_value *value, size_t i,
+                         struct describe_example *out) {
+    static const char *const names[] = {"prompt", "answer"};
+    struct text *const texts[] = {&out->prompt, &out->answer};
+    char param[40];
+    snprintf(param, sizeof param, "examples[%zu]", i);
+    if (value->type != JSON_OBJECT || value->count != 2)
+        return api_fail(r->error, 400, "invalid_type", param, "%s must be an object with prompt and answer",
+                        param);
+    for (size_t t = 0; t < 2; t++) {
+        const struct json_value *member = json_member(value, text_of(names[t]));
+        snprintf(param, sizeof param, "examples[%zu].%s", i, names[t]);
+        if (!member)
+            return api_fail(r->error, 400, "missing_field", param, "%s is not there", param);
+        if (!read_text(r, member, param, texts[t]))
+            return false;
+    }
+    return true;
+}
+
+static bool read_examples(void *reader, const struct json_value *value) {
+    struct reader *r = reader;
+    if (value->type != JSON_ARRAY)
+        return request_refuse_type("examples", "a list of objects", value->type, r->error);
+    if (value->count > DESCRIBE_MOST_EXAMPLES)
+        return api_fail(r->error, 400, "too_many_items", "examples", "%zu examples; up to %u are accepted",
+                        value->count, DESCRIBE_MOST_EXAMPLES);
+    struct describe_example *examples = arena_array(r->arena, value->count, sizeof *examples);
+    if (!examples)
+        return api_fail_memory(r->error);
+    size_t n = 0;
+    for (const struct json_value *one = value->child; one; one = one->next, n++)
+        if (!read_example(r, one, n, &examples[n]))
+            return false;
+    r->out->prompt.examples = examples;
+    r->out->prompt.n_examples = n;
+    return true;
+}
+
+static const struct field of_prompt[] = {
+    {.name = "mode", .forms = FIELD_JSON, .read = read_mode},
+    {.name = "question", .forms = FIELD_JSON, .read = read_question},
+    {.name = "examples", .forms = FIELD_JSON, .read = read_examples},
+};
+static const struct field_table prompt_table = {FIELD_TABLE(of_prompt)};
+
+static bool read_prompt(void *reader, const struct json_value *value) {
+    struct reader *r = reader;
+    r->out->prompt.mode = DESCRIBE_PAPER;
+    return read_object(r, value, "prompt", &prompt_table);
+}
+
+static bool read_ocr(void *reader, const struct json_value *value) {
+    struct reader *r = reader;
+    return read_text(r, value, "ocr", &r->out->prompt.ocr);
+}
+
+/* ---- all */
+
+static bool read_image(void *reader, const struct json_value *value) {
+    ((struct reader *)reader)->image = value;
+    return true;
+}
+
+static bool read_images(void *reader, const struct json_value *value) {
+    ((struct reader *)reader)->images = value;
+    return true;
+}
+
+/* A name as classifier_check_name accepts it, k, threshold: what a field of terms may say. */
+#define TERMS_SCHEMA                                                                                         \
+    "{\"type\":\"object\",\"properties\":{\"vocabulary\":{\"anyOf\":[" CLASSIFIER_NAME_SCHEMA                \
+    ",{\"type\":\"null\"}]},"                                                                                \
+    "\"k\":{\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":50,\"default\":5},"                    \
+    "\"threshold\":{\"anyOf\":[{\"const\":\"auto\"},{\"type\":\"number\",\"minimum\":-1,\"maximum\":1},"     \
+    "{\"type\":\"null\"}],\"default\":\"auto\"}},\"additionalProperties\":{\"type\":\"null\"}}"
+#define CAPTIONS_SCHEMA                                                                                      \
+    "{\"type\":\"object\",\"properties\":{\"vocabulary\":" CLASSIFIER_NAME_SCHEMA                            \
+    ",\"n\":{\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":50,\"default\":5}},"                  \
+    "\"required\":[\"vocabulary\"],\"additionalProperties\":{\"type\":\"null\"}}"
+#define PROMPT_SCHEMA                                                                                        \
+    "{\"type\":\"object\",\"properties\":{"                                                                  \
+    "\"mode\":{\"enum\":[\"paper\",\"all\",\"vision\",\"vqa\",\"hm\",null],\"default\":\"paper\"},"          \
+    "\"question\":{\"type\":[\"string\",\"null\"],\"maxLength\":65536},"                                     \
+    "\"examples\":{\"type\":[\"array\",\"null\"],\"maxItems\":16,\"items\":{\"type\":\"object\","            \
+    "\"properties\":{\"prompt\":{\"type\":\"string\",\"maxLength\":65536},\"answer\":{\"type\":\"string\","  \
+    "\"maxLength\":65536}},\"required\":[\"prompt\",\"answer\"],\"additionalProperties\":false}}},"          \
+    "\"if\":{\"properties\":{\"mode\":{\"const\":\"hm\"}},\"required\":[\"mode\"]},"                         \
+    "\"then\":{\"properties\":{\"question\":{\"type\":\"null\"}}},"                                          \
+    "\"else\":{\"properties\":{\"question\":{\"type\":\"string\"}},\"required\":[\"question\"]},"            \
+    "\"additionalProperties\":{\"type\":\"null\"}}"
+
+static const struct field rows[] = {
+    {.name = "image",
+     .forms = FIELD_JSON,
+     .kind = FIELD_PICTURE,
+     .what = "The picture: a data URI, base64, or a URL where these are fetched.",
+     .read = read_image},
+    {.name = "images",
+     .forms = FIELD_JSON,
+     .kind = FIELD_PICTURES,
+     .least = 1,
+     .most = REQUEST_MAX_ITEMS,
+     .what =
+         "Several pictures, each a data URI, base64, or a URL where these are fetched, in place of image.",
+     .read = read_images},
+    {.name = "tags",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .schema = TERMS_SCHEMA,
+     .what = "Which vocabulary tags are taken from (tags, or a stored classifier, whose labels are its "
+             "terms), how many at "
+             "most, and what a cosine must reach: a number, or what is unusual for the term.",
+     .read = read_tags},
+    {.name = "attributes",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .schema = TERMS_SCHEMA,
+     .what = "The same of attributes, from the vocabulary attributes where none is named.",
+     .read = read_attributes},
+    {.name = "captions",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .schema = CAPTIONS_SCHEMA,
+     .what = "The nearest n of a stored classifier's labels, which are captions. Absent: none.",
+     .read = read_captions},
+    {.name = "ocr",
+     .forms = FIELD_JSON,
+     .kind = FIELD_STRING,
+     .most = REQUEST_MAX_TEXT_BYTES,
+     .what = "What is written on the pictures, for a prompt of mode paper.",
+     .read = read_ocr},
+    {.name = "prompt",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .schema = PROMPT_SCHEMA,
+     .what = "A prompt that tells the words to a language model: in the form of LENS's paper or of a mode of "
+             "its program.",
+     .read = read_prompt},
+    FIELD_MODEL(FIELD_JSON),
+};
+const struct field_table describe_fields = {FIELD_TABLE(rows)};
+
+bool describe_check(const struct describe_request *request, struct api_error *error) {
+    const struct describe_prompt *prompt = &request->prompt;
+    if (prompt->ocr.data && prompt->mode != DESCRIBE_PAPER)
+        return api_fail(error, 400, "conflicting_fields", "ocr",
+                        "a prompt of mode paper alone has a place for ocr");
+    if (prompt->mode == DESCRIBE_HM && prompt->question.data)
+        return api_fail(error, 400, "conflicting_fields", "prompt.question",
+                        "mode hm has a question of its own; leave question out");
+    if (prompt->mode != DESCRIBE_NO_PROMPT && prompt->mode != DESCRIBE_HM && !prompt->question.data)
+        return api_fail(error, 400, "missing_field", "prompt.question",
+                        "prompt has no question; mode hm alone has one of its own");
+    return true;
+}
+
+bool describe_read(const struct request_models *models, const char *body, size_t size, struct arena *arena,
+                   struct describe_request *out, struct api_error *error) {
+    const struct json_value *object;
+    struct reader reader = {.out = out, .arena = arena, .error = error};
+    *out = (struct describe_request){
+        .words = {[DESCRIBE_TAGS] = {text_of(VOCABULARY_TAGS), DESCRIBE_TERMS, true, 0},
+                  [DESCRIBE_ATTRIBUTES] = {text_of(VOCABULARY_ATTRIBUTES), DESCRIBE_TERMS, true, 0},
+                  [DESCRIBE_CAPTIONS] = {.threshold = NO_THRESHOLD}}};
+    return request_read_object(body, size, arena, &object, error) &&
+           request_choose_model(models, object, &out->model, error) &&
+           field_read_object(object, &describe_fields, &reader, error) && describe_check(out, error) &&
+           request_read_images(reader.image, reader.images, arena, &out->images, &out->n_images, error);
+}
