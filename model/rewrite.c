@@ -30,7 +30,7 @@ enum limoe_status rewrite_add(struct rewrite *r, struct rewrite_item item) {
 enum limoe_status rewrite_list(struct rewrite *r) {
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;
-        const uint32_t blocks = layout_per_block(id) ? config_blocks(r->config) : 1;
+        const uint32_t blocks = layout_blocks(r->config, id);
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor expected;
             struct layout_source t = {0};
