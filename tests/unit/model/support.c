@@ -92,10 +92,10 @@ struct bytes checkpoint_file(const struct config *config, const char *dtype, con
     assert_non_null(f);
     fprintf(f, "{\"__metadata__\":{\"format\":\"pt\"}");
     for (int id = 0; id < LAYOUT_COUNT; id++) {
-        for (uint32_t block = 0; block < config_blocks(config); block++) {
+        const uint32_t blocks = layout_blocks(config, (enum layout_id)id);
+        for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor t;
-            if ((block > 0 && !layout_per_block((enum layout_id)id)) ||
-                !layout_expected(config, (enum layout_id)id, block, &t) ||
+            if (!layout_expected(config, (enum layout_id)id, block, &t) ||
                 (skip && strcmp(t.name, skip) == 0))
                 continue;
             fprintf(f, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", t.name, dtype);
