@@ -140,8 +140,9 @@ struct limoe_info {
     uint64_t weight_bytes; /* bytes of tensor data in the checkpoint */
     struct limoe_scoring scoring;
     enum limoe_shares shares; /* what struct limoe_item's are */
-    struct limoe_tower decoder; /* what captions pictures (limoe_caption.h); without blocks the model has none */
-    uint32_t caption_length;    /* the most tokens of a caption, its end included; 0 without */
+    struct limoe_tower
+        decoder;             /* what captions pictures (limoe_caption.h); without blocks the model has none */
+    uint32_t caption_length; /* the most tokens of a caption, its end included; 0 without */
 };
 
 /* Whether the model takes pictures, or texts. */
