@@ -260,4 +260,3 @@ def load(directory: Path) -> tuple[LIMoE, Decoder]:
     writer = Decoder(DecoderConfig(**decoder), config.text["vocab"], config.width)
     writer.load_state_dict({name[8:]: t for name, t in state.items() if name.startswith("decoder.")})
     return model.eval(), writer.eval()
-

@@ -63,7 +63,8 @@ def test_a_token_depends_on_those_before_it_and_on_the_picture():
 def test_beams_find_what_is_at_least_as_probable_and_keep_the_limits():
     writer = Writer(decoder(), torch.randn(4, 16))
     greedy, beams = writer.search(least=2, most=4)[0], writer.search(n=3, beams=4, least=2, most=4)
-    assert beams[0].mean >= greedy.mean - 1e-9 and [b.mean for b in beams] == sorted((b.mean for b in beams), reverse=True)
+    means = [text.mean for text in beams]
+    assert means[0] >= greedy.mean - 1e-9 and means == sorted(means, reverse=True)
     for text in [greedy, *beams, *writer.sample(n=5, top_k=10, seed=3, least=2, most=4)]:
         assert 2 <= len(text.tokens) <= 4 and text.ended == (len(text.tokens) < 4 or text.ended)
         assert not {0, 2} & set(text.tokens)
