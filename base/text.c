@@ -108,23 +108,27 @@ bool text_take_suffix(struct text *text, const char *suffix) {
     return true;
 }
 
+/* Whether a well-formed sequence is one of U+0000 to U+001F, or of U+007F to U+009F. */
+static bool is_control(const char *sequence, size_t length) {
+    const unsigned char *s = (const unsigned char *)sequence;
+    return length == 1 ? s[0] < 0x20 || s[0] == 0x7F : length == 2 && s[0] == 0xC2 && s[1] < 0xA0;
+}
+
 char *text_quote(struct text text, char *out, size_t limit) {
     const char ellipsis[] = "…";
     size_t used = 0, keep = 0; /* keep: the longest prefix that leaves room for the ellipsis */
     for (size_t i = 0; i < text.size;) {
-        size_t length = text_sequence(text.data + i, text.size - i);
-        const char *source = text.data + i;
-        if (length == 0 || (length == 1 && ((unsigned char)*source < 0x20 || *source == 0x7F))) {
-            length = 1;
-            source = "?";
-        }
-        if (used + length >= limit) {
+        const size_t length = text_sequence(text.data + i, text.size - i); /* 0: it is none */
+        const bool shown = length && !is_control(text.data + i, length);
+        const char *source = shown ? text.data + i : "?";
+        const size_t size = shown ? length : 1;
+        if (used + size >= limit) {
             memcpy(out + keep, ellipsis, sizeof ellipsis);
             return out;
         }
-        memcpy(out + used, source, length);
-        used += length;
-        i += length;
+        memcpy(out + used, source, size);
+        used += size;
+        i += length ? length : 1;
         if (used + sizeof ellipsis <= limit)
             keep = used;
     }

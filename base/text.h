@@ -34,7 +34,8 @@ struct text text_comma_next(struct text *rest);
 bool text_take_suffix(struct text *text, const char *suffix);
 
 /* Copies `text` for use inside a message: at most `limit` - 1 bytes, cut between characters and ended with
- * "…" when it does not fit, control characters as "?". `limit` is at least 4. Returns `out`. */
+ * "…" when it does not fit, control characters (U+0000 to U+001F, U+007F to U+009F) and what is no UTF-8 as
+ * "?". `limit` is at least 4. Returns `out`. */
 char *text_quote(struct text text, char *out, size_t limit);
 
 #endif

@@ -14,10 +14,10 @@ import os
 import pathlib
 import signal
 import statistics
-import subprocess
-import tempfile
 import time
 import urllib.request
+
+from server import Server
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -47,28 +47,22 @@ def engines(front):
 
 
 def measure(arguments, model, ranks):
-    state = tempfile.TemporaryDirectory()
-    command = [arguments.build / "limoe", "serve", "--model", model, "--port", "0", "--state-dir", state.name]
-    command += ["--log-level", "error", "--ranks", str(ranks)]
     environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    ready = next(line for line in server.stdout if line.startswith("ready"))
-    url = ready.split()[1].rstrip(",")
+    server = Server(arguments.build, model, "--ranks", ranks, environment=environment, log_level="error")
     times = []
     for kill in range(arguments.kills):
-        pids = engines(server.pid)
+        pids = engines(server.process.pid)
         assert len(pids) == ranks, pids
         os.kill(pids[kill % ranks], signal.SIGKILL)
         began = time.monotonic()
-        post(url, f"a text that is new: {kill}")
+        post(server.url, f"a text that is new: {kill}")
         times.append(time.monotonic() - began)
         time.sleep(2)
-    server.send_signal(signal.SIGTERM)
-    assert server.wait(60) == 0
+    server.stop()
     size = sum(path.stat().st_size for path in pathlib.Path(model).glob("*.safetensors"))
     print(
         f"{pathlib.Path(model).name:<20}{size / 1e6:>9.1f} MB  ranks {ranks}   median {statistics.median(times) * 1e3:7.0f} ms"
-        f"   worst {max(times) * 1e3:7.0f} ms   first start {ready.split()[2]} ms",
+        f"   worst {max(times) * 1e3:7.0f} ms   first start {server.ready.split()[2]} ms",
         flush=True,
     )
 

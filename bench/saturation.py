@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import re
-import signal
 import struct
 import subprocess
 import sys
@@ -22,6 +21,8 @@ import tempfile
 import time
 import urllib.request
 import zlib
+
+from server import Server
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -46,18 +47,11 @@ def children(parent, command):
     return found
 
 
-class Server:
+class Pinned(Server):
+    """The engine on one core, all else on another; it has a classifier."""
+
     def __init__(self, arguments, engine_core, front_core, *options):
-        self.state = tempfile.TemporaryDirectory()
-        command = ["taskset", "-c", front_core, arguments.build / "limoe", "serve", "--model", arguments.model, "--port", "0"]
-        command += ["--log-level", "warning", "--state-dir", self.state.name, *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        for line in self.process.stdout:
-            if line.startswith("ready"):
-                self.url = line.split()[1].rstrip(",")
-                break
-        else:
-            sys.exit("the server did not start")
+        super().__init__(arguments.build, arguments.model, *options, under=["taskset", "-c", front_core])
         self.engine = children(self.process.pid, "engine")[0]
         subprocess.run(["taskset", "-a", "-cp", engine_core, str(self.engine)], check=True, stdout=subprocess.DEVNULL)
         body = json.dumps({"labels": LABELS}).encode()
@@ -74,14 +68,8 @@ class Server:
 
     def stages(self):
         """Seconds spent in each stage, and steps and their items, since the start."""
-        page = urllib.request.urlopen(self.url + "/metrics").read().decode()
-        found = dict(re.findall(r'^(limoe_(?:stage_duration_seconds_sum\{stage="\w+"\}|step_items_(?:sum|count))) (\S+)', page, re.M))
+        found = dict(re.findall(r'^(limoe_(?:stage_duration_seconds_sum\{stage="\w+"\}|step_items_(?:sum|count))) (\S+)', self.metrics(), re.M))
         return {name: float(value) for name, value in found.items()}
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        if self.process.wait(60) != 0:
-            sys.exit("the server did not stop cleanly")
 
 
 def load(arguments, server, core, *options):
@@ -135,7 +123,7 @@ def main():
     alone = json.loads(subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE).stdout)
     print(f"engine alone, 80 pictures a step   {alone['images_per_s']:9.0f} pictures/s")
 
-    server = Server(arguments, engine_core, front_core, "--threads", "1", "--workers", "2")
+    server = Pinned(arguments, engine_core, front_core, "--threads", "1", "--workers", "2")
     folder = tempfile.TemporaryDirectory()
     for size, pictures in (("64 px", small_pictures(folder.name)), ("48-320 px", [])):
         for form in ("raw", "multipart", "json"):
@@ -146,7 +134,7 @@ def main():
     texts = load(arguments, server, front_core, "--mix", "text=1")
     print(f"texts, cached                      {texts['rps']:9.0f} /s   {texts}")
     server.stop()
-    server = Server(arguments, engine_core, front_core, "--threads", "1", "--workers", "2", "--cache-bytes", "0")
+    server = Pinned(arguments, engine_core, front_core, "--threads", "1", "--workers", "2", "--cache-bytes", "0")
     texts = load(arguments, server, front_core, "--mix", "text=1")
     print(f"texts, no cache                    {texts['rps']:9.0f} /s   {texts}")
     server.stop()

@@ -16,12 +16,11 @@ import multiprocessing
 import os
 import pathlib
 import re
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
-import urllib.request
+
+from server import Server
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LOADS = {"texts, cached": ["--mix", "text=1"], "pictures and texts": ["--unique-texts"]}
@@ -49,28 +48,14 @@ def collect(port):
         server.serve_forever()
 
 
-class Server:
-    def __init__(self, arguments, *options):
-        self.state = tempfile.TemporaryDirectory()
-        command = [arguments.build / "limoe", "serve", "--model", arguments.model, "--port", "0", "--log-level", "warning"]
-        command += ["--state-dir", self.state.name, *options]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-        self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, env=environment)
-        for line in self.process.stdout:
-            if line.startswith("ready"):
-                self.url = line.split()[1].rstrip(",")
-                break
-        else:
-            sys.exit("the server did not start")
+def start(arguments, *options):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    return Server(arguments.build, arguments.model, *options, environment=environment)
 
-    def spans(self):
-        page = urllib.request.urlopen(self.url + "/metrics").read().decode()
-        return {outcome: int(n) for outcome, n in re.findall(r'^limoe_otlp_spans_total\{outcome="(\w+)"\} (\d+)$', page, re.M)}
 
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        if self.process.wait(60) != 0:
-            sys.exit("the server did not stop cleanly")
+def spans(server):
+    found = re.findall(r'^limoe_otlp_spans_total\{outcome="(\w+)"\} (\d+)$', server.metrics(), re.M)
+    return {outcome: int(n) for outcome, n in found}
 
 
 def rate(arguments, server, options, seed):
@@ -110,10 +95,10 @@ def main():
     collector.start()
     port = ours.recv()
     endpoint = "http://127.0.0.1:9" if arguments.dead else f"http://127.0.0.1:{port}"
-    servers = {"off": Server(arguments), "on": Server(arguments, "--otlp-endpoint", f"{endpoint}/v1/traces")}
+    servers = {"off": start(arguments), "on": start(arguments, "--otlp-endpoint", f"{endpoint}/v1/traces")}
     for name, options in LOADS.items():
         measure(arguments, servers, name, options)
-    print("spans", servers["on"].spans())
+    print("spans", spans(servers["on"]))
     for server in servers.values():
         server.stop()
     collector.terminate()

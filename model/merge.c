@@ -4,10 +4,9 @@
  * A tensor of which the adapter changes a part becomes float32 in all its parts, since parts must have one dtype; int8
  * scales of such a tensor are left out. All others are copied.
  *
- * One thread. A job owns all below and gives it back in reverse order.
+ * One thread.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/error.h"
 #include "experts/placement.h"
@@ -106,10 +105,9 @@ enum limoe_status limoe_base(const char *dir, char digits[33], struct limoe_erro
 /* ---- merging */
 
 struct job {
-    struct config config;
-    struct safetensors *st;
+    const struct limoe_adapter *adapter;
+    float strength;
     struct tuned tuned;
-    struct rewrite rewrite;
 };
 
 static enum limoe_status write_tuned(struct rewrite *r, const struct rewrite_item *item) {
@@ -139,46 +137,22 @@ static enum limoe_status plan(struct rewrite *r, enum layout_id id, uint32_t blo
     return status || !scale ? status : rewrite_add(r, rewrite_copied(scale));
 }
 
-static int by_name(const void *a, const void *b) {
-    const struct rewrite_item *x = a, *y = b;
-    return strcmp(x->tensor->name, y->tensor->name);
-}
-
-static enum limoe_status prepare(struct job *job, const char *dir, const struct limoe_adapter *adapter,
-                                 float strength) {
-    struct limoe_error *err = job->rewrite.err;
+static enum limoe_status open_tuned(struct rewrite *r, const char *dir) {
+    struct job *job = r->job;
     char digits[33];
     enum limoe_status status;
-    if ((status = open_base(dir, &job->config, &job->st, digits, err)) ||
-        (status = adapter_check_base(adapter, job->config.name, digits, err)) ||
-        (status = tuned_create(&job->config, job->st, adapter, strength, &job->tuned, err)))
+    if ((status = open_base(dir, &r->config, &r->st, digits, r->err)) ||
+        (status = adapter_check_base(job->adapter, r->config.name, digits, r->err)))
         return status;
-    job->rewrite.st = job->st;
-    if ((status = rewrite_list(&job->rewrite)))
-        return status;
-    qsort(job->rewrite.item, job->rewrite.items, sizeof *job->rewrite.item, by_name);
-    return LIMOE_OK;
+    return tuned_create(&r->config, r->st, job->adapter, job->strength, &job->tuned, r->err);
 }
 
 enum limoe_status limoe_merge(const char *dir, const struct limoe_adapter *adapter, float strength,
                               const char *out, limoe_progress *progress, void *context,
                               struct limoe_error *err) {
-    struct limoe_error own;
-    struct job *job = calloc(1, sizeof *job);
-    if (!job)
-        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to merge with");
-    job->rewrite = (struct rewrite){.config = &job->config,
-                                    .plan = plan,
-                                    .job = job,
-                                    .progress = progress,
-                                    .context = context,
-                                    .err = err ? err : &own};
-    enum limoe_status status = prepare(job, dir, adapter, strength);
-    if (!status)
-        status = rewrite_run(&job->rewrite, dir, out);
-    rewrite_free(&job->rewrite);
-    tuned_free(&job->tuned);
-    safetensors_close(job->st);
-    free(job);
+    static const struct rewrite_kind kind = {.open = open_tuned, .plan = plan, .by_name = true};
+    struct job job = {.adapter = adapter, .strength = strength};
+    const enum limoe_status status = rewrite_model(&kind, &job, dir, out, progress, context, err);
+    tuned_free(&job.tuned);
     return status;
 }

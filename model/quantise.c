@@ -4,7 +4,7 @@
  * bit. What becomes I8 has its scales in a tensor of its own. The few matrices that are stored transposed
  * are turned round as a whole.
  *
- * One thread. A job owns all below and gives it back in reverse order.
+ * One thread. The job is the int8 of a piece: [REWRITE_PIECE].
  */
 #include <math.h>
 #include <stdio.h>
@@ -20,13 +20,6 @@
 #include "model/checkpoint/layout.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/rewrite.h"
-
-struct job {
-    struct config config;
-    struct safetensors *st;
-    int8_t *q; /* [REWRITE_PIECE] */
-    struct rewrite rewrite;
-};
 
 /* ---- one tensor */
 
@@ -54,7 +47,7 @@ static enum limoe_status no_numbers(const struct rewrite *r, const struct tensor
 
 /* Rows end to end, as many at a time as a piece holds; a row always fits. */
 static enum limoe_status quantise_rows(struct rewrite *r, const struct rewrite_item *item) {
-    int8_t *q = ((struct job *)r->job)->q;
+    int8_t *q = r->job;
     const size_t most = REWRITE_PIECE / item->row;
     float *scale = malloc(item->rows * sizeof *scale);
     if (!scale)
@@ -147,7 +140,7 @@ static enum limoe_status plan(struct rewrite *r, enum layout_id id, uint32_t blo
                               const struct layout_source *t, uint32_t part) {
     const struct tensor *tensor = t->part[part];
     (void)block;
-    if (layout_may_be_int8(r->config, id))
+    if (layout_may_be_int8(&r->config, id))
         return plan_matrix(r, t, tensor);
     if (id != LAYOUT_TEXT_TOKEN || tensor->dtype != TENSOR_F32)
         return rewrite_add(r, rewrite_copied(tensor));
@@ -157,40 +150,24 @@ static enum limoe_status plan(struct rewrite *r, enum layout_id id, uint32_t blo
 
 /* ---- the whole */
 
-static enum limoe_status prepare(struct job *job, const char *dir) {
-    struct limoe_error *err = job->rewrite.err;
+static enum limoe_status open_model(struct rewrite *r, const char *dir) {
     enum limoe_status status;
-    if ((status = config_load(dir, &job->config, NULL, err)) ||
-        (status = checkpoint_open(dir, &job->config, &job->st, err)))
+    if ((status = config_load(dir, &r->config, NULL, r->err)) ||
+        (status = checkpoint_open(dir, &r->config, &r->st, r->err)))
         return status;
-    if (checkpoint_is_int8(job->st))
-        return limoe_fail(err, LIMOE_INVALID,
+    if (checkpoint_is_int8(r->st))
+        return limoe_fail(r->err, LIMOE_INVALID,
                           "%.400s is int8 already; float32, bfloat16 or float16 is accepted", dir);
-    job->q = malloc(REWRITE_PIECE);
-    if (!job->q)
-        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to quantise with");
-    job->rewrite.st = job->st;
-    return rewrite_list(&job->rewrite);
+    return LIMOE_OK;
 }
 
 enum limoe_status limoe_quantize(const char *dir, const char *out, limoe_progress *progress, void *context,
                                  struct limoe_error *err) {
-    struct limoe_error own;
-    struct job *job = calloc(1, sizeof *job);
-    if (!job)
+    static const struct rewrite_kind kind = {.open = open_model, .plan = plan};
+    int8_t *q = malloc(REWRITE_PIECE);
+    if (!q)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to quantise with");
-    job->rewrite = (struct rewrite){.config = &job->config,
-                                    .plan = plan,
-                                    .job = job,
-                                    .progress = progress,
-                                    .context = context,
-                                    .err = err ? err : &own};
-    enum limoe_status status = prepare(job, dir);
-    if (!status)
-        status = rewrite_run(&job->rewrite, dir, out);
-    rewrite_free(&job->rewrite);
-    free(job->q);
-    safetensors_close(job->st);
-    free(job);
+    const enum limoe_status status = rewrite_model(&kind, q, dir, out, progress, context, err);
+    free(q);
     return status;
 }

@@ -27,22 +27,30 @@ enum limoe_status rewrite_add(struct rewrite *r, struct rewrite_item item) {
     return LIMOE_OK;
 }
 
-enum limoe_status rewrite_list(struct rewrite *r) {
+static int by_name(const void *a, const void *b) {
+    const struct rewrite_item *x = a, *y = b;
+    return strcmp(x->tensor->name, y->tensor->name);
+}
+
+/* Has the kind say what becomes of each tensor that the model has. */
+static enum limoe_status list_items(struct rewrite *r) {
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;
-        const uint32_t blocks = layout_blocks(r->config, id);
+        const uint32_t blocks = layout_blocks(&r->config, id);
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor expected;
             struct layout_source t = {0};
-            if (!layout_expected(r->config, id, block, &expected))
+            if (!layout_expected(&r->config, id, block, &expected))
                 continue;
-            enum limoe_status status = layout_find(r->config, id, block, r->st, &t, r->err);
+            enum limoe_status status = layout_find(&r->config, id, block, r->st, &t, r->err);
             for (uint32_t part = 0; !status && part < t.parts; part++)
-                status = r->plan(r, id, block, &t, part);
+                status = r->kind->plan(r, id, block, &t, part);
             if (status)
                 return status;
         }
     }
+    if (r->kind->by_name)
+        qsort(r->item, r->items, sizeof *r->item, by_name);
     return LIMOE_OK;
 }
 
@@ -158,8 +166,10 @@ static enum limoe_status write_weights(struct rewrite *r) {
     return status;
 }
 
-static enum limoe_status prepare(struct rewrite *r) {
-    r->fd = -1;
+static enum limoe_status prepare(struct rewrite *r, const char *dir) {
+    enum limoe_status status = r->kind->open(r, dir);
+    if (status || (status = list_items(r)))
+        return status;
     r->raw = malloc(REWRITE_PIECE * sizeof(float));
     r->floats = malloc(REWRITE_PIECE * sizeof *r->floats);
     if (!r->raw || !r->floats)
@@ -167,8 +177,8 @@ static enum limoe_status prepare(struct rewrite *r) {
     return list_entries(r);
 }
 
-enum limoe_status rewrite_run(struct rewrite *r, const char *dir, const char *out) {
-    enum limoe_status status = prepare(r);
+static enum limoe_status make(struct rewrite *r, const char *dir, const char *out) {
+    enum limoe_status status = prepare(r, dir);
     if (!status && !(status = new_directory_begin(&r->directory, out, r->err)) &&
         !(status = write_weights(r)) && !(status = new_directory_copy_inputs(&r->directory, dir, r->err)))
         status = new_directory_finish(&r->directory, r->err);
@@ -178,7 +188,7 @@ enum limoe_status rewrite_run(struct rewrite *r, const char *dir, const char *ou
     return status;
 }
 
-void rewrite_free(struct rewrite *r) {
+static void free_all(struct rewrite *r) {
     free(r->scales);
     free(r->floats);
     free(r->raw);
@@ -186,4 +196,23 @@ void rewrite_free(struct rewrite *r) {
     for (size_t i = 0; i < r->items; i++)
         free(r->item[i].scale_name);
     free(r->item);
+    safetensors_close(r->st);
+    free(r);
+}
+
+enum limoe_status rewrite_model(const struct rewrite_kind *kind, void *job, const char *dir, const char *out,
+                                limoe_progress *progress, void *context, struct limoe_error *err) {
+    struct limoe_error own;
+    struct rewrite *r = calloc(1, sizeof *r);
+    if (!r)
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to write a model with");
+    r->kind = kind;
+    r->job = job;
+    r->progress = progress;
+    r->context = context;
+    r->err = err ? err : &own;
+    r->fd = -1;
+    const enum limoe_status status = make(r, dir, out);
+    free_all(r);
+    return status;
 }

@@ -1,13 +1,14 @@
 /* rewrite.h - a checkpoint written anew, tensor by tensor: what merging and quantising have in common.
  *
- * Whoever rewrites says of each tensor of the old checkpoint what becomes of it; from that follow the new file's
- * directory, its bytes and the progress. Tensors keep their names and shapes. They are read and written in pieces, so
- * that memory is bounded whatever a stack of experts takes. One thread.
+ * A kind of rewriting opens the model and says of each tensor of the old checkpoint what becomes of it; from that follow
+ * the new file's directory, its bytes and the progress. Tensors keep their names and shapes. They are read and written in
+ * pieces, so that memory is bounded whatever a stack of experts takes. One thread.
  */
 #ifndef LIMOE_MODEL_REWRITE_H
 #define LIMOE_MODEL_REWRITE_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,8 @@ enum { REWRITE_PIECE = 1 << 20 }; /* elements read and written at a time */
 struct rewrite;
 struct rewrite_item;
 
+/* Opens the model of a directory: r->config and r->st, which r closes also on failure, and what else the job needs. */
+typedef enum limoe_status rewrite_opener(struct rewrite *r, const char *dir);
 /* Says what becomes of a part of a tensor, by rewrite_add. */
 typedef enum limoe_status rewrite_planner(struct rewrite *r, enum layout_id id, uint32_t block,
                                           const struct layout_source *t, uint32_t part);
@@ -40,19 +43,24 @@ struct rewrite_item {
     uint64_t rows;             /* scales that are new, one a row; 0: none */
     uint64_t row;              /* elements of each row */
     char *scale_name;          /* of those scales; freed with the list */
-    size_t entry, scale_entry; /* of the new file; set by rewrite_run */
+    size_t entry, scale_entry; /* of the new file; set once all are listed */
 };
 
-/* The first members are the caller's, who fills them before rewrite_list and keeps what they point to; the rest is {0}. */
-struct rewrite {
-    const struct config *config;
-    const struct safetensors *st; /* the old checkpoint */
+struct rewrite_kind {
+    rewrite_opener *open;
     rewrite_planner *plan;
-    void *job; /* what the planner and the writers work with besides */
+    bool by_name; /* tensors follow each other by their names; else in the layout's order */
+};
+
+struct rewrite {
+    const struct rewrite_kind *kind;
+    void *job; /* the caller's: what opener, planner and writers work with besides */
     limoe_progress *progress;
     void *context;
     struct limoe_error *err; /* not NULL */
 
+    struct config config;
+    struct safetensors *st;    /* the old checkpoint */
     struct rewrite_item *item; /* [items] */
     size_t items, room;
     struct safetensors_entry *entry; /* [entries] */
@@ -65,20 +73,18 @@ struct rewrite {
     float *scales; /* of the tensor that is written; NULL: none had such yet */
 };
 
-/* Has the planner say what becomes of each tensor that the model has, in the layout's order. */
-enum limoe_status rewrite_list(struct rewrite *r);
+/* Makes the directory `out` of the model in `dir`: what becomes of its tensors, and a copy of what stands beside the
+ * weights. `out` is there as a whole or not at all. Elements of the same size follow each other in the kind's order, the
+ * largest first, so that all are aligned. progress and err may be NULL. */
+enum limoe_status rewrite_model(const struct rewrite_kind *kind, void *job, const char *dir, const char *out,
+                                limoe_progress *progress, void *context, struct limoe_error *err);
+
+/* ---- for planners */
+
 /* Appends to the list, which owns the item's scale_name from then on, also on failure. */
 enum limoe_status rewrite_add(struct rewrite *r, struct rewrite_item item);
 /* As it stands in the old checkpoint. */
 struct rewrite_item rewrite_copied(const struct tensor *t);
-
-/* Makes the directory `out`, in which is what the list says, and a copy of what stands beside the weights in `dir`.
- * `out` is there as a whole or not at all. Elements of the same size follow each other in the list's order, the largest
- * first, so that all are aligned. */
-enum limoe_status rewrite_run(struct rewrite *r, const char *dir, const char *out);
-
-/* Frees what r owns, none of the caller's. */
-void rewrite_free(struct rewrite *r);
 
 /* ---- for writers */
 

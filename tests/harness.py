@@ -269,6 +269,13 @@ def data_uri(data, kind="png"):
     return f"data:image/{kind};base64,{b64(data)}"
 
 
+def key_file(path, *lines):
+    """Writes the lines of a file of keys, which nobody else may read. Returns its path."""
+    path.write_text("".join(f"{line}\n" for line in lines))
+    path.chmod(0o600)
+    return path
+
+
 def wait_until(condition, seconds=30):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

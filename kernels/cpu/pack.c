@@ -1,12 +1,15 @@
 /* pack.c - weights from the checkpoint into the panels of isa/isa.h.
  *
- * The one copy of a matrix that stays in memory: as large as its panels, in the instance's own dtype.
+ * The one copy of a matrix that stays in memory: as large as its panels, in the instance's own dtype. All threads
+ * pack, since most of a model's start is the first touch of its memory.
  */
 #include <stdlib.h>
 
 #include "base/error.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/number.h"
+
+enum { LEAST_SHARE = 1 << 16 }; /* numbers worth another thread */
 
 /* Rows of `in` floats, 16 of them, into one panel. */
 static void pack_f32(const float *rows, uint32_t in, float *panel) {
@@ -34,12 +37,45 @@ size_t kernels_cpu_packed_bytes(enum limoe_dtype dtype, uint32_t out, uint32_t i
     return round_up(out, PANEL) / PANEL * panel_size(dtype, in);
 }
 
+struct pack_job {
+    struct cpu *self;
+    struct kernels_tensor weight;
+    const struct kernels_matrix *to;
+    size_t panels; /* of a group */
+    uint32_t chunks;
+};
+
+static void pack_panel(const struct pack_job *job, size_t group, size_t p, float *rows) {
+    const struct kernels_matrix *m = job->to;
+    const uint32_t in = m->in;
+    const size_t row = p * PANEL, n = m->out - row < PANEL ? m->out - row : PANEL;
+    const size_t first = group * m->out + row;
+    void *panel = (char *)m->panels + group * m->group_bytes + p * m->panel_bytes;
+    if (job->self->int8) {
+        int8_pack_panel(job->weight, first, (uint32_t)n, in, rows, panel);
+        return;
+    }
+    tensor_read(job->weight, first * in, n * in, rows);
+    memset(rows + n * in, 0, (PANEL - n) * in * sizeof *rows);
+    if (job->self->bf16)
+        pack_bf16(rows, in, panel);
+    else
+        pack_f32(rows, in, panel);
+}
+
+static void pack_chunk(void *context, uint32_t chunk, uint32_t thread) {
+    const struct pack_job *job = context;
+    size_t first, last;
+    chunk_range(job->to->groups * job->panels, chunk, job->chunks, &first, &last);
+    for (size_t i = first; i < last; i++)
+        pack_panel(job, i / job->panels, i % job->panels, job->self->scratch[thread]);
+}
+
 enum limoe_status cpu_pack(struct kernels *k, struct kernels_tensor weight, struct kernels_tensor bias,
                            uint32_t groups, uint32_t out, uint32_t in, struct kernels_matrix **packed,
                            struct limoe_error *err) {
     struct cpu *self = (struct cpu *)k;
     struct kernels_matrix *m = NULL;
-    float *rows = NULL;
     *packed = NULL;
     size_t panels = round_up(out, PANEL) / PANEL, columns, bytes, elements;
     size_t panel_bytes = panel_size(k->dtype, in);
@@ -53,8 +89,7 @@ enum limoe_status cpu_pack(struct kernels *k, struct kernels_tensor weight, stru
                           "a weight of shape [%u, %u, %u] cannot be int8; rows of at most %u are accepted",
                           groups, out, in, INT8_MOST_IN);
     m = calloc(1, sizeof *m);
-    rows = calloc((size_t)PANEL * in, sizeof *rows);
-    if (!m || !rows)
+    if (!m || !cpu_scratch(self, (size_t)PANEL * in * sizeof(float)))
         goto no_memory;
     *m = (struct kernels_matrix){.groups = groups,
                                  .out = out,
@@ -69,27 +104,14 @@ enum limoe_status cpu_pack(struct kernels *k, struct kernels_tensor weight, stru
         if (!m->bias)
             goto no_memory;
     }
-    for (size_t g = 0; g < groups; g++)
-        for (size_t p = 0; p < panels; p++) {
-            size_t first = p * PANEL, n = out - first < PANEL ? out - first : PANEL;
-            void *panel = (char *)m->panels + g * m->group_bytes + p * panel_bytes;
-            if (self->int8) {
-                int8_pack_panel(weight, g * out + first, (uint32_t)n, in, rows, panel);
-                continue;
-            }
-            tensor_read(weight, (g * out + first) * in, n * in, rows);
-            memset(rows + n * in, 0, (PANEL - n) * in * sizeof *rows);
-            if (self->bf16)
-                pack_bf16(rows, in, panel);
-            else
-                pack_f32(rows, in, panel);
-        }
-    free(rows);
+    struct pack_job job = {.self = self, .weight = weight, .to = m, .panels = panels};
+    job.chunks = cpu_chunks(self, columns * in, LEAST_SHARE, groups * panels);
+    threads_run(self->threads, job.chunks, pack_chunk, &job);
     *packed = m;
     return LIMOE_OK;
 
 no_memory:
-    free(rows);
+    self->no_memory = false; /* it is told here, not by the next sync() */
     cpu_matrix_free(k, m);
     return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a weight of shape [%u, %u, %u]", groups, out, in);
 }

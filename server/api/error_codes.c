@@ -3,7 +3,7 @@
  * To add one: a row here, and one in docs/api.md. */
 #include "server/api/error_codes.h"
 
-const char *error_group_name(unsigned group) {
+const char *error_group_name(uint64_t group) {
     static const char *const names[] = {
         "any",       "path",   "key",    "admin",     "work",    "body",    "json",       "form",
         "query",     "model",  "engine", "images",    "texts",   "input",   "embed",      "classify",
@@ -11,7 +11,7 @@ const char *error_group_name(unsigned group) {
         "loadtests", "rerank", "lines",  "attention", "adapted", "adapter", "putAdapter", "routing",
     };
     size_t i = 0;
-    while (i + 1 < sizeof names / sizeof *names && !(group & 1u << i))
+    while (i + 1 < sizeof names / sizeof *names && !(group & UINT64_C(1) << i))
         i++;
     return names[i];
 }

@@ -7,52 +7,49 @@
 #define LIMOE_SERVER_API_ERROR_CODES_H
 
 #include <stddef.h>
+#include <stdint.h>
 
-/* What a request must have or do to get an error: a set of these. */
-enum error_group {
-    ERRORS_ANY = 1 << 0,          /* be a request at all */
-    ERRORS_PATH = 1 << 1,         /* ask for what no route answers */
-    ERRORS_KEY = 1 << 2,          /* ask for what needs a key */
-    ERRORS_ADMIN = 1 << 3,        /* … an admin key */
-    ERRORS_WORK = 1 << 4,         /* not be answered at once */
-    ERRORS_BODY = 1 << 5,         /* have a body that is read */
-    ERRORS_JSON = 1 << 6,         /* … in JSON */
-    ERRORS_FORM = 1 << 7,         /* … as a form */
-    ERRORS_QUERY = 1 << 8,        /* have arguments that are read strictly */
-    ERRORS_MODEL = 1 << 9,        /* name a model */
-    ERRORS_ENGINE = 1 << 10,      /* have something computed */
-    ERRORS_PICTURES = 1 << 11,    /* have pictures */
-    ERRORS_LABELS = 1 << 12,      /* have labels and templates */
-    ERRORS_INPUT = 1 << 13,       /* have items to embed */
-    ERRORS_EMBEDDINGS = 1 << 14,  /* want embeddings */
-    ERRORS_CLASSIFY = 1 << 15,    /* want pictures classified */
-    ERRORS_STORE = 1 << 16,       /* need the disk */
-    ERRORS_NAMED = 1 << 17,       /* name a classifier */
-    ERRORS_FOUND = 1 << 18,       /* … that must be there */
-    ERRORS_STORING = 1 << 19,     /* have one stored */
-    ERRORS_LIST = 1 << 20,        /* want a page of a list */
-    ERRORS_RELOAD = 1 << 21,      /* have models loaded anew */
-    ERRORS_MODELS = 1 << 22,      /* ask what models there are */
-    ERRORS_LOADTEST = 1 << 23,    /* have a load test started */
-    ERRORS_LOADTESTS = 1 << 24,   /* name a load test */
-    ERRORS_RERANK = 1 << 25,      /* want documents ranked */
-    ERRORS_LINES = 1 << 26,       /* be a line of a body of lines: in its line, never as a status */
-    ERRORS_ATTENTION = 1 << 27,   /* want a cosine split by patches */
-    ERRORS_ADAPTED = 1 << 28,     /* may want an adapter used */
-    ERRORS_ADAPTER = 1 << 29,     /* have an adapter looked for, or stored */
-    ERRORS_PUT_ADAPTER = 1 << 30, /* … stored */
-};
-
-/* One more than an int, as which constants of an enum count, has room for: asks which experts took what. */
-#define ERRORS_ROUTING (1u << 31)
+/* What a request must have or do to get an error: a set of these, a bit each, whose words error_codes.c has. */
+#define ERRORS_ANY         (UINT64_C(1) << 0)  /* be a request at all */
+#define ERRORS_PATH        (UINT64_C(1) << 1)  /* ask for what no route answers */
+#define ERRORS_KEY         (UINT64_C(1) << 2)  /* ask for what needs a key */
+#define ERRORS_ADMIN       (UINT64_C(1) << 3)  /* … an admin key */
+#define ERRORS_WORK        (UINT64_C(1) << 4)  /* not be answered at once */
+#define ERRORS_BODY        (UINT64_C(1) << 5)  /* have a body that is read */
+#define ERRORS_JSON        (UINT64_C(1) << 6)  /* … in JSON */
+#define ERRORS_FORM        (UINT64_C(1) << 7)  /* … as a form */
+#define ERRORS_QUERY       (UINT64_C(1) << 8)  /* have arguments that are read strictly */
+#define ERRORS_MODEL       (UINT64_C(1) << 9)  /* name a model */
+#define ERRORS_ENGINE      (UINT64_C(1) << 10) /* have something computed */
+#define ERRORS_PICTURES    (UINT64_C(1) << 11) /* have pictures */
+#define ERRORS_LABELS      (UINT64_C(1) << 12) /* have labels and templates */
+#define ERRORS_INPUT       (UINT64_C(1) << 13) /* have items to embed */
+#define ERRORS_EMBEDDINGS  (UINT64_C(1) << 14) /* want embeddings */
+#define ERRORS_CLASSIFY    (UINT64_C(1) << 15) /* want pictures classified */
+#define ERRORS_STORE       (UINT64_C(1) << 16) /* need the disk */
+#define ERRORS_NAMED       (UINT64_C(1) << 17) /* name a classifier */
+#define ERRORS_FOUND       (UINT64_C(1) << 18) /* … that must be there */
+#define ERRORS_STORING     (UINT64_C(1) << 19) /* have one stored */
+#define ERRORS_LIST        (UINT64_C(1) << 20) /* want a page of a list */
+#define ERRORS_RELOAD      (UINT64_C(1) << 21) /* have models loaded anew */
+#define ERRORS_MODELS      (UINT64_C(1) << 22) /* ask what models there are */
+#define ERRORS_LOADTEST    (UINT64_C(1) << 23) /* have a load test started */
+#define ERRORS_LOADTESTS   (UINT64_C(1) << 24) /* name a load test */
+#define ERRORS_RERANK      (UINT64_C(1) << 25) /* want documents ranked */
+#define ERRORS_LINES       (UINT64_C(1) << 26) /* be a line of a body of lines: in its line, never as a status */
+#define ERRORS_ATTENTION   (UINT64_C(1) << 27) /* want a cosine split by patches */
+#define ERRORS_ADAPTED     (UINT64_C(1) << 28) /* may want an adapter used */
+#define ERRORS_ADAPTER     (UINT64_C(1) << 29) /* have an adapter looked for, or stored */
+#define ERRORS_PUT_ADAPTER (UINT64_C(1) << 30) /* … stored */
+#define ERRORS_ROUTING     (UINT64_C(1) << 31) /* ask which experts took what */
 
 /* The word for one group, of which names in the document are made. */
-const char *error_group_name(unsigned group);
+const char *error_group_name(uint64_t group);
 
 struct error_code {
     int status;
     const char *code;
-    unsigned groups;  /* any of them may get it */
+    uint64_t groups;  /* any of them may get it */
     const char *when; /* a sentence */
 };
 extern const struct error_code error_codes[]; /* [error_code_count], by status */

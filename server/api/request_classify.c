@@ -173,15 +173,20 @@ static const struct field rows[] = {
 };
 const struct field_table request_classify_fields = {FIELD_TABLE(rows)};
 
-bool request_classify_json(const struct request_models *models, const char *body, size_t size,
-                           struct arena *arena, struct classify_request *out, struct api_error *error) {
-    const struct json_value *object;
+bool request_classify_object(const struct request_models *models, const struct json_value *object,
+                             struct arena *arena, struct classify_request *out, struct api_error *error) {
     struct classify_reader reader = {.labels = {.out = out, .arena = arena, .error = error}};
     *out = (struct classify_request){0};
     /* Labels first: they are cheap to check, pictures are not. */
-    return request_read_object(body, size, arena, &object, error) &&
-           request_choose_model(models, object, &out->model, error) &&
+    return request_choose_model(models, object, &out->model, error) &&
            field_read_object(object, &request_classify_fields, &reader, error) &&
            request_check_adapter(&out->adapter, error) && request_check_choice(out, error) &&
            read_json_images(reader.image, reader.images, arena, out, error);
+}
+
+bool request_classify_json(const struct request_models *models, const char *body, size_t size,
+                           struct arena *arena, struct classify_request *out, struct api_error *error) {
+    const struct json_value *object;
+    return request_read_object(body, size, arena, &object, error) &&
+           request_classify_object(models, object, arena, out, error);
 }

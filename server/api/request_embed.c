@@ -178,16 +178,14 @@ static const struct field routing[] = {{INPUT_ROW, .required = true},
                                        FIELD_STRENGTH_ROW(FIELD_JSON, read_strength)};
 const struct field_table request_routing_fields = {FIELD_TABLE(routing)};
 
-static bool read_request(const struct request_models *models, const char *body, size_t size,
+static bool read_request(const struct request_models *models, const struct json_value *object,
                          const struct field_table *fields, struct arena *arena, struct embed_request *out,
                          struct api_error *error) {
-    const struct json_value *object;
     struct embed_reader reader = {.items = {.arena = arena, .strings = STRINGS_BY_LOOK, .error = error},
                                   .adapter = &out->adapter,
                                   .error = error};
     *out = (struct embed_request){.encoding = REQUEST_FLOAT};
-    if (!request_read_object(body, size, arena, &object, error) ||
-        !request_choose_model(models, object, &out->model, error))
+    if (!request_choose_model(models, object, &out->model, error))
         return false;
     reader.model = models->info[out->model];
     return field_read_object(object, fields, &reader, error) && request_check_adapter(&out->adapter, error) &&
@@ -196,12 +194,21 @@ static bool read_request(const struct request_models *models, const char *body, 
            request_check_modalities(reader.model, out->items, out->n_items, error);
 }
 
+bool request_embeddings_object(const struct request_models *models, const struct json_value *object,
+                               struct arena *arena, struct embed_request *out, struct api_error *error) {
+    return read_request(models, object, &request_embeddings_fields, arena, out, error);
+}
+
 bool request_embeddings_json(const struct request_models *models, const char *body, size_t size,
                              struct arena *arena, struct embed_request *out, struct api_error *error) {
-    return read_request(models, body, size, &request_embeddings_fields, arena, out, error);
+    const struct json_value *object;
+    return request_read_object(body, size, arena, &object, error) &&
+           request_embeddings_object(models, object, arena, out, error);
 }
 
 bool request_routing_json(const struct request_models *models, const char *body, size_t size,
                           struct arena *arena, struct embed_request *out, struct api_error *error) {
-    return read_request(models, body, size, &request_routing_fields, arena, out, error);
+    const struct json_value *object;
+    return request_read_object(body, size, arena, &object, error) &&
+           read_request(models, object, &request_routing_fields, arena, out, error);
 }

@@ -9,6 +9,12 @@
 bool request_read_object(const char *body, size_t size, struct arena *arena, const struct json_value **object,
                          struct api_error *error);
 
+/* request_classify_json and request_embeddings_json, of a body that has been read. */
+bool request_classify_object(const struct request_models *models, const struct json_value *object,
+                             struct arena *arena, struct classify_request *out, struct api_error *error);
+bool request_embeddings_object(const struct request_models *models, const struct json_value *object,
+                               struct arena *arena, struct embed_request *out, struct api_error *error);
+
 /* The 400 for a field no form of the route knows; `accepted` lists those it does. */
 bool request_refuse_field(const char *name, size_t size, const char *accepted, struct api_error *error);
 

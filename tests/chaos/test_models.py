@@ -7,7 +7,7 @@ import signal
 import time
 
 import httpx
-from conftest import SECONDS, Load, capacity
+from conftest import SECONDS, Load, capacity, key_file
 from harness import MODEL
 from test_reload import with_other_weights
 
@@ -34,9 +34,7 @@ def test_models_are_killed_and_reloaded_beside_each_other(start, tmp_path, repor
     for name in NAMES[:2]:
         folders[name].symlink_to(MODEL)
     with_other_weights(MODEL, folders["third"])
-    keys = tmp_path / "keys"
-    keys.write_text(ADMIN + "\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "keys", ADMIN)
     listed = ",".join(f"{name}={folder}" for name, folder in folders.items())
     server = start("--model", listed, "--admin-keys-file", keys)
     best = capacity(server, mix=MIX, model="third")

@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import BUILD, MODEL, data_uri, picture, wait_until
+from conftest import BUILD, MODEL, data_uri, key_file, picture, wait_until
 from test_framing import exchange
 
 USER = "user-key-0123456789"
@@ -39,12 +39,7 @@ CLOSED = [
 
 @pytest.fixture
 def key_files(tmp_path):
-    users, admins = tmp_path / "users", tmp_path / "admins"
-    users.write_text(f"# for the dashboard\n{USER}\n")
-    admins.write_text(f"{ADMIN}\n")
-    for path in (users, admins):
-        path.chmod(0o600)
-    return users, admins
+    return key_file(tmp_path / "users", "# for the dashboard", USER), key_file(tmp_path / "admins", ADMIN)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from conftest import SANITIZED, Memory, data_uri, picture, wait_until
+from conftest import SANITIZED, Memory, data_uri, key_file, picture, wait_until
 
 TYPE = {"Content-Type": "application/x-ndjson"}
 HEAD = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n"
@@ -284,9 +284,7 @@ def test_an_engine_that_is_lost_amid_lines(start):
 
 
 def test_keys_are_charged_for_each_line(start, tmp_path):
-    keys = tmp_path / "keys"
-    keys.write_text("alice-key-0123456789 name=alice requests-per-minute=5\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "keys", "alice-key-0123456789 name=alice requests-per-minute=5")
     server = start("--api-keys-file", keys)
     with server.client(headers={"Authorization": "Bearer alice-key-0123456789"}) as client:
         answers = send(client, "/v1/embeddings", b"".join(line(f"t {i}") for i in range(8)))

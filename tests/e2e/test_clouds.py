@@ -7,7 +7,7 @@ import socket
 import subprocess
 
 import pytest
-from conftest import BUILD, b64, data_uri, picture
+from conftest import BUILD, b64, data_uri, key_file, picture
 
 LABELS = ["a red circle", "a blue square"]
 
@@ -279,9 +279,7 @@ def test_vllm_bench(server, client):
 
 
 def test_keys_hold_and_probes_need_none(start, tmp_path):
-    keys = tmp_path / "keys"
-    keys.write_text("user-key-0123456789\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "keys", "user-key-0123456789")
     with start("--api-keys-file", keys).client() as client:
         for path in ("/ping", "/vertex/health", "/v1/health/ready", "/v1/health/live"):
             assert client.get(path).status_code == 200

@@ -6,7 +6,7 @@ import json
 import socket
 
 import pytest
-from conftest import b64, data_uri, picture
+from conftest import b64, data_uri, key_file, picture
 
 CAT_DOG = ["a red circle", "a blue square"]
 
@@ -121,9 +121,7 @@ def test_errors_are_in_the_form_of_the_dialect(client):
 
 
 def test_errors_before_the_route_are_too(start, tmp_path):
-    keys = tmp_path / "keys"
-    keys.write_text("user-key-0123456789\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "keys", "user-key-0123456789")
     server = start("--api-keys-file", keys, "--max-body-bytes", 1000)
     with server.client(headers={"Authorization": "Bearer user-key-0123456789"}) as client:
         answers = {

@@ -11,7 +11,7 @@ import time
 
 import httpx
 import pytest
-from conftest import wait_until
+from conftest import key_file, wait_until
 
 from test_tls import pair, secure, unchecked  # noqa: F401 - fixtures
 
@@ -136,9 +136,7 @@ def test_f6_white_space_behind_a_value_is_no_part_of_it(server, send):
 
 
 def test_f6_white_space_behind_a_key(start, tmp_path):
-    keys = tmp_path / "keys"
-    keys.write_text("a-key-of-sixteen-and-more\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "keys", "a-key-of-sixteen-and-more")
     server = start("--api-keys-file", keys)
     served(server, GET + b"Authorization: Bearer a-key-of-sixteen-and-more \r\nConnection: close\r\n\r\n")
     # What is not sound is said so to anybody: it is not known whose request it is.

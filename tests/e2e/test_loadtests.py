@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import BUILD, wait_until
+from conftest import BUILD, key_file, wait_until
 
 USER = "user-key-0123456789"
 ADMIN = "admin-key-0123456789"
@@ -28,11 +28,7 @@ def bearer(key):
 
 @pytest.fixture
 def keys(tmp_path):
-    users, admins = tmp_path / "users", tmp_path / "admins"
-    for path, key in ((users, USER), (admins, ADMIN)):
-        path.write_text(key + "\n")
-        path.chmod(0o600)
-    return ["--api-keys-file", users, "--admin-keys-file", admins]
+    return ["--api-keys-file", key_file(tmp_path / "users", USER), "--admin-keys-file", key_file(tmp_path / "admins", ADMIN)]
 
 
 @pytest.fixture

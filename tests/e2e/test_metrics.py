@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from conftest import ROOT, b64, picture
+from conftest import ROOT, b64, key_file, picture
 
 DEPLOY = ROOT / "deploy"
 # Only with --tls-certificate, on GPUs, or with keys that have names.
@@ -107,9 +107,7 @@ def test_rules_ask_for_what_there_is(page):
 
 
 def test_refusals_are_counted_by_reason(start, tmp_path):
-    keys = tmp_path / "keys"
-    keys.write_text("a-key-of-enough-bytes\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "keys", "a-key-of-enough-bytes")
     running = start("--api-keys-file", keys, "--max-body-bytes", "1000")
     key = {"Authorization": "Bearer a-key-of-enough-bytes"}
     with running.client() as client:

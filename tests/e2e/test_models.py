@@ -15,7 +15,7 @@ import subprocess
 import httpx
 import pytest
 
-from conftest import BUILD, MODEL, b64, data_uri, picture, wait_until
+from conftest import BUILD, MODEL, b64, data_uri, key_file, picture, wait_until
 
 NAMES = ["pictograms", "b", "other"]
 MOST_EXPERTS, MOST_MLP = 1024, 65536  # that a config may have
@@ -428,9 +428,7 @@ ADMIN = {"Authorization": "Bearer an-admin-key-of-enough-bytes"}
 
 @pytest.fixture
 def admin(tmp_path):
-    keys = tmp_path / "admin-keys"
-    keys.write_text(ADMIN["Authorization"].split()[1] + "\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "admin-keys", ADMIN["Authorization"].split()[1])
     return ["--admin-keys-file", keys]
 
 

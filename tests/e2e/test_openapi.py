@@ -7,7 +7,7 @@ import subprocess
 
 import jsonschema
 import pytest
-from conftest import BUILD, MODEL, b64, data_uri, picture, wait_until
+from conftest import BUILD, MODEL, b64, data_uri, key_file, picture, wait_until
 from test_adapters import adapter_bytes, answer
 
 KEY = "administration-0123456789"
@@ -20,9 +20,7 @@ def document():
 
 @pytest.fixture
 def asked(start, tmp_path):
-    keys = tmp_path / "admin"
-    keys.write_text(KEY + "\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "admin", KEY)
     with start("--admin-keys-file", keys).client(headers={"Authorization": f"Bearer {KEY}"}) as client:
         yield client
 
@@ -253,9 +251,7 @@ def test_values_are_accepted_as_the_document_says(client, document, field, value
 
 
 def test_it_needs_no_key(start, tmp_path):
-    keys = tmp_path / "keys"
-    keys.write_text("a-key-of-sixteen-or-more\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "keys", "a-key-of-sixteen-or-more")
     with start("--api-keys-file", keys).client() as client:
         assert client.get("/openapi.json").status_code == 200
         assert client.get("/v1/models").status_code == 401

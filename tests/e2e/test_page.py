@@ -6,7 +6,7 @@ import pathlib
 import re
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, key_file
 
 SITE = ROOT / "server/page/site"
 MOST_FIRST_VIEW = 150_000  # bytes, uncompressed
@@ -137,9 +137,7 @@ def test_other_methods_and_other_names(client):
 
 
 def test_it_is_open_while_the_api_is_not(start, tmp_path):
-    keys = tmp_path / "keys"
-    keys.write_text(ADMIN + "\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "keys", ADMIN)
     locked = start("--api-keys-file", keys)
     with locked.client() as client:
         assert client.get("/").status_code == client.get("/page/app.js").status_code == 200

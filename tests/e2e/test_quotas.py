@@ -7,17 +7,14 @@ import time
 
 import httpx
 import pytest
-from conftest import data_uri, picture, wait_until
+from conftest import data_uri, key_file, picture, wait_until
 
 ALICE, BOB, PLAIN, ADMIN = (f"{name}-key-0123456789" for name in ("alice", "bob", "plain", "admin"))
 
 
 @pytest.fixture
 def keys(tmp_path):
-    path = tmp_path / "keys"
-    path.write_text("")
-    path.chmod(0o600)
-    return path
+    return key_file(tmp_path / "keys")
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """Clients that trickle, that do not read, that leave, that are too many: what they hold is let go."""
 
+import concurrent.futures
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -158,28 +161,29 @@ def test_idle_connections_hold_next_to_nothing(start):
 
 
 def test_waiting_work_of_those_who_leave_is_dropped(start):
-    """One request keeps the engine busy; those behind it hang up, and are not computed."""
-    server = start("--step-tokens", 64, "--threads", 1)
-    long = json.dumps({"input": [{"image": data_uri(picture(i % 7))} for i in range(1500)]}).encode()
-    answers = []
-
-    def first():
-        answers.append(httpx.post(server.url + "/v1/embeddings", content=long, timeout=120,
-                                  headers={"Content-Type": "application/json"}).status_code)
-
-    thread = threading.Thread(target=first)
-    thread.start()
-    wait_until(lambda: server.metric("limoe_step_items_count") > 0)  # decoded, and being computed
-    leaving = [server.connect() for _ in range(20)]
-    body = json.dumps({"input": [f"text number {i}" for i in range(1000)]}).encode()
-    for connection in leaving:
-        connection.sendall(HEAD % len(body) + b"\r\n" + body)
-    wait_until(lambda: server.metric("limoe_requests_in_flight") > len(leaving))  # who asks is one of them
-    for connection in leaving:
-        connection.close()
-    wait_until(lambda: server.metric("limoe_requests_cancelled_total") > 0)
-    thread.join()
-    assert answers == [200]
+    """The engine stands still; those behind the one that it has hang up, and are not computed."""
+    server = start("--step-timeout", 600, "--step-tokens", 64)
+    engine = server.children("engine")[0]
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            first = pool.submit(httpx.post, server.url + "/v1/embeddings", json={"input": "a cat"}, timeout=120)
+            wait_until(lambda: server.metric("limoe_requests_in_flight") > 1)  # who asks is one of them
+            leaving = [server.connect() for _ in range(20)]
+            body = json.dumps({"input": [f"text number {i}" for i in range(1000)]}).encode()
+            for connection in leaving:
+                connection.sendall(HEAD % len(body) + b"\r\n" + body)
+            wait_until(lambda: server.metric("limoe_requests_in_flight") > 1 + len(leaving))
+            for connection in leaving:
+                connection.close()
+            # All but those of which the engine has a part already.
+            wait_until(lambda: server.metric("limoe_requests_in_flight") < len(leaving) / 2)
+            os.kill(engine, signal.SIGCONT)
+            assert first.result().status_code == 200
+    finally:
+        os.kill(engine, signal.SIGCONT)
     wait_until(lambda: server.metric("limoe_requests_in_flight") == 1)
+    assert server.metric("limoe_requests_cancelled_total") == len(leaving)
+    assert server.metric("limoe_step_items_sum") < 1000  # of 20,001
     assert server.metric("limoe_queue_depth") == 0
     assert server.metric("limoe_queue_bytes") == 0

@@ -14,7 +14,7 @@ import threading
 import time
 
 import pytest
-from conftest import BUILD, MODEL, Server, picture, stop_cleanly, wait_until
+from conftest import BUILD, MODEL, Server, key_file, picture, stop_cleanly, wait_until
 from test_classifiers import by_json, put
 from test_http import assert_error
 
@@ -310,9 +310,7 @@ def test_w9_names_can_be_allowed(start):
 
 @pytest.mark.parametrize("how", ["any", "keys", "address"])
 def test_w9_the_check_is_off_where_it_protects_nothing(start, tmp_path, how):
-    keys = tmp_path / "keys"
-    keys.write_text("a-key-of-sixteen-bytes-or-more\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "keys", "a-key-of-sixteen-bytes-or-more")
     options = {"any": ["--allowed-hosts", "*"], "keys": ["--api-keys-file", keys], "address": ["--host", "0.0.0.0"]}
     open_to_all = start(*options[how], env={"LIMOE_ALLOWED_HOSTS": None})
     fields = {"Host": "evil.example", "Authorization": "Bearer a-key-of-sixteen-bytes-or-more"}

@@ -13,7 +13,7 @@ import time
 import httpx
 import pytest
 from collector import Collector, Wrong, request
-from conftest import BUILD, SANITIZED, data_uri, picture, wait_until
+from conftest import BUILD, SANITIZED, data_uri, key_file, picture, wait_until
 
 # LIMOE_TRACED_REQUESTS=1000 for the whole measure; each request is one of a picture and a text, not seen before.
 REQUESTS = int(os.environ.get("LIMOE_TRACED_REQUESTS", "100"))
@@ -174,9 +174,7 @@ def test_the_specification_s_variables(start, collector):
 
 
 def test_a_key_goes_by_its_name(start, collector, tmp_path):
-    keys = tmp_path / "keys"
-    keys.write_text("alice-key-0123456789 name=alice\nplain-key-0123456789\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "keys", "alice-key-0123456789 name=alice", "plain-key-0123456789")
     server = traced(start, collector, "--api-keys-file", keys)
     with server.client() as client:
         for who in ("alice", "plain", "wrong"):

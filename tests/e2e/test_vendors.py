@@ -4,7 +4,7 @@ tests/clients has the clients themselves; Weaviate's is the server, whose bytes 
 import json
 import socket
 
-from conftest import b64, picture
+from conftest import b64, key_file, picture
 
 
 def recorded(server, request):
@@ -73,9 +73,7 @@ def test_roboflow_compares(client):
 
 def test_a_key_in_the_query_opens_nothing_and_is_not_logged(start, tmp_path):
     key = "user-key-0123456789"
-    keys = tmp_path / "keys"
-    keys.write_text(key + "\n")
-    keys.chmod(0o600)
+    keys = key_file(tmp_path / "keys", key)
     server = start("--api-keys-file", keys)
     with server.client() as client:
         asked = {"json": {"text": "cat", "api_key": key}, "params": {"api_key": key}}

@@ -6,7 +6,7 @@ import os
 
 import pytest
 import schemathesis
-from conftest import Server, b64, data_uri, picture, stop_cleanly
+from conftest import Server, b64, data_uri, key_file, picture, stop_cleanly
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from schemathesis.checks import CHECKS
@@ -46,11 +46,9 @@ def must_be_refused(case):
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("keys")
-    for name, key in ("admin", KEY), ("api", "none-that-is-used-here"):
-        (folder / name).write_text(key + "\n")
-        (folder / name).chmod(0o600)
+    admins, users = key_file(folder / "admin", KEY), key_file(folder / "api", "none-that-is-used-here")
     # Without dialects, which the document leaves out: with them POST / is no method too many.
-    server = Server("--admin-keys-file", folder / "admin", "--api-keys-file", folder / "api", "--dialects", "none")
+    server = Server("--admin-keys-file", admins, "--api-keys-file", users, "--dialects", "none")
     yield server
     stop_cleanly(server)
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
 from harness import *  # noqa: E402, F403
-from harness import ROOT  # noqa: E402
+from harness import ROOT, key_file  # noqa: E402
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
 
 CHROMIUM = os.environ.get("LIMOE_CHROMIUM", "/usr/bin/chromium")
@@ -106,11 +106,7 @@ def visit(browser, server):
 
 @pytest.fixture
 def key_files(tmp_path):
-    users, admins = tmp_path / "users", tmp_path / "admins"
-    for path, key in ((users, USER), (admins, ADMIN)):
-        path.write_text(key + "\n")
-        path.chmod(0o600)
-    return users, admins
+    return key_file(tmp_path / "users", USER), key_file(tmp_path / "admins", ADMIN)
 
 
 @pytest.fixture

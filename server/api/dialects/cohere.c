@@ -209,7 +209,7 @@ static bool read(const struct dialect_input *in, unsigned version, struct dialec
     if (!form)
         return api_fail_memory(error);
     *form = (struct answer_form){.version = version, .by_type = version == 2};
-    if (!request_read_object(in->body, in->size, in->arena, &object, error) ||
+    if (!dialect_read_object(in, &object, error) ||
         !request_choose_model(in->models, object, &out->embed.model, error))
         return false;
     reader.model = in->models->info[out->embed.model];

@@ -81,6 +81,8 @@ struct dialect_input {
     const struct request_models *models;
     const char *body; /* [size], not NULL */
     size_t size;
+    const struct json_value
+        *object;              /* what the body is, where it has been read to see whose it is; or NULL */
     const char *content_type; /* or NULL */
     struct text below;  /* of the path, what is below the route's: "pictograms" of /hf/pictograms; or empty */
     struct text header; /* of the header that the route names; data NULL: it was not sent */
@@ -162,6 +164,10 @@ bool dialect_check_ready(const struct dialect_about *about, struct api_error *er
 bool dialect_fail_starting(struct api_error *error);
 
 /* ---- what several dialects share */
+
+/* The JSON object that the body is; if it is none, the 400 (request_read_object). */
+bool dialect_read_object(const struct dialect_input *in, const struct json_value **object,
+                         struct api_error *error);
 
 /* {"error":"the message"}, the most common form; {"message":…}; {"detail":…}, FastAPI's. */
 void dialect_error_string(struct buffer *out, const struct api_error *error);

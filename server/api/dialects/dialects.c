@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "server/api/dialects/dialect.h"
+#include "server/api/request_parts.h"
 
 /* To add one: its bit (dialect.h), its name here, its files, rows of server/front/calls/route.c, tests, docs
  * (docs/development.md#a-dialect). */
@@ -79,6 +80,12 @@ bool dialect_fail_starting(struct api_error *error) {
 
 bool dialect_check_ready(const struct dialect_about *about, struct api_error *error) {
     return about->ready || api_fail(error, 503, "starting", NULL, "%s", about->why);
+}
+
+bool dialect_read_object(const struct dialect_input *in, const struct json_value **object,
+                         struct api_error *error) {
+    *object = in->object;
+    return in->object || request_read_object(in->body, in->size, in->arena, object, error);
 }
 
 static void write_error(struct buffer *out, const char *name, const struct api_error *error) {

@@ -203,7 +203,7 @@ static bool read_classification(const struct dialect_input *in, const struct fie
 static bool read_body(const struct dialect_input *in, struct fields *fields, size_t *model,
                       struct api_error *error) {
     const struct json_value *object = NULL;
-    if (!request_read_object(in->body, in->size, in->arena, &object, error) ||
+    if (!dialect_read_object(in, &object, error) ||
         !(in->below.size ? request_find_model(in->models, in->below, model, error)
                          : request_choose_model(in->models, object, model, error)))
         return false;

@@ -206,7 +206,7 @@ bool instances_read(const struct dialect_input *in, struct text model, struct di
     struct classify_request ranking = {0};
     struct reader reader = {.labels = {.out = &ranking, .arena = in->arena, .error = error}};
     size_t index = 0;
-    if (!request_read_object(in->body, in->size, in->arena, &object, error) ||
+    if (!dialect_read_object(in, &object, error) ||
         !(model.size ? request_find_model(in->models, model, &index, error)
                      : request_choose_model(in->models, object, &index, error)))
         return false;

@@ -282,7 +282,7 @@ static void write_index(const struct dialect_request *request, const struct dial
 /* {"ready": …} asks for models that are ready alone: all that are listed are, or will be again by themselves. */
 bool oip_read_index(const struct dialect_input *in, struct dialect_request *out, struct api_error *error) {
     const struct json_value *object;
-    if (in->size && !request_read_object(in->body, in->size, in->arena, &object, error))
+    if (in->size && !dialect_read_object(in, &object, error))
         return false;
     out->kind = DIALECT_EMBED;
     out->write = write_index;

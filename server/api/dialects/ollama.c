@@ -78,8 +78,7 @@ static bool read(const struct dialect_input *in, const struct field_table *table
     struct reader reader = {.error = error};
     const struct request_items_reader items = {.arena = in->arena, .error = error};
     out->kind = DIALECT_EMBED;
-    if (!request_read_object(in->body, in->size, in->arena, &object, error) ||
-        !choose_model(in->models, object, &request->model, error))
+    if (!dialect_read_object(in, &object, error) || !choose_model(in->models, object, &request->model, error))
         return false;
     reader.model = in->models->info[request->model];
     return field_read_object(object, table, &reader, error) &&

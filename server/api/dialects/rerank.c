@@ -231,7 +231,7 @@ static bool read(const struct dialect_input *in, const struct field_table *table
                  struct api_error *error) {
     const struct json_value *object;
     struct reader reader = {.error = error};
-    if (!request_read_object(in->body, in->size, in->arena, &object, error) ||
+    if (!dialect_read_object(in, &object, error) ||
         !request_choose_model(in->models, object, &out->compare.model, error))
         return false;
     reader.model = in->models->info[out->compare.model];

@@ -183,8 +183,8 @@ static void write_similarity(const struct dialect_request *request, const struct
 static bool read_body(const struct dialect_input *in, const struct field_table *table, struct reader *r,
                       size_t *model) {
     const struct json_value *object;
-    return request_read_object(in->body, in->size, in->arena, &object, r->error) &&
-           choose_model(in->models, object, model, r->error) && field_read_object(object, table, r, r->error);
+    return dialect_read_object(in, &object, r->error) && choose_model(in->models, object, model, r->error) &&
+           field_read_object(object, table, r, r->error);
 }
 
 static bool read_embed(const struct dialect_input *in, const struct field_table *table, const char *name,

@@ -93,14 +93,14 @@ static bool read_form(const struct dialect_input *in, struct dialect_request *ou
 
 static bool read_classify(const struct dialect_input *in, struct dialect_request *out,
                           struct api_error *error) {
-    return request_classify_json(in->models, in->body, in->size, in->arena, &out->classify, error) &&
+    return request_classify_object(in->models, in->object, in->arena, &out->classify, error) &&
            answer_as_classify(out, error);
 }
 
 static bool read_embeddings(const struct dialect_input *in, struct dialect_request *out,
                             struct api_error *error) {
     answer_as_embeddings(out);
-    return request_embeddings_json(in->models, in->body, in->size, in->arena, &out->embed, error);
+    return request_embeddings_object(in->models, in->object, in->arena, &out->embed, error);
 }
 
 static bool read_instances(const struct dialect_input *in, struct dialect_request *out,
@@ -119,13 +119,13 @@ static const struct {
 };
 
 static bool read_json(const struct dialect_input *in, struct dialect_request *out, struct api_error *error) {
-    const struct json_value *object = NULL;
-    if (!request_read_object(in->body, in->size, in->arena, &object, error))
+    struct dialect_input known = *in;
+    if (!dialect_read_object(in, &known.object, error))
         return false;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
-        if (json_member(object, text_of(forms[i].field)))
-            return forms[i].read(in, out, error);
-    return read_embeddings(in, out, error);
+        if (json_member(known.object, text_of(forms[i].field)))
+            return forms[i].read(&known, out, error);
+    return read_embeddings(&known, out, error);
 }
 
 /* ---- which of them */

@@ -137,7 +137,7 @@ bool titan_read(const struct dialect_input *in, struct dialect_request *out, str
     size_t model = 0;
     if (!items)
         return api_fail_memory(error);
-    if (!find_model(in, &model, error) || !request_read_object(in->body, in->size, in->arena, &object, error))
+    if (!find_model(in, &model, error) || !dialect_read_object(in, &object, error))
         return false;
     r.model = in->models->info[model];
     if (!field_read_object(object, &fields, &r, error))

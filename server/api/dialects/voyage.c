@@ -90,7 +90,7 @@ bool voyage_read(const struct dialect_input *in, struct dialect_request *out, st
         .arena = in->arena, .strings = STRINGS_ARE_TEXTS, .error = error};
     out->kind = DIALECT_EMBED;
     out->write = write;
-    if (!request_read_object(in->body, in->size, in->arena, &object, error) ||
+    if (!dialect_read_object(in, &object, error) ||
         !request_choose_model(in->models, object, &request->model, error))
         return false;
     reader.model = in->models->info[request->model];

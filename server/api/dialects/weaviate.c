@@ -79,7 +79,7 @@ bool weaviate_read(const struct dialect_input *in, struct dialect_request *out, 
     struct reader reader = {0};
     out->kind = DIALECT_EMBED;
     out->write = write;
-    return request_read_object(in->body, in->size, in->arena, &object, error) &&
+    return dialect_read_object(in, &object, error) &&
            request_choose_model(in->models, object, &out->embed.model, error) &&
            field_read_object(object, &fields, &reader, error) &&
            read_items(in, &reader, &out->embed, error) &&

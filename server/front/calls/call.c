@@ -450,6 +450,21 @@ bool call_choose(struct call *call, size_t model) {
     return true;
 }
 
+bool call_choose_named(struct call *call, bool alone, struct api_error *error) {
+    size_t model = 0;
+    for (size_t i = 0; i < call->n_args; i++) {
+        const struct request_field *field = &call->args[i];
+        const struct text name = {.data = (const char *)field->bytes, .size = field->size};
+        const bool named = strcmp(field->name, "model") == 0;
+        if (!named && alone)
+            return api_fail(error, 400, "unknown_field", field->name,
+                            "there is no argument \"%s\"; accepted: model", field->name);
+        if (named && !request_find_model(&call->roster->models, name, &model, error))
+            return false;
+    }
+    return call_choose(call, model);
+}
+
 struct text call_argument(const struct call *call, const char *name) {
     const char *value = NULL;
     size_t size = 0;

@@ -189,6 +189,8 @@ struct text call_below(const struct call *call);
 /* The request is for this model of the roster: it is the model's from here on, and counted in its queue. False:
  * that is full (call->over), and the request is to be refused with call_refuse_full. */
 bool call_choose(struct call *call, size_t model);
+/* The same of the model that the query's "model" names, or of the default. `alone`: any other argument is refused. */
+bool call_choose_named(struct call *call, bool alone, struct api_error *error);
 
 /* An argument of the query, of a route whose arguments are not read otherwise; data NULL: it is not there. */
 struct text call_argument(const struct call *call, const char *name);

@@ -143,14 +143,14 @@ static void request_body(struct buffer *out, const struct operation *operation, 
 
 /* ---- responses */
 
-unsigned openapi_errors(const struct operation *operation, const struct route *route) {
-    unsigned groups = operation->errors | ERRORS_ANY;
-    groups |= route->open ? 0u : ERRORS_KEY;
-    groups |= route->admin ? ERRORS_ADMIN : 0u;
-    groups |= route->get ? 0u : ERRORS_WORK;
-    groups |= route->bodies ? ERRORS_BODY : 0u;
-    groups |= route->bodies & 1u << REQUEST_BODY_JSON ? ERRORS_JSON : 0u;
-    groups |= route->bodies & 1u << REQUEST_BODY_MULTIPART ? ERRORS_FORM : 0u;
+uint64_t openapi_errors(const struct operation *operation, const struct route *route) {
+    uint64_t groups = operation->errors | ERRORS_ANY;
+    groups |= route->open ? 0 : ERRORS_KEY;
+    groups |= route->admin ? ERRORS_ADMIN : 0;
+    groups |= route->get ? 0 : ERRORS_WORK;
+    groups |= route->bodies ? ERRORS_BODY : 0;
+    groups |= route->bodies & 1u << REQUEST_BODY_JSON ? ERRORS_JSON : 0;
+    groups |= route->bodies & 1u << REQUEST_BODY_MULTIPART ? ERRORS_FORM : 0;
     return groups;
 }
 
@@ -164,7 +164,7 @@ static const struct operation_answer *answer_of(const struct operation *operatio
 
 static void answer(struct buffer *out, const struct operation *operation,
                    const struct operation_answer *answer, const struct route *route, bool head) {
-    const unsigned groups = openapi_errors(operation, route);
+    const uint64_t groups = openapi_errors(operation, route);
     const bool error_too = openapi_has_error(answer->status, groups);
     buffer_print(out, "\"%d\":{\"description\":", answer->status);
     buffer_json_string(out, answer->what ? answer->what : "As asked.");
@@ -192,7 +192,7 @@ static void answer(struct buffer *out, const struct operation *operation,
 
 static void responses(struct buffer *out, const struct operation *operation, const struct route *route,
                       bool head) {
-    const unsigned groups = openapi_errors(operation, route);
+    const uint64_t groups = openapi_errors(operation, route);
     int last = 0;
     buffer_string(out, ",\"responses\":{");
     for (size_t i = 0; i < OPERATION_ANSWERS && operation->answers[i].status; i++) {

@@ -12,24 +12,24 @@
 /* ---- errors */
 
 /* Of the groups, those that make a difference at this status. */
-static unsigned that_matter(int status, unsigned groups) {
-    unsigned all = 0;
+static uint64_t that_matter(int status, uint64_t groups) {
+    uint64_t all = 0;
     for (size_t i = 0; i < error_code_count; i++)
         if (error_codes[i].status == status)
             all |= error_codes[i].groups;
     return all & groups;
 }
 
-bool openapi_has_error(int status, unsigned groups) {
+bool openapi_has_error(int status, uint64_t groups) {
     return that_matter(status, groups) != 0;
 }
 
-const char *openapi_error_name(int status, unsigned groups, const char *error, bool head,
+const char *openapi_error_name(int status, uint64_t groups, const char *error, bool head,
                                char name[OPENAPI_NAME_BYTES]) {
-    const unsigned matter = that_matter(status, groups);
+    const uint64_t matter = that_matter(status, groups);
     size_t used =
         (size_t)snprintf(name, OPENAPI_NAME_BYTES, "%s%s%d", error ? error : "", error ? "_" : "", status);
-    for (unsigned bit = 1; bit && bit <= matter && used < OPENAPI_NAME_BYTES; bit <<= 1)
+    for (uint64_t bit = 1; bit && bit <= matter && used < OPENAPI_NAME_BYTES; bit <<= 1)
         if (matter & bit)
             used += (size_t)snprintf(name + used, OPENAPI_NAME_BYTES - used, "_%s", error_group_name(bit));
     if (head && used < OPENAPI_NAME_BYTES)
@@ -38,7 +38,7 @@ const char *openapi_error_name(int status, unsigned groups, const char *error, b
 }
 
 /* "a": … "b": …: each code of the status and what it means. */
-static void describe(struct buffer *out, int status, unsigned groups) {
+static void describe(struct buffer *out, int status, uint64_t groups) {
     struct buffer text = {0};
     for (size_t i = 0; i < error_code_count; i++)
         if (error_codes[i].status == status && error_codes[i].groups & groups)
@@ -48,7 +48,7 @@ static void describe(struct buffer *out, int status, unsigned groups) {
     buffer_free(&text);
 }
 
-void openapi_error_schema(struct buffer *out, int status, unsigned groups, const char *error) {
+void openapi_error_schema(struct buffer *out, int status, uint64_t groups, const char *error) {
     size_t n = 0;
     if (error) { /* its own form, in which codes need not stand */
         buffer_print(out, "{\"$ref\":\"#/components/schemas/%s\"}", error);
@@ -64,7 +64,7 @@ void openapi_error_schema(struct buffer *out, int status, unsigned groups, const
     buffer_string(out, "]}}}}}");
 }
 
-static void error_response(struct buffer *out, int status, unsigned groups, const char *error, bool head) {
+static void error_response(struct buffer *out, int status, uint64_t groups, const char *error, bool head) {
     buffer_string(out, "{\"description\":");
     describe(out, status, groups);
     buffer_string(out, ",\"headers\":");
@@ -78,7 +78,7 @@ static void error_response(struct buffer *out, int status, unsigned groups, cons
 }
 
 /* Appends the response, if none before it has its name: *names is the list of those, each between blanks. */
-static void once(struct buffer *out, struct buffer *names, int status, unsigned groups, const char *error,
+static void once(struct buffer *out, struct buffer *names, int status, uint64_t groups, const char *error,
                  bool head) {
     char name[OPENAPI_NAME_BYTES], between[OPENAPI_NAME_BYTES + 2];
     openapi_error_name(status, groups, error, head, name);
@@ -92,7 +92,7 @@ static void once(struct buffer *out, struct buffer *names, int status, unsigned 
 
 static void errors_of(struct buffer *out, struct buffer *names, const struct operation *operation,
                       bool head) {
-    const unsigned groups = openapi_errors(operation, openapi_route(operation));
+    const uint64_t groups = openapi_errors(operation, openapi_route(operation));
     int last = 0;
     for (size_t i = 0; i < error_code_count; i++) {
         if (!(error_codes[i].groups & groups) || error_codes[i].status == last)

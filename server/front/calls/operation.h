@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "server/api/fields.h"
 
@@ -35,7 +36,7 @@ struct operation {
     const char *example;             /* a JSON body that is accepted; or NULL */
     const struct field_table *query; /* arguments; NULL: none but those of `body` */
     struct operation_answer answers[OPERATION_ANSWERS];
-    unsigned errors;         /* enum error_group, beside those that follow from the route */
+    uint64_t errors;         /* ERRORS_…, beside those that follow from the route */
     const char *error;       /* a component: errors as this route writes them; NULL: as all others do */
     const char *path_schema; /* of the parameter in the path; NULL: any text */
 };

@@ -17,21 +17,6 @@ static const uint8_t pixel[] = {0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 
                                 0x00, 0x03, 0x01, 0x01, 0x00, 0xc9, 0xfe, 0x92, 0xef, 0x00, 0x00, 0x00,
                                 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82};
 
-/* The model that "model" names, whose the adapter is to be; the default. */
-static bool choose(struct call *call, struct api_error *error) {
-    size_t model = 0;
-    for (size_t i = 0; i < call->n_args; i++) {
-        const struct request_field *field = &call->args[i];
-        const struct text name = {.data = (const char *)field->bytes, .size = field->size};
-        if (strcmp(field->name, "model") != 0)
-            return api_fail(error, 400, "unknown_field", field->name,
-                            "there is no argument \"%s\"; accepted: model", field->name);
-        if (!request_find_model(&call->roster->models, name, &model, error))
-            return false;
-    }
-    return call_choose(call, model);
-}
-
 /* The disk's failure, or a file that is no adapter. */
 static bool fail_file(struct call *call, enum limoe_status status, bool full, const struct limoe_error *cause,
                       struct api_error *error) {
@@ -113,7 +98,7 @@ static bool list_trial(struct call *call, struct api_error *error) {
 bool route_adapter_put_parse(struct call *call, struct api_error *error) {
     struct limoe_error cause;
     bool full;
-    if (!request_adapter_name(call_below(call), error) || !choose(call, error))
+    if (!request_adapter_name(call_below(call), error) || !call_choose_named(call, true, error))
         return false;
     const enum limoe_status status = adapters_draft(call->server->adapters, call->body.data, call->body.size,
                                                     &call->adapting.draft, &full, &cause);

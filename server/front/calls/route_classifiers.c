@@ -3,27 +3,14 @@
  * PUT embeds every prompt in the model's own queue, as a classification would, and stores one vector a label.
  * The others only ask the store.
  */
-#include <string.h>
-
 #include "server/api/classifier.h"
 #include "server/api/classify.h"
 #include "server/front/calls/classifying.h"
 
 /* GET says whether the vectors of the model that "model" names are there; the others are asked of no model. */
-static bool choose(struct call *call, struct api_error *error) {
-    size_t model = 0;
-    for (size_t i = 0; i < call->n_args; i++) {
-        const struct request_field *field = &call->args[i];
-        const struct text name = {.data = (const char *)field->bytes, .size = field->size};
-        if (strcmp(field->name, "model") == 0 &&
-            !request_find_model(&call->roster->models, name, &model, error))
-            return false;
-    }
-    return call_choose(call, model);
-}
-
 static bool parse_name(struct call *call, struct api_error *error) {
-    return request_classifier_name(call_below(call), &call->request.classifier, error) && choose(call, error);
+    return request_classifier_name(call_below(call), &call->request.classifier, error) &&
+           call_choose_named(call, false, error);
 }
 
 /* ---- PUT */

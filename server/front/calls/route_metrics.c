@@ -24,39 +24,27 @@ static size_t list_decoders(struct decoders *decoders, unsigned lane, unsigned c
     return n;
 }
 
-/* Those of a model's engine on this host. */
-static size_t list_ranks(const struct generation *generation, struct metrics_process *out) {
+/* A model's ranks: the processes of those on this host, and the GPUs of all, wherever they are. One that is being replaced
+ * just now is left out. */
+static void list_ranks(const struct generation *generation, struct metrics_process *processes,
+                       struct metrics_gpu *gpus, struct metrics_gauges *gauges) {
+    const char *model = generation->model->name;
     struct engine_rank ranks[MOST_RANKS];
-    size_t n = 0;
     const uint32_t count = engine_ranks(generation->engine, ranks, MOST_RANKS);
-    for (uint32_t r = 0; r < count && r < MOST_RANKS; r++)
-        if (ranks[r].pid > 0)
-            out[n++] = (struct metrics_process){
-                .role = "engine", .model = generation->model->name, .index = r, .pid = ranks[r].pid};
-    return n;
+    for (uint32_t r = 0; r < count && r < MOST_RANKS; r++) {
+        const struct engine_rank *rank = &ranks[r];
+        if (rank->pid > 0)
+            processes[gauges->n_processes++] =
+                (struct metrics_process){.role = "engine", .model = model, .index = r, .pid = rank->pid};
+        if (rank->gpu_total > 0)
+            gpus[gauges->n_gpus++] = (struct metrics_gpu){
+                .model = model, .rank = r, .used = rank->gpu_used, .total = rank->gpu_total};
+    }
 }
 
-/* Those of a model's ranks, wherever they are. */
-static size_t list_gpus(const struct generation *generation, struct metrics_gpu *out) {
-    struct engine_rank ranks[MOST_RANKS];
+/* The children that are no ranks; one that is being replaced just now is left out. */
+static size_t list_processes(const struct server *server, struct metrics_process *out) {
     size_t n = 0;
-    const uint32_t count = engine_ranks(generation->engine, ranks, MOST_RANKS);
-    for (uint32_t r = 0; r < count && r < MOST_RANKS; r++)
-        if (ranks[r].gpu_total > 0)
-            out[n++] = (struct metrics_gpu){.model = generation->model->name,
-                                            .rank = r,
-                                            .used = ranks[r].gpu_used,
-                                            .total = ranks[r].gpu_total};
-    return n;
-}
-
-/* A decoder or engine that is being replaced just now is left out, and so is a rank on another host. */
-static size_t list_processes(const struct call *call, struct metrics_process *out) {
-    const struct server *server = call->server;
-    size_t n = 0;
-    out[n++] = (struct metrics_process){.role = "front", .pid = getpid()};
-    for (size_t i = 0; call->roster && i < call->roster->models.n; i++)
-        n += list_ranks(call->roster->generation[i], out + n);
     for (unsigned lane = 0; lane < LANES; lane++)
         n += list_decoders(server->decoders[lane], lane, server->options.workers + DECODERS_SPARE, out + n);
     const pid_t loadtest = loadtests_pid(server->loadtests);
@@ -106,15 +94,16 @@ static bool describe_all(struct call *call, struct metrics_gauges *gauges) {
     struct metrics_gpu *gpus = arena_array(call->arena, n * MOST_RANKS + 1, sizeof *gpus);
     if (!processes || !models || !gpus)
         return false;
+    processes[gauges->n_processes++] = (struct metrics_process){.role = "front", .pid = getpid()};
     for (size_t i = 0; i < n; i++) {
         describe(call->roster->generation[i], ready, &models[i]);
-        gauges->n_gpus += list_gpus(call->roster->generation[i], gpus + gauges->n_gpus);
+        list_ranks(call->roster->generation[i], processes, gpus, gauges);
     }
+    gauges->n_processes += list_processes(call->server, processes + gauges->n_processes);
+    gauges->processes = processes;
     gauges->gpus = gpus;
     gauges->models = models;
     gauges->n_models = n;
-    gauges->processes = processes;
-    gauges->n_processes = list_processes(call, processes);
     return true;
 }
 

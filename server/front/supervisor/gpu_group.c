@@ -252,7 +252,6 @@ static void take_in(struct group *group, int fd, const struct frame_join *join) 
 static bool accept_ranks(struct launcher *launcher, int64_t now) {
     struct group *group = group_of(launcher);
     struct rendezvous *rendezvous = &group->rendezvous;
-    const uint64_t refused = rendezvous->refused;
     struct frame_join join;
     pid_t process;
     int fd;
@@ -260,9 +259,7 @@ static bool accept_ranks(struct launcher *launcher, int64_t now) {
         return false;
     while (!group->refused && rendezvous_next(rendezvous, now, &fd, &process, &join))
         take_in(group, fd, &join);
-    if (rendezvous->refused > refused)
-        log_print(launcher->log, LOG_WARNING, NULL,
-                  "engine: turned away who came to the ranks' rendezvous: %s", rendezvous->why);
+    launcher_log_refused(launcher, rendezvous);
     if (!is_whole(launcher))
         return false;
     rendezvous_close(rendezvous);

@@ -27,3 +27,11 @@ void launcher_free(struct launcher *launcher) {
     if (launcher)
         launcher->ops->free(launcher);
 }
+
+void launcher_log_refused(const struct launcher *launcher, struct rendezvous *rendezvous) {
+    if (!rendezvous->refused[0])
+        return;
+    log_print(launcher->log, LOG_WARNING, NULL, "engine: turned away who came to the ranks' rendezvous: %s",
+              rendezvous->refused);
+    rendezvous->refused[0] = '\0';
+}

@@ -88,6 +88,9 @@ struct launcher *launcher_new(const struct launch_options *options, const char *
                               struct membership *membership, struct log *log);
 void launcher_free(struct launcher *launcher); /* NULL is fine */
 
+/* For kinds whose ranks come to a rendezvous: a warning, if any peer was turned away there since the last warning. */
+void launcher_log_refused(const struct launcher *launcher, struct rendezvous *rendezvous);
+
 /* The kinds. NULL: no memory. */
 struct launcher *launch_one_new(void);
 struct launcher *mpi_job_new(void);

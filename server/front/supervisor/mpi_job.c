@@ -90,7 +90,6 @@ static size_t events(const struct launcher *launcher, struct pollfd *polled) {
 static bool accept_ranks(struct launcher *launcher, int64_t now) {
     struct rendezvous *rendezvous = &job_of(launcher)->rendezvous;
     struct membership *membership = launcher->membership;
-    const uint64_t refused = rendezvous->refused;
     struct frame_join join;
     pid_t process;
     int fd;
@@ -98,9 +97,7 @@ static bool accept_ranks(struct launcher *launcher, int64_t now) {
         return false;
     while (membership->joined < membership->n && rendezvous_next(rendezvous, now, &fd, &process, &join))
         membership_join(membership, fd, process);
-    if (rendezvous->refused > refused)
-        log_print(launcher->log, LOG_WARNING, NULL,
-                  "engine: turned away who came to the ranks' rendezvous: %s", rendezvous->why);
+    launcher_log_refused(launcher, rendezvous);
     if (membership->joined < membership->n)
         return false;
     rendezvous_close(rendezvous);

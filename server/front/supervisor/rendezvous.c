@@ -194,8 +194,7 @@ bool rendezvous_next(struct rendezvous *rendezvous, int64_t now, int *fd, pid_t 
             dismiss(peer);
             return true;
         }
-        snprintf(rendezvous->why, sizeof rendezvous->why, "%.150s", err.message);
-        rendezvous->refused++;
+        snprintf(rendezvous->refused, sizeof rendezvous->refused, "%.150s", err.message);
         dismiss(peer);
     }
     return false;

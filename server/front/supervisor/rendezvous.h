@@ -33,9 +33,8 @@ struct rendezvous {
         struct link link; /* fd -1: no peer */
         int64_t until;    /* clock_now() when it is turned away */
     } pending[RENDEZVOUS_PENDING];
-    unsigned silent;  /* s without a sign of life, after which a peer on another host is taken for gone */
-    uint64_t refused; /* peers turned away so far */
-    char why[160];    /* the last of them was */
+    unsigned silent;   /* s without a sign of life, after which a peer on another host is taken for gone */
+    char refused[160]; /* why the last peer was turned away; "": none was, or it has been logged */
 };
 
 void rendezvous_init(struct rendezvous *rendezvous); /* closed */

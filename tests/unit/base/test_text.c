@@ -69,6 +69,8 @@ static void quotes_are_cut_between_characters(void **state) {
     assert_string_equal(text_quote(text_of("twelve chars"), out, sizeof out), "twelve c…");
     assert_string_equal(text_quote(text_of("日本語ネコ"), out, sizeof out), "日本…");
     assert_string_equal(text_quote(text_of("a\nb\x7F\xFF"), out, sizeof out), "a?b??");
+    assert_string_equal(text_quote(text_of("\xC2\x80\xC2\x9B\xC2\x9F \xC2\xA0"), out, sizeof out),
+                        "??? \xC2\xA0");
     for (size_t limit = 4; limit <= 12; limit++) {
         char *exact = text_quote(text_of("aé日😀aé日😀"), out, limit);
         assert_true(strlen(exact) < limit);

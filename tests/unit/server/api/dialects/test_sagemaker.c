@@ -3,6 +3,7 @@
 
 #include "server/api/dialects/sagemaker.h"
 #include "server/api/dialects/vertex.h"
+#include "server/api/request_parts.h"
 
 #define PNG "\x89PNG\r\n\x1a\n"
 
@@ -53,6 +54,24 @@ static void our_own_bodies_have_our_own_answers(void **state) {
         "\"predictions\":[{\"label\":\"dog\",\"score\":0.75,\"cosine\":0.5}]}],\"usage\":{\"prompt_tokens\":"
         "3,"
         "\"image_tokens\":4,\"total_tokens\":7}}");
+}
+
+/* By whichever reader it is, what has been parsed is not parsed again: its bytes are not looked at. */
+static void a_body_is_parsed_once(void **state) {
+    (void)state;
+    static const char *const bodies[] = {
+        "{\"input\":[\"cat\"]}",
+        "{\"inputs\":[\"cat\"]}",
+        "{\"instances\":[\"cat\"]}",
+        "{\"query\":\"a\",\"texts\":[\"b\"]}",
+        "{\"image\":\"" PIXEL "\",\"labels\":[\"x\"]}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        struct dialect_input in = {.content_type = "application/json"};
+        assert_true(request_read_object(bodies[i], strlen(bodies[i]), arena, &in.object, &error));
+        if (!hears_input(sagemaker_read, &in, "no JSON", 7))
+            fail_msg("%s: %s", bodies[i], error.message);
+    }
 }
 
 static void a_picture_comes_as_it_is(void **state) {
@@ -121,9 +140,13 @@ static void health_is_a_status(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(a_body_is_what_its_fields_say), TEST(our_own_bodies_have_our_own_answers),
-        TEST(a_picture_comes_as_it_is),      TEST(a_form_is_a_classification),
-        TEST(what_is_not_done_is_refused),   TEST(health_is_a_status),
+        TEST(a_body_is_what_its_fields_say),
+        TEST(our_own_bodies_have_our_own_answers),
+        TEST(a_body_is_parsed_once),
+        TEST(a_picture_comes_as_it_is),
+        TEST(a_form_is_a_classification),
+        TEST(what_is_not_done_is_refused),
+        TEST(health_is_a_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,6 +80,18 @@ static void errors_are_ordered_and_once(void **state) {
     }
 }
 
+/* Of their words responses' names are made, of which equal ones are told once. */
+static void groups_of_errors_differ_in_their_words(void **state) {
+    (void)state;
+    uint64_t used = 0;
+    for (size_t i = 0; i < error_code_count; i++)
+        used |= error_codes[i].groups;
+    for (uint64_t group = 1; group; group <<= 1)
+        for (uint64_t other = 1; other < group; other <<= 1)
+            if (used & group && used & other)
+                assert_string_not_equal(error_group_name(group), error_group_name(other));
+}
+
 static void the_document_is_within_its_bound(void **state) {
     (void)state;
     struct buffer document = {0};
@@ -98,6 +110,7 @@ int main(void) {
         cmocka_unit_test(operations_of_a_path_stand_together),
         cmocka_unit_test(answers_have_schemas),
         cmocka_unit_test(errors_are_ordered_and_once),
+        cmocka_unit_test(groups_of_errors_differ_in_their_words),
         cmocka_unit_test(the_document_is_within_its_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -174,9 +174,10 @@ enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *
     the_model.info = shape;
     if (fake->other)
         the_model.info.scoring.scale = 1;
-    *out = &the_model;
-    fake->opened++;
-    return meet_others(err);
+    const enum limoe_status status = meet_others(err);
+    *out = status == LIMOE_OK ? &the_model : NULL;
+    fake->opened += status == LIMOE_OK;
+    return status;
 }
 enum limoe_status limoe_model_rejoin(struct limoe_model *model, struct limoe_error *err) {
     (void)model;
