@@ -59,7 +59,9 @@ enum limoe_status limoe_model_caption(struct limoe_model *model, const struct li
                                       const struct limoe_caption_options *options,
                                       struct limoe_caption *captions, struct limoe_error *err);
 
-/* The text of a caption's tokens, NUL-terminated UTF-8, to text[size]; LIMOE_INVALID: a token that is none of the model's; LIMOE_TOO_LARGE: there is no room. Any thread may call it. */
+/* The text of a caption's tokens, NUL-terminated UTF-8, to text[size]. LIMOE_INVALID: a token that is none of the model's;
+ * LIMOE_TOO_LARGE: there is no room; LIMOE_UNSUPPORTED: the model takes no texts, or its tokenizer is not limoe's own. Any
+ * thread may call it. */
 enum limoe_status limoe_caption_text(const struct limoe_processor *processor,
                                      const struct limoe_caption *caption, char *text, size_t size,
                                      struct limoe_error *err);

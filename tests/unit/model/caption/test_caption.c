@@ -104,7 +104,7 @@ static struct limoe_model *open_on(const struct kept *g, const char *isa, enum l
                                    uint32_t threads) {
     struct limoe_error err;
     struct kernels *k;
-    struct limoe_model *m;
+    struct limoe_model *m = NULL;
     const struct limoe_options one_rank = {0};
     enum limoe_status status;
     if (device()) {
