@@ -114,6 +114,26 @@ void workers_push_early(struct workers *workers, struct task *task) {
     push(workers, &workers->early, task);
 }
 
+struct task *workers_withdraw(struct workers *workers, bool (*unwanted)(struct task *task, void *arg),
+                              void *arg) {
+    struct tasks withdrawn;
+    tasks_init(&withdrawn);
+    pthread_mutex_lock(&workers->lock);
+    struct task **at = &workers->ordinary.head;
+    while (*at) {
+        struct task *task = *at;
+        if (unwanted(task, arg)) {
+            *at = task->next;
+            tasks_append(&withdrawn, task);
+        } else {
+            at = &task->next;
+        }
+    }
+    workers->ordinary.last = at;
+    pthread_mutex_unlock(&workers->lock);
+    return withdrawn.head;
+}
+
 bool workers_wanted(struct workers *workers) {
     pthread_mutex_lock(&workers->lock);
     bool wanted = workers->early.head || workers->ordinary.head;

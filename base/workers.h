@@ -29,6 +29,11 @@ void workers_push(struct workers *workers, struct task *task);
 /* Queues it behind the others that were pushed so, but before those of workers_push: for work that frees what
  * a request holds. */
 void workers_push_early(struct workers *workers, struct task *task);
+/* Takes those tasks of workers_push that `unwanted` says so of out of the queue, if no thread has taken them yet;
+ * the order of the others stays. They are the caller's, linked by `next` in the order in which they were pushed;
+ * NULL: there is none. `unwanted` is called with the queue locked, once for each that waits. */
+struct task *workers_withdraw(struct workers *workers, bool (*unwanted)(struct task *task, void *arg),
+                              void *arg);
 /* True when another task waits: a long one had better push itself again and return. */
 bool workers_wanted(struct workers *workers);
 

@@ -92,6 +92,9 @@ struct server {
     struct roster *roster; /* in force, with a reference; NULL until all models are ready */
     bool closed;           /* nobody will be told any more */
 
+    _Atomic int64_t look_at; /* when calls that wait for workers are to be looked at next (waiting.h) */
+    int64_t looked;          /* when they were last; the sweeping thread's */
+
     _Atomic(enum server_phase) phase;
     _Atomic uint64_t connections; /* open */
     _Atomic uint64_t calls;       /* requests from their headers to the end of their answer */

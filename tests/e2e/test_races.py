@@ -61,6 +61,15 @@ def leave(server):
             connection.sendall(request[:part])
 
 
+def hurry(server):
+    """Deadlines that pass at one place or another of the way."""
+    with server.client() as client:
+        for milliseconds in [1, 20, 150, 300] * 2:
+            content = {"input": [{"image": b64(picture(seed))} for seed in range(10)]}
+            response = client.post("/v1/embeddings", json=content, headers={"X-Request-Timeout-Ms": str(milliseconds)})
+            assert response.status_code in (200, 504), response.text
+
+
 def scrape(server):
     with server.client() as client:
         for path in ["/metrics", "/health", "/v1/models", "/v1/models/pictograms/load"] * PAGES:
@@ -91,10 +100,10 @@ def test_everything_at_once(start):
         for _ in range(ROUNDS):
             assert answers(server) == alone
 
-    with concurrent.futures.ThreadPoolExecutor(CLIENTS + 5) as pool:
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS + 6) as pool:
         jobs = [pool.submit(compare) for _ in range(CLIENTS)]
         jobs += [pool.submit(keep_classifiers, server, name) for name in ("one", "two")]
-        jobs += [pool.submit(leave, server), pool.submit(scrape, server), pool.submit(lose_children, server)]
+        jobs += [pool.submit(job, server) for job in (leave, hurry, scrape, lose_children)]
         for job in jobs:
             job.result(300)
         # Reloads beside the same load, once more: a lost engine and one that is being replaced are not told apart.

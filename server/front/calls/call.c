@@ -326,6 +326,10 @@ struct call *call_new(struct server *server) {
     return call;
 }
 
+struct call *call_of_task(struct task *task) {
+    return (struct call *)((char *)task - offsetof(struct call, task));
+}
+
 struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,
                         const char *method, const struct api_error *refusal) {
     struct call *call = call_new(server);

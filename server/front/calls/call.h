@@ -139,6 +139,8 @@ struct call {
 
 /* A call that has begun, with nothing in it; NULL: no memory. What both ways to make one below begin with. */
 struct call *call_new(struct server *server);
+/* The call that the task is of. */
+struct call *call_of_task(struct task *task);
 /* Makes a call of a request whose headers were just read; if `refusal` is not NULL, the call is answered
  * with it. NULL: no memory. */
 struct call *call_begin(struct server *server, struct MHD_Connection *connection, const char *url,

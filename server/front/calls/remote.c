@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/front/calls/waiting.h"
 #include "server/front/fetching/fetching.h"
 
 /* Lives in the call's arena. */
@@ -64,7 +65,7 @@ static void fetched_one(struct fetch *fetch) {
     if (fetch->bytes)
         hold(call, fetch);
     if (atomic_fetch_sub(&call->remote->left, 1) == 1)
-        workers_push(call->server->workers, &call->task);
+        waiting_push(call, call->server->workers);
 }
 
 static struct remote *make(struct call *call, size_t n, bool (*wanted)(void *call)) {

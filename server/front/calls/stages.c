@@ -8,7 +8,7 @@
  * request of 2,048 pictures delays another's single picture by a slice.
  *
  * Before each item, and every few milliseconds of a picture's decoding, a call is asked whether it is still
- * wanted: its client is there, its deadline has not passed, the server has not given up what it has.
+ * wanted (want.h). While it waits for a worker, somebody else asks (waiting.h).
  *
  * Texts that the cache knows are not prepared: their rows of call->embeddings are filled, the job has the rest.
  */
@@ -22,6 +22,8 @@
 #include "server/front/calls/bulk.h"
 #include "server/front/calls/quotas.h"
 #include "server/front/calls/remote.h"
+#include "server/front/calls/waiting.h"
+#include "server/front/calls/want.h"
 #include "server/front/http/loop.h"
 #include "server/front/http/timeouts.h"
 
@@ -34,10 +36,6 @@
 
 static void write_answer(struct task *task);
 static void stored(struct task *task);
-
-static struct call *call_of_task(struct task *task) {
-    return (struct call *)((char *)task - offsetof(struct call, task));
-}
 
 static struct call *call_of_job(struct job *job) {
     return (struct call *)((char *)job - offsetof(struct call, job));
@@ -71,56 +69,8 @@ static void finish_refused(struct call *call, const struct api_error *error) {
     stages_finish(call);
 }
 
-/* Whether a call is worth going on with. */
-enum want {
-    WANTED,
-    WANT_GONE,    /* nobody is there to read the answer */
-    WANT_LATE,    /* it would come after its deadline */
-    WANT_STOPPED, /* the server has given up what it did not finish */
-};
-
-static enum want want(struct call *call) {
-    if (atomic_load(&call->gone))
-        return WANT_GONE;
-    if (atomic_load(&call->server->phase) == SERVER_STOPPED)
-        return WANT_STOPPED;
-    return call->deadline && clock_now() >= call->deadline ? WANT_LATE : WANTED;
-}
-
-static bool fail_expired(struct api_error *error) {
-    return api_fail(error, 504, "deadline_exceeded", "X-Request-Timeout-Ms",
-                    "the request's deadline passed before it was computed");
-}
-
-static bool fail_stopped(struct api_error *error) {
-    return api_fail(error, 503, "draining", NULL, "the server stopped before the request was computed");
-}
-
-static bool fail_gone(struct call *call, struct api_error *error) {
-    metrics_count(call->server->metrics, METRICS_CANCELLED, 1);
-    return api_fail(error, 499, "client_gone", NULL, "the client hung up before its request was computed");
-}
-
-static bool wanted(struct call *call, struct api_error *error) {
-    switch (want(call)) {
-    case WANT_GONE:
-        return fail_gone(call, error);
-    case WANT_LATE:
-        return fail_expired(error);
-    case WANT_STOPPED:
-        return fail_stopped(error);
-    default:
-        return true;
-    }
-}
-
-/* What decoders ask, and the fetching. */
-static bool is_wanted(void *call) {
-    return want(call) == WANTED;
-}
-
 bool stages_reader_left(struct call *call, struct api_error *error) {
-    return atomic_load(&call->gone) && !fail_gone(call, error);
+    return atomic_load(&call->gone) && !want_fail(call, WANT_GONE, error);
 }
 
 void stages_gone(struct call *call) {
@@ -169,11 +119,11 @@ static bool check_outcome(struct call *call, struct api_error *error) {
     case JOB_DONE:
         return true;
     case JOB_EXPIRED:
-        return fail_expired(error);
+        return want_fail(call, WANT_LATE, error);
     case JOB_CANCELLED:
-        return fail_gone(call, error);
+        return want_fail(call, WANT_GONE, error);
     case JOB_ABANDONED:
-        return fail_stopped(error);
+        return want_fail(call, WANT_STOPPED, error);
     default:
         return adapting_fail(call, error);
     }
@@ -363,7 +313,7 @@ static bool decode(struct call *call, size_t i, struct api_error *error) {
         .settings = &call->generation->image,
         .served = call->generation->index,
         .most_pixels = admission_pixels(call, input),
-        .wanted = is_wanted,
+        .wanted = want_ask,
         .arg = call,
     };
     struct limoe_error cause;
@@ -371,7 +321,7 @@ static bool decode(struct call *call, size_t i, struct api_error *error) {
         return api_fail_memory(error);
     const enum limoe_status status =
         decoders_decode(call->server->decoders[call->lane], &picture, pixels, &cause);
-    if (status == LIMOE_LOST && !wanted(call, error))
+    if (status == LIMOE_LOST && !want_check(call, error))
         return false;
     if (status != LIMOE_OK)
         return api_fail_from(error, input->param, &cause);
@@ -395,7 +345,7 @@ struct preparing {
 /* Pauses the call: it is pushed to these workers, behind what waits for them already. */
 static void pause_for(struct call *call, struct workers *workers) {
     call->paused = clock_now();
-    workers_push(workers, &call->task);
+    waiting_push(call, workers);
 }
 
 /* Prepares a slice of the items. The call is not to be touched afterwards. */
@@ -407,7 +357,7 @@ static void prepare(struct call *call, const struct preparing *way) {
     call->paused = 0;
     if (!call->parts[way->part].began)
         call->parts[way->part].began = began;
-    bool good = wanted(call, &error);
+    bool good = want_check(call, &error);
     for (; good && call->prepared < call->n; call->prepared++) {
         if (call->inputs[call->prepared].modality != way->modality)
             continue;
@@ -416,7 +366,7 @@ static void prepare(struct call *call, const struct preparing *way) {
             pause_for(call, way->workers);
             return;
         }
-        good = wanted(call, &error) && way->one(call, call->prepared, &error);
+        good = want_check(call, &error) && way->one(call, call->prepared, &error);
         now = clock_now();
     }
     call->preprocess_ns += now - began;
@@ -488,7 +438,7 @@ static void fetched(struct task *task) {
     call->task.run = prepare_texts;
     call->queue_ns += clock_now() - call->paused;
     call->paused = 0;
-    if (!call->over && wanted(call, &error) && remote_take(call, &error))
+    if (!call->over && want_check(call, &error) && remote_take(call, &error))
         admit(call);
     else
         finish_refused(call, &error);
@@ -497,7 +447,7 @@ static void fetched(struct task *task) {
 static void fetch(struct call *call) {
     struct api_error error;
     call->paused = clock_now();
-    if (!remote_fetch(call, is_wanted, fetched, &error))
+    if (!remote_fetch(call, want_ask, fetched, &error))
         finish_refused(call, &error);
 }
 
@@ -531,7 +481,8 @@ static void parse(struct task *task) {
         return;
     }
     call_meter(call, true);
-    bool good = wanted(call, &error) && call_settle_form(call, &error) && call->route->parse(call, &error);
+    bool good =
+        want_check(call, &error) && call_settle_form(call, &error) && call->route->parse(call, &error);
     call->preprocess_ns += clock_now() - began;
     parsed(call, good, &error);
 }
@@ -545,7 +496,7 @@ static void stored(struct task *task) {
     store_part(call)->ended = now;
     call->paused = 0;
     call_meter(call, !call->answering);
-    bool good = (call->answering || wanted(call, &error)) && call->route->stored(call, &error);
+    bool good = (call->answering || want_check(call, &error)) && call->route->stored(call, &error);
     if (call->answering)
         answered(call, good, &error);
     else
@@ -555,5 +506,5 @@ static void stored(struct task *task) {
 void stages_begin(struct call *call) {
     call->stage = CALL_WORKING;
     call->task.run = parse;
-    workers_push(call->body.size > LARGE_BODY ? call->server->bulk : call->server->workers, &call->task);
+    waiting_push(call, call->body.size > LARGE_BODY ? call->server->bulk : call->server->workers);
 }

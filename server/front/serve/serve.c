@@ -22,6 +22,7 @@
 #include "server/front/calls/exchange.h"
 #include "server/front/calls/openapi.h"
 #include "server/front/calls/route.h"
+#include "server/front/calls/waiting.h"
 #include "server/front/fetching/fetching.h"
 #include "server/front/http/auth.h"
 #include "server/front/http/hosts.h"
@@ -121,6 +122,7 @@ static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
     }
     metrics_count(server->metrics, METRICS_SLOW_CLIENTS,
                   timeouts_sweep(server->timeouts, clock_now(), server_pressed(server)));
+    waiting_sweep(server, clock_now());
     tracing_poll(server->tracing);
     loadtests_poll(server->loadtests);
     struct limoe_error err;
