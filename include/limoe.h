@@ -135,11 +135,14 @@ struct limoe_info {
      * into the texts'. A text passes the layers of its own tower alone, and so does a picture. */
     const uint32_t *moe_blocks;
     uint64_t total_parameters;
-    /* for one token: dense weights + top_k experts in each MoE block; of two towers both */
+    /* for one token: dense weights + top_k experts in each MoE block; of two towers both; none of the decoder's */
     uint64_t active_parameters;
     uint64_t weight_bytes; /* bytes of tensor data in the checkpoint */
     struct limoe_scoring scoring;
     enum limoe_shares shares; /* what struct limoe_item's are */
+    struct limoe_tower
+        decoder;             /* what captions pictures (limoe_caption.h); without blocks the model has none */
+    uint32_t caption_length; /* the most tokens of a caption, its end included; 0 without */
 };
 
 /* Whether the model takes pictures, or texts. */

@@ -190,6 +190,13 @@ typedef void kernels_layernorm_fn(struct kernels *k, const float *x, const float
 typedef void kernels_attention_fn(struct kernels *k, const void *qkv_act, uint32_t width, uint32_t heads,
                                   enum kernels_mask mask, const struct kernels_qk_norm *norm, void *out_act);
 
+/* Attention over keys and values that earlier steps have left: row i of query_act [n, width] meets rows row[start[i]] ..
+ * row[start[i + 1] - 1], one or more, of kv_act [.., 2 width] (k, v; heads contiguous), in this order. start [n + 1] and row
+ * lie where all else does. out_act [n, width]. As attention: scale, sums and what of it is act. */
+typedef void kernels_attention_kept_fn(struct kernels *k, const void *query_act, const void *kv_act,
+                                       const uint32_t *start, const uint32_t *row, size_t n, uint32_t width,
+                                       uint32_t heads, void *out_act);
+
 /* ---- mixture of experts */
 
 /* logits[rows, experts] = x W^T in float32; x [rows, width], w [experts, width]. */
@@ -262,6 +269,7 @@ struct kernels_ops {
     kernels_grouped_linear_fn *grouped_linear;
     kernels_layernorm_fn *layernorm;
     kernels_attention_fn *attention;
+    kernels_attention_kept_fn *attention_kept;
     kernels_router_logits_fn *router_logits;
     kernels_gate_fn *gate;
     kernels_gate_entropy_fn *gate_entropy;
@@ -326,7 +334,7 @@ size_t kernels_packed_bytes(enum kernels_kind kind, enum limoe_dtype dtype, uint
 enum { KERNELS_CUDA_OUT = 16, KERNELS_CUDA_IN = 8 };
 
 /* Modules of another version are refused: change it with anything above. */
-#define KERNELS_MODULE_VERSION 5u
+#define KERNELS_MODULE_VERSION 6u
 
 /* The module exports one, under the name KERNELS_MODULE. */
 struct kernels_module {

@@ -19,6 +19,10 @@ static const char *const architectures[] = {
     [CONFIG_OPEN_CLIP_TIMM] = "open_clip",
 };
 
+static struct limoe_tower shape_of(const struct config_tower *t) {
+    return (struct limoe_tower){t->width, t->blocks, t->heads, t->mlp};
+}
+
 void info_from_config(const struct config *config, struct limoe_info *info) {
     *info = (struct limoe_info){
         .name = config->name,
@@ -36,12 +40,12 @@ void info_from_config(const struct config *config, struct limoe_info *info) {
         .top_k = config->moe.top_k,
         .moe_blocks = config->moe.block,
         .shares = shares_of(config),
+        .decoder = shape_of(&config->decoder.tower),
+        .caption_length = config->decoder.length,
         .scoring = {.kind = config->scores == CONFIG_SIGMOID ? LIMOE_SIGMOID : LIMOE_SOFTMAX},
     };
-    for (int m = 0; m < LIMOE_MODALITIES; m++) {
-        const struct config_tower *t = &config->tower[m];
-        info->tower[m] = (struct limoe_tower){t->width, t->blocks, t->heads, t->mlp};
-    }
+    for (int m = 0; m < LIMOE_MODALITIES; m++)
+        info->tower[m] = shape_of(&config->tower[m]);
 }
 
 bool limoe_has(const struct limoe_info *info, enum limoe_modality modality) {

@@ -38,7 +38,7 @@ static enum limoe_status read_all(struct staging *s) {
     const struct config *config = s->config;
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;
-        const uint32_t blocks = layout_per_block(id) ? config_blocks(config) : 1;
+        const uint32_t blocks = layout_blocks(config, id);
         for (uint32_t block = 0, layer = 0; block < blocks; block++) {
             struct layout_tensor expected;
             enum limoe_status status = LIMOE_OK;

@@ -335,8 +335,8 @@ static enum limoe_status check_tails(const struct limoe_model *m, size_t i, cons
     return LIMOE_OK;
 }
 
-static enum limoe_status check_items(const struct limoe_model *m, const struct limoe_item *items, size_t n,
-                                     struct limoe_error *err) {
+enum limoe_status model_check(const struct limoe_model *m, const struct limoe_item *items, size_t n,
+                              struct limoe_error *err) {
     for (size_t i = 0; i < n; i++) {
         enum limoe_status status;
         switch (items[i].modality) {
@@ -460,7 +460,7 @@ void limoe_tail_release(struct limoe_tail *tail) {
 enum limoe_status limoe_model_embed(struct limoe_model *m, const struct limoe_item *items, size_t n,
                                     float *embeddings, const struct limoe_routing *routing,
                                     struct limoe_error *err) {
-    enum limoe_status status = check_items(m, items, n, err);
+    enum limoe_status status = model_check(m, items, n, err);
     if (!status || m->ranks->ranks == 1)
         return status ? status : encoder_embed(m->encoder, items, n, embeddings, routing, err);
     struct limoe_error lost; /* the other ranks count on this one */
@@ -477,8 +477,16 @@ struct kernels *model_kernels(struct limoe_model *m) {
     return m->k;
 }
 
+const struct weights *model_weights(const struct limoe_model *m) {
+    return &m->weights;
+}
+
+uint32_t model_ranks(const struct limoe_model *m) {
+    return m->ranks->ranks;
+}
+
 enum limoe_status model_trunk(struct limoe_model *m, const struct limoe_item *items, size_t n, uint32_t block,
                               float *rows, struct limoe_error *err) {
-    enum limoe_status status = check_items(m, items, n, err);
+    enum limoe_status status = model_check(m, items, n, err);
     return status ? status : encoder_trunk(m->encoder, items, n, block, rows, err);
 }

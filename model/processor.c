@@ -1,4 +1,4 @@
-/* processor.c - the processor half of limoe.h: pictures to pixels, text to token ids.
+/* processor.c - the processor half of limoe.h: pictures to pixels, text to token ids and a caption's ids to text.
  *
  * A processor owns its config and tokenizer. Nothing in it changes after opening, so any number of threads
  * may call it at once. */
@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "limoe.h"
+#include "limoe_caption.h"
 #include "model/checkpoint/config.h"
 #include "model/checkpoint/fingerprint.h"
 #include "model/image/image.h"
@@ -110,4 +111,16 @@ enum limoe_status limoe_process_text(const struct limoe_processor *processor, co
     }
 
     return text_encode(processor->tokenizer, config, text, size, tokens, length, err);
+}
+
+enum limoe_status limoe_caption_text(const struct limoe_processor *processor,
+                                     const struct limoe_caption *caption, char *text, size_t size,
+                                     struct limoe_error *err) {
+    enum limoe_status status = limoe_accepts(&processor->info, LIMOE_TEXT, err);
+    if (status)
+        return status;
+    if (caption->length > LIMOE_CAPTION_MAX_TOKENS)
+        return limoe_fail(err, LIMOE_INVALID, "a caption of %u tokens; at most %u are accepted",
+                          caption->length, LIMOE_CAPTION_MAX_TOKENS);
+    return tokenizer_decode(processor->tokenizer, caption->tokens, caption->length, text, size, err);
 }

@@ -24,6 +24,9 @@ static uint64_t tensor_bytes(const struct config *config, enum kernels_kind kind
             return token_bytes;
         return layout_table_is_int8(config) ? t->elements + t->shape[0] * sizeof(float)
                                             : t->elements * sizeof(uint16_t);
+    case LAYOUT_DECODER_TOKEN: /* looked up in, and multiplied by */
+        return kernels_packed_bytes(kind, dtype, (uint32_t)t->shape[0], (uint32_t)t->shape[1]) +
+               t->elements * (dtype == LIMOE_INT8 ? sizeof(uint16_t) : sizeof(float));
     case LAYOUT_LOGIT_SCALE:
     case LAYOUT_LOGIT_BIAS:
     case LAYOUT_IMAGE_CLASS: /* in its row of the positions */
@@ -55,7 +58,7 @@ void rank_sizes_bytes(const struct config *config, enum kernels_kind kind, enum 
     *dense = *expert = 0;
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;
-        const uint32_t blocks = layout_per_block(id) ? config_blocks(config) : 1;
+        const uint32_t blocks = layout_blocks(config, id);
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor t;
             if (!of_one_expert(id) && layout_expected(config, id, block, &t))
@@ -73,7 +76,7 @@ uint64_t rank_sizes_tail_bytes(const struct tuned *tuned, enum kernels_kind kind
     uint64_t all = 0;
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;
-        const uint32_t blocks = layout_per_block(id) ? config_blocks(config) : 1;
+        const uint32_t blocks = layout_blocks(config, id);
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor t;
             if (!layout_expected(config, id, block, &t) || !tuned_changes_packed(tuned, id, block))

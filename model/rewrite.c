@@ -36,7 +36,7 @@ static int by_name(const void *a, const void *b) {
 static enum limoe_status list_items(struct rewrite *r) {
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;
-        const uint32_t blocks = layout_per_block(id) ? config_blocks(&r->config) : 1;
+        const uint32_t blocks = layout_blocks(&r->config, id);
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor expected;
             struct layout_source t = {0};

@@ -63,9 +63,9 @@ static const struct option_command self = {
 };
 
 static const struct option_command *const described[] = {
-    &serve_command,   &classify_command,   &describe_command, &embed_command,    &explain_command,
-    &inspect_command, &quantize_command,   &tune_command,     &adapters_command, &bench_command,
-    &openapi_command, &completion_command, &manual_command,
+    &serve_command,   &classify_command, &describe_command,   &embed_command,  &explain_command,
+    &caption_command, &inspect_command,  &quantize_command,   &tune_command,   &adapters_command,
+    &bench_command,   &openapi_command,  &completion_command, &manual_command,
 };
 static const struct option_program program = {&self, described, sizeof described / sizeof described[0]};
 
@@ -86,6 +86,7 @@ static const struct {
     {"embed", embed_main},
     {"describe", describe_main},
     {"explain", explain_main},
+    {"caption", caption_main},
     {"inspect", inspect_main},
     {"quantize", quantize_main},
     {"tune", tune_main},

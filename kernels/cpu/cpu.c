@@ -84,6 +84,7 @@ static const struct kernels_ops ops = {
     .grouped_linear = cpu_grouped_linear,
     .layernorm = cpu_layernorm,
     .attention = cpu_attention,
+    .attention_kept = cpu_attention_kept,
     .router_logits = cpu_router_logits,
     .gate = cpu_gate,
     .gate_entropy = cpu_gate_entropy,

@@ -101,6 +101,9 @@ void cpu_quantised_free(struct quantised *q);
 kernels_attention_fn cpu_attention;
 kernels_attention_pool_fn cpu_attention_pool;
 
+/* attention_kept.c */
+kernels_attention_kept_fn cpu_attention_kept;
+
 /* moe.c */
 kernels_router_logits_fn cpu_router_logits;
 kernels_gate_fn cpu_gate;

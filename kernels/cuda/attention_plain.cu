@@ -1,5 +1,5 @@
-/* attention_plain.cu - attention for heads of any width and either dtype: a block a query and head; and
- * attention that pools, whose query is the same for every sequence.
+/* attention_plain.cu - attention for heads of any width and either dtype: a block a query and head; attention
+ * that pools, whose query is the same for every sequence; and attention over rows that were kept, by a list of them.
  *
  * Threads have a key each, THREADS of them at a time, then a column of the answer each. Twice over the keys: for
  * the largest score, then for the weights, as kernels.h defines them.
@@ -50,17 +50,23 @@ __device__ float score(const float *q, const Act *key, uint32_t d, const struct 
     return dot * scale;
 }
 
-/* One head of a query, q[d], and `length` rows of keys and values, `pitch` elements apart, to out[d]. o[d] is
- * zeros; q and o are shared memory, and ready. */
+/* Row j of rows that follow each other, or of those that are listed. */
+__device__ __forceinline__ size_t place(const uint32_t *list, uint32_t j) {
+    return list ? list[j] : j;
+}
+
+/* One head of a query, q[d], and `length` rows of keys and values, `pitch` elements apart, those of the list or
+ * where it is NULL the first, to out[d]. o[d] is zeros; q and o are shared memory, and ready. */
 template <typename Act>
 __device__ void attend(const float *q, float *o, const Act *keys, const Act *values, size_t pitch,
-                       uint32_t length, uint32_t d, const struct kernels_qk_norm &norm, Act *out) {
+                       const uint32_t *list, uint32_t length, uint32_t d, const struct kernels_qk_norm &norm,
+                       Act *out) {
     __shared__ float weight[THREADS], reduced[WARPS];
     const uint32_t lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const float scale = 1.0f / sqrtf((float)d);
     float most = -INFINITY;
     for (uint32_t j = threadIdx.x; j < length; j += THREADS)
-        most = fmaxf(most, score(q, keys + j * pitch, d, norm, scale));
+        most = fmaxf(most, score(q, keys + place(list, j) * pitch, d, norm, scale));
     most = warp_max(most);
     if (lane == 0)
         reduced[warp] = most;
@@ -74,13 +80,14 @@ __device__ void attend(const float *q, float *o, const Act *keys, const Act *val
                        count = left < (uint32_t)THREADS ? left : (uint32_t)THREADS;
         __syncthreads(); /* the weights of the last keys have been used */
         if (j < length)
-            weight[threadIdx.x] = expf(score(q, keys + j * pitch, d, norm, scale) - most);
+            weight[threadIdx.x] = expf(score(q, keys + place(list, j) * pitch, d, norm, scale) - most);
         __syncthreads();
         for (uint32_t i = 0; i < count; i++)
             sum += weight[i];
         for (uint32_t c = threadIdx.x; c < d; c += THREADS)
             for (uint32_t i = 0; i < count; i++)
-                o[c] = fmaf(rounded<Act>(weight[i]), to_float(values[(first + i) * pitch + c]), o[c]);
+                o[c] =
+                    fmaf(rounded<Act>(weight[i]), to_float(values[place(list, first + i) * pitch + c]), o[c]);
     }
     for (uint32_t c = threadIdx.x; c < d; c += THREADS)
         out[c] = from_float<Act>(o[c] / sum);
@@ -107,7 +114,8 @@ __global__ void __launch_bounds__(THREADS)
         o[c] = 0;
     }
     __syncthreads();
-    attend(q, o, keys, keys + width, pitch, end - tile.begin, d, norm, out + (size_t)row * width + column);
+    attend(q, o, keys, keys + width, pitch, (const uint32_t *)nullptr, end - tile.begin, d, norm,
+           out + (size_t)row * width + column);
 }
 
 template <typename Act>
@@ -123,8 +131,25 @@ __global__ void __launch_bounds__(THREADS)
     }
     __syncthreads();
     const Act *const keys = kv + begin * pitch + column;
-    attend(q, o, keys, keys + width, pitch, end - begin, d, kernels_qk_norm{},
+    attend(q, o, keys, keys + width, pitch, (const uint32_t *)nullptr, end - begin, d, kernels_qk_norm{},
            out + (size_t)blockIdx.x * width + column);
+}
+
+template <typename Act>
+__global__ void __launch_bounds__(THREADS)
+    attention_kept_kernel(const Act *query, const Act *kv, const uint32_t *start, const uint32_t *row,
+                          uint32_t width, uint32_t heads, Act *out) {
+    const uint32_t d = width / heads, begin = start[blockIdx.x], end = start[blockIdx.x + 1];
+    const size_t column = (size_t)blockIdx.y * d, at = (size_t)blockIdx.x * width + column;
+    float *const q = (float *)dynamic_shared(), *const o = q + d;
+    for (uint32_t c = threadIdx.x; c < d; c += THREADS) {
+        q[c] = to_float(query[at + c]);
+        o[c] = 0;
+    }
+    __syncthreads();
+    const Act *const keys = kv + column;
+    attend(q, o, keys, keys + width, 2 * (size_t)width, row + begin, end - begin, d, kernels_qk_norm{},
+           out + at);
 }
 
 /* Room for q and o. */
@@ -159,6 +184,17 @@ cudaError_t run_pool(cudaStream_t stream, const float *query, const Act *kv, con
     return error;
 }
 
+template <typename Act>
+cudaError_t run_kept(cudaStream_t stream, const Act *query, const Act *kv, const uint32_t *start,
+                     const uint32_t *row, uint32_t n, uint32_t width, uint32_t heads, Act *out) {
+    const size_t shared = room(width, heads);
+    const cudaError_t error = give_room((const void *)attention_kept_kernel<Act>, shared);
+    if (!error)
+        launch(stream, attention_kept_kernel<Act>, dim3(n, heads), dim3(THREADS), shared, query, kv, start,
+               row, width, heads, out);
+    return error;
+}
+
 } // namespace
 
 cudaError_t attention_plain(cudaStream_t stream, bool bfloat16, const void *qkv,
@@ -173,4 +209,13 @@ cudaError_t attention_pool_run(cudaStream_t stream, bool bfloat16, const float *
                                const uint32_t *start, uint32_t n, uint32_t width, uint32_t heads, void *out) {
     return bfloat16 ? run_pool(stream, query, (const bf16 *)kv, start, n, width, heads, (bf16 *)out)
                     : run_pool(stream, query, (const float *)kv, start, n, width, heads, (float *)out);
+}
+
+cudaError_t attention_kept_run(cudaStream_t stream, bool bfloat16, const void *query, const void *kv,
+                               const uint32_t *start, const uint32_t *row, uint32_t n, uint32_t width,
+                               uint32_t heads, void *out) {
+    return bfloat16 ? run_kept(stream, (const bf16 *)query, (const bf16 *)kv, start, row, n, width, heads,
+                               (bf16 *)out)
+                    : run_kept(stream, (const float *)query, (const float *)kv, start, row, n, width, heads,
+                               (float *)out);
 }

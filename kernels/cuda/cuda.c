@@ -89,6 +89,7 @@ static const struct kernels_ops ops = {
     .grouped_linear = cuda_grouped_linear,
     .layernorm = cuda_layernorm,
     .attention = cuda_attention,
+    .attention_kept = cuda_attention_kept,
     .router_logits = cuda_router_logits,
     .gate = cuda_gate,
     .gate_entropy = cuda_gate_entropy,

@@ -161,6 +161,7 @@ kernels_tile_rows_fn cuda_tile_rows;
 kernels_embed_tokens_fn cuda_embed_tokens;
 kernels_layernorm_fn cuda_layernorm;
 kernels_attention_fn cuda_attention;
+kernels_attention_kept_fn cuda_attention_kept;
 kernels_gate_fn cuda_gate;
 kernels_gate_entropy_fn cuda_gate_entropy;
 kernels_plan_fn cuda_plan;
@@ -228,6 +229,10 @@ void attention_mma(cudaStream_t stream, const void *qkv, const struct attention_
 cudaError_t attention_plain(cudaStream_t stream, bool bf16, const void *qkv,
                             const struct attention_tile *tile, uint32_t tiles, uint32_t width, uint32_t heads,
                             enum kernels_mask mask, const struct kernels_qk_norm *norm, void *out);
+/* start [n + 1] on the device, as the rows that it counts. */
+cudaError_t attention_kept_run(cudaStream_t stream, bool bf16, const void *query, const void *kv,
+                               const uint32_t *start, const uint32_t *row, uint32_t n, uint32_t width,
+                               uint32_t heads, void *out);
 /* start [n + 1] on the device. */
 cudaError_t attention_pool_run(cudaStream_t stream, bool bf16, const float *query, const void *kv,
                                const uint32_t *start, uint32_t n, uint32_t width, uint32_t heads, void *out);

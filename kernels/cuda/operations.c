@@ -137,6 +137,16 @@ void cuda_attention(struct kernels *k, const void *qkv, uint32_t width, uint32_t
     cuda_launched(self, "attention");
 }
 
+void cuda_attention_kept(struct kernels *k, const void *query, const void *kv, const uint32_t *start,
+                         const uint32_t *row, size_t n, uint32_t width, uint32_t heads, void *out) {
+    struct cuda *self = (struct cuda *)k;
+    if (n)
+        cuda_check(self, "attention over what was kept",
+                   attention_kept_run(self->stream, self->bf16, query, kv, start, row, (uint32_t)n, width,
+                                      heads, out));
+    cuda_launched(self, "attention over what was kept");
+}
+
 /* ---- mixture of experts */
 
 void cuda_gate(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,

@@ -101,6 +101,7 @@ static const struct kernels_ops ops = {
     .grouped_linear = reference_grouped_linear,
     .layernorm = reference_layernorm,
     .attention = reference_attention,
+    .attention_kept = reference_attention_kept,
     .router_logits = reference_router_logits,
     .gate = reference_gate,
     .gate_entropy = reference_gate_entropy,

@@ -67,6 +67,7 @@ kernels_dispatch_fn reference_dispatch;
 kernels_combine_fn reference_combine;
 kernels_pool_fn reference_pool;
 kernels_attention_pool_fn reference_attention_pool;
+kernels_attention_kept_fn reference_attention_kept;
 kernels_normalize_fn reference_normalize;
 
 #endif

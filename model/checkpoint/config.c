@@ -202,6 +202,10 @@ bool config_has_scores(const struct config *config) {
     return config_has(config, LIMOE_IMAGE) && config_has(config, LIMOE_TEXT);
 }
 
+bool config_has_decoder(const struct config *config) {
+    return config->decoder.tower.blocks > 0;
+}
+
 uint32_t config_patches(const struct config *config) {
     const uint32_t side = config->image.patch ? config->image.size / config->image.patch : 0;
     return side * side;

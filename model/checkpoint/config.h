@@ -10,12 +10,13 @@
 #include <stdint.h>
 
 #include "limoe.h"
+#include "limoe_caption.h"
 #include "model/checkpoint/fingerprint.h"
 
 /* Whose names the tensors have (names.c). */
 enum config_format {
     CONFIG_LIMOE_1,      /* docs/format.md: one tower */
-    CONFIG_LIMOE_2,      /* docs/format.md: two towers, or one of them */
+    CONFIG_LIMOE_2,      /* docs/format.md: two towers, or one of them, or one for both; a decoder */
     CONFIG_CLIP,         /* transformers' CLIPModel, and either tower of one alone */
     CONFIG_SIGLIP,       /* transformers' SiglipModel and Siglip2Model, and either tower of one alone */
     CONFIG_CHINESE_CLIP, /* transformers' ChineseCLIPModel: a CLIP whose texts pass a BERT */
@@ -51,6 +52,7 @@ enum config_scores { CONFIG_SOFTMAX, CONFIG_SIGMOID };
 #define CONFIG_MAX_TEXT_LENGTH  4096u
 #define CONFIG_MAX_EXPERTS      1024u
 #define CONFIG_MAX_TOP_K        16u
+#define CONFIG_MAX_CAPTION      LIMOE_CAPTION_MAX_TOKENS
 
 /* A transformer. */
 struct config_tower {
@@ -105,6 +107,13 @@ struct config {
         uint32_t group; /* rows in a group; 0: all of a call's rows are one */
         bool priority;  /* Batch Priority Routing, else order of arrival */
     } moe;
+    /* Writes captions of pictures, in the pieces of the model's own tokenizer (model/forward/decoder.h). Of the tower the sizes,
+     * the activation and the eps mean something; without blocks the model has none (config_has_decoder). */
+    struct {
+        struct config_tower tower;
+        uint32_t length; /* positions: the most tokens of a caption, the end included */
+        int32_t begin_id, end_id;
+    } decoder;
 };
 
 /* Parses and checks `size` bytes of a config.json, of whichever format it is. `where` (a file name) begins every
@@ -126,6 +135,8 @@ const char *config_file_name(const struct config *config);
 bool config_has(const struct config *config, enum limoe_modality modality);
 /* Whether it takes both, so that one can be scored by the other. */
 bool config_has_scores(const struct config *config);
+/* Whether it captions pictures. */
+bool config_has_decoder(const struct config *config);
 
 uint32_t config_patches(const struct config *config); /* (size / patch)^2; 0: no pictures */
 uint32_t

@@ -1,5 +1,6 @@
 /* config_limoe.c - config.json of limoe's own formats (docs/format.md): "limoe-1", one tower for both modalities, and
- * "limoe-2", a tower for each, or for one alone. Whatever is not fully understood is refused. No state, no threads. */
+ * "limoe-2", a tower for each, for one alone, or one for both, and a decoder. Whatever is not fully understood is refused. No
+ * state, no threads. */
 #include <stdio.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ static void read_name(const struct fields *f, struct config *config) {
     memcpy(config->name, name, length + 1);
 }
 
-/* The sizes of a transformer: of limoe-1 they stand at the top. */
+/* The sizes of a transformer: of limoe-1 they stand at the top, of a limoe-2 of one tower in "tower". */
 static void read_sizes(const struct fields *f, struct config_tower *tower) {
     static const char *const activations[] = {
         [CONFIG_GELU_TANH] = "gelu_tanh", [CONFIG_GELU] = "gelu", [CONFIG_QUICK_GELU] = "quick_gelu", NULL};
@@ -59,6 +60,15 @@ static void read_tower(const struct fields *owner, const char *prefix, struct co
     tower->pre_norm = fields_bool(&f, "pre_norm", false);
     tower->late_norm = fields_bool(&f, "late_norm", false);
     tower->pool = (enum config_pool)fields_word(&f, "pool", pools, CONFIG_POOL_MEAN);
+}
+
+/* limoe-2: "tower" at the top, which is pictures' and texts'. */
+static void read_shared_tower(const struct fields *root, struct config_tower *tower) {
+    static const char *const known[] = {"width",      "blocks", "heads",   "mlp",
+                                        "activation", "ln_eps", "qk_norm", NULL};
+    const struct fields f = fields_enter(root, "tower", "tower.", false);
+    fields_known(&f, known);
+    read_sizes(&f, tower);
 }
 
 /* The preprocessing of limoe's own formats: antialiased bicubic, a transparent picture over the background. */
@@ -186,11 +196,12 @@ static void read_capacity(const struct fields *f, struct config *config) {
 static void read_moe(const struct fields *root, struct config *config) {
     static const char *const one[] = {"blocks",   "experts", "top_k",    "renormalize",
                                       "capacity", "group",   "priority", NULL};
+    static const char *const shared[] = {"blocks", "experts", "top_k", "renormalize", NULL};
     static const char *const two[] = {"image", "text", "experts", "top_k", "renormalize", NULL};
     if (!fields_find(root, "moe"))
         return; /* a dense model */
     const struct fields f = fields_enter(root, "moe", "moe.", false);
-    fields_known(&f, config->towers == 1 ? one : two);
+    fields_known(&f, config->towers == 2 ? two : config->format == CONFIG_LIMOE_1 ? one : shared);
     if (config->towers == 1) {
         read_moe_blocks(&f, "blocks", LIMOE_IMAGE, config);
     } else {
@@ -204,6 +215,36 @@ static void read_moe(const struct fields *root, struct config *config) {
     config->moe.top_k = fields_integer_needed(&f, "top_k", 1, most);
     config->moe.renormalize = fields_bool(&f, "renormalize", false);
     read_capacity(&f, config);
+}
+
+/* "decoder" of limoe-2, after all that it is made for. */
+static void read_decoder(const struct fields *root, struct config *config) {
+    static const char *const known[] = {"width",  "blocks", "heads",    "mlp",    "activation",
+                                        "ln_eps", "length", "begin_id", "end_id", NULL};
+    if (!fields_find(root, "decoder"))
+        return;
+    const struct fields f = fields_enter(root, "decoder", "decoder.", false);
+    fields_known(&f, known);
+    if (!config_has_scores(config))
+        fields_fail(root, LIMOE_CORRUPT,
+                    "\"decoder\" writes texts about pictures, and \"%s\" is missing; it is accepted beside "
+                    "\"image\" and \"text\"",
+                    config_has(config, LIMOE_IMAGE) ? "text" : "image");
+    if (f.report->status != LIMOE_OK) /* without a vocabulary there are no bounds */
+        return;
+    if (config->text.vocab < 3)
+        fields_fail(
+            root, LIMOE_CORRUPT,
+            "\"text.vocab\" is %u; 3 or more are accepted with \"decoder\": a begin, an end and a piece",
+            config->text.vocab);
+    read_sizes(&f, &config->decoder.tower);
+    config->decoder.length = fields_integer_needed(&f, "length", 1, CONFIG_MAX_CAPTION);
+    config->decoder.begin_id = (int32_t)fields_integer_needed(&f, "begin_id", 0, config->text.vocab - 1);
+    config->decoder.end_id = (int32_t)fields_integer_needed(&f, "end_id", 0, config->text.vocab - 1);
+    if (config->decoder.begin_id == config->decoder.end_id)
+        fields_fail(&f, LIMOE_CORRUPT,
+                    "\"decoder.end_id\" is %d, which \"decoder.begin_id\" is too; two ids are accepted",
+                    config->decoder.end_id);
 }
 
 /* Of two towers one may be missing. */
@@ -224,18 +265,22 @@ void config_read_limoe(const struct fields *f, struct config *config) {
     static const char *const one[] = {"format",  "name",  "width", "blocks",     "heads",
                                       "mlp",     "embed", "pool",  "activation", "ln_eps",
                                       "qk_norm", "image", "text",  "moe",        NULL};
-    static const char *const two[] = {"format", "name", "embed", "scores", "image", "text", "moe", NULL};
+    static const char *const two[] = {"format", "name", "embed", "scores",  "tower",
+                                      "image",  "text", "moe",   "decoder", NULL};
     static const char *const formats[] = {[CONFIG_LIMOE_1] = "limoe-1", [CONFIG_LIMOE_2] = "limoe-2", NULL};
     static const char *const scores[] = {[CONFIG_SOFTMAX] = "softmax", [CONFIG_SIGMOID] = "sigmoid", NULL};
     static const char *const pools[] = {[CONFIG_POOL_MEAN] = "mean", NULL};
     /* First: the keys of another format mean nothing here. */
     config->format = (enum config_format)fields_word(f, "format", formats, CONFIG_LIMOE_1);
-    config->towers = config->format == CONFIG_LIMOE_1 ? 1 : 2;
-    fields_known(f, config->towers == 1 ? one : two);
+    const bool first = config->format == CONFIG_LIMOE_1;
+    config->towers = first || fields_find(f, "tower") ? 1 : 2;
+    fields_known(f, first ? one : two);
     read_name(f, config);
-    if (config->towers == 1) {
+    if (first) {
         read_sizes(f, &config->tower[LIMOE_IMAGE]);
         fields_word(f, "pool", pools, CONFIG_POOL_MEAN);
+    } else if (config->towers == 1) {
+        read_shared_tower(f, &config->tower[LIMOE_IMAGE]);
     }
     config->embed = fields_integer_needed(f, "embed", 1, CONFIG_MAX_EMBED);
     config->scores = (enum config_scores)fields_word(f, "scores", scores, CONFIG_SOFTMAX);
@@ -243,4 +288,6 @@ void config_read_limoe(const struct fields *f, struct config *config) {
     if (config->towers == 1)
         config->tower[LIMOE_TEXT] = config->tower[LIMOE_IMAGE];
     read_moe(f, config);
+    if (!first)
+        read_decoder(f, config);
 }

@@ -1,4 +1,5 @@
-/* digests.c - a table of digests: tensors by id and block, then the experts' parts by id, block and expert.
+/* digests.c - a table of digests: the towers' tensors by id and block, then the experts' parts by id, block and expert, then
+ * the decoder's by id and block.
  * The caller owns it; no threads. */
 #include "model/checkpoint/digests.h"
 
@@ -15,8 +16,16 @@ static bool is_stack(enum layout_id id) {
     return id >= LAYOUT_MOE_FC1_WEIGHT && id <= LAYOUT_MOE_FC2_BIAS;
 }
 
+/* Those of the towers. */
+static size_t count_towers(const struct config *c) {
+    const size_t experts = c->moe.layers ? c->moe.experts : 0;
+    return (LAYOUT_TOWERS + STACKS * experts) * config_blocks(c);
+}
+
 static size_t place(const struct config *c, enum layout_id id, uint32_t block, uint32_t expert) {
-    const size_t tensors = (size_t)LAYOUT_COUNT * config_blocks(c);
+    const size_t tensors = (size_t)LAYOUT_TOWERS * config_blocks(c);
+    if (id >= LAYOUT_TOWERS)
+        return count_towers(c) + (size_t)(id - LAYOUT_TOWERS) * c->decoder.tower.blocks + block;
     if (!is_stack(id))
         return (size_t)id * config_blocks(c) + block;
     return tensors + ((size_t)(id - LAYOUT_MOE_FC1_WEIGHT) * config_blocks(c) + block) * c->moe.experts +
@@ -24,9 +33,9 @@ static size_t place(const struct config *c, enum layout_id id, uint32_t block, u
 }
 
 enum limoe_status digests_create(const struct config *config, struct digests *out, struct limoe_error *err) {
-    const size_t experts = config->moe.layers ? config->moe.experts : 0;
+    const size_t decoder = LAYOUT_COUNT - LAYOUT_TOWERS;
     out->config = config;
-    out->count = (LAYOUT_COUNT + STACKS * experts) * config_blocks(config);
+    out->count = count_towers(config) + decoder * config->decoder.tower.blocks;
     out->value = calloc(out->count, sizeof *out->value);
     return out->value ? LIMOE_OK : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu digests", out->count);
 }
@@ -84,7 +93,8 @@ enum limoe_status digests_name(const uint64_t *value, size_t count, char digits[
 bool digests_differ(const struct digests *d, const uint64_t *all, char name[128]) {
     for (int i = 0; i < LAYOUT_COUNT; i++) {
         const enum layout_id id = (enum layout_id)i;
-        for (uint32_t block = 0; block < config_blocks(d->config); block++) {
+        const uint32_t blocks = layout_blocks(d->config, id);
+        for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor t;
             if (!layout_expected(d->config, id, block, &t))
                 continue;

@@ -22,15 +22,33 @@ enum where {
     SCORES,
     SIGMOID,
     POOL,
+    DECODER,
+    DECODER_BLOCK, /* of its own blocks, not of a tower's */
     EVERY_BLOCK,
     QK_NORM_BLOCK,
     DENSE_BLOCK,
     MOE_BLOCK
 };
 
-/* A size that the config gives, of the tower that a tensor belongs to. END is 0, so that a row's unnamed dimensions
- * end its shape. */
-enum dim { END, WIDTH, WIDTH_3, HEAD, MLP, EMBED, PATCH_VALUES, IMAGE_TOKENS, VOCAB, LENGTH, TYPES, EXPERTS };
+/* A size that the config gives, of the tower, or the decoder, that a tensor belongs to. ROW is the width of a picture's. END is
+ * 0, so that a row's unnamed dimensions end its shape. */
+enum dim {
+    END,
+    WIDTH,
+    WIDTH_2,
+    WIDTH_3,
+    HEAD,
+    MLP,
+    EMBED,
+    PATCH_VALUES,
+    IMAGE_TOKENS,
+    VOCAB,
+    LENGTH,
+    TYPES,
+    EXPERTS,
+    ROW,
+    CAPTION
+};
 
 /* To add one: its id and shape (layout.h), a row here, where it is loaded and used (model/forward/), the config that
  * asks for it, docs/format.md, train/ (docs/development.md#an-architecture). */
@@ -98,6 +116,36 @@ static const struct row {
     [LAYOUT_MOE_FC1_BIAS] = {MOE_BLOCK, 0, {EXPERTS, MLP}},
     [LAYOUT_MOE_FC2_WEIGHT] = {MOE_BLOCK, 0, {EXPERTS, WIDTH, MLP}},
     [LAYOUT_MOE_FC2_BIAS] = {MOE_BLOCK, 0, {EXPERTS, WIDTH}},
+
+    [LAYOUT_DECODER_TOKEN] = {DECODER, LIMOE_IMAGE, {VOCAB, WIDTH}},
+    [LAYOUT_DECODER_POS] = {DECODER, LIMOE_IMAGE, {CAPTION, WIDTH}},
+    [LAYOUT_DECODER_ROWS_LN_WEIGHT] = {DECODER, LIMOE_IMAGE, {ROW}},
+    [LAYOUT_DECODER_ROWS_LN_BIAS] = {DECODER, LIMOE_IMAGE, {ROW}},
+    [LAYOUT_DECODER_LN_WEIGHT] = {DECODER, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_DECODER_LN_BIAS] = {DECODER, LIMOE_IMAGE, {WIDTH}},
+
+    [LAYOUT_DECODER_LN1_WEIGHT] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_DECODER_LN1_BIAS] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_DECODER_ATTN_Q_WEIGHT] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH, WIDTH}},
+    [LAYOUT_DECODER_ATTN_Q_BIAS] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_DECODER_ATTN_KV_WEIGHT] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH_2, WIDTH}},
+    [LAYOUT_DECODER_ATTN_KV_BIAS] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH_2}},
+    [LAYOUT_DECODER_ATTN_OUT_WEIGHT] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH, WIDTH}},
+    [LAYOUT_DECODER_ATTN_OUT_BIAS] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_DECODER_LN2_WEIGHT] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_DECODER_LN2_BIAS] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_DECODER_CROSS_Q_WEIGHT] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH, WIDTH}},
+    [LAYOUT_DECODER_CROSS_Q_BIAS] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_DECODER_CROSS_KV_WEIGHT] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH_2, ROW}},
+    [LAYOUT_DECODER_CROSS_KV_BIAS] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH_2}},
+    [LAYOUT_DECODER_CROSS_OUT_WEIGHT] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH, WIDTH}},
+    [LAYOUT_DECODER_CROSS_OUT_BIAS] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_DECODER_LN3_WEIGHT] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_DECODER_LN3_BIAS] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH}},
+    [LAYOUT_DECODER_FC1_WEIGHT] = {DECODER_BLOCK, LIMOE_IMAGE, {MLP, WIDTH}},
+    [LAYOUT_DECODER_FC1_BIAS] = {DECODER_BLOCK, LIMOE_IMAGE, {MLP}},
+    [LAYOUT_DECODER_FC2_WEIGHT] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH, MLP}},
+    [LAYOUT_DECODER_FC2_BIAS] = {DECODER_BLOCK, LIMOE_IMAGE, {WIDTH}},
 };
 
 static uint64_t size_of(const struct config *c, const struct config_tower *tower, enum dim dim) {
@@ -106,6 +154,8 @@ static uint64_t size_of(const struct config *c, const struct config_tower *tower
         break;
     case WIDTH:
         return tower->width;
+    case WIDTH_2:
+        return 2ull * tower->width;
     case WIDTH_3:
         return 3ull * tower->width;
     case HEAD:
@@ -126,12 +176,26 @@ static uint64_t size_of(const struct config *c, const struct config_tower *tower
         return c->text.types;
     case EXPERTS:
         return c->moe.experts;
+    case ROW:
+        return c->tower[LIMOE_IMAGE].width;
+    case CAPTION:
+        return c->decoder.length;
     }
     return 0;
 }
 
 bool layout_per_block(enum layout_id id) {
     return table[id].where >= EVERY_BLOCK;
+}
+
+static bool of_decoder_block(enum layout_id id) {
+    return table[id].where == DECODER_BLOCK;
+}
+
+uint32_t layout_blocks(const struct config *config, enum layout_id id) {
+    if (of_decoder_block(id))
+        return config->decoder.tower.blocks;
+    return layout_per_block(id) ? config_blocks(config) : 1;
 }
 
 bool layout_is_matrix(enum layout_id id) {
@@ -148,6 +212,14 @@ bool layout_is_matrix(enum layout_id id) {
     case LAYOUT_MLP_FC2_WEIGHT:
     case LAYOUT_MOE_FC1_WEIGHT:
     case LAYOUT_MOE_FC2_WEIGHT:
+    case LAYOUT_DECODER_ATTN_Q_WEIGHT:
+    case LAYOUT_DECODER_ATTN_KV_WEIGHT:
+    case LAYOUT_DECODER_ATTN_OUT_WEIGHT:
+    case LAYOUT_DECODER_CROSS_Q_WEIGHT:
+    case LAYOUT_DECODER_CROSS_KV_WEIGHT:
+    case LAYOUT_DECODER_CROSS_OUT_WEIGHT:
+    case LAYOUT_DECODER_FC1_WEIGHT:
+    case LAYOUT_DECODER_FC2_WEIGHT:
         return true;
     default:
         return false;
@@ -197,6 +269,10 @@ static bool holds(const struct config *c, enum where where, enum limoe_modality 
         return config_has_scores(c) && c->scores == CONFIG_SIGMOID;
     case POOL:
         return c->tower[LIMOE_IMAGE].pool == CONFIG_POOL_ATTENTION;
+    case DECODER:
+        return config_has_decoder(c);
+    case DECODER_BLOCK:
+        return block < c->decoder.tower.blocks;
     case QK_NORM_BLOCK:
         return c->tower[config_block_tower(c, block)].qk_norm;
     case DENSE_BLOCK:
@@ -217,6 +293,8 @@ static void name_part(const struct config *config, enum layout_id id, uint32_t b
     char prefix[48] = "";
     if (layout_per_block(id))
         names_prefix(config, block, prefix, sizeof prefix);
+    else if (of_decoder_block(id))
+        snprintf(prefix, sizeof prefix, "decoder.blocks.%u.", block);
     snprintf(name, 96, "%s%s", prefix, part);
 }
 
@@ -226,17 +304,20 @@ bool layout_expected(const struct config *config, enum layout_id id, uint32_t bl
     if (!holds(config, row->where, row->tower, block))
         return false;
     const enum limoe_modality tower = tower_of(config, id, block);
+    const struct config_tower *sizes = id < LAYOUT_TOWERS ? &config->tower[tower] : &config->decoder.tower;
     const char *first = names_of(config, id, tower)->part[0];
     *out = (struct layout_tensor){.elements = 1};
     name_part(config, id, block, first ? first : "?", out->name);
     while (out->rank < 3 && row->dim[out->rank] != END) {
-        out->shape[out->rank] = size_of(config, &config->tower[tower], row->dim[out->rank]);
+        out->shape[out->rank] = size_of(config, sizes, row->dim[out->rank]);
         out->elements *= out->shape[out->rank];
         out->rank++;
     }
     /* Of the tensors stacked by expert, only the router's weight meets every token whole. */
     bool stacked = row->dim[0] == EXPERTS && id != LAYOUT_MOE_ROUTER_WEIGHT;
-    out->active = stacked ? out->elements / config->moe.experts * config->moe.top_k : out->elements;
+    out->active = id >= LAYOUT_TOWERS ? 0
+                  : stacked           ? out->elements / config->moe.experts * config->moe.top_k
+                                      : out->elements;
     return true;
 }
 
@@ -354,7 +435,7 @@ enum limoe_status layout_float_bytes(const struct config *config, enum layout_id
 static enum limoe_status find_all(const struct config *config, const struct safetensors *st, bool *used,
                                   struct limoe_error *err) {
     for (int id = 0; id < LAYOUT_COUNT; id++) {
-        uint32_t blocks = layout_per_block((enum layout_id)id) ? config_blocks(config) : 1;
+        const uint32_t blocks = layout_blocks(config, (enum layout_id)id);
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor expected;
             struct layout_source found = {0};
@@ -393,7 +474,7 @@ enum limoe_status layout_check(const struct config *config, const struct safeten
 void layout_count(const struct config *config, uint64_t *total, uint64_t *active) {
     *total = *active = 0;
     for (int id = 0; id < LAYOUT_COUNT; id++) {
-        uint32_t blocks = layout_per_block((enum layout_id)id) ? config_blocks(config) : 1;
+        const uint32_t blocks = layout_blocks(config, (enum layout_id)id);
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor tensor;
             if (layout_expected(config, (enum layout_id)id, block, &tensor)) {

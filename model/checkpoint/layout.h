@@ -22,7 +22,8 @@ struct layout_tensor {
     uint32_t rank; /* 0 to 3 */
     uint64_t shape[3];
     uint64_t elements;
-    /* the elements that one token meets: elements, but top_k experts' share of an expert stack */
+    /* the elements that one token meets on its way to an embedding: elements, but top_k experts' share of an expert stack, and
+     * none of the decoder's */
     uint64_t active;
 };
 
@@ -42,8 +43,11 @@ struct layout_source {
     size_t bytes;
 };
 
-/* Whether `id` is a tensor of a block, not of the whole model. */
+/* Whether `id` is a tensor of a tower's block, not of the whole model, nor the decoder's. */
 bool layout_per_block(enum layout_id id);
+
+/* How many blocks may hold it: the towers', or the decoder's, which are counted by themselves; 1: it stands once. */
+uint32_t layout_blocks(const struct config *config, enum layout_id id);
 
 /* Whether it is a matrix or a stack of them that is packed as it lies. The weight of pooling's q, k and v is not: q's
  * part is multiplied out in float32. */
@@ -56,7 +60,7 @@ bool layout_table_is_int8(const struct config *config);
 /* Whether it is I8 in a quantised checkpoint: what is packed, and such a table. */
 bool layout_may_be_int8(const struct config *config, enum layout_id id);
 
-/* The tensor `id` of block `block` (ignored where !layout_per_block(id)). False, and *out untouched, when a
+/* The tensor `id` of block `block` (ignored where it stands once). False, and *out untouched, when a
  * model of this config has no such tensor: an MLP in a MoE block, a query norm without "qk_norm". */
 bool layout_expected(const struct config *config, enum layout_id id, uint32_t block,
                      struct layout_tensor *out);
@@ -78,7 +82,7 @@ enum limoe_status layout_float_bytes(const struct config *config, enum layout_id
 enum limoe_status layout_check(const struct config *config, const struct safetensors *st,
                                struct limoe_error *err);
 
-/* Parameters of the whole model, and those that serve one token: all but the experts it is not sent to. Both
+/* Parameters of the whole model, and those that serve one token: all but the experts it is not sent to, and the decoder. Both
  * modalities' embeddings, projections and towers count in full, as in the published sizes (H/14: 5.55 B and 675 M).
  */
 void layout_count(const struct config *config, uint64_t *total, uint64_t *active);

@@ -139,6 +139,38 @@ static const struct names_entry limoe_once[LAYOUT_COUNT] = {
     [LAYOUT_POOL_FC2_BIAS] = ONE("image.pool.fc2.bias"),
 };
 
+/* The decoder's, which limoe-2 alone has; of its blocks without "decoder.blocks.N.". */
+static const struct names_entry limoe_decoder[LAYOUT_COUNT] = {
+    [LAYOUT_DECODER_TOKEN] = ONE("decoder.token"),
+    [LAYOUT_DECODER_POS] = ONE("decoder.pos"),
+    [LAYOUT_DECODER_ROWS_LN_WEIGHT] = ONE("decoder.rows_ln.weight"),
+    [LAYOUT_DECODER_ROWS_LN_BIAS] = ONE("decoder.rows_ln.bias"),
+    [LAYOUT_DECODER_LN_WEIGHT] = ONE("decoder.ln.weight"),
+    [LAYOUT_DECODER_LN_BIAS] = ONE("decoder.ln.bias"),
+    [LAYOUT_DECODER_LN1_WEIGHT] = ONE("ln1.weight"),
+    [LAYOUT_DECODER_LN1_BIAS] = ONE("ln1.bias"),
+    [LAYOUT_DECODER_ATTN_Q_WEIGHT] = ONE("attn.q.weight"),
+    [LAYOUT_DECODER_ATTN_Q_BIAS] = ONE("attn.q.bias"),
+    [LAYOUT_DECODER_ATTN_KV_WEIGHT] = ONE("attn.kv.weight"),
+    [LAYOUT_DECODER_ATTN_KV_BIAS] = ONE("attn.kv.bias"),
+    [LAYOUT_DECODER_ATTN_OUT_WEIGHT] = ONE("attn.out.weight"),
+    [LAYOUT_DECODER_ATTN_OUT_BIAS] = ONE("attn.out.bias"),
+    [LAYOUT_DECODER_LN2_WEIGHT] = ONE("ln2.weight"),
+    [LAYOUT_DECODER_LN2_BIAS] = ONE("ln2.bias"),
+    [LAYOUT_DECODER_CROSS_Q_WEIGHT] = ONE("cross.q.weight"),
+    [LAYOUT_DECODER_CROSS_Q_BIAS] = ONE("cross.q.bias"),
+    [LAYOUT_DECODER_CROSS_KV_WEIGHT] = ONE("cross.kv.weight"),
+    [LAYOUT_DECODER_CROSS_KV_BIAS] = ONE("cross.kv.bias"),
+    [LAYOUT_DECODER_CROSS_OUT_WEIGHT] = ONE("cross.out.weight"),
+    [LAYOUT_DECODER_CROSS_OUT_BIAS] = ONE("cross.out.bias"),
+    [LAYOUT_DECODER_LN3_WEIGHT] = ONE("ln3.weight"),
+    [LAYOUT_DECODER_LN3_BIAS] = ONE("ln3.bias"),
+    [LAYOUT_DECODER_FC1_WEIGHT] = ONE("mlp.fc1.weight"),
+    [LAYOUT_DECODER_FC1_BIAS] = ONE("mlp.fc1.bias"),
+    [LAYOUT_DECODER_FC2_WEIGHT] = ONE("mlp.fc2.weight"),
+    [LAYOUT_DECODER_FC2_BIAS] = ONE("mlp.fc2.bias"),
+};
+
 /* And the projection of texts, which all CLIPs name alike. */
 #define CLIP_IMAGE                                                                                           \
     [LAYOUT_IMAGE_PATCH_WEIGHT] =                                                                            \
@@ -281,22 +313,29 @@ static const struct format {
                                {timm_block, open_clip_block}},
 };
 
+/* A limoe-2 of one tower has limoe-1's names. */
+static const struct format *format_of(const struct config *config) {
+    return &formats[config->format == CONFIG_LIMOE_2 && config->towers == 1 ? CONFIG_LIMOE_1
+                                                                            : config->format];
+}
+
 const struct names_entry *names_of(const struct config *config, enum layout_id id,
                                    enum limoe_modality modality) {
-    const struct format *format = &formats[config->format];
+    const struct format *format = format_of(config);
     const bool linear = config->text.projection_bias && (config->format == CONFIG_OPEN_CLIP_CUSTOM ||
                                                          config->format == CONFIG_OPEN_CLIP_TIMM);
     if (linear && id == LAYOUT_TEXT_PROJ_WEIGHT)
         return &open_clip_linear;
     if (linear && id == LAYOUT_TEXT_PROJ_BIAS)
         return &open_clip_linear_bias;
+    if (id >= LAYOUT_TOWERS)
+        return &limoe_decoder[id];
     return id >= LAYOUT_LN1_WEIGHT ? &format->block[modality][id] : &format->once[id];
 }
 
 void names_prefix(const struct config *config, uint32_t block, char *to, size_t size) {
     const enum limoe_modality tower = config_block_tower(config, block);
-    snprintf(to, size, "%s%u.", formats[config->format].prefix[tower],
-             block - config_first_block(config, tower));
+    snprintf(to, size, "%s%u.", format_of(config)->prefix[tower], block - config_first_block(config, tower));
 }
 
 const char *names_bare(const struct config *config, const char *name) {

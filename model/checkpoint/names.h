@@ -77,7 +77,40 @@ enum layout_id {
     LAYOUT_MOE_FC2_WEIGHT,    /* [E, d, m] */
     LAYOUT_MOE_FC2_BIAS,      /* [E, d] */
 
-    LAYOUT_COUNT
+    /* Of the decoder, d its width, t the image tower's: once. What stands before is the towers'. */
+    LAYOUT_DECODER_TOKEN,          /* [vocab, d], for what it reads and what it writes */
+    LAYOUT_DECODER_POS,            /* [length, d] */
+    LAYOUT_DECODER_ROWS_LN_WEIGHT, /* [t], of the picture's rows behind the tower's last block */
+    LAYOUT_DECODER_ROWS_LN_BIAS,   /* [t] */
+    LAYOUT_DECODER_LN_WEIGHT,      /* [d], behind its last block */
+    LAYOUT_DECODER_LN_BIAS,        /* [d] */
+
+    /* In each of its blocks, which are counted by themselves. */
+    LAYOUT_DECODER_LN1_WEIGHT,       /* [d] */
+    LAYOUT_DECODER_LN1_BIAS,         /* [d] */
+    LAYOUT_DECODER_ATTN_Q_WEIGHT,    /* [d, d] */
+    LAYOUT_DECODER_ATTN_Q_BIAS,      /* [d] */
+    LAYOUT_DECODER_ATTN_KV_WEIGHT,   /* [2 d, d] */
+    LAYOUT_DECODER_ATTN_KV_BIAS,     /* [2 d] */
+    LAYOUT_DECODER_ATTN_OUT_WEIGHT,  /* [d, d] */
+    LAYOUT_DECODER_ATTN_OUT_BIAS,    /* [d] */
+    LAYOUT_DECODER_LN2_WEIGHT,       /* [d] */
+    LAYOUT_DECODER_LN2_BIAS,         /* [d] */
+    LAYOUT_DECODER_CROSS_Q_WEIGHT,   /* [d, d] */
+    LAYOUT_DECODER_CROSS_Q_BIAS,     /* [d] */
+    LAYOUT_DECODER_CROSS_KV_WEIGHT,  /* [2 d, t] */
+    LAYOUT_DECODER_CROSS_KV_BIAS,    /* [2 d] */
+    LAYOUT_DECODER_CROSS_OUT_WEIGHT, /* [d, d] */
+    LAYOUT_DECODER_CROSS_OUT_BIAS,   /* [d] */
+    LAYOUT_DECODER_LN3_WEIGHT,       /* [d] */
+    LAYOUT_DECODER_LN3_BIAS,         /* [d] */
+    LAYOUT_DECODER_FC1_WEIGHT,       /* [m, d] */
+    LAYOUT_DECODER_FC1_BIAS,         /* [m] */
+    LAYOUT_DECODER_FC2_WEIGHT,       /* [d, m] */
+    LAYOUT_DECODER_FC2_BIAS,         /* [d] */
+
+    LAYOUT_COUNT,
+    LAYOUT_TOWERS = LAYOUT_DECODER_TOKEN /* those before it are the towers' */
 };
 
 /* How a checkpoint's tensor differs from what layout.h has. */
@@ -103,7 +136,7 @@ struct names_entry {
 const struct names_entry *names_of(const struct config *config, enum layout_id id,
                                    enum limoe_modality modality);
 
-/* What the names of a block (counted through) begin with: "blocks.3.". */
+/* What the names of a tower's block (counted through) begin with: "blocks.3.". */
 void names_prefix(const struct config *config, uint32_t block, char *to, size_t size);
 
 /* The same name without the tower's, as transformers 5 writes a tower that is saved alone and without a projection:

@@ -23,6 +23,7 @@
 
 #include "base/error.h"
 #include "experts/sharded.h"
+#include "model/forward/activation.h"
 #include "model/forward/routing.h"
 #include "model/forward/shares.h"
 #include "model/forward/step.h"
@@ -157,13 +158,6 @@ static void attention(struct encoder *e, const struct weights_block *b) {
                   t->qk_norm ? &norm : NULL, w->h);
     op->linear(e->k, b->out, w->h, rows, KERNELS_ADD_F32, w->x);
     norm_behind(e, &b->ln1);
-}
-
-static enum kernels_epilogue epilogue_of(const struct config_tower *tower) {
-    static const enum kernels_epilogue epilogues[] = {[CONFIG_GELU_TANH] = KERNELS_GELU_TANH,
-                                                      [CONFIG_GELU] = KERNELS_GELU_ERF,
-                                                      [CONFIG_QUICK_GELU] = KERNELS_QUICK_GELU};
-    return epilogues[tower->activation];
 }
 
 /* x += MLP(LN(x)) */

@@ -33,7 +33,7 @@ enum limoe_status staging_reserve(struct staging *s) {
         held = here > held ? here : held;
     }
     for (int id = 0; id < LAYOUT_COUNT; id++) {
-        const uint32_t blocks = layout_per_block((enum layout_id)id) ? config_blocks(s->config) : 1;
+        const uint32_t blocks = layout_blocks(s->config, (enum layout_id)id);
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor expected;
             struct layout_source t;

@@ -117,9 +117,9 @@ static enum limoe_status find_tensor(struct tuned *t, enum layout_id id, uint32_
 }
 
 static enum limoe_status find_all(struct tuned *t, bool *used, struct limoe_error *err) {
-    for (int i = 0; i < LAYOUT_COUNT; i++) {
+    for (int i = 0; i < LAYOUT_TOWERS; i++) { /* the decoder's stay as they are */
         const enum layout_id id = (enum layout_id)i;
-        const uint32_t blocks = layout_per_block(id) ? config_blocks(t->config) : 1;
+        const uint32_t blocks = layout_blocks(t->config, id);
         for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor expected;
             if (!layout_expected(t->config, id, block, &expected))
@@ -163,7 +163,7 @@ enum limoe_status tuned_create(const struct config *config, const struct safeten
     if (!(strength >= 0 && strength <= 1))
         return limoe_fail(err, LIMOE_INVALID, "a strength of %g; 0 to 1 is accepted", (double)strength);
     bool *used = calloc(safetensors_count(adapter->st) + 1, sizeof *used);
-    out->changed = calloc((size_t)LAYOUT_COUNT * config_blocks(config), sizeof *out->changed);
+    out->changed = calloc((size_t)LAYOUT_TOWERS * config_blocks(config), sizeof *out->changed);
     out->piece = malloc(PIECE * sizeof *out->piece);
     for (int m = 0; m < LIMOE_MODALITIES; m++)
         out->start[m] = config->tower[m].blocks;
@@ -189,7 +189,7 @@ void tuned_free(struct tuned *t) {
 /* ---- what is asked */
 
 bool tuned_changes(const struct tuned *t, enum layout_id id, uint32_t block) {
-    return t->changed[place(t, id, block)];
+    return id < LAYOUT_TOWERS && t->changed[place(t, id, block)];
 }
 
 /* What follows it in the layout is its bias. */

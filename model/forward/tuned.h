@@ -23,7 +23,7 @@ struct tuned {
     const struct safetensors *base;
     const struct limoe_adapter *adapter;
     float strength;
-    bool *changed; /* [LAYOUT_COUNT, blocks] */
+    bool *changed; /* [LAYOUT_TOWERS, blocks] */
     uint32_t
         start[LIMOE_MODALITIES]; /* by tower: its first block that is changed, counted from its own first; its
                                          number of blocks: none is */

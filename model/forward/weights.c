@@ -325,6 +325,59 @@ static enum limoe_status load_final_norms(struct source *s, struct weights *w) {
     return status;
 }
 
+/* ---- the decoder */
+
+static enum limoe_status load_attention(struct source *s, enum layout_id q_weight, uint32_t block,
+                                        struct weights_attention *a) {
+    enum limoe_status status;
+    if ((status = load_linear(s, q_weight, block, &a->q)) ||
+        (status = load_linear(s, q_weight + 2, block, &a->kv)))
+        return status;
+    return load_linear(s, q_weight + 4, block, &a->out);
+}
+
+static enum limoe_status load_decoder_block(struct source *s, uint32_t i, struct weights_decoder_block *b) {
+    enum limoe_status status;
+    if ((status = load_norm(s, LAYOUT_DECODER_LN1_WEIGHT, i, &b->ln1)) ||
+        (status = load_attention(s, LAYOUT_DECODER_ATTN_Q_WEIGHT, i, &b->self)) ||
+        (status = load_norm(s, LAYOUT_DECODER_LN2_WEIGHT, i, &b->ln2)) ||
+        (status = load_attention(s, LAYOUT_DECODER_CROSS_Q_WEIGHT, i, &b->cross)) ||
+        (status = load_norm(s, LAYOUT_DECODER_LN3_WEIGHT, i, &b->ln3)) ||
+        (status = load_linear(s, LAYOUT_DECODER_FC1_WEIGHT, i, &b->fc1)))
+        return status;
+    return load_linear(s, LAYOUT_DECODER_FC2_WEIGHT, i, &b->fc2);
+}
+
+/* One tensor to look up in and to multiply by. float32, so that its memory does not depend on the file's dtype. */
+static enum limoe_status load_tied(struct source *s, struct weights_decoder *d) {
+    const struct config *c = s->staging.config;
+    const uint32_t rows = c->text.vocab, width = c->decoder.tower.width;
+    float *token = NULL;
+    enum limoe_status status = staging_read_floats(&s->staging, LAYOUT_DECODER_TOKEN, &token);
+    const struct kernels_tensor host = {token, KERNELS_F32}, none = {.host = NULL};
+    if (!status)
+        status = s->k->ops->load_table(s->k, host, rows, width, &d->token, s->staging.err);
+    if (!status)
+        status = s->k->ops->pack(s->k, host, none, 1, rows, width, &d->head, s->staging.err);
+    free(token);
+    return status;
+}
+
+static enum limoe_status load_decoder(struct source *s, struct weights_decoder *d) {
+    enum limoe_status status;
+    d->blocks = s->staging.config->decoder.tower.blocks;
+    d->block = calloc(d->blocks, sizeof *d->block);
+    if (!d->block)
+        return limoe_fail(s->staging.err, LIMOE_NO_MEMORY, "no memory for %u blocks", d->blocks);
+    if ((status = load_tied(s, d)) || (status = load_vector(s, LAYOUT_DECODER_POS, 0, &d->pos)) ||
+        (status = load_norm(s, LAYOUT_DECODER_ROWS_LN_WEIGHT, 0, &d->rows_ln)) ||
+        (status = load_norm(s, LAYOUT_DECODER_LN_WEIGHT, 0, &d->ln)))
+        return status;
+    for (uint32_t i = 0; i < d->blocks && !status; i++)
+        status = load_decoder_block(s, i, &d->block[i]);
+    return status;
+}
+
 /* No weights of a tower, but scores are made with them, so that the model's name must depend on them. */
 static enum limoe_status note_scalars(struct source *s) {
     struct layout_source t;
@@ -353,7 +406,8 @@ enum limoe_status weights_load(const struct config *config, const struct safeten
         (config_has(config, LIMOE_IMAGE) && (status = load_image(&s, weights))) ||
         (config_has(config, LIMOE_TEXT) && (status = load_text(&s, weights))) ||
         (status = reserve_blocks(&s, weights, NULL)) || (status = load_blocks(&s, weights)) ||
-        (status = load_final_norms(&s, weights)) || (status = note_scalars(&s)))
+        (status = load_final_norms(&s, weights)) || (status = note_scalars(&s)) ||
+        (config_has_decoder(config) && (status = load_decoder(&s, &weights->decoder))))
         weights_free(k, weights);
     staging_free(&s.staging);
     return status;
@@ -390,7 +444,34 @@ static void free_block(struct kernels *k, struct weights_block *b) {
     free_norm(k, &b->ln1);
 }
 
+static void free_attention(struct kernels *k, struct weights_attention *a) {
+    free_matrix(k, a->out);
+    free_matrix(k, a->kv);
+    free_matrix(k, a->q);
+}
+
+static void free_decoder(struct kernels *k, struct weights_decoder *d) {
+    for (uint32_t i = 0; d->block && i < d->blocks; i++) {
+        struct weights_decoder_block *b = &d->block[i];
+        free_matrix(k, b->fc2);
+        free_matrix(k, b->fc1);
+        free_norm(k, &b->ln3);
+        free_attention(k, &b->cross);
+        free_norm(k, &b->ln2);
+        free_attention(k, &b->self);
+        free_norm(k, &b->ln1);
+    }
+    free(d->block);
+    free_norm(k, &d->ln);
+    free_norm(k, &d->rows_ln);
+    k->ops->release(k, d->pos);
+    free_matrix(k, d->head);
+    if (d->token)
+        k->ops->table_free(k, d->token);
+}
+
 void weights_free(struct kernels *k, struct weights *weights) {
+    free_decoder(k, &weights->decoder);
     for (int tower = 0; tower < LIMOE_MODALITIES; tower++)
         free_norm(k, &weights->ln[tower]);
     for (uint32_t i = 0; weights->block && i < weights->blocks; i++)
@@ -482,5 +563,6 @@ void weights_free_tail(struct kernels *k, const struct weights *base, struct wei
         disown_block(&w->block[i], &base->block[i]);
     for (int m = 0; m < LIMOE_MODALITIES; m++)
         disown_norm(&w->ln[m], &base->ln[m]);
+    w->decoder = (struct weights_decoder){0}; /* no tail has one of its own */
     weights_free(k, w);
 }

@@ -41,6 +41,29 @@ struct weights_pool {
     struct kernels_matrix *fc1, *fc2;
 };
 
+/* Attention of the decoder's rows to themselves or to a picture's. */
+struct weights_attention {
+    struct kernels_matrix *q;   /* [width, width] */
+    struct kernels_matrix *kv;  /* [2 width, the width of the rows that are attended to] */
+    struct kernels_matrix *out; /* [width, width] */
+};
+
+struct weights_decoder_block {
+    struct weights_norm ln1, ln2, ln3; /* before each of what follows */
+    struct weights_attention self, cross;
+    struct kernels_matrix *fc1, *fc2;
+};
+
+struct weights_decoder {
+    struct kernels_table *token;         /* [vocab, width] */
+    struct kernels_matrix *head;         /* the same once more, to multiply by */
+    float *pos;                          /* [length, width] */
+    struct weights_norm rows_ln;         /* of a picture's rows, before all blocks */
+    struct weights_decoder_block *block; /* [blocks] */
+    uint32_t blocks;
+    struct weights_norm ln; /* the final one */
+};
+
 /* What a config does not call for is NULL. */
 struct weights {
     struct {
@@ -59,6 +82,7 @@ struct weights {
     struct weights_block *block; /* [blocks], of both towers (config.h) */
     uint32_t blocks;
     struct weights_norm ln[LIMOE_MODALITIES]; /* the final ones; of one tower for both the first */
+    struct weights_decoder decoder;
 };
 
 /* Packs what `rank` needs of a checkpoint that layout_check has passed: the dense part, and the experts that

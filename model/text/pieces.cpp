@@ -1,4 +1,4 @@
-/* pieces.cpp - text to piece ids by SentencePiece, the project's only C++.
+/* pieces.cpp - text to piece ids, and back, by SentencePiece, the project's only C++.
  *
  * The processor is read-only once loaded, so that any number of threads may encode. No exception leaves this
  * file, and the model is checked (sentencepiece.c) before the library, which ends the process over some
@@ -7,9 +7,11 @@
 
 #include <sentencepiece_processor.h>
 
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <new>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -95,6 +97,26 @@ enum limoe_status pieces_encode(const struct pieces *pieces, const char *text, s
         for (size_t i = skip <= encoded.size() ? skip : 0; i < encoded.size() && n < capacity; i++)
             ids[n++] = encoded[i];
         *count = n;
+        return LIMOE_OK;
+    } catch (...) {
+        return caught(pieces->name, err);
+    }
+}
+
+enum limoe_status pieces_decode(const struct pieces *pieces, const int32_t *ids, uint32_t count, char *text,
+                                size_t size, struct limoe_error *err) {
+    try {
+        std::string decoded;
+        const auto done = pieces->processor.Decode(std::vector<int>(ids, ids + count), &decoded);
+        if (!done.ok()) {
+            return limoe_fail(err, LIMOE_INTERNAL, "%s: SentencePiece cannot decode %u ids: %.300s",
+                              pieces->name, count, done.error_message());
+        }
+        if (decoded.size() >= size) {
+            return limoe_fail(err, LIMOE_TOO_LARGE, "a text of %zu bytes; there is room for %zu with its NUL",
+                              decoded.size(), size);
+        }
+        std::memcpy(text, decoded.c_str(), decoded.size() + 1);
         return LIMOE_OK;
     } catch (...) {
         return caught(pieces->name, err);

@@ -28,6 +28,10 @@ int32_t pieces_id(const struct pieces *pieces, const char *piece);
 enum limoe_status pieces_encode(const struct pieces *pieces, const char *text, size_t size, uint32_t skip,
                                 int32_t *ids, uint32_t capacity, uint32_t *count, struct limoe_error *err);
 
+/* The text of ids below pieces_count, NUL-terminated, to text[size]. LIMOE_TOO_LARGE: there is no room. */
+enum limoe_status pieces_decode(const struct pieces *pieces, const int32_t *ids, uint32_t count, char *text,
+                                size_t size, struct limoe_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/error.h"
 #include "model/checkpoint/file.h"
 
 static bool has_own(const char *dir, const struct config *config) {
@@ -22,6 +23,11 @@ enum limoe_status text_open(const char *dir, const struct config *config, struct
     *out = NULL;
     if (!config_has(config, LIMOE_TEXT))
         return LIMOE_OK;
+    if (config_has_decoder(config) && !has_own(dir, config))
+        return limoe_fail(
+            err, LIMOE_UNSUPPORTED,
+            "config.json has \"decoder\", whose texts are made by SentencePiece; tokenizer.model is "
+            "not there");
     return has_own(dir, config) ? tokenizer_open(dir, config->text.vocab, fingerprint, out, err)
                                 : tokenizer_open_folder(dir, origin_of(dir, config), config->text.vocab,
                                                         fingerprint, out, err);

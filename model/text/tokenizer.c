@@ -42,7 +42,13 @@ static enum limoe_status encode_limoe(const struct tokenizer *tokenizer, struct 
                          capacity, count, err);
 }
 
-static const struct tokenizer_kind limoe_kind = {.close = close_limoe, .encode = encode_limoe};
+static enum limoe_status decode_limoe(const struct tokenizer *tokenizer, const int32_t *ids, uint32_t count,
+                                      char *text, size_t size, struct limoe_error *err) {
+    return pieces_decode(((const struct limoe_pieces *)tokenizer)->pieces, ids, count, text, size, err);
+}
+
+static const struct tokenizer_kind limoe_kind = {
+    .close = close_limoe, .encode = encode_limoe, .decode = decode_limoe};
 
 static enum limoe_status open_limoe(const uint8_t *bytes, size_t size, uint32_t vocab, struct limoe_pieces *t,
                                     struct limoe_error *err) {
@@ -295,4 +301,16 @@ enum limoe_status tokenizer_encode(const struct tokenizer *tokenizer, const char
                      : encode_framed(tokenizer, what, ids, capacity, count, err);
     buffer_free(&clean);
     return status;
+}
+
+enum limoe_status tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, uint32_t count,
+                                   char *text, size_t size, struct limoe_error *err) {
+    if (!tokenizer->kind->decode)
+        return limoe_fail(err, LIMOE_UNSUPPORTED, "ids of %s are not made text; those of SentencePiece are",
+                          tokenizer->facts.kind);
+    for (uint32_t i = 0; i < count; i++)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= tokenizer->facts.vocab)
+            return limoe_fail(err, LIMOE_INVALID, "token %u is id %d, must be 0 to %u", i, ids[i],
+                              tokenizer->facts.vocab - 1);
+    return tokenizer->kind->decode(tokenizer, ids, count, text, size, err);
 }

@@ -76,6 +76,12 @@ struct tokenizer_facts tokenizer_facts(const struct tokenizer *tokenizer);
 enum limoe_status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t size,
                                    int32_t *ids, uint32_t capacity, uint32_t *count, struct limoe_error *err);
 
+/* The text of ids, NUL-terminated UTF-8, to text[size]: as the original decodes them. LIMOE_INVALID: an id that there is not;
+ * LIMOE_TOO_LARGE: no room; LIMOE_UNSUPPORTED: a kind other than SentencePiece's
+ * of limoe's own folders. Safe from many threads at once. */
+enum limoe_status tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, uint32_t count,
+                                   char *text, size_t size, struct limoe_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -11,6 +11,9 @@ struct tokenizer_kind {
     /* The ids of a text without start and end: the first `capacity`, or fewer. */
     enum limoe_status (*encode)(const struct tokenizer *tokenizer, struct text text, int32_t *ids,
                                 uint32_t capacity, uint32_t *count, struct limoe_error *err);
+    /* The text of ids below facts.vocab, NUL-terminated, to text[size]; NULL: this kind has none. */
+    enum limoe_status (*decode)(const struct tokenizer *tokenizer, const int32_t *ids, uint32_t count,
+                                char *text, size_t size, struct limoe_error *err);
 };
 
 /* Begins the struct of each kind. */

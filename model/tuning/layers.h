@@ -5,7 +5,7 @@
 #define LIMOE_MODEL_TUNING_LAYERS_H
 
 #include "kernels/backward.h"
-#include "model/checkpoint/config.h"
+#include "model/forward/activation.h"
 #include "model/tuning/parameters.h"
 #include "model/tuning/tail.h"
 
@@ -102,10 +102,7 @@ static inline size_t tail_rows(const struct tail *t) {
 }
 
 static inline enum kernels_epilogue tail_activation(const struct tail *t) {
-    static const enum kernels_epilogue epilogues[] = {[CONFIG_GELU_TANH] = KERNELS_GELU_TANH,
-                                                      [CONFIG_GELU] = KERNELS_GELU_ERF,
-                                                      [CONFIG_QUICK_GELU] = KERNELS_QUICK_GELU};
-    return epilogues[t->tower->activation];
+    return epilogue_of(t->tower);
 }
 
 /* tail_memory.c: makes room for a batch. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/tuning/draws.h"
+#include "base/draws.h"
 
 /* Takes `count` pictures of one class; `own` and `order` are scratch, as large as the class. */
 static void hold_out(const uint32_t *label, size_t n, uint32_t class, uint64_t seed, uint32_t count,

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "kernels/backward.h"
-#include "model/tuning/draws.h"
+#include "base/draws.h"
 #include "model/tuning/objective.h"
 #include "model/tuning/schedule.h"
 #include "model/tuning/tail.h"

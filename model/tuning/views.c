@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "model/model.h"
 #include "model/tuning/crops.h"
-#include "model/tuning/draws.h"
+#include "base/draws.h"
 
 enum { SOME = 64 }; /* pictures at a time */
 

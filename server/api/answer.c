@@ -277,6 +277,15 @@ static void scoring_shape(struct buffer *out, const struct limoe_info *info) {
     }
 }
 
+/* Only of a model that has one. */
+static void decoder_shape(struct buffer *out, const struct limoe_info *info) {
+    if (!info->decoder.blocks)
+        return;
+    buffer_print(out, ",\"decoder\":{\"length\":%u", info->caption_length);
+    tower_shape(out, &info->decoder);
+    buffer_string(out, "}");
+}
+
 /* The members that a running model and a model directory have in common. */
 static void model_shape(struct buffer *out, const struct limoe_info *info) {
     member_string(out, "architecture", info->architecture);
@@ -473,6 +482,7 @@ void answer_inspection(struct buffer *out, const struct limoe_inspection *inspec
     buffer_string(out, ",\"object\":\"model_directory\"");
     member_string(out, "checkpoint_dtypes", inspection->checkpoint_dtypes);
     model_shape(out, &inspection->info);
+    decoder_shape(out, &inspection->info);
     buffer_string(out, ",\"by_block\":[");
     for (uint32_t i = 0; i < inspection->info.blocks; i++) {
         const struct limoe_block_info *block = &inspection->block[i];

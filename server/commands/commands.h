@@ -5,11 +5,12 @@
 
 #include "server/options/options.h"
 
-extern const struct option_command adapters_command, classify_command, describe_command, embed_command,
-    explain_command, inspect_command, quantize_command, tune_command, bench_command, completion_command,
-    manual_command;
+extern const struct option_command adapters_command, caption_command, classify_command, describe_command,
+    embed_command, explain_command, inspect_command, quantize_command, tune_command, bench_command,
+    completion_command, manual_command;
 
 int adapters_main(int argc, char **argv);
+int caption_main(int argc, char **argv);
 int classify_main(int argc, char **argv);
 int describe_main(int argc, char **argv);
 int embed_main(int argc, char **argv);

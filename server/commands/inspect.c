@@ -136,6 +136,13 @@ static const char *tower(struct arena *arena, const struct limoe_info *info, enu
                        tower->heads, tower->mlp);
 }
 
+/* The last row, of models that have one. */
+static const char *decoder(struct arena *arena, const struct limoe_info *info) {
+    const struct limoe_tower *tower = &info->decoder;
+    return arena_print(arena, "%u blocks, width %u, %u heads, mlp %u: captions of up to %u tokens",
+                       tower->blocks, tower->width, tower->heads, tower->mlp, info->caption_length);
+}
+
 static const char *scores(struct arena *arena, const struct limoe_info *info) {
     const struct limoe_scoring *scoring = &info->scoring;
     const double scale = (double)scoring->scale;
@@ -190,8 +197,10 @@ static bool print_facts(const struct limoe_inspection *model, const char *dir, s
         arena_print(arena, "%u numbers", info->embed),
         "scores",
         scores(arena, info),
+        "decoder",
+        decoder(arena, info),
     };
-    const size_t n = sizeof cells / sizeof *cells;
+    const size_t rows = sizeof cells / sizeof *cells, n = info->decoder.blocks ? rows : rows - 2;
     bool ok = !blocks.failed;
     for (size_t i = 0; i < n; i++)
         ok = ok && cells[i];

@@ -23,6 +23,7 @@ CLIENTS = "tests/clients/test_recipes.py runs it"
 MEASURES = "measures for minutes, on an idle machine"
 PYTORCH = "needs PyTorch, which the tests do without"
 ROOTS = "installs packages"
+CAPTIONS = "tests/e2e/test_caption.py runs it; no model with a decoder is bundled"
 NOT_RUN = {
     "scripts/build": RUN_BY_OTHERS,
     "scripts/serve": RUN_BY_OTHERS,
@@ -50,6 +51,9 @@ NOT_RUN = {
     "limoe serve --ranks 8 --hostfile /etc/limoe.hosts --rank-address 10.0.0.1": "needs several hosts",
     "docker run -e LIMOE_HOST=0.0.0.0 -e LIMOE_LOG_FORMAT=json -p 8080:8080 -v limoe-state:/state -e LIMOE_STATE_DIR=/state "
     "limoe": "needs Docker",
+    "limoe caption --model runs/captions/model examples/cat.png": CAPTIONS,
+    "limoe caption --model runs/captions/model --beams 5 --min-length 5 --n 3 examples/cat.png": CAPTIONS,
+    "limoe caption --model runs/captions/model --top-k 50 --n 10 --seed 1 --json examples/cat.png": CAPTIONS,
     "scripts/gpu-check --out gpu.json": "needs a GPU",
     "scripts/gpu-check --out gpu.json --stage right": "needs a GPU",
     "scripts/gpu-check --out gpu.json --resume": "needs a GPU",
@@ -101,6 +105,8 @@ NOT_RUN = {
     "cd train && python golden.py --out ../tests/golden --cldr /usr/share/unicode/cldr/common": PYTORCH,
     "cd train && python gradients.py --out ../tests/golden/gradients": PYTORCH,
     "cd train && python golden_crops.py --out ../tests/golden": PYTORCH,
+    "cd train && python golden_captions.py --out ../tests/golden": PYTORCH,
+    "python caption.py --model ../models/pictograms --data cache --run runs/captions": PYTORCH,
     "limoe tune pets --output pets.safetensors": "needs pictures of classes; tests/e2e/test_tune.py runs it on some",
     "cd train && python skip.py PICTURES --kind lskip --output pets.safetensors": PYTORCH,
     "cd train && python sources.py --suite && python skip.py --suite --out runs/skip": PYTORCH,

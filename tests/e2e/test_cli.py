@@ -71,6 +71,7 @@ def test_help_lists_the_commands(asking):
     ("explain", ["-o, --out", "--model", "--json", "--dtype"]),
     ("inspect", ["--json", "--ranks", "--load", "--expert-bytes", "--dtype", "--compare", "--digest"]),
     ("quantize", ["--quiet"]),
+    ("caption", ["--n", "--beams", "--top-k", "--temperature", "--seed", "--min-length", "--max-length", "--model", "--json"]),
     ("tune", ["-o, --output", "--kind", "--start-block", "--epochs", "--learning-rate", "--seed", "--template", "--label", "--flip",
               "--skip-broken", "--threads", "--quiet", "--json"]),
     ("adapters", ["--json", "--strength"]),

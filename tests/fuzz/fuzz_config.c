@@ -30,5 +30,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         config.moe.top_k > config.moe.experts || (config.moe.layers > 0 && config.moe.top_k == 0) ||
         active > total || total > UINT64_C(1) << 56 || !memchr(config.name, '\0', sizeof config.name))
         __builtin_trap();
+    const struct config_tower *decoder = &config.decoder.tower;
+    if (config_has_decoder(&config) &&
+        (!config_has_scores(&config) || decoder->heads < 1 || decoder->width % decoder->heads != 0 ||
+         decoder->blocks > CONFIG_MAX_BLOCKS || config.decoder.length < 1 ||
+         config.decoder.length > CONFIG_MAX_CAPTION || config.decoder.begin_id < 0 ||
+         config.decoder.end_id < 0 || config.decoder.begin_id == config.decoder.end_id ||
+         (uint32_t)config.decoder.begin_id >= config.text.vocab ||
+         (uint32_t)config.decoder.end_id >= config.text.vocab))
+        __builtin_trap();
     return 0;
 }

@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from harness import *  # noqa: E402, F403
 from harness import BUILD, ROOT  # noqa: E402
 
-COMMANDS = ["serve", "classify", "describe", "embed", "explain", "inspect", "quantize", "tune", "adapters", "bench", "openapi", "completion", "manual"]
+COMMANDS = ["serve", "classify", "describe", "embed", "explain", "caption", "inspect", "quantize", "tune", "adapters", "bench", "openapi", "completion", "manual"]
 # Neither this machine's settings nor a test's.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not re.match(r"LIMOE_|LD_|PKG_CONFIG", name)}
 

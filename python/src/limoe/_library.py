@@ -65,6 +65,8 @@ class CInfo(ctypes.Structure):
         ("weight_bytes", c_uint64),
         ("scoring", CScoring),
         ("shares", c_int),
+        ("decoder", CTower),
+        ("caption_length", c_uint32),
     ]
 
 

@@ -154,6 +154,27 @@ void host_attention_pool(struct kernels *k, const float *query, const float *kv,
     k->ops->release(k, q);
 }
 
+static uint32_t *put_numbers(struct kernels *k, const uint32_t *host, size_t n) {
+    uint32_t *there = k->ops->alloc(k, n * sizeof *host);
+    assert_non_null(there);
+    k->ops->upload(k, there, host, n * sizeof *host);
+    return there;
+}
+
+void host_attention_kept(struct kernels *k, const float *query, const float *kv, size_t rows,
+                         const uint32_t *start, const uint32_t *row, size_t n, uint32_t width, uint32_t heads,
+                         float *out) {
+    void *q = put_act(k, query, n * width), *in = put_act(k, kv, rows * 2 * width),
+         *y = put_nans(k, n * width);
+    uint32_t *starts = put_numbers(k, start, n + 1), *list = put_numbers(k, row, start[n]);
+    k->ops->attention_kept(k, q, in, starts, list, n, width, heads, y);
+    take_act(k, out, y, n * width);
+    k->ops->release(k, list);
+    k->ops->release(k, starts);
+    k->ops->release(k, in);
+    k->ops->release(k, q);
+}
+
 /* ---- mixture of experts */
 
 void host_router_logits(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,

@@ -34,6 +34,11 @@ void host_attention(struct kernels *k, const float *qkv, const uint32_t *start, 
 void host_attention_pool(struct kernels *k, const float *query, const float *kv, const uint32_t *start,
                          size_t n, uint32_t width, uint32_t heads, float *out);
 
+/* query [n, width]; kv [rows, 2 width]; start [n + 1]; row [start[n]]; out [n, width] */
+void host_attention_kept(struct kernels *k, const float *query, const float *kv, size_t rows,
+                         const uint32_t *start, const uint32_t *row, size_t n, uint32_t width,
+                         uint32_t heads, float *out);
+
 void host_router_logits(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
                         uint32_t experts, float *logits);
 void host_gate(struct kernels *k, const float *logits, size_t rows, uint32_t experts, uint32_t top_k,

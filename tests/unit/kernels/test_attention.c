@@ -205,6 +205,48 @@ static void pooling_by_attention_agrees_and_sequences_are_apart(void **state) {
     for_each_fixture(few_threads, check_pool);
 }
 
+/* Queries that see rows in any order, some of them the same, one row and many; each again alone. */
+static void check_kept(const struct fixture *f) {
+    enum { ROWS = 100 };
+    struct random_stream s = {11};
+    uint32_t start[SEQUENCES + 1] = {0}, *row = malloc(SEQUENCES * ROWS * sizeof *row);
+    assert_non_null(row);
+    for (size_t i = 0; i < SEQUENCES; i++) {
+        start[i + 1] = start[i] + lengths[i];
+        for (uint32_t j = start[i]; j < start[i + 1]; j++)
+            row[j] = random_below(&s, ROWS);
+    }
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        uint32_t width = shapes[i].width, heads = shapes[i].heads;
+        size_t n = (size_t)SEQUENCES * width;
+        float *query = random_floats(&s, n, 3), *kv = random_floats(&s, (size_t)ROWS * 2 * width, 1);
+        float *want = malloc(n * sizeof *want), *got = malloc(n * sizeof *got),
+              *alone = malloc(n * sizeof *got);
+        char what[64];
+        snprintf(what, sizeof what, "attention of width %u, %u heads, over kept rows", width, heads);
+        host_attention_kept(f->reference, query, kv, ROWS, start, row, SEQUENCES, width, heads, want);
+        host_attention_kept(f->tested, query, kv, ROWS, start, row, SEQUENCES, width, heads, got);
+        assert_close(f, what, got, want, n, f->bf16 ? 0x1p-8f : 2e-5f, act_error(f));
+        for (size_t q = 0; q < SEQUENCES; q++) {
+            const uint32_t own[] = {0, lengths[q]};
+            host_attention_kept(f->tested, query + q * width, kv, ROWS, own, row + start[q], 1, width, heads,
+                                alone);
+            assert_same_bits(f, what, alone, got + q * width, width * sizeof *got);
+        }
+        free(query);
+        free(kv);
+        free(want);
+        free(got);
+        free(alone);
+    }
+    free(row);
+}
+
+static void attention_over_kept_rows_agrees_and_queries_are_apart(void **state) {
+    (void)state;
+    for_each_fixture(few_threads, check_kept);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_agrees_and_sequences_are_apart),
@@ -213,6 +255,7 @@ int main(void) {
         cmocka_unit_test(rows_beyond_a_sequence_are_not_read),
         cmocka_unit_test(causal_rows_depend_on_their_prefix_alone),
         cmocka_unit_test(pooling_by_attention_agrees_and_sequences_are_apart),
+        cmocka_unit_test(attention_over_kept_rows_agrees_and_queries_are_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

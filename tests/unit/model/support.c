@@ -92,10 +92,10 @@ struct bytes checkpoint_file(const struct config *config, const char *dtype, con
     assert_non_null(f);
     fprintf(f, "{\"__metadata__\":{\"format\":\"pt\"}");
     for (int id = 0; id < LAYOUT_COUNT; id++) {
-        for (uint32_t block = 0; block < config_blocks(config); block++) {
+        const uint32_t blocks = layout_blocks(config, (enum layout_id)id);
+        for (uint32_t block = 0; block < blocks; block++) {
             struct layout_tensor t;
-            if ((block > 0 && !layout_per_block((enum layout_id)id)) ||
-                !layout_expected(config, (enum layout_id)id, block, &t) ||
+            if (!layout_expected(config, (enum layout_id)id, block, &t) ||
                 (skip && strcmp(t.name, skip) == 0))
                 continue;
             fprintf(f, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", t.name, dtype);
@@ -160,6 +160,14 @@ static void expect_sound(const struct config *c) {
     assert_true(config_blocks(c) > 0);
     assert_true(c->image.patch <= c->image.size);
     assert_true(config_blocks(c) <= CONFIG_MAX_BLOCKS && config_image_tokens(c) <= CONFIG_MAX_IMAGE_TOKENS);
+    if (config_has_decoder(c)) {
+        const struct config_tower *d = &c->decoder.tower;
+        const int32_t vocab = (int32_t)c->text.vocab;
+        assert_true(config_has_scores(c) && d->width % d->heads == 0);
+        assert_true(c->decoder.length >= 1 && c->decoder.length <= CONFIG_MAX_CAPTION);
+        assert_true(c->decoder.begin_id >= 0 && c->decoder.begin_id < vocab);
+        assert_true(c->decoder.end_id >= 0 && c->decoder.end_id < vocab);
+    }
     assert_true(c->moe.top_k <= c->moe.experts);
     for (uint32_t i = 0; i < c->moe.layers; i++)
         assert_true(c->moe.block[i] < config_blocks(c));

@@ -93,13 +93,16 @@ static void test_golden(void **state) {
         struct limoe_error err;
         if (limoe_inspect(dir, &i, &err) != LIMOE_OK || safetensors_open(dir, &st, &err) != LIMOE_OK)
             fail_msg("%s: %s", e->d_name, err.message);
-        uint64_t elements = 0, experts = 0, bytes = 0, blocks = 0, in_blocks = 0;
+        uint64_t elements = 0, experts = 0, decoder = 0, bytes = 0, blocks = 0, in_blocks = 0;
         for (size_t t = 0; t < safetensors_count(st); t++) {
             const struct tensor *tensor = safetensors_at(st, t);
             elements += tensor->elements;
             bytes += tensor->bytes;
             experts += strstr(tensor->name, ".moe.fc") ? tensor->elements : 0;
-            in_blocks += in_a_block(tensor->name) ? tensor->elements : 0;
+            if (strncmp(tensor->name, "decoder.", 8) == 0)
+                decoder += tensor->elements;
+            else
+                in_blocks += in_a_block(tensor->name) ? tensor->elements : 0;
         }
         for (uint32_t b = 0; b < i->info.blocks; b++) {
             blocks +=
@@ -109,7 +112,8 @@ static void test_golden(void **state) {
         assert_int_equal(i->info.weight_bytes, bytes);
         assert_int_equal(blocks, in_blocks);
         uint64_t idle = i->info.experts ? experts / i->info.experts * (i->info.experts - i->info.top_k) : 0;
-        assert_int_equal(i->info.active_parameters, elements - idle);
+        assert_int_equal(i->info.active_parameters, elements - idle - decoder);
+        assert_true(!decoder == !i->info.decoder.blocks);
         const bool both = limoe_has(&i->info, LIMOE_IMAGE) && limoe_has(&i->info, LIMOE_TEXT);
         assert_true(both ? i->info.scoring.scale > 0 : i->info.scoring.scale == 0);
         safetensors_close(st);

@@ -28,6 +28,17 @@ static const char vision[] =
     "\"tower\":{\"width\":32,\"blocks\":3,\"heads\":2,\"mlp\":24}},"
     "\"moe\":{\"image\":[0,2],\"experts\":5,\"top_k\":2}}";
 
+/* One tower for both modalities, and a decoder. */
+static const char captions[] =
+    "{\"format\":\"limoe-2\",\"name\":\"writer\",\"embed\":20,"
+    "\"tower\":{\"width\":32,\"blocks\":3,\"heads\":2,\"mlp\":24,\"activation\":\"gelu\",\"qk_norm\":true},"
+    "\"image\":{\"size\":16,\"patch\":4,\"mean\":[0.5,0.5,0.5],\"std\":[0.5,0.5,0.5]},"
+    "\"text\":{\"vocab\":40,\"length\":6,\"eos_id\":2},"
+    "\"moe\":{\"blocks\":[1],\"experts\":5,\"top_k\":2},"
+    "\"decoder\":{\"width\":24,\"blocks\":4,\"heads\":3,\"mlp\":48,\"activation\":\"quick_gelu\",\"ln_eps\":"
+    "1e-5,"
+    "\"length\":9,\"begin_id\":0,\"end_id\":2}}";
+
 static struct config parse(const char *json) {
     struct config c;
     struct limoe_error err;
@@ -117,7 +128,58 @@ static void test_a_tower_alone(void **state) {
     assert_true(config_is_moe(&c, 1) && !config_is_moe(&c, 0));
 }
 
+static void test_a_decoder(void **state) {
+    (void)state;
+    const struct config c = parse(captions);
+    assert_int_equal(c.towers, 1);
+    assert_true(config_has_decoder(&c) && !config_has_decoder(&(struct config){0}));
+    assert_memory_equal(&c.tower[LIMOE_IMAGE], &c.tower[LIMOE_TEXT], sizeof c.tower[0]);
+    assert_true(c.tower[LIMOE_TEXT].qk_norm && c.tower[LIMOE_TEXT].blocks == 3);
+    assert_true(config_is_moe(&c, 1) && !config_is_moe(&c, 0));
+    const struct config_tower *d = &c.decoder.tower;
+    assert_true(d->width == 24 && d->blocks == 4 && d->heads == 3 && d->mlp == 48);
+    assert_true(d->activation == CONFIG_QUICK_GELU && d->ln_eps == 1e-5f);
+    assert_true(c.decoder.length == 9 && c.decoder.begin_id == 0 && c.decoder.end_id == 2);
+    /* Beside two towers, too. */
+    char *json = edit(towers, "\"moe\":",
+                      "\"decoder\":{\"width\":8,\"blocks\":1,\"heads\":2,\"mlp\":8,\"length\":4,"
+                      "\"begin_id\":3,\"end_id\":2},\"moe\":");
+    const struct config two = parse(json);
+    assert_true(two.towers == 2 && config_has_decoder(&two));
+    assert_int_equal(two.decoder.tower.activation, CONFIG_GELU_TANH);
+    free(json);
+}
+
+static const struct refusal captions_refused[] = {
+    {"\"heads\":3,\"mlp\":48", "\"heads\":5,\"mlp\":48", LIMOE_CORRUPT,
+     "\"decoder.width\" is 24; a multiple of \"decoder.heads\" (5)"},
+    {"\"blocks\":4", "\"blocks\":0", LIMOE_CORRUPT, "\"decoder.blocks\" is 0; an integer from 1 to 256"},
+    {"\"length\":9", "\"length\":257", LIMOE_CORRUPT, "\"decoder.length\" is 257; an integer from 1 to 256"},
+    {"\"length\":9,", "", LIMOE_CORRUPT, "\"decoder.length\" is missing"},
+    {"\"begin_id\":0,", "", LIMOE_CORRUPT, "\"decoder.begin_id\" is missing; an integer from 0 to 39"},
+    {"\"begin_id\":0", "\"begin_id\":40", LIMOE_CORRUPT,
+     "\"decoder.begin_id\" is 40; an integer from 0 to 39"},
+    {"\"begin_id\":0", "\"begin_id\":2", LIMOE_CORRUPT,
+     "\"decoder.end_id\" is 2, which \"decoder.begin_id\" is too"},
+    {"\"begin_id\":0", "\"begin_id\":null", LIMOE_CORRUPT, "\"decoder.begin_id\" is null"},
+    {"\"end_id\":2", "\"end_id\":2,\"vocab\":40", LIMOE_CORRUPT, "unknown key \"vocab\" in \"decoder\""},
+    {"\"end_id\":2", "\"end_id\":2,\"qk_norm\":false", LIMOE_CORRUPT,
+     "unknown key \"qk_norm\" in \"decoder\""},
+    {"\"decoder\":{", "\"decoder\":7,\"decodeR\":{", LIMOE_CORRUPT, "unknown key \"decodeR\""},
+    {"\"quick_gelu\"", "\"relu\"", LIMOE_UNSUPPORTED, "\"decoder.activation\" is \"relu\"; \"gelu_tanh\""},
+    {"\"vocab\":40,\"length\":6,\"eos_id\":2", "\"vocab\":2,\"length\":6,\"eos_id\":1", LIMOE_CORRUPT,
+     "\"text.vocab\" is 2; 3 or more are accepted with \"decoder\""},
+    {"\"embed\":20", "\"embed\":20,\"width\":32", LIMOE_CORRUPT, "unknown key \"width\""},
+    {"\"qk_norm\":true", "\"causal\":true", LIMOE_CORRUPT, "unknown key \"causal\" in \"tower\""},
+    {"\"image\":{", "\"image\":{\"tower\":{},", LIMOE_CORRUPT, "unknown key \"tower\" in \"image\""},
+    {"\"blocks\":[1]", "\"image\":[1]", LIMOE_CORRUPT, "unknown key \"image\" in \"moe\""},
+    {"\"top_k\":2", "\"top_k\":2,\"capacity\":1", LIMOE_CORRUPT, "unknown key \"capacity\" in \"moe\""},
+    {"\"limoe-2\"", "\"limoe-1\"", LIMOE_CORRUPT, "unknown key \"tower\""},
+};
+
 static const struct refusal vision_refused[] = {
+    {"\"embed\":20", "\"embed\":20,\"decoder\":{}", LIMOE_CORRUPT,
+     "\"decoder\" writes texts about pictures, and \"text\" is missing"},
     {"\"image\":[0,2]", "\"image\":[0,2],\"text\":[0]", LIMOE_CORRUPT,
      "\"moe.text\" is there, and \"text\" is not"},
     {"\"embed\":20", "\"embed\":20,\"scores\":\"softmax\"", LIMOE_CORRUPT,
@@ -179,6 +241,8 @@ static void test_refused(void **state) {
     struct config c;
     struct limoe_error err;
     expect_refused(towers, "config.json", refused, sizeof refused / sizeof *refused);
+    expect_refused(captions, "config.json", captions_refused,
+                   sizeof captions_refused / sizeof *captions_refused);
     expect_refused(vision, "config.json", vision_refused, sizeof vision_refused / sizeof *vision_refused);
     static const char neither[] = "{\"format\":\"limoe-2\",\"name\":\"x\",\"embed\":20}";
     expect_failure("neither", config_parse(neither, strlen(neither), "config.json", &c, &err), &err,
@@ -189,13 +253,15 @@ static void test_random_damage(void **state) {
     (void)state;
     expect_damage_refused(towers, "config.json");
     expect_damage_refused(vision, "config.json");
+    expect_damage_refused(captions, "config.json");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_keys), cmocka_unit_test(test_one_tower_of_experts),
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_a_tower_alone),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_random_damage),
+        cmocka_unit_test(test_all_keys),      cmocka_unit_test(test_one_tower_of_experts),
+        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_a_tower_alone),
+        cmocka_unit_test(test_a_decoder),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_random_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,8 +149,14 @@ static void test_check(void **state) {
                    "tensor \"blocks.0.attn.q_norm.weight\" is not one that config.json calls for");
     c.tower[0].qk_norm = true;
     assert_int_equal(check(&c, "BF16", NULL, NULL, &err), LIMOE_OK);
+    c.decoder.tower = (struct config_tower){.width = 8, .blocks = 2, .heads = 2, .mlp = 12};
+    c.decoder.length = 5;
+    assert_int_equal(check(&c, "BF16", NULL, NULL, &err), LIMOE_OK);
+    expect_failure("too many", check(&c, "F32", NULL, "decoder.blocks.2.ln1.weight", &err), &err,
+                   LIMOE_CORRUPT,
+                   "tensor \"decoder.blocks.2.ln1.weight\" is not one that config.json calls for");
     for (int id = 0; id < LAYOUT_COUNT; id++) { /* any one missing is named, with its shape */
-        for (uint32_t block = 0; block < config_blocks(&c); block++) {
+        for (uint32_t block = 0; block < layout_blocks(&c, (enum layout_id)id); block++) {
             struct layout_tensor t;
             if (layout_expected(&c, (enum layout_id)id, block, &t)) {
                 char part[160];

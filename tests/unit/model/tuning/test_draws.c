@@ -14,7 +14,7 @@
 
 #include "model/checkpoint/safetensors.h"
 #include "model/tuning/crops.h"
-#include "model/tuning/draws.h"
+#include "base/draws.h"
 #include "model/tuning/schedule.h"
 #include "model/tuning/split.h"
 

@@ -1,5 +1,5 @@
 /* draws.c - Philox4x32-10, and what is made of its numbers. No state. */
-#include "model/tuning/draws.h"
+#include "base/draws.h"
 
 enum { ROUNDS = 10 };
 
