@@ -295,17 +295,15 @@ struct limoe_adapter_info {
 
 struct limoe_adapter;
 
-/* Opens an adapter's file, or a folder in which PEFT has saved a LoRA: adapter_config.json and
- * adapter_model.safetensors. A probe's weights are read; a tail's stay in the file, which stays open. Many threads may
- * use it at once. LIMOE_CORRUPT, LIMOE_TOO_LARGE, LIMOE_UNSUPPORTED: what is wrong in the file, and what is accepted. */
+/* Opens an adapter's file, or PEFT's folder of a LoRA: adapter_config.json and adapter_model.safetensors.
+ * A probe's weights are read; a tail's stay in the file, which stays open. Many threads may use it at once. LIMOE_CORRUPT, LIMOE_TOO_LARGE, LIMOE_UNSUPPORTED: what is wrong in the file, and what is accepted. */
 enum limoe_status limoe_adapter_open(const char *path, struct limoe_adapter **out, struct limoe_error *err);
 void limoe_adapter_close(struct limoe_adapter *adapter); /* NULL is fine */
 const struct limoe_adapter_info *limoe_adapter_about(const struct limoe_adapter *adapter);
 
 /* Writes the adapter to the file `path`, which takes the place of what is there when it is whole and on the disk, in format
- * limoe-adapter-1. base: 32 hex digits, the model's that it is of; NULL: as the adapter says. Nothing else is changed: tensors
- * keep their bytes. LIMOE_INVALID: it does not say, as PEFT's folders do not, or says another. LIMOE_IO: no room, or another
- * failure of the disk's. */
+ * limoe-adapter-1; tensors keep their bytes. base: 32 hex digits, the model's that it is of; NULL: as the adapter says.
+ * LIMOE_INVALID: it does not say, as PEFT's folders do not, or says another. LIMOE_IO: a failure of the disk's. */
 enum limoe_status limoe_adapter_save(const struct limoe_adapter *adapter, const char *base, const char *path,
                                      struct limoe_error *err);
 /* Writes a LoRA as PEFT saves one, to `dir`, a directory that must not be there. PEFT knows no strength: alpha becomes alpha *
@@ -313,9 +311,8 @@ enum limoe_status limoe_adapter_save(const struct limoe_adapter *adapter, const 
 enum limoe_status limoe_adapter_save_peft(const struct limoe_adapter *adapter, const char *dir,
                                           struct limoe_error *err);
 
-/* A probe's answer to a unit vector embedding[embed]: logit[i] = weight row i · embedding + bias i, score = their
- * softmax, each [n_labels], either may be NULL. A pure function. LIMOE_INVALID: the adapter is no probe, or `embed` is
- * not its own. */
+/* A probe's answer to a unit vector embedding[embed]: logit[i] = weight row i · embedding + bias i, score = their softmax,
+ * each [n_labels], either may be NULL. Pure. LIMOE_INVALID: the adapter is no probe, or `embed` is not its own. */
 enum limoe_status limoe_probe_scores(const struct limoe_adapter *adapter, const float *embedding,
                                      uint32_t embed, float *logit, float *score, struct limoe_error *err);
 

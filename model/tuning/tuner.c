@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/draws.h"
 #include "base/error.h"
 #include "kernels/backward.h"
-#include "base/draws.h"
 #include "model/tuning/objective.h"
 #include "model/tuning/schedule.h"
 #include "model/tuning/tail.h"

@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/draws.h"
 #include "base/error.h"
 #include "model/model.h"
 #include "model/tuning/crops.h"
-#include "base/draws.h"
 
 enum { SOME = 64 }; /* pictures at a time */
 

@@ -30,8 +30,7 @@ const struct schema schemas[] = {
         "description": "Beside a text or a picture in Messages: nothing.",
         "type": "object",
         "properties": {"text": {"const": ""}, "type": {"const": "text"}},
-        "required": ["text"],
-        "additionalProperties": false
+        "required": ["text"], "additionalProperties": false
      })},
     {"Messages", SCHEMA({
         "description": "One message with one text or picture.",
@@ -61,8 +60,7 @@ const struct schema schemas[] = {
             "image_tokens": {"type": "integer", "minimum": 0},
             "total_tokens": {"type": "integer", "minimum": 0}
         },
-        "required": ["prompt_tokens", "image_tokens", "total_tokens"],
-        "additionalProperties": false
+        "required": ["prompt_tokens", "image_tokens", "total_tokens"], "additionalProperties": false
     })},
     {"Classification", SCHEMA({
         "type": "object",
@@ -76,12 +74,10 @@ const struct schema schemas[] = {
                     "score": {"type": "number", "minimum": 0, "maximum": 1},
                     "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001}
                 },
-                "required": ["label", "score", "cosine"],
-                "additionalProperties": false
+                "required": ["label", "score", "cosine"], "additionalProperties": false
             }}
         },
-        "required": ["object", "index", "predictions"],
-        "additionalProperties": false
+        "required": ["object", "index", "predictions"], "additionalProperties": false
     })},
     {"Classifications", SCHEMA({
         "type": "object",
@@ -95,8 +91,7 @@ const struct schema schemas[] = {
                     "adapter": {"type": "string"},
                     "data": {"type": "array", "items": {"$ref": "#/components/schemas/Classification"}}
                 },
-                "required": ["adapter", "data"],
-                "additionalProperties": false
+                "required": ["adapter", "data"], "additionalProperties": false
             }},
             "usage": {"$ref": "#/components/schemas/Usage"}
         },
@@ -119,14 +114,12 @@ const struct schema schemas[] = {
                     ]},
                     "scale": {"type": "number", "description": "Of int8 numbers: what they are multiplied with."}
                 },
-                "required": ["object", "index", "embedding"],
-                "additionalProperties": false
+                "required": ["object", "index", "embedding"], "additionalProperties": false
             }},
             "model": {"type": "string"},
             "usage": {"$ref": "#/components/schemas/Usage"}
         },
-        "required": ["object", "data", "model", "usage"],
-        "additionalProperties": false
+        "required": ["object", "data", "model", "usage"], "additionalProperties": false
     })},
     {"Word", SCHEMA({
         "type": "object",
@@ -135,8 +128,7 @@ const struct schema schemas[] = {
             "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001},
             "score": {"type": "number", "description": "How many deviations the cosine is above what is expected of the term."}
         },
-        "required": ["term", "cosine", "score"],
-        "additionalProperties": false
+        "required": ["term", "cosine", "score"], "additionalProperties": false
     })},
     {"Descriptions", SCHEMA({
         "type": "object",
@@ -158,18 +150,15 @@ const struct schema schemas[] = {
                             "score": {"type": "number"},
                             "source": {"const": "bank", "description": "Taken from a vocabulary of captions."}
                         },
-                        "required": ["text", "cosine", "score", "source"],
-                        "additionalProperties": false
+                        "required": ["text", "cosine", "score", "source"], "additionalProperties": false
                     }},
                     "prompt": {"type": "string", "description": "Where one was asked for."}
                 },
-                "required": ["object", "index", "tags", "attributes", "captions"],
-                "additionalProperties": false
+                "required": ["object", "index", "tags", "attributes", "captions"], "additionalProperties": false
             }},
             "usage": {"$ref": "#/components/schemas/Usage"}
         },
-        "required": ["object", "model", "data", "usage"],
-        "additionalProperties": false
+        "required": ["object", "model", "data", "usage"], "additionalProperties": false
     })},
     {"Attention", SCHEMA({
         "type": "object",
@@ -189,8 +178,7 @@ const struct schema schemas[] = {
                     "rest": {"type": "number", "description": "Of the cosine, what no patch accounts for: it is spread equally over the grid."},
                     "grid": {"type": "array", "description": "Each patch's share, row by row. They sum to the cosine.", "items": {"type": "array", "items": {"type": "number"}}}
                 },
-                "required": ["object", "index", "cosine", "rest", "grid"],
-                "additionalProperties": false
+                "required": ["object", "index", "cosine", "rest", "grid"], "additionalProperties": false
             }},
             "usage": {"$ref": "#/components/schemas/Usage"}
         },
@@ -214,8 +202,7 @@ const struct schema schemas[] = {
                     "grid": {
                         "type": "object",
                         "properties": {"rows": {"type": "integer"}, "columns": {"type": "integer"}},
-                        "required": ["rows", "columns"],
-                        "additionalProperties": false
+                        "required": ["rows", "columns"], "additionalProperties": false
                     },
                     "class_token": {"const": true},
                     "token_ids": {"type": "array", "items": {"type": "integer", "minimum": 0}},
@@ -226,17 +213,14 @@ const struct schema schemas[] = {
                             "experts": {"type": "array", "description": "For each token, its experts by descending gate.", "items": {"type": "array", "items": {"type": "integer", "minimum": 0}}},
                             "gates": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
                         },
-                        "required": ["block", "experts", "gates"],
-                        "additionalProperties": false
+                        "required": ["block", "experts", "gates"], "additionalProperties": false
                     }}
                 },
-                "required": ["object", "index", "modality", "tokens", "layers"],
-                "additionalProperties": false
+                "required": ["object", "index", "modality", "tokens", "layers"], "additionalProperties": false
             }},
             "usage": {"$ref": "#/components/schemas/Usage"}
         },
-        "required": ["object", "model", "experts", "top_k", "data", "usage"],
-        "additionalProperties": false
+        "required": ["object", "model", "experts", "top_k", "data", "usage"], "additionalProperties": false
     })},
     {"Ranking", SCHEMA({
         "type": "object",
@@ -253,13 +237,11 @@ const struct schema schemas[] = {
                         "image": {"type": "string"}
                     }, "additionalProperties": false}
                 },
-                "required": ["index", "relevance_score"],
-                "additionalProperties": false
+                "required": ["index", "relevance_score"], "additionalProperties": false
             }},
             "usage": {"$ref": "#/components/schemas/Usage"}
         },
-        "required": ["object", "model", "results", "usage"],
-        "additionalProperties": false
+        "required": ["object", "model", "results", "usage"], "additionalProperties": false
     })},
     {"Classifier", SCHEMA({
         "type": "object",
@@ -294,14 +276,12 @@ const struct schema schemas[] = {
             }},
             "has_more": {"type": "boolean"}
         },
-        "required": ["object", "data", "has_more"],
-        "additionalProperties": false
+        "required": ["object", "data", "has_more"], "additionalProperties": false
     })},
     {"ClassifierDeleted", SCHEMA({
         "type": "object",
         "properties": {"object": {"const": "classifier.deleted"}, "name": {"type": "string"}, "deleted": {"const": true}},
-        "required": ["object", "name", "deleted"],
-        "additionalProperties": false
+        "required": ["object", "name", "deleted"], "additionalProperties": false
     })},
     {"AdapterFile", SCHEMA({"type": "string", "format": "binary", "description": "A safetensors file of format limoe-adapter-1, or a zip file that has adapter_config.json and adapter_model.safetensors, as PEFT saves a LoRA."})},
     {"Adapter", SCHEMA({
@@ -337,8 +317,7 @@ const struct schema schemas[] = {
             "held_out": {
                 "type": ["object", "null"], "description": "Per cent right of the pictures held out.",
                 "properties": {"before": {"type": ["number", "null"]}, "after": {"type": "number"}},
-                "required": ["before", "after"],
-                "additionalProperties": false
+                "required": ["before", "after"], "additionalProperties": false
             }
         },
         "required": ["object", "name", "model", "state", "created"],
@@ -357,8 +336,7 @@ const struct schema schemas[] = {
             "state": {"const": "queued"},
             "created": {"type": "integer", "description": "Unix seconds."}
         },
-        "required": ["object", "name", "state", "created"],
-        "additionalProperties": false
+        "required": ["object", "name", "state", "created"], "additionalProperties": false
     })},
     {"Adapters", SCHEMA({
         "type": "object",
@@ -382,14 +360,12 @@ const struct schema schemas[] = {
             }},
             "has_more": {"type": "boolean"}
         },
-        "required": ["object", "data", "has_more"],
-        "additionalProperties": false
+        "required": ["object", "data", "has_more"], "additionalProperties": false
     })},
     {"AdapterDeleted", SCHEMA({
         "type": "object",
         "properties": {"object": {"const": "adapter.deleted"}, "name": {"type": "string"}, "deleted": {"const": true}},
-        "required": ["object", "name", "deleted"],
-        "additionalProperties": false
+        "required": ["object", "name", "deleted"], "additionalProperties": false
     })},
     {"Tower", SCHEMA({
         "description": "The sizes for one modality; with two towers also those of its own. Null: the model takes no such input.",
@@ -422,8 +398,7 @@ const struct schema schemas[] = {
                     "rank": {"type": "integer"}, "experts": {"type": "integer"},
                     "dense_bytes": {"type": "integer"}, "expert_bytes": {"type": "integer"}
                 },
-                "required": ["rank", "experts", "dense_bytes", "expert_bytes"],
-                "additionalProperties": false
+                "required": ["rank", "experts", "dense_bytes", "expert_bytes"], "additionalProperties": false
             }},
             "architecture": {"type": "string"},
             "width": {"type": "integer"}, "blocks": {"type": "integer"}, "heads": {"type": "integer"}, "mlp": {"type": "integer"},
@@ -436,14 +411,12 @@ const struct schema schemas[] = {
                     "blocks": {"type": "array", "items": {"type": "integer"}},
                     "experts": {"type": "integer"}, "top_k": {"type": "integer"}
                 },
-                "required": ["blocks", "experts", "top_k"],
-                "additionalProperties": false
+                "required": ["blocks", "experts", "top_k"], "additionalProperties": false
             },
             "parameters": {
                 "type": "object",
                 "properties": {"total": {"type": "integer"}, "active": {"type": "integer"}},
-                "required": ["total", "active"],
-                "additionalProperties": false
+                "required": ["total", "active"], "additionalProperties": false
             },
             "weight_bytes": {"type": "integer"},
             "scores": {"enum": ["softmax", "sigmoid", null]},
@@ -461,8 +434,7 @@ const struct schema schemas[] = {
             "object": {"const": "list"},
             "data": {"type": "array", "minItems": 1, "description": "The default first.", "items": {"$ref": "#/components/schemas/Model"}}
         },
-        "required": ["object", "data"],
-        "additionalProperties": false
+        "required": ["object", "data"], "additionalProperties": false
     })},
     {"Load", SCHEMA({
         "type": "object",
@@ -470,8 +442,7 @@ const struct schema schemas[] = {
             "format": {"const": "limoe-load-1"},
             "load": {"type": "array", "description": "For each MoE block, the tokens that each expert was given.", "items": {"type": "array", "items": {"type": "integer", "minimum": 0}}}
         },
-        "required": ["format", "load"],
-        "additionalProperties": false
+        "required": ["format", "load"], "additionalProperties": false
     })},
     {"Reloaded", SCHEMA({
         "type": "object",
@@ -479,8 +450,7 @@ const struct schema schemas[] = {
             "object": {"const": "model.reload"}, "model": {"type": "string"},
             "generation": {"type": "integer", "minimum": 1}, "fingerprint": {"type": "string"}
         },
-        "required": ["object", "model", "generation", "fingerprint"],
-        "additionalProperties": false
+        "required": ["object", "model", "generation", "fingerprint"], "additionalProperties": false
     })},
     {"Reload", SCHEMA({
         "description": "A list where all of several models were reloaded.",
@@ -489,8 +459,7 @@ const struct schema schemas[] = {
             {
                 "type": "object",
                 "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Reloaded"}}},
-                "required": ["object", "data"],
-                "additionalProperties": false
+                "required": ["object", "data"], "additionalProperties": false
             }
         ]
     })},
@@ -502,8 +471,7 @@ const struct schema schemas[] = {
             "p999": {"type": ["number", "null"]}, "max": {"type": ["number", "null"]}, "min": {"type": ["number", "null"]},
             "mean": {"type": ["number", "null"]}
         },
-        "required": ["p50", "p90", "p99", "p999", "max", "min", "mean"],
-        "additionalProperties": false
+        "required": ["p50", "p90", "p99", "p999", "max", "min", "mean"], "additionalProperties": false
     })},
     {"LoadtestProgress", SCHEMA({
         "description": "A line of limoe bench --json-lines.",
@@ -559,8 +527,7 @@ const struct schema schemas[] = {
                     "mix": {"type": "object", "additionalProperties": {"type": "integer"}},
                     "target": {"type": ["string", "null"]}, "model": {"type": ["string", "null"]}
                 },
-                "required": ["rate", "duration", "arrivals", "mix", "target", "model"],
-                "additionalProperties": false
+                "required": ["rate", "duration", "arrivals", "mix", "target", "model"], "additionalProperties": false
             },
             "progress": {"$ref": "#/components/schemas/LoadtestProgress"},
             "result": {"$ref": "#/components/schemas/LoadtestResult"}
@@ -574,8 +541,7 @@ const struct schema schemas[] = {
             "object": {"const": "list"},
             "data": {"type": "array", "description": "The newest first.", "items": {"$ref": "#/components/schemas/Loadtest"}}
         },
-        "required": ["object", "data"],
-        "additionalProperties": false
+        "required": ["object", "data"], "additionalProperties": false
     })},
     {"Health", SCHEMA({
         "type": "object",
@@ -585,19 +551,16 @@ const struct schema schemas[] = {
             "models": {"type": "array", "description": "Each, where there are several.", "items": {
                 "type": "object",
                 "properties": {"id": {"type": "string"}, "status": {"enum": ["ok", "failing"]}, "reason": {"type": "string"}},
-                "required": ["id", "status"],
-                "additionalProperties": false
+                "required": ["id", "status"], "additionalProperties": false
             }}
         },
-        "required": ["status"],
-        "additionalProperties": false
+        "required": ["status"], "additionalProperties": false
     })},
     {"Metrics", SCHEMA({"type": "string", "description": "Prometheus' text format: docs/metrics.md."})},
     {"Alive", SCHEMA({
         "type": "object",
         "properties": {"status": {"const": "alive"}},
-        "required": ["status"],
-        "additionalProperties": false
+        "required": ["status"], "additionalProperties": false
     })},
     {"PageFile", SCHEMA({"description": "Of the type that Content-Type states."})},
     {"Error", SCHEMA({
@@ -610,11 +573,9 @@ const struct schema schemas[] = {
                 "param": {"type": ["string", "null"], "description": "The field at fault."},
                 "code": {"$ref": "#/components/schemas/ErrorCode"}
             },
-            "required": ["message", "type", "param", "code"],
-            "additionalProperties": false
+            "required": ["message", "type", "param", "code"], "additionalProperties": false
         }},
-        "required": ["error"],
-        "additionalProperties": false
+        "required": ["error"], "additionalProperties": false
     })},
     {"OpenAPI", SCHEMA({
         "description": "This document.",

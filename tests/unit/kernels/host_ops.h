@@ -36,8 +36,8 @@ void host_attention_pool(struct kernels *k, const float *query, const float *kv,
 
 /* query [n, width]; kv [rows, 2 width]; start [n + 1]; row [start[n]]; out [n, width] */
 void host_attention_kept(struct kernels *k, const float *query, const float *kv, size_t rows,
-                         const uint32_t *start, const uint32_t *row, size_t n, uint32_t width,
-                         uint32_t heads, float *out);
+                         const uint32_t *start, const uint32_t *row, size_t n, uint32_t width, uint32_t heads,
+                         float *out);
 
 void host_router_logits(struct kernels *k, const float *x, const float *w, size_t rows, uint32_t width,
                         uint32_t experts, float *logits);

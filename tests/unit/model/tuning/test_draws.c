@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
+#include "base/draws.h"
 #include "model/checkpoint/safetensors.h"
 #include "model/tuning/crops.h"
-#include "base/draws.h"
 #include "model/tuning/schedule.h"
 #include "model/tuning/split.h"
 
