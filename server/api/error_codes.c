@@ -65,7 +65,7 @@ const struct error_code error_codes[] = {
     {400, "invalid_kind", ERRORS_ATTENTION | ERRORS_TRAINING, "kind is none of those accepted."},
     {400, "unsupported_kind", ERRORS_ATTENTION, "The model cannot tell what kind asks for."},
     {400, "no_decoder", ERRORS_DESCRIBE,
-     "A decoder that writes captions is asked for, and no model has one."},
+     "A decoder that writes captions is asked for; the server asks none."},
     {400, "invalid_format", ERRORS_ATTENTION, "format is neither \"json\" nor \"png\"."},
     {400, "invalid_encoding_format", ERRORS_EMBEDDINGS, "encoding_format is none of those accepted."},
     {400, "unsupported_dimensions", ERRORS_EMBEDDINGS,

@@ -91,7 +91,7 @@ static bool refuse_decoder(void *reader, const struct json_value *value) {
     snprintf(name, sizeof name, "%.*s", (int)value->name.size, value->name.data);
     return api_fail(
         ((struct reader *)reader)->error, 400, "no_decoder", name,
-        "%s is of a decoder that writes captions, and no model here has one; accepted: vocabulary, n", name);
+        "%s is of a decoder that writes captions, which the server does not; accepted: vocabulary, n", name);
 }
 
 #define DECODER_OPTION(option)                                                                               \
@@ -135,9 +135,10 @@ static bool read_captions(void *reader, const struct json_value *value) {
     if (!read_words(r, value, DESCRIBE_CAPTIONS))
         return false;
     return !r->words->most || r->words->vocabulary.data ||
-           api_fail(r->error, 400, "no_decoder", "captions.vocabulary",
-                    "captions without a vocabulary are a decoder's, and no model here has one; name a stored "
-                    "classifier whose labels are captions");
+           api_fail(
+               r->error, 400, "no_decoder", "captions.vocabulary",
+               "captions without a vocabulary are a decoder's, which the server does not ask; name a stored "
+               "classifier whose labels are captions");
 }
 
 /* ---- the prompt */

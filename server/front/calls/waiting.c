@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "server/front/calls/want.h"
 
-/* A look at ten thousand calls takes a millisecond or two: they are ten a second at most, however many deadlines
+/* A look takes as long as many calls wait: there are ten looks a second at most, however many deadlines
  * pass, and one if none does. */
 #define LEAST_PAUSE   (CLOCK_SECOND / 10)
 #define LONGEST_PAUSE CLOCK_SECOND
