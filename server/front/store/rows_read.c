@@ -21,7 +21,7 @@ static const char *const reading[ROW_READS] = {
         " (SELECT 1 FROM matrix o WHERE o.classifier = c.id AND o.fingerprint = ?4)) ORDER BY c.name LIMIT 1",
     [ROW_LIST] = "SELECT " SUMMARY_COLUMNS " FROM classifier WHERE name > ?1 AND " ROW_CLIENTS
                  " ORDER BY name LIMIT ?2",
-    [ROW_NAMES] = "SELECT name FROM classifier WHERE " ROW_CLIENTS,
+    [ROW_NAMES] = ("SELECT name FROM classifier WHERE " ROW_CLIENTS),
 };
 
 void row_reader_close(struct row_reader *reader) {
