@@ -79,6 +79,10 @@ void field_schema(struct buffer *out, const struct field *field, unsigned form);
 void field_object_schema(struct buffer *out, const struct field_table *table, unsigned form);
 
 /* Rows, and parts of rows, that several requests have. */
+#define FIELD_IMAGES_ROW                                                                                     \
+    .name = "images", .forms = FIELD_JSON, .kind = FIELD_PICTURES, .least = 1, .most = REQUEST_MAX_ITEMS,    \
+    .what =                                                                                                  \
+        "Several pictures, each a data URI, base64, or a URL where these are fetched, in place of image."
 #define FIELD_LABELS_ROW                                                                                     \
     .name = "labels", .kind = FIELD_LABELS, .least = 1, .most = REQUEST_MAX_LABELS,                          \
     .bytes = REQUEST_MAX_LABEL_BYTES,                                                                        \

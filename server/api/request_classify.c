@@ -133,14 +133,7 @@ static const struct field rows[] = {
      .what = "The picture: in JSON a data URI, base64, or a URL where these are fetched; in a form a file, "
              "given again for several.",
      .read = read_image},
-    {.name = "images",
-     .forms = FIELD_JSON,
-     .kind = FIELD_PICTURES,
-     .least = 1,
-     .most = REQUEST_MAX_ITEMS,
-     .what =
-         "Several pictures, each a data URI, base64, or a URL where these are fetched, in place of image.",
-     .read = read_images},
+    {FIELD_IMAGES_ROW, .read = read_images},
     {FIELD_LABELS_ROW, .forms = FIELD_JSON | FIELD_PART | FIELD_QUERY, .read = request_read_labels},
     {FIELD_TEMPLATES_ROW, .forms = FIELD_JSON | FIELD_PART | FIELD_QUERY, .read = request_read_templates},
     {.name = "top_k",
