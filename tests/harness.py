@@ -8,6 +8,7 @@ import base64
 import io
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -249,6 +250,18 @@ def picture(seed=0, size=(96, 80), kind="PNG", mode="RGB"):
     out = io.BytesIO()
     image.convert(mode).save(out, kind)
     return out.getvalue()
+
+
+def draw_classes(folder, shapes):
+    """Four pictures of each label, {label: what ImageDraw draws}, each in a folder of its label's name."""
+    for label, shape in shapes.items():
+        (folder / label).mkdir()
+        for i in range(4):
+            chance = random.Random(f"{label} {i}")
+            image = Image.new("RGB", (64, 64), "white")
+            box = [chance.randint(6, 14), chance.randint(6, 14), chance.randint(44, 58), chance.randint(44, 58)]
+            getattr(ImageDraw.Draw(image), shape)(box, fill=tuple(chance.randint(0, 190) for _ in range(3)))
+            image.save(folder / label / f"{i}.png")
 
 
 def png_chunk(kind, data):

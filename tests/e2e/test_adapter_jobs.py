@@ -4,15 +4,13 @@ restarts; what is cancelled, refused or failed says so, serves nothing new and l
 import json
 import os
 import pathlib
-import random
 import signal
 import subprocess
 import time
 
 import pytest
-from PIL import Image, ImageDraw
 
-from conftest import BUILD, Server, b64, picture, stop_cleanly, wait_until
+from conftest import BUILD, Server, b64, draw_classes, picture, stop_cleanly, wait_until
 from test_http import assert_error
 
 SYNTHETIC = BUILD / "bench" / "synthetic"
@@ -34,14 +32,7 @@ def tiny(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    for label, shape in SHAPES.items():
-        (folder / label).mkdir()
-        for i in range(4):
-            draw = random.Random(f"{label} {i}")
-            image = Image.new("RGB", (64, 64), "white")
-            box = [draw.randint(6, 14), draw.randint(6, 14), draw.randint(44, 58), draw.randint(44, 58)]
-            getattr(ImageDraw.Draw(image), shape)(box, fill=tuple(draw.randint(0, 190) for _ in range(3)))
-            image.save(folder / label / f"{i}.png")
+    draw_classes(folder, SHAPES)
     return folder
 
 

@@ -3,16 +3,14 @@ bytes; stopped, it says what is kept; what is at fault is named, and nothing is 
 
 import json
 import os
-import random
 import re
 import signal
 import subprocess
 import time
 
 import pytest
-from PIL import Image, ImageDraw
 
-from conftest import BUILD, MODEL
+from conftest import BUILD, MODEL, draw_classes
 
 SHAPES = {"block": "rectangle", "disc": "ellipse", "slash": "line"}
 # A short tail: the last block and what follows it.
@@ -36,15 +34,7 @@ def answer(*arguments):
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    for label, shape in SHAPES.items():
-        (folder / label).mkdir()
-        for i in range(4):
-            draw = random.Random(f"{label} {i}")
-            picture = Image.new("RGB", (64, 64), "white")
-            box = [draw.randint(6, 14), draw.randint(6, 14), draw.randint(44, 58), draw.randint(44, 58)]
-            ink = tuple(draw.randint(0, 190) for _ in range(3))
-            getattr(ImageDraw.Draw(picture), shape)(box, fill=ink)
-            picture.save(folder / label / f"{i}.png")
+    draw_classes(folder, SHAPES)
     return folder
 
 
