@@ -483,6 +483,21 @@ void limoe_ensemble(const float *prompts, size_t n, size_t embed, float *out);
 void limoe_scores(const float *image, const float *labels, size_t n, size_t embed,
                   const struct limoe_scoring *scoring, float *cosine, float *score);
 
+/* Finds the highest of many cosines without computing all: rows are kept in 8 bits besides, with a bound on what that leaves out, and
+ * only those that may be among the highest are multiplied in full. So cosines are limoe_scores', to the bit, and the choice is, too.
+ * Any thread may look for some. */
+struct limoe_shortlist;
+/* rows [n, embed] outlive it. */
+enum limoe_status limoe_shortlist_new(const float *rows, size_t n, size_t embed, struct limoe_shortlist **out,
+                                      struct limoe_error *err);
+void limoe_shortlist_free(struct limoe_shortlist *list); /* NULL is fine */
+/* Memory that one takes. */
+size_t limoe_shortlist_bytes(size_t n, size_t embed);
+/* The k rows whose cosines with image [embed] are the highest, in their order; of equal ones that of the lower index: index [k],
+ * cosine [k]. *found: k, or n if that is less. LIMOE_NO_MEMORY: while it runs it takes 4 bytes a row. */
+enum limoe_status limoe_shortlist_find(const struct limoe_shortlist *list, const float *image, size_t k,
+                                       size_t *index, float *cosine, size_t *found, struct limoe_error *err);
+
 /* Splits a cosine by patches: share[i] is what patch i adds to the cosine with the text, the rest included, which is spread
  * equally and told in *rest. Their sum is the cosine, within rounding. shares [patches + 1, embed] is what a picture's item
  * was given, text [embed] a unit vector, share [patches]; rest may be NULL. */

@@ -59,6 +59,27 @@ bool describe_measure(struct describe_vocabulary *vocabulary, struct arena *aren
     return true;
 }
 
+/* The terms with the highest cosines, in order: kept[DESCRIBE_CANDIDATES]. False: no memory. */
+static bool find_candidates(const struct describe_vocabulary *vocabulary, const float *image,
+                            struct described *kept, size_t *count) {
+    if (!vocabulary->shortlist) {
+        float *cosine = malloc(vocabulary->n * sizeof *cosine);
+        if (!cosine)
+            return false;
+        limoe_scores(image, vocabulary->matrix, vocabulary->n, vocabulary->embed, NULL, cosine, NULL);
+        *count = find_highest(cosine, vocabulary->n, kept);
+        free(cosine);
+        return true;
+    }
+    size_t term[DESCRIBE_CANDIDATES];
+    float cosine[DESCRIBE_CANDIDATES];
+    if (limoe_shortlist_find(vocabulary->shortlist, image, DESCRIBE_CANDIDATES, term, cosine, count, NULL))
+        return false;
+    for (size_t i = 0; i < *count; i++)
+        kept[i] = (struct described){.term = term[i], .cosine = cosine[i]};
+    return true;
+}
+
 /* 0 where all cosines are alike. */
 static float score_of(const struct describe_vocabulary *vocabulary, const struct described *word,
                       float *cosine) {
@@ -72,14 +93,9 @@ bool describe_rank(const struct describe_vocabulary *vocabulary, const struct de
     struct described candidates[DESCRIBE_CANDIDATES];
     struct described *words = arena_array(arena, wanted->most, sizeof *words);
     float *reference = arena_array(arena, vocabulary->n_reference, sizeof *reference);
-    float *cosine = malloc(describe_rank_bytes(vocabulary->n));
-    if (!words || !reference || !cosine) {
-        free(cosine);
+    size_t count;
+    if (!words || !reference || !find_candidates(vocabulary, image, candidates, &count))
         return false;
-    }
-    limoe_scores(image, vocabulary->matrix, vocabulary->n, vocabulary->embed, NULL, cosine, NULL);
-    const size_t count = find_highest(cosine, vocabulary->n, candidates);
-    free(cosine);
     *out = (struct described_words){.words = words};
     for (size_t i = 0; i < count && out->n < wanted->most; i++) {
         candidates[i].score = score_of(vocabulary, &candidates[i], reference);

@@ -79,6 +79,7 @@ static bool read_n(void *reader, const struct json_value *value) {
 static bool read_threshold(void *reader, const struct json_value *value) {
     struct reader *r = reader;
     const bool number = value->type == JSON_NUMBER && value->number >= -1 && value->number <= 1;
+    r->words->told = true;
     r->words->automatic = value->type == JSON_STRING && text_is(value->string, "auto");
     r->words->threshold = number ? (float)value->number : 0;
     return number || r->words->automatic ||
@@ -259,8 +260,8 @@ static const struct field rows[] = {
      .forms = FIELD_JSON,
      .kind = FIELD_SCHEMA,
      .schema = TERMS_SCHEMA,
-     .what = "Which vocabulary tags are taken from (tags, or a stored classifier, whose labels are its "
-             "terms), how many at "
+     .what = "Which vocabulary tags are taken from (tags, a stored vocabulary, or a stored classifier, whose "
+             "labels are its terms), how many at "
              "most, and what a cosine must reach: a number, or what is unusual for the term.",
      .read = read_tags},
     {.name = "attributes",
@@ -311,9 +312,9 @@ bool describe_read(const struct request_models *models, const char *body, size_t
     const struct json_value *object;
     struct reader reader = {.out = out, .arena = arena, .error = error};
     *out = (struct describe_request){
-        .words = {[DESCRIBE_TAGS] = {text_of(VOCABULARY_TAGS), DESCRIBE_TERMS, true, 0},
-                  [DESCRIBE_ATTRIBUTES] = {text_of(VOCABULARY_ATTRIBUTES), DESCRIBE_TERMS, true, 0},
-                  [DESCRIBE_CAPTIONS] = {.threshold = NO_THRESHOLD}}};
+        .words = {[DESCRIBE_TAGS] = {text_of(VOCABULARY_TAGS), DESCRIBE_TERMS, true, 0, false},
+                  [DESCRIBE_ATTRIBUTES] = {text_of(VOCABULARY_ATTRIBUTES), DESCRIBE_TERMS, true, 0, false},
+                  [DESCRIBE_CAPTIONS] = {.threshold = NO_THRESHOLD, .told = true}}};
     return request_read_object(body, size, arena, &object, error) &&
            request_choose_model(models, object, &out->model, error) &&
            field_read_object(object, &describe_fields, &reader, error) && describe_check(out, error) &&

@@ -11,6 +11,7 @@ struct reader {
     const char *start, *at, *end;
     struct arena *arena;
     struct json_error *error;
+    const struct json_limits *limits;
     size_t values;
     int depth;
 };
@@ -297,8 +298,8 @@ static bool read_name(struct reader *r, const struct json_value *object, struct 
     const char *at = r->at;
     if (at >= r->end || *at != '"')
         return fail_at(r, at, "expected a member's name in double quotes, found %s", found(r, seen));
-    if (object->count == JSON_MAX_MEMBERS)
-        return fail_at(r, at, "an object of more than %u members", JSON_MAX_MEMBERS);
+    if (object->count == r->limits->members)
+        return fail_at(r, at, "an object of more than %zu members", r->limits->members);
     if (!read_string(r, name))
         return false;
     if (json_member(object, *name))
@@ -349,8 +350,8 @@ static bool read_children(struct reader *r, struct json_value *parent, char clos
 static bool read_value(struct reader *r, struct text name, struct json_value **out) {
     char seen[16];
     skip_space(r);
-    if (++r->values > JSON_MAX_VALUES)
-        return fail_at(r, r->at, "more than %u values", JSON_MAX_VALUES);
+    if (++r->values > r->limits->values)
+        return fail_at(r, r->at, "more than %zu values", r->limits->values);
     struct json_value *value = arena_array(r->arena, 1, sizeof *value);
     if (!value)
         return fail_memory(r);
@@ -435,10 +436,11 @@ bool json_begins(const char *bytes, size_t size) {
 
 /* ---- */
 
-bool json_read(const char *bytes, size_t size, struct arena *arena, struct json_value **out,
-               struct json_error *error) {
+bool json_read_within(const char *bytes, size_t size, const struct json_limits *limits, struct arena *arena,
+                      struct json_value **out, struct json_error *error) {
     const char *start = bytes + utf8_mark(bytes, size);
-    struct reader r = {.start = start, .at = start, .end = bytes + size, .arena = arena, .error = error};
+    struct reader r = {
+        .start = start, .at = start, .end = bytes + size, .arena = arena, .limits = limits, .error = error};
     char seen[16];
     const char *encoding = foreign_encoding(bytes, size);
     if (encoding)
@@ -449,4 +451,10 @@ bool json_read(const char *bytes, size_t size, struct arena *arena, struct json_
     if (r.at < r.end)
         return fail_at(&r, r.at, "expected the end after the value, found %s", found(&r, seen));
     return true;
+}
+
+bool json_read(const char *bytes, size_t size, struct arena *arena, struct json_value **out,
+               struct json_error *error) {
+    static const struct json_limits limits = {.values = JSON_MAX_VALUES, .members = JSON_MAX_MEMBERS};
+    return json_read_within(bytes, size, &limits, arena, out, error);
 }

@@ -43,6 +43,13 @@ struct json_error {
 bool json_read(const char *bytes, size_t size, struct arena *arena, struct json_value **out,
                struct json_error *error);
 
+/* The same of a body that may have more in it. Members are compared with each other, so their number is small. */
+struct json_limits {
+    size_t values, members; /* of the body; of one object */
+};
+bool json_read_within(const char *bytes, size_t size, const struct json_limits *limits, struct arena *arena,
+                      struct json_value **out, struct json_error *error);
+
 /* Whether bytes[size] begin as an array or an object does, a byte order mark and white space aside: a body
  * that says nothing of its kind is JSON then. */
 bool json_begins(const char *bytes, size_t size);

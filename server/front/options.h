@@ -52,7 +52,8 @@ struct serve_options {
     uint64_t cache_bytes;                  /* of text embeddings; 0: no cache */
     const char *state_dir;                 /* where classifiers are kept, and spools */
     uint64_t classifier_bytes;             /* of disk that they may take */
-    uint64_t adapter_bytes;                /* likewise adapters */
+    uint64_t vocabulary_bytes;             /* of memory that vocabularies may take, for each model */
+    uint64_t adapter_bytes;                /* of disk that adapters may take */
     uint64_t adapter_memory;               /* of each engine that its adapters may take */
     unsigned adapter_jobs;                 /* that learn adapters, queued and in training; 0: none */
     uint64_t adapter_job_bytes;            /* of disk that their examples may take */

@@ -63,6 +63,7 @@ struct fetching;
 struct tls;
 struct loadtests;
 struct training;
+struct vocabularies;
 
 struct server {
     struct serve_options options;
@@ -85,6 +86,7 @@ struct server {
     struct timeouts *timeouts;
     struct loadtests *loadtests;
     struct training *training;
+    struct vocabularies *vocabularies;
     /* What requests hold before they have said which model they are for, as a queue without jobs; from then
      * on that model's own counts it. NULL with one model, whose own counts all. */
     struct queue *intake;

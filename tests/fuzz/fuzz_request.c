@@ -1,4 +1,4 @@
-/* fuzz_request.c - any bytes, as the body of any route. The first byte, a digit in the corpus or one of the four signs behind them, chooses the
+/* fuzz_request.c - any bytes, as the body of any route. The first byte, a digit in the corpus or one of the signs behind them, chooses the
  * route and the way in:
  *     0  /v1/embeddings        1  /v1/routing
  *     2  /v1/classify, JSON    3  /v1/classify, a query before a picture
@@ -9,6 +9,7 @@
  *     8  POST /v1/loadtests    9  /v1/attention
  *     :  POST /v1/adapters/{name}, JSON    ;  the same, multipart with the boundary "x"
  *     <  POST /v1/describe     =  a file of terms
+ *     >  PUT /v1/vocabularies/{name}, the name before "|"    ?  GET of one, a query
  *
  * What is accepted must keep the promises of request.h, on which the rest of the server builds; what is
  * refused must say why, in an answer that is JSON.
@@ -26,6 +27,7 @@
 #include "server/api/request.h"
 #include "server/api/request_loadtest.h"
 #include "server/api/training.h"
+#include "server/api/vocabularies.h"
 #include "server/formats/json_reader.h"
 #include "server/front/store/classifier.h"
 
@@ -199,6 +201,40 @@ static void check_definition(const struct classifier_request *request, struct ar
     require_json(&answer, arena);
 }
 
+/* Terms are what descriptions rank, none twice; what is written of them is read as the same. */
+static void check_vocabulary(const struct vocabulary_request *request, struct arena *arena) {
+    const struct vocabulary_definition *definition = &request->definition;
+    struct vocabulary_definition again;
+    struct json_value *value = NULL;
+    struct json_error at;
+    struct api_error error;
+    struct buffer answer = {0}, text = {0};
+    check_name(request->name);
+    require(definition->n >= 1 && definition->n <= VOCABULARY_MOST_TERMS);
+    require(memmem(definition->template.data, definition->template.size, "{}", 2));
+    require(definition->automatic || (definition->threshold >= -1 && definition->threshold <= 1));
+    for (size_t i = 0; i < definition->n; i++) {
+        require_text(definition->terms[i].data, definition->terms[i].size);
+        require(definition->terms[i].size <= REQUEST_MAX_LABEL_BYTES);
+        require(!i || i > 100 || !text_equal(definition->terms[i], definition->terms[i - 1]));
+    }
+    answer_vocabulary(&answer, &(struct vocabulary_answer){.name = request->name,
+                                                           .definition = definition,
+                                                           .limit = VOCABULARY_MOST_PAGE});
+    require_json(&answer, arena);
+    buffer_string(&text, "{");
+    vocabulary_write(&text, definition);
+    buffer_string(&text, "}");
+    require(!text.failed);
+    require(json_read_within(text.data, text.size, &request_vocabulary_limits, arena, &value, &at));
+    require(request_vocabulary_object(value, arena, &again, &error));
+    require(again.n == definition->n && again.automatic == definition->automatic);
+    require(text_equal(again.template, definition->template) && again.threshold == definition->threshold);
+    for (size_t i = 0; i < again.n; i++)
+        require(text_equal(again.terms[i], definition->terms[i]));
+    buffer_free(&text);
+}
+
 static void check_list(const struct classifier_request *request) {
     require(request->limit >= 1 && request->limit <= CLASSIFIER_MOST_PAGE);
     if (request->after.size)
@@ -289,6 +325,14 @@ static bool read_put(const struct request_models *model, const char *data, size_
                                    arena, out, error);
 }
 
+static bool read_vocabulary(const char *data, size_t size, struct arena *arena,
+                            struct vocabulary_request *out, struct api_error *error) {
+    const char *bar = size ? memchr(data, '|', size) : NULL;
+    const size_t name = bar ? (size_t)(bar - data) : size, rest = bar ? name + 1 : size;
+    return request_vocabulary_json((struct text){.data = data, .size = name}, data + rest, size - rest, arena,
+                                   out, error);
+}
+
 /* Within every bound, and of a server that is named. */
 static void check_loadtest(const struct loadtest_request *request, const struct loadtest_limits *limits) {
     uint64_t sum = 0;
@@ -346,7 +390,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     struct arena *arena = arena_new();
     require(arena);
-    const unsigned route = (data[0] - (unsigned)'0') % 14;
+    const unsigned route = (data[0] - (unsigned)'0') % 16;
     const char *body = (const char *)++data;
     size--;
     struct request_field args[MOST_ARGS];
@@ -357,6 +401,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct attention_request attention;
     struct training_request training;
     struct describe_request describe;
+    struct vocabulary_request vocabulary;
     struct api_error error;
     bool ok = true;
     switch (route) {
@@ -408,6 +453,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         break;
     case 13:
         ok = check_terms(body, size, arena, &error);
+        break;
+    case 14:
+        ok = read_vocabulary(body, size, arena, &vocabulary, &error);
+        if (ok)
+            check_vocabulary(&vocabulary, arena);
+        break;
+    case 15:
+        ok = request_vocabulary_page(text_of("words"), args, read_args(data, data + size, arena, args),
+                                     &vocabulary, &error);
+        require(!ok || (vocabulary.limit <= VOCABULARY_MOST_PAGE && vocabulary.offset <= VOCABULARY_MOST_TERMS));
         break;
     default:
         ok = request_loadtest_json(&model, &limits, body, size, arena, &loadtest, &error);

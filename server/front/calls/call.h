@@ -28,6 +28,7 @@
 #include "server/api/prepare.h"
 #include "server/api/request.h"
 #include "server/api/training.h"
+#include "server/api/vocabularies.h"
 #include "server/front/calls/adapting.h"
 #include "server/front/calls/describing.h"
 #include "server/front/calls/route.h"
@@ -104,6 +105,7 @@ struct call {
         struct describe_request describe;
         struct dialect_request dialect;
         struct training_request training;
+        struct vocabulary_request vocabulary;
     } request;
     const struct classifier *classifier; /* with a reference; NULL: none is used */
     struct store_job

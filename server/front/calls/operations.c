@@ -14,6 +14,7 @@
 #include "server/api/request.h"
 #include "server/api/request_loadtest.h"
 #include "server/api/training.h"
+#include "server/api/vocabularies.h"
 
 /* The least PNG there is of one red pixel. */
 #define PIXEL "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
@@ -116,6 +117,39 @@ const struct operation operations[] = {
      .path_schema = CLASSIFIER_NAME_SCHEMA,
      .answers = {{200, NULL, "ClassifierDeleted", NULL}},
      .errors = ERRORS_NAMED | ERRORS_FOUND | ERRORS_STORE | ERRORS_MODEL},
+    {.method = "GET",
+     .path = "/v1/vocabularies",
+     .id = "vocabularies",
+     .summary = "The vocabularies, by name: those that are stored, and those that come with the program",
+     .query = &request_classifiers_fields,
+     .answers = {{200, NULL, "Vocabularies", NULL}},
+     .errors = ERRORS_LIST | ERRORS_QUERY},
+    {.method = "GET",
+     .path = "/v1/vocabularies/{name}",
+     .id = "vocabulary",
+     .summary = "A vocabulary: how far its terms are embedded, and terms",
+     .query = &request_vocabulary_page_fields,
+     .path_schema = CLASSIFIER_NAME_SCHEMA,
+     .answers = {{200, NULL, "Vocabulary", NULL}},
+     .errors = ERRORS_NAMED | ERRORS_VOCABULARY | ERRORS_LIST | ERRORS_QUERY},
+    {.method = "PUT",
+     .path = "/v1/vocabularies/{name}",
+     .id = "putVocabulary",
+     .summary = "Stores terms under a name, and begins to embed them for each model",
+     .about = "Either terms or objects is given. A vocabulary of that name is replaced. What is answered with "
+              "202 is on the disk.",
+     .body = &request_vocabulary_fields,
+     .path_schema = CLASSIFIER_NAME_SCHEMA,
+     .example = "{\"terms\":[\"cat\",\"dog\"],\"template\":\"a picture of a {}\"}",
+     .answers = {{202, NULL, "Vocabulary", NULL}},
+     .errors = ERRORS_NAMED | ERRORS_TERMS | ERRORS_CHANGED},
+    {.method = "DELETE",
+     .path = "/v1/vocabularies/{name}",
+     .id = "deleteVocabulary",
+     .summary = "Removes a stored vocabulary",
+     .path_schema = CLASSIFIER_NAME_SCHEMA,
+     .answers = {{200, NULL, "VocabularyDeleted", NULL}},
+     .errors = ERRORS_NAMED | ERRORS_VOCABULARY | ERRORS_CHANGED},
     {.method = "GET",
      .path = "/v1/adapters",
      .id = "adapters",

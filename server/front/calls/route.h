@@ -29,6 +29,8 @@ enum route_series {
     ROUTE_DESCRIBE,
     ROUTE_CLASSIFIERS,
     ROUTE_CLASSIFIER,
+    ROUTE_VOCABULARIES,
+    ROUTE_VOCABULARY,
     ROUTE_ADAPTERS,
     ROUTE_ADAPTER,
     ROUTE_MODELS,
@@ -182,6 +184,16 @@ bool route_classifier_delete_answer(struct call *call, struct api_error *error);
 bool route_classifiers_parse(struct call *call, struct api_error *error);
 bool route_classifiers_stored(struct call *call, struct api_error *error);
 bool route_classifiers_answer(struct call *call, struct api_error *error);
+
+/* route_vocabularies.c */
+bool route_vocabulary_put_parse(struct call *call, struct api_error *error);
+bool route_vocabulary_put_answer(struct call *call, struct api_error *error);
+bool route_vocabulary_get_parse(struct call *call, struct api_error *error);
+bool route_vocabulary_get_answer(struct call *call, struct api_error *error);
+bool route_vocabulary_delete_parse(struct call *call, struct api_error *error);
+bool route_vocabulary_delete_answer(struct call *call, struct api_error *error);
+bool route_vocabularies_parse(struct call *call, struct api_error *error);
+bool route_vocabularies_answer(struct call *call, struct api_error *error);
 
 /* route_adapters.c */
 bool route_adapter_put_parse(struct call *call, struct api_error *error);

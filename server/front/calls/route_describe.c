@@ -63,6 +63,7 @@ static bool measure(struct call *call, struct describe_vocabulary *vocabularies)
     for (size_t i = 0; i < DESCRIBE_LISTS; i++) {
         vocabularies[i] = (struct describe_vocabulary){.terms = sets[i].labels,
                                                        .matrix = sets[i].matrix,
+                                                       .shortlist = sets[i].shortlist,
                                                        .n = sets[i].n,
                                                        .reference = sets[DESCRIBING_REFERENCE].matrix,
                                                        .n_reference = sets[DESCRIBING_REFERENCE].n,

@@ -187,6 +187,7 @@ static enum limoe_status warm(struct loadings *all, struct loading *loading, str
         .generation = loading->next,
         .instead_of = is_default || !loading->current ? NULL : loading->current,
         .store = all->server->classifiers,
+        .vocabularies = loading->current ? all->server->vocabularies : NULL,
         .log = all->server->log,
         .done_event = loading->warmed_event,
     };

@@ -13,6 +13,7 @@
 #include "server/front/store/adapters.h"
 #include "server/front/store/classifiers.h"
 #include "server/front/training/training.h"
+#include "server/front/vocabularies/vocabularies.h"
 #include "server/options/command.h"
 #include "server/options/model_list.h"
 
@@ -120,6 +121,8 @@ static const struct option_row table[] = {
            .help = "disk that the answers to application/x-ndjson may take until their requests end"),
     NUMBER("classifier-bytes", OPTION_BYTES, classifier_bytes, MIB, 1024 * GIB,
            .help = "disk that stored classifiers may take, past which a PUT gets 507"),
+    NUMBER("vocabulary-bytes", OPTION_BYTES, vocabulary_bytes, MIB, 1024 * GIB,
+           .help = "memory that stored vocabularies may take for each model, past which a PUT gets 507"),
     NUMBER("adapter-bytes", OPTION_BYTES, adapter_bytes, MIB, 1024 * GIB,
            .help = "disk that stored adapters may take, past which a PUT gets 507"),
     NUMBER("adapter-memory", OPTION_BYTES, adapter_memory, 0, 1024 * GIB,
@@ -261,6 +264,7 @@ static const struct serve_options defaults = {
     .cache_bytes = 64 * MIB,
     .bulk_bytes = 4 * GIB,
     .classifier_bytes = CLASSIFIERS_DISK_BYTES,
+    .vocabulary_bytes = VOCABULARIES_BYTES,
     .adapter_bytes = ADAPTERS_DISK_BYTES,
     .adapter_memory = 256 * MIB,
     .adapter_jobs = TRAINING_JOBS,
@@ -299,6 +303,7 @@ static const struct option_note environment[] = {
 };
 static const struct option_note files[] = {
     {"/etc/limoe/limoe.conf", "the configuration that the service of the Debian package reads, by --config"},
+    {"STATE-DIR/vocabularies/", "vocabularies, and what each model makes of their terms"},
     {"STATE-DIR/adapters/", "adapters, a file each, named by name and SHA-256"},
     {"STATE-DIR/classifiers.db", "named classifiers, an SQLite database"},
     {"STATE-DIR/training/",

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/disk.h"
 #include "base/error.h"
 #include "server/front/training/work.h"
 
@@ -41,35 +42,15 @@ enum limoe_status training_open_folder(struct training *training, struct limoe_e
 
 /* ---- writing */
 
-static bool write_bytes(int fd, const void *bytes, size_t size) {
-    const char *from = bytes;
-    while (size > 0) {
-        const ssize_t written = write(fd, from, size);
-        if (written < 0 && errno != EINTR)
-            return false;
-        from += written > 0 ? written : 0;
-        size -= written > 0 ? (size_t)written : 0;
-    }
-    return true;
-}
-
-static bool flush_folder(const char *path) {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const bool good = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
-    return good;
-}
-
 static bool write_examples(int fd, const struct training_request *request) {
     const struct work_head head = {.magic = WORK_MAGIC, .n = request->n};
-    bool good = write_bytes(fd, &head, sizeof head);
+    bool good = disk_write(fd, &head, sizeof head);
     for (size_t i = 0; i < request->n && good; i++) {
         const struct work_row row = {.size = request->examples[i].size, .class = request->of[i]};
-        good = write_bytes(fd, &row, sizeof row);
+        good = disk_write(fd, &row, sizeof row);
     }
     for (size_t i = 0; i < request->n && good; i++)
-        good = write_bytes(fd, request->examples[i].bytes, request->examples[i].size);
+        good = disk_write(fd, request->examples[i].bytes, request->examples[i].size);
     return good;
 }
 
@@ -80,7 +61,7 @@ static bool write_file(const char *path, const struct training_request *request,
     if (fd < 0)
         return false;
     const bool good =
-        (request ? write_examples(fd, request) : write_bytes(fd, bytes, size)) && fsync(fd) == 0;
+        (request ? write_examples(fd, request) : disk_write(fd, bytes, size)) && fsync(fd) == 0;
     const int cause = errno;
     close(fd);
     errno = cause;
@@ -94,7 +75,7 @@ static bool write_text(const struct training *training, const struct training_jo
     training_path(training, job, file, path);
     training_path(training, job, ".new", made);
     training_path(training, job, NULL, folder);
-    return write_file(made, NULL, text->data, text->size) && rename(made, path) == 0 && flush_folder(folder);
+    return write_file(made, NULL, text->data, text->size) && rename(made, path) == 0 && disk_flush_folder(folder);
 }
 
 enum limoe_status training_write(const struct training *training, struct training_job *job,
@@ -112,7 +93,7 @@ enum limoe_status training_write(const struct training *training, struct trainin
     else if (mkdir(folder, 0700) != 0)
         status = fail("make", folder, full, err);
     else if (!write_file(examples, request, NULL, 0) || !write_text(training, job, WORK_JOB, &text) ||
-             !flush_folder(training->folder))
+             !disk_flush_folder(training->folder))
         status = fail("write", folder, full, err);
     buffer_free(&text);
     if (status)
