@@ -1,6 +1,8 @@
 """Protects examples that come as one zip file: the bytes of limoe tune of the same folders; what is hostile or no such folder is refused
 by its entry's name and leaves nothing; a disk that is full, also while PEFT's folders are unpacked, is said and costs nobody else."""
 
+import collections
+import io
 import os
 import stat
 import subprocess
@@ -8,9 +10,9 @@ import zipfile
 
 import pytest
 
-from conftest import b64, picture, stop_cleanly
-from test_adapter_jobs import (SHAPES, SYNTHETIC, as_json, begin, client_of, delete, ended, examples, expect_warnings, files,  # noqa: F401
-                               own, pictures, state, stored, stored_names, teach, tiny, tuned)
+from conftest import picture, stop_cleanly
+from test_adapter_jobs import (SHAPES, SYNTHETIC, client_of, delete, ended, examples, expect_warnings, files, own, pictures,  # noqa: F401
+                               stored, teach, tiny, tuned)
 from test_adapters import adapter_bytes
 from test_adapters_uploaded import packed, peft_zip, put_bytes
 from test_http import assert_error
@@ -25,8 +27,12 @@ def post(server, name, raw, parts=(), **fields):
 
 
 def entries(examples, root=""):  # noqa: F811
-    count = {}
-    return [(f"{root}{label}/{count.setdefault(label, []).append(0) or len(count[label]) - 1}.png", data) for label, data in examples]
+    """Named as the pictures' files are: numbers within a label."""
+    named, count = [], collections.Counter()
+    for label, data in examples:
+        named.append((f"{root}{label}/{count[label]}.png", data))
+        count[label] += 1
+    return named
 
 
 # ---- what is learnt
@@ -181,7 +187,7 @@ def test_a_full_disk_takes_no_adapter(start, disk):
     server = start(env={"LIMOE_STATE_DIR": folder})
     raw = peft_zip()
     whole = adapter_bytes(None, {"x": [[0.0] * 20_000]})
-    size = max(entry.file_size for entry in zipfile.ZipFile(__import__("io").BytesIO(raw)).infolist())
+    size = max(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(raw)).infolist())
     with server.client() as client:
         kept = put_bytes(client, "kept", raw)
         assert kept.status_code == 200, kept.text
