@@ -66,6 +66,8 @@ void answer_adapter(struct buffer *out, const struct adapter_answer *adapter,
 void answer_adapters_begin(struct buffer *out);
 void answer_adapters_entry(struct buffer *out, size_t i, const struct adapter_answer *adapter,
                            enum limoe_adapter_kind kind, float strength, size_t label_count);
+/* A name that has nothing but a job. */
+void answer_adapters_job(struct buffer *out, size_t i, const char *name, const struct training_answer *job);
 void answer_adapters_end(struct buffer *out, bool more);
 
 void answer_adapter_deleted(struct buffer *out, struct text name);

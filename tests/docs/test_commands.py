@@ -172,6 +172,9 @@ def tree(tmp_path_factory):
     shutil.copy(ROOT / "examples/cat.png", top)
     (top / "pets.safetensors").write_bytes(pets())
     pets_lora(top / "pets-lora")
+    for name in "cat", "dog":
+        (top / "pets" / name).mkdir(parents=True)
+        shutil.copy(ROOT / f"examples/{name}.png", top / "pets" / name)
     (top / "limoe.conf").write_text("queue-items = 4096\n")
     # curl's exit status tells of answers that are errors, too.
     (top / ".curlrc").write_text("fail-with-body\nshow-error\nsilent\nmax-time = 60\n")
