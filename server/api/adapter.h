@@ -13,7 +13,7 @@
 #include "server/api/request.h"
 
 #define ADAPTER_BASE      "base" /* in place of a name: the model as it is */
-#define ADAPTER_MOST_LIST 8u     /* names in a list */
+#define ADAPTER_MOST_LIST 16u    /* names in a list */
 
 /* Rows of a request's table, with their readers. */
 #define FIELD_ADAPTER_ROW(places, reader)                                                                    \
