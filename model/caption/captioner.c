@@ -95,21 +95,26 @@ enum limoe_status limoe_captioner_open(struct limoe_model *model, struct limoe_c
     return LIMOE_OK;
 }
 
-/* Gives back all that captions need. */
+/* Gives back all that captions need; there are none. */
 static void rest(struct limoe_captioner *c) {
     decoder_destroy(c->decoder);
     free(c->pages.free);
     free(c->pictures.free);
     free(c->logits);
     free(c->seen);
-    *c = (struct limoe_captioner){.model = c->model, .config = c->config};
+    c->decoder = NULL;
+    c->pages = c->pictures = (struct numbers){NULL, 0, 0};
+    c->logits = NULL;
+    c->seen = NULL;
 }
 
 void limoe_captioner_close(struct limoe_captioner *c) {
     if (!c)
         return;
-    while (c->first)
-        limoe_captioner_end(c, c->first);
+    for (struct limoe_captioning *one = c->first, *next; one; one = next) {
+        next = one->next;
+        limoe_captioner_end(c, one);
+    }
     rest(c);
     free(c);
 }
