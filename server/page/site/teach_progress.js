@@ -43,7 +43,7 @@ export function progressView(stop) {
   const cancel = button('common.cancel', stop);
   const figures = h('dl', { class: 'tiles' });
   const more = h('div', { class: 'stack' });
-  const element = h('section', { class: 'card stack', hidden: true }, h('div', { class: 'row middle' }, h('div', { class: 'grow stack' }, line, bar), cancel), figures, more);
+  const element = h('section', { class: 'card stack learning', hidden: true }, h('div', { class: 'row middle' }, h('div', { class: 'grow stack' }, line, bar), cancel), figures, more);
   let said = '';
 
   /** Said aloud when it changes, not with each reading. @param {string} text */
