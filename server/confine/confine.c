@@ -8,14 +8,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "base/sanitized.h"
+#include "server/confine/filter.h"
 
 /* Ways to change files. */
 static const int changes[] = {
@@ -110,7 +109,8 @@ static int refuse_processes(scmp_filter_ctx filter) {
                                    SCMP_A0(SCMP_CMP_MASKED_EQ, thread, 0));
 }
 
-static int fill(scmp_filter_ctx filter, unsigned needs) {
+static int fill(scmp_filter_ctx filter, const void *what) {
+    const unsigned needs = *(const unsigned *)what;
     const bool files = needs & CONFINE_FILES;
     int code = add_all(filter, SCMP_ACT_ERRNO(EPERM), refused, sizeof refused / sizeof *refused);
     if (!code && !files)
@@ -128,28 +128,12 @@ static int fill(scmp_filter_ctx filter, unsigned needs) {
     return code ? code : refuse_processes(filter);
 }
 
-static int install_filter(unsigned needs) {
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-    if (!filter)
-        return -ENOMEM;
-    int code = fill(filter, needs);
-    if (!code)
-        code = seccomp_load(filter); /* sets no_new_privs, which a filter without privileges asks for */
-    seccomp_release(filter);
-    return code;
-}
-
 bool confine(unsigned needs, char *why, size_t size) {
     const struct rlimit none = {0};
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    if (!SANITIZED)
-        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* none of the same user looks in, or traces it */
+    filter_privileges();
     if (setrlimit(RLIMIT_CORE, &none) != 0) {
         snprintf(why, size, "setrlimit: %s", strerror(errno));
         return false;
     }
-    const int code = install_filter(needs);
-    if (code)
-        snprintf(why, size, "seccomp: %s", strerror(-code));
-    return code == 0;
+    return filter_install(SCMP_ACT_ALLOW, fill, &needs, why, size);
 }

@@ -12,16 +12,15 @@
 #include "server/decoder/sandbox.h"
 
 #include <errno.h>
-#include <seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/sanitized.h"
+#include "server/confine/filter.h"
 
 /* Calls that are allowed with any arguments. */
 static const int always[] = {
@@ -67,7 +66,8 @@ static int allow_data(scmp_filter_ctx filter, int call) {
     return seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 }
 
-static int fill(scmp_filter_ctx filter, int fd) {
+static int fill(scmp_filter_ctx filter, const void *what) {
+    const int fd = *(const int *)what;
     const uint64_t end = (uint64_t)fd, self = (uint64_t)getpid();
     int code = allow_all(filter, always, sizeof always / sizeof *always);
     if (!code)
@@ -87,17 +87,6 @@ static int fill(scmp_filter_ctx filter, int fd) {
     if (!code)
         code = allow_data(filter, SCMP_SYS(mmap));
     return code ? code : allow_data(filter, SCMP_SYS(mprotect));
-}
-
-static int install_filter(int fd) {
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    if (!filter)
-        return -ENOMEM;
-    int code = fill(filter, fd);
-    if (!code)
-        code = seccomp_load(filter); /* sets no_new_privs, which a filter without privileges asks for */
-    seccomp_release(filter);
-    return code;
 }
 
 /* A limit that is lower already stays. */
@@ -140,12 +129,7 @@ static bool set_limits(uint64_t memory, char *why, size_t size) {
 }
 
 bool sandbox_enter(int fd, uint64_t memory, char *why, size_t size) {
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    if (!SANITIZED)
-        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* none of the same user looks in, or traces it */
+    filter_privileges();
     const bool limited = set_limits(memory, why, size);
-    const int code = install_filter(fd);
-    if (code)
-        snprintf(why, size, "seccomp: %s", strerror(-code));
-    return limited && code == 0;
+    return filter_install(SCMP_ACT_KILL_PROCESS, fill, &fd, why, size) && limited;
 }
