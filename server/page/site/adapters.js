@@ -17,7 +17,7 @@ export const adapterPath = (name) => `v1/adapters/${encodeURIComponent(name)}`;
  * @param {{chosen: (adapter?: Adapter) => void, moved: () => void, deleted?: (name: string) => void}} calls
  */
 export function adaptersView({ chosen, moved, deleted }) {
-  /** @type {{name: string, kind: string, model: string | null}[]} */
+  /** @type {{name: string, kind?: string, model: string | null}[]} without a kind: a job that has made none yet, or has failed */
   let all = [];
   /** @type {Adapter | undefined} */
   let adapter;
@@ -54,7 +54,7 @@ export function adaptersView({ chosen, moved, deleted }) {
   async function load(name) {
     const before = adapter?.name || '';
     all = (await askJson(`v1/adapters?limit=${MOST_KEPT}`)).data;
-    const own = all.filter((one) => one.model === model()?.id);
+    const own = all.filter((one) => one.kind && one.model === model()?.id);
     select.replaceChildren(h('option', { value: '', text: 'adapters.none' }), ...own.map((one) => h('option', { value: one.name }, `${one.name} (${one.kind})`)));
     element.hidden = own.length === 0;
     const wanted = name ?? before;
@@ -85,5 +85,7 @@ export function adaptersView({ chosen, moved, deleted }) {
     asked: () => (adapter ? { adapter: adapter.name, ...(touched ? { strength: value() } : {}) } : {}),
     /** Names that are taken, by whatever model. */
     names: () => all.map((one) => one.name),
+    /** @param {string} name */
+    has: (name) => all.some((one) => one.name === name && one.kind),
   };
 }

@@ -130,7 +130,7 @@ export function view(panel) {
       if (!model()) throw new Error(whyNoModel());
       const examples = classes.examples();
       const of = name.value;
-      if (adapters.names().includes(of) && !confirm(t('teach.replace', { name: of }))) return;
+      if (adapters.has(of) && !confirm(t('teach.replace', { name: of }))) return;
       await send(of, examples);
       if (here) watch(of);
     });
