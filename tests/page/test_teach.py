@@ -171,6 +171,11 @@ def test_what_the_server_refuses_is_said_in_its_words(teach, pictures, tmp_path)
     expect(panel.get_by_text("broken: failed")).to_be_visible()
     expect(panel.get_by_role("alert")).to_contain_text("examples[block][4]")
     expect(panel.get_by_role("button", name="Teach it")).to_be_enabled()
+    with seen.page.expect_response("**/v1/adapters?limit=*") as listed:
+        seen.page.reload()
+    assert [one["state"] for one in listed.value.json()["data"]] == ["failed"]
+    expect(seen.page.locator("html[data-ready]")).to_be_attached()
+    expect(panel.get_by_label("Adapter", exact=True)).to_be_hidden()
 
 
 DROP = """([selector, files]) => {
