@@ -64,6 +64,7 @@ def from_page(admin, rate, seconds):
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", chromium_sandbox=False)
         page = browser.new_page(locale="en-GB")
         page.goto(f"{admin.url}/#load-test")
+        page.get_by_role("button", name="Key", exact=True).click()
         field = page.locator("dialog input[type=password]")
         field.fill(KEY)
         field.press("Enter")
