@@ -29,7 +29,7 @@ static size_t leave_done_out(struct limoe_captioning **captionings, size_t n) {
 static enum limoe_status caption_group(struct limoe_captioner *captioner, const struct limoe_item *pictures,
                                        size_t n, const struct limoe_caption_options *options,
                                        struct limoe_caption *captions, struct limoe_error *err) {
-    const struct limoe_caption_options *each[MOST_PICTURES];
+    const struct limoe_caption_options *each[MOST_PICTURES] = {NULL};
     struct limoe_captioning *all[MOST_PICTURES], *live[MOST_PICTURES];
     for (size_t i = 0; i < n; i++)
         each[i] = options;
