@@ -95,6 +95,8 @@ NOT_RUN = {
     "bench/tracing.py --build build --pairs 6 --seconds 4": MEASURES,
     "bench/tracing.py --build build --pairs 6 --seconds 4 --dead": MEASURES,
     "venv/bin/python bench/loadtests.py --build build --page": MEASURES,
+    "bench/adapters.py list --rounds 60": MEASURES,
+    "bench/adapters.py memory": MEASURES,
     "python bench/pictures.py --build build": MEASURES,
     "bench/classifier.py http://127.0.0.1:8080": MEASURES,
     "bench/recovery.py models/pictograms --ranks 1 2 --kills 5": MEASURES,
