@@ -78,8 +78,7 @@ __attribute__((target("avx2"))) static void dots_int8_avx2(const int16_t *a, con
             const __m256i y = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(b + j)));
             partial = _mm256_add_epi32(partial, _mm256_madd_epi16(x, y));
         }
-        __m128i half =
-            _mm_add_epi32(_mm256_castsi256_si128(partial), _mm256_extracti128_si256(partial, 1));
+        __m128i half = _mm_add_epi32(_mm256_castsi256_si128(partial), _mm256_extracti128_si256(partial, 1));
         half = _mm_add_epi32(half, _mm_shuffle_epi32(half, _MM_SHUFFLE(1, 0, 3, 2)));
         half = _mm_add_epi32(half, _mm_shuffle_epi32(half, _MM_SHUFFLE(2, 3, 0, 1)));
         sum[i] = _mm_cvtsi128_si32(half);

@@ -10,13 +10,13 @@
 
 #include "base/error.h"
 #include "kernels/dot.h"
-#include "limoe.h"
+#include "limoe_shortlist.h"
 
-#define MOST_LEVELS 127  /* of a row: 8 bits */
-#define IMAGE_STEPS 2047 /* of an image, where a sum has room for them */
+#define MOST_LEVELS 127    /* of a row: 8 bits */
+#define IMAGE_STEPS 2047   /* of an image, where a sum has room for them */
 #define LEAST       1e-30f /* the largest of a row's, below which it has no levels */
-#define BLOCK       1024 /* rows whose sums are held at once */
-#define SLACK       4e-6 /* what rounding adds: to float once, in sums of doubles */
+#define BLOCK       1024   /* rows whose sums are held at once */
+#define SLACK       4e-6   /* what rounding adds: to float once, in sums of doubles */
 
 struct shortlist_row {
     float scale, rest, length; /* ‖b − b̂‖, ‖b̂‖ */
@@ -102,7 +102,8 @@ static bool shorten_image(const struct limoe_shortlist *list, const float *x, st
     const double room = (double)INT32_MAX / MOST_LEVELS / (double)list->width;
     const double steps = floor(fmin(IMAGE_STEPS, room)), most = largest(x, list->embed);
     double rest = 0, length = 0;
-    *out = (struct image){.levels = calloc(list->width, sizeof *out->levels), .scale = most > LEAST ? most / steps : 1};
+    *out = (struct image){.levels = calloc(list->width, sizeof *out->levels),
+                          .scale = most > LEAST ? most / steps : 1};
     for (size_t i = 0; out->levels && i < list->embed; i++) {
         const double level = isfinite(x[i] / out->scale) ? rint(x[i] / out->scale) : 0;
         const double left = x[i] - level * out->scale;

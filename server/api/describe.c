@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "limoe_shortlist.h"
+
 const char *const describe_names[DESCRIBE_LISTS] = {
     [DESCRIBE_TAGS] = "tags", [DESCRIBE_ATTRIBUTES] = "attributes", [DESCRIBE_CAPTIONS] = "captions"};
 

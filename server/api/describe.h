@@ -90,11 +90,14 @@ struct described_words {
     size_t n;
 };
 
+struct limoe_shortlist;
+
 /* A vocabulary as a model sees it, and the reference pictures. */
 struct describe_vocabulary {
     const struct text *terms;
     const float *matrix; /* [n, embed] unit vectors */
-    const struct limoe_shortlist *shortlist; /* of the matrix; NULL: there is none, and all cosines are made */
+    const struct limoe_shortlist
+        *shortlist; /* of the matrix; NULL: there is none, and all cosines are made */
     size_t n;
     const float *reference; /* [n_reference, embed] */
     size_t n_reference;

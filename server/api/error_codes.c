@@ -5,11 +5,11 @@
 
 const char *error_group_name(uint64_t group) {
     static const char *const names[] = {
-        "any",     "path",     "key",        "admin",     "work",     "body",     "json",
-        "form",    "query",    "model",      "engine",    "images",   "texts",    "input",
-        "embed",   "classify", "store",      "named",     "found",    "storing",  "list",
-        "reload",  "models",   "loadtest",   "loadtests", "rerank",   "lines",    "attention",
-        "adapted", "adapter",  "putAdapter", "routing",   "training", "describe", "vocabulary", "terms", "changed",
+        "any",       "path",     "key",        "admin",     "work",    "body",    "json",       "form",
+        "query",     "model",    "engine",     "images",    "texts",   "input",   "embed",      "classify",
+        "store",     "named",    "found",      "storing",   "list",    "reload",  "models",     "loadtest",
+        "loadtests", "rerank",   "lines",      "attention", "adapted", "adapter", "putAdapter", "routing",
+        "training",  "describe", "vocabulary", "terms",     "changed",
     };
     size_t i = 0;
     while (i + 1 < sizeof names / sizeof *names && !(group & UINT64_C(1) << i))
@@ -38,10 +38,8 @@ const struct error_code error_codes[] = {
     {400, "empty_input", ERRORS_INPUT, "A text, or the list of them, is empty."},
     {400, "empty_labels", ERRORS_LABELS, "There are no labels, or one is empty or nothing but white space."},
     {400, "empty_template", ERRORS_LABELS, "A template is empty or nothing but white space."},
-    {400, "empty_terms", ERRORS_TERMS,
-     "There are no terms, or one is empty or nothing but white space."},
-    {400, "too_many_terms", ERRORS_TERMS,
-     "More terms, or bytes in them, than a vocabulary may have."},
+    {400, "empty_terms", ERRORS_TERMS, "There are no terms, or one is empty or nothing but white space."},
+    {400, "too_many_terms", ERRORS_TERMS, "More terms, or bytes in them, than a vocabulary may have."},
     {400, "too_many_images", ERRORS_CLASSIFY | ERRORS_TRAINING | ERRORS_DESCRIBE,
      "More pictures than one request may have."},
     {400, "too_few_classes", ERRORS_TRAINING, "The examples are all of one label."},
@@ -59,6 +57,9 @@ const struct error_code error_codes[] = {
     {400, "invalid_strength", ERRORS_ADAPTED, "strength is no number from 0 to 1."},
     {400, "invalid_adapter", ERRORS_PUT_ADAPTER,
      "The body is no adapter, or does not fit the model; the message says why."},
+    {400, "invalid_archive", ERRORS_TRAINING,
+     "The archive is no zip file of folders of pictures, or more than is accepted; the message names the "
+     "entry."},
     {400, "unsupported_adapter", ERRORS_ADAPTED | ERRORS_PUT_ADAPTER | ERRORS_TRAINING,
      "The model takes no adapters, being on several ranks or of limited capacity; or the adapter is a probe, "
      "which changes no "

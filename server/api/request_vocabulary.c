@@ -170,8 +170,9 @@ static bool read_all(struct reader *r) {
         return api_fail(r->error, 400, "conflicting_fields", "objects",
                         "both terms and objects are given; one of them is accepted");
     if (!r->terms && !r->objects)
-        return api_fail(r->error, 400, "missing_field", "terms",
-                        "there are no terms; \"terms\" takes a list of them, \"objects\" lists of what each has");
+        return api_fail(
+            r->error, 400, "missing_field", "terms",
+            "there are no terms; \"terms\" takes a list of them, \"objects\" lists of what each has");
     if (!(r->terms ? read_terms(r, &terms, &n) : read_objects(r, &terms, &n)) || !check_bytes(r, terms, n))
         return false;
     if (n == 0)
@@ -204,11 +205,13 @@ static bool read_template(void *reader, const struct json_value *value) {
     const size_t n = request_placeholders(value->string);
     r->out->template = value->string;
     if (value->string.size > REQUEST_MAX_LABEL_BYTES)
-        return api_fail(r->error, 400, "too_long", "template", "template has %zu bytes; up to %u are accepted",
-                        value->string.size, REQUEST_MAX_LABEL_BYTES);
-    return n == 1 || api_fail(r->error, 400, "invalid_template", "template",
-                              "template (\"%s\") has %zu \"{}\"; exactly one is accepted, where the term goes",
-                              text_quote(value->string, quoted, sizeof quoted), n);
+        return api_fail(r->error, 400, "too_long", "template",
+                        "template has %zu bytes; up to %u are accepted", value->string.size,
+                        REQUEST_MAX_LABEL_BYTES);
+    return n == 1 ||
+           api_fail(r->error, 400, "invalid_template", "template",
+                    "template (\"%s\") has %zu \"{}\"; exactly one is accepted, where the term goes",
+                    text_quote(value->string, quoted, sizeof quoted), n);
 }
 
 static bool read_threshold(void *reader, const struct json_value *value) {

@@ -285,44 +285,12 @@ const struct schema schemas[] = {
     })},
     {"Vocabulary", SCHEMA({
         "type": "object",
-        "properties": {
-            "object": {"const": "vocabulary"},
-            "name": {"type": "string"},
-            "size": {"type": "integer", "minimum": 1, "description": "Terms."},
-            "template": {"type": "string"},
-            "threshold": {"anyOf": [{"const": "auto"}, {"type": "number", "minimum": -1, "maximum": 1}]},
-            "shipped": {"type": "boolean", "description": "It comes with the program; then it has no times and no models."},
-            "created": {"type": "integer", "description": "Unix seconds."},
-            "updated": {"type": "integer", "description": "Unix seconds."},
-            "models": {"type": "array", "items": {
-                "type": "object",
-                "properties": {
-                    "model": {"type": "string"},
-                    "state": {"enum": ["waiting", "embedding", "ready", "failed"]},
-                    "embedded": {"type": "integer", "minimum": 0, "description": "Terms."},
-                    "reason": {"type": ["string", "null"], "description": "Why it has failed."}
-                },
-                "required": ["model", "state", "embedded", "reason"], "additionalProperties": false
-            }},
-            "terms": {"type": "array", "items": {"type": "string"}}
-        },
-        "required": ["object", "name", "size", "template", "threshold", "shipped"],
-        "additionalProperties": false
+        "properties": {"object": {"const": "vocabulary"}, "name": {"type": "string"}, "size": {"type": "integer", "minimum": 1, "description": "Terms."}, "template": {"type": "string"}, "threshold": {"anyOf": [{"const": "auto"}, {"type": "number", "minimum": -1, "maximum": 1}]}, "shipped": {"type": "boolean", "description": "It comes with the program; then it has no times and no models."}, "created": {"type": "integer", "description": "Unix seconds."}, "updated": {"type": "integer", "description": "Unix seconds."}, "terms": {"type": "array", "items": {"type": "string"}},
+            "models": {"type": "array", "items": {"type": "object", "properties": {"model": {"type": "string"}, "state": {"enum": ["waiting", "embedding", "ready", "failed"]}, "embedded": {"type": "integer", "minimum": 0, "description": "Terms."}, "reason": {"type": ["string", "null"], "description": "Why it has failed."}}, "required": ["model", "state", "embedded", "reason"], "additionalProperties": false}}},
+        "required": ["object", "name", "size", "template", "threshold", "shipped"], "additionalProperties": false
     })},
-    {"Vocabularies", SCHEMA({
-        "type": "object",
-        "properties": {
-            "object": {"const": "list"},
-            "data": {"type": "array", "items": {"$ref": "#/components/schemas/Vocabulary"}},
-            "has_more": {"type": "boolean"}
-        },
-        "required": ["object", "data", "has_more"], "additionalProperties": false
-    })},
-    {"VocabularyDeleted", SCHEMA({
-        "type": "object",
-        "properties": {"object": {"const": "vocabulary.deleted"}, "name": {"type": "string"}, "deleted": {"const": true}},
-        "required": ["object", "name", "deleted"], "additionalProperties": false
-    })},
+    {"Vocabularies", SCHEMA({"type": "object", "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Vocabulary"}}, "has_more": {"type": "boolean"}}, "required": ["object", "data", "has_more"], "additionalProperties": false})},
+    {"VocabularyDeleted", SCHEMA({"type": "object", "properties": {"object": {"const": "vocabulary.deleted"}, "name": {"type": "string"}, "deleted": {"const": true}}, "required": ["object", "name", "deleted"], "additionalProperties": false})},
     {"AdapterFile", SCHEMA({"type": "string", "format": "binary", "description": "A safetensors file of format limoe-adapter-1, or a zip file that has adapter_config.json and adapter_model.safetensors, as PEFT saves a LoRA."})},
     {"Adapter", SCHEMA({
         "type": "object",
@@ -388,14 +356,15 @@ const struct schema schemas[] = {
                     "object": {"const": "adapter"},
                     "name": {"type": "string"},
                     "model": {"type": ["string", "null"]},
-                    "state": {"const": "ready"},
+                    "state": {"enum": ["queued", "training", "ready", "failed", "cancelled"], "description": "Of the last job that is known; ready where none is."},
                     "created": {"type": "integer"},
                     "file_bytes": {"type": "integer", "minimum": 1},
                     "kind": {"enum": ["probe", "tail", "lora"]},
                     "strength": {"type": "number", "minimum": 0, "maximum": 1},
                     "label_count": {"type": "integer", "minimum": 0}
                 },
-                "required": ["object", "name", "model", "state", "created", "file_bytes", "kind", "strength", "label_count"],
+                "required": ["object", "name", "model", "state", "created"],
+                "dependentRequired": {"kind": ["file_bytes", "strength", "label_count"], "file_bytes": ["kind"]},
                 "additionalProperties": false
             }},
             "has_more": {"type": "boolean"}

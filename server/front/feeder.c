@@ -50,9 +50,8 @@ static enum limoe_status compute(struct feeder *feeder, struct queue *queue, con
     pthread_mutex_unlock(&feeder->lock);
     if (feeder->job.outcome == JOB_FAILED)
         return limoe_fail(err, LIMOE_INTERNAL, "%s", feeder->job.error.message);
-    return feeder->job.outcome == JOB_DONE
-               ? LIMOE_OK
-               : limoe_fail(err, LIMOE_LOST, "the model is being closed");
+    return feeder->job.outcome == JOB_DONE ? LIMOE_OK
+                                           : limoe_fail(err, LIMOE_LOST, "the model is being closed");
 }
 
 enum limoe_status feeder_embed(struct feeder *feeder, struct generation *generation,

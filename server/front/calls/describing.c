@@ -82,10 +82,11 @@ static bool refuse_unready(struct call *call, const char *param, const struct vo
         return api_fail(error, 503, "vocabulary_not_ready", param,
                         "the vocabulary \"%.*s\" could not be made ready for this model: %s", (int)name.size,
                         name.data, progress->why);
-    return api_fail(error, 503, "vocabulary_not_ready", param,
-                    "the terms of the vocabulary \"%.*s\" are being embedded for this model, %zu of %zu so far; "
-                    "try again in %u s",
-                    (int)name.size, name.data, progress->embedded, found->words->n_labels, found->seconds);
+    return api_fail(
+        error, 503, "vocabulary_not_ready", param,
+        "the terms of the vocabulary \"%.*s\" are being embedded for this model, %zu of %zu so far; "
+        "try again in %u s",
+        (int)name.size, name.data, progress->embedded, found->words->n_labels, found->seconds);
 }
 
 /* A list's words from the stored vocabulary of that name, if there is one. False: it is not ready. */

@@ -136,8 +136,9 @@ const struct operation operations[] = {
      .path = "/v1/vocabularies/{name}",
      .id = "putVocabulary",
      .summary = "Stores terms under a name, and begins to embed them for each model",
-     .about = "Either terms or objects is given. A vocabulary of that name is replaced. What is answered with "
-              "202 is on the disk.",
+     .about =
+         "Either terms or objects is given. A vocabulary of that name is replaced. What is answered with "
+         "202 is on the disk.",
      .body = &request_vocabulary_fields,
      .path_schema = CLASSIFIER_NAME_SCHEMA,
      .example = "{\"terms\":[\"cat\",\"dog\"],\"template\":\"a picture of a {}\"}",
@@ -153,7 +154,8 @@ const struct operation operations[] = {
     {.method = "GET",
      .path = "/v1/adapters",
      .id = "adapters",
-     .summary = "The stored adapters, by name",
+     .summary = "The stored adapters, by name, and jobs that are to learn others",
+     .about = "What has a kind is stored, and served.",
      .query = &request_classifiers_fields,
      .answers = {{200, NULL, "Adapters", NULL}},
      .errors = ERRORS_LIST | ERRORS_QUERY},

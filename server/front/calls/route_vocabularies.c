@@ -87,7 +87,8 @@ static bool answer_one(struct call *call, const struct vocabulary_request *page,
     return there ||
            vocabulary_refuse_unknown(
                call_below(call),
-               vocabularies_nearest(call->server->vocabularies, call_below(call), nearest) ? nearest : NULL, error);
+               vocabularies_nearest(call->server->vocabularies, call_below(call), nearest) ? nearest : NULL,
+               error);
 }
 
 /* ---- PUT */
@@ -127,7 +128,8 @@ bool route_vocabulary_put_answer(struct call *call, struct api_error *error) {
 /* ---- GET */
 
 bool route_vocabulary_get_parse(struct call *call, struct api_error *error) {
-    return request_vocabulary_page(call_below(call), call->args, call->n_args, &call->request.vocabulary, error) &&
+    return request_vocabulary_page(call_below(call), call->args, call->n_args, &call->request.vocabulary,
+                                   error) &&
            call_choose(call, 0);
 }
 

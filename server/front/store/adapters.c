@@ -319,8 +319,9 @@ enum limoe_status adapters_draft(struct adapters *store, const void *bytes, size
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail_io(store, "make an adapter's file", full, err);
-    enum limoe_status status =
-        disk_write(fd, bytes, size) && fsync(fd) == 0 ? LIMOE_OK : fail_io(store, "write an adapter's file", full, err);
+    enum limoe_status status = disk_write(fd, bytes, size) && fsync(fd) == 0
+                                   ? LIMOE_OK
+                                   : fail_io(store, "write an adapter's file", full, err);
     close(fd);
     if (!status)
         status = read_file(path, text_of(""), sha256, out, err);
@@ -460,7 +461,8 @@ enum limoe_status adapters_keep(struct adapters *store, const struct adapter *dr
         pthread_mutex_lock(&store->lock);
         put_in(store, kept);
         pthread_mutex_unlock(&store->lock);
-        if (old && strcmp(old->path, kept->path) != 0 && (unlink(old->path) != 0 || !disk_flush_folder(store->folder)))
+        if (old && strcmp(old->path, kept->path) != 0 &&
+            (unlink(old->path) != 0 || !disk_flush_folder(store->folder)))
             log_print(store->options.log, LOG_WARNING, NULL, "adapters: cannot remove %s: %s", old->path,
                       strerror(errno));
         *out = kept;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "limoe_shortlist.h"
 #include "server/formats/json_reader.h"
 
 #define ALIGNMENT 64 /* of the matrix: a cache line, a vector register */
@@ -74,8 +75,7 @@ enum limoe_status classifier_entry_make(const struct classifier_parts *parts, st
     struct classifier_entry *entry = (struct classifier_entry *)block;
     *entry = (struct classifier_entry){.id = parts->id, .bytes = size};
     atomic_init(&entry->references, 1);
-    entry->fingerprint =
-        keep(&at, (struct text){.data = parts->fingerprint, .size = fingerprint_size}).data;
+    entry->fingerprint = keep(&at, (struct text){.data = parts->fingerprint, .size = fingerprint_size}).data;
     entry->matrix = parts->matrix_bytes ? (float *)(block + matrix_at) : NULL;
     entry->classifier = (struct classifier){
         .name = keep(&at, parts->name),

@@ -8,9 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/lru.h"
 #include "base/text.h"
 #include "limoe.h"
-#include "server/front/store/lru.h"
+
+struct limoe_shortlist;
 
 struct classifier {
     struct text name;

@@ -189,7 +189,8 @@ static void clean(const struct vocabularies *all, const char *file) {
 }
 
 enum limoe_status vocabulary_read_folder(struct vocabularies *all,
-                                         bool (*found)(struct vocabularies *all, struct vocabulary_entry *entry),
+                                         bool (*found)(struct vocabularies *all,
+                                                       struct vocabulary_entry *entry),
                                          struct limoe_error *err) {
     DIR *dir = opendir(all->folder);
     bool good = true;
@@ -258,9 +259,8 @@ bool vocabulary_read_rows(const struct vocabularies *all, struct classifier_entr
     uint8_t kept[VOCABULARY_DIGEST], digest[VOCABULARY_DIGEST];
     struct stat st;
     const size_t size = matrix_bytes(&entry->classifier);
-    const int fd = rows_path(all, &entry->classifier, entry->fingerprint, path)
-                       ? open(path, O_RDONLY | O_CLOEXEC)
-                       : -1;
+    const int fd =
+        rows_path(all, &entry->classifier, entry->fingerprint, path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd < 0)
         return false;
     const bool whole = fstat(fd, &st) == 0 && st.st_size == (off_t)(size + sizeof kept) &&
@@ -312,10 +312,10 @@ enum limoe_status vocabulary_write_rows(const struct vocabularies *all, const st
     snprintf(end, sizeof end, "%p", (const void *)entry); /* two may be written at once */
     path_of(all, text_of(NEW_FILE), end, made);
     const int fd = open(made, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || !finish(all, fd,
-                          disk_write(fd, words->matrix, matrix_bytes(words)) &&
-                              disk_write(fd, digest, sizeof digest),
-                          made, kept[0]))
+    if (fd < 0 ||
+        !finish(all, fd,
+                disk_write(fd, words->matrix, matrix_bytes(words)) && disk_write(fd, digest, sizeof digest),
+                made, kept[0]))
         status = fail(all, "write vectors", err);
     else
         remove_rows(all, words->name, kept, count);
@@ -323,7 +323,8 @@ enum limoe_status vocabulary_write_rows(const struct vocabularies *all, const st
     return status;
 }
 
-enum limoe_status vocabulary_remove(const struct vocabularies *all, struct text name, struct limoe_error *err) {
+enum limoe_status vocabulary_remove(const struct vocabularies *all, struct text name,
+                                    struct limoe_error *err) {
     char path[PATH_MAX];
     path_of(all, name, SUFFIX, path);
     if ((unlink(path) != 0 && errno != ENOENT) || !disk_flush_folder(all->folder))

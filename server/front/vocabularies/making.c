@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "limoe_shortlist.h"
 #include "server/api/classify.h"
 #include "server/front/vocabularies/parts.h"
 
@@ -80,7 +81,8 @@ static bool is_wanted(struct vocabularies *all, const struct work *work) {
 }
 
 /* Whether the model has room for it beside those that it has. */
-static enum limoe_status check_room(struct vocabularies *all, const struct work *work, struct limoe_error *err) {
+static enum limoe_status check_room(struct vocabularies *all, const struct work *work,
+                                    struct limoe_error *err) {
     const uint32_t embed = work->generation->model->embed;
     uint64_t bytes = vocabulary_bytes(work->words, embed);
     pthread_mutex_lock(&all->lock);
@@ -91,10 +93,11 @@ static enum limoe_status check_room(struct vocabularies *all, const struct work 
     pthread_mutex_unlock(&all->lock);
     return bytes <= all->options.bytes
                ? LIMOE_OK
-               : limoe_fail(err, LIMOE_TOO_LARGE,
-                            "with it the vocabularies of this model would take %llu bytes; --vocabulary-bytes "
-                            "accepts %llu",
-                            (unsigned long long)bytes, (unsigned long long)all->options.bytes);
+               : limoe_fail(
+                     err, LIMOE_TOO_LARGE,
+                     "with it the vocabularies of this model would take %llu bytes; --vocabulary-bytes "
+                     "accepts %llu",
+                     (unsigned long long)bytes, (unsigned long long)all->options.bytes);
 }
 
 /* Embeds terms from `first` on, a part at a time. */
@@ -142,7 +145,8 @@ static void keep_rows(struct vocabularies *all, const struct classifier_entry *e
     const char **keep = fingerprints_of(roster, &n);
     if (!keep || vocabulary_write_rows(all, entry, keep, n, &err) != LIMOE_OK)
         log_print(all->options.log, LOG_WARNING, NULL, "vocabularies: the vectors of %.*s are not kept: %s",
-                  (int)entry->classifier.name.size, entry->classifier.name.data, keep ? err.message : "no memory");
+                  (int)entry->classifier.name.size, entry->classifier.name.data,
+                  keep ? err.message : "no memory");
     free(keep);
     roster_release(roster);
 }
@@ -151,7 +155,8 @@ static void keep_rows(struct vocabularies *all, const struct classifier_entry *e
 static void shorten(struct classifier_entry *entry) {
     struct classifier *words = &entry->classifier;
     if (words->n_labels >= LEAST_SHORTENED &&
-        limoe_shortlist_new(words->matrix, words->n_labels, words->embed, &entry->shortlist, NULL) == LIMOE_OK)
+        limoe_shortlist_new(words->matrix, words->n_labels, words->embed, &entry->shortlist, NULL) ==
+            LIMOE_OK)
         words->shortlist = entry->shortlist;
 }
 
@@ -229,7 +234,8 @@ static bool make_next(struct vocabularies *all, struct work *work) {
     const bool goes_on = status != LIMOE_LOST || !is_wanted(all, work);
     if (status && status != LIMOE_LOST)
         log_print(all->options.log, LOG_WARNING, NULL, "vocabularies: %.*s is not made ready for %s: %s",
-                  (int)work->words->name.size, work->words->name.data, work->generation->model->name, err.message);
+                  (int)work->words->name.size, work->words->name.data, work->generation->model->name,
+                  err.message);
     if (!status)
         shorten(made);
     if (status != LIMOE_LOST)
@@ -243,7 +249,8 @@ static bool make_next(struct vocabularies *all, struct work *work) {
     return goes_on;
 }
 
-static void make_all(struct vocabularies *all, struct generation *generation, struct feeder *feeder, bool told) {
+static void make_all(struct vocabularies *all, struct generation *generation, struct feeder *feeder,
+                     bool told) {
     struct work work = {.generation = generation,
                         .fingerprint = engine_info(generation->engine)->fingerprint,
                         .feeder = feeder,

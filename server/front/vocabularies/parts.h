@@ -66,13 +66,15 @@ uint64_t vocabulary_bytes(const struct classifier *words, uint32_t embed);
 enum limoe_status vocabulary_open_folder(struct vocabularies *all, struct limoe_error *err);
 /* Calls `found` for each definition, in no order; it takes the entry over. False from it: no memory. */
 enum limoe_status vocabulary_read_folder(struct vocabularies *all,
-                                         bool (*found)(struct vocabularies *all, struct vocabulary_entry *entry),
+                                         bool (*found)(struct vocabularies *all,
+                                                       struct vocabulary_entry *entry),
                                          struct limoe_error *err);
 /* Writes the definition, whole or not at all. *full: there is no room. */
 enum limoe_status vocabulary_write_definition(const struct vocabularies *all,
                                               const struct vocabulary_entry *entry, bool *full,
                                               struct limoe_error *err);
-enum limoe_status vocabulary_remove(const struct vocabularies *all, struct text name, struct limoe_error *err);
+enum limoe_status vocabulary_remove(const struct vocabularies *all, struct text name,
+                                    struct limoe_error *err);
 /* Fills the matrix of an entry of this model. False: the disk has none that is whole. */
 bool vocabulary_read_rows(const struct vocabularies *all, struct classifier_entry *entry);
 void vocabulary_drop_rows(const struct vocabularies *all, const struct classifier_entry *entry);

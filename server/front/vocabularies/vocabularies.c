@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "limoe_shortlist.h"
 #include "server/front/store/nearest.h"
 #include "server/front/vocabularies/parts.h"
 
@@ -94,7 +95,8 @@ static void wake(struct vocabularies *all, bool *what) {
 
 static bool take_found(struct vocabularies *all, struct vocabulary_entry *entry) {
     if (all->n == VOCABULARIES_MOST) {
-        log_print(all->options.log, LOG_WARNING, NULL, "vocabularies: %.*s is left alone: there are as many as may be",
+        log_print(all->options.log, LOG_WARNING, NULL,
+                  "vocabularies: %.*s is left alone: there are as many as may be",
                   (int)entry->words->name.size, entry->words->name.data);
         free_entry(entry);
         return true;
@@ -125,7 +127,8 @@ enum limoe_status vocabularies_open(const struct vocabularies_options *options, 
         const int code = pthread_create(&all->thread, NULL, vocabularies_main, all);
         all->started = code == 0;
         if (code)
-            status = limoe_fail(err, LIMOE_INTERNAL, "cannot start a thread for vocabularies: %s", strerror(code));
+            status =
+                limoe_fail(err, LIMOE_INTERNAL, "cannot start a thread for vocabularies: %s", strerror(code));
     }
     if (status)
         vocabularies_close(all);
@@ -188,7 +191,8 @@ static enum vocabularies_outcome check_room(struct vocabularies *all, const stru
         }
     pthread_mutex_unlock(&all->lock);
     if (n == VOCABULARIES_MOST) {
-        limoe_fail(err, LIMOE_TOO_LARGE, "%zu vocabularies are stored, as many as are accepted; delete one first", n);
+        limoe_fail(err, LIMOE_TOO_LARGE,
+                   "%zu vocabularies are stored, as many as are accepted; delete one first", n);
         return VOCABULARIES_TOO_MANY;
     }
     if (bytes <= all->options.bytes && others <= all->options.bytes - bytes)
@@ -289,8 +293,8 @@ enum limoe_status vocabularies_delete(struct vocabularies *all, struct text name
 /* ---- looked at */
 
 /* How far it is; the lock is held. */
-static void tell(const struct vocabularies *all, const struct vocabulary_entry *entry, const char *fingerprint,
-                 struct vocabularies_found *out) {
+static void tell(const struct vocabularies *all, const struct vocabulary_entry *entry,
+                 const char *fingerprint, struct vocabularies_found *out) {
     const struct vocabulary_made *made = vocabulary_made_of(entry, fingerprint);
     struct vocabulary_progress *progress = &out->progress;
     progress->state = VOCABULARY_WAITING;

@@ -66,7 +66,8 @@ enum limoe_status vocabularies_delete(struct vocabularies *all, struct text name
 
 /* A vocabulary as it is now. */
 struct vocabularies_found {
-    const struct classifier *words; /* its terms are the labels, its template the only one; with a reference */
+    const struct classifier
+        *words; /* its terms are the labels, its template the only one; with a reference */
     bool automatic;
     float threshold;
     struct vocabulary_progress progress; /* with the model that was asked for; its `model` is not set */

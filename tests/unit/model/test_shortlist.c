@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "limoe.h"
+#include "limoe_shortlist.h"
 
 enum { MOST = 3000, WIDEST = 200, KEPT = 100 };
 
