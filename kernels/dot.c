@@ -68,20 +68,28 @@ __attribute__((target("avx2"))) static void dots_avx2(const float *a, const floa
     dot_all(a, rows, n, width, cosine);
 }
 
+/* Rows are summed four at a time; of those that are left the last stands for the others. */
 __attribute__((target("avx2"))) static void dots_int8_avx2(const int16_t *a, const int8_t *rows, size_t n,
                                                            size_t width, int32_t *sum) {
-    for (size_t i = 0; i < n; i++) {
-        const int8_t *b = rows + i * width;
-        __m256i partial = _mm256_setzero_si256();
+    for (size_t i = 0; i < n; i += ROWS) {
+        __m256i partial[ROWS] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                                 _mm256_setzero_si256()};
+        const int8_t *b[ROWS];
+        for (size_t r = 0; r < ROWS; r++)
+            b[r] = rows + (i + r < n ? i + r : n - 1) * width;
         for (size_t j = 0; j < width; j += DOT_INT8_STEP) {
             const __m256i x = _mm256_loadu_si256((const __m256i *)(a + j));
-            const __m256i y = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(b + j)));
-            partial = _mm256_add_epi32(partial, _mm256_madd_epi16(x, y));
+            for (size_t r = 0; r < ROWS; r++) {
+                const __m256i y = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(b[r] + j)));
+                partial[r] = _mm256_add_epi32(partial[r], _mm256_madd_epi16(x, y));
+            }
         }
-        __m128i half = _mm_add_epi32(_mm256_castsi256_si128(partial), _mm256_extracti128_si256(partial, 1));
-        half = _mm_add_epi32(half, _mm_shuffle_epi32(half, _MM_SHUFFLE(1, 0, 3, 2)));
-        half = _mm_add_epi32(half, _mm_shuffle_epi32(half, _MM_SHUFFLE(2, 3, 0, 1)));
-        sum[i] = _mm_cvtsi128_si32(half);
+        const __m256i pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(partial[0], partial[1]),
+                                                _mm256_hadd_epi32(partial[2], partial[3]));
+        int32_t all[ROWS];
+        _mm_storeu_si128((__m128i *)all,
+                         _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
+        memcpy(sum + i, all, (n - i < ROWS ? n - i : ROWS) * sizeof *all);
     }
 }
 

@@ -16,7 +16,7 @@
 #define IMAGE_STEPS 2047   /* of an image, where a sum has room for them */
 #define LEAST       1e-30f /* the largest of a row's, below which it has no levels */
 #define BLOCK       1024   /* rows whose sums are held at once */
-#define SLACK       4e-6   /* what rounding adds: to float once, in sums of doubles */
+#define SLACK       4e-6f  /* of the lengths' product: what rounding to float adds */
 
 struct shortlist_row {
     float scale, rest, length; /* ‖b − b̂‖, ‖b̂‖ */
@@ -140,19 +140,24 @@ static void offer(struct highest *kept, size_t index, float value) {
 /* The most that each cosine may be, to above[n]; *lowest: k of them are this for certain. index and value [k] are room. */
 static void bound(const struct limoe_shortlist *list, const struct image *image, struct highest *certain,
                   float *above, double *lowest) {
+    const float scale = (float)image->scale, length = (float)image->length, left = (float)image->rest;
     int32_t sum[BLOCK];
+    float below[BLOCK];
     for (size_t first = 0; first < list->n; first += BLOCK) {
         const size_t n = list->n - first < BLOCK ? list->n - first : BLOCK;
         dot_rows_int8(image->levels, list->levels + first * list->width, n, list->width, sum);
         for (size_t i = 0; i < n; i++) {
             const struct shortlist_row *row = &list->row[first + i];
-            const double about = image->scale * row->scale * sum[i];
-            const double rest = image->length * row->rest + image->rest * row->length + SLACK;
-            above[first + i] = (float)(about + rest);
-            offer(certain, first + i, (float)(about - rest));
+            const float about = scale * row->scale * (float)sum[i];
+            const float rest =
+                length * row->rest + left * row->length + SLACK * length * (row->length + row->rest);
+            above[first + i] = about + rest;
+            below[i] = about - rest;
         }
+        for (size_t i = 0; i < n; i++)
+            offer(certain, first + i, below[i]);
     }
-    *lowest = certain->count == certain->k ? certain->value[certain->count - 1] - SLACK : -INFINITY;
+    *lowest = certain->count == certain->k ? certain->value[certain->count - 1] : -INFINITY;
 }
 
 enum limoe_status limoe_shortlist_find(const struct limoe_shortlist *list, const float *image, size_t k,

@@ -280,7 +280,7 @@ def test_a_reload_to_another_model_makes_them_anew(start, tmp_path):
 def test_memory_is_bounded(start, tmp_path):
     server = start("--state-dir", tmp_path / "state", "--vocabulary-bytes", "1MiB")
     with server.client() as client:
-        many = [f"term {i}" for i in range(1000)]
+        many = [f"term {i}" for i in range(600)]
         put(client, "a", terms=many)
         error = assert_error(client.put("/v1/vocabularies/b", json={"terms": many}), 507, "store_full")
         assert "--vocabulary-bytes" in error["message"]
@@ -302,7 +302,7 @@ def test_a_full_disk_is_told_and_serves_what_it_has(start, tmp_path):
             error = assert_error(client.put("/v1/vocabularies/b", json={"terms": [f"{i:0700}" for i in range(4000)]}), 507, "store_full")
             assert "the disk is full" in error["message"]
             assert names(client) == ["words"] and len(terms(describe(client, tags=ANY))) == 5
-            put(client, "wide", terms=[f"term {i}" for i in range(3000)])  # its vectors find no room, and are served all the same
+            put(client, "wide", terms=[f"term {i}" for i in range(1500)])  # its vectors find no room, and are served all the same
             assert describe(client, tags={"vocabulary": "wide"}).status_code == 200
             assert client.delete("/v1/vocabularies/wide").status_code == 200
         server.terminate()

@@ -96,7 +96,7 @@ def test_ranks_find_their_module(installed, start):
 
 
 def test_the_library_shows_what_the_headers_declare_and_nothing_else(installed, tmp_path):
-    """The compiler's own list of what they declare; the other two include limoe.h."""
+    """The compiler's own list of what they declare; the others include limoe.h."""
     declared = set()
     for name in ("limoe_caption.h", "limoe_shortlist.h", "limoe_tune.h"):
         run("gcc", "-fsyntax-only", "-aux-info", tmp_path / "declared", "-x", "c", installed.prefix / "include" / name)

@@ -14,6 +14,9 @@
 #include "server/api/classify.h"
 #include "server/front/vocabularies/parts.h"
 
+/* Terms of one job: fewer than a feeder takes, so that a step of them alone is short, which whoever comes meanwhile waits for. */
+#define PART 128u
+
 /* Fewer terms are multiplied as fast as they are looked through. */
 #define LEAST_SHORTENED 5000u
 
@@ -106,8 +109,8 @@ static enum limoe_status embed(struct vocabularies *all, const struct work *work
     const struct classifier *words = &entry->classifier;
     enum limoe_status status = LIMOE_OK;
     uint64_t tokens = 0;
-    for (size_t first = 0; !status && first < words->n_labels; first += FEEDER_PART) {
-        const size_t n = words->n_labels - first < FEEDER_PART ? words->n_labels - first : FEEDER_PART;
+    for (size_t first = 0; !status && first < words->n_labels; first += PART) {
+        const size_t n = words->n_labels - first < PART ? words->n_labels - first : PART;
         const struct classify_request part = {
             .labels = words->labels + first, .n_labels = n, .templates = words->templates, .n_templates = 1};
         struct arena *arena = arena_new();
