@@ -99,7 +99,7 @@ static enum limoe_status build(const struct classifier_row *row, struct classifi
                                struct classifier_entry **out, struct limoe_error *err) {
     parts->matrix_bytes = row->matrix ? row->matrix_bytes : 0;
     const enum limoe_status status = classifier_entry_make(parts, out, err);
-    if (status == LIMOE_OK && row->matrix)
+    if (status == LIMOE_OK && row->matrix && (*out)->matrix)
         memcpy((*out)->matrix, row->matrix, row->matrix_bytes);
     return status;
 }

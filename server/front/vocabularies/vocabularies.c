@@ -77,7 +77,7 @@ static struct vocabulary_entry *put_in(struct vocabularies *all, struct vocabula
     if (found)
         old = all->list[at];
     else
-        memmove(all->list + at + 1, all->list + at, (all->n++ - at) * sizeof *all->list);
+        memmove(all->list + at + 1, all->list + at, (all->n++ - at) * sizeof(void *));
     entry->number = ++all->last;
     all->list[at] = entry;
     return old;
@@ -108,7 +108,7 @@ static bool take_found(struct vocabularies *all, struct vocabulary_entry *entry)
 enum limoe_status vocabularies_open(const struct vocabularies_options *options, struct vocabularies **out,
                                     struct limoe_error *err) {
     struct vocabularies *all = calloc(1, sizeof *all);
-    struct vocabulary_entry **list = calloc(VOCABULARIES_MOST, sizeof *list);
+    struct vocabulary_entry **list = calloc(VOCABULARIES_MOST, sizeof(void *));
     if (!all || !list) {
         free(all);
         free(list);
@@ -272,15 +272,15 @@ enum limoe_status vocabularies_delete(struct vocabularies *all, struct text name
     enum limoe_status status = LIMOE_OK;
     pthread_mutex_lock(&all->changing);
     pthread_mutex_lock(&all->lock);
-    size_t at = vocabulary_place(all, name, found);
+    vocabulary_place(all, name, found);
     pthread_mutex_unlock(&all->lock);
     if (*found)
         status = vocabulary_remove(all, name, err);
     if (*found && !status) {
         pthread_mutex_lock(&all->lock);
-        at = vocabulary_place(all, name, found);
+        const size_t at = vocabulary_place(all, name, found);
         old = all->list[at];
-        memmove(all->list + at, all->list + at + 1, (--all->n - at) * sizeof *all->list);
+        memmove(all->list + at, all->list + at + 1, (--all->n - at) * sizeof(void *));
         pthread_mutex_unlock(&all->lock);
     }
     pthread_mutex_unlock(&all->changing);
