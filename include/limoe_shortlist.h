@@ -21,7 +21,7 @@ void limoe_shortlist_free(struct limoe_shortlist *list); /* NULL is fine */
 /* Memory that one takes. */
 size_t limoe_shortlist_bytes(size_t n, size_t embed);
 /* The k rows whose cosines with image [embed] are the highest, in their order; of equal ones that of the lower index:
- * index [k], cosine [k]. *found: k, or n if that is less. LIMOE_NO_MEMORY: while it runs it takes 4 bytes a row. */
+ * index [k], cosine [k]. *found: k, or as many as there are, of which those are none whose cosine is no number. LIMOE_NO_MEMORY: while it runs it takes 4 bytes a row. */
 enum limoe_status limoe_shortlist_find(const struct limoe_shortlist *list, const float *image, size_t k,
                                        size_t *index, float *cosine, size_t *found, struct limoe_error *err);
 

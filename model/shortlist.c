@@ -124,9 +124,9 @@ struct highest {
     size_t k, count;
 };
 
-/* Most are below the lowest that is kept, so that inserting costs little. */
+/* Most are below the lowest that is kept, so that inserting costs little. What is no number is not kept. */
 static void offer(struct highest *kept, size_t index, float value) {
-    if (kept->count == kept->k && !(value > kept->value[kept->count - 1]))
+    if (isnan(value) || (kept->count == kept->k && value <= kept->value[kept->count - 1]))
         return;
     size_t at = kept->count < kept->k ? kept->count++ : kept->count - 1;
     for (; at > 0 && value > kept->value[at - 1]; at--) {

@@ -86,7 +86,7 @@ const struct error_code error_codes[] = {
     {400, "invalid_value", ERRORS_LOADTEST | ERRORS_TRAINING | ERRORS_DESCRIBE | ERRORS_TERMS,
      "A field's value is out of its bounds; the message says which those are."},
     {400, "invalid_name", ERRORS_NAMED | ERRORS_LIST | ERRORS_CLASSIFY | ERRORS_ADAPTED | ERRORS_DESCRIBE,
-     "It is no name for a classifier or an adapter."},
+     "It is no name for a classifier, a vocabulary or an adapter."},
     {400, "invalid_limit", ERRORS_LIST, "limit is no whole number in its bounds."},
     {400, "invalid", ERRORS_ENGINE,
      "A text or a picture is not what it should be; the message says which and why."},

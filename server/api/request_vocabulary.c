@@ -15,8 +15,9 @@ _Static_assert(VOCABULARY_MOST_OBJECTS == 4096 && REQUEST_MAX_LABEL_BYTES == 102
 #define OBJECT_JOINS " with "
 
 const struct json_limits request_vocabulary_limits = {
-    /* Of objects each list is a value, too; and what stands beside the terms. */
-    .values = VOCABULARY_MOST_TERMS + VOCABULARY_MOST_OBJECTS + 64,
+    /* Of objects each list is a value, too; and what stands beside the terms. Twice as many are read, so that a list that is too
+     * long is told so by its name. */
+    .values = 2 * VOCABULARY_MOST_TERMS + VOCABULARY_MOST_OBJECTS + 64,
     .members = VOCABULARY_MOST_OBJECTS};
 
 struct reader {
@@ -158,7 +159,7 @@ static bool check_bytes(const struct reader *r, const struct text *terms, size_t
     for (size_t i = 0; i < n; i++)
         bytes += terms[i].size;
     return bytes <= VOCABULARY_MOST_BYTES ||
-           api_fail(r->error, 400, "too_many_terms", "terms",
+           api_fail(r->error, 400, "too_many_terms", r->terms ? "terms" : "objects",
                     "the terms have %llu bytes in all; up to %u are accepted", (unsigned long long)bytes,
                     VOCABULARY_MOST_BYTES);
 }

@@ -3,7 +3,11 @@ bytes of one by a classifier of the same words; embedding many terms holds nobod
 
 import concurrent.futures
 import contextlib
+import hashlib
 import os
+import shutil
+import signal
+import struct
 import subprocess
 import threading
 
@@ -211,7 +215,17 @@ def test_a_restart_computes_nothing(start, tmp_path):
     assert computed == 0 and seen[:2] == seen[2:]
 
 
-@pytest.mark.parametrize("damage", ["cut", "bits"])
+def damaged(data, damage):
+    """Vectors with their SHA-256 behind them, of which something is wrong; of "numbers" not the SHA-256."""
+    if damage == "cut":
+        return data[:-1]
+    if damage == "bits":
+        return data[:100] + bytes([data[100] ^ 1]) + data[101:]
+    vectors = struct.pack("<f", float("nan")) + data[4:-32]
+    return vectors + hashlib.sha256(vectors).digest()
+
+
+@pytest.mark.parametrize("damage", ["cut", "bits", "numbers"])
 def test_vectors_that_are_not_whole_are_made_again(start, tmp_path, damage):
     state = tmp_path / "state"
     server = start("--state-dir", state)
@@ -220,18 +234,19 @@ def test_vectors_that_are_not_whole_are_made_again(start, tmp_path, damage):
         before = describe(client, tags=ANY).content
     server.terminate()
     (rows,) = (state / "vocabularies").glob("words@*.rows")
-    data = bytearray(rows.read_bytes())
-    data[100] ^= damage == "bits"
-    rows.write_bytes(data[:-1] if damage == "cut" else data)
+    rows.write_bytes(damaged(rows.read_bytes(), damage))
     (state / "vocabularies/.new-1").write_text("half")
     (state / "vocabularies/gone@00.rows").write_text("of none")
+    (state / "vocabularies/somebody@elsewhere").write_text("not ours")
     (state / "vocabularies/broken.json").write_text("{")
+    (state / "vocabularies/tags.json").write_bytes((state / "vocabularies/words.json").read_bytes())
+    os.mkfifo(state / "vocabularies/pipe.json")
     server = start("--state-dir", state)
     with server.client() as client:
         wait_until(lambda: states(client) == ["ready"])
         assert describe(client, tags=ANY).content == before and names(client) == ["words"]
     left = sorted(path.name for path in (state / "vocabularies").iterdir())
-    assert left == ["broken.json", "words.json", rows.name]
+    assert left == ["broken.json", "pipe.json", "somebody@elsewhere", "tags.json", "words.json", rows.name]
 
 
 def test_kill_9_right_after_put(start, tmp_path):
@@ -242,6 +257,24 @@ def test_kill_9_right_after_put(start, tmp_path):
     with start("--state-dir", tmp_path / "state").client() as client:
         wait_until(lambda: states(client) == ["ready"])
         assert len(terms(describe(client, tags=ANY))) == 5
+
+
+def test_an_engine_that_is_lost_meanwhile(tmp_path):
+    """Its terms are embedded by the next; without one the server stops all the same."""
+    shutil.copytree(MODEL, tmp_path / "model")
+    server = Server("--model", tmp_path / "model", "--state-dir", tmp_path / "state")
+    with contextlib.ExitStack() as stack:
+        stack.callback(server.kill)
+        client = stack.enter_context(server.client())
+        put(client, terms=[f"number {i}" for i in range(600)], wait=False)
+        os.kill(server.children("engine")[0], signal.SIGKILL)
+        wait_until(lambda: states(client) == ["ready"])
+        put(client, terms=[f"thing of number {i}" for i in range(100000)], wait=False)
+        wait_until(lambda: client.get("/v1/vocabularies/words").json()["models"][0]["embedded"] > 0)
+        os.kill(server.children("engine")[0], signal.SIGSTOP)
+        shutil.rmtree(tmp_path / "model")
+        os.kill(server.children("engine")[0], signal.SIGKILL)
+        assert server.terminate(20) == 0
 
 
 def test_a_reload_to_another_model_makes_them_anew(start, tmp_path):
@@ -287,6 +320,29 @@ def test_memory_is_bounded(start, tmp_path):
         put(client, "a", terms=many, wait=False)  # in place of itself
         assert client.delete("/v1/vocabularies/a").status_code == 200
         put(client, "b", terms=many, wait=False)
+
+
+def test_memory_is_bounded_after_a_restart(start, tmp_path):
+    """Of the terms alone three find room, of their vectors besides one."""
+    server = start("--state-dir", tmp_path / "state")
+    with server.client() as client:
+        for i in range(6):
+            put(client, f"v{i}", terms=[f"{i:01000}" for i in range(300)], wait=False)
+    server.terminate()
+    server = start("--state-dir", tmp_path / "state", "--vocabulary-bytes", "1MiB")
+    with server.client() as client:
+        found = names(client)
+        assert len(found) == 3
+        wait_until(lambda: sorted(states(client, name)[0] for name in found) == ["failed", "failed", "ready"])
+        failed = next(name for name in found if states(client, name) == ["failed"])
+        assert "--vocabulary-bytes" in client.get(f"/v1/vocabularies/{failed}").json()["models"][0]["reason"]
+        answer = describe(client, tags={"vocabulary": failed})
+        error = assert_error(answer, 503, "vocabulary_not_ready")
+        assert "--vocabulary-bytes" in error["message"] and int(answer.headers["Retry-After"]) >= 30
+        ready = next(name for name in found if states(client, name) == ["ready"])
+        assert client.delete(f"/v1/vocabularies/{ready}").status_code == 200  # there is room for one of the others
+        wait_until(lambda: sorted(states(client, name)[0] for name in names(client)) == ["failed", "ready"])
+    assert len(list((tmp_path / "state/vocabularies").glob("*.json"))) == 5
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 /* describing.c - vocabularies are found, or embedded once and kept.
  *
- * A client's vocabulary is a stored one, which is ready or not, or a classifier. The program's own, and the reference pictures, are kept as classifiers are,
- * under names that no client can give. What the store has of them may be of another version of the program: its labels
+ * A client's vocabulary is a stored one, which is ready or not, or a classifier. The program's own, and the reference pictures, are
+ * kept as classifiers are, under names that no client can give. What the store has of them may be of another version of the program: its labels
  * tell. A store that does not answer delays nothing that can be computed without it.
  */
 #include "server/front/calls/describing.h"
@@ -136,6 +136,17 @@ bool describing_look(struct call *call, struct api_error *error) {
     return go_on(call, error);
 }
 
+/* A name that no classifier has may be meant for a vocabulary. False. */
+static bool refuse_unknown(const struct call *call, struct text name, struct api_error *error) {
+    char nearest[CLASSIFIER_NAME_BYTES + 1], quoted[CLASSIFIER_NAME_BYTES + 1];
+    if (strcmp(error->code, "classifier_not_found") != 0 ||
+        !vocabularies_nearest(call->server->vocabularies, name, nearest))
+        return false;
+    return api_fail(error, 404, "classifier_not_found", params[call->describing.at],
+                    "there is no vocabulary \"%s\", nor a classifier; the nearest vocabulary: \"%s\"",
+                    text_quote(name, quoted, sizeof quoted), nearest);
+}
+
 /* Of the program's own what the store does not tell, in time or at all, is made again. */
 static void take_own(struct call *call, struct describing_set *set) {
     const struct classifier_model model = classifying_model(call);
@@ -157,7 +168,7 @@ bool describing_found(struct call *call, struct api_error *error) {
         take_own(call, set);
     } else {
         if (!classifying_take(call, set->key, params[call->describing.at], error))
-            return false;
+            return refuse_unknown(call, set->key, error);
         take(set, call->classifier);
         call->classifier = NULL;
     }

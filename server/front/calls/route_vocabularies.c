@@ -91,12 +91,19 @@ static bool answer_one(struct call *call, const struct vocabulary_request *page,
                error);
 }
 
+/* What waits for the disk, or for who does, is answered by workers that have the time. */
+static bool wait_for_disk(struct call *call) {
+    call->slow = true;
+    return true;
+}
+
 /* ---- PUT */
 
 bool route_vocabulary_put_parse(struct call *call, struct api_error *error) {
     return request_vocabulary_json(call_below(call), call->body.data, call->body.size, call->arena,
                                    &call->request.vocabulary, error) &&
-           call_choose(call, 0); /* for all models */
+           call_choose(call, 0) && /* for all models */
+           wait_for_disk(call);
 }
 
 static bool refuse(struct call *call, enum vocabularies_outcome outcome, const struct limoe_error *cause,
@@ -140,7 +147,7 @@ bool route_vocabulary_get_answer(struct call *call, struct api_error *error) {
 /* ---- DELETE */
 
 bool route_vocabulary_delete_parse(struct call *call, struct api_error *error) {
-    return request_vocabulary_name(call_below(call), error) && call_choose(call, 0);
+    return request_vocabulary_name(call_below(call), error) && call_choose(call, 0) && wait_for_disk(call);
 }
 
 bool route_vocabulary_delete_answer(struct call *call, struct api_error *error) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gnutls/crypto.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,7 @@ static void path_of(const struct vocabularies *all, struct text name, const char
         path[0] = '\0';
 }
 
-/* What was written beside the others gets its name. False: errno says why, and it is removed. */
+/* What was written beside the others gets its name. False: errno says why, and what has no name yet is removed. */
 static bool finish(const struct vocabularies *all, int fd, bool written, const char *made, const char *path) {
     bool good = written && fsync(fd) == 0;
     int cause = errno;
@@ -137,10 +138,15 @@ static struct vocabulary_entry *parse(struct text name, const char *bytes, size_
     return entry;
 }
 
+/* Without waiting for who writes, should somebody have left a pipe there. */
+static int open_to_read(const char *path) {
+    return open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
 /* A whole file, in the arena; NULL: it cannot be read, or is none of ours. */
 static const char *read_file(const char *path, struct arena *arena, size_t *size) {
     struct stat st;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = open_to_read(path);
     if (fd < 0)
         return NULL;
     char *bytes = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (size_t)st.st_size <= MOST_FILE
@@ -177,11 +183,12 @@ static bool take_definition(struct vocabularies *all, const char *file, struct t
 /* What was begun and not ended is removed; so are vectors of what is no vocabulary any more. */
 static void clean(const struct vocabularies *all, const char *file) {
     char path[PATH_MAX], definition[PATH_MAX];
+    struct text rows = text_of(file);
     const char *at = strchr(file, '@');
     path_of(all, text_of(file), "", path);
     if (strncmp(file, NEW_FILE, strlen(NEW_FILE)) == 0)
         unlink(path);
-    if (!at)
+    if (!at || !text_take_suffix(&rows, ROWS_SUFFIX))
         return;
     path_of(all, (struct text){.data = file, .size = (size_t)(at - file)}, SUFFIX, definition);
     if (access(definition, F_OK) != 0 && errno == ENOENT)
@@ -254,19 +261,26 @@ static bool read_all(int fd, void *out, size_t size) {
     return true;
 }
 
+/* Whoever changed the file may have made a digest of what it is now. */
+static bool are_numbers(const struct classifier *words) {
+    bool good = true;
+    for (size_t i = 0; i < words->n_labels * words->embed; i++)
+        good &= isfinite(words->matrix[i]) != 0;
+    return good;
+}
+
 bool vocabulary_read_rows(const struct vocabularies *all, struct classifier_entry *entry) {
     char path[PATH_MAX];
     uint8_t kept[VOCABULARY_DIGEST], digest[VOCABULARY_DIGEST];
     struct stat st;
     const size_t size = matrix_bytes(&entry->classifier);
-    const int fd =
-        rows_path(all, &entry->classifier, entry->fingerprint, path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    const int fd = rows_path(all, &entry->classifier, entry->fingerprint, path) ? open_to_read(path) : -1;
     if (fd < 0)
         return false;
     const bool whole = fstat(fd, &st) == 0 && st.st_size == (off_t)(size + sizeof kept) &&
                        read_all(fd, entry->matrix, size) && read_all(fd, kept, sizeof kept) &&
                        gnutls_hash_fast(GNUTLS_DIG_SHA256, entry->matrix, size, digest) == 0 &&
-                       memcmp(kept, digest, sizeof digest) == 0;
+                       memcmp(kept, digest, sizeof digest) == 0 && are_numbers(&entry->classifier);
     close(fd);
     return whole;
 }
@@ -295,32 +309,33 @@ static void remove_rows(const struct vocabularies *all, struct text name, char (
 }
 
 enum limoe_status vocabulary_write_rows(const struct vocabularies *all, const struct classifier_entry *entry,
-                                        const char *const *keep, size_t n, struct limoe_error *err) {
+                                        struct limoe_error *err) {
     const struct classifier *words = &entry->classifier;
-    char made[PATH_MAX], end[40];
+    char path[PATH_MAX], made[PATH_MAX], end[40];
     uint8_t digest[VOCABULARY_DIGEST];
-    char(*kept)[PATH_MAX] = calloc(n + 1, sizeof *kept);
-    enum limoe_status status = LIMOE_OK;
-    size_t count = 0;
-    if (!kept || !rows_path(all, words, entry->fingerprint, kept[count++]) ||
-        gnutls_hash_fast(GNUTLS_DIG_SHA256, words->matrix, matrix_bytes(words), digest) != 0) {
-        free(kept);
-        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the vectors of a vocabulary");
-    }
-    for (size_t i = 0; i < n; i++)
-        count += rows_path(all, words, keep[i], kept[count]);
+    if (!rows_path(all, words, entry->fingerprint, path) ||
+        gnutls_hash_fast(GNUTLS_DIG_SHA256, words->matrix, matrix_bytes(words), digest) != 0)
+        return limoe_fail(err, LIMOE_INTERNAL, "there is no SHA-256");
     snprintf(end, sizeof end, "%p", (const void *)entry); /* two may be written at once */
     path_of(all, text_of(NEW_FILE), end, made);
     const int fd = open(made, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 ||
-        !finish(all, fd,
-                disk_write(fd, words->matrix, matrix_bytes(words)) && disk_write(fd, digest, sizeof digest),
-                made, kept[0]))
-        status = fail(all, "write vectors", err);
-    else
-        remove_rows(all, words->name, kept, count);
+    return fd >= 0 && finish(all, fd,
+                             disk_write(fd, words->matrix, matrix_bytes(words)) &&
+                                 disk_write(fd, digest, sizeof digest),
+                             made, path)
+               ? LIMOE_OK
+               : fail(all, "write vectors", err);
+}
+
+void vocabulary_keep_rows(const struct vocabularies *all, const struct classifier *words, char *const *keep,
+                          size_t n) {
+    char(*kept)[PATH_MAX] = calloc(n + 1, sizeof *kept);
+    bool good = kept != NULL;
+    for (size_t i = 0; i < n && good; i++)
+        good = rows_path(all, words, keep[i], kept[i]);
+    if (good)
+        remove_rows(all, words->name, kept, n);
     free(kept);
-    return status;
 }
 
 enum limoe_status vocabulary_remove(const struct vocabularies *all, struct text name,

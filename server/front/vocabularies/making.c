@@ -130,28 +130,63 @@ static enum limoe_status embed(struct vocabularies *all, const struct work *work
     return status;
 }
 
-/* Fingerprints of the models in force, [*n]; free with free(). They live as long as the roster does. */
-static const char **fingerprints_of(const struct roster *roster, size_t *n) {
-    const size_t most = roster ? roster->models.n : 0;
-    const char **list = calloc(most + 1, sizeof *list);
+static void free_list(char **list, size_t n) {
+    for (size_t i = 0; list && i < n; i++)
+        free(list[i]);
+    free(list);
+}
+
+/* Appends a copy. False: no memory. */
+static bool append(char **list, size_t *n, const char *fingerprint) {
+    list[*n] = strdup(fingerprint);
+    return list[(*n)++] != NULL;
+}
+
+/* Whose vectors are kept: those of this model, of the models in force, and of one that is being made ready. Free with free_list;
+ * NULL: no memory. */
+static char **list_kept(struct vocabularies *all, const struct work *work, size_t *n) {
+    struct roster *roster = all->options.roster(all->options.context);
+    const size_t served = roster ? roster->models.n : 0;
+    size_t most = served + 1;
     *n = 0;
-    for (size_t i = 0; list && i < most; i++)
-        list[(*n)++] = engine_info(roster->generation[i]->engine)->fingerprint;
-    return list;
+    pthread_mutex_lock(&all->lock);
+    const struct vocabulary_entry *entry = entry_of(all, work);
+    const struct vocabulary_made *first = entry ? entry->made : NULL;
+    for (const struct vocabulary_made *made = first; made; made = made->next)
+        most++;
+    char **list = calloc(most, sizeof *list);
+    bool good = list && append(list, n, work->fingerprint);
+    for (size_t i = 0; good && i < served; i++)
+        good = append(list, n, engine_info(roster->generation[i]->engine)->fingerprint);
+    for (const struct vocabulary_made *made = first; good && made; made = made->next)
+        good = append(list, n, made->fingerprint);
+    pthread_mutex_unlock(&all->lock);
+    roster_release(roster);
+    if (good)
+        return list;
+    free_list(list, *n);
+    return NULL;
 }
 
 /* What is served from memory is as good where the disk has not kept it: it is embedded again after a restart. */
-static void keep_rows(struct vocabularies *all, const struct classifier_entry *entry) {
-    struct roster *roster = all->options.roster(all->options.context);
+static void keep_rows(struct vocabularies *all, const struct work *work,
+                      const struct classifier_entry *entry) {
+    const struct classifier *words = &entry->classifier;
     struct limoe_error err;
-    size_t n;
-    const char **keep = fingerprints_of(roster, &n);
-    if (!keep || vocabulary_write_rows(all, entry, keep, n, &err) != LIMOE_OK)
+    if (vocabulary_write_rows(all, entry, &err) != LIMOE_OK) {
         log_print(all->options.log, LOG_WARNING, NULL, "vocabularies: the vectors of %.*s are not kept: %s",
-                  (int)entry->classifier.name.size, entry->classifier.name.data,
-                  keep ? err.message : "no memory");
-    free(keep);
-    roster_release(roster);
+                  (int)words->name.size, words->name.data, err.message);
+        return;
+    }
+    if (!is_wanted(all, work)) { /* who deletes it from here on finds the file */
+        vocabulary_drop_rows(all, entry);
+        return;
+    }
+    size_t n;
+    char **kept = list_kept(all, work, &n);
+    if (kept)
+        vocabulary_keep_rows(all, words, kept, n);
+    free_list(kept, n);
 }
 
 /* Without one, all cosines are made, and answers are the same. */
@@ -191,9 +226,7 @@ static enum limoe_status make_entry(struct vocabularies *all, const struct work 
     log_print(all->options.log, LOG_INFO, NULL, "vocabularies: %.*s is ready for %s: %zu terms in %.1f s",
               (int)words->name.size, words->name.data, work->generation->model->name, words->n_labels,
               (double)(clock_now() - began) / (double)CLOCK_SECOND);
-    keep_rows(all, *out);
-    if (!is_wanted(all, work)) /* who deletes it from here on finds the file */
-        vocabulary_drop_rows(all, *out);
+    keep_rows(all, work, *out);
     return LIMOE_OK;
 }
 
@@ -270,25 +303,14 @@ void vocabularies_prepare(struct vocabularies *all, struct generation *generatio
 
 /* ---- the thread */
 
-static bool is_served(const struct vocabulary_made *made, const char *const *fingerprints, size_t n) {
-    bool served = false;
-    for (size_t i = 0; i < n && !served; i++)
-        served = strcmp(fingerprints[i], made->fingerprint) == 0;
-    return served;
-}
-
-/* Lets go of what models had that are not in force any more, and of what could not be made, so that it is tried again. */
-static void forget(struct vocabularies *all, const struct roster *roster) {
-    size_t n;
+/* Lets go of what could not be made, so that it is tried again. */
+static void try_again(struct vocabularies *all) {
     struct vocabulary_made *gone = NULL;
-    const char **fingerprints = fingerprints_of(roster, &n);
-    if (!fingerprints)
-        return;
     pthread_mutex_lock(&all->lock);
     for (size_t i = 0; i < all->n; i++)
         for (struct vocabulary_made **at = &all->list[i]->made; *at;) {
             struct vocabulary_made *made = *at;
-            if (made->words && is_served(made, fingerprints, n)) {
+            if (made->words) {
                 at = &made->next;
                 continue;
             }
@@ -298,7 +320,6 @@ static void forget(struct vocabularies *all, const struct roster *roster) {
         }
     pthread_mutex_unlock(&all->lock);
     vocabulary_made_free(gone);
-    free(fingerprints);
 }
 
 /* Sleeps until there may be something to do. False: the server stops. */
@@ -313,17 +334,28 @@ static bool wait_for_work(struct vocabularies *all, bool *renewed) {
     return goes_on;
 }
 
+/* For one of the models in force, by its index. The others may be replaced meanwhile: only this one is held. False: there is none. */
+static bool make_for(struct vocabularies *all, size_t index) {
+    struct roster *roster = all->options.roster(all->options.context);
+    struct generation *generation = roster && index < roster->models.n ? roster->generation[index] : NULL;
+    if (generation)
+        generation_retain(generation);
+    roster_release(roster);
+    if (generation)
+        make_all(all, generation, &all->feeder, true);
+    generation_release(generation);
+    return generation != NULL;
+}
+
 void *vocabularies_main(void *context) {
     struct vocabularies *all = context;
     bool renewed;
     pthread_setname_np(pthread_self(), "limoe-terms");
     while (wait_for_work(all, &renewed)) {
-        struct roster *roster = all->options.roster(all->options.context);
-        if (roster && renewed)
-            forget(all, roster);
-        for (size_t i = 0; roster && i < roster->models.n; i++)
-            make_all(all, roster->generation[i], &all->feeder, true);
-        roster_release(roster);
+        if (renewed)
+            try_again(all);
+        for (size_t i = 0; make_for(all, i); i++)
+            ;
     }
     return NULL;
 }

@@ -43,7 +43,7 @@ struct vocabularies {
     size_t n;
     uint64_t last; /* number */
     bool wanted;   /* there may be something to make */
-    bool renewed;  /* other models are in force */
+    bool renewed;  /* … also of what could not be made before */
     bool stopping;
     /* What the thread makes now: number 0: nothing. */
     uint64_t current;
@@ -78,9 +78,11 @@ enum limoe_status vocabulary_remove(const struct vocabularies *all, struct text 
 /* Fills the matrix of an entry of this model. False: the disk has none that is whole. */
 bool vocabulary_read_rows(const struct vocabularies *all, struct classifier_entry *entry);
 void vocabulary_drop_rows(const struct vocabularies *all, const struct classifier_entry *entry);
-/* Writes it, and removes those of other models but `keep`[n]. */
 enum limoe_status vocabulary_write_rows(const struct vocabularies *all, const struct classifier_entry *entry,
-                                        const char *const *keep, size_t n, struct limoe_error *err);
+                                        struct limoe_error *err);
+/* Removes what the name has of other terms, and of models but those of these fingerprints. */
+void vocabulary_keep_rows(const struct vocabularies *all, const struct classifier *words, char *const *keep,
+                          size_t n);
 
 /* ---- making.c */
 

@@ -13,6 +13,7 @@
 #include "server/front/vocabularies/parts.h"
 
 #define LONGEST_WAIT 3600u /* seconds that a client is told to wait */
+#define FAILED_WAIT  60u   /* … where somebody must do something first */
 
 /* ---- one */
 
@@ -41,9 +42,10 @@ struct vocabulary_made *vocabulary_made_of(const struct vocabulary_entry *entry,
     return made;
 }
 
+/* A model has a copy of the terms. */
 uint64_t vocabulary_bytes(const struct classifier *words, uint32_t embed) {
-    return classifier_entry_of(words)->bytes + (uint64_t)words->n_labels * embed * sizeof(float) +
-           limoe_shortlist_bytes(words->n_labels, embed);
+    return 2 * (uint64_t)classifier_entry_of(words)->bytes +
+           (uint64_t)words->n_labels * embed * sizeof(float) + limoe_shortlist_bytes(words->n_labels, embed);
 }
 
 /* ---- the list; the lock is held */
@@ -93,10 +95,19 @@ static void wake(struct vocabularies *all, bool *what) {
 
 /* ---- life */
 
+/* Of the terms; what a model makes of them is bounded where it is made. */
+static bool has_room(const struct vocabularies *all, const struct vocabulary_entry *entry) {
+    uint64_t bytes = classifier_entry_of(entry->words)->bytes;
+    for (size_t i = 0; i < all->n; i++)
+        bytes += classifier_entry_of(all->list[i]->words)->bytes;
+    return all->n < VOCABULARIES_MOST && bytes <= all->options.bytes;
+}
+
 static bool take_found(struct vocabularies *all, struct vocabulary_entry *entry) {
-    if (all->n == VOCABULARIES_MOST) {
+    if (!has_room(all, entry)) {
         log_print(all->options.log, LOG_WARNING, NULL,
-                  "vocabularies: %.*s is left alone: there are as many as may be",
+                  "vocabularies: %.*s is left alone: there are as many as may be, or as large as "
+                  "--vocabulary-bytes accepts",
                   (int)entry->words->name.size, entry->words->name.data);
         free_entry(entry);
         return true;
@@ -162,6 +173,34 @@ void vocabularies_close(struct vocabularies *all) {
 
 void vocabularies_renew(struct vocabularies *all) {
     wake(all, &all->renewed);
+}
+
+static bool is_served(const struct vocabularies *all, const char *fingerprint) {
+    struct roster *roster = all->options.roster(all->options.context);
+    bool served = false;
+    for (size_t i = 0; roster && i < roster->models.n && !served; i++)
+        served = strcmp(engine_info(roster->generation[i]->engine)->fingerprint, fingerprint) == 0;
+    roster_release(roster);
+    return served;
+}
+
+void vocabularies_forget(struct vocabularies *all, const char *fingerprint) {
+    struct vocabulary_made *gone = NULL;
+    if (is_served(all, fingerprint))
+        return;
+    pthread_mutex_lock(&all->lock);
+    for (size_t i = 0; i < all->n; i++)
+        for (struct vocabulary_made **at = &all->list[i]->made; *at; at = &(*at)->next) {
+            struct vocabulary_made *made = *at;
+            if (strcmp(made->fingerprint, fingerprint) != 0)
+                continue;
+            *at = made->next;
+            made->next = gone;
+            gone = made;
+            break;
+        }
+    pthread_mutex_unlock(&all->lock);
+    vocabulary_made_free(gone);
 }
 
 /* ---- put */
@@ -246,6 +285,7 @@ static enum vocabularies_outcome store(struct vocabularies *all, struct vocabula
     pthread_mutex_lock(&all->lock);
     struct vocabulary_entry *old = put_in(all, entry);
     all->wanted = true;
+    all->renewed |= old != NULL; /* it may be smaller */
     pthread_cond_broadcast(&all->change);
     pthread_mutex_unlock(&all->lock);
     free_entry(old);
@@ -304,6 +344,7 @@ static void tell(const struct vocabularies *all, const struct vocabulary_entry *
         progress->embedded = entry->words->n_labels;
     } else if (made) {
         progress->state = VOCABULARY_FAILED;
+        out->seconds = FAILED_WAIT;
         snprintf(progress->why, sizeof progress->why, "%s", made->why);
     } else if (all->current == entry->number && strcmp(all->current_model, fingerprint) == 0) {
         const double seconds = (double)(clock_now() - all->began) / (double)CLOCK_SECOND;

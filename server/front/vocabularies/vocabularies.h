@@ -3,7 +3,7 @@
  * STATE/vocabularies has a file NAME.json for each, which is whole before PUT is answered, and NAME@DIGEST.rows for each model
  * that has embedded it: the digest is of the terms, the template and the model's fingerprint, so that another model, or other
  * terms, have another file. The folder belongs to one server. Vectors of all vocabularies stay in memory for each model that is
- * served, within a bound that PUT checks.
+ * served, within a bound that PUT checks; who opens the folder with a smaller one leaves what is past it alone.
  *
  * A thread of its own embeds what is missing, one vocabulary after the other, by the queue that everybody uses; a request never
  * waits for it. Any thread may call any function but the first and the last; those that change something wait for the disk.
@@ -43,8 +43,11 @@ enum limoe_status vocabularies_open(const struct vocabularies_options *options, 
 void vocabularies_stop(struct vocabularies *all);
 void vocabularies_close(struct vocabularies *all); /* what was given out stays. NULL is fine */
 
-/* Other models are in force: what they lack is made, what nobody asks for any more is let go. */
+/* Other models are in force, or there is more room: what they lack is made, also what could not be made before. */
 void vocabularies_renew(struct vocabularies *all);
+/* The last request of a model is answered, or it is not to be served: unless one in force has its fingerprint, what was made for it
+ * leaves the memory. */
+void vocabularies_forget(struct vocabularies *all, const char *fingerprint);
 /* Makes all of them ready for a model that is not in force yet, on the caller's thread; what fails is tried again once it is. */
 void vocabularies_prepare(struct vocabularies *all, struct generation *generation, struct feeder *feeder);
 

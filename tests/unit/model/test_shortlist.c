@@ -42,6 +42,8 @@ static size_t find_all(const float *image, const float *rows, size_t n, size_t e
     assert_non_null(cosine);
     limoe_scores(image, rows, n, embed, NULL, cosine, NULL);
     for (size_t i = 0; i < n; i++) {
+        if (isnan(cosine[i]))
+            continue;
         size_t at = count < k ? count++ : k;
         if (at == k && !(cosine[i] > value[k - 1]))
             continue;
@@ -114,22 +116,34 @@ static void rows_of_zeros_and_of_small_numbers(void **unused) {
     free(rows);
 }
 
-/* What is no number is none of the highest, and spoils no others: the highest of those that are are found. */
-static void a_row_that_is_no_numbers(void **unused) {
+/* What is no number is none of the highest, wherever it stands, and spoils no others. */
+static void rows_that_are_no_numbers(void **unused) {
+    (void)unused;
+    static const float odd[] = {NAN, INFINITY, -INFINITY, 3e38f};
+    float *rows = malloc(sizeof(float) * MOST * WIDEST), image[WIDEST];
+    assert_non_null(rows);
+    fill(rows, MOST, WIDEST, 0);
+    fill(image, 1, WIDEST, 0);
+    for (size_t i = 0; i < 400; i++)
+        rows[i * 7 % MOST * WIDEST + i % WIDEST] = odd[i % 4];
+    compare(image, rows, MOST, WIDEST, KEPT);
+    compare(image, rows, MOST, WIDEST, 2);
+    compare(image, rows, 8, WIDEST, KEPT); /* fewer numbers than are wanted */
+    image[3] = NAN;
+    compare(image, rows, MOST, WIDEST, KEPT);
+    image[3] = INFINITY;
+    compare(image, rows, MOST, WIDEST, KEPT);
+    free(rows);
+}
+
+static void none_are_wanted(void **unused) {
     (void)unused;
     struct limoe_shortlist *list;
-    size_t found, index[KEPT];
-    float rows[4 * 16], image[16], cosine[KEPT];
-    fill(rows, 4, 16, 0);
-    fill(image, 1, 16, 0);
-    memcpy(rows + 16, image, sizeof image);
-    rows[2 * 16 + 5] = INFINITY;
-    rows[3 * 16 + 5] = NAN;
-    rows[2 * 16 + 6] = -INFINITY;
-    assert_int_equal(limoe_shortlist_new(rows, 4, 16, &list, NULL), LIMOE_OK);
-    assert_int_equal(limoe_shortlist_find(list, image, 1, index, cosine, &found, NULL), LIMOE_OK);
-    assert_true(found == 1 && (index[0] == 1 || !isfinite(cosine[0])));
-    assert_int_equal(limoe_shortlist_find(list, image, 0, index, cosine, &found, NULL), LIMOE_OK);
+    size_t found;
+    float rows[4 * 17];
+    fill(rows, 4, 17, 0);
+    assert_int_equal(limoe_shortlist_new(rows, 4, 17, &list, NULL), LIMOE_OK);
+    assert_int_equal(limoe_shortlist_find(list, rows, 0, NULL, NULL, &found, NULL), LIMOE_OK);
     assert_int_equal(found, 0);
     limoe_shortlist_free(list);
     limoe_shortlist_free(NULL);
@@ -141,7 +155,8 @@ int main(void) {
         cmocka_unit_test(rows_are_those_of_all_cosines),
         cmocka_unit_test(rows_that_are_alike_keep_their_order),
         cmocka_unit_test(rows_of_zeros_and_of_small_numbers),
-        cmocka_unit_test(a_row_that_is_no_numbers),
+        cmocka_unit_test(rows_that_are_no_numbers),
+        cmocka_unit_test(none_are_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
