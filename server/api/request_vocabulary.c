@@ -288,7 +288,7 @@ bool request_vocabulary_json(struct text name, const char *body, size_t size, st
            request_vocabulary_object(object, arena, &out->definition, error);
 }
 
-/* ---- GET's query */
+/* ---- the query of GET */
 
 static const struct field page[] = {
     {.name = "offset",
