@@ -1,4 +1,4 @@
-/* fuzz_request.c - any bytes, as the body of any route. The first byte, a digit in the corpus or one of the four signs behind them, chooses the
+/* fuzz_request.c - any bytes, as the body of any route. The first byte, a digit in the corpus or one of the five signs behind them, chooses the
  * route and the way in:
  *     0  /v1/embeddings        1  /v1/routing
  *     2  /v1/classify, JSON    3  /v1/classify, a query before a picture
@@ -9,6 +9,7 @@
  *     8  POST /v1/loadtests    9  /v1/attention
  *     :  POST /v1/adapters/{name}, JSON    ;  the same, multipart with the boundary "x"
  *     <  POST /v1/describe     =  a file of terms
+ *     >  POST /v1/ask
  *
  * What is accepted must keep the promises of request.h, on which the rest of the server builds; what is
  * refused must say why, in an answer that is JSON.
@@ -18,6 +19,7 @@
 #include <string.h>
 
 #include "server/api/answer.h"
+#include "server/api/ask.h"
 #include "server/api/attention.h"
 #include "server/api/classifier.h"
 #include "server/api/classify.h"
@@ -130,6 +132,22 @@ static void check_describe(const struct describe_request *request, struct arena 
     describe_append(&answer, true, 0, prompt, &(struct description){.words = words, .terms = terms});
     describe_end(&answer, &(struct usage){0});
     require_json(&answer, arena);
+}
+
+/* A question is a description of one picture, and what is sent is JSON, however the model is held. */
+static void check_ask(const struct ask_request *request, struct arena *arena) {
+    require(request->describe.n_images == 1 && request->n_choices <= ASK_MOST_CHOICES);
+    require(request->max_tokens >= 1 && request->max_tokens <= ASK_MOST_TOKENS);
+    require(request->describe.prompt.mode != DESCRIBE_HM);
+    check_describe(&request->describe, arena);
+    for (size_t i = 0; i < request->n_choices; i++)
+        require_text(request->choices[i].data, request->choices[i].size);
+    for (int hold = ASK_HOLD_NONE; hold <= ASK_HOLD_STRUCTURED; hold++) {
+        const struct ask_model model = {.name = "m", .chat = hold % 2, .hold = (enum ask_hold)hold};
+        struct buffer body = {0};
+        ask_write_request(&body, request, &model, request->describe.prompt.question);
+        require_json(&body, arena);
+    }
 }
 
 static bool check_terms(const char *file, size_t size, struct arena *arena, struct api_error *error) {
@@ -346,7 +364,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     struct arena *arena = arena_new();
     require(arena);
-    const unsigned route = (data[0] - (unsigned)'0') % 14;
+    const unsigned route = (data[0] - (unsigned)'0') % 15;
     const char *body = (const char *)++data;
     size--;
     struct request_field args[MOST_ARGS];
@@ -357,6 +375,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct attention_request attention;
     struct training_request training;
     struct describe_request describe;
+    struct ask_request ask;
     struct api_error error;
     bool ok = true;
     switch (route) {
@@ -408,6 +427,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         break;
     case 13:
         ok = check_terms(body, size, arena, &error);
+        break;
+    case 14:
+        ok = ask_read(&model, body, size, arena, &ask, &error);
+        if (ok)
+            check_ask(&ask, arena);
         break;
     default:
         ok = request_loadtest_json(&model, &limits, body, size, arena, &loadtest, &error);

@@ -17,6 +17,7 @@
 #include "server/front/calls/quotas.h"
 #include "server/front/calls/remote.h"
 #include "server/front/calls/spans.h"
+#include "server/front/calls/upstream.h"
 #include "server/front/http/account.h"
 #include "server/front/http/auth.h"
 #include "server/front/http/hosts.h"
@@ -419,6 +420,7 @@ void call_end(struct call *call, bool answered) {
     describing_release(call);
     store_job_free(call->asked);
     remote_free(call);
+    upstream_free(call);
     buffer_free(&call->body);
     buffer_free(&call->answer);
     arena_free(call->arena);
@@ -511,6 +513,7 @@ void call_trim(struct call *call) {
     adapting_release(call);
     describing_release(call);
     remote_free(call);
+    upstream_free(call);
     buffer_free(&call->body);
     buffer_fit(&call->answer);
     arena_rewind(call->arena, call->head_mark);

@@ -6,6 +6,7 @@
 #include "server/front/calls/operation.h"
 
 #include "server/api/adapter.h"
+#include "server/api/ask.h"
 #include "server/api/attention.h"
 #include "server/api/classifier.h"
 #include "server/api/describe.h"
@@ -75,6 +76,15 @@ const struct operation operations[] = {
      .example = "{\"image\":\"" PIXEL "\",\"prompt\":{\"question\":\"What is it?\"}}",
      .answers = {{200, NULL, "Descriptions", NULL}},
      .errors = ERRORS_DESCRIBE | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
+    {.method = "POST",
+     .path = "/v1/ask",
+     .id = "ask",
+     .summary = "A question about a picture, answered by a language model from its description",
+     .about = "The language model is the operator's; what it answers is not the same each time.",
+     .body = &ask_fields,
+     .example = "{\"image\":\"" PIXEL "\",\"question\":\"What is it?\",\"choices\":[\"a cat\",\"a dog\"]}",
+     .answers = {{200, NULL, "Answer", NULL}},
+     .errors = ERRORS_ASK | ERRORS_DESCRIBE | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
     {.method = "POST",
      .path = "/v1/rerank",
      .id = "rerank",

@@ -1,0 +1,36 @@
+/* schemas_upstream.h - the schemas of what a language model is asked, and of what comes of it: rows of schemas.c. Private to that. */
+#ifndef LIMOE_SERVER_API_SCHEMAS_UPSTREAM_H
+#define LIMOE_SERVER_API_SCHEMAS_UPSTREAM_H
+
+#include "server/api/fields.h"
+
+/* clang-format off */
+#define SCHEMA_ANSWER SCHEMA({ \
+    "type": "object", \
+    "properties": { \
+        "object": {"const": "answer"}, \
+        "model": {"type": "string", "description": "The model that has seen the picture."}, \
+        "answer": {"type": "string"}, \
+        "chosen": {"type": ["string", "null"], "description": "The choice that the answer names, where choices were given."}, \
+        "prompt": {"type": "string", "description": "What the language model was sent."}, \
+        "upstream": { \
+            "type": "object", \
+            "properties": { \
+                "model": {"type": ["string", "null"], "description": "As the language model's server calls it."}, \
+                "ms": {"type": "number", "minimum": 0}, \
+                "tokens": { \
+                    "type": ["object", "null"], \
+                    "properties": {"prompt": {"type": "integer", "minimum": 0}, "completion": {"type": "integer", "minimum": 0}}, \
+                    "required": ["prompt", "completion"], "additionalProperties": false \
+                }, \
+                "finish_reason": {"type": ["string", "null"]} \
+            }, \
+            "required": ["model", "ms", "tokens", "finish_reason"], "additionalProperties": false \
+        }, \
+        "usage": {"$ref": "#/components/schemas/Usage"} \
+    }, \
+    "required": ["object", "model", "answer", "prompt", "upstream", "usage"], "additionalProperties": false \
+})
+/* clang-format on */
+
+#endif
