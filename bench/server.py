@@ -1,5 +1,6 @@
 """A server that a benchmark starts, asks and stops."""
 
+import atexit
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ class Server:
         command = [*under, build / "limoe", "serve", "--model", model, "--port", "0", "--log-level", log_level]
         command += ["--state-dir", self.state.name, *options]
         self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, env=environment)
+        atexit.register(self.process.kill)  # a benchmark that fails leaves no server behind
         self.ready = next((line for line in self.process.stdout if line.startswith("ready")), None)
         if not self.ready:
             sys.exit("the server did not start")

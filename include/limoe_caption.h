@@ -59,6 +59,35 @@ enum limoe_status limoe_model_caption(struct limoe_model *model, const struct li
                                       const struct limoe_caption_options *options,
                                       struct limoe_caption *captions, struct limoe_error *err);
 
+/* ---- captions in the making: for who has other work between two tokens */
+
+/* One model's; the thread's that has the model, which outlives it. It has memory only while it has captions. */
+struct limoe_captioner;
+/* Those of one picture. */
+struct limoe_captioning;
+
+enum limoe_status limoe_captioner_open(struct limoe_model *model, struct limoe_captioner **out,
+                                       struct limoe_error *err);
+void limoe_captioner_close(struct limoe_captioner *captioner); /* ends its captions; NULL is fine */
+
+/* Begins captions of `n` pictures, each by its own options (limoe_caption_check has filled them in), and takes the pictures
+ * through their tower: out[n], which limoe_captioner_end frees. All or none. Errors are those of limoe_model_caption. */
+enum limoe_status limoe_captioner_begin(struct limoe_captioner *captioner, const struct limoe_item *pictures,
+                                        const struct limoe_caption_options *const *options, size_t n,
+                                        struct limoe_captioning **out, struct limoe_error *err);
+/* A token more for each of their texts that is not at its end: many pictures' together cost little more than one's. None
+ * of captionings[n] is there twice. After an error those that were not computed are as they were. */
+enum limoe_status limoe_captioner_step(struct limoe_captioner *captioner,
+                                       struct limoe_captioning *const *captionings, size_t n,
+                                       struct limoe_error *err);
+void limoe_captioner_end(struct limoe_captioner *captioner,
+                         struct limoe_captioning *captioning); /* NULL is fine */
+
+uint32_t limoe_captioning_steps(const struct limoe_captioning *captioning); /* that it has taken */
+bool limoe_captioning_done(const struct limoe_captioning *captioning);      /* all its texts are */
+/* Once done: captions[options.n], as limoe_model_caption has them. */
+void limoe_captioning_answer(const struct limoe_captioning *captioning, struct limoe_caption *captions);
+
 /* The text of a caption's tokens, NUL-terminated UTF-8, to text[size]. LIMOE_INVALID: a token that is none of the model's;
  * LIMOE_TOO_LARGE: there is no room; LIMOE_UNSUPPORTED: the model takes no texts, or its tokenizer is not limoe's own. Any
  * thread may call it. */

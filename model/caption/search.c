@@ -146,7 +146,7 @@ static int by_logprob(const void *a, const void *b) {
     return x->token < y->token ? -1 : 1;
 }
 
-static uint32_t advance_beams(struct search *s, const float *logits, uint32_t first_row) {
+static uint32_t advance_beams(struct search *s, const float *logits, const uint32_t *row) {
     const size_t most = s->options.beams - s->n_done;
     size_t n = 0;
     uint32_t next = 0;
@@ -160,7 +160,7 @@ static uint32_t advance_beams(struct search *s, const float *logits, uint32_t fi
     }
     qsort(s->choice, n, sizeof *s->choice, by_logprob);
     for (size_t i = 0; i < n && i < most; i++)
-        next = append(s, &s->choice[i], first_row + s->choice[i].text, next);
+        next = append(s, &s->choice[i], row[s->choice[i].text], next);
     return next;
 }
 
@@ -183,21 +183,20 @@ static size_t draw(const struct search *s, const struct search_text *text, size_
     return i;
 }
 
-static uint32_t advance_samples(struct search *s, const float *logits, uint32_t first_row) {
+static uint32_t advance_samples(struct search *s, const float *logits, const uint32_t *row) {
     uint32_t next = 0;
     for (uint32_t i = 0; i < s->n_live; i++) {
         const float *own = logits + (size_t)i * s->vocab;
         const size_t n = find_best(s, i, own, s->options.top_k, s->choice);
         struct search_choice *drawn = &s->choice[draw(s, &s->live[i], n)];
         drawn->logprob = s->live[i].logprob + (double)drawn->logit - log_sum(own, s->vocab);
-        next = append(s, drawn, first_row + i, next);
+        next = append(s, drawn, row[i], next);
     }
     return next;
 }
 
-void search_advance(struct search *s, const float *logits, uint32_t first_row) {
-    const uint32_t next =
-        s->options.top_k ? advance_samples(s, logits, first_row) : advance_beams(s, logits, first_row);
+void search_advance(struct search *s, const float *logits, const uint32_t *row) {
+    const uint32_t next = s->options.top_k ? advance_samples(s, logits, row) : advance_beams(s, logits, row);
     struct search_text *const before = s->live;
     s->live = s->next;
     s->next = before;
@@ -216,26 +215,27 @@ static bool is_before(const struct search *s, const struct search_text *a, const
     return s->options.top_k ? a->sample < b->sample : mean(a) > mean(b);
 }
 
-/* The first of those that are left, which is taken out; of equals the one that was done first. */
-static struct search_text take_first(struct search *s) {
-    uint32_t first = 0;
-    for (uint32_t i = 1; i < s->n_done; i++)
-        if (is_before(s, &s->done[i], &s->done[first]))
-            first = i;
-    const struct search_text taken = s->done[first];
-    memmove(&s->done[first], &s->done[first + 1], (--s->n_done - first) * sizeof *s->done);
-    return taken;
+/* order[n_done]: which text is which in the answer; of equals the one that was done first comes first. */
+static void sort_done(const struct search *s, uint32_t *order) {
+    for (uint32_t i = 0; i < s->n_done; i++) {
+        uint32_t at = i;
+        for (; at > 0 && is_before(s, &s->done[i], &s->done[order[at - 1]]); at--)
+            order[at] = order[at - 1];
+        order[at] = i;
+    }
 }
 
-void search_answer(struct search *s, struct limoe_caption *captions) {
+void search_answer(const struct search *s, struct limoe_caption *captions) {
+    uint32_t order[LIMOE_CAPTION_MAX];
+    sort_done(s, order);
     for (uint32_t i = 0; i < s->options.n; i++) {
         captions[i] = (struct limoe_caption){.logprob = -INFINITY};
-        if (!s->n_done)
+        if (i >= s->n_done)
             continue;
-        const struct search_text text = take_first(s);
-        captions[i].length = text.length;
-        captions[i].ended = text.ended;
-        captions[i].logprob = text.logprob;
-        memcpy(captions[i].tokens, text.token, text.length * sizeof *text.token);
+        const struct search_text *text = &s->done[order[i]];
+        captions[i].length = text->length;
+        captions[i].ended = text->ended;
+        captions[i].logprob = text->logprob;
+        memcpy(captions[i].tokens, text->token, text->length * sizeof *text->token);
     }
 }

@@ -37,11 +37,11 @@ void search_end(struct search *s); /* an empty one is fine */
 /* What a live text reads next. */
 int32_t search_next_token(const struct search *s, uint32_t text);
 
-/* Goes on by a token each. logits [n_live, vocab] are finite; what live text i has read lies in row first_row + i. */
-void search_advance(struct search *s, const float *logits, uint32_t first_row);
+/* Goes on by a token each. logits [n_live, vocab] are finite; what live text i has read lies in row[i]. */
+void search_advance(struct search *s, const float *logits, const uint32_t *row);
 
 /* Once none is live: captions[options.n], in their order. Where there are fewer texts, the rest is empty, with logprob
  * -INFINITY. */
-void search_answer(struct search *s, struct limoe_caption *captions);
+void search_answer(const struct search *s, struct limoe_caption *captions);
 
 #endif

@@ -6,24 +6,24 @@
  *     logits = LN(x) Token^T
  *
  * The picture is LN of the rows that its tower's last block has left. Its keys and values are made once, those of a token when
- * it is read; both stay where they are made, and each step lists the rows that each text sees.
+ * it is read; both stay where they are put, and each step lists the rows that each text sees.
  *
  * The decoder owns the activations of a step and the kept rows, in the backend's memory. Config, weights and kernels are
  * borrowed.
  */
 #include "model/forward/decoder.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "model/forward/activation.h"
+#include "model/forward/finite.h"
 
 /* Rows that texts attend to. */
 struct kept {
     void **kv;             /* [blocks]: keys and values, act [rows, 2 width] */
-    size_t rows;           /* so far */
+    size_t rows;           /* that there is room for */
     uint32_t *start, *row; /* [texts + 1], and which rows each text of a step sees; in the backend's memory */
 };
 
@@ -31,12 +31,12 @@ struct decoder {
     const struct config *config;
     struct kernels *k;
     const struct weights_decoder *weights;
-    struct decoder_room room;
+    size_t texts;
     struct kept tokens, pictures;
     /* Of one step: d = width, m = mlp. */
-    float *x;             /* [texts, d], the residual stream */
-    void *h, *q, *hidden; /* act [texts, d], [texts, d], [texts, m] */
-    float *logits;        /* [texts, vocab] */
+    float *x;                    /* [texts, d], the residual stream */
+    void *h, *q, *hidden, *made; /* act [texts, d], [texts, d], [texts, m], [texts, 2 d] */
+    float *logits;               /* [texts, vocab] */
     /* Of one picture, t = the image tower's width. */
     float *seen;           /* [image tokens, t] */
     void *looked;          /* act, its norm */
@@ -49,6 +49,11 @@ static size_t tokens_of(const struct decoder *d) {
     return config_image_tokens(d->config);
 }
 
+/* Bytes of a row's keys and values. */
+static size_t kept_bytes(const struct decoder *d) {
+    return 2 * (size_t)d->config->decoder.tower.width * d->k->act_size;
+}
+
 static bool alloc(struct decoder *d, size_t rows, size_t bytes, void *to) {
     size_t all;
     void *room = __builtin_mul_overflow(rows, bytes, &all) ? NULL : d->k->ops->alloc(d->k, all);
@@ -56,49 +61,42 @@ static bool alloc(struct decoder *d, size_t rows, size_t bytes, void *to) {
     return room;
 }
 
-/* Room for `rows` of them, of which a text sees at most `longest`. */
-static bool reserve_kept(struct decoder *d, struct kept *kept, size_t rows, size_t longest) {
-    const size_t bytes = 2 * (size_t)d->config->decoder.tower.width * d->k->act_size;
+/* For lists of which a text's has at most `longest` rows. */
+static bool begin_kept(struct decoder *d, struct kept *kept, size_t longest) {
     kept->kv = calloc(d->weights->blocks, sizeof *kept->kv);
-    bool good = kept->kv && alloc(d, d->room.texts + 1, sizeof *kept->start, &kept->start) &&
-                alloc(d, d->room.texts, longest * sizeof *kept->row, &kept->row);
-    for (uint32_t i = 0; good && i < d->weights->blocks; i++)
-        good = alloc(d, rows, bytes, &kept->kv[i]);
-    return good;
+    return kept->kv && alloc(d, d->texts + 1, sizeof *kept->start, &kept->start) &&
+           alloc(d, d->texts, longest * sizeof *kept->row, &kept->row);
 }
 
-static bool reserve(struct decoder *d) {
+static bool begin(struct decoder *d) {
     const struct config_tower *t = &d->config->decoder.tower;
-    const size_t texts = d->room.texts, act = d->k->act_size, tokens = tokens_of(d),
-                 row = d->config->tower[LIMOE_IMAGE].width;
-    d->start = calloc(texts + 1, sizeof *d->start);
-    d->row = calloc(texts, tokens * sizeof *d->row);
-    return d->start && d->row && alloc(d, texts, t->width * sizeof *d->x, &d->x) &&
-           alloc(d, texts, t->width * act, &d->h) && alloc(d, texts, t->width * act, &d->q) &&
-           alloc(d, texts, t->mlp * act, &d->hidden) &&
-           alloc(d, texts, d->config->text.vocab * sizeof *d->logits, &d->logits) &&
+    const size_t act = d->k->act_size, tokens = tokens_of(d), row = d->config->tower[LIMOE_IMAGE].width;
+    d->start = calloc(d->texts + 1, sizeof *d->start);
+    d->row = calloc(d->texts, tokens * sizeof *d->row);
+    return d->start && d->row && alloc(d, d->texts, t->width * sizeof *d->x, &d->x) &&
+           alloc(d, d->texts, t->width * act, &d->h) && alloc(d, d->texts, t->width * act, &d->q) &&
+           alloc(d, d->texts, t->mlp * act, &d->hidden) && alloc(d, d->texts, kept_bytes(d), &d->made) &&
+           alloc(d, d->texts, d->config->text.vocab * sizeof *d->logits, &d->logits) &&
            alloc(d, tokens, row * sizeof *d->seen, &d->seen) && alloc(d, tokens, row * act, &d->looked) &&
-           reserve_kept(d, &d->tokens, d->room.rows, d->config->decoder.length) &&
-           reserve_kept(d, &d->pictures, d->room.pictures * tokens, tokens);
+           begin_kept(d, &d->tokens, d->config->decoder.length) && begin_kept(d, &d->pictures, tokens);
 }
 
 enum limoe_status decoder_create(const struct config *config, struct kernels *k,
-                                 const struct weights_decoder *weights, const struct decoder_room *room,
-                                 struct decoder **out, struct limoe_error *err) {
+                                 const struct weights_decoder *weights, size_t texts, struct decoder **out,
+                                 struct limoe_error *err) {
     struct decoder *d = calloc(1, sizeof *d);
     *out = d;
     if (d) {
         d->config = config;
         d->k = k;
         d->weights = weights;
-        d->room = *room;
+        d->texts = texts;
     }
-    if (d && reserve(d))
+    if (d && begin(d))
         return LIMOE_OK;
     decoder_destroy(d);
     *out = NULL;
-    return limoe_fail(err, LIMOE_NO_MEMORY, "no memory to caption %zu pictures by %zu texts", room->pictures,
-                      room->texts);
+    return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for captions, %zu at once", texts);
 }
 
 static void release_kept(struct decoder *d, struct kept *kept) {
@@ -112,7 +110,7 @@ static void release_kept(struct decoder *d, struct kept *kept) {
 void decoder_destroy(struct decoder *d) {
     if (!d)
         return;
-    void *const parts[] = {d->x, d->h, d->q, d->hidden, d->logits, d->seen, d->looked};
+    void *const parts[] = {d->x, d->h, d->q, d->hidden, d->made, d->logits, d->seen, d->looked};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         d->k->ops->release(d->k, parts[i]);
     release_kept(d, &d->pictures);
@@ -122,14 +120,44 @@ void decoder_destroy(struct decoder *d) {
     free(d);
 }
 
-/* ---- the pass */
-
-/* Where a block's next keys and values go. */
-static void *next_rows(const struct decoder *d, const struct kept *kept, uint32_t block) {
-    return (char *)kept->kv[block] + kept->rows * 2 * d->config->decoder.tower.width * d->k->act_size;
+/* Of all blocks or of none. */
+static bool grow(struct decoder *d, struct kept *kept, size_t rows) {
+    const struct kernels_ops *op = d->k->ops;
+    const uint32_t blocks = d->weights->blocks;
+    void **kv = calloc(blocks, sizeof *kv);
+    bool good = kv;
+    for (uint32_t i = 0; good && i < blocks; i++)
+        good = alloc(d, rows, kept_bytes(d), &kv[i]);
+    for (uint32_t i = 0; good && kept->rows && i < blocks; i++)
+        op->copy(d->k, kv[i], kept->kv[i], kept->rows * kept_bytes(d));
+    void **const gone = good ? kept->kv : kv;
+    for (uint32_t i = 0; gone && i < blocks; i++)
+        op->release(d->k, gone[i]);
+    free(gone);
+    if (good) {
+        kept->kv = kv;
+        kept->rows = rows;
+    }
+    return good;
 }
 
-void decoder_look(struct decoder *d, const float *rows) {
+enum limoe_status decoder_reserve(struct decoder *d, size_t pictures, size_t rows, struct limoe_error *err) {
+    const size_t seen = pictures * tokens_of(d);
+    if ((seen <= d->pictures.rows || grow(d, &d->pictures, seen)) &&
+        (rows <= d->tokens.rows || grow(d, &d->tokens, rows)))
+        return LIMOE_OK;
+    return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for captions of %zu pictures, by %zu tokens", pictures,
+                      rows);
+}
+
+/* ---- the pass */
+
+/* Where a row's keys and values lie. */
+static void *kept_row(const struct decoder *d, const struct kept *kept, uint32_t block, size_t row) {
+    return (char *)kept->kv[block] + row * kept_bytes(d);
+}
+
+void decoder_look(struct decoder *d, size_t picture, const float *rows) {
     const struct kernels_ops *op = d->k->ops;
     const struct weights_norm *ln = &d->weights->rows_ln;
     const uint32_t width = d->config->tower[LIMOE_IMAGE].width;
@@ -139,12 +167,7 @@ void decoder_look(struct decoder *d, const float *rows) {
                   NULL);
     for (uint32_t i = 0; i < d->weights->blocks; i++)
         op->linear(d->k, d->weights->block[i].cross.kv, d->looked, n, KERNELS_STORE,
-                   next_rows(d, &d->pictures, i));
-    d->pictures.rows += n;
-}
-
-uint32_t decoder_rows(const struct decoder *d) {
-    return (uint32_t)d->tokens.rows;
+                   kept_row(d, &d->pictures, i, picture * n));
 }
 
 /* h = LN(x) */
@@ -163,11 +186,24 @@ static void attend(struct decoder *d, const struct weights_attention *a, const s
     op->linear(d->k, a->out, d->h, n, KERNELS_ADD_F32, d->x);
 }
 
-static void pass_block(struct decoder *d, uint32_t block, size_t n) {
+/* Keys and values of h, each where the step says; those that lie side by side at once. */
+static void keep(struct decoder *d, uint32_t block, const struct decoder_step *s) {
+    const size_t bytes = kept_bytes(d);
+    d->k->ops->linear(d->k, d->weights->block[block].self.kv, d->h, s->n, KERNELS_STORE, d->made);
+    for (size_t i = 0, end; i < s->n; i = end) {
+        for (end = i + 1; end < s->n && s->row[end] == s->row[i] + (end - i);)
+            end++;
+        d->k->ops->copy(d->k, kept_row(d, &d->tokens, block, s->row[i]), (char *)d->made + i * bytes,
+                        (end - i) * bytes);
+    }
+}
+
+static void pass_block(struct decoder *d, uint32_t block, const struct decoder_step *s) {
     const struct kernels_ops *op = d->k->ops;
     const struct weights_decoder_block *b = &d->weights->block[block];
+    const size_t n = s->n;
     norm(d, &b->ln1, n);
-    op->linear(d->k, b->self.kv, d->h, n, KERNELS_STORE, next_rows(d, &d->tokens, block));
+    keep(d, block, s);
     attend(d, &b->self, &d->tokens, block, n);
     norm(d, &b->ln2, n);
     attend(d, &b->cross, &d->pictures, block, n);
@@ -193,13 +229,6 @@ static void show_pictures(struct decoder *d, const uint32_t *picture, size_t n) 
     show(d, &d->pictures, d->start, d->row, n);
 }
 
-static bool all_finite(const float *x, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            return false;
-    return true;
-}
-
 enum limoe_status decoder_step(struct decoder *d, const struct decoder_step *s, float *logits,
                                struct limoe_error *err) {
     const struct kernels_ops *op = d->k->ops;
@@ -210,8 +239,7 @@ enum limoe_status decoder_step(struct decoder *d, const struct decoder_step *s, 
     show_pictures(d, s->picture, s->n);
     op->embed_tokens(d->k, w->token, w->pos, s->token, s->position, s->n, d->x);
     for (uint32_t i = 0; i < w->blocks; i++)
-        pass_block(d, i, s->n);
-    d->tokens.rows += s->n;
+        pass_block(d, i, s);
     norm(d, &w->ln, s->n);
     op->linear(d->k, w->head, d->h, s->n, KERNELS_STORE_F32, d->logits);
     if ((status = op->sync(d->k, err)))

@@ -1,6 +1,6 @@
 /* Protects: captions beside the PyTorch reference (tests/golden/captions*, which train/golden_captions.py makes): logits within
  * 1e-4, and every text the same token by token, searched or sampled; the same bits alone and in any batch, in any
- * order, at any number of threads, in each dtype; options and items that are refused.
+ * order, at any number of threads, in each dtype, and while others come and go; options and items that are refused.
  *
  * usage: test_caption GOLDEN */
 #include <math.h>
@@ -157,27 +157,29 @@ static double compare_logits(const struct kept *g, struct limoe_model *m) {
     const float *want = data(g, "logits", "", NULL);
     const uint32_t length = (uint32_t)shape[1];
     const size_t floats = 16 * (size_t)c->tower[LIMOE_IMAGE].width;
-    const struct decoder_room room = {.pictures = PICTURES, .texts = PICTURES, .rows = PICTURES * length};
     static float rows[PICTURES * 16 * 64], logits[PICTURES * VOCAB];
-    uint32_t seen[PICTURES * LIMOE_CAPTION_MAX_TOKENS], start[PICTURES + 1] = {0}, position[PICTURES];
+    uint32_t seen[PICTURES * LIMOE_CAPTION_MAX_TOKENS], start[PICTURES + 1] = {0}, position[PICTURES],
+                                                                         row[PICTURES];
     static const uint32_t picture[PICTURES] = {0, 1, 2, 3};
     int32_t token[PICTURES];
     double difference = 0;
     assert_int_equal(model_trunk(m, g->item, PICTURES, c->tower[LIMOE_IMAGE].blocks, rows, &err), LIMOE_OK);
-    assert_int_equal(decoder_create(c, model_kernels(m), &model_weights(m)->decoder, &room, &d, &err),
+    assert_int_equal(decoder_create(c, model_kernels(m), &model_weights(m)->decoder, PICTURES, &d, &err),
                      LIMOE_OK);
+    assert_int_equal(decoder_reserve(d, PICTURES, PICTURES, &err), LIMOE_OK);
     for (size_t i = 0; i < PICTURES; i++)
-        decoder_look(d, rows + i * floats);
+        decoder_look(d, i, rows + i * floats);
     for (uint32_t at = 0; at < length; at++) {
         for (uint32_t i = 0; i < PICTURES; i++) {
             token[i] = read[i * length + at];
             position[i] = at;
+            row[i] = at * PICTURES + i;
             start[i + 1] = start[i] + at + 1;
             for (uint32_t j = 0; j <= at; j++)
                 seen[start[i] + j] = j * PICTURES + i;
         }
-        const struct decoder_step step = {PICTURES, token, position, picture, start, seen};
-        assert_int_equal(decoder_rows(d), at * PICTURES);
+        const struct decoder_step step = {PICTURES, token, position, picture, row, start, seen};
+        assert_int_equal(decoder_reserve(d, PICTURES, (at + 1) * PICTURES, &err), LIMOE_OK); /* rows stay */
         if (decoder_step(d, &step, logits, &err) != LIMOE_OK)
             fail_msg("%s", err.message);
         for (uint32_t i = 0; i < PICTURES; i++)
@@ -275,6 +277,53 @@ static void bits_depend_on_picture_and_options_alone(void **state) {
             }
             kept_close(&g);
         }
+}
+
+/* Captions that come and go, each with options of its own, are those of limoe_model_caption: what begins late, what ends early and
+ * pages that were others' before change none. */
+static void captions_come_and_go(void **state) {
+    (void)state;
+    enum { ALL = 23, AT_ONCE = 5 };
+    struct kept g;
+    struct limoe_error err;
+    struct limoe_captioner *captioner;
+    struct limoe_captioning *live[AT_ONCE];
+    struct limoe_caption_options options[SEARCHES];
+    size_t which[AT_ONCE], n = 0;
+    kept_open(&g, "captions");
+    struct limoe_model *m = open_best(&g, LIMOE_FLOAT32, 2);
+    for (size_t s = 0; s < SEARCHES; s++)
+        assert_int_equal(limoe_caption_check(limoe_model_info(m), &searches[s].options, &options[s], &err),
+                         LIMOE_OK);
+    assert_int_equal(limoe_captioner_open(m, &captioner, &err), LIMOE_OK);
+    for (size_t begun = 0; begun < ALL || n;) {
+        if (begun < ALL && n < AT_ONCE) {
+            const struct limoe_caption_options *own = &options[begun % SEARCHES];
+            which[n] = begun++;
+            assert_int_equal(
+                limoe_captioner_begin(captioner, &g.item[which[n] % PICTURES], &own, 1, &live[n], &err),
+                LIMOE_OK);
+            n++;
+        }
+        assert_int_equal(limoe_captioner_step(captioner, live, n, &err), LIMOE_OK);
+        if (begun == 7)
+            limoe_captioner_end(captioner, live[--n]); /* given up half way */
+        for (size_t i = n; i-- > 0;) {
+            static struct limoe_caption got[MOST], want[MOST];
+            const struct limoe_caption_options *own = &options[which[i] % SEARCHES];
+            if (!limoe_captioning_done(live[i]))
+                continue;
+            limoe_captioning_answer(live[i], got);
+            caption(m, &g.item[which[i] % PICTURES], 1, own, want);
+            assert_same(got, want, own->n);
+            limoe_captioner_end(captioner, live[i]);
+            live[i] = live[--n];
+            which[i] = which[n];
+        }
+    }
+    limoe_captioner_close(captioner);
+    limoe_model_close(m);
+    kept_close(&g);
 }
 
 /* The first samples of many are those of few, and another seed's are others. */
@@ -394,6 +443,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(captions_are_the_references),
         cmocka_unit_test(bits_depend_on_picture_and_options_alone),
+        cmocka_unit_test(captions_come_and_go),
         cmocka_unit_test(samples_depend_on_their_number),
         cmocka_unit_test(texts_are_sentencepieces),
         cmocka_unit_test(options_are_checked),
