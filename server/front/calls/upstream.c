@@ -84,17 +84,20 @@ static bool fail_status(struct call *call, const struct inquiry *inquiry, struct
 }
 
 static bool fail(struct call *call, const struct inquiry *inquiry, struct api_error *error) {
-    static const char *const codes[RELAY_OUTCOMES] = {[RELAY_INVALID] = "upstream_invalid",
-                                                      [RELAY_UNREACHABLE] = "upstream_unreachable",
-                                                      [RELAY_LOST] = "upstream_lost"};
-    if (inquiry->outcome == RELAY_ERROR)
+    switch (inquiry->outcome) {
+    case RELAY_ERROR:
         return fail_status(call, inquiry, error);
-    if (inquiry->outcome == RELAY_LATE)
+    case RELAY_INVALID:
+        return api_fail(error, 502, "upstream_invalid", NULL, "%s", inquiry->message);
+    case RELAY_UNREACHABLE:
+        return api_fail(error, 502, "upstream_unreachable", NULL, "%s", inquiry->message);
+    case RELAY_LOST:
+        return api_fail(error, 502, "upstream_lost", NULL, "%s", inquiry->message);
+    case RELAY_LATE:
         return api_fail(error, 504, "upstream_timeout", NULL, "%s", inquiry->message);
-    if (codes[inquiry->outcome])
-        return api_fail(error, 502, codes[inquiry->outcome], NULL, "%s", inquiry->message);
-    /* who is not waited for any more is told so before this is asked */
-    return api_fail(error, 500, "internal", NULL, "%s", inquiry->message);
+    default: /* who is not waited for any more is told so before this is asked */
+        return api_fail(error, 500, "internal", NULL, "%s", inquiry->message);
+    }
 }
 
 bool upstream_take(struct call *call, struct text *answer, struct api_error *error) {

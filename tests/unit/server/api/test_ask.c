@@ -23,7 +23,7 @@ static void sends(const struct ask_request *request, struct ask_model model, con
 }
 
 #define CHAT                                                                                                 \
-    "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"p\\\"\\n\"}],\"max_tokens\":7,"         \
+    "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"p\\\"\\u000a\"}],\"max_tokens\":7,"     \
     "\"temperature\":0"
 
 static void requests(void **state) {
@@ -32,12 +32,12 @@ static void requests(void **state) {
                              chosen = {.max_tokens = 7, .choices = choices, .n_choices = 2};
     sends(&plain, (struct ask_model){.chat = true, .hold = ASK_HOLD_GRAMMAR}, CHAT "}");
     sends(&plain, (struct ask_model){.chat = false},
-          "{\"model\":\"m\",\"prompt\":\"p\\\"\\n\",\"max_tokens\":7,\"temperature\":0}");
+          "{\"model\":\"m\",\"prompt\":\"p\\\"\\u000a\",\"max_tokens\":7,\"temperature\":0}");
     sends(&chosen, (struct ask_model){.chat = true}, CHAT "}");
     sends(&chosen, (struct ask_model){.chat = true, .hold = ASK_HOLD_GUIDED},
-          CHAT ",\"guided_choice\":[\"cat\",\"a \\\"dog\\\"\\\\\\n\"]}");
+          CHAT ",\"guided_choice\":[\"cat\",\"a \\\"dog\\\"\\\\\\u000a\"]}");
     sends(&chosen, (struct ask_model){.chat = true, .hold = ASK_HOLD_STRUCTURED},
-          CHAT ",\"structured_outputs\":{\"choice\":[\"cat\",\"a \\\"dog\\\"\\\\\\n\"]}}");
+          CHAT ",\"structured_outputs\":{\"choice\":[\"cat\",\"a \\\"dog\\\"\\\\\\u000a\"]}}");
     sends(&chosen, (struct ask_model){.chat = true, .hold = ASK_HOLD_GRAMMAR},
           CHAT ",\"grammar\":\"root ::= \\\"cat\\\" | \\\"a \\\\\\\"dog\\\\\\\"\\\\\\\\\\\\x0A\\\"\"}");
 }
