@@ -120,6 +120,8 @@ struct description {
     const struct described_words *words; /* [DESCRIBE_LISTS] */
     const struct text *const *terms;     /* [DESCRIBE_LISTS]: of the vocabularies; may be NULL where n is 0 */
 };
+/* As the paper's prompt begins: "Tags: … Attributes: … Captions: …." */
+void describe_write_words(struct buffer *out, const struct description *description);
 void describe_write_prompt(struct buffer *out, const struct describe_prompt *prompt,
                            const struct description *description);
 

@@ -45,6 +45,7 @@
 #define ERRORS_TRAINING    (UINT64_C(1) << 32) /* have an adapter learnt */
 #define ERRORS_DESCRIBE    (UINT64_C(1) << 33) /* want pictures told in words */
 #define ERRORS_ASK         (UINT64_C(1) << 34) /* have a language model asked */
+#define ERRORS_CHAT        (UINT64_C(1) << 35) /* … to go on with a chat */
 
 /* The word for one group, of which names in the document are made. */
 const char *error_group_name(uint64_t group);

@@ -161,6 +161,8 @@ const struct schema schemas[] = {
         },
         "required": ["object", "model", "data", "usage"], "additionalProperties": false
     })},
+    {"ChatRequest", SCHEMA_CHAT_REQUEST},
+    {"ChatCompletion", SCHEMA_CHAT_COMPLETION},
     {"Answer", SCHEMA_ANSWER},
     {"Attention", SCHEMA({
         "type": "object",

@@ -31,6 +31,32 @@
     }, \
     "required": ["object", "model", "answer", "prompt", "upstream", "usage"], "additionalProperties": false \
 })
+
+#define SCHEMA_CHAT_REQUEST SCHEMA({ \
+    "description": "OpenAI's. Members that are not named here pass to the language model's server as they are.", \
+    "type": "object", \
+    "properties": { \
+        "model": {"type": ["string", "null"], "description": "A hosted model, which sees the pictures, or the language model by its own name."}, \
+        "messages": {"type": "array", "minItems": 1, "items": { \
+            "type": "object", \
+            "properties": {"content": {"anyOf": [{"type": ["string", "null"]}, {"type": "array", "items": {"anyOf": [ \
+                {"type": "object", "properties": {"type": {"const": "text"}, "text": {"type": "string"}}, "required": ["type", "text"]}, \
+                {"type": "object", "properties": {"type": {"const": "refusal"}, "refusal": {"type": "string"}}, "required": ["type", "refusal"]}, \
+                {"type": "object", "properties": {"type": {"const": "image_url"}, "image_url": {"anyOf": [ \
+                    {"type": "string", "format": "picture"}, \
+                    {"type": "object", "properties": {"url": {"type": "string", "format": "picture"}, "detail": {}}, "required": ["url"], "additionalProperties": {"type": "null"}} \
+                ]}}, "required": ["type", "image_url"], "additionalProperties": {"type": "null"}} \
+            ]}}]}} \
+        }}, \
+        "stream": {"enum": [false, null]} \
+    }, \
+    "required": ["messages"] \
+})
+
+#define SCHEMA_CHAT_COMPLETION SCHEMA({ \
+    "description": "OpenAI's, as the language model's server answers it.", \
+    "type": "object", "properties": {"choices": {"type": "array"}}, "required": ["choices"] \
+})
 /* clang-format on */
 
 #endif

@@ -90,6 +90,8 @@ def test_schemas_are_schemas(document):
 LABELS = {"labels": ["cat", "dog"], "templates": ["{}", "a picture of a {}"]}
 IMAGE = {"image": b64(picture(1))}
 EXAMPLES = [{"image": b64(picture(i)), "label": label} for i, label in enumerate("ab")]
+PARTS = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": data_uri(picture(1))}}]
+CHAT = {"messages": [{"role": "user", "content": PARTS}, {"role": "assistant", "content": None}]}
 # operation -> method, path, what else is sent; in this order.
 def adapter_file():
     base = answer("inspect", MODEL, "--digest").strip()
@@ -154,6 +156,8 @@ REQUESTS = [
         "/v1/ask",
         {"json": {**IMAGE, "tags": {"vocabulary": "animals", "threshold": -1}, "attributes": {"k": 0}, "question": "?", "choices": ["cat"]}},
     ),
+    ("chat", "POST", "/v1/chat/completions", {"json": CHAT}),
+    ("chatBare", "POST", "/chat/completions", {"json": {**CHAT, "model": "smol", "temperature": 0}}),
     ("classifier", "GET", "/v1/classifiers/animals", {}),
     ("classifierHead", "HEAD", "/v1/classifiers/animals", {}),
     ("classifiers", "GET", "/v1/classifiers", {"params": {"limit": 1, "after": "a"}}),
@@ -258,6 +262,7 @@ WRONG = [
     ("describe", "POST", "/v1/describe", {"json": {**IMAGE, "captions": {"n": 1}}}, "no_decoder"),
     ("describe", "POST", "/v1/describe", {"json": {**IMAGE, "tags": {"vocabulary": "none"}}}, "classifier_not_found"),
     ("ask", "POST", "/v1/ask", {"json": {**IMAGE, "question": "?", "choices": []}}, "empty_labels"),
+    ("chat", "POST", "/v1/chat/completions", {"json": {"messages": [{"content": [{"type": "file"}]}]}}, "unsupported_value"),
     ("putClassifier", "PUT", "/v1/classifiers/-", {"json": LABELS}, "invalid_name"),
     ("deleteClassifier", "DELETE", "/v1/classifiers/none", {}, "classifier_not_found"),
     ("classifiers", "GET", "/v1/classifiers", {"params": {"limit": 0}}, "invalid_limit"),

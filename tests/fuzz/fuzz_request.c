@@ -1,4 +1,4 @@
-/* fuzz_request.c - any bytes, as the body of any route. The first byte, a digit in the corpus or one of the five signs behind them, chooses the
+/* fuzz_request.c - any bytes, as the body of any route. The first byte, a digit in the corpus or one of the six signs behind them, chooses the
  * route and the way in:
  *     0  /v1/embeddings        1  /v1/routing
  *     2  /v1/classify, JSON    3  /v1/classify, a query before a picture
@@ -9,7 +9,7 @@
  *     8  POST /v1/loadtests    9  /v1/attention
  *     :  POST /v1/adapters/{name}, JSON    ;  the same, multipart with the boundary "x"
  *     <  POST /v1/describe     =  a file of terms
- *     >  POST /v1/ask
+ *     >  POST /v1/ask          ?  POST /v1/chat/completions
  *
  * What is accepted must keep the promises of request.h, on which the rest of the server builds; what is
  * refused must say why, in an answer that is JSON.
@@ -21,6 +21,7 @@
 #include "server/api/answer.h"
 #include "server/api/ask.h"
 #include "server/api/attention.h"
+#include "server/api/chat.h"
 #include "server/api/classifier.h"
 #include "server/api/classify.h"
 #include "server/api/describe.h"
@@ -148,6 +149,29 @@ static void check_ask(const struct ask_request *request, struct arena *arena) {
         ask_write_request(&body, request, &model, request->describe.prompt.question);
         require_json(&body, arena);
     }
+}
+
+/* What is sent is JSON, in which no picture is left. */
+static void check_chat(const struct chat_request *request, struct arena *arena) {
+    const size_t n = request->describe.n_images;
+    struct text *seen = arena_array(arena, n, sizeof *seen);
+    struct chat_request again;
+    struct api_error error;
+    struct buffer body = {0};
+    static const struct limoe_info info = {.name = "m"};
+    static const struct limoe_info *const infos[] = {&info};
+    static const struct request_models models = {.info = infos, .n = 1};
+    require(n <= REQUEST_MAX_ITEMS && seen);
+    for (size_t i = 0; i < n; i++) {
+        check_item(&request->describe.images[i]);
+        seen[i] = text_of("Tags: \"a\".");
+    }
+    chat_write_request(&body, request, "llm", seen);
+    require(!body.failed);
+    const bool good = chat_read(&models, "llm", body.data, body.size, arena, &again, &error);
+    require(good || request->object->count == JSON_MAX_MEMBERS); /* a model is added where there was none */
+    require(!good || again.describe.n_images == 0);
+    buffer_free(&body);
 }
 
 static bool check_terms(const char *file, size_t size, struct arena *arena, struct api_error *error) {
@@ -365,7 +389,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     struct arena *arena = arena_new();
     require(arena);
-    const unsigned route = (data[0] - (unsigned)'0') % 15;
+    const unsigned route = (data[0] - (unsigned)'0') % 16;
     const char *body = (const char *)++data;
     size--;
     struct request_field args[MOST_ARGS];
@@ -377,6 +401,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct training_request training;
     struct describe_request describe;
     struct ask_request ask;
+    struct chat_request chat;
     struct api_error error;
     bool ok = true;
     switch (route) {
@@ -433,6 +458,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         ok = ask_read(&model, body, size, arena, &ask, &error);
         if (ok)
             check_ask(&ask, arena);
+        break;
+    case 15:
+        ok = chat_read(&model, "llm", body, size, arena, &chat, &error);
+        if (ok)
+            check_chat(&chat, arena);
         break;
     default:
         ok = request_loadtest_json(&model, &limits, body, size, arena, &loadtest, &error);

@@ -25,6 +25,7 @@
 #include "server/api/api_error.h"
 #include "server/api/ask.h"
 #include "server/api/attention.h"
+#include "server/api/chat.h"
 #include "server/api/describe.h"
 #include "server/api/prepare.h"
 #include "server/api/request.h"
@@ -103,7 +104,8 @@ struct call {
         struct embed_request embed;
         struct attention_request attention;
         struct describe_request describe;
-        struct ask_request ask; /* begins with what is described */
+        struct ask_request ask;   /* begins with what is described, */
+        struct chat_request chat; /* and so does this */
         struct dialect_request dialect;
         struct training_request training;
     } request;

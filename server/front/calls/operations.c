@@ -86,6 +86,19 @@ const struct operation operations[] = {
      .answers = {{200, NULL, "Answer", NULL}},
      .errors = ERRORS_ASK | ERRORS_DESCRIBE | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
     {.method = "POST",
+     .path = "/v1/chat/completions",
+     .id = "chat",
+     .summary = "A chat with pictures, gone on with by a language model that sees what is seen of them, as "
+                "OpenAI's clients ask",
+     .about = "In the place of each picture the language model gets its tags and attributes. It is the "
+              "operator's; what it "
+              "answers is not the same each time.",
+     .body_schema = "ChatRequest",
+     .example = "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"What is it?\"},"
+                "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64," PIXEL "\"}}]}]}",
+     .answers = {{200, NULL, "ChatCompletion", NULL}},
+     .errors = ERRORS_ASK | ERRORS_CHAT | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
+    {.method = "POST",
      .path = "/v1/rerank",
      .id = "rerank",
      .summary = "Texts or pictures ordered for a text or a picture, by cosine",

@@ -29,6 +29,7 @@ enum route_series {
     ROUTE_ATTENTION,
     ROUTE_DESCRIBE,
     ROUTE_ASK,
+    ROUTE_CHAT,
     ROUTE_CLASSIFIERS,
     ROUTE_CLASSIFIER,
     ROUTE_ADAPTERS,
@@ -171,6 +172,10 @@ bool route_ask_parse(struct call *call, struct api_error *error);
 bool route_ask_answer(struct call *call, struct api_error *error);
 bool route_ask_stored(struct call *call, struct api_error *error);
 bool route_ask_relayed(struct call *call, struct api_error *error);
+bool route_chat_parse(struct call *call, struct api_error *error);
+bool route_chat_answer(struct call *call, struct api_error *error);
+bool route_chat_stored(struct call *call, struct api_error *error);
+bool route_chat_relayed(struct call *call, struct api_error *error);
 bool route_describe_answer(struct call *call, struct api_error *error);
 
 bool route_dialect_parse(struct call *call, struct api_error *error);
