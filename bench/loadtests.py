@@ -13,7 +13,6 @@ import contextlib
 import json
 import pathlib
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -49,11 +48,6 @@ class Admin:
         if test["state"] != "done":
             sys.exit(f"the load test ended as {test['state']}: {test['reason']}")
         return test["result"]
-
-
-def capacity(arguments, server, key_file):
-    command = [arguments.build / "limoe", "bench", server.url, "--closed", 16, "--duration", 10, "--json", "--api-key-file", key_file]
-    return json.loads(subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)["achieved_rps"]
 
 
 def from_page(admin, rate, seconds):
@@ -127,7 +121,7 @@ def main():
         server = Server(arguments.build, arguments.model, "--admin-keys-file", key_file, "--loadtest-max-rate", 10000, "--loadtest-max-requests", 1000000)
         ending.callback(server.stop)
         admin = Admin(server.url)
-        reached = capacity(arguments, server, key_file)
+        reached = server.bench("--closed", 16, "--duration", 10, "--api-key-file", key_file)["achieved_rps"]
         rate = round(reached * arguments.share, 1)
         test = {"rate": rate, "duration": arguments.seconds}
         print(f"capacity {reached:.1f}/s, asked for {rate}/s during {arguments.seconds} s")

@@ -73,9 +73,8 @@ class Pinned(Server):
 
 def load(arguments, server, core, *options):
     before, began, stages = server.busy(), time.monotonic(), server.stages()
-    command = ["taskset", "-c", core, arguments.build / "limoe", "bench", server.url, "--json", "--closed", "256", "--duration", arguments.seconds]
     own = os.times()
-    done = json.loads(subprocess.run([*map(str, command), *map(str, options)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+    done = server.bench("--closed", 256, "--duration", arguments.seconds, *options, under=["taskset", "-c", core])
     spent, after, now = time.monotonic() - began, server.busy(), os.times()
     if done["failed"] or done["refused"]:
         sys.exit(f"requests failed: {done}")

@@ -14,7 +14,6 @@ import base64
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
 import time
 import urllib.request
@@ -23,11 +22,6 @@ from drawings import drawing
 from server import Server
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-
-
-def bench(arguments, server, *options):
-    command = [arguments.build / "limoe", "bench", server.url, "--json", "--warmup", "1", *options]
-    return json.loads(subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE).stdout)
 
 
 def ask(server, method, body=None):
@@ -50,7 +44,7 @@ def await_state(server, states):
 
 
 def load(arguments, server, rate):
-    got = bench(arguments, server, "--rate", f"{rate:.0f}", "--duration", arguments.seconds)
+    got = server.bench("--rate", f"{rate:.0f}", "--duration", arguments.seconds, "--warmup", 1)
     return got["latency_ms"]["p50"], got["latency_ms"]["p99"], got["failed"] + got["refused"]
 
 
@@ -75,7 +69,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     server = Server(arguments.build, arguments.model)
-    capacity = bench(arguments, server, "--closed", "16", "--duration", "8")["achieved_rps"]
+    capacity = server.bench("--closed", 16, "--duration", 8, "--warmup", 1)["achieved_rps"]
     print(f"capacity {capacity:.0f} requests/s; half of it, {arguments.seconds} s a round    p50 ms    p99 ms    failed or refused")
     ways, rows = {"calm": load, "beside the trainer": load_beside_trainer}, {"calm": [], "beside the trainer": []}
     for _ in range(arguments.rounds):

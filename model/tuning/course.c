@@ -231,8 +231,10 @@ static enum limoe_status learn_gathered(struct run *r, const struct part *p, boo
     if (status)
         return status;
     gather(r, p, PROBE_VIEWS, x, label);
+    if (!exam)
+        return train_probe(r, &set, r->out->rate);
     gather(r, &r->held, 1, held, label + n);
-    return exam ? try_rates(r, &set, held) : train_probe(r, &set, r->out->rate);
+    return try_rates(r, &set, held);
 }
 
 static enum limoe_status learn_probe(struct run *r, const struct part *p, bool exam) {

@@ -75,9 +75,9 @@ def test_taught_watched_and_compared(teach, pictures, untaught):
     seen.check_axe()
     expect(panel.get_by_text("taught: ready")).to_be_visible(timeout=120000)  # a trainer is nice
     expect(panel.get_by_text("pictures held out")).to_contain_text("by a tail: ")
+    expect(panel.locator("[aria-busy=true]")).to_have_count(0)
     expect(answer(seen, "disc.png", "Before")).to_have_count(2)
     expect(panel.get_by_label("Adapter", exact=True)).to_have_value("taught")
-    expect(panel.locator("[aria-busy=true]")).to_have_count(0)
     for card, label in zip(panel.locator("article").all(), SHAPES, strict=True):
         expect(card.locator("section", has_text="After: taught").locator(".bars li").first).to_contain_text(label)
     seen.screenshot("teach-ready")
@@ -208,7 +208,9 @@ def test_an_adapter_answers_in_try_until_other_labels_are_written(teach, picture
     expect(panel.get_by_label("Labels", exact=True)).to_have_value("block\ndisc")
     seen.choose(panel.get_by_role("button", name="Choose a file"), pictures / "disc" / "0.png")
     expect(panel.locator(".bars li").first).to_contain_text("disc")
-    panel.get_by_label("Strength").press("End")
+    with page.expect_response("**/v1/classify"):
+        panel.get_by_label("Strength").press("End")
+    expect(panel.locator("[aria-busy=true]")).to_have_count(0)
     panel.locator("summary").click()
     expect(panel.get_by_role("region", name="curl")).to_contain_text("adapter=shapes")
     expect(panel.get_by_role("region", name="curl")).to_contain_text("strength=1")

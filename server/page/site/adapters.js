@@ -33,7 +33,9 @@ export function adaptersView({ chosen, moved, deleted }) {
   /** @param {() => Promise<void>} act */
   async function trying(act) {
     why.textContent = '';
+    element.setAttribute('aria-busy', 'true');
     await act().catch((error) => { why.textContent = error.message; });
+    element.setAttribute('aria-busy', 'false');
   }
 
   const value = () => (touched ? Number(strength.value) : adapter?.strength ?? 1);
