@@ -72,7 +72,8 @@ void ask_write_request(struct buffer *out, const struct ask_request *request, co
     buffer_json_text(out, prompt);
     buffer_print(out, "%s,\"max_tokens\":%u,\"temperature\":0", model->chat ? "}]" : "", request->max_tokens);
     append_hold(out, request, model->hold);
-    buffer_string(out, "}");
+    buffer_string(out,
+                  request->stream ? ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}" : "}");
 }
 
 /* ---- the reply */
@@ -89,6 +90,10 @@ static struct text trim(struct text text, bool (*is_around)(char c)) {
         text.size--;
     }
     return text;
+}
+
+struct text ask_trim(struct text text) {
+    return trim(text, is_space);
 }
 
 static bool refuse(const char *what, struct api_error *error) {
@@ -108,29 +113,83 @@ static bool count_given(const struct json_value *object, const char *name, uint6
     return good;
 }
 
-bool ask_read_reply(const char *bytes, size_t size, bool chat, struct arena *arena, struct ask_reply *out,
-                    struct api_error *error) {
-    struct json_value *root;
+static bool read_json(struct text bytes, struct arena *arena, struct json_value **root,
+                      struct api_error *error) {
     struct json_error odd;
-    if (!json_read(bytes, size, arena, &root, &odd))
-        return odd.no_memory ? api_fail_memory(error) : refuse("what is no JSON", error);
+    if (json_read(bytes.data, bytes.size, arena, root, &odd))
+        return true;
+    return odd.no_memory ? api_fail_memory(error) : refuse("what is no JSON", error);
+}
+
+/* The list of choices; NULL: there is none. */
+static const struct json_value *choices_given(const struct json_value *root) {
     const struct json_value *choices = json_given(root, text_of("choices"));
-    const struct json_value *first = choices && choices->type == JSON_ARRAY ? choices->child : NULL;
-    const struct json_value *message = chat ? json_given(first, text_of("message")) : first;
-    if (!message || message->type != JSON_OBJECT)
-        return refuse("JSON that has no choices with an answer", error);
-    /* A model that says nothing has null, or no content. */
+    return choices && choices->type == JSON_ARRAY ? choices : NULL;
+}
+
+/* A model that says nothing has null, or no content. */
+static bool read_text(const struct json_value *message, bool chat, struct text *out,
+                      struct api_error *error) {
     const struct json_value *content = json_given(message, text_of(chat ? "content" : "text"));
     if (content && content->type != JSON_STRING)
         return refuse("an answer that is no text", error);
+    *out = content ? content->string : text_of("");
+    return true;
+}
+
+/* What is said of the answer; `first`: of its choices. */
+static void read_about(const struct json_value *root, const struct json_value *first, struct ask_reply *out) {
     const struct json_value *usage = json_given(root, text_of("usage"));
-    *out = (struct ask_reply){.text = content ? content->string : text_of(""),
-                              .model = text_given(root, "model"),
-                              .finish = text_given(first, "finish_reason")};
-    out->text = trim(out->text, is_space);
+    out->model = text_given(root, "model");
+    out->finish = text_given(first, "finish_reason");
     out->counted = count_given(usage, "prompt_tokens", &out->prompt_tokens) &&
                    count_given(usage, "completion_tokens", &out->completion_tokens);
+}
+
+bool ask_read_reply(const char *bytes, size_t size, bool chat, struct arena *arena, struct ask_reply *out,
+                    struct api_error *error) {
+    struct json_value *root;
+    if (!read_json((struct text){.data = bytes, .size = size}, arena, &root, error))
+        return false;
+    const struct json_value *choices = choices_given(root);
+    const struct json_value *first = choices ? choices->child : NULL;
+    const struct json_value *message = chat ? json_given(first, text_of("message")) : first;
+    if (!message || message->type != JSON_OBJECT)
+        return refuse("JSON that has no choices with an answer", error);
+    read_about(root, first, out);
+    if (!read_text(message, chat, &out->text, error))
+        return false;
+    out->text = ask_trim(out->text);
     return true;
+}
+
+/* {"error": {"message": "…"}}, or {"error": "…"}: what servers send that fail in the middle of a stream. */
+static bool refuse_failed(const struct json_value *told, struct api_error *error) {
+    const struct json_value *message = json_given(told, text_of("message"));
+    char quoted[200] = "";
+    if (!message)
+        message = told;
+    if (message->type == JSON_STRING)
+        text_quote(message->string, quoted, sizeof quoted);
+    return api_fail(error, 502, "upstream_error", NULL,
+                    "the language model's server ends its answer with an error%s%s", *quoted ? ": " : "",
+                    quoted);
+}
+
+bool ask_read_event(struct text data, bool chat, struct arena *arena, struct ask_reply *out,
+                    struct api_error *error) {
+    struct json_value *root;
+    if (!read_json(data, arena, &root, error))
+        return false;
+    const struct json_value *told = json_given(root, text_of("error"));
+    const struct json_value *choices = choices_given(root);
+    if (told)
+        return refuse_failed(told, error);
+    if (!choices)
+        return refuse("an event that has no choices", error);
+    read_about(root, choices->child, out); /* an event may be of usage alone, and have none */
+    const struct json_value *added = chat ? json_given(choices->child, text_of("delta")) : choices->child;
+    return read_text(added, chat, &out->text, error);
 }
 
 /* ---- the choice */

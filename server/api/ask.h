@@ -24,6 +24,7 @@ struct ask_request {
     const struct text *choices;       /* [n_choices]; 0: none */
     size_t n_choices;
     unsigned max_tokens;
+    bool stream; /* the answer is to come as it is written (ask_stream.h) */
 };
 
 extern const struct field_table ask_fields;
@@ -42,7 +43,7 @@ void ask_write_request(struct buffer *out, const struct ask_request *request, co
 
 /* What the model's server has answered; the texts are slices of its bytes, or live in the arena. */
 struct ask_reply {
-    struct text text;          /* without white space around it */
+    struct text text;          /* without white space around it; of an event, as it came */
     struct text model, finish; /* data NULL: it does not say */
     bool counted;              /* it says: */
     uint64_t prompt_tokens, completion_tokens;
@@ -50,6 +51,13 @@ struct ask_reply {
 /* Reads an answer of a chat, or of completions. False, with a 502: it is none. */
 bool ask_read_reply(const char *bytes, size_t size, bool chat, struct arena *arena, struct ask_reply *out,
                     struct api_error *error);
+
+/* Reads an event of an answer that is streamed: what it adds, which may be no text. False, with a 502: it is none, or says that the
+ * model's server has failed. */
+bool ask_read_event(struct text data, bool chat, struct arena *arena, struct ask_reply *out,
+                    struct api_error *error);
+/* The text without white space around it. */
+struct text ask_trim(struct text text);
 
 /* The choice that the text names: the one that it is, white space, quotes and marks around it aside; else of those that stand in
  * it as words the first, of several that begin there the longest. ASCII letters are alike in either case. NULL: it names none. */

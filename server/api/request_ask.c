@@ -42,6 +42,13 @@ static bool read_max_tokens(void *reader, const struct json_value *value) {
                              "max_tokens must be a whole number from 1 to %u", ASK_MOST_TOKENS);
 }
 
+static bool read_stream(void *reader, const struct json_value *value) {
+    struct reader *r = reader;
+    r->out->stream = value->type == JSON_TRUE;
+    return r->out->stream || value->type == JSON_FALSE ||
+           request_refuse_type("stream", "true or false", value->type, r->shared.error);
+}
+
 static bool check_choice(const struct reader *r, size_t i) {
     const struct text choice = r->out->choices[i];
     char param[40];
@@ -107,6 +114,13 @@ static const struct field rows[] = {
      .fallback = FIELD_NUMBER(256),
      .what = "The most tokens of the answer.",
      .read = read_max_tokens},
+    {.name = "stream",
+     .forms = FIELD_JSON,
+     .kind = FIELD_SCHEMA,
+     .schema = "{\"type\":\"boolean\"}",
+     .fallback = "false",
+     .what = "Whether the answer comes as it is written, as events.",
+     .read = read_stream},
     {.name = "mode",
      .forms = FIELD_JSON,
      .kind = FIELD_CHOICE,

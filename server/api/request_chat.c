@@ -107,9 +107,6 @@ bool chat_read(const struct request_models *models, const char *upstream, const 
         return false;
     const struct json_value *stream = json_given(out->object, text_of("stream"));
     out->stream = stream && stream->type == JSON_TRUE;
-    if (out->stream)
-        return api_fail(error, 400, "unsupported_value", "stream",
-                        "answers are not streamed here; accepted: false, for an answer in one piece");
-    return !stream || stream->type == JSON_FALSE ||
+    return !stream || out->stream || stream->type == JSON_FALSE ||
            request_refuse_type("stream", "true or false", stream->type, error);
 }

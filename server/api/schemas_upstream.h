@@ -48,7 +48,7 @@
                 ]}}, "required": ["type", "image_url"], "additionalProperties": {"type": "null"}} \
             ]}}]}} \
         }}, \
-        "stream": {"enum": [false, null]} \
+        "stream": {"type": ["boolean", "null"]} \
     }, \
     "required": ["messages"] \
 })

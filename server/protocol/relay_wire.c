@@ -6,13 +6,29 @@
 #include <sys/types.h>
 
 bool relay_check_ask(const struct relay_ask *ask) {
-    return ask->size <= RELAY_BODY_MOST && ask->timeout_ms > 0 && ask->endpoint < RELAY_ENDPOINTS;
+    switch (ask->kind) {
+    case RELAY_ASK:
+        return ask->size > 0 && ask->size <= RELAY_BODY_MOST && ask->timeout_ms > 0 &&
+               ask->endpoint < RELAY_ENDPOINTS && ask->streamed <= 1;
+    case RELAY_TAKE_BACK:
+        return ask->size == 0;
+    default:
+        return ask->kind == RELAY_TAKEN;
+    }
 }
 
 bool relay_check_answer(const struct relay_answer *answer, uint64_t most_bytes) {
-    const bool done = answer->outcome == RELAY_DONE;
-    return answer->outcome <= RELAY_UNREACHABLE && memchr(answer->message, '\0', sizeof answer->message) &&
-           (done ? answer->size > 0 && answer->size <= most_bytes : answer->size == 0);
+    const uint64_t most = answer->outcome == RELAY_DONE   ? most_bytes
+                          : answer->outcome == RELAY_MORE ? RELAY_PIECE_MOST
+                                                          : 0;
+    return answer->outcome <= RELAY_MORE && memchr(answer->message, '\0', sizeof answer->message) &&
+           answer->size <= most && (answer->outcome != RELAY_MORE || answer->size > 0);
+}
+
+bool relay_is_of(const struct relay_answer *answer, bool streamed) {
+    if (answer->outcome == RELAY_DONE)
+        return streamed == (answer->size == 0);
+    return answer->outcome != RELAY_MORE || streamed;
 }
 
 bool relay_receive_settings(int fd, struct relay_settings *settings) {

@@ -32,8 +32,8 @@ static bool add_header(struct errand_policy *policy, const char *line) {
 }
 
 bool errand_policy_open(struct errand_policy *policy) {
-    static const char *const lines[] = {"Content-Type: application/json", "Accept: application/json",
-                                        "Expect:"};
+    static const char *const lines[] = {"Content-Type: application/json",
+                                        "Accept: application/json, text/event-stream", "Expect:"};
     char line[RELAY_KEY_SIZE + 32];
     bool good = true;
     for (size_t i = 0; good && i < sizeof lines / sizeof *lines; i++)
@@ -52,9 +52,40 @@ void errand_policy_close(struct errand_policy *policy) {
 
 /* ---- libcurl's questions */
 
+/* The answer is a stream of events, not an error, nor an answer in one piece. */
+static bool is_stream(const struct errand *errand) {
+    static const char type[] = "text/event-stream";
+    const char *said = NULL;
+    long status = 0;
+    curl_easy_getinfo(errand->curl, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(errand->curl, CURLINFO_CONTENT_TYPE, &said);
+    return errand->streamed && status == 200 && said && strncasecmp(said, type, strlen(type)) == 0;
+}
+
+/* An error that answers a request for a stream is no stream. */
+static uint64_t most_bytes(const struct errand *errand) {
+    return errand->policy->settings.most_bytes * (errand->received ? RELAY_STREAM_FACTOR : 1);
+}
+
+/* What is given once an answer was found to be none is refused, too. */
+static size_t keep_events(struct errand *errand, const char *bytes, size_t n) {
+    if (errand->odd || errand->too_large)
+        return 0;
+    errand->paused = errand->bytes.size >= RELAY_WINDOW;
+    if (errand->paused)
+        return CURL_WRITEFUNC_PAUSE;
+    errand->received += n;
+    errand->too_large = errand->received > most_bytes(errand);
+    return !errand->too_large && event_stream_feed(&errand->events, bytes, n, &errand->bytes, &errand->odd)
+               ? n
+               : 0;
+}
+
 static size_t keep_bytes(char *bytes, size_t one, size_t n, void *arg) {
     struct errand *errand = arg;
     (void)one; /* always 1 */
+    if (is_stream(errand))
+        return keep_events(errand, bytes, n);
     errand->too_large = n > errand->policy->settings.most_bytes - errand->bytes.size;
     if (errand->too_large)
         return 0;
@@ -124,6 +155,7 @@ struct errand *errand_begin(const struct errand_policy *policy, const struct rel
     errand->policy = policy;
     errand->body = body;
     errand->answer.id = ask->id;
+    errand->streamed = ask->streamed;
     errand->curl = curl_easy_init();
     if (errand->curl && set_request(errand, ask) && set_walls(errand->curl, &policy->settings) &&
         set_calls(errand) && set_limits(errand->curl, ask->timeout_ms))
@@ -178,6 +210,16 @@ static bool is_encoded(CURL *curl) {
            strcasecmp(coding->value, "identity") != 0;
 }
 
+static void read_stream(struct errand *errand) {
+    if (!is_stream(errand))
+        fail(errand, RELAY_INVALID,
+             "the language model's server answers in one piece, where a stream was asked for");
+    else if (event_stream_may_end(&errand->events))
+        errand->answer.outcome = RELAY_DONE;
+    else
+        fail(errand, RELAY_INVALID, "the language model's server answers with a stream without an end");
+}
+
 /* An answer of HTTP came, whole. */
 static void read_status(struct errand *errand) {
     long status = 0;
@@ -187,6 +229,8 @@ static void read_status(struct errand *errand) {
     else if (is_encoded(errand->curl))
         fail(errand, RELAY_INVALID,
              "the language model's server answers in a Content-Encoding that nobody asked for");
+    else if (errand->streamed)
+        read_stream(errand);
     else if (!errand->bytes.size)
         fail(errand, RELAY_INVALID, "the language model's server answers with nothing");
     else
@@ -198,7 +242,10 @@ static void explain(struct errand *errand, CURLcode code) {
     if (errand->too_large) {
         snprintf(message, sizeof message,
                  "the language model's server answers with more than %llu bytes (--llm-bytes)",
-                 (unsigned long long)errand->policy->settings.most_bytes);
+                 (unsigned long long)most_bytes(errand));
+        fail(errand, RELAY_INVALID, message);
+    } else if (errand->odd) {
+        snprintf(message, sizeof message, "the language model's server answers with %s", errand->odd);
         fail(errand, RELAY_INVALID, message);
     } else if (errand->too_long_a_head) {
         fail(errand, RELAY_INVALID, "the head of the language model's server's answer is too long");
@@ -207,7 +254,8 @@ static void explain(struct errand *errand, CURLcode code) {
     } else if (code == CURLE_WEIRD_SERVER_REPLY || code == CURLE_UNSUPPORTED_PROTOCOL) {
         fail(errand, RELAY_INVALID, "what answers as the language model's server does not speak HTTP/1.1");
     } else {
-        snprintf(message, sizeof message, "the language model's server cannot be reached: %s",
+        snprintf(message, sizeof message, "the language model's server %s: %s",
+                 errand->head_bytes ? "breaks its answer off" : "cannot be reached",
                  curl_easy_strerror(code));
         fail(errand, RELAY_UNREACHABLE, message);
     }
@@ -221,15 +269,27 @@ static void let_go(struct errand *errand) {
     errand->body = NULL;
 }
 
+/* A stream that has said that it ends has, whatever becomes of its connection. What came before a fault is sent. */
 void errand_end(struct errand *errand, CURLcode code) {
-    if (code == CURLE_OK)
+    if (code == CURLE_OK || errand->events.done)
         read_status(errand);
     else
         explain(errand, code);
+    const bool keeps = errand->streamed ? errand->events.events > 0 : errand->answer.outcome == RELAY_DONE;
     let_go(errand);
-    if (errand->answer.outcome != RELAY_DONE)
+    if (!keeps)
         buffer_free(&errand->bytes);
-    errand->answer.size = errand->bytes.size;
+}
+
+bool errand_has_piece(const struct errand *errand) {
+    return errand->streamed && errand->events.events && errand->bytes.size && errand->unread < RELAY_WINDOW;
+}
+
+CURLcode errand_resume(struct errand *errand) {
+    if (!errand->paused || errand->bytes.size >= RELAY_WINDOW)
+        return CURLE_OK;
+    errand->paused = false;
+    return curl_easy_pause(errand->curl, CURLPAUSE_CONT); /* which may stop it again */
 }
 
 void errand_free(struct errand *errand) {
@@ -237,5 +297,6 @@ void errand_free(struct errand *errand) {
         return;
     let_go(errand);
     buffer_free(&errand->bytes);
+    event_stream_free(&errand->events);
     free(errand);
 }

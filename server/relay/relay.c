@@ -1,7 +1,7 @@
 /* relay.c - asks in, requests to the language model's server side by side, answers out. One thread, beside libcurl's for names.
  *
  * How many requests there are at a time is for the front to say, which asks for no more than that. An answer stays here until
- * the front has read it.
+ * the front has read it; of one that is streamed no more is received than the front passes on.
  */
 #include "server/relay/relay.h"
 
@@ -20,13 +20,21 @@
 
 #define SLEEP_MS 1000
 
+/* On its way to the front: an answer, or a part of one. */
+struct piece {
+    struct relay_answer head;
+    char *bytes; /* [head.size] */
+    size_t sent; /* of head and bytes */
+    struct piece *next;
+};
+
 struct relay {
     struct errand_policy policy;
     CURLM *multi;
-    struct errand *running;       /* their handles are in `multi` */
-    struct errand *first, **last; /* answers on their way to the front, the oldest first */
-    struct relay_ask ask;         /* being received, */
-    char *body;                   /* with its body */
+    struct errand *running;      /* their handles are in `multi` */
+    struct piece *first, **last; /* the oldest first */
+    struct relay_ask ask;        /* being received, */
+    char *body;                  /* with its body */
     size_t received;
 };
 
@@ -37,10 +45,38 @@ static int complain(int status, const char *what) {
 
 /* ---- errands */
 
-static void queue_answer(struct relay *relay, struct errand *errand) {
-    errand->next = NULL;
-    *relay->last = errand;
-    relay->last = &errand->next;
+/* Takes over the bytes. False: no memory. */
+static bool queue_piece(struct relay *relay, const struct relay_answer *head, struct buffer *bytes) {
+    struct piece *piece = calloc(1, sizeof *piece);
+    if (!piece)
+        return false;
+    piece->head = *head;
+    piece->bytes = buffer_take(bytes, &(size_t){0});
+    *relay->last = piece;
+    relay->last = &piece->next;
+    return piece->bytes != NULL;
+}
+
+/* Queues what there is of a stream. False: no memory. */
+static bool queue_events(struct relay *relay, struct errand *errand) {
+    const struct relay_answer head = {
+        .id = errand->answer.id, .size = errand->bytes.size, .outcome = RELAY_MORE};
+    errand->unread += errand->bytes.size;
+    return !errand->bytes.size || queue_piece(relay, &head, &errand->bytes);
+}
+
+static bool queue_answer(struct relay *relay, struct errand *errand) {
+    if (errand->streamed && !queue_events(relay, errand))
+        return false;
+    errand->answer.size = errand->bytes.size;
+    return queue_piece(relay, &errand->answer, &errand->bytes);
+}
+
+static struct errand *find(struct relay *relay, uint64_t id) {
+    struct errand *errand = relay->running;
+    while (errand && errand->answer.id != id)
+        errand = errand->next;
+    return errand; /* NULL: it was answered */
 }
 
 /* Takes it out of those running. */
@@ -68,65 +104,108 @@ static bool begin(struct relay *relay) {
 }
 
 static void take_back(struct relay *relay, uint64_t id) {
-    for (struct errand *errand = relay->running; errand; errand = errand->next)
-        if (errand->answer.id == id) {
-            stop(relay, errand);
-            errand_free(errand);
-            return;
-        }
+    struct errand *errand = find(relay, id);
+    if (!errand)
+        return;
+    stop(relay, errand);
+    errand_free(errand);
 }
 
-static void collect(struct relay *relay) {
+static void note_taken(struct relay *relay, uint64_t id, uint64_t size) {
+    struct errand *errand = find(relay, id);
+    if (errand)
+        errand->unread -= size < errand->unread ? size : errand->unread;
+}
+
+/* libcurl is done with it. False: no memory. */
+static bool end(struct relay *relay, struct errand *errand, CURLcode code) {
+    stop(relay, errand);
+    errand_end(errand, code);
+    const bool good = queue_answer(relay, errand);
+    errand_free(errand);
+    return good;
+}
+
+/* Queues pieces of streams, and has those go on that wait for room. False: no memory. */
+static bool pump(struct relay *relay) {
+    struct errand *next;
+    for (struct errand *errand = relay->running; errand; errand = next) {
+        next = errand->next;
+        if (errand_has_piece(errand) && !queue_events(relay, errand))
+            return false;
+        const CURLcode code = errand_resume(errand);
+        if (code != CURLE_OK && !end(relay, errand, code))
+            return false;
+    }
+    return true;
+}
+
+/* False: no memory. */
+static bool collect(struct relay *relay) {
     int left;
+    bool good = true;
     for (const CURLMsg *message; (message = curl_multi_info_read(relay->multi, &left)) != NULL;) {
         struct errand *errand = NULL;
         const CURLcode code = message->data.result; /* the message ends with the handle's removal */
         if (message->msg != CURLMSG_DONE ||
             curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&errand) != CURLE_OK)
             continue;
-        stop(relay, errand);
-        errand_end(errand, code);
-        queue_answer(relay, errand);
+        good = end(relay, errand, code) && good;
     }
+    return good;
 }
 
 /* ---- the front */
 
+static void drop_piece(struct relay *relay) {
+    struct piece *piece = relay->first;
+    relay->first = piece->next;
+    if (!relay->first)
+        relay->last = &relay->first;
+    free(piece->bytes);
+    free(piece);
+}
+
 /* Sends what it takes now. */
-static void send_answers(struct relay *relay) {
+static void send_pieces(struct relay *relay) {
     while (relay->first) {
-        struct errand *errand = relay->first;
-        const size_t head = sizeof errand->answer;
-        const bool in_head = errand->sent < head;
-        const char *from = in_head ? (const char *)&errand->answer + errand->sent
-                                   : errand->bytes.data + (errand->sent - head);
-        const size_t left = in_head ? head - errand->sent : head + errand->bytes.size - errand->sent;
+        struct piece *piece = relay->first;
+        const size_t head = sizeof piece->head;
+        const bool in_head = piece->sent < head;
+        const char *from =
+            in_head ? (const char *)&piece->head + piece->sent : piece->bytes + (piece->sent - head);
+        const size_t left = in_head ? head - piece->sent : head + piece->head.size - piece->sent;
         const ssize_t sent = left ? send(PROCESS_FD, from, left, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
         if (sent < 0)
             return; /* not now; or the front is gone, as reading from it tells */
-        errand->sent += (size_t)sent;
-        if (errand->sent < head + errand->bytes.size)
+        piece->sent += (size_t)sent;
+        if (piece->sent < head + piece->head.size)
             continue;
-        relay->first = errand->next;
-        if (!relay->first)
-            relay->last = &relay->first;
-        errand_free(errand);
+        drop_piece(relay);
     }
+}
+
+/* Of what follows the ask's head. */
+static size_t body_size(const struct relay *relay) {
+    return relay->ask.kind == RELAY_ASK ? relay->ask.size : 0;
 }
 
 /* An ask's head is there. False: it is no ask, or there is no memory for its body. */
 static bool open_ask(struct relay *relay) {
     if (!relay_check_ask(&relay->ask))
         return false;
-    relay->body = relay->ask.size ? malloc(relay->ask.size) : NULL;
-    return relay->body || !relay->ask.size;
+    relay->body = body_size(relay) ? malloc(body_size(relay)) : NULL;
+    return relay->body || !body_size(relay);
 }
 
 static bool close_ask(struct relay *relay) {
     relay->received = 0;
-    if (relay->ask.size)
+    if (relay->ask.kind == RELAY_ASK)
         return begin(relay);
-    take_back(relay, relay->ask.id);
+    if (relay->ask.kind == RELAY_TAKE_BACK)
+        take_back(relay, relay->ask.id);
+    else
+        note_taken(relay, relay->ask.id, relay->ask.size);
     return true;
 }
 
@@ -138,7 +217,7 @@ static enum read read_asks(struct relay *relay) {
     for (;;) {
         const bool in_head = relay->received < head;
         char *to = in_head ? (char *)&relay->ask + relay->received : relay->body + (relay->received - head);
-        const size_t left = in_head ? head - relay->received : head + relay->ask.size - relay->received;
+        const size_t left = in_head ? head - relay->received : head + body_size(relay) - relay->received;
         const ssize_t size = recv(PROCESS_FD, to, left, MSG_DONTWAIT);
         if (size < 0 && errno == EINTR)
             continue;
@@ -151,7 +230,7 @@ static enum read read_asks(struct relay *relay) {
             continue;
         if (in_head && !open_ask(relay))
             return READ_WRONG;
-        if (relay->received == head + relay->ask.size && !close_ask(relay))
+        if (relay->received == head + body_size(relay) && !close_ask(relay))
             return READ_WRONG;
     }
 }
@@ -165,8 +244,9 @@ static int relay_all(struct relay *relay) {
                                     : complain(COMMAND_INPUT, "an ask is malformed, or there is no memory");
         if (curl_multi_perform(relay->multi, &running) != CURLM_OK)
             return complain(COMMAND_INPUT, "libcurl cannot go on");
-        collect(relay);
-        send_answers(relay);
+        if (!collect(relay) || !pump(relay))
+            return complain(COMMAND_INPUT, "no memory");
+        send_pieces(relay);
         struct curl_waitfd front = {.fd = PROCESS_FD, .events = CURL_WAIT_POLLIN};
         if (relay->first)
             front.events |= CURL_WAIT_POLLOUT;
@@ -182,11 +262,8 @@ static void close_all(struct relay *relay) {
         stop(relay, errand);
         errand_free(errand);
     }
-    while (relay->first) {
-        struct errand *errand = relay->first;
-        relay->first = errand->next;
-        errand_free(errand);
-    }
+    while (relay->first)
+        drop_piece(relay);
     free(relay->body);
     errand_policy_close(&relay->policy);
     if (relay->multi)

@@ -33,6 +33,41 @@ def completion(style, model, content):
     return {**answer, "id": "cmpl-1", "object": "text_completion"}
 
 
+def events(style, model, words, usage=False):
+    """The events of a chat that is streamed, a word each, as the server of this style sends them; `usage`: it was asked for."""
+    about = {key: value for key, value in chat(style, model, "").items() if key not in ("choices", "usage", "timings")}
+    about["object"] = "chat.completion.chunk"
+
+    def event(delta, finish=None, **more):
+        choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        return {**about, "choices": [{**choice, "logprobs": None} if style == "vllm" else choice], **more}
+
+    first = {"role": "assistant", "content": "" if style == "vllm" else words[0]}
+    listed = [event(first), *[event({"content": word}) for word in (words if style == "vllm" else words[1:])]]
+    listed.append(event({}, "stop", **({"timings": {"predicted_n": 2}} if style == "llama.cpp" else {})))
+    if usage:
+        listed.append({**about, "choices": [], "usage": chat(style, model, "")["usage"]})
+    end = "\r\n" if style == "ollama" else "\n"
+    lines = [f"data: {json.dumps(one, ensure_ascii=False)}{end}{end}" for one in listed]
+    if style == "llama.cpp":
+        lines.insert(1, ": still here\n\n")
+    return [*(line.encode() for line in lines), f"data: [DONE]{end}{end}".encode()]
+
+
+def stream_head(*headers):
+    lines = ["HTTP/1.1 200 OK", "Content-Type: text/event-stream; charset=utf-8", "Transfer-Encoding: chunked", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def chunk(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def stream(pieces):
+    """An answer that is streamed, whole."""
+    return stream_head() + b"".join(map(chunk, pieces)) + chunk(b"")
+
+
 def head(status=200, length=None, headers=()):
     lines = [f"HTTP/1.1 {status} A", "Content-Type: application/json", *headers]
     lines += [f"Content-Length: {length}"] if length is not None else []
@@ -113,6 +148,8 @@ class Llm:
         return True
 
     def usual(self, path, asked):
+        if asked.get("stream"):
+            return stream(events(self.style, asked["model"], [self.content]))
         write = {"/v1/chat/completions": chat, "/v1/completions": completion}[path]
         return whole(write(self.style, asked["model"], self.content))
 

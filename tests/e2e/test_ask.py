@@ -6,6 +6,7 @@ The language model is a stand-in (llm.py).
 
 import concurrent.futures
 import gzip
+import json
 import os
 import pathlib
 import shutil
@@ -14,6 +15,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import httpx
 import llm
@@ -139,6 +141,7 @@ def test_an_answer_may_say_nothing_of_itself(asked, client):
         ({"choices": ["a", " "]}, "empty_labels", "choices[1]"),
         ({"choices": ["a"] * 101}, "too_many_items", "choices"),
         ({"max_tokens": 0}, "invalid_value", "max_tokens"),
+        ({"stream": "yes"}, "invalid_type", "stream"),
         ({"mode": "hm"}, "invalid_value", "mode"),
         ({"tags": {"k": 51}}, "invalid_value", "tags.k"),
         ({"mode": "vqa", "ocr": "a"}, "conflicting_fields", "ocr"),
@@ -174,7 +177,7 @@ FAILURES = {
     "deep": (llm.whole(b"[" * 100000), 502, "upstream_invalid", "no JSON"),
     "not HTTP": (b"220 mail.example ESMTP\r\n\r\n", 502, "upstream_invalid", "HTTP/1.1"),
     "hung up": (llm.hang_up, 502, "upstream_unreachable", "cannot be reached"),
-    "cut off": (llm.cut_off, 502, "upstream_unreachable", "cannot be reached"),
+    "cut off": (llm.cut_off, 502, "upstream_unreachable", "breaks its answer off"),
     "endless": (llm.endless_body, 502, "upstream_invalid", "more than 1048576 bytes"),
     "endless head": (llm.endless_head, 502, "upstream_invalid", "head"),
 }
@@ -280,6 +283,80 @@ def test_a_relay_that_is_lost_takes_no_question_along(asked):
     assert server.metric("limoe_upstream_restarts_total") == before + 3
     assert server.metric('limoe_process_resident_memory_bytes{process="relay"}') >= 0
     wait_until(lambda: server.children("relay"))
+
+
+# ---- the answer comes as it is written
+
+
+def streamed(client, **fields):
+    """What is sent: events' data, JSON but for the last of a stream that has its end."""
+    with client.stream("POST", "/v1/ask", json={"image": IMAGE, "question": QUESTION, **SEEN, "stream": True, **fields}) as answer:
+        assert answer.status_code == 200 and answer.headers["content-type"] == "text/event-stream", answer.read()
+        data = [line.removeprefix("data: ") for line in answer.iter_lines() if line]
+    return [json.loads(one) if one != "[DONE]" else one for one in data]
+
+
+def delta(text):
+    return {"object": "answer.delta", "text": text}
+
+
+@pytest.mark.parametrize("style", llm.STYLES)
+def test_a_streamed_answer(asked, client, style):
+    _, model = asked
+    model.answers = [llm.stream(llm.events(style, "smol", [" A", " 犬", " or a Dog.\n"], usage=True))]
+    *deltas, answer, done = streamed(client, choices=["cat", "dog"])
+    ((_, sent),) = model.requests
+    assert sent.pop("stream") is True and sent.pop("stream_options") == {"include_usage": True}
+    assert deltas == [delta(" A"), delta(" 犬"), delta(" or a Dog.\n")] and done == "[DONE]"
+    model.answers = [llm.whole(llm.chat(style, "smol", " A 犬 or a Dog.\n"))]
+    whole = ask(client, choices=["cat", "dog"], stream=False).json()
+    assert whole["chosen"] == "dog" and sent == model.requests[1][1]
+    for one in (answer, whole):
+        assert one["upstream"].pop("ms") > 0
+    assert answer == whole
+
+
+def test_a_streamed_answer_of_much_that_is_no_text(asked, client):
+    """More than what may be on its way at a time: what is not passed on counts as taken."""
+    server, model = asked
+    event = b'data: {"choices":[{"delta":{"content":"a"}}],"x":"%s"}\n\n' % (b"x" * 8000)
+    nothing = b'data: {"choices":[],"x":"%s"}\n\n' % (b"x" * 8000)
+    model.answers = [llm.stream([event, nothing] * 50)]
+    *deltas, answer, done = streamed(client)
+    assert deltas == [delta("a")] * 50 and answer["answer"] == "a" * 50 and done == "[DONE]"
+    wait_until(lambda: server.metric("limoe_queue_bytes") == 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "text"),
+    [
+        (b'{"object":"other"}', "upstream_invalid", "no choices"),
+        (b'{"choices":[{"delta":{"content":5}}]}', "upstream_invalid", "no text"),
+        (b'{"error":{"message":"out of memory"}}', "upstream_error", "out of memory"),
+    ],
+)
+def test_a_streamed_answer_that_goes_wrong(asked, client, data, code, text):
+    """After its first words it has an event that says why it ends; before them the status does."""
+    server, model = asked
+    odd = llm.chunk(b"data: " + data + b"\n\n")
+
+    def begun(connection):
+        connection.sendall(llm.stream_head() + llm.chunk(b'data: {"choices":[{"delta":{"content":"A"}}]}\n\n'))
+        time.sleep(0.1)
+        connection.sendall(odd)
+        llm.hold(connection)
+
+    def not_begun(connection):
+        connection.sendall(llm.stream_head() + odd)
+        llm.hold(connection)
+
+    model.answers = [begun]
+    first, last = streamed(client)
+    assert first == delta("A") and last["error"]["code"] == code and text in last["error"]["message"]
+    model.answers = [not_begun]
+    refused(ask(client, stream=True), 502, code, text)
+    wait_until(lambda: server.metric("limoe_queue_bytes") == 0)
+    wait_until(lambda: model.open <= 4)
 
 
 # ---- how it is told

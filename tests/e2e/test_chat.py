@@ -4,6 +4,14 @@ all else of its request arrives as it was sent.
 The language model is a stand-in (llm.py); what its server may do wrong, test_ask.py tries.
 """
 
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+
+import httpx
 import llm
 import openai
 import pytest
@@ -17,7 +25,7 @@ OTHER = data_uri(picture(5))
 @pytest.fixture(scope="module")
 def pair():
     model = Llm()
-    server = Server(*model.options())
+    server = Server(*model.options("--llm-bytes", "64MiB"))
     yield server, model
     stop_cleanly(server)
     model.close()
@@ -135,6 +143,232 @@ def test_without_a_language_model(server):
     assert answer.status_code == 501 and answer.json()["error"]["code"] == "no_language_model"
 
 
-def test_streams_are_refused(asked, ai):
-    with pytest.raises(openai.BadRequestError, match="not streamed"):
-        ai.chat.completions.create(model="smol", messages=[{"role": "user", "content": "hi"}], stream=True)
+# ---- streams
+
+HI = [{"role": "user", "content": "hi"}]
+WORDS = ["A", " cat", " 犬", "."]
+
+
+def post(client, **options):
+    """A stream that is read by hand."""
+    return client.stream("POST", "/v1/chat/completions", json={"messages": HI, "stream": True}, **options)
+
+
+def payloads(lines):
+    """What events hold, JSON but for the last of a stream that has its end."""
+    data = [line.removeprefix("data: ") for line in lines if line]
+    return [json.loads(one) if one != "[DONE]" else one for one in data]
+
+
+@pytest.mark.parametrize("style", llm.STYLES)
+def test_a_stream(asked, ai, style):
+    server, model = asked
+    model.answers = [llm.stream(llm.events(style, "smol", WORDS))]
+    messages = [{"role": "user", "content": [text("What?"), image(CAT)]}]
+    streamed = ai.chat.completions.create(model="smol", messages=messages, stream=True, stream_options={"include_usage": True})
+    chunks = list(streamed)
+    assert "".join(one.choices[0].delta.content or "" for one in chunks) == "".join(WORDS)
+    assert chunks[-1].choices[0].finish_reason == "stop" and {one.model for one in chunks} == {"smol"}
+    ((_, sent),) = model.requests
+    assert sent["stream"] is True and sent["stream_options"] == {"include_usage": True}
+    assert sent["messages"][0]["content"] == f"What?\n{seen(server, CAT)}"
+
+
+def test_what_a_stream_is_made_of(asked):
+    """Events and nothing else, however the bytes are cut."""
+    server, model = asked
+    sent = llm.events("vllm", "smol", WORDS)
+    whole = b"\xef\xbb\xbfretry: 5\r\rid: 1\ndata\ndata:{\"a\":\ndata: 1.50}\n\n" + b"".join(sent) + b"data: after the end\n\n"
+    model.answers = [llm.stream([whole]), llm.stream([bytes([one]) for one in whole])]
+    with server.client() as client:
+        for _ in range(2):
+            with post(client) as answer:
+                assert answer.status_code == 200 and answer.headers["content-type"] == "text/event-stream"
+                assert answer.headers["cache-control"] == "no-cache"
+                assert answer.read() == b'data: {"a": 1.50}\n\n' + b"".join(sent)
+        assert client.post("/v1/chat/completions", json={"messages": HI, "stream": False}).status_code == 502  # it streams
+
+
+def test_words_come_as_they_are_said(asked, ai):
+    server, model = asked
+    sent, heard = llm.events("ollama", "smol", WORDS), threading.Semaphore(0)
+
+    def say(connection):
+        connection.sendall(llm.stream_head())
+        for event in sent:
+            connection.sendall(llm.chunk(event))
+            if event != sent[-1]:
+                assert heard.acquire(timeout=30)
+        connection.sendall(llm.chunk(b""))
+
+    model.answers = [say]
+    got = []
+    for one in ai.chat.completions.create(model="smol", messages=HI, stream=True):
+        got.append(one.choices[0].delta.content)
+        heard.release()
+    assert got == [*WORDS, None]
+    wait_until(lambda: server.metric("limoe_queue_bytes") == 0)
+
+
+class Endless:
+    """A stream without an end, which counts what has been taken of it."""
+
+    def __init__(self):
+        self.sent = 0
+
+    def __call__(self, connection):
+        data = llm.chunk(b'data: {"choices":[], "x":"%s"}\n\n' % (b"x" * 8000))
+        connection.sendall(llm.stream_head())
+        while True:
+            connection.sendall(data)
+            self.sent += len(data)
+
+
+def test_a_slow_reader_slows_the_model_down(asked):
+    server, model = asked
+    model.answers = [endless := Endless()]
+    body = json.dumps({"messages": HI, "stream": True}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    connection = server.connect()
+    connection.sendall(head % len(body) + body)
+    assert connection.recv(16) == b"HTTP/1.1 200 OK\r"
+
+    def rests():
+        before = endless.sent
+        time.sleep(0.3)
+        return before == endless.sent
+
+    wait_until(rests)
+    assert 0 < endless.sent < 30 << 20  # what sockets hold on the way, of 64 MiB that it may send
+    before = endless.sent
+    while endless.sent == before:
+        assert connection.recv(1 << 16)
+    given_up = server.metric('limoe_upstream_requests_total{outcome="given_up"}')
+    connection.close()
+    wait_until(lambda: server.metric('limoe_upstream_requests_total{outcome="given_up"}') == given_up + 1)
+    wait_until(lambda: model.open <= 4)
+    wait_until(lambda: server.metric("limoe_queue_bytes") == 0)
+
+
+def test_a_client_that_leaves_ends_the_stream(asked):
+    server, model = asked
+
+    def begin(connection):
+        connection.sendall(llm.stream_head() + llm.chunk(llm.events("vllm", "smol", WORDS)[0]))
+        llm.hold(connection)
+
+    model.answers = [begin]
+    before = server.metric('limoe_upstream_requests_total{outcome="given_up"}')
+    with server.client() as client, post(client) as answer:
+        next(answer.iter_lines())
+    wait_until(lambda: server.metric('limoe_upstream_requests_total{outcome="given_up"}') == before + 1)
+    wait_until(lambda: model.open <= 4)
+
+
+FIRST = llm.events("vllm", "smol", WORDS)[0]
+
+
+def begun(rest):
+    """A stream that goes on with these bytes, or, where there are none, not at all."""
+
+    def answer(connection):
+        connection.sendall(llm.stream_head() + llm.chunk(FIRST) + rest)
+        if not rest:
+            llm.hold(connection)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("rest", "code", "words"),
+    [
+        (b"zz", "upstream_unreachable", "breaks its answer off"),
+        (llm.chunk(b"data: {")[:4], "upstream_unreachable", "breaks its answer off"),
+        (llm.chunk(b"data: {") + llm.chunk(b""), "upstream_invalid", "without an end"),
+        (llm.chunk(b"data: garbage\n\n"), "upstream_invalid", "no JSON object"),
+        (llm.chunk(b"data: [1]\n\n"), "upstream_invalid", "no JSON object"),
+        (llm.chunk(b"data: " + b"x" * 300000), "upstream_invalid", "too long"),
+    ],
+)
+def test_a_stream_that_goes_wrong(asked, rest, code, words):
+    """What came before is there, and then why no more does: the status has been sent."""
+    server, model = asked
+    model.answers = [begun(rest)]
+    with server.client() as client, post(client) as answer:
+        first, last = payloads(answer.iter_lines())
+    assert first == json.loads(FIRST.removeprefix(b"data: ")) and last["error"]["code"] == code and words in last["error"]["message"]
+    wait_until(lambda: server.metric("limoe_queue_bytes") == 0)
+
+
+def test_a_stream_that_goes_wrong_where_it_was_stopped(asked):
+    """The relay receives by turns, and may find what is odd in either."""
+    server, model = asked
+    event = b'data: {"choices":[], "x":"%s"}\n\n' % (b"x" * 8000)
+    with server.client() as client:
+        for n in range(4, 20):
+            model.answers = [llm.stream([event * n + b"data: garbage\n\n"])]
+            with post(client, headers={"X-Request-Timeout-Ms": "5000"}) as answer:
+                *events, last = payloads(answer.iter_lines())
+            assert len(events) == n and last["error"]["code"] == "upstream_invalid", last
+
+
+def test_a_stream_without_an_end(start):
+    model = Llm()
+    model.answers = [Endless()]
+    server = start(*model.options("--llm-bytes", "64KiB"))
+    with server.client() as client, post(client) as answer:
+        *events, last = payloads(answer.iter_lines())
+    assert 120 < len(events) < 131 and "more than 1048576 bytes" in last["error"]["message"]
+    model.close()
+
+
+def test_a_stream_past_its_deadline(asked, ai):
+    asked[1].answers = [begun(b"")]
+    with pytest.raises(openai.APIError, match="deadline"):
+        list(ai.chat.completions.create(model="smol", messages=HI, stream=True, extra_headers={"X-Request-Timeout-Ms": "300"}))
+
+
+def test_a_stream_whose_relay_is_lost(asked):
+    server, model = asked
+    model.answers = [begun(b"")]
+    with server.client() as client, post(client) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        os.kill(server.children("relay")[0], signal.SIGKILL)
+        (last,) = payloads(lines)
+    assert last["error"]["code"] == "upstream_lost" and len(model.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "code"),
+    [
+        (llm.whole({"error": {"message": "a"}}, 400), 400, "upstream_refused"),
+        (llm.whole({}, 500), 502, "upstream_error"),
+        (llm.whole(llm.chat("vllm", "smol", "a")), 502, "upstream_invalid"),
+        (llm.stream([b": nothing\n\n"]), 502, "upstream_invalid"),
+        (llm.stream([b"data: [DONE]\n\n"]), 502, "upstream_invalid"),
+        (llm.stream_head("Content-Encoding: gzip") + llm.chunk(b"\x1f\x8b") + llm.chunk(b""), 502, "upstream_invalid"),
+        (llm.hang_up, 502, "upstream_unreachable"),
+    ],
+)
+def test_a_stream_that_does_not_begin(asked, answer, status, code):
+    server, model = asked
+    model.answers = [answer]
+    with server.client() as client, post(client) as refused:
+        refused.read()
+        assert refused.status_code == status and refused.json()["error"]["code"] == code
+
+
+def test_a_server_that_stops_ends_streams(start):
+    model = Llm()
+    model.answers = [begun(b"")]
+    server = start(*model.options("--drain-timeout", "1"))
+    with server.client() as client, post(client) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        server.process.terminate()
+        with contextlib.suppress(httpx.RemoteProtocolError):
+            for line in lines:
+                assert not line or "draining" in line
+        assert server.wait() == 0
+    model.close()

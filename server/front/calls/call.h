@@ -119,6 +119,7 @@ struct call {
     struct describing describing;
     struct upstream *upstream;         /* what the language model is asked (upstream.h); NULL: nothing */
     bool relaying;                     /* upstream is to be handed over (upstream_ask) */
+    bool streaming;                    /* the answer is what comes of it (upstream_response) */
     struct text prompt;                /* of it, in the arena */
     const struct request_item *inputs; /* [n] */
     struct remote *remote;             /* those that were named by URLs (remote.h); NULL: none was */

@@ -83,7 +83,7 @@ const struct operation operations[] = {
      .about = "The language model is the operator's; what it answers is not the same each time.",
      .body = &ask_fields,
      .example = "{\"image\":\"" PIXEL "\",\"question\":\"What is it?\",\"choices\":[\"a cat\",\"a dog\"]}",
-     .answers = {{200, NULL, "Answer", NULL}},
+     .answers = {{200, NULL, "Answer", NULL, "text/event-stream"}},
      .errors = ERRORS_ASK | ERRORS_DESCRIBE | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
     {.method = "POST",
      .path = "/v1/chat/completions",
@@ -96,7 +96,7 @@ const struct operation operations[] = {
      .body_schema = "ChatRequest",
      .example = "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"What is it?\"},"
                 "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64," PIXEL "\"}}]}]}",
-     .answers = {{200, NULL, "ChatCompletion", NULL}},
+     .answers = {{200, NULL, "ChatCompletion", NULL, "text/event-stream"}},
      .errors = ERRORS_ASK | ERRORS_CHAT | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
     {.method = "POST",
      .path = "/v1/rerank",

@@ -1,5 +1,6 @@
 /* route_ask.c - POST /v1/ask: a picture is described, and a language model answers a question by the description. */
 #include "server/api/ask.h"
+#include "server/api/ask_stream.h"
 
 #include "server/front/calls/classifying.h"
 #include "server/front/calls/describing.h"
@@ -43,15 +44,28 @@ static bool write_prompt(struct call *call, struct api_error *error) {
     return copy || api_fail_memory(error);
 }
 
+/* What there is of the answer before the language model answers. */
+static struct ask_answer begin_answer(struct call *call) {
+    const struct limoe_info *model = call->generation->model;
+    call->usage = (struct usage){.image_tokens = model->image_tokens};
+    return (struct ask_answer){
+        .model = model->name, .request = &call->request.ask, .prompt = call->prompt, .usage = &call->usage};
+}
+
 static bool put(struct call *call, struct api_error *error) {
     const struct ask_model model = {.name = call->server->options.relaying.model,
                                     .chat = asks_chat(call),
                                     .hold = call->server->options.llm_choices};
-    struct buffer body = {0};
+    struct upstream_request asked = {.endpoint = call->server->options.relaying.endpoint,
+                                     .streamed = call->request.ask.stream};
     if (!write_prompt(call, error))
         return false;
-    ask_write_request(&body, &call->request.ask, &model, call->prompt);
-    return upstream_ask(call, call->server->options.relaying.endpoint, &body, error);
+    const struct ask_answer answer = begin_answer(call);
+    asked.stream = asked.streamed ? ask_stream_new(&answer, asks_chat(call)) : NULL;
+    if (asked.streamed && !asked.stream)
+        return api_fail_memory(error);
+    ask_write_request(&asked.body, &call->request.ask, &model, call->prompt);
+    return upstream_ask(call, &asked, error);
 }
 
 bool route_ask_answer(struct call *call, struct api_error *error) {
@@ -65,18 +79,14 @@ bool route_ask_stored(struct call *call, struct api_error *error) {
 }
 
 bool route_ask_relayed(struct call *call, struct api_error *error) {
-    const struct limoe_info *model = call->generation->model;
     struct text bytes;
     struct ask_reply reply;
     if (!upstream_take(call, &bytes, error) ||
         !ask_read_reply(bytes.data, bytes.size, asks_chat(call), call->arena, &reply, error))
         return false;
-    call->usage = (struct usage){.image_tokens = model->image_tokens};
-    ask_write_answer(&call->answer, &(struct ask_answer){.model = model->name,
-                                                         .request = &call->request.ask,
-                                                         .reply = &reply,
-                                                         .prompt = call->prompt,
-                                                         .ns = upstream_took(call),
-                                                         .usage = &call->usage});
+    struct ask_answer answer = begin_answer(call);
+    answer.reply = &reply;
+    answer.ns = upstream_took(call);
+    ask_write_answer(&call->answer, &answer);
     return true;
 }

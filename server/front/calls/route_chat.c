@@ -51,11 +51,11 @@ static struct text *write_seen(struct call *call) {
 
 static bool put(struct call *call, struct api_error *error) {
     const struct text *seen = write_seen(call);
-    struct buffer body = {0};
+    struct upstream_request asked = {.endpoint = RELAY_CHAT, .streamed = call->request.chat.stream};
     if (!seen)
         return api_fail_memory(error);
-    chat_write_request(&body, &call->request.chat, call->server->options.relaying.model, seen);
-    return upstream_ask(call, RELAY_CHAT, &body, error);
+    chat_write_request(&asked.body, &call->request.chat, call->server->options.relaying.model, seen);
+    return upstream_ask(call, &asked, error);
 }
 
 bool route_chat_answer(struct call *call, struct api_error *error) {

@@ -209,9 +209,19 @@ static void relayed(struct task *task) {
         answered(call, good, &error);
 }
 
+/* A stream has begun: the rest is between the relaying and the HTTP thread. */
+static void streaming(struct task *task) {
+    struct call *call = call_of_task(task);
+    call->streaming = true;
+    call_succeed(call, "text/event-stream");
+    stages_finish(call);
+}
+
 static void relay(struct call *call) {
+    static const struct upstream_steps steps = {
+        .wanted = want_ask, .relayed = relayed, .streaming = streaming};
     struct api_error error;
-    if (!upstream_send(call, want_ask, relayed, &error))
+    if (!upstream_send(call, &steps, &error))
         finish_failed(call, &error);
 }
 

@@ -116,6 +116,8 @@ bool relaying_ask(struct relaying *relaying, struct inquiry *inquiry) {
     inquiry->bytes = NULL;
     inquiry->size = 0;
     inquiry->losses = 0;
+    inquiry->begun = false;
+    atomic_init(&inquiry->taken, 0);
     inquiry->asked_at = clock_now();
     pthread_mutex_lock(&relaying->lock);
     const bool room = relaying->n < (size_t)relaying->options->requests * (1 + RELAYING_WAITING);
@@ -126,6 +128,11 @@ bool relaying_ask(struct relaying *relaying, struct inquiry *inquiry) {
     if (room)
         event_signal(relaying->event);
     return room;
+}
+
+void relaying_taken(struct relaying *relaying, struct inquiry *inquiry, size_t bytes) {
+    atomic_fetch_add(&inquiry->taken, bytes);
+    event_signal(relaying->event);
 }
 
 static void take_asked(struct relaying *relaying) {
@@ -147,17 +154,29 @@ static void write_ask(struct relaying *relaying, const struct inquiry *inquiry, 
     const int64_t left = late_at(relaying, inquiry) - now;
     const struct relay_ask ask = {
         .id = inquiry->id,
+        .size = inquiry->body.size,
+        .kind = RELAY_ASK,
         .timeout_ms = (uint32_t)((left > 0 ? left : 0) / CLOCK_MILLISECOND) + 1,
         .endpoint = inquiry->endpoint,
-        .size = inquiry->body.size,
+        .streamed = inquiry->streamed,
     };
     buffer_bytes(&relaying->out, &ask, sizeof ask);
     buffer_bytes(&relaying->out, inquiry->body.data, inquiry->body.size);
 }
 
 static void take_back(struct relaying *relaying, const struct inquiry *inquiry) {
-    const struct relay_ask ask = {.id = inquiry->id, .timeout_ms = 1};
+    const struct relay_ask ask = {.id = inquiry->id, .kind = RELAY_TAKE_BACK};
     buffer_bytes(&relaying->out, &ask, sizeof ask);
+}
+
+/* Tells the relay what of its pieces was passed on. */
+static void tell_taken(struct relaying *relaying) {
+    for (struct inquiry *inquiry = relaying->flying.first; inquiry; inquiry = inquiry->next) {
+        const struct relay_ask ask = {
+            .id = inquiry->id, .size = atomic_exchange(&inquiry->taken, 0), .kind = RELAY_TAKEN};
+        if (ask.size)
+            buffer_bytes(&relaying->out, &ask, sizeof ask);
+    }
 }
 
 static void hand_out(struct relaying *relaying, int64_t now) {
@@ -219,29 +238,43 @@ static bool open_answer(struct relaying *relaying) {
     return relaying->bytes || !answer->size;
 }
 
-static struct inquiry *take_flying(struct relaying *relaying, uint64_t id) {
-    for (struct inquiry **at = &relaying->flying.first; *at; at = &(*at)->next)
-        if ((*at)->id == id) {
-            relaying->n_flying--;
-            return take(&relaying->flying, at);
-        }
-    return NULL; /* it was given back meanwhile */
+static struct inquiry **find_flying(struct relaying *relaying, uint64_t id) {
+    struct inquiry **at = &relaying->flying.first;
+    while (*at && (*at)->id != id)
+        at = &(*at)->next;
+    return at; /* *at NULL: it was given back meanwhile */
 }
 
-static void close_answer(struct relaying *relaying) {
+/* The bytes are the inquiry's from here on. */
+static void hand_in(struct relaying *relaying, struct inquiry **at) {
     const struct relay_answer *answer = &relaying->answer;
-    struct inquiry *inquiry = take_flying(relaying, answer->id);
+    struct inquiry *inquiry = *at;
+    if (answer->outcome == RELAY_MORE) {
+        inquiry->begun = true;
+        inquiry->more(inquiry, (char *)relaying->bytes, answer->size);
+        return;
+    }
+    take(&relaying->flying, at);
+    relaying->n_flying--;
+    inquiry->bytes = relaying->bytes;
+    inquiry->size = answer->size;
+    inquiry->status = answer->status;
+    give_back(relaying, inquiry, (enum relay_outcome)answer->outcome, answer->message);
+}
+
+/* False: it is none of the ask that it is to. */
+static bool close_answer(struct relaying *relaying) {
+    struct inquiry **at = find_flying(relaying, relaying->answer.id);
     relaying->received = 0;
     relaying->failures = 0;
-    if (inquiry) {
-        inquiry->bytes = relaying->bytes;
-        inquiry->size = answer->size;
-        inquiry->status = answer->status;
-        give_back(relaying, inquiry, (enum relay_outcome)answer->outcome, answer->message);
-    } else {
+    if (*at && !relay_is_of(&relaying->answer, (*at)->streamed))
+        return false;
+    if (*at)
+        hand_in(relaying, at);
+    else
         free(relaying->bytes);
-    }
     relaying->bytes = NULL;
+    return true;
 }
 
 /* Takes in what has come. False: the relay is lost, or says what it must not. */
@@ -263,8 +296,8 @@ static bool receive(struct relaying *relaying) {
             continue;
         if (in_head && !open_answer(relaying))
             return false;
-        if (relaying->received == head + relaying->answer.size)
-            close_answer(relaying);
+        if (relaying->received == head + relaying->answer.size && !close_answer(relaying))
+            return false;
     }
 }
 
@@ -291,13 +324,15 @@ static void start(struct relaying *relaying) {
     buffer_bytes(&relaying->out, &relaying->settings, sizeof relaying->settings);
 }
 
-/* What it had is asked again, before what waits; what has lost two relays is not. */
+/* What it had is asked again, before what waits; what has lost two relays is not, nor what has begun to be answered. */
 static void requeue(struct relaying *relaying) {
     struct list again;
     empty(&again);
     while (relaying->flying.first) {
         struct inquiry *inquiry = take(&relaying->flying, &relaying->flying.first);
-        if (++inquiry->losses >= MOST_LOSSES)
+        if (inquiry->begun)
+            give_back(relaying, inquiry, RELAY_LOST, "the process that asks the language model was lost");
+        else if (++inquiry->losses >= MOST_LOSSES)
             give_back(relaying, inquiry, RELAY_LOST,
                       "the process that asks the language model was lost twice with the request");
         else
@@ -366,6 +401,7 @@ static void *run(void *arg) {
         sweep(relaying, true, now);
         sweep(relaying, false, now);
         hand_out(relaying, now);
+        tell_taken(relaying);
         if (relaying->process.pid > 0 && !send_out(relaying))
             lost(relaying);
         sleep_until_news(relaying);

@@ -33,6 +33,8 @@ static void requests(void **state) {
     sends(&plain, (struct ask_model){.chat = true, .hold = ASK_HOLD_GRAMMAR}, CHAT "}");
     sends(&plain, (struct ask_model){.chat = false},
           "{\"model\":\"m\",\"prompt\":\"p\\\"\\u000a\",\"max_tokens\":7,\"temperature\":0}");
+    sends(&(struct ask_request){.max_tokens = 7, .stream = true}, (struct ask_model){.chat = true},
+          CHAT ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}");
     sends(&chosen, (struct ask_model){.chat = true}, CHAT "}");
     sends(&chosen, (struct ask_model){.chat = true, .hold = ASK_HOLD_GUIDED},
           CHAT ",\"guided_choice\":[\"cat\",\"a \\\"dog\\\"\\\\\\u000a\"]}");

@@ -14,10 +14,18 @@
 static void test_asks(void **state) {
     (void)state;
     assert_true(relay_check_ask(&(struct relay_ask){.timeout_ms = 1, .size = RELAY_BODY_MOST}));
-    assert_true(relay_check_ask(&(struct relay_ask){.timeout_ms = 1, .endpoint = RELAY_COMPLETIONS}));
+    assert_true(relay_check_ask(
+        &(struct relay_ask){.timeout_ms = 1, .size = 1, .endpoint = RELAY_COMPLETIONS, .streamed = 1}));
     assert_false(relay_check_ask(&(struct relay_ask){.timeout_ms = 1, .size = RELAY_BODY_MOST + 1}));
     assert_false(relay_check_ask(&(struct relay_ask){.size = 1}));
-    assert_false(relay_check_ask(&(struct relay_ask){.timeout_ms = 1, .endpoint = RELAY_ENDPOINTS}));
+    assert_false(relay_check_ask(&(struct relay_ask){.timeout_ms = 1}));
+    assert_false(
+        relay_check_ask(&(struct relay_ask){.timeout_ms = 1, .size = 1, .endpoint = RELAY_ENDPOINTS}));
+    assert_false(relay_check_ask(&(struct relay_ask){.timeout_ms = 1, .size = 1, .streamed = 2}));
+    assert_true(relay_check_ask(&(struct relay_ask){.kind = RELAY_TAKE_BACK}));
+    assert_false(relay_check_ask(&(struct relay_ask){.kind = RELAY_TAKE_BACK, .size = 1}));
+    assert_true(relay_check_ask(&(struct relay_ask){.kind = RELAY_TAKEN, .size = UINT64_MAX}));
+    assert_false(relay_check_ask(&(struct relay_ask){.kind = RELAY_KINDS, .size = 1}));
 }
 
 static void test_answers(void **state) {
@@ -26,12 +34,25 @@ static void test_answers(void **state) {
     assert_true(relay_check_answer(
         &(struct relay_answer){.outcome = RELAY_ERROR, .status = 500, .message = "a"}, 10));
     assert_false(relay_check_answer(&(struct relay_answer){.size = 11}, 10));
-    assert_false(relay_check_answer(&(struct relay_answer){.size = 0}, 10));
+    assert_true(
+        relay_check_answer(&(struct relay_answer){.outcome = RELAY_MORE, .size = RELAY_PIECE_MOST}, 10));
+    assert_false(relay_check_answer(
+        &(struct relay_answer){.outcome = RELAY_MORE, .size = RELAY_PIECE_MOST + 1}, RELAY_PIECE_MOST + 1));
+    assert_false(relay_check_answer(&(struct relay_answer){.outcome = RELAY_MORE}, 10));
     assert_false(relay_check_answer(&(struct relay_answer){.outcome = RELAY_LATE, .size = 1}, 10));
     assert_false(relay_check_answer(&(struct relay_answer){.outcome = RELAY_LOST}, 10));
     struct relay_answer unended = {.size = 1};
     memset(unended.message, 'a', sizeof unended.message);
     assert_false(relay_check_answer(&unended, 10));
+}
+
+static void test_answers_to_streams(void **state) {
+    (void)state;
+    const struct relay_answer whole = {.size = 1}, end = {.size = 0},
+                              piece = {.outcome = RELAY_MORE, .size = 1}, late = {.outcome = RELAY_LATE};
+    assert_true(relay_is_of(&whole, false) && relay_is_of(&end, true) && relay_is_of(&piece, true));
+    assert_true(relay_is_of(&late, false) && relay_is_of(&late, true));
+    assert_false(relay_is_of(&whole, true) || relay_is_of(&end, false) || relay_is_of(&piece, false));
 }
 
 static bool receives(const struct relay_settings *sent, size_t size) {
@@ -61,6 +82,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_asks),
         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_answers_to_streams),
         cmocka_unit_test(test_settings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
