@@ -82,9 +82,10 @@ static struct errand *find(struct relay *relay, uint64_t id) {
 /* Takes it out of those running. */
 static void stop(struct relay *relay, struct errand *errand) {
     struct errand **at = &relay->running;
-    while (*at != errand)
+    while (*at && *at != errand)
         at = &(*at)->next;
-    *at = errand->next;
+    if (*at)
+        *at = errand->next;
     curl_multi_remove_handle(relay->multi, errand->curl);
 }
 
@@ -148,7 +149,8 @@ static bool collect(struct relay *relay) {
         struct errand *errand = NULL;
         const CURLcode code = message->data.result; /* the message ends with the handle's removal */
         if (message->msg != CURLMSG_DONE ||
-            curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&errand) != CURLE_OK)
+            curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&errand) != CURLE_OK ||
+            !errand)
             continue;
         good = end(relay, errand, code) && good;
     }

@@ -268,6 +268,16 @@ def test_a_client_that_leaves_ends_the_stream(asked):
 FIRST = llm.events("vllm", "smol", WORDS)[0]
 
 
+def held(pieces):
+    """A stream that does not go on after these, nor ends."""
+
+    def answer(connection):
+        connection.sendall(llm.stream_head() + b"".join(map(llm.chunk, pieces)))
+        llm.hold(connection)
+
+    return answer
+
+
 def begun(rest):
     """A stream that goes on with these bytes, or, where there are none, not at all."""
 
@@ -306,7 +316,7 @@ def test_a_stream_that_goes_wrong_where_it_was_stopped(asked):
     event = b'data: {"choices":[], "x":"%s"}\n\n' % (b"x" * 8000)
     with server.client() as client:
         for n in range(4, 20):
-            model.answers = [llm.stream([event * n + b"data: garbage\n\n"])]
+            model.answers = [held([event] * n + [b"data: garbage\n\n"])]
             with post(client, headers={"X-Request-Timeout-Ms": "5000"}) as answer:
                 *events, last = payloads(answer.iter_lines())
             assert len(events) == n and last["error"]["code"] == "upstream_invalid", last
