@@ -14,7 +14,7 @@ struct ask_stream;
 
 /* `answer`: what there is of it before the language model answers, all but reply and ns. NULL: no memory. */
 struct ask_stream *ask_stream_new(const struct ask_answer *answer, bool chat);
-/* About how many bytes it takes, at most. */
+/* About how many bytes it takes at most; before it has taken any. */
 size_t ask_stream_size(const struct ask_stream *stream);
 /* Takes whole events as event_stream.h writes them, and appends ours. False, with a 502 or 503: one is none of an answer. The stream is
  * not to be given more then. */

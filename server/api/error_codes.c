@@ -156,9 +156,12 @@ const struct error_code error_codes[] = {
     {502, "upstream_error", ERRORS_ASK, "The language model's server answers with an error."},
     {502, "upstream_invalid", ERRORS_ASK,
      "The language model's server answers with what is no answer: of another form, too large, compressed."},
-    {502, "upstream_unreachable", ERRORS_ASK, "The language model's server cannot be reached."},
+    {502, "upstream_unreachable", ERRORS_ASK,
+     "The language model's server cannot be reached, or breaks its answer off."},
     {502, "upstream_lost", ERRORS_ASK,
-     "The process that asks the language model was lost twice with the request."},
+     "The process that asks the language model was lost twice with the request, or in the middle of an "
+     "answer "
+     "that is streamed."},
     {503, "starting", ERRORS_WORK | ERRORS_MODELS,
      "The model is not ready yet: again in Retry-After seconds."},
     {503, "draining", ERRORS_WORK, "The server is stopping."},

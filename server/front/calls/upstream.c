@@ -101,6 +101,8 @@ bool upstream_ask(struct call *call, const struct upstream_request *request, str
     call->upstream = upstream;
     upstream->body = request->body;
     upstream->stream = request->stream;
+    if (request->streamed)
+        upstream->size = STREAM_BYTES + (request->stream ? ask_stream_size(request->stream) : 0);
     if (upstream->body.failed)
         return api_fail_memory(error);
     if (upstream->body.size > RELAY_BODY_MOST)
@@ -119,10 +121,7 @@ bool upstream_ask(struct call *call, const struct upstream_request *request, str
 }
 
 size_t upstream_size(const struct call *call) {
-    const struct upstream *upstream = call->upstream;
-    if (!upstream || !upstream->inquiry.streamed)
-        return 0;
-    return STREAM_BYTES + (upstream->stream ? ask_stream_size(upstream->stream) : 0);
+    return call->upstream ? call->upstream->size : 0;
 }
 
 bool upstream_send(struct call *call, const struct upstream_steps *steps, struct api_error *error) {

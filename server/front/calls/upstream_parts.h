@@ -24,6 +24,7 @@ struct upstream {
     bool (*wanted)(void *call);
     atomic_bool gone;          /* the call has ended, or its client has left */
     struct ask_stream *stream; /* what makes our events of those that come; NULL: they pass as they are */
+    size_t size;               /* about the bytes of what is streamed; 0: it is not */
 
     /* The relaying's. */
     struct call *call;      /* until a piece has come, or it is answered */
