@@ -154,6 +154,7 @@ class Llm:
         return whole(write(self.style, asked["model"], self.content))
 
     def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)  # or a thread that accepts would take one connection more
         self.socket.close()
 
 

@@ -20,7 +20,7 @@ import time
 import httpx
 import llm
 import pytest
-from conftest import BUILD, ROOT, Server, b64, key_file, stop_cleanly, wait_until
+from conftest import BUILD, MODEL, ROOT, Server, b64, key_file, stop_cleanly, wait_until
 from llm import Llm
 
 IMAGE = b64((ROOT / "examples/cat.png").read_bytes())
@@ -239,7 +239,7 @@ def test_a_slow_model_holds_nobody_up(start):
         model.answers = [llm.whole(b" " * 1025)]
         refused(ask(client), 502, "upstream_invalid", "more than 1024 bytes")
         model.close()
-        wait_until(lambda: model.open == 0 or ask(client).status_code == 502)
+        wait_until(lambda: model.open == 0)
         refused(ask(client), 502, "upstream_unreachable")
         assert client.get("/readyz").status_code == 200
         wait_until(lambda: server.metric("limoe_queue_bytes") == 0)
@@ -420,6 +420,7 @@ def test_a_key_file_that_has_no_key(tmp_path, content):
     path = tmp_path / "key"
     if content is not None:
         path.write_text(content)
-    command = [BUILD / "limoe", "serve", "--port", "0", "--llm-url", "http://a/v1", "--llm-model", "a", "--llm-key-file", path]
-    done = subprocess.run([*command, "--state-dir", tmp_path / "state"], capture_output=True, text=True, timeout=60)
+    options = ["--port", "0", "--llm-url", "http://a/v1", "--llm-model", "a", "--llm-key-file", path]
+    command = [BUILD / "limoe", "serve", "--model", MODEL, *options, "--state-dir", tmp_path / "state"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "llm-key-file" in done.stderr and "aaaa" not in done.stderr
