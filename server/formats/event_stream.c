@@ -117,7 +117,7 @@ bool event_stream_may_end(const struct event_stream *stream) {
 
 bool event_stream_next(struct text *events, struct text *data) {
     const size_t before = strlen(EVENT_STREAM_DATA), after = strlen(EVENT_STREAM_END);
-    const char *end = memmem(events->data, events->size, EVENT_STREAM_END, after);
+    const char *end = events->size ? memmem(events->data, events->size, EVENT_STREAM_END, after) : NULL;
     if (!end || (size_t)(end - events->data) < before || memcmp(events->data, EVENT_STREAM_DATA, before) != 0)
         return false;
     const size_t size = (size_t)(end - events->data);

@@ -98,6 +98,8 @@ static void reading_what_was_written(void **state) {
     assert_false(event_stream_next(&rest, &data));
     rest = text_of("x: {}\n\n");
     assert_false(event_stream_next(&rest, &data));
+    rest = (struct text){.data = NULL};
+    assert_false(event_stream_next(&rest, &data));
     rest = text_of("\n\n");
     assert_false(event_stream_next(&rest, &data));
 }
