@@ -138,12 +138,16 @@ static void join(struct buffer *out, const char *title, const struct description
     }
 }
 
-static void write_paper(struct buffer *out, const struct describe_prompt *prompt,
-                        const struct description *description) {
+void describe_write_words(struct buffer *out, const struct description *description) {
     join(out, "Tags: ", description, DESCRIBE_TAGS, ", ");
     join(out, " Attributes: ", description, DESCRIBE_ATTRIBUTES, ", ");
     join(out, " Captions: ", description, DESCRIBE_CAPTIONS, ", ");
     buffer_string(out, ".");
+}
+
+static void write_paper(struct buffer *out, const struct describe_prompt *prompt,
+                        const struct description *description) {
+    describe_write_words(out, description);
     if (prompt->ocr.data) {
         buffer_string(out, " OCR: this is an image with written \"");
         append(out, prompt->ocr);

@@ -68,6 +68,9 @@ struct describe_request {
     struct describe_prompt prompt;
 };
 
+/* What a request wants that says nothing of it. */
+struct describe_request describe_defaults(void);
+
 extern const struct field_table describe_fields;
 bool describe_read(const struct request_models *models, const char *body, size_t size, struct arena *arena,
                    struct describe_request *out, struct api_error *error);
@@ -122,6 +125,8 @@ struct description {
     const struct described_words *words; /* [DESCRIBE_LISTS] */
     const struct text *const *terms;     /* [DESCRIBE_LISTS]: of the vocabularies; may be NULL where n is 0 */
 };
+/* As the paper's prompt begins: "Tags: … Attributes: … Captions: …." */
+void describe_write_words(struct buffer *out, const struct description *description);
 void describe_write_prompt(struct buffer *out, const struct describe_prompt *prompt,
                            const struct description *description);
 

@@ -47,6 +47,8 @@
 #define ERRORS_VOCABULARY  (UINT64_C(1) << 34) /* have a vocabulary looked for */
 #define ERRORS_TERMS       (UINT64_C(1) << 35) /* have one stored */
 #define ERRORS_CHANGED     (UINT64_C(1) << 36) /* … or deleted */
+#define ERRORS_ASK         (UINT64_C(1) << 37) /* have a language model asked */
+#define ERRORS_CHAT        (UINT64_C(1) << 38) /* … to go on with a chat */
 
 /* The word for one group, of which names in the document are made. */
 const char *error_group_name(uint64_t group);

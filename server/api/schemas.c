@@ -4,6 +4,7 @@
 #include "server/api/schemas.h"
 
 #include "server/api/fields.h"
+#include "server/api/schemas_upstream.h"
 
 /* clang-format off */
 const struct schema schemas[] = {
@@ -160,6 +161,9 @@ const struct schema schemas[] = {
         },
         "required": ["object", "model", "data", "usage"], "additionalProperties": false
     })},
+    {"ChatRequest", SCHEMA_CHAT_REQUEST},
+    {"ChatCompletion", SCHEMA_CHAT_COMPLETION},
+    {"Answer", SCHEMA_ANSWER},
     {"Attention", SCHEMA({
         "type": "object",
         "properties": {

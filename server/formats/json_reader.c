@@ -235,7 +235,7 @@ static size_t digits_at(const struct reader *r, const char *at) {
     return (size_t)(at - first);
 }
 
-static bool read_number(struct reader *r, double *out) {
+static bool read_number(struct reader *r, struct json_value *value) {
     const char *at = r->at + (*r->at == '-');
     const size_t whole = digits_at(r, at);
     if (!whole || (whole > 1 && *at == '0'))
@@ -261,7 +261,8 @@ static bool read_number(struct reader *r, double *out) {
         return fail_at(r, r->at, "a number of %zu characters; up to %zu are accepted", size, sizeof copy - 1);
     memcpy(copy, r->at, size);
     copy[size] = '\0';
-    *out = strtod(copy, NULL);
+    value->number = strtod(copy, NULL);
+    value->string = (struct text){.data = r->at, .size = size};
     r->at = at;
     return true;
 }
@@ -390,7 +391,7 @@ static bool read_value(struct reader *r, struct text name, struct json_value **o
     case '8':
     case '9':
         value->type = JSON_NUMBER;
-        return read_number(r, &value->number);
+        return read_number(r, value);
     default:
         return fail_at(r, r->at, "expected a value, found %s", found(r, seen));
     }

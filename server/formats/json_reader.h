@@ -25,7 +25,7 @@ enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSO
 struct json_value {
     enum json_type type;
     struct text name;         /* as a member of an object */
-    struct text string;       /* JSON_STRING */
+    struct text string;       /* JSON_STRING; of a JSON_NUMBER, as it is written */
     double number;            /* JSON_NUMBER */
     struct json_value *child; /* first element or member */
     struct json_value *next;  /* sibling */

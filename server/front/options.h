@@ -7,8 +7,10 @@
 #include <stdint.h>
 
 #include "limoe.h"
+#include "server/api/ask.h"
 #include "server/front/fetching/settings.h"
 #include "server/front/observe/log.h"
+#include "server/front/relaying/settings.h"
 #include "server/front/schedule/queue.h"
 #include "server/front/supervisor/launch.h"
 #include "server/front/tracing/settings.h"
@@ -66,6 +68,8 @@ struct serve_options {
     const char *allowed_hosts; /* names, with commas; "*": any; NULL: what hosts.h says */
     const char *cors_origin;   /* NULL: no cross-origin answers */
     struct fetching_options fetching;
+    struct relaying_options relaying;
+    enum ask_hold llm_choices; /* how a language model is held to a question's choices */
     struct tracing_options tracing;
     enum log_format log_format;
     enum log_level log_level;

@@ -60,6 +60,7 @@ struct timeouts;
 struct hosts;
 struct tracing;
 struct fetching;
+struct relaying;
 struct tls;
 struct loadtests;
 struct training;
@@ -83,6 +84,7 @@ struct server {
     struct tls *tls;           /* NULL: plain HTTP */
     struct tracing *tracing;   /* NULL: no spans are exported */
     struct fetching *fetching; /* NULL: no picture is fetched by its URL */
+    struct relaying *relaying; /* NULL: there is no language model to ask */
     struct timeouts *timeouts;
     struct loadtests *loadtests;
     struct training *training;

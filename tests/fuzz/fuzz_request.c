@@ -10,6 +10,7 @@
  *     :  POST /v1/adapters/{name}, JSON    ;  the same, multipart with the boundary "x"
  *     <  POST /v1/describe     =  a file of terms
  *     >  PUT /v1/vocabularies/{name}, the name before "|"    ?  GET of one, a query
+ *     @  POST /v1/ask          A  POST /v1/chat/completions
  *
  * What is accepted must keep the promises of request.h, on which the rest of the server builds; what is
  * refused must say why, in an answer that is JSON.
@@ -19,7 +20,9 @@
 #include <string.h>
 
 #include "server/api/answer.h"
+#include "server/api/ask.h"
 #include "server/api/attention.h"
+#include "server/api/chat.h"
 #include "server/api/classifier.h"
 #include "server/api/classify.h"
 #include "server/api/describe.h"
@@ -132,6 +135,45 @@ static void check_describe(const struct describe_request *request, struct arena 
     describe_append(&answer, true, 0, prompt, &(struct description){.words = words, .terms = terms});
     describe_end(&answer, &(struct usage){0});
     require_json(&answer, arena);
+}
+
+/* A question is a description of one picture, and what is sent is JSON, however the model is held. */
+static void check_ask(const struct ask_request *request, struct arena *arena) {
+    require(request->describe.n_images == 1 && request->n_choices <= ASK_MOST_CHOICES);
+    require(request->max_tokens >= 1 && request->max_tokens <= ASK_MOST_TOKENS);
+    require(request->describe.prompt.mode != DESCRIBE_HM);
+    check_describe(&request->describe, arena);
+    for (size_t i = 0; i < request->n_choices; i++)
+        require_text(request->choices[i].data, request->choices[i].size);
+    for (int hold = ASK_HOLD_NONE; hold <= ASK_HOLD_STRUCTURED; hold++) {
+        const struct ask_model model = {.name = "m", .chat = hold % 2, .hold = (enum ask_hold)hold};
+        struct buffer body = {0};
+        ask_write_request(&body, request, &model, request->describe.prompt.question);
+        require_json(&body, arena);
+    }
+}
+
+/* What is sent is JSON, in which no picture is left. */
+static void check_chat(const struct chat_request *request, struct arena *arena) {
+    const size_t n = request->describe.n_images;
+    struct text *seen = arena_array(arena, n, sizeof *seen);
+    struct chat_request again;
+    struct api_error error;
+    struct buffer body = {0};
+    static const struct limoe_info info = {.name = "m"};
+    static const struct limoe_info *const infos[] = {&info};
+    static const struct request_models models = {.info = infos, .n = 1};
+    require(n <= REQUEST_MAX_ITEMS && seen);
+    for (size_t i = 0; i < n; i++) {
+        check_item(&request->describe.images[i]);
+        seen[i] = text_of("Tags: \"a\".");
+    }
+    chat_write_request(&body, request, "llm", seen);
+    require(!body.failed);
+    const bool good = chat_read(&models, "llm", body.data, body.size, arena, &again, &error);
+    require(good || request->object->count == JSON_MAX_MEMBERS); /* a model is added where there was none */
+    require(!good || again.describe.n_images == 0);
+    buffer_free(&body);
 }
 
 static bool check_terms(const char *file, size_t size, struct arena *arena, struct api_error *error) {
@@ -391,7 +433,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     struct arena *arena = arena_new();
     require(arena);
-    const unsigned route = (data[0] - (unsigned)'0') % 16;
+    const unsigned route = (data[0] - (unsigned)'0') % 18;
     const char *body = (const char *)++data;
     size--;
     struct request_field args[MOST_ARGS];
@@ -403,6 +445,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct training_request training;
     struct describe_request describe;
     struct vocabulary_request vocabulary;
+    struct ask_request ask;
+    struct chat_request chat;
     struct api_error error;
     bool ok = true;
     switch (route) {
@@ -465,6 +509,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                      &vocabulary, &error);
         require(!ok ||
                 (vocabulary.limit <= VOCABULARY_MOST_PAGE && vocabulary.offset <= VOCABULARY_MOST_TERMS));
+        break;
+    case 16:
+        ok = ask_read(&model, body, size, arena, &ask, &error);
+        if (ok)
+            check_ask(&ask, arena);
+        break;
+    case 17:
+        ok = chat_read(&model, "llm", body, size, arena, &chat, &error);
+        if (ok)
+            check_chat(&chat, arena);
         break;
     default:
         ok = request_loadtest_json(&model, &limits, body, size, arena, &loadtest, &error);

@@ -6,6 +6,7 @@
 #include "server/front/calls/operation.h"
 
 #include "server/api/adapter.h"
+#include "server/api/ask.h"
 #include "server/api/attention.h"
 #include "server/api/classifier.h"
 #include "server/api/describe.h"
@@ -76,6 +77,28 @@ const struct operation operations[] = {
      .example = "{\"image\":\"" PIXEL "\",\"prompt\":{\"question\":\"What is it?\"}}",
      .answers = {{200, NULL, "Descriptions", NULL}},
      .errors = ERRORS_DESCRIBE | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
+    {.method = "POST",
+     .path = "/v1/ask",
+     .id = "ask",
+     .summary = "A question about a picture, answered by a language model from its description",
+     .about = "The language model is the operator's; what it answers is not the same each time.",
+     .body = &ask_fields,
+     .example = "{\"image\":\"" PIXEL "\",\"question\":\"What is it?\",\"choices\":[\"a cat\",\"a dog\"]}",
+     .answers = {{200, NULL, "Answer", NULL, "text/event-stream"}},
+     .errors = ERRORS_ASK | ERRORS_DESCRIBE | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
+    {.method = "POST",
+     .path = "/v1/chat/completions",
+     .id = "chat",
+     .summary = "A chat with pictures, gone on with by a language model that sees what is seen of them, as "
+                "OpenAI's clients ask",
+     .about = "In the place of each picture the language model gets its tags and attributes. It is the "
+              "operator's; what it "
+              "answers is not the same each time.",
+     .body_schema = "ChatRequest",
+     .example = "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"What is it?\"},"
+                "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64," PIXEL "\"}}]}]}",
+     .answers = {{200, NULL, "ChatCompletion", NULL, "text/event-stream"}},
+     .errors = ERRORS_ASK | ERRORS_CHAT | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
     {.method = "POST",
      .path = "/v1/rerank",
      .id = "rerank",

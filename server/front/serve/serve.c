@@ -31,6 +31,7 @@
 #include "server/front/http/tls.h"
 #include "server/front/loadtest/loadtests.h"
 #include "server/front/observe/escape.h"
+#include "server/front/relaying/relaying.h"
 #include "server/front/serve/loading.h"
 #include "server/front/serve/serve.h"
 #include "server/front/serve/system.h"
@@ -263,6 +264,12 @@ static enum limoe_status start_fetching(struct server *server, struct limoe_erro
                           : LIMOE_OK;
 }
 
+static enum limoe_status start_relaying(struct server *server, struct limoe_error *err) {
+    const struct relaying_options *options = &server->options.relaying;
+    return options->url ? relaying_start(options, server->log, server->metrics, &server->relaying, err)
+                        : LIMOE_OK;
+}
+
 static enum limoe_status open_loadtests(struct server *server, int listening, struct limoe_error *err) {
     const struct loadtests_options options = {.listening = listening,
                                               .encrypted = server->tls != NULL,
@@ -346,6 +353,7 @@ static bool build(struct watch *watch, int *listening) {
         workers_start(options->workers, "limoe-albums", &server->decoding[LANE_LONG], &err) != LIMOE_OK ||
         start_decoders(server, &err) != LIMOE_OK || teaching_start(server, &err) != LIMOE_OK ||
         start_tracing(server, &err) != LIMOE_OK || start_fetching(server, &err) != LIMOE_OK ||
+        start_relaying(server, &err) != LIMOE_OK ||
         start_http(server, *listening, &watch->http, &err) != LIMOE_OK)
         return fail(&err);
     return true;
@@ -362,6 +370,7 @@ static void take_down(struct watch *watch, int listening) {
              ->loadings); /* after the last call: what is embedded for none waits for no engine that is lost */
     vocabularies_stop(server->vocabularies); /* before the models, which it holds */
     fetching_stop(server->fetching);  /* after the last call, before the workers that it hands calls to */
+    relaying_stop(server->relaying);  /* likewise */
     tracing_stop(server->tracing);    /* after the last call */
     loadings_close(&watch->loadings); /* after the last call, before the workers that its jobs go to */
     for (int lane = 0; lane < LANES; lane++) {
