@@ -9,7 +9,7 @@ const char *error_group_name(uint64_t group) {
         "query",     "model",    "engine",     "images",    "texts",   "input",   "embed",      "classify",
         "store",     "named",    "found",      "storing",   "list",    "reload",  "models",     "loadtest",
         "loadtests", "rerank",   "lines",      "attention", "adapted", "adapter", "putAdapter", "routing",
-        "training",  "describe", "vocabulary", "terms",     "changed",    "ask",   "chat",
+        "training",  "describe", "vocabulary", "terms",     "changed", "ask",     "chat",
     };
     size_t i = 0;
     while (i + 1 < sizeof names / sizeof *names && !(group & UINT64_C(1) << i))
