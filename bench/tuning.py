@@ -30,7 +30,7 @@ def write_pictures(arguments, folder):
 def learn(arguments, pictures, kind, out):
     began = time.monotonic()
     command = [arguments.build / "limoe", "tune", pictures, "-o", out, "--model", arguments.model, "--kind", kind, "--quiet"]
-    subprocess.run(list(map(str, command)), check=True)
+    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
     return time.monotonic() - began
 
 

@@ -37,7 +37,7 @@ def write_pictures(task, folder):
 def learn_here(arguments, seed, flip, pictures, out):
     command = [arguments.build / "limoe", "tune", pictures, "-o", out, "--model", arguments.model, "--kind", "tail", "--start-block", START, "--quiet"]
     command += ["--learning-rate", RATE, "--threads", arguments.threads, "--seed", seed, *flip]
-    subprocess.run(list(map(str, command)), check=True)
+    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
 
 
 def learn_in_pytorch(arguments, seed, flip, pictures, out):
