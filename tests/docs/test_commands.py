@@ -43,6 +43,7 @@ NOT_RUN = {
     "cc -o classify examples/classify.c $(pkg-config --cflags --libs limoe)": RUN_BY_OTHERS,
     "./classify $(pkg-config --variable=model limoe) examples/cat.png cat dog bicycle": RUN_BY_OTHERS,
     "build/limoe serve": LASTS,
+    "build/limoe serve --port 8080 --state-dir /tmp/x": LASTS,
     "limoe serve --admin-keys-file keys --loadtest-max-rate 2000 --loadtest-max-requests 200000": LASTS,
     "curl -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' http://127.0.0.1:8080/v1/loadtests "
     "-d '{\"rate\":958.6,\"duration\":60}'": MEASURES,
@@ -102,6 +103,7 @@ NOT_RUN = {
     "bench/adapters.py list --rounds 60": MEASURES,
     "bench/adapters.py memory": MEASURES,
     "python bench/pictures.py --build build": MEASURES,
+    "bench/vocabulary.py http://127.0.0.1:8080 --rounds 200": MEASURES,
     "bench/classifier.py http://127.0.0.1:8080": MEASURES,
     "bench/recovery.py models/pictograms --ranks 1 2 --kills 5": MEASURES,
     "build/bench/ranks --local --model models/pictograms --threads 2 --batch 32": MEASURES,
