@@ -3,6 +3,7 @@
 The language model is a stand-in (tests/e2e/llm.py).
 """
 
+import shutil
 import subprocess
 import threading
 
@@ -160,8 +161,10 @@ def test_what_goes_wrong_is_told_in_the_servers_words(asked):
     expect(panel.get_by_role("alert").filter(has_text="Write a question.")).to_be_visible()
 
 
-def test_without_a_language_model_it_is_told_how_to_have_one(visit):
-    seen = visit("ask")
+def test_without_a_language_model_it_is_told_how_to_have_one(visit, pair, start, tmp_path):
+    """By a state directory in which the words are embedded already."""
+    shutil.copytree(pair[0].state.name, tmp_path / "state")
+    seen = visit("ask", at=start(env={"LIMOE_STATE_DIR": str(tmp_path / "state")}))
     panel = seen.panel("ask")
     choose_cat(seen)
     submit(seen)

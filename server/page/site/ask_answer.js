@@ -7,7 +7,7 @@ import { preview } from './picture.js';
 /** @typedef {{model: string | null, ms: number, tokens: {prompt: number, completion: number} | null, finish_reason: string | null}} Upstream */
 
 /** @param {number} ms */
-const seconds = (ms) => number(ms / 1000, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const seconds = (ms) => number(ms / 1000, { minimumFractionDigits: 1, maximumFractionDigits: ms < 1000 ? 3 : 1 });
 
 /** @param {Upstream} upstream */
 function tookOf({ model, ms, tokens, finish_reason: reason }) {
@@ -30,16 +30,22 @@ export function answerView() {
   const state = h('p', { class: 'help numbers' });
   const why = h('p', { class: 'error', role: 'alert' });
   const start = h('div', { class: 'help', hidden: true }, h('p', { text: 'ask.start' }), h('code', {}, 'limoe serve --llm-url URL --llm-model NAME'));
-  const out = h('div', { class: 'stack', 'aria-live': 'polite' }, text, chosen, state);
-  const element = h('article', { class: 'card answer', hidden: true }, figure, h('div', { class: 'stack' }, out, why, start));
+  const out = h('div', { class: 'stack', 'aria-live': 'polite' }, text, chosen, state, why, start);
+  const element = h('article', { class: 'card answer', hidden: true }, figure, out);
 
   /** @param {boolean} busy */
   const busy = (busy) => out.setAttribute('aria-busy', String(busy));
 
+  /** Nothing in place of a line of words. */
+  function silence() {
+    delete state.dataset.words;
+    state.textContent = '';
+  }
+
   function draw() {
     if (!whole) return;
     chosen.textContent = chosenOf(whole);
-    delete state.dataset.words;
+    silence();
     state.textContent = tookOf(whole.upstream);
   }
 
@@ -64,11 +70,15 @@ export function answerView() {
       clear();
       tell(state, 'text', 'ask.waiting');
       busy(true);
+      element.scrollIntoView({ block: 'nearest' }); // on a phone it is below the question
     },
     /** @param {number} s */
     waiting(s) { tell(state, 'text', 'search.busy', { s: Math.ceil(s) }); },
     /** @param {string} piece */
-    write(piece) { text.append(piece); },
+    write(piece) {
+      if (!text.firstChild) silence();
+      text.append(piece);
+    },
     /** @param {Answer} answer */
     end(answer) {
       whole = answer;
@@ -85,8 +95,7 @@ export function answerView() {
     fail(error) {
       why.textContent = error.message;
       start.hidden = error.code !== 'no_language_model';
-      delete state.dataset.words;
-      state.textContent = '';
+      silence();
       busy(false);
     },
   };
