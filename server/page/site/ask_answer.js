@@ -91,8 +91,9 @@ export function answerView() {
       tell(state, 'text', 'ask.stopped', { s: seconds(ms) });
       busy(false);
     },
-    /** @param {Error & {code?: string}} error */
+    /** Of several the first is shown. @param {Error & {code?: string}} error */
     fail(error) {
+      if (why.textContent) return;
       why.textContent = error.message;
       start.hidden = error.code !== 'no_language_model';
       silence();
