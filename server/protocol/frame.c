@@ -58,7 +58,7 @@ enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], unsi
         return limoe_fail(err, LIMOE_CORRUPT, "a frame of type %u (%s) where a %s was due", words[1],
                           type_name(words[1]), due_name(types));
     const char *name = type_name(words[1]);
-    if ((flags & ~(uint32_t)FRAME_ROUTED) != 0 || reserved != 0)
+    if ((flags & ~(uint32_t)(FRAME_ROUTED | FRAME_CAPTIONS)) != 0 || reserved != 0)
         return limoe_fail(err, LIMOE_CORRUPT, "a %s with unknown flags %x, %x", name, flags, reserved);
     if (length > most)
         return limoe_fail(err, LIMOE_CORRUPT, "a %s of %llu bytes; at most %llu can be", name,

@@ -1,8 +1,8 @@
 /* queue.h - the bounded queue between the front and its engine: admission, fairness, steps.
  *
  * It is bounded by what was let in and is not computed yet, in items and tokens; by the pixels of pictures
- * that are not decoded yet; and by the bytes that requests hold until they are answered. A request is refused
- * while any of the four is at its limit. The one that crosses a limit is let in whole: so any request that is
+ * that are not decoded yet; by the tokens that captions in the making may come to, which the engine keeps room for; and by
+ * the bytes that requests hold until they are answered. A request is refused while any of the five is at its limit. The one that crosses a limit is let in whole: so any request that is
  * itself acceptable can be served, and what waits is at most the limit and one request more.
  *
  * Of the bytes, large requests may take less than small ones: eight times what a request would hold must be
@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "server/front/schedule/job.h"
+#include "server/front/schedule/over.h"
 #include "server/front/schedule/step.h"
 
 #define QUEUE_RESERVE 8u /* times the bytes that a request would hold must be free, or half of all */
@@ -33,6 +34,7 @@ struct queue_load {
     uint64_t items, tokens;
     uint64_t bytes;  /* memory that requests hold: bodies, pixels, embeddings, answers */
     uint64_t pixels; /* of pictures, as their headers have it, until they are decoded */
+    uint64_t captions; /* tokens, as many as they may have, of all texts, until they are done */
 };
 
 struct queue *queue_new(const struct queue_load *limits); /* NULL: no memory */
@@ -64,6 +66,9 @@ unsigned queue_drain_seconds(struct queue *queue);
 /* Hands over a job whose items and tokens are admitted. False if the queue is closed; the job is the
  * caller's then. */
 bool queue_push(struct queue *queue, struct job *job);
+/* The same of a job that was given back and goes on, or of one whose load is none of what was admitted: its items and tokens
+ * are counted as let in here, and the times of a job that has some stay. */
+bool queue_push_more(struct queue *queue, struct job *job);
 /* The same for the probe of the engine's health: it goes first, in a step of its own, whole, and counts
  * towards no limit. */
 bool queue_push_first(struct queue *queue, struct job *job);
@@ -116,5 +121,10 @@ void queue_close(struct queue *queue);
  * step under way end with the step. */
 void queue_abandon(struct queue *queue);
 bool queue_abandoned(struct queue *queue);
+
+/* ---- captions */
+
+/* Which of them the engine is to forget. */
+struct over *queue_over(struct queue *queue);
 
 #endif
