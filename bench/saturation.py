@@ -14,14 +14,13 @@ import json
 import os
 import pathlib
 import re
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-import zlib
 
+from drawings import drawing
 from server import Server
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -74,9 +73,8 @@ class Pinned(Server):
 
 def load(arguments, server, core, *options):
     before, began, stages = server.busy(), time.monotonic(), server.stages()
-    command = ["taskset", "-c", core, arguments.build / "limoe", "bench", server.url, "--json", "--closed", "256", "--duration", arguments.seconds]
     own = os.times()
-    done = json.loads(subprocess.run([*map(str, command), *map(str, options)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+    done = server.bench("--closed", 256, "--duration", arguments.seconds, *options, under=["taskset", "-c", core])
     spent, after, now = time.monotonic() - began, server.busy(), os.times()
     if done["failed"] or done["refused"]:
         sys.exit(f"requests failed: {done}")
@@ -87,26 +85,10 @@ def load(arguments, server, core, *options):
     return {"rps": done["achieved_rps"], "p50_ms": done["latency_ms"]["p50"], "cores": cores, "items_a_step": round(step, 1)}
 
 
-def small_pictures(folder, n=16, size=64):
-    """Drawings of about the model's own size: coloured bands and a disc, as PNG files."""
-    paths = []
-    for i in range(n):
-        rows = bytearray()
-        for y in range(size):
-            rows.append(0)
-            for x in range(size):
-                inside = (x - size // 2) ** 2 + (y - size // 2) ** 2 < (size // 3) ** 2
-                rows += bytes([(i * 40 + 200) % 256, (i * 90) % 256, 60] if inside else [255, 255, (y // 8 * 16 + i) % 256])
-
-        def chunk(kind, data):
-            return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-        path = pathlib.Path(folder) / f"{i}.png"
-        header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
-        path.write_bytes(
-            b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(rows))) + chunk(b"IEND", b"")
-        )
-        paths.append(path)
+def small_pictures(folder, n=16):
+    paths = [pathlib.Path(folder) / f"{i}.png" for i in range(n)]
+    for i, path in enumerate(paths):
+        path.write_bytes(drawing(i))
     return [word for path in paths for word in ("--image", path)]
 
 

@@ -11,13 +11,11 @@ pictures and texts that are computed. Needs an idle machine and the standard lib
 
 import argparse
 import http.server
-import json
 import multiprocessing
 import os
 import pathlib
 import re
 import statistics
-import subprocess
 import sys
 
 from server import Server
@@ -59,9 +57,7 @@ def spans(server):
 
 
 def rate(arguments, server, options, seed):
-    command = [arguments.build / "limoe", "bench", server.url, "--json", "--closed", "64", "--duration", arguments.seconds, "--warmup", 1]
-    command += ["--seed", seed, *options]
-    done = json.loads(subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+    done = server.bench("--closed", 64, "--duration", arguments.seconds, "--warmup", 1, "--seed", seed, *options)
     if done["failed"] or done["refused"]:
         sys.exit(f"requests failed: {done}")
     return done["achieved_rps"]

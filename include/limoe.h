@@ -84,6 +84,10 @@ struct limoe_item {
      * model alone. No tail twice. */
     const struct limoe_tail *const *tails;
     uint32_t n_tails;
+    /* Its rows where the first of its tails begins (limoe_item_fork), as a call before has kept them: the blocks up to there
+     * are not passed again; or where to keep them. limoe_model_trunk_bytes of bytes; NULL: neither. */
+    const void *trunk;
+    void *keep;
 };
 
 /* How many embeddings the item gets. */
@@ -201,8 +205,7 @@ enum limoe_middle {
 
 #define LIMOE_MAX_IMAGE_SIZE 2048u /* the largest image_size that a model may have */
 
-/* All that pixels depend on besides the picture. Plain values, so that a process without files can be sent
- * them. */
+/* All that pixels depend on besides the picture. Plain values, so that a process without files can be sent them. */
 struct limoe_preprocess {
     uint32_t size; /* of the model's square picture, in pixels */
     enum limoe_resize resize;
@@ -256,9 +259,8 @@ enum limoe_status limoe_process_image_by(const struct limoe_image_settings *sett
  * the file is whole nor that its size keeps any limit. */
 bool limoe_image_measure(const uint8_t *bytes, size_t size, uint32_t *width, uint32_t *height);
 
-/* Tokenises one UTF-8 text of `size` bytes (need not be NUL-terminated). Writes at most text_length ids to
- * tokens[] and their number, EOS (and with "pad": "attend" the padding) included, to *length. Invalid UTF-8
- * and NUL bytes are refused. */
+/* Tokenises one UTF-8 text of `size` bytes (need not be NUL-terminated). Writes at most text_length ids to tokens[] and their
+ * number, EOS (and with "pad": "attend" the padding) included, to *length. Invalid UTF-8 and NUL bytes are refused. */
 enum limoe_status limoe_process_text(const struct limoe_processor *processor, const char *text, size_t size,
                                      int32_t *tokens, uint32_t *length, struct limoe_error *err);
 
@@ -329,14 +331,12 @@ uint32_t limoe_gpus(char *why, size_t size);
 
 /* ---- ranks */
 
-/* This process's identity among the ranks of a model, and how token rows travel between them. One thread at a
- * time. */
+/* This process's identity among the ranks of a model, and how token rows travel between them. One thread at a time. */
 struct limoe_ranks;
 
-/* kind "local": one rank, this process. kind "mpi": as many as mpirun started; loads the module limoe-mpi.so
- * and calls MPI_Init: at most once
- * in a process, by all ranks. LIMOE_UNSUPPORTED when there is no such kind or no module for it. A rank that
- * is lost takes the others with it: MPI ends the whole job. MPI carries rows between CPUs. */
+/* kind "local": one rank, this process. kind "mpi": as many as mpirun started; loads the module limoe-mpi.so and calls
+ * MPI_Init: at most once in a process, by all ranks. LIMOE_UNSUPPORTED when there is no such kind or no module for it. A
+ * rank that is lost takes the others with it: MPI ends the whole job. MPI carries rows between CPUs. */
 enum limoe_status limoe_ranks_open(const char *kind, struct limoe_ranks **out, struct limoe_error *err);
 
 /* Ranks that somebody else has started and brings together. */
@@ -383,15 +383,13 @@ struct limoe_options {
     uint64_t expert_bytes; /* with load_file: as limoe_rank_options.expert_bytes */
 };
 
-/* With ranks: a failure on one is a failure on all, and each one's message says whose it was. So are
- * different files or different processors: all ranks must make the same model of what they read.
- * LIMOE_UNSUPPORTED for "moe.capacity" on more than one rank, and for ranks that carry rows between CPUs
- * where GPUs compute, or the other way round. */
+/* With ranks: a failure on one is a failure on all, and each one's message says whose it was. So are different files or
+ * different processors: all ranks must make the same model of what they read. LIMOE_UNSUPPORTED for "moe.capacity" on more
+ * than one rank, and for ranks that carry rows between CPUs where GPUs compute, or the other way round. */
 enum limoe_status limoe_model_open(const char *dir, const struct limoe_options *options,
                                    struct limoe_model **out, struct limoe_error *err);
-/* Asks the other ranks, after a new join, whether the model is still the same for all; those that open it
- * then call limoe_model_open meanwhile. Nothing is read again. After a failure other than LIMOE_LOST it is
- * not to be used. */
+/* Asks the other ranks, after a new join, whether the model is still the same for all; those that open it then call
+ * limoe_model_open meanwhile. Nothing is read again. After a failure other than LIMOE_LOST it is not to be used. */
 enum limoe_status limoe_model_rejoin(struct limoe_model *model, struct limoe_error *err);
 void limoe_model_close(struct limoe_model *model); /* NULL is fine */
 
@@ -401,13 +399,12 @@ const char *limoe_model_backend(const struct limoe_model *model);    /* "cpu-amx
 uint32_t limoe_model_threads(const struct limoe_model *model);
 /* Tokens in one call past which the device gains nothing: 2,048 on a CPU, more on a GPU. */
 uint32_t limoe_model_step_tokens(const struct limoe_model *model);
-/* 32 hex digits. The first 16 are those of a processor opened on the same config.json and tokenizer.model: if
- * they differ, the directory changed between the two openings. The other 16 stand for the tensors, the dtype
- * and the backend. Where the files lie and how they are sharded does not matter. Made for telling models
- * apart, not for trusting them: no cryptographic hash. Lives as long as the model. */
+/* 32 hex digits. The first 16 are those of a processor opened on the same config.json and tokenizer.model: if they differ,
+ * the directory changed between the two openings. The other 16 stand for the tensors, the dtype and the backend. Where the
+ * files lie and how they are sharded does not matter. Made for telling models apart, not for trusting them: no
+ * cryptographic hash. Lives as long as the model. */
 const char *limoe_model_fingerprint(const struct limoe_model *model);
-/* What this rank holds, as packed weights in memory: the dense part, its experts, and how many those are over
- * all layers. Any pointer may be NULL. */
+/* What this rank holds, packed: the dense part, its experts, and how many those are over all layers. Any may be NULL. */
 void limoe_model_memory(const struct limoe_model *model, uint64_t *dense_bytes, uint64_t *expert_bytes,
                         uint32_t *experts_held);
 /* How many bytes of its GPU's memory are in use, by this model and whoever else is on it, and how many there are. False on
@@ -439,10 +436,15 @@ uint64_t limoe_tail_bytes(const struct limoe_tail *tail);
 /* The first block of a modality's tower that differs, counted in the tower; its blocks: none does. */
 uint32_t limoe_tail_start(const struct limoe_tail *tail, enum limoe_modality modality);
 void limoe_tail_release(struct limoe_tail *tail); /* NULL is fine */
+/* The first block that differs in any of the item's tails; UINT32_MAX: it has none but the model as it is. */
+uint32_t limoe_item_fork(const struct limoe_item *item);
+/* The bytes of an item's rows there, whose embeddings have the same bits with them and without. At block 0, or without a
+ * fork, they are neither brought nor kept: LIMOE_INVALID. */
+uint64_t limoe_model_trunk_bytes(const struct limoe_model *model, const struct limoe_item *item);
 
 /* Which experts took which token. Rows are the items' tokens end to end, in item order, once for each embedding of the
- * item; trunk rows that several tails share are counted once in load and entropy. Any pointer may be NULL. After a
- * failure, what was written or added is part of the truth: discard it. */
+ * item; trunk rows that several tails share are counted once in load and entropy, those that an item brings not at all, and
+ * with expert or gate none may be brought. Any pointer may be NULL. After a failure, discard what was written or added. */
 struct limoe_routing {
     int32_t *expert; /* [moe_layers, rows, top_k], by descending gate, ties to the lower index */
     float *gate; /* [moe_layers, rows, top_k], the weight used in the combine; 0 where capacity dropped it */
@@ -474,8 +476,7 @@ enum limoe_status limoe_model_embed(struct limoe_model *model, const struct limo
 
 /* ---- zero-shot scores (pure functions, no model needed) */
 
-/* Ensembles prompts: `prompts` [n, embed] unit vectors of one label's templates → out[embed] =
- * normalise(mean). */
+/* Ensembles prompts: `prompts` [n, embed] unit vectors of one label's templates → out[embed] = normalise(mean). */
 void limoe_ensemble(const float *prompts, size_t n, size_t embed, float *out);
 
 /* cosine[i] = image · labels[i]; scores of the n labels as the model's scoring has it.
@@ -525,9 +526,7 @@ enum limoe_status limoe_merge(const char *dir, const struct limoe_adapter *adapt
                               const char *out, limoe_progress *progress, void *context,
                               struct limoe_error *err);
 
-/* How a model would be spread over ranks: every rank holds the dense part, and some experts of each MoE
- * layer.
- */
+/* How a model would be spread over ranks: every rank holds the dense part, and some experts of each MoE layer. */
 struct limoe_rank_options {
     uint32_t ranks;         /* 1 to 1024; may exceed the experts */
     const char *device;     /* as limoe_options.device; a GPU that is named need not be there */

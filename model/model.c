@@ -335,6 +335,16 @@ static enum limoe_status check_tails(const struct limoe_model *m, size_t i, cons
     return LIMOE_OK;
 }
 
+static enum limoe_status check_trunk(size_t i, const struct limoe_item *item, struct limoe_error *err) {
+    const uint32_t fork = tail_fork(item);
+    if ((item->trunk || item->keep) && (fork == 0 || fork == UINT32_MAX))
+        return limoe_fail(
+            err, LIMOE_INVALID,
+            "item %zu: rows of the trunk, and %s; a tail that begins behind block 0 is accepted", i,
+            fork ? "no tail" : "a tail from block 0 on");
+    return LIMOE_OK;
+}
+
 enum limoe_status model_check(const struct limoe_model *m, const struct limoe_item *items, size_t n,
                               struct limoe_error *err) {
     for (size_t i = 0; i < n; i++) {
@@ -350,7 +360,8 @@ enum limoe_status model_check(const struct limoe_model *m, const struct limoe_it
             status = limoe_fail(err, LIMOE_INVALID, "item %zu: modality %d, must be %d (image) or %d (text)",
                                 i, (int)items[i].modality, LIMOE_IMAGE, LIMOE_TEXT);
         }
-        if (status || (status = check_tails(m, i, &items[i], err)))
+        if (status || (status = check_tails(m, i, &items[i], err)) ||
+            (status = check_trunk(i, &items[i], err)))
             return status;
     }
     return LIMOE_OK;
@@ -450,6 +461,15 @@ uint32_t limoe_tail_start(const struct limoe_tail *tail, enum limoe_modality mod
     return tail->start[modality];
 }
 
+uint32_t limoe_item_fork(const struct limoe_item *item) {
+    return tail_fork(item);
+}
+
+uint64_t limoe_model_trunk_bytes(const struct limoe_model *m, const struct limoe_item *item) {
+    const struct tail_rows row = tail_rows(&m->config.tower[item->modality], m->k, NULL, NULL);
+    return item->length * (uint64_t)(row.x_bytes + row.h_bytes);
+}
+
 void limoe_tail_release(struct limoe_tail *tail) {
     if (!tail)
         return;
@@ -457,10 +477,23 @@ void limoe_tail_release(struct limoe_tail *tail) {
     free(tail);
 }
 
+/* The routing of blocks that are not passed is not known. */
+static enum limoe_status check_routed(const struct limoe_item *items, size_t n,
+                                      const struct limoe_routing *routing, struct limoe_error *err) {
+    for (size_t i = 0; i < n && routing && (routing->expert || routing->gate); i++)
+        if (items[i].trunk)
+            return limoe_fail(err, LIMOE_INVALID,
+                              "item %zu: rows of the trunk, whose routing is wanted; without them it is told",
+                              i);
+    return LIMOE_OK;
+}
+
 enum limoe_status limoe_model_embed(struct limoe_model *m, const struct limoe_item *items, size_t n,
                                     float *embeddings, const struct limoe_routing *routing,
                                     struct limoe_error *err) {
     enum limoe_status status = model_check(m, items, n, err);
+    if (!status)
+        status = check_routed(items, n, routing, err);
     if (!status || m->ranks->ranks == 1)
         return status ? status : encoder_embed(m->encoder, items, n, embeddings, routing, err);
     struct limoe_error lost; /* the other ranks count on this one */

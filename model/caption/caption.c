@@ -2,20 +2,8 @@
  *
  * Pictures are taken in groups of a bounded size. Since nothing depends on what stands beside it, neither do the groups
  * matter. */
-#include "base/error.h"
 #include "model/caption/captioner.h"
 #include "model/caption/options.h"
-#include "model/model.h"
-
-enum { MOST_PICTURES = CAPTIONER_TEXTS };
-
-/* How many pictures at once. */
-static size_t group_size(const struct limoe_model *m, const struct limoe_caption_options *options) {
-    const size_t by_texts = CAPTIONER_TEXTS / options_texts(options),
-                 by_rows = limoe_model_step_tokens(m) / config_image_tokens(model_config(m));
-    const size_t size = by_texts < by_rows ? by_texts : by_rows;
-    return size ? size : 1;
-}
 
 /* Those that are not done go to the front. Their number. */
 static size_t leave_done_out(struct limoe_captioning **captionings, size_t n) {
@@ -29,8 +17,8 @@ static size_t leave_done_out(struct limoe_captioning **captionings, size_t n) {
 static enum limoe_status caption_group(struct limoe_captioner *captioner, const struct limoe_item *pictures,
                                        size_t n, const struct limoe_caption_options *options,
                                        struct limoe_caption *captions, struct limoe_error *err) {
-    const struct limoe_caption_options *each[MOST_PICTURES];
-    struct limoe_captioning *all[MOST_PICTURES], *live[MOST_PICTURES];
+    const struct limoe_caption_options *each[CAPTIONER_TEXTS] = {NULL};
+    struct limoe_captioning *all[CAPTIONER_TEXTS], *live[CAPTIONER_TEXTS];
     for (size_t i = 0; i < n; i++)
         each[i] = options;
     enum limoe_status status = limoe_captioner_begin(captioner, pictures, each, n, all, err);
@@ -57,7 +45,7 @@ enum limoe_status limoe_model_caption(struct limoe_model *model, const struct li
     if ((status = limoe_caption_check(limoe_model_info(model), asked, &options, err)) ||
         (status = limoe_captioner_open(model, &captioner, err)))
         return status;
-    const size_t most = group_size(model, &options);
+    const size_t most = CAPTIONER_TEXTS / options_texts(&options);
     status = captioner_check(model, pictures, n, err);
     for (size_t first = 0; first < n && !status; first += most)
         status = caption_group(captioner, pictures + first, n - first < most ? n - first : most, &options,

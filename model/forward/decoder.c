@@ -13,12 +13,12 @@
  */
 #include "model/forward/decoder.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "model/forward/activation.h"
+#include "model/forward/finite.h"
 
 /* Rows that texts attend to. */
 struct kept {
@@ -227,13 +227,6 @@ static void show_pictures(struct decoder *d, const uint32_t *picture, size_t n) 
             d->row[i * tokens + j] = picture[i] * tokens + j;
     }
     show(d, &d->pictures, d->start, d->row, n);
-}
-
-static bool all_finite(const float *x, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            return false;
-    return true;
 }
 
 enum limoe_status decoder_step(struct decoder *d, const struct decoder_step *s, float *logits,

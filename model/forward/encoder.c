@@ -17,13 +17,13 @@
  */
 #include "model/forward/encoder.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "experts/sharded.h"
 #include "model/forward/activation.h"
+#include "model/forward/finite.h"
 #include "model/forward/routing.h"
 #include "model/forward/shares.h"
 #include "model/forward/step.h"
@@ -98,13 +98,13 @@ static const struct config_tower *tower_of(const struct encoder *e) {
     return &e->config->tower[modality_of(e)];
 }
 
-/* x = patches W + b + position, or token + position. */
+/* x = patches W + b + position, or token + position, of what comes in as pixels and ids. */
 static void embed_input(struct encoder *e) {
     const struct kernels_ops *op = e->k->ops;
     const struct config *c = e->config;
     const struct weights *w = e->weights;
     const struct step *step = &e->step;
-    const struct pack *s = &step->pack;
+    const struct pack *s = e->now.pack;
     const struct config_tower *t = tower_of(e);
     const struct weights_norm *pre = s->images ? &w->image.pre : &w->text.pre;
     const uint32_t width = t->width;
@@ -117,7 +117,7 @@ static void embed_input(struct encoder *e) {
     if (s->texts)
         op->embed_tokens(e->k, w->text.token, w->text.pos, step->token, step->position_id, s->text_rows,
                          e->work.x + s->image_rows * width);
-    if (t->pre_norm)
+    if (t->pre_norm && pack_sequences(s))
         op->layernorm(e->k, e->work.x, pre->weight, pre->bias, t->ln_eps, pack_rows(s), width,
                       t->post_norm ? e->work.h : NULL, e->work.x);
 }
@@ -333,13 +333,6 @@ static void report(struct encoder *e, uint32_t block, size_t outputs, const stru
     routing_report(e->config, e->k, &e->work, &rows, sink);
 }
 
-static bool all_finite(const float *z, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(z[i]))
-            return false;
-    return true;
-}
-
 /* Embeddings to their items' places. Items were sound, so one that is not finite means that the weights are
  * not, or that they overflow: an error, for a NaN would be compared, ranked and believed. */
 static enum limoe_status deliver(struct encoder *e, float *embeddings, const struct routing_sink *sink,
@@ -365,12 +358,12 @@ static enum limoe_status deliver(struct encoder *e, float *embeddings, const str
     return shares_deliver(&e->shares, s, &e->work, e->work.host_z, err);
 }
 
-/* Blocks `from` to `to` - 1 of the step's tower. */
+/* Blocks `from` to `to` - 1 of the step's tower, by what is there to pass them. */
 static enum limoe_status blocks(struct encoder *e, uint32_t from, uint32_t to,
                                 const struct routing_sink *sink, struct limoe_error *err) {
     const uint32_t first = config_first_block(e->config, modality_of(e));
     size_t layer = layers_before(e, from);
-    for (uint32_t i = from; i < to; i++) {
+    for (uint32_t i = from; i < to && pack_sequences(e->now.pack); i++) {
         const struct weights_block *b = &e->now.weights->block[first + i];
         enum limoe_status status;
         attention(e, b);
@@ -382,15 +375,20 @@ static enum limoe_status blocks(struct encoder *e, uint32_t from, uint32_t to,
     return LIMOE_OK;
 }
 
-/* What outputs [first, first + n) are made of goes on from a block, out of the trunk's rows aside. */
+/* Brings together, out of the trunk's rows aside, those that outputs [first, first + n) are made of. Returns where. */
+static struct tail_rows gather(struct encoder *e, uint32_t block, size_t first, size_t n) {
+    const struct workspace *w = &e->work;
+    const struct tail_rows to = tail_rows(tower_of(e), e->k, w->x, w->h),
+                           from = tail_rows(tower_of(e), e->k, w->x_aside, w->h_aside);
+    tail_pack_some(&e->moving, &e->step, e->step.output + first, n, block);
+    tail_gather(e->k, &e->moving, &e->aside, pack_sequences(&e->step.pack), &to, &from);
+    return to;
+}
+
+/* What outputs [first, first + n) are made of goes on from a block. */
 static void go_on(struct encoder *e, const struct weights *weights, uint32_t block, size_t first, size_t n) {
-    const size_t sequences = pack_sequences(&e->step.pack), width = tower_of(e)->width;
-    struct workspace *w = &e->work;
-    tail_pack_some(&e->moving, &e->aside, sequences, e->step.output + first, n);
+    gather(e, block, first, n);
     e->k->ops->sequences(e->k, e->moving.pack.start, pack_sequences(&e->moving.pack));
-    tail_gather(e->k, &e->moving, &e->aside, sequences, width * sizeof *w->x, w->x, w->x_aside);
-    if (tower_of(e)->post_norm) /* a block reads h, which the one before it has left */
-        tail_gather(e->k, &e->moving, &e->aside, sequences, width * e->k->act_size, w->h, w->h_aside);
     e->now.weights = weights;
     e->now.pack = &e->moving.pack;
     e->now.place = e->moving.place;
@@ -404,6 +402,19 @@ static void set_trunk_aside(struct encoder *e) {
     e->moving = e->aside;
     e->aside = trunk;
     workspace_set_aside(&e->work);
+}
+
+/* The trunk has come to a block: what is to be kept of it is, and sequences come in whose rows there are known. Outputs from
+ * `first` on are still to be made. */
+static void fork_at(struct encoder *e, uint32_t block, size_t first) {
+    const struct tail_rows here = tail_rows(tower_of(e), e->k, e->work.x, e->work.h);
+    tail_keep(e->k, &e->step, &e->moving, block, &here);
+    set_trunk_aside(e);
+    if (!tail_enters(&e->step, block))
+        return;
+    const struct tail_rows all = gather(e, block, first, e->step.outputs - first);
+    tail_take_in(e->k, &e->step, &e->moving, block, &all);
+    set_trunk_aside(e);
 }
 
 /* x from the embedded input to the embeddings of all tails: the trunk up to where the first of them begin, those to their
@@ -420,7 +431,7 @@ static enum limoe_status trunk_and_tails(struct encoder *e, const struct routing
         if ((status = blocks(e, e->now.block, fork, sink, err)))
             return status;
         report(e, fork, outputs - at, sink);
-        set_trunk_aside(e);
+        fork_at(e, fork, at);
         for (; at < outputs && output[at].tail && output[at].tail->start[modality] == fork; at += n) {
             n = tail_run(output + at, outputs - at);
             go_on(e, &output[at].tail->weights, fork, at, n);
@@ -446,7 +457,7 @@ static enum limoe_status tower(struct encoder *e, const struct routing_sink *sin
     return status;
 }
 
-/* All of a step, from its first block on, with the model's weights. */
+/* All of a step, with the model's weights. */
 static void start(struct encoder *e) {
     e->now.weights = e->weights;
     e->now.pack = &e->step.pack;
@@ -454,7 +465,7 @@ static void start(struct encoder *e) {
     e->now.output = e->now.block = 0;
 }
 
-/* Room for a step, and all of it as what passes the blocks. */
+/* Room for a step, and what of it passes the first block. */
 static enum limoe_status begin(struct encoder *e, struct limoe_error *err) {
     const struct step *s = &e->step;
     enum limoe_status status =
@@ -462,8 +473,10 @@ static enum limoe_status begin(struct encoder *e, struct limoe_error *err) {
     if (status || !step_has_tails(s))
         return status;
     if ((status = workspace_reserve_aside(&e->work, e->k, e->config, err)) ||
-        (status = tail_pack_all(&e->aside, s, err)) || (status = tail_pack_all(&e->moving, s, err)))
+        (status = tail_pack_reserve(&e->aside, s, err)) || (status = tail_pack_reserve(&e->moving, s, err)))
         return status;
+    tail_pack_some(&e->moving, s, s->output, s->outputs, 0);
+    e->now.pack = &e->moving.pack;
     e->now.place = e->moving.place;
     return LIMOE_OK;
 }
@@ -479,7 +492,7 @@ static enum limoe_status compute(struct encoder *e, const struct routing_sink *s
         return status;
     const bool alone = !e->sharded[modality_of(e)] && e->config->moe.capacity == 0 && !e->shares.count &&
                        !step_has_tails(&e->step); /* no layer needs the host */
-    op->sequences(e->k, s->start, pack_sequences(s));
+    op->sequences(e->k, e->now.pack->start, pack_sequences(e->now.pack));
     embed_input(e);
     if (alone && op->begin(e->k, &shape))
         return LIMOE_OK;

@@ -48,9 +48,10 @@ static enum limoe_status reserve(struct step *s, const struct extent *next, stru
         s->sequence_room = 0;
         s->pack.start = replace(s->pack.start, sequences + 1, sizeof *s->pack.start);
         s->item = replace(s->item, sequences, sizeof *s->item);
+        s->trunk = replace(s->trunk, sequences, sizeof *s->trunk);
         s->pixels = replace(s->pixels, sequences, sizeof *s->pixels);
         s->shares = replace(s->shares, sequences, sizeof *s->shares);
-        if (!s->pack.start || !s->item || !s->pixels || !s->shares)
+        if (!s->pack.start || !s->item || !s->trunk || !s->pixels || !s->shares)
             return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a step of %zu sequences", sequences);
         s->sequence_room = sequences;
     }
@@ -80,24 +81,37 @@ static void append_outputs(struct step *s, const struct step_cursor *c, const st
                                                        .row = c->row + (size_t)i * item->length};
 }
 
-static void append(struct step *s, const struct step_cursor *c, const struct limoe_item *item) {
-    struct pack *p = &s->pack;
-    const size_t sequence = pack_sequences(p);
-    append_outputs(s, c, item);
-    s->item[sequence] = c->item;
-    p->start[sequence + 1] = p->start[sequence] + item->length;
+/* What the item is made of, unless its rows are there. */
+static void append_input(struct step *s, const struct limoe_item *item) {
+    if (item->trunk)
+        return;
     if (item->modality == LIMOE_IMAGE) {
-        s->pixels[p->images] = item->pixels;
-        s->shares[p->images++] = item->shares;
-        p->image_rows += item->length;
+        s->pixels[s->pictures++] = item->pixels;
         return;
     }
     for (uint32_t i = 0; i < item->length; i++) {
-        s->token[p->text_rows + i] = item->tokens[i];
-        s->position_id[p->text_rows + i] = i;
+        s->token[s->tokens] = item->tokens[i];
+        s->position_id[s->tokens++] = i;
     }
-    p->texts++;
-    p->text_rows += item->length;
+}
+
+static void append(struct step *s, const struct step_cursor *c, const struct limoe_item *item) {
+    struct pack *p = &s->pack;
+    const size_t sequence = pack_sequences(p);
+    const uint32_t fork = tail_fork(item);
+    append_outputs(s, c, item);
+    append_input(s, item);
+    s->item[sequence] = c->item;
+    s->trunk[sequence] = (struct step_trunk){
+        .enter = item->trunk ? fork : 0, .fork = fork, .in = item->trunk, .keep = item->keep};
+    p->start[sequence + 1] = p->start[sequence] + item->length;
+    if (item->modality == LIMOE_IMAGE) {
+        s->shares[p->images++] = item->shares;
+        p->image_rows += item->length;
+    } else {
+        p->texts++;
+        p->text_rows += item->length;
+    }
 }
 
 /* Shares are read off the rows of a whole step, which tails take apart. */
@@ -133,7 +147,7 @@ enum limoe_status step_next(struct step *s, struct step_cursor *cursor, const st
     struct step_cursor ahead = *cursor;
     const struct extent next = measure(&ahead, items);
     s->pack = (struct pack){.start = s->pack.start};
-    s->outputs = 0;
+    s->outputs = s->pictures = s->tokens = 0;
     *more = next.sequences > 0;
     if (!*more)
         return LIMOE_OK;
@@ -161,6 +175,7 @@ void step_free(struct step *s) {
     free(s->token);
     free(s->shares);
     free(s->pixels);
+    free(s->trunk);
     free(s->item);
     free(s->pack.start);
     *s = (struct step){0};

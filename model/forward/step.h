@@ -39,13 +39,23 @@ struct step_output {
     size_t row;                    /* its first row, were the call's rows in the order of embeddings */
 };
 
+/* Where a sequence of a step comes in, and what is kept of it. */
+struct step_trunk {
+    uint32_t enter; /* the block that it is to pass first, counted in its tower */
+    uint32_t fork;  /* limoe_item_fork */
+    const void *in; /* its rows at `enter`; NULL, and enter 0: they are made of its pixels or ids */
+    void *keep;     /* where its rows at `fork` go; NULL: nowhere */
+};
+
 struct step {
-    struct pack pack;       /* of all its sequences */
-    size_t *item;           /* [sequences]: which of the call's items sequence i is */
-    const uint8_t **pixels; /* [images] */
-    float **shares;         /* [images]: as struct limoe_item has it, or NULL */
-    int32_t *token;         /* [text_rows] */
-    uint32_t *position_id;  /* [text_rows]: the token's position in its text */
+    struct pack pack;         /* of all its sequences */
+    size_t *item;             /* [sequences]: which of the call's items sequence i is */
+    struct step_trunk *trunk; /* [sequences] */
+    const uint8_t **pixels;   /* [pictures] */
+    int32_t *token;           /* [tokens] */
+    uint32_t *position_id;    /* [tokens]: the token's position in its text */
+    size_t pictures, tokens;  /* of those that enter at block 0 */
+    float **shares;           /* [images]: as struct limoe_item has it, or NULL */
     struct step_output
         *output; /* [outputs]: by tail, each once begun before the next, the earliest to leave the trunk
                                    first and the model as it is last; of one tail by sequence */

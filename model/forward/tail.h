@@ -11,6 +11,7 @@
 
 #include "kernels/kernels.h"
 #include "limoe.h"
+#include "model/checkpoint/config.h"
 #include "model/forward/step.h"
 #include "model/forward/weights.h"
 
@@ -29,6 +30,9 @@ void tail_sort(struct step_output *output, size_t n, enum limoe_modality modalit
 /* How many of output[n] from the first on have its tail. */
 size_t tail_run(const struct step_output *output, size_t n);
 
+/* limoe_item_fork. */
+uint32_t tail_fork(const struct limoe_item *item);
+
 /* Some of a step's sequences, packed in their order. */
 struct tail_pack {
     struct pack pack;
@@ -37,15 +41,30 @@ struct tail_pack {
 };
 #define TAIL_NOT_HERE UINT32_MAX
 
-/* All of a step's. An empty pack is fine; what it held is gone. */
-enum limoe_status tail_pack_all(struct tail_pack *p, const struct step *step, struct limoe_error *err);
-/* Those that output[n] are made of; all must be in `from`. `p` has room for the step's. */
-void tail_pack_some(struct tail_pack *p, const struct tail_pack *from, size_t sequences,
-                    const struct step_output *output, size_t n);
+/* Empty, with room for all of the step's sequences. An empty one is fine; what it held is gone. */
+enum limoe_status tail_pack_reserve(struct tail_pack *p, const struct step *step, struct limoe_error *err);
+/* Packs those that output[n] are made of, as far as they have come in by the block. */
+void tail_pack_some(struct tail_pack *p, const struct step *step, const struct step_output *output, size_t n,
+                    uint32_t block);
 void tail_pack_free(struct tail_pack *p); /* an empty one is fine */
 
-/* Copies rows of `width` elements of `size` bytes: those of `to` out of those of `from`, over sequences of the step. */
+/* Rows of a pack, in the backend's memory: what of them lives from one block to the next. */
+struct tail_rows {
+    char *x, *h;
+    size_t x_bytes, h_bytes; /* of a row; h_bytes 0: nothing of h */
+};
+struct tail_rows tail_rows(const struct config_tower *tower, const struct kernels *k, void *x, void *h);
+
+/* Copies the rows of all sequences that both packs have. */
 void tail_gather(struct kernels *k, const struct tail_pack *to, const struct tail_pack *from,
-                 size_t sequences, size_t row_bytes, void *out, const void *in);
+                 size_t sequences, const struct tail_rows *out, const struct tail_rows *in);
+/* Whether some of the step's sequences bring their rows at a block. */
+bool tail_enters(const struct step *step, uint32_t block);
+/* Copies the rows of those that the pack has from where their items have them. */
+void tail_take_in(struct kernels *k, const struct step *step, const struct tail_pack *p, uint32_t block,
+                  const struct tail_rows *rows);
+/* Copies the rows of those that fork at a block to where they are to be kept. Waits for the backend. */
+void tail_keep(struct kernels *k, const struct step *step, const struct tail_pack *p, uint32_t block,
+               const struct tail_rows *rows);
 
 #endif

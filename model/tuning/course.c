@@ -37,6 +37,7 @@ struct run {
     struct views views;
     struct part shown, held, all;
     uint32_t classes, embed;
+    float *embedding; /* [PROBE_VIEWS, all.n, embed], once a probe is learnt; NULL: not yet */
     float *rows;      /* of all pictures */
     float *exam;      /* of those held out, whole: rows */
     uint32_t *answer; /* [held] */
@@ -130,15 +131,28 @@ static void choose_place(const struct run *r, struct course_trial *t) {
 
 /* ---- a probe */
 
-/* x[views * n, embed] and their labels, view by view; from the view `first` on. */
-static enum limoe_status embed(const struct run *r, const struct part *p, uint32_t views, float *x,
-                               uint32_t *label) {
+/* Of every picture in every view, each computed once: what is learnt on trial and then of all has most of them in common. */
+static enum limoe_status embed_all(struct run *r) {
+    const size_t n = r->all.n;
     enum limoe_status status = LIMOE_OK;
-    for (uint32_t view = 0; view < views && !status; view++) {
-        memcpy(label + view * p->n, p->label, p->n * sizeof *label);
-        status = views_embed(&r->views, p->picture, p->n, view, x + view * p->n * r->embed, r->err);
-    }
+    if (r->embedding)
+        return LIMOE_OK;
+    r->embedding = calloc(PROBE_VIEWS * n * r->embed + 1, sizeof *r->embedding);
+    if (!r->embedding)
+        return no_memory(r);
+    for (uint32_t view = 0; view < PROBE_VIEWS && !status; view++)
+        status = views_embed(&r->views, r->all.picture, n, view, r->embedding + view * n * r->embed, r->err);
     return status;
+}
+
+/* x[views * n, embed] and their labels, view by view. */
+static void gather(const struct run *r, const struct part *p, uint32_t views, float *x, uint32_t *label) {
+    for (uint32_t view = 0; view < views; view++)
+        for (size_t i = 0; i < p->n; i++) {
+            memcpy(x, r->embedding + (view * r->all.n + p->picture[i]) * r->embed, r->embed * sizeof *x);
+            x += r->embed;
+            *label++ = p->label[i];
+        }
 }
 
 static size_t weights_of(const struct run *r) {
@@ -206,24 +220,28 @@ static enum limoe_status try_rates(struct run *r, const struct probe_set *set, c
     return LIMOE_OK;
 }
 
-/* Of a part's views, to x and label, which have room for what is held out behind them. */
-static enum limoe_status learn_embeddings(struct run *r, const struct part *p, bool exam, float *x,
-                                          uint32_t *label) {
+/* x and label have room for a part's views and, behind them, for what is held out, which judges where there is an `exam`; else the
+ * rate is the one that was chosen. */
+static enum limoe_status learn_gathered(struct run *r, const struct part *p, bool exam, float *x,
+                                        uint32_t *label) {
     const size_t n = PROBE_VIEWS * p->n;
     const struct probe_set set = {.x = x, .label = label, .n = n, .classes = r->classes, .embed = r->embed};
     float *held = x + n * r->embed;
-    enum limoe_status status = embed(r, p, PROBE_VIEWS, x, label);
-    if (status || !exam)
-        return status ? status : train_probe(r, &set, r->out->rate);
-    status = embed(r, &r->held, 1, held, label + n);
-    return status ? status : try_rates(r, &set, held);
+    const enum limoe_status status = embed_all(r);
+    if (status)
+        return status;
+    gather(r, p, PROBE_VIEWS, x, label);
+    if (!exam)
+        return train_probe(r, &set, r->out->rate);
+    gather(r, &r->held, 1, held, label + n);
+    return try_rates(r, &set, held);
 }
 
-static enum limoe_status with_embeddings(struct run *r, const struct part *p, bool exam) {
+static enum limoe_status learn_probe(struct run *r, const struct part *p, bool exam) {
     const size_t n = PROBE_VIEWS * p->n + r->held.n;
     float *x = calloc(n * r->embed + 1, sizeof *x);
     uint32_t *label = calloc(n + 1, sizeof *label);
-    const enum limoe_status status = x && label ? learn_embeddings(r, p, exam, x, label) : no_memory(r);
+    const enum limoe_status status = x && label ? learn_gathered(r, p, exam, x, label) : no_memory(r);
     free(x);
     free(label);
     return status;
@@ -236,7 +254,7 @@ static enum limoe_status try_probe(struct run *r) {
         return no_memory(r);
     r->told = (struct limoe_tune_progress){.stage = "probe", .epochs = r->course->rate > 0 ? 1 : RATES};
     if (r->held.n)
-        return with_embeddings(r, &r->shown, true);
+        return learn_probe(r, &r->shown, true);
     r->out->probe =
         (struct course_trial){.rate = r->course->rate > 0 ? r->course->rate : probe_rates[0], .place = ALL};
     return LIMOE_OK;
@@ -375,7 +393,7 @@ static void choose(struct course_outcome *out, bool tail) {
 /* The probe as it would be kept, for who waits for a first answer. */
 static enum limoe_status give_first(struct run *r) {
     choose(r->out, false);
-    const enum limoe_status status = with_embeddings(r, &r->all, false);
+    const enum limoe_status status = learn_probe(r, &r->all, false);
     r->learnt = true;
     return status ? status : r->course->first(r->course->first_context);
 }
@@ -385,7 +403,7 @@ static enum limoe_status learn(struct run *r) {
     const bool tail = tail_is_better(r->course, out);
     choose(out, tail);
     if (!tail)
-        return r->learnt ? LIMOE_OK : with_embeddings(r, &r->all, false);
+        return r->learnt ? LIMOE_OK : learn_probe(r, &r->all, false);
     if (r->kept.part == KEPT_TRIAL) {
         tuner_restart(r->course->tuner);
         r->kept.part = KEPT_FINAL;
@@ -430,6 +448,7 @@ enum limoe_status course_run(const struct course *course, struct course_outcome 
     free_part(&r.shown);
     free_part(&r.held);
     free_part(&r.all);
+    free(r.embedding);
     free(r.rows);
     free(r.exam);
     free(r.answer);

@@ -8,22 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "base/picture_name.h"
 #include "limoe_tune.h"
-
-static bool is_picture(const char *name) {
-    static const char *const endings[] = {".png", ".jpg",  ".jpeg", ".webp", ".gif",  ".bmp",
-                                          ".tif", ".tiff", ".heic", ".heif", ".avif", ".ppm",
-                                          ".pgm", ".pbm",  ".pnm",  ".tga",  ".psd"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
-        if (strcasecmp(dot, endings[i]) == 0)
-            return true;
-    return false;
-}
 
 static int seen(const struct dirent *entry) {
     return entry->d_name[0] != '.';
@@ -107,8 +96,8 @@ static enum limoe_status for_names(struct folder *f, const char *dir,
 static enum limoe_status take_file(struct folder *f, const char *dir, const char *name,
                                    struct limoe_error *err) {
     char path[PATH_MAX];
-    return is_picture(name) && S_ISREG(mode_of(dir, name, path)) ? add_file(f, path, f->classes - 1, err)
-                                                                 : LIMOE_OK;
+    return picture_name(name) && S_ISREG(mode_of(dir, name, path)) ? add_file(f, path, f->classes - 1, err)
+                                                                   : LIMOE_OK;
 }
 
 static enum limoe_status take_class(struct folder *f, const char *dir, const char *name,
@@ -124,11 +113,9 @@ static enum limoe_status take_class(struct folder *f, const char *dir, const cha
     if ((status = add_class(f, name, err)) || (status = for_names(f, path, take_file, err)))
         return status;
     if (f->files == before)
-        return limoe_fail(
-            err, LIMOE_INVALID,
-            "%.300s has no pictures; files ending in .png, .jpg, .webp, .gif, .bmp, .tiff, .heic, .avif or "
-            "another ending of pictures are accepted",
-            path);
+        return limoe_fail(err, LIMOE_INVALID,
+                          "%.300s has no pictures; files ending in " PICTURE_NAME_ENDINGS " are accepted",
+                          path);
     return LIMOE_OK;
 }
 

@@ -13,7 +13,7 @@
 #include "server/api/request.h"
 
 #define ADAPTER_BASE      "base" /* in place of a name: the model as it is */
-#define ADAPTER_MOST_LIST 8u     /* names in a list */
+#define ADAPTER_MOST_LIST 16u    /* names in a list */
 
 /* Rows of a request's table, with their readers. */
 #define FIELD_ADAPTER_ROW(places, reader)                                                                    \
@@ -66,6 +66,8 @@ void answer_adapter(struct buffer *out, const struct adapter_answer *adapter,
 void answer_adapters_begin(struct buffer *out);
 void answer_adapters_entry(struct buffer *out, size_t i, const struct adapter_answer *adapter,
                            enum limoe_adapter_kind kind, float strength, size_t label_count);
+/* A name that has nothing but a job. */
+void answer_adapters_job(struct buffer *out, size_t i, const char *name, const struct training_answer *job);
 void answer_adapters_end(struct buffer *out, bool more);
 
 void answer_adapter_deleted(struct buffer *out, struct text name);

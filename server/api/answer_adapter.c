@@ -59,6 +59,12 @@ void answer_adapters_entry(struct buffer *out, size_t i, const struct adapter_an
                  limoe_adapter_kind_name(kind), (double)strength, label_count);
 }
 
+void answer_adapters_job(struct buffer *out, size_t i, const char *name, const struct training_answer *job) {
+    buffer_string(out, i ? "," : "");
+    answer_training_head(out, text_of(name), job);
+    buffer_string(out, "}");
+}
+
 void answer_adapters_end(struct buffer *out, bool more) {
     buffer_print(out, "],\"has_more\":%s}", more ? "true" : "false");
 }

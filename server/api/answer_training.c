@@ -33,13 +33,17 @@ void answer_training(struct buffer *out, const struct training_answer *job) {
     buffer_json_string(out, job->why[0] ? job->why : NULL);
 }
 
-void answer_training_alone(struct buffer *out, struct text name, const struct training_answer *job) {
+void answer_training_head(struct buffer *out, struct text name, const struct training_answer *job) {
     buffer_string(out, "{\"object\":\"adapter\",\"name\":");
     buffer_json_text(out, name);
     buffer_string(out, ",\"model\":");
     buffer_json_string(out, job->model);
     buffer_print(out, ",\"state\":\"%s\",\"created\":%lld", training_state_names[job->state],
                  (long long)job->created);
+}
+
+void answer_training_alone(struct buffer *out, struct text name, const struct training_answer *job) {
+    answer_training_head(out, name, job);
     answer_training(out, job);
     buffer_string(out, ",\"held_out\":null}");
 }

@@ -54,6 +54,9 @@ const struct error_code error_codes[] = {
     {400, "invalid_strength", ERRORS_ADAPTED, "strength is no number from 0 to 1."},
     {400, "invalid_adapter", ERRORS_PUT_ADAPTER,
      "The body is no adapter, or does not fit the model; the message says why."},
+    {400, "invalid_archive", ERRORS_TRAINING,
+     "The archive is no zip file of folders of pictures, or more than is accepted; the message names the "
+     "entry."},
     {400, "unsupported_adapter", ERRORS_ADAPTED | ERRORS_PUT_ADAPTER | ERRORS_TRAINING,
      "The model takes no adapters, being on several ranks or of limited capacity; or the adapter is a probe, "
      "which changes no "

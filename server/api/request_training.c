@@ -11,6 +11,7 @@
 #define MOST_SEED    9007199254740991.0 /* that a double holds exactly */
 #define MOST_BLOCK   256
 #define EXAMPLE_PART "examples["
+#define ARCHIVE_PART "archive"
 
 struct reading {
     struct request_labels_reader labels; /* first: it reads labels and templates */
@@ -251,6 +252,11 @@ static const struct field fields[] = {
      .kind = FIELD_PICTURE,
      .most = TRAINING_MOST_EXAMPLES,
      .what = "The pictures of a label, which stands between the brackets: a part each."},
+    {.name = ARCHIVE_PART,
+     .forms = FIELD_PART,
+     .kind = FIELD_SCHEMA,
+     .schema = SCHEMA({"type" : "string", "format" : "binary"}),
+     .what = "A zip file with a folder of pictures for each label, which is the folder's name. Given once."},
     {.name = "labels",
      .forms = FIELD_JSON | FIELD_PART,
      .kind = FIELD_LABELS,
@@ -421,13 +427,26 @@ static bool take_part(struct reading *r, const struct request_field *part, struc
            training_take(r->out, &example, r->arena, r->error);
 }
 
-static bool take_parts(struct reading *r, const struct request_form *form) {
+static bool take_archive(struct reading *r, const struct request_field *part, uint64_t most_bytes) {
+    struct training_archive *archive = &r->out->archive;
+    if (archive->bytes)
+        return api_fail(r->error, 400, "duplicate_field", ARCHIVE_PART,
+                        "there are several of " ARCHIVE_PART "; one is accepted");
+    *archive = (struct training_archive){
+        .bytes = part->bytes,
+        .size = part->size,
+        .limits = {.entries = TRAINING_MOST_ENTRIES, .entry_bytes = most_bytes, .total_bytes = UINT64_MAX}};
+    return training_take_archive(r->out, r->arena, r->error);
+}
+
+static bool take_parts(struct reading *r, const struct request_form *form, uint64_t most_bytes) {
     char names[100];
     for (size_t i = 0; i < form->n; i++) {
         const struct request_field *part = &form->fields[i];
         const struct text label = label_of(part->name);
-        if (label.data
-                ? !take_part(r, part, label)
+        if (label.data ? !take_part(r, part, label)
+            : strcmp(part->name, ARCHIVE_PART) == 0
+                ? !take_archive(r, part, most_bytes)
                 : !field_find(&request_training_fields, text_of(part->name), FIELD_PART) &&
                       !request_refuse_field(
                           part->name, strlen(part->name),
@@ -468,9 +487,9 @@ static bool take_fields(struct reading *r, const struct request_models *models,
 }
 
 bool request_training_multipart(const struct request_models *models, const struct request_field *parts,
-                                size_t n, struct arena *arena, struct training_request *out,
-                                struct api_error *error) {
+                                size_t n, uint64_t most_bytes, struct arena *arena,
+                                struct training_request *out, struct api_error *error) {
     struct reading r = begin(out, arena, error);
     const struct request_form form = {.fields = parts, .n = n};
-    return take_parts(&r, &form) && take_fields(&r, models, &form) && finish(&r);
+    return take_parts(&r, &form, most_bytes) && take_fields(&r, models, &form) && finish(&r);
 }

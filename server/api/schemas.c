@@ -348,14 +348,15 @@ const struct schema schemas[] = {
                     "object": {"const": "adapter"},
                     "name": {"type": "string"},
                     "model": {"type": ["string", "null"]},
-                    "state": {"const": "ready"},
+                    "state": {"enum": ["queued", "training", "ready", "failed", "cancelled"], "description": "Of the last job that is known; ready where none is."},
                     "created": {"type": "integer"},
                     "file_bytes": {"type": "integer", "minimum": 1},
                     "kind": {"enum": ["probe", "tail", "lora"]},
                     "strength": {"type": "number", "minimum": 0, "maximum": 1},
                     "label_count": {"type": "integer", "minimum": 0}
                 },
-                "required": ["object", "name", "model", "state", "created", "file_bytes", "kind", "strength", "label_count"],
+                "required": ["object", "name", "model", "state", "created"],
+                "dependentRequired": {"kind": ["file_bytes", "strength", "label_count"], "file_bytes": ["kind"]},
                 "additionalProperties": false
             }},
             "has_more": {"type": "boolean"}

@@ -1,7 +1,7 @@
 /* training.h - jobs that learn an adapter: what POST /v1/adapters/{name} asks for, and what is said of a job.
  *
- * Each example comes into the request by training_take, whatever brings it: a JSON list, a form's parts. Pictures stay encoded,
- * in the body or the arena.
+ * Each example comes into the request by training_take, whatever brings it: a JSON list, a form's parts, an archive. Pictures stay
+ * encoded, in the body or the arena, and those of an archive packed in it.
  */
 #ifndef LIMOE_SERVER_API_TRAINING_H
 #define LIMOE_SERVER_API_TRAINING_H
@@ -16,15 +16,25 @@
 #include "server/api/api_error.h"
 #include "server/api/fields.h"
 #include "server/api/request.h"
+#include "server/formats/archive.h"
 
 #define TRAINING_MOST_EXAMPLES 10000u
-#define TRAINING_MOST_SHARE    0.5 /* held out */
+#define TRAINING_MOST_ENTRIES  30000u /* of an archive: macOS adds one to each file, and folders are some */
+#define TRAINING_MOST_SHARE    0.5    /* held out */
 
 struct training_example {
     struct text label;
-    const uint8_t *bytes; /* an encoded picture */
+    const uint8_t *bytes; /* an encoded picture; NULL: it is an entry of the request's archive */
+    size_t size;          /* of the picture, also of one that is packed */
+    size_t entry;         /* of the archive, where it is one's */
+    const char *param;    /* where it stood, for messages */
+};
+
+/* A zip file in the body. Opened with these limits it has the entries that examples name. */
+struct training_archive {
+    const void *bytes; /* NULL: there is none */
     size_t size;
-    const char *param; /* where it stood, for messages */
+    struct archive_limits limits;
 };
 
 struct training_request {
@@ -37,6 +47,7 @@ struct training_request {
     bool flip, skip_broken;
     struct training_example *examples; /* [n] */
     size_t n, room;
+    struct training_archive archive;
     uint32_t *of; /* [n], once read: each example's class among the labels, ascending */
 };
 
@@ -44,14 +55,19 @@ struct training_request {
 bool training_take(struct training_request *request, const struct training_example *example,
                    struct arena *arena, struct api_error *error);
 
+/* Adds an example for each picture in the request's archive, LABEL/picture, in the order of their names; none of it is unpacked.
+ * False: *error says what is not accepted, and which entry it is. */
+bool training_take_archive(struct training_request *request, struct arena *arena, struct api_error *error);
+
 extern const struct field_table request_training_fields;
 
 bool request_training_json(const struct request_models *models, const char *body, size_t size,
                            struct arena *arena, struct training_request *out, struct api_error *error);
-/* Parts: examples[LABEL] (a file, repeated), labels, templates, model, kind, options (JSON). */
+/* Parts: examples[LABEL] (a file, repeated), archive (a zip file of LABEL/picture), labels, templates, model, kind, options (JSON).
+ * A picture in the archive has at most `most_bytes`. */
 bool request_training_multipart(const struct request_models *models, const struct request_field *parts,
-                                size_t n, struct arena *arena, struct training_request *out,
-                                struct api_error *error);
+                                size_t n, uint64_t most_bytes, struct arena *arena,
+                                struct training_request *out, struct api_error *error);
 
 /* ---- what is said of a job */
 
@@ -84,7 +100,8 @@ struct training_answer {
 
 /* ,"progress":… of an adapter's object, or of one that is not there yet. */
 void answer_training(struct buffer *out, const struct training_answer *job);
-/* An adapter of which there is nothing but its job. */
+/* The members that an adapter of which there is nothing but its job begins with; and the whole of it. */
+void answer_training_head(struct buffer *out, struct text name, const struct training_answer *job);
 void answer_training_alone(struct buffer *out, struct text name, const struct training_answer *job);
 /* What POST is answered with. */
 void answer_training_begun(struct buffer *out, struct text name, int64_t created);

@@ -5,21 +5,23 @@
 
 #include "base/error.h"
 
-enum limoe_status adapted_init(struct adapted *adapted, const char *dir, uint64_t bytes, size_t most,
+enum limoe_status adapted_init(struct adapted *adapted, const struct adapted_options *options, size_t most,
                                struct limoe_error *err) {
     *adapted = (struct adapted){0};
-    if (!dir)
+    if (!options->dir)
         return LIMOE_OK;
     adapted->items = calloc(most, sizeof *adapted->items);
     adapted->lists = calloc(most, sizeof(void *));
-    adapted->tails = tails_new(dir, bytes);
-    return adapted->items && adapted->lists && adapted->tails
+    adapted->tails = tails_new(options->dir, options->tail_bytes);
+    adapted->trunk = trunk_cache_new(options->trunk_bytes);
+    return adapted->items && adapted->lists && adapted->tails && adapted->trunk
                ? LIMOE_OK
                : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for adapters");
 }
 
 void adapted_free(struct adapted *adapted) {
     tails_free(adapted->tails);
+    trunk_cache_free(adapted->trunk);
     free(adapted->items);
     free(adapted->lists);
     *adapted = (struct adapted){0};
@@ -74,7 +76,7 @@ static size_t merge(struct adapted *adapted, const struct frame_step *step, size
     return n;
 }
 
-/* Rows times blocks: of the trunk as far as the last tail goes with it, and of each tail. */
+/* Rows times blocks: of the trunk from where it is known as far as the last tail goes with it, and of each tail. */
 static void count(const struct limoe_model *model, const struct limoe_item *items, size_t n,
                   struct frame_tails *counts) {
     for (size_t i = 0; i < n; i++) {
@@ -86,15 +88,30 @@ static void count(const struct limoe_model *model, const struct limoe_item *item
             trunk = start > trunk ? start : trunk;
             counts->tail_rows += (uint64_t)item->length * (blocks - start);
         }
+        trunk -= item->trunk ? limoe_item_fork(item) : 0;
         counts->trunk_rows += (uint64_t)item->length * trunk;
     }
+}
+
+/* The step's items from `first` to `end`, whose tails are held. */
+static enum limoe_status embed(struct adapted *adapted, struct limoe_model *model,
+                               const struct frame_step *step, size_t first, size_t end, float *embeddings,
+                               const struct limoe_routing *routing, struct frame_tails *counts,
+                               struct limoe_error *err) {
+    const size_t n = merge(adapted, step, first, end);
+    for (size_t i = 0; i < n && !routing->expert; i++)
+        trunk_cache_look(adapted->trunk, model, &adapted->items[i]);
+    const enum limoe_status status = limoe_model_embed(model, adapted->items, n, embeddings, routing, err);
+    trunk_cache_end_step(adapted->trunk, status == LIMOE_OK);
+    count(model, adapted->items, n, counts);
+    return status;
 }
 
 enum limoe_status adapted_embed(struct adapted *adapted, struct limoe_model *model,
                                 const struct frame_step *step, float *embeddings,
                                 const struct limoe_routing *routing, struct frame_tails *counts,
                                 struct limoe_error *err) {
-    const size_t embed = limoe_model_info(model)->embed;
+    const size_t width = limoe_model_info(model)->embed;
     enum limoe_status status = LIMOE_OK;
     if (step->n_tails == 0)
         return limoe_model_embed(model, step->items, step->n, embeddings, routing, err);
@@ -104,12 +121,17 @@ enum limoe_status adapted_embed(struct adapted *adapted, struct limoe_model *mod
         status = hold(adapted, model, step, first, &end, err);
         if (!status && routing->expert && (first > 0 || end < step->n))
             status = limoe_fail(err, LIMOE_TOO_LARGE, "the step's adapters have no room in memory together");
-        if (!status) {
-            const size_t n = merge(adapted, step, first, end);
-            status = limoe_model_embed(model, adapted->items, n, embeddings + first * embed, routing, err);
-            count(model, adapted->items, n, counts);
-        }
+        if (!status)
+            status =
+                embed(adapted, model, step, first, end, embeddings + first * width, routing, counts, err);
         tails_let_go(adapted->tails);
     }
     return status;
+}
+
+void adapted_count(struct adapted *adapted, struct frame_tails *counts) {
+    if (!adapted->tails)
+        return;
+    tails_count(adapted->tails, counts);
+    trunk_cache_count(adapted->trunk, counts);
 }

@@ -48,8 +48,7 @@ struct engine_flags {
     const char *model;
     struct limoe_options compute;
     uint64_t step_tokens;
-    const char *adapters; /* directory; NULL: there are none */
-    uint64_t adapter_memory;
+    struct adapted_options adapters;
     const char *connect;  /* NULL: PROCESS_FD is the front */
     unsigned rank, ranks; /* of those that the front brings together; ranks 0: this is none of them */
 };
@@ -152,8 +151,7 @@ static enum limoe_status compute(struct engine_process *engine, const struct fra
     test_hooks_step(step->items, step->n);
     enum limoe_status status = adapted_embed(&engine->adapted, engine->model, step, engine->embeddings,
                                              &routing, &engine->tails, err);
-    if (engine->adapted.tails)
-        tails_count(engine->adapted.tails, &engine->tails);
+    adapted_count(&engine->adapted, &engine->tails);
     return status;
 }
 
@@ -272,7 +270,7 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
                           (unsigned long long)engine->step_tokens);
     inbox_expect(&engine->inbox, frame_longest_step(shape));
-    return adapted_init(&engine->adapted, flags->adapters, flags->adapter_memory, shape->items, err);
+    return adapted_init(&engine->adapted, &flags->adapters, shape->items, err);
 }
 
 /* Writes why the CPU computes, if the choice of the device was left to this process. */
@@ -443,16 +441,22 @@ static const struct option_row table[] = {
     COMMAND_EXPERT_BYTES_ROW(AT(compute.expert_bytes)),
     {.name = "adapters",
      .kind = OPTION_STRING,
-     AT(adapters),
+     AT(adapters.dir),
      .metavar = "DIR",
      .help = "where adapters' files are",
      .fallback = "there are none"},
     {.name = "adapter-memory",
      .kind = OPTION_BYTES,
-     AT(adapter_memory),
+     AT(adapters.tail_bytes),
      .most = UINT64_C(1) << 50,
      .metavar = "N",
      .help = "bytes that adapters may take in memory"},
+    {.name = "trunk-cache",
+     .kind = OPTION_BYTES,
+     AT(adapters.trunk_bytes),
+     .most = UINT64_C(1) << 50,
+     .metavar = "N",
+     .help = "bytes of what adapters leave as it is, kept of pictures and texts seen with one; 0: none"},
     {.name = "connect",
      .kind = OPTION_STRING,
      AT(connect),

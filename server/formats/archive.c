@@ -218,7 +218,8 @@ static enum limoe_status list_one(struct archive *archive, zip_uint64_t at, size
                                   struct limoe_error *err) {
     zip_stat_t stat;
     enum limoe_status status;
-    if (zip_stat_index(archive->zip, at, 0, &stat) != 0 || !(stat.valid & ZIP_STAT_NAME))
+    /* As it was written: the library would take a name that is not UTF-8 for one of another code, and guess which. */
+    if (zip_stat_index(archive->zip, at, ZIP_FL_ENC_RAW, &stat) != 0 || !(stat.valid & ZIP_STAT_NAME))
         return limoe_fail(err, LIMOE_CORRUPT, "the archive's entry %llu has no name", (unsigned long long)at);
     if ((status = check_name(stat.name, err)) || (status = check_mode(archive->zip, stat.name, at, err)) ||
         (status = check_form(&stat, err)) || (status = add_sizes(&stat, size, limits, sums, err)))

@@ -31,6 +31,7 @@ static enum limoe_status start_engine(const struct generation_options *options, 
         .memory_bytes = serve->engine_bytes,
         .adapters = options->adapters,
         .adapter_bytes = serve->adapter_memory,
+        .trunk_bytes = serve->trunk_cache,
         .batch_delay_ms = serve->batch_delay_ms,
         .launch = serve->launch,
     };

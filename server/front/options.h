@@ -54,6 +54,7 @@ struct serve_options {
     uint64_t classifier_bytes;             /* of disk that they may take */
     uint64_t adapter_bytes;                /* likewise adapters */
     uint64_t adapter_memory;               /* of each engine that its adapters may take */
+    uint64_t trunk_cache;                  /* … and what they leave as it is, of pictures and texts */
     unsigned adapter_jobs;                 /* that learn adapters, queued and in training; 0: none */
     uint64_t adapter_job_bytes;            /* of disk that their examples may take */
     const char *api_keys, *admin_keys;     /* files, a key a line; NULL: no keys */

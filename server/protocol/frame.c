@@ -362,14 +362,16 @@ uint64_t frame_longest_result(const struct frame_shape *shape) {
 /* ---- RESULT */
 
 static void put_tails(uint8_t **at, const struct frame_tails *tails) {
-    const uint64_t numbers[] = {tails->held,  tails->bytes,      tails->reads,
-                                tails->drops, tails->trunk_rows, tails->tail_rows};
+    const uint64_t numbers[] = {tails->held,       tails->bytes,     tails->reads, tails->drops,
+                                tails->trunk_rows, tails->tail_rows, tails->known, tails->known_bytes,
+                                tails->hits,       tails->misses};
     put(at, numbers, sizeof numbers);
 }
 
 static void get_tails(const uint8_t **at, struct frame_tails *tails) {
-    uint64_t *const numbers[] = {&tails->held,  &tails->bytes,      &tails->reads,
-                                 &tails->drops, &tails->trunk_rows, &tails->tail_rows};
+    uint64_t *const numbers[] = {&tails->held,       &tails->bytes,     &tails->reads, &tails->drops,
+                                 &tails->trunk_rows, &tails->tail_rows, &tails->known, &tails->known_bytes,
+                                 &tails->hits,       &tails->misses};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         *numbers[i] = get_u64(at);
 }

@@ -193,7 +193,7 @@ enum limoe_status frame_get_step(const struct frame_shape *shape, const uint8_t 
 /* Numbers of one image's shares. */
 size_t frame_shares_size(const struct frame_shape *shape);
 
-/* ---- RESULT: u32 status, u32 items, u64 rows, u64 split, u64 compute_ns, u64 gpu_used, u64 gpu_total, u64 [6] as
+/* ---- RESULT: u32 status, u32 items, u64 rows, u64 split, u64 compute_ns, u64 gpu_used, u64 gpu_total, u64 [10] as
  * struct frame_tails, message, then after LIMOE_OK: load, rows_sent, bytes_sent, exchange_ns, entropy, embeddings,
  * shares, and when it is routed: expert, gate. */
 
@@ -203,6 +203,8 @@ struct frame_tails {
     uint64_t reads, drops; /* for this step */
     uint64_t trunk_rows,
         tail_rows; /* rows times blocks that those with tails have passed: once for all; by themselves */
+    uint64_t known, known_bytes; /* items whose rows of the trunk are kept, and their memory, now */
+    uint64_t hits, misses;       /* items of this step whose rows were known, and were not */
 };
 
 struct frame_result {
@@ -220,7 +222,7 @@ struct frame_result {
     const float *gate;     /* as expert */
 };
 
-enum { FRAME_RESULT_HEAD_BYTES = 2 * 4 + 11 * 8 + FRAME_MESSAGE_BYTES, FRAME_RESULT_PARTS = 10 };
+enum { FRAME_RESULT_HEAD_BYTES = 2 * 4 + 15 * 8 + FRAME_MESSAGE_BYTES, FRAME_RESULT_PARTS = 10 };
 
 /* The payload as parts to be sent in order: head and the result's arrays. Returns its bytes. */
 uint64_t frame_put_result(const struct frame_shape *shape, const struct frame_result *result,

@@ -34,8 +34,8 @@ struct trainer_task {
     uint64_t seed;
     char base[40]; /* that the model must have */
     uint64_t
-        string_bytes; /* of what follows: C strings, the model's directory, the job's, each class' label, each template;
-                              and behind them uint32_t of[n_examples], the examples' classes */
+        string_bytes; /* of what follows: C strings, the model's directory, the job's, each class' label, each template,
+                              each example's name or nothing; and behind them uint32_t of[n_examples], their classes */
 };
 
 enum trainer_what {

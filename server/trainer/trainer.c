@@ -60,10 +60,12 @@ static bool split_strings(struct job *job) {
         good = (job->classes[i] = next(job, &at)) != NULL;
     for (uint32_t i = 0; i < job->task.n_templates && good; i++)
         good = (job->templates[i] = next(job, &at)) != NULL;
+    for (uint32_t i = 0; i < job->task.n_examples && good; i++)
+        good = (job->names[i] = next(job, &at)) != NULL;
     return good;
 }
 
-/* examples[cat][3]: by label, and counted within it. */
+/* Those that have none are examples[cat][3]: by label, and counted within it. */
 static bool name_examples(struct job *job) {
     uint32_t *count = calloc(job->task.n_classes, sizeof *count);
     bool good = count != NULL;
@@ -74,7 +76,8 @@ static bool name_examples(struct job *job) {
             break;
         snprintf(job->name[i], NAME_SIZE, "examples[%s][%u]",
                  text_quote(text_of(job->classes[class]), quoted, sizeof quoted), count[class]++);
-        job->names[i] = job->name[i];
+        if (!job->names[i][0])
+            job->names[i] = job->name[i];
     }
     free(count);
     return good;

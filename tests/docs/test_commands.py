@@ -76,6 +76,9 @@ NOT_RUN = {
     "venv/bin/python bench/run --build build --model siglip-b16 --batch 1 32 --items text image --peer onnxruntime openvino --dtype float32 --rounds 2 --seconds 1 --minutes 8": PYTORCH,
     "venv/bin/python bench/run --build build --model siglip-b16 --batch 1 32 --items text image --peer open_clip --dtype float32 --rounds 2 --seconds 0.5 --minutes 3": PYTORCH,
     "venv/bin/python bench/run --build build --model siglip-b16 --batch 1 8 32 --items image --peer openvino --dtype bfloat16 int8 --rounds 2 --seconds 0.6 --minutes 8": PYTORCH,
+    "venv/bin/python bench/run --build build --tokens 6 --pad --batch 1 32 --dtype float32 --model clip-b32 --items image text --peer openvino --rounds 2 --seconds 0.5 --minutes 4": PYTORCH,
+    "venv/bin/python bench/run --build build --tokens 6 --pad --batch 1 32 --dtype float32 --model clip-l14 --items text image --peer openvino --rounds 1 --seconds 0.4 --minutes 7": PYTORCH,
+    "venv/bin/python bench/run --build build --batch 1 32 --dtype float32 --model siglip-b16 --items text image --peer openvino --rounds 1 --seconds 0.5 --minutes 4": PYTORCH,
     "venv/bin/python bench/run --build build --out peers.md": PYTORCH,
     "LIMOE_ISA=avx2 venv/bin/python bench/run --build build --model b16-1 --batch 1 8 32 --dtype float32": PYTORCH,
     "venv/bin/python bench/run --build build --sparsity --out sparsity.md": MEASURES,
@@ -91,6 +94,9 @@ NOT_RUN = {
     "bench/saturation.py --build build": MEASURES,
     "bench/tracing.py --build build --pairs 6 --seconds 4": MEASURES,
     "bench/tracing.py --build build --pairs 6 --seconds 4 --dead": MEASURES,
+    "venv/bin/python bench/loadtests.py --build build --page": MEASURES,
+    "bench/adapters.py list --rounds 60": MEASURES,
+    "bench/adapters.py memory": MEASURES,
     "python bench/pictures.py --build build": MEASURES,
     "bench/classifier.py http://127.0.0.1:8080": MEASURES,
     "bench/recovery.py models/pictograms --ranks 1 2 --kills 5": MEASURES,
@@ -171,6 +177,9 @@ def tree(tmp_path_factory):
     shutil.copy(ROOT / "examples/cat.png", top)
     (top / "pets.safetensors").write_bytes(pets())
     pets_lora(top / "pets-lora")
+    for name in "cat", "dog":
+        (top / "pets" / name).mkdir(parents=True)
+        shutil.copy(ROOT / f"examples/{name}.png", top / "pets" / name)
     (top / "limoe.conf").write_text("queue-items = 4096\n")
     # curl's exit status tells of answers that are errors, too.
     (top / ".curlrc").write_text("fail-with-body\nshow-error\nsilent\nmax-time = 60\n")

@@ -262,6 +262,38 @@ def test_delete_cancels_and_the_queue_has_an_end(teach, examples):
     assert files(server) == []
 
 
+def page(server, **query):
+    """The list, as (name, state, whether an adapter is there)."""
+    answer = client_of(server).get("/v1/adapters", params=query).json()
+    return [(entry["name"], entry["state"], "kind" in entry) for entry in answer["data"]], answer["has_more"]
+
+
+def test_the_list_has_jobs_among_adapters(teach, examples):
+    server = teach()
+    begin(server, "b", examples, kind="probe")
+    ended(server, "b")
+    begin(server, "a", [*examples, ("disc", b"no picture")], kind="probe")
+    ended(server, "a")
+    begin(server, "d", examples, kind="probe")
+    ended(server, "d")
+    begin(server, "c", examples, **LONG)
+    wait_until(lambda: look(server, "c")["state"] == "training")
+    begin(server, "d", examples, kind="probe")
+    begin(server, "e", examples, kind="probe")
+    whole = [("a", "failed", False), ("b", "ready", True), ("c", "training", False), ("d", "queued", True), ("e", "queued", False)]
+    assert page(server) == (whole, False)
+    assert page(server, limit=2) == (whole[:2], True) and page(server, limit=5) == (whole, False)
+    assert page(server, limit=2, after="b") == (whole[2:4], True) and page(server, limit=2, after="d") == (whole[4:], False)
+    assert page(server, limit=1, after="c") == (whole[3:4], True) and page(server, after="e") == ([], False)
+    (entry,) = client_of(server).get("/v1/adapters", params={"after": "d"}).json()["data"]
+    assert entry.pop("created") > 1.6e9
+    assert entry == {"object": "adapter", "name": "e", "model": "tiny", "state": "queued"}
+    for name in "e", "d", "c":
+        delete(server, name)
+    assert page(server) == (whole[:2], False)  # cancelled by who does not ask for them any more
+    expect_warnings(server)
+
+
 def test_what_is_put_later_counts(own, examples, tuned, tmp_path):
     begin(own, "put", examples[:5], kind="probe", options={"start_block": 1})
     ended(own, "put")

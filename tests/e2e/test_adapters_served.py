@@ -178,12 +178,13 @@ def test_a_list_is_answered_by_each_from_one_pass_of_the_trunk(adapted, own, mer
     was = classify(own, labels=LABELS, templates=TEMPLATES)
     wanted = [{"adapter": "base", "data": was}, {"adapter": "pets", "data": merged["classes", "pets", 1]},
               {"adapter": "birds", "data": merged["classes", "birds", 0.5]}]
-    before = {part: adapted.metric(f'limoe_adapter_rows_total{{part="{part}"}}') for part in ("trunk", "tail")}
     names = ["base", "pets", "birds"]
+    assert own.post("/v1/classify", json={**ask, "adapter": names}).status_code == 200  # from here on the prompts are in the cache
+    before = {part: adapted.metric(f'limoe_adapter_rows_total{{part="{part}"}}') for part in ("trunk", "tail")}
     got = own.post("/v1/classify", json={**ask, "images": [b64(picture(21))], "adapter": names}).json()
     assert [variant["adapter"] for variant in got["variants"]] == names
     rows = {part: adapted.metric(f'limoe_adapter_rows_total{{part="{part}"}}') - before[part] for part in before}
-    assert rows == {"trunk": 25 * 8, "tail": 25 * (1 + 4)}  # the prompts are in the cache
+    assert rows == {"trunk": 25 * 8, "tail": 25 * (1 + 4)}
     got = own.post("/v1/classify", json={**ask, "adapter": names}).json()
     assert got["variants"] == wanted and "data" not in got
     assert got["usage"]["image_tokens"] == 3 * 2 * 25
@@ -200,7 +201,7 @@ def test_a_list_is_answered_by_each_from_one_pass_of_the_trunk(adapted, own, mer
 
 
 @pytest.mark.parametrize("names, code", [
-    ([], "too_many_items"), (["base"] * 9, "too_many_items"), (["pets", "pets"], "duplicate_field"), (["pets", 1], "invalid_type"),
+    ([], "too_many_items"), (["base"] * 17, "too_many_items"), (["pets", "pets"], "duplicate_field"), (["pets", 1], "invalid_type"),
     (["base", "none"], "adapter_not_found"),
 ])
 def test_lists_that_cannot_be(own, names, code):
@@ -385,6 +386,8 @@ def test_what_is_no_adapter_is_refused_and_not_kept(adapted, own, files, spoil, 
     assert_error(got, 400, "invalid_adapter")
     assert word in got.json()["error"]["message"] and ".new-" not in got.text
     assert stored(adapted) == before
+    if word == "finite":  # which the engine finds; the log is read by a thread
+        wait_until(lambda: any("failed: " in line for line in adapted.log))
     adapted.log[:] = [line for line in adapted.log if "spoilt" not in line and "failed: " not in line]
 
 
@@ -452,10 +455,40 @@ def test_little_memory_holds_few_and_reads_them_again(start, files, merged):
     none.log.clear()
 
 
-def test_memory_for_adapters_is_counted_before_an_engine_is_started():
-    done = subprocess.run([BUILD / "limoe", "serve", "--model", MODEL, "--port", "0", "--device", "cpu", "--adapter-memory", "900GiB"],
+@pytest.mark.parametrize("option", ["--adapter-memory", "--trunk-cache"])
+def test_memory_for_adapters_is_counted_before_an_engine_is_started(option):
+    done = subprocess.run([BUILD / "limoe", "serve", "--model", MODEL, "--port", "0", "--device", "cpu", option, "900GiB"],
                           capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and re.search(r"needs 900\.\d\d GiB of memory", done.stderr)
+
+
+def test_what_an_adapter_leaves_as_it_is_is_computed_once(start, files, merged):
+    def told(server):
+        names = "trunk_cache_hits_total", "trunk_cache_misses_total", "trunk_cache_entries", 'adapter_rows_total{part="trunk"}'
+        return [int(server.metric(f"limoe_{name}")) for name in names]
+
+    kept = start()
+    client = kept.client()
+    for name in files:
+        put(client, name, files[name])
+    hits, misses, entries, before = told(kept)
+    assert data(embed(client, adapter="pets")) == merged["pets", 1]
+    *counts, rows = told(kept)
+    assert counts == [hits, misses + 4, entries + 4] and rows >= before + 2 * 25 * 7
+    assert data(embed(client, adapter="pets", strength=0.25)) == merged["pets", 0.25]  # another tail, from the same block on
+    assert told(kept) == [hits + 4, misses + 4, entries + 4, rows]
+    assert data(embed(client, adapter="birds")) == merged["birds", 0.5]  # from another block on
+    *counts, more = told(kept)
+    assert counts == [hits + 4, misses + 8, entries + 8] and more > rows
+    assert post(client, "routing", adapter="birds").json()["data"] == merged["routing", "birds", 0.5]  # tells of all blocks
+    assert told(kept)[:3] == counts
+    assert 0 < kept.metric("limoe_trunk_cache_bytes") <= kept.metric("limoe_trunk_cache_limit_bytes") == 64 << 20
+    none = start("--trunk-cache", 0)
+    client = none.client()
+    put(client, "pets", files["pets"])
+    for strength in 1, 0.25:
+        assert data(embed(client, adapter="pets", strength=strength)) == merged["pets", strength]
+    assert told(none)[:3] == [0, 0, 0]
 
 
 def test_a_reload_to_another_model_leaves_adapters_behind(start, files, tmp_path):

@@ -161,6 +161,7 @@ REQUESTS = [
     ("deleteAdapter", "DELETE", "/v1/adapters/pets", {}),
     ("teachAdapter", "POST", "/v1/adapters/mine", {"json": {"examples": EXAMPLES, "kind": "probe", "options": {"seed": 1, "flip": None}}}),
     ("adapter", "GET", "/v1/adapters/mine", {}),
+    ("adapters", "GET", "/v1/adapters", {}),
     (
         "teachAdapter",
         "POST",
@@ -241,6 +242,7 @@ WRONG = [
     ("teachAdapter", "POST", "/v1/adapters/a", {"json": {"examples": EXAMPLES[:1]}}, "too_few_classes"),
     ("teachAdapter", "POST", "/v1/adapters/a", {"json": {"examples": EXAMPLES, "options": {"epochs": 0}}}, "invalid_value"),
     ("teachAdapter", "POST", "/v1/adapters/a", {"json": {"examples": EXAMPLES, "labels": ["a", "a"]}}, "duplicate_field"),
+    ("teachAdapter", "POST", "/v1/adapters/a", {"files": {"archive": b"none"}}, "invalid_archive"),
     ("routing", "POST", "/v1/routing", {"json": {"input": "a", "encoding_format": "float"}}, "unknown_field"),
     ("attention", "POST", "/v1/attention", {"json": {**IMAGE, "texts": ["a"], "kind": "cross"}}, "unsupported_kind"),
     ("attention", "POST", "/v1/attention", {"json": {**IMAGE, "texts": ["a", "b"], "format": "png"}}, "conflicting_fields"),

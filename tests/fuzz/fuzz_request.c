@@ -314,7 +314,8 @@ static void check_training(const struct training_request *request, struct arena 
         const struct training_example *example = &request->examples[i];
         require(request->of[i] < d->n_labels && (!i || request->of[i - 1] <= request->of[i]));
         require(text_equal(example->label, d->labels[request->of[i]]));
-        require(example->bytes && example->size > 0 && example->param);
+        require(example->size > 0 && example->param);
+        require(example->bytes || (request->archive.bytes && example->size <= 1 << 16));
     }
     require(request->held_out <= TRAINING_MOST_SHARE && request->epochs <= LIMOE_TUNE_MAX_EPOCHS);
     check_labels(d, arena);
@@ -325,7 +326,7 @@ static bool read_training_form(const struct request_models *model, const char *b
     struct request_field *parts;
     size_t n;
     return multipart_parse("multipart/form-data; boundary=x", body, size, arena, &parts, &n, error) &&
-           request_training_multipart(model, parts, n, arena, out, error);
+           request_training_multipart(model, parts, n, 1 << 16, arena, out, error);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

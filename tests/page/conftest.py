@@ -18,7 +18,7 @@ from harness import ROOT, key_file  # noqa: E402
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
 
 CHROMIUM = os.environ.get("LIMOE_CHROMIUM", "/usr/bin/chromium")
-TABS = ["Try", "Search", "Inside", "Monitor", "Load test"]
+TABS = ["Try", "Teach", "Search", "Inside", "Monitor", "Load test"]
 USER = "user-key-0123456789"
 ADMIN = "admin-key-0123456789"
 # The stems of the words' keys, as in "loadtest.state.running".

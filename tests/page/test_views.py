@@ -5,14 +5,14 @@ import time
 import pytest
 from conftest import ADMIN, TABS, b64, example, expect, picture
 
-NAMES = {"Try": "try", "Search": "search", "Inside": "inside", "Monitor": "monitor", "Load test": "load-test"}
+NAMES = {"Try": "try", "Teach": "teach", "Search": "search", "Inside": "inside", "Monitor": "monitor", "Load test": "load-test"}
 SETTINGS = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
     "japanese": {"locale": "ja-JP"},
     "phone": {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True},
 }
-FILLED = {"try": ".bars", "search": ".found li", "inside": ".patches", "monitor": ".heat td[style*='0.7']", "load-test": "form"}
+FILLED = {"try": ".bars", "teach": ".thumbs img", "search": ".found li", "inside": ".patches", "monitor": ".heat td[style*='0.7']", "load-test": "form"}
 
 
 def fill(seen, name):
@@ -22,6 +22,9 @@ def fill(seen, name):
     if name == "monitor":  # for a heat map with heat
         with seen.server.client(headers={"Authorization": f"Bearer {ADMIN}"}) as client:
             client.post("/v1/embeddings", json={"input": [{"image": b64(picture(i))} for i in range(8)]})
+    if name == "teach":
+        for n in (1, 3):  # a class, what is checked on
+            seen.panel(name).locator("input[type=file]:not([webkitdirectory])").nth(n - 1).set_input_files([example("cat.png"), example("lemon.webp")])
     if name == "search":
         seen.panel(name).locator("input[type=file]").nth(1).set_input_files([example("cat.png"), example("rocket.jpg"), example("lemon.webp")])
     expect(seen.panel(name).locator(FILLED[name]).first).to_be_visible()

@@ -32,6 +32,8 @@ class CItem(ctypes.Structure):
         ("shares", c_void_p),
         ("tails", c_void_p),
         ("n_tails", c_uint32),
+        ("trunk", c_void_p),
+        ("keep", c_void_p),
     ]
 
 

@@ -1,7 +1,7 @@
 /* route_adapters.c - /v1/adapters: PUT, GET and DELETE of one, GET of the list.
  *
  * PUT writes the file beside the others and has the engine embed something by it, so that what is kept is what can be used; then
- * it gets its name.
+ * it gets its name. A name that has nothing but a job, which is to learn its adapter, is told of and listed as well.
  */
 #include <string.h>
 
@@ -170,6 +170,42 @@ bool route_adapters_parse(struct call *call, struct api_error *error) {
            call_choose(call, 0); /* of no model in particular */
 }
 
+static void list_adapter(struct call *call, size_t i, const struct adapter *adapter) {
+    struct training_answer job;
+    struct adapter_answer answer = describe(call, adapter);
+    if (training_look(call->server->training, text_of(adapter->name), adapter, &job))
+        answer.job = &job;
+    answer_adapters_entry(&call->answer, i, &answer, adapter->kind, adapter->strength, adapter->n_labels);
+}
+
+/* False: it has gone meanwhile. */
+static bool list_job(struct call *call, size_t i, const char *name) {
+    struct training_answer job;
+    const bool known = training_look(call->server->training, text_of(name), NULL, &job);
+    if (known)
+        answer_adapters_job(&call->answer, i, name, &job);
+    return known;
+}
+
+/* A page of two lists, each in the order of names: adapters[n], and names that have but a job. Whether there is more of either. */
+static bool list_both(struct call *call, const struct classifier_request *request,
+                      const struct adapter *const *adapters, size_t n) {
+    struct training *training = call->server->training;
+    char job[CLASSIFIER_NAME_BYTES + 1];
+    bool waits = training_next(training, request->after, job);
+    size_t at = 0;
+    for (size_t i = 0; i < request->limit && (at < n || waits);) {
+        const int order = at == n ? 1 : waits ? strcmp(adapters[at]->name, job) : -1;
+        if (order <= 0)
+            list_adapter(call, i++, adapters[at++]);
+        else
+            i += list_job(call, i, job);
+        if (order >= 0)
+            waits = training_next(training, text_of(job), job);
+    }
+    return at < n || waits;
+}
+
 bool route_adapters_answer(struct call *call, struct api_error *error) {
     const struct classifier_request *request = &call->request.classifier;
     const struct adapter **page = arena_array(call->arena, request->limit, sizeof(void *));
@@ -178,11 +214,9 @@ bool route_adapters_answer(struct call *call, struct api_error *error) {
         return api_fail_memory(error);
     const size_t n = adapters_list(call->server->adapters, request->after, request->limit, page, &more);
     answer_adapters_begin(&call->answer);
-    for (size_t i = 0; i < n; i++) {
-        const struct adapter_answer answer = describe(call, page[i]);
-        answer_adapters_entry(&call->answer, i, &answer, page[i]->kind, page[i]->strength, page[i]->n_labels);
-        adapter_release(page[i]);
-    }
+    more |= list_both(call, request, page, n);
     answer_adapters_end(&call->answer, more);
+    for (size_t i = 0; i < n; i++)
+        adapter_release(page[i]);
     return true;
 }

@@ -81,6 +81,7 @@ static void describe(const struct generation *generation, bool ready, struct met
         .drain_seconds = queue_drain_seconds(generation->queue),
     };
     engine_adapters(generation->engine, &out->adapters_held, &out->adapter_memory);
+    engine_trunk_cache(generation->engine, &out->trunk_entries, &out->trunk_bytes);
     if (generation->cache) {
         const struct text_cache_stats cache = text_cache_stats(generation->cache);
         out->cache_entries = cache.entries;
@@ -172,6 +173,7 @@ void route_metrics(struct call *call) {
     gauges.adapter_bytes = adapters.bytes;
     gauges.adapter_limit_bytes = adapters.limit_bytes;
     gauges.adapter_memory_limit = server->options.adapter_memory;
+    gauges.trunk_limit_bytes = server->options.trunk_cache;
     const struct training_counts jobs = training_count(server->training);
     gauges.jobs_queued = jobs.queued;
     gauges.jobs_running = jobs.running;

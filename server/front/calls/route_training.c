@@ -12,7 +12,8 @@ static bool parse_form(struct call *call, struct training_request *request, stru
     if (call->form != REQUEST_BODY_MULTIPART)
         return request_training_json(models, body, call->body.size, call->arena, request, error);
     return multipart_parse(call->content_type, body, call->body.size, call->arena, &parts, &n, error) &&
-           request_training_multipart(models, parts, n, call->arena, request, error);
+           request_training_multipart(models, parts, n, call->server->options.max_body_bytes, call->arena,
+                                      request, error);
 }
 
 static bool takes_pictures(const struct call *call, struct api_error *error) {
@@ -23,8 +24,10 @@ static bool takes_pictures(const struct call *call, struct api_error *error) {
 
 bool route_adapter_post_parse(struct call *call, struct api_error *error) {
     struct training_request *request = &call->request.training;
-    return request_adapter_name(call_below(call), error) && parse_form(call, request, error) &&
-           call_choose(call, request->definition.model) && adapting_possible(call, error) &&
+    if (!request_adapter_name(call_below(call), error) || !parse_form(call, request, error))
+        return false;
+    call->slow = request->archive.bytes; /* a small one may be much to write */
+    return call_choose(call, request->definition.model) && adapting_possible(call, error) &&
            takes_pictures(call, error);
 }
 

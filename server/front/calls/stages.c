@@ -463,6 +463,8 @@ static void parsed(struct call *call, bool good, struct api_error *error) {
         finish_refused(call, error);
     else if (call->asking)
         ask(call);
+    else if (call->n == 0 && call->slow)
+        embedded(&call->job); /* by workers that have the time */
     else if (call->n == 0)
         write_answer(&call->task);
     else if (remote_count(call))

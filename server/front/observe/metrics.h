@@ -96,6 +96,8 @@ enum metrics_model_event {
     METRICS_ADAPTER_DROPS,      /* … and dropped from it for others */
     METRICS_ADAPTER_TRUNK_ROWS, /* rows times blocks of steps with adapters: passed once for all of an item's */
     METRICS_ADAPTER_TAIL_ROWS, /* … by one adapter each */
+    METRICS_TRUNK_CACHE_HITS,  /* items with adapters whose rows of the trunk were known */
+    METRICS_TRUNK_CACHE_MISSES,
     METRICS_MODEL_EVENTS,
 };
 void metrics_count_model(struct metrics *metrics, size_t served, enum metrics_model_event event, uint64_t n);
@@ -181,6 +183,7 @@ struct metrics_served_gauges {
     uint64_t step_tokens;                                          /* a step's budget */
     uint64_t cache_entries, cache_bytes;                           /* of text embeddings */
     uint64_t adapters_held, adapter_memory;                        /* in the engine's memory */
+    uint64_t trunk_entries, trunk_bytes;                           /* of the engine's cache of the trunk */
 };
 
 /* Of a key that has a name. */
@@ -202,7 +205,7 @@ struct metrics_gauges {
     bool store_ready;               /* classifiers can be read and changed */
     uint64_t store_bytes, store_limit_bytes;                        /* of their file in use */
     uint64_t adapters, adapter_bytes, adapter_limit_bytes;          /* that are stored, and their files */
-    uint64_t adapter_memory_limit;                                  /* of each engine's adapters */
+    uint64_t adapter_memory_limit, trunk_limit_bytes;               /* of each engine's adapters; cache */
     uint64_t jobs_queued, jobs_running, job_bytes, job_limit_bytes; /* that learn adapters; their examples */
     double training_seconds;                                        /* of trainers */
     double certificate_expiry;               /* Unix seconds; 0: none, and no such metric */

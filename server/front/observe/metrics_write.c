@@ -85,6 +85,10 @@ static const struct event_row model_events[] = {
     {METRICS_ADAPTER_TRUNK_ROWS, "limoe_adapter_rows_total", ",part=\"trunk\"",
      "Tokens times blocks of steps with adapters: passed once for all of an item's, or for one of them."},
     {METRICS_ADAPTER_TAIL_ROWS, "limoe_adapter_rows_total", ",part=\"tail\"", NULL},
+    {METRICS_TRUNK_CACHE_HITS, "limoe_trunk_cache_hits_total", "",
+     "Pictures and texts with adapters whose rows of the trunk were in the cache."},
+    {METRICS_TRUNK_CACHE_MISSES, "limoe_trunk_cache_misses_total", "",
+     "Pictures and texts with adapters whose rows of the trunk were not."},
 };
 _Static_assert(sizeof model_events / sizeof *model_events == METRICS_MODEL_EVENTS,
                "every event is on the page");
@@ -318,6 +322,10 @@ static void write_load(const struct page *page) {
     GAUGE("limoe_adapter_memory_bytes", adapter_memory, "Memory of those.");
     limit_of_each(page, "limoe_adapter_memory_limit_bytes", "Memory that they may take.",
                   gauges->adapter_memory_limit);
+    GAUGE("limoe_trunk_cache_entries", trunk_entries, "Pictures and texts whose rows of the trunk are kept.");
+    GAUGE("limoe_trunk_cache_bytes", trunk_bytes, "Memory of those.");
+    limit_of_each(page, "limoe_trunk_cache_limit_bytes", "Memory that they may take.",
+                  gauges->trunk_limit_bytes);
     metrics_head(out, "limoe_adapter_jobs", "gauge", "Jobs that learn an adapter and have not ended.");
     buffer_print(out,
                  "limoe_adapter_jobs{state=\"queued\"} %llu\nlimoe_adapter_jobs{state=\"training\"} %llu\n",

@@ -1,4 +1,4 @@
-/* memory.c - packed weights, adapters and something for each process, held against what may be had.
+/* memory.c - packed weights, adapters, rows of the trunk and something for each process, held against what may be had.
  *
  * An engine that does not fit is not refused by the system: it is killed while it loads, or others are. So it
  * is counted before.
@@ -26,7 +26,7 @@ static bool on_gpu(const struct serve_options *options) {
     return kind == DEVICE_CUDA || (options->launch.ranks == 1 && access("/dev/nvidiactl", F_OK) == 0);
 }
 
-/* Of all ranks on this host, and of adapters, which one alone has; 0: it cannot be told. */
+/* Of all ranks on this host, and of adapters and the cache of their trunk, which one alone has; 0: it cannot be told. */
 static uint64_t needed(const struct serve_options *options, const char *dir) {
     struct limoe_inspection *inspection = NULL;
     struct limoe_placement *placement = NULL;
@@ -43,7 +43,7 @@ static uint64_t needed(const struct serve_options *options, const char *dir) {
         for (uint32_t r = 0; r < placement->ranks; r++)
             bytes += placement->rank[r].dense_bytes + placement->rank[r].expert_bytes + PROCESS_BYTES;
     if (bytes && ranks.ranks == 1)
-        bytes += options->adapter_memory;
+        bytes += options->adapter_memory + options->trunk_cache;
     limoe_placement_free(placement);
     limoe_inspection_free(inspection);
     return bytes;

@@ -124,6 +124,9 @@ static const struct option_row table[] = {
            .help = "disk that stored adapters may take, past which a PUT gets 507"),
     NUMBER("adapter-memory", OPTION_BYTES, adapter_memory, 0, 1024 * GIB,
            .help = "memory that adapters may take in the engine of each model"),
+    NUMBER("trunk-cache", OPTION_BYTES, trunk_cache, 0, 1024 * GIB,
+           .help =
+               "memory there for what adapters leave as it is, of pictures and texts seen with one; 0: none"),
     NUMBER("adapter-jobs", OPTION_UNSIGNED, adapter_jobs, 0, TRAINING_MOST_JOBS,
            .help = "jobs that learn adapters, waiting and in training, past which a POST gets 429; 0: none"),
     NUMBER("adapter-job-bytes", OPTION_BYTES, adapter_job_bytes, MIB, 1024 * GIB,
@@ -263,6 +266,7 @@ static const struct serve_options defaults = {
     .classifier_bytes = CLASSIFIERS_DISK_BYTES,
     .adapter_bytes = ADAPTERS_DISK_BYTES,
     .adapter_memory = 256 * MIB,
+    .trunk_cache = 64 * MIB,
     .adapter_jobs = TRAINING_JOBS,
     .adapter_job_bytes = TRAINING_DISK_BYTES,
     .loadtest_rate = 1000,

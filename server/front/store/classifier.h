@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/lru.h"
 #include "base/text.h"
 #include "limoe.h"
-#include "server/front/store/lru.h"
 
 struct classifier {
     struct text name;

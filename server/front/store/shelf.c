@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/lru.h"
 #include "server/front/store/keyed_hash.h"
-#include "server/front/store/lru.h"
 
 struct shelf {
     size_t most; /* bytes */

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/lru.h"
 #include "server/front/store/keyed_hash.h"
-#include "server/front/store/lru.h"
 
 /* A shard has room for many of the largest texts that requests bring (64 KiB). */
 #define SMALLEST_SHARD  ((size_t)1 << 20)

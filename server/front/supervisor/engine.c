@@ -65,6 +65,11 @@ void engine_adapters(struct engine *engine, uint64_t *held, uint64_t *bytes) {
     *bytes = atomic_load(&engine->tail_bytes);
 }
 
+void engine_trunk_cache(struct engine *engine, uint64_t *known, uint64_t *bytes) {
+    *known = atomic_load(&engine->known);
+    *bytes = atomic_load(&engine->known_bytes);
+}
+
 uint32_t engine_ranks(struct engine *engine, struct engine_rank *ranks, uint32_t most) {
     uint32_t n = engine->membership.n;
     pthread_mutex_lock(&engine->lock);

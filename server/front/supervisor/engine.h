@@ -43,6 +43,7 @@ struct engine_options {
                                 limit */
     const char *adapters;    /* directory of adapters' files; NULL: none are used */
     uint64_t adapter_bytes;  /* of their tails in the engine's memory */
+    uint64_t trunk_bytes;    /* of rows of the trunk that are kept there; 0: none are */
     unsigned batch_delay_ms; /* how long a step that is not full waits for more; 0: not at all */
     struct launch_options launch; /* of more than one rank; the rest of it is of those on CPUs */
 };
@@ -85,6 +86,8 @@ pid_t engine_pid(const struct engine *engine);
 
 /* The adapters in the engine's memory, and their bytes, as it last said. Any thread. */
 void engine_adapters(struct engine *engine, uint64_t *held, uint64_t *bytes);
+/* Likewise pictures and texts whose rows of the trunk are kept. */
+void engine_trunk_cache(struct engine *engine, uint64_t *known, uint64_t *bytes);
 
 /* One rank, as it is now; zeros while there is none. */
 struct engine_rank {

@@ -31,7 +31,8 @@ struct engine {
     char fault[PROCESS_WHY_SIZE + sizeof(struct limoe_error)]; /* guarded by lock; "": it is running */
     struct engine_rank *ranks;                                 /* [membership.n]; guarded by lock */
     atomic_int pid;
-    _Atomic uint64_t tails, tail_bytes; /* in the engine's memory, as it last said */
+    _Atomic uint64_t tails, tail_bytes;  /* in the engine's memory, as it last said */
+    _Atomic uint64_t known, known_bytes; /* likewise items whose rows of the trunk are kept */
 
     /* The thread's own. Times are clock_now(); 0: never. */
     enum engine_phase phase;

@@ -65,9 +65,9 @@ static void failed(struct engine *engine, const struct limoe_error *err, bool fi
 
 /* The arguments of `limoe engine`. */
 struct arguments {
-    const char *list[20]; /* NULL behind the last */
+    const char *list[24]; /* NULL behind the last */
     size_t n;
-    char threads[16], step_tokens[24], expert_bytes[24], adapter_bytes[24];
+    char threads[16], step_tokens[24], expert_bytes[24], adapter_bytes[24], trunk_bytes[24];
 };
 
 static void add(struct arguments *arguments, const char *flag, const char *value) {
@@ -103,6 +103,9 @@ static void set_arguments(const struct engine *engine, struct arguments *argumen
              (unsigned long long)options->adapter_bytes);
     add(arguments, "--adapters", options->adapters);
     add(arguments, "--adapter-memory", arguments->adapter_bytes);
+    snprintf(arguments->trunk_bytes, sizeof arguments->trunk_bytes, "%llu",
+             (unsigned long long)options->trunk_bytes);
+    add(arguments, "--trunk-cache", arguments->trunk_bytes);
 }
 
 /* Publishes what other threads may know of the ranks now. */

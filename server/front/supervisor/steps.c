@@ -154,12 +154,14 @@ static void count_tails(struct engine *engine, const struct frame_tails *tails) 
     const struct {
         enum metrics_model_event event;
         uint64_t n;
-    } counts[] = {{METRICS_ADAPTER_READS, tails->reads},
-                  {METRICS_ADAPTER_DROPS, tails->drops},
-                  {METRICS_ADAPTER_TRUNK_ROWS, tails->trunk_rows},
-                  {METRICS_ADAPTER_TAIL_ROWS, tails->tail_rows}};
+    } counts[] = {
+        {METRICS_ADAPTER_READS, tails->reads},           {METRICS_ADAPTER_DROPS, tails->drops},
+        {METRICS_ADAPTER_TRUNK_ROWS, tails->trunk_rows}, {METRICS_ADAPTER_TAIL_ROWS, tails->tail_rows},
+        {METRICS_TRUNK_CACHE_HITS, tails->hits},         {METRICS_TRUNK_CACHE_MISSES, tails->misses}};
     atomic_store(&engine->tails, tails->held);
     atomic_store(&engine->tail_bytes, tails->bytes);
+    atomic_store(&engine->known, tails->known);
+    atomic_store(&engine->known_bytes, tails->known_bytes);
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         metrics_count_model(options->metrics, options->served, counts[i].event, counts[i].n);
 }

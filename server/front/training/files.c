@@ -1,6 +1,7 @@
 /* files.c - jobs' folders: written, listed, ended, removed.
  *
- * STATE/training/NUMBER has job.json, what was asked for; examples, the pictures end to end behind a table; what the trainer writes;
+ * STATE/training/NUMBER has job.json, what was asked for; examples, the pictures end to end behind a table, unpacked as they are
+ * written; what the trainer writes;
  * and once the job has ended, end.json beside job.json alone. A folder without a job.json was not finished. */
 #include <dirent.h>
 #include <errno.h>
@@ -61,26 +62,69 @@ static bool flush_folder(const char *path) {
     return good;
 }
 
-static bool write_examples(int fd, const struct training_request *request) {
+static size_t name_bytes(const struct training_example *example) {
+    return example->bytes ? 0 : strlen(example->param);
+}
+
+static bool write_table(int fd, const struct training_request *request) {
     const struct work_head head = {.magic = WORK_MAGIC, .n = request->n};
     bool good = write_bytes(fd, &head, sizeof head);
     for (size_t i = 0; i < request->n && good; i++) {
-        const struct work_row row = {.size = request->examples[i].size, .class = request->of[i]};
+        const struct training_example *example = &request->examples[i];
+        const struct work_row row = {
+            .size = example->size, .class = request->of[i], .name_bytes = (uint32_t)name_bytes(example)};
         good = write_bytes(fd, &row, sizeof row);
     }
     for (size_t i = 0; i < request->n && good; i++)
-        good = write_bytes(fd, request->examples[i].bytes, request->examples[i].size);
+        good = write_bytes(fd, request->examples[i].param, name_bytes(&request->examples[i]));
     return good;
 }
 
-/* A file of the job's folder, on the disk; `request` NULL: of these bytes. */
-static bool write_file(const char *path, const struct training_request *request, const void *bytes,
-                       size_t size) {
+static enum limoe_status open_archive(const struct training_request *request, struct archive **out,
+                                      struct limoe_error *err) {
+    const struct training_archive *a = &request->archive;
+    *out = NULL;
+    return a->bytes ? archive_open(a->bytes, a->size, &a->limits, out, err) : LIMOE_OK;
+}
+
+/* LIMOE_IO: errno says why; another status: the archive is at fault. */
+static enum limoe_status write_pictures(int fd, const struct training_request *request,
+                                        struct limoe_error *err) {
+    struct archive *archive;
+    enum limoe_status status = open_archive(request, &archive, err);
+    for (size_t i = 0; i < request->n && !status; i++) {
+        const struct training_example *example = &request->examples[i];
+        if (!example->bytes)
+            status = archive_unpack(archive, example->entry, fd, err);
+        else if (!write_bytes(fd, example->bytes, example->size))
+            status = LIMOE_IO;
+    }
+    const int cause = errno;
+    archive_close(archive);
+    errno = cause;
+    return status;
+}
+
+/* The same of its status. */
+static enum limoe_status write_examples(const char *path, const struct training_request *request,
+                                        struct limoe_error *err) {
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return LIMOE_IO;
+    enum limoe_status status = write_table(fd, request) ? write_pictures(fd, request, err) : LIMOE_IO;
+    if (!status && fsync(fd) != 0)
+        status = LIMOE_IO;
+    const int cause = errno;
+    close(fd);
+    errno = cause;
+    return status;
+}
+
+static bool write_file(const char *path, const void *bytes, size_t size) {
     const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
-    const bool good =
-        (request ? write_examples(fd, request) : write_bytes(fd, bytes, size)) && fsync(fd) == 0;
+    const bool good = write_bytes(fd, bytes, size) && fsync(fd) == 0;
     const int cause = errno;
     close(fd);
     errno = cause;
@@ -94,7 +138,7 @@ static bool write_text(const struct training *training, const struct training_jo
     training_path(training, job, file, path);
     training_path(training, job, ".new", made);
     training_path(training, job, NULL, folder);
-    return write_file(made, NULL, text->data, text->size) && rename(made, path) == 0 && flush_folder(folder);
+    return write_file(made, text->data, text->size) && rename(made, path) == 0 && flush_folder(folder);
 }
 
 enum limoe_status training_write(const struct training *training, struct training_job *job,
@@ -110,9 +154,11 @@ enum limoe_status training_write(const struct training *training, struct trainin
     if (text.failed)
         status = limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a job");
     else if (mkdir(folder, 0700) != 0)
-        status = fail("make", folder, full, err);
-    else if (!write_file(examples, request, NULL, 0) || !write_text(training, job, WORK_JOB, &text) ||
-             !flush_folder(training->folder))
+        status = LIMOE_IO;
+    else if (!(status = write_examples(examples, request, err)) &&
+             (!write_text(training, job, WORK_JOB, &text) || !flush_folder(training->folder)))
+        status = LIMOE_IO;
+    if (status == LIMOE_IO)
         status = fail("write", folder, full, err);
     buffer_free(&text);
     if (status)
@@ -237,13 +283,38 @@ enum limoe_status training_read_folder(struct training *training,
 
 /* ---- the work */
 
+static enum limoe_status fail_table(struct limoe_error *err) {
+    return limoe_fail(err, LIMOE_CORRUPT, "the examples on the disk are damaged");
+}
+
+/* The names that stand behind the rows, and where the pictures do, behind these. */
+static enum limoe_status read_names(struct training_work *work, const struct work_row *row, uint64_t *at,
+                                    struct limoe_error *err) {
+    const size_t n = work->task.n_examples;
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += row[i].name_bytes;
+    char *names = bytes <= WORK_MOST_TEXT ? arena_array(work->arena, bytes + 1, 1) : NULL;
+    work->names = arena_array(work->arena, n + 1, sizeof *work->names);
+    if (!names || !work->names)
+        return bytes > WORK_MOST_TEXT ? fail_table(err)
+                                      : limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu examples", n);
+    if (pread(work->fd, names, bytes, (off_t)*at) != (ssize_t)bytes)
+        return fail_table(err);
+    *at += bytes;
+    for (size_t i = 0; i < n; names += row[i++].name_bytes)
+        if (!(work->names[i] = arena_copy(work->arena, names, row[i].name_bytes)))
+            return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu examples", n);
+    return LIMOE_OK;
+}
+
 /* The table at the head of the examples, held against the file's size. */
 static enum limoe_status read_table(struct training_work *work, struct limoe_error *err) {
     struct work_head head;
     struct stat st;
     const bool read = fstat(work->fd, &st) == 0 && pread(work->fd, &head, sizeof head, 0) == sizeof head;
     if (!read || memcmp(head.magic, WORK_MAGIC, sizeof head.magic) != 0 || head.n > TRAINING_MOST_EXAMPLES)
-        return limoe_fail(err, LIMOE_CORRUPT, "the examples on the disk are damaged");
+        return fail_table(err);
     const size_t n = (size_t)head.n, table = n * sizeof(struct work_row);
     struct work_row *row = arena_array(work->arena, n + 1, sizeof *row);
     work->of = arena_array(work->arena, n + 1, sizeof *work->of);
@@ -251,17 +322,20 @@ static enum limoe_status read_table(struct training_work *work, struct limoe_err
     work->size = arena_array(work->arena, n + 1, sizeof *work->size);
     if (!row || !work->of || !work->offset || !work->size)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for %zu examples", n);
-    bool sound = pread(work->fd, row, table, sizeof head) == (ssize_t)table;
+    if (pread(work->fd, row, table, sizeof head) != (ssize_t)table)
+        return fail_table(err);
     uint64_t at = sizeof head + table;
-    for (size_t i = 0; i < n && sound; i++) {
+    work->task.n_examples = (uint32_t)n;
+    const enum limoe_status status = read_names(work, row, &at, err);
+    bool sound = true;
+    for (size_t i = 0; i < n && !status && sound; i++) {
         work->of[i] = row[i].class;
         work->offset[i] = at;
         work->size[i] = row[i].size;
         sound = row[i].class < work->task.n_classes && row[i].size <= (uint64_t)st.st_size - at;
         at += row[i].size;
     }
-    work->task.n_examples = (uint32_t)n;
-    return sound ? LIMOE_OK : limoe_fail(err, LIMOE_CORRUPT, "the examples on the disk are damaged");
+    return status ? status : sound ? LIMOE_OK : fail_table(err);
 }
 
 enum limoe_status training_open_work(const struct training *training, const struct training_job *job,

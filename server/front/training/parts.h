@@ -1,7 +1,8 @@
 /* parts.h - what the files of this folder share. Internal to it.
  *
  * `changing` is held by who adds, ends or removes a job, over what is written to the disk, and is taken first; `lock` guards what
- * is in memory, and is held for moments. A job that the thread works on (`current`) is removed by nobody else.
+ * is in memory, and is held for moments. A job that the thread works on (`current`) is removed by nobody else, and one that is
+ * `unwritten` by who writes it alone: examples may be many, and are written under neither.
  */
 #ifndef LIMOE_SERVER_FRONT_TRAINING_PARTS_H
 #define LIMOE_SERVER_FRONT_TRAINING_PARTS_H
@@ -9,7 +10,6 @@
 #include <pthread.h>
 
 #include "base/process.h"
-#include "server/api/classifier.h"
 #include "server/front/training/training.h"
 #include "server/protocol/trainer_wire.h"
 
@@ -17,6 +17,7 @@ struct training_job {
     uint64_t number; /* its folder's name; later jobs have higher ones */
     char name[CLASSIFIER_NAME_BYTES + 1], base[33];
     uint64_t bytes; /* of its examples, as long as it has not ended */
+    bool unwritten; /* it is on its way to the disk, and is a job only once it is there */
     bool cancelled;
     int64_t began; /* on the clock: its trainer's first start; 0: it has none now */
     int64_t ended; /* Unix seconds; 0: it has not */
@@ -47,6 +48,7 @@ struct training_work {
     struct arena *arena; /* all below is in it */
     struct trainer_task task;
     const char **classes, **templates;
+    const char **names; /* [task.n_examples]; "": it is counted within its class */
     uint32_t *of;
     uint64_t *offset, *size; /* [task.n_examples]: in the file, which is open */
     int fd;
@@ -62,7 +64,7 @@ enum limoe_status training_read_folder(struct training *training,
 /* The path of a job's folder, or of a file in it (NULL: itself). */
 void training_path(const struct training *training, const struct training_job *job, const char *file,
                    char path[PATH_MAX]);
-/* Writes the job's folder, whole or not at all. *full: there is no room. */
+/* Writes the job's folder, whole or not at all. *full: there is no room. LIMOE_CORRUPT: the request's archive is damaged. */
 enum limoe_status training_write(const struct training *training, struct training_job *job,
                                  const struct training_request *request, bool *full, struct limoe_error *err);
 /* Opens it again. Free with training_close_work, after a failure too. */

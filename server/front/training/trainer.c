@@ -259,6 +259,8 @@ static enum heard send_task(struct run *run) {
         buffer_bytes(&strings, run->work.classes[i], strlen(run->work.classes[i]) + 1);
     for (uint32_t i = 0; i < task->n_templates; i++)
         buffer_bytes(&strings, run->work.templates[i], strlen(run->work.templates[i]) + 1);
+    for (uint32_t i = 0; i < task->n_examples; i++)
+        buffer_bytes(&strings, run->work.names[i], strlen(run->work.names[i]) + 1);
     task->string_bytes = strings.size;
     task->threads = run->training->options.threads;
     struct iovec parts[] = {{task, sizeof *task},

@@ -16,13 +16,17 @@ static bool has_ended(const struct training_job *job) {
     return job->said.state >= TRAINING_READY;
 }
 
+static bool is_waiting(const struct training_job *job) {
+    return !has_ended(job) && !job->cancelled && !job->unwritten;
+}
+
 /* ---- the list; the lock is held */
 
-/* The last job of a name; NULL: there is none. */
+/* The last job of a name, which is on the disk; NULL: there is none. */
 static struct training_job *find(const struct training *training, struct text name) {
     struct training_job *found = NULL;
     for (struct training_job *job = training->jobs; job; job = job->next)
-        if (text_is(name, job->name))
+        if (!job->unwritten && text_is(name, job->name))
             found = job;
     return found;
 }
@@ -136,8 +140,7 @@ static struct training_job *next_job(struct training *training) {
     struct training_job *job = NULL;
     pthread_mutex_lock(&training->lock);
     while (!training->stopping && !job) {
-        for (job = training->begun ? training->jobs : NULL; job && (has_ended(job) || job->cancelled);
-             job = job->next)
+        for (job = training->begun ? training->jobs : NULL; job && !is_waiting(job); job = job->next)
             ;
         if (!job)
             pthread_cond_wait(&training->change, &training->lock);
@@ -255,9 +258,8 @@ struct beside {
 static struct beside look_beside(struct training *training, const char *name) {
     struct beside found = {0};
     pthread_mutex_lock(&training->lock);
-    const struct training_job *same = find(training, text_of(name));
-    found.same = same && !has_ended(same) && !same->cancelled;
     for (const struct training_job *job = training->jobs; job; job = job->next) {
+        found.same |= !has_ended(job) && !job->cancelled && strcmp(job->name, name) == 0;
         found.active += !has_ended(job);
         found.bytes += job->bytes;
     }
@@ -296,6 +298,8 @@ static bool fail_write(const struct training *training, enum limoe_status status
                        const struct limoe_error *cause, struct api_error *error) {
     if (status == LIMOE_NO_MEMORY)
         return api_fail_memory(error);
+    if (status != LIMOE_IO)
+        return api_fail(error, 400, "invalid_archive", "archive", "%s", cause->message);
     if (full)
         return api_fail(error, 507, "store_full", "examples",
                         "there is no room for the examples: the disk is full");
@@ -311,6 +315,7 @@ static struct training_job *new_job(const struct training *training, const char 
         return NULL;
     job->number = training->last + 1;
     job->bytes = bytes;
+    job->unwritten = true;
     job->said.created = (int64_t)time(NULL);
     snprintf(job->name, sizeof job->name, "%s", name);
     snprintf(job->base, sizeof job->base, "%s", base);
@@ -322,39 +327,59 @@ static struct training_job *new_job(const struct training *training, const char 
     return job;
 }
 
-static bool add(struct training *training, struct training_job *job, const struct training_request *request,
-                struct api_error *error) {
-    struct limoe_error cause;
-    bool full;
-    const enum limoe_status status = training_write(training, job, request, &full, &cause);
-    if (status)
-        return fail_write(training, status, full, &cause, error);
-    log_print(training->options.log, LOG_INFO, NULL, "adapter %s: queued, %zu examples of %zu labels",
-              job->name, request->n, request->definition.n_labels);
+/* Takes its place among the jobs, where it counts from now on. NULL: *error says why. */
+static struct training_job *reserve(struct training *training, const char *name, const char *model,
+                                    const char *base, uint64_t bytes, unsigned *retry_after,
+                                    struct api_error *error) {
+    struct training_job *job = NULL;
+    pthread_mutex_lock(&training->changing);
+    if (check_room(training, name, bytes, retry_after, error)) {
+        job = new_job(training, name, model, base, bytes);
+        if (!job)
+            api_fail_memory(error);
+    }
+    if (job) {
+        pthread_mutex_lock(&training->lock);
+        put_in(training, job);
+        pthread_mutex_unlock(&training->lock);
+    }
+    pthread_mutex_unlock(&training->changing);
+    return job;
+}
+
+/* What was reserved is on the disk, or is given up. */
+static void settle(struct training *training, struct training_job *job, bool written) {
+    pthread_mutex_lock(&training->changing);
     pthread_mutex_lock(&training->lock);
-    put_in(training, job);
-    pthread_cond_broadcast(&training->change);
+    job->unwritten = false;
+    if (written)
+        pthread_cond_broadcast(&training->change);
+    else
+        take_out(training, job);
     pthread_mutex_unlock(&training->lock);
-    forget_outdated(training);
-    return true;
+    if (written)
+        forget_outdated(training);
+    else
+        free(job);
+    pthread_mutex_unlock(&training->changing);
 }
 
 bool training_add(struct training *training, const char *name, const struct training_request *request,
                   const char *model, const char *base, int64_t *created, unsigned *retry_after,
                   struct api_error *error) {
-    const uint64_t bytes = bytes_of(request);
-    bool added = false;
+    struct limoe_error cause;
+    bool full;
     *retry_after = 0;
-    pthread_mutex_lock(&training->changing);
-    if (check_room(training, name, bytes, retry_after, error)) {
-        struct training_job *job = new_job(training, name, model, base, bytes);
-        *created = job ? job->said.created : 0;
-        added = job ? add(training, job, request, error) : api_fail_memory(error);
-        if (!added)
-            free(job);
-    }
-    pthread_mutex_unlock(&training->changing);
-    return added;
+    struct training_job *job = reserve(training, name, model, base, bytes_of(request), retry_after, error);
+    if (!job)
+        return false;
+    *created = job->said.created;
+    const enum limoe_status status = training_write(training, job, request, &full, &cause);
+    if (!status)
+        log_print(training->options.log, LOG_INFO, NULL, "adapter %s: queued, %zu examples of %zu labels",
+                  name, request->n, request->definition.n_labels);
+    settle(training, job, !status);
+    return !status || fail_write(training, status, full, &cause, error);
 }
 
 /* ---- asked for, dropped */
@@ -379,6 +404,28 @@ bool training_look(struct training *training, struct text name, const struct ada
     }
     pthread_mutex_unlock(&training->lock);
     return known;
+}
+
+/* The last job of the first name behind this one; NULL: there is none. The lock is held. */
+static const struct training_job *find_next(const struct training *training, const char *after) {
+    const char *first = NULL;
+    for (const struct training_job *job = training->jobs; job; job = job->next)
+        if (!job->unwritten && strcmp(job->name, after) > 0 && (!first || strcmp(job->name, first) < 0))
+            first = job->name;
+    return first ? find(training, text_of(first)) : NULL;
+}
+
+bool training_next(struct training *training, struct text after, char name[CLASSIFIER_NAME_BYTES + 1]) {
+    char behind[CLASSIFIER_NAME_BYTES + 1];
+    snprintf(behind, sizeof behind, "%.*s", (int)after.size, after.data ? after.data : "");
+    pthread_mutex_lock(&training->lock);
+    const struct training_job *job = find_next(training, behind);
+    while (job &&
+           (job->said.state == TRAINING_READY || job->said.state == TRAINING_CANCELLED || job->cancelled))
+        job = find_next(training, job->name);
+    snprintf(name, CLASSIFIER_NAME_BYTES + 1, "%s", job ? job->name : "");
+    pthread_mutex_unlock(&training->lock);
+    return job;
 }
 
 /* So that it does not go on should the server be lost before the thread has seen it. */
@@ -413,7 +460,7 @@ struct training_counts training_count(struct training *training) {
     pthread_mutex_lock(&training->lock);
     struct training_counts counts = {.seconds = training->seconds, .pid = training->pid};
     for (const struct training_job *job = training->jobs; job; job = job->next) {
-        counts.queued += job->said.state == TRAINING_QUEUED;
+        counts.queued += job->said.state == TRAINING_QUEUED && !job->unwritten;
         counts.running += job->said.state == TRAINING_RUNNING;
         counts.bytes += job->bytes;
         counts.seconds += job->began ? seconds_of(job) : 0;

@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "server/api/classifier.h"
 #include "server/api/training.h"
 #include "server/front/decoders/decoders.h"
 #include "server/front/observe/log.h"
@@ -68,6 +69,9 @@ bool training_add(struct training *training, const char *name, const struct trai
  * before it was put says nothing of it. False: nothing is. */
 bool training_look(struct training *training, struct text name, const struct adapter *adapter,
                    struct training_answer *out);
+/* The first name behind `after`, in the order of bytes, whose last job waits, is in training or has failed. There may be an adapter
+ * of that name nevertheless. False: there is none. */
+bool training_next(struct training *training, struct text after, char name[CLASSIFIER_NAME_BYTES + 1]);
 /* A job that has not ended is cancelled, and what is known of one that has is forgotten. False: there was none. Adapters are left to
  * the caller. */
 bool training_drop(struct training *training, struct text name);

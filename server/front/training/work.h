@@ -9,7 +9,7 @@
 #define WORK_EXAMPLES  "examples"
 #define WORK_MOST_TEXT (16 << 20) /* of either JSON */
 
-/* The examples: the head, a row for each, and their bytes end to end. */
+/* The examples: the head, a row for each, the names of those that have one, and their bytes, end to end. */
 #define WORK_MAGIC "limoe-examples1" /* with its NUL */
 struct work_head {
     char magic[sizeof WORK_MAGIC];
@@ -17,7 +17,7 @@ struct work_head {
 };
 struct work_row {
     uint64_t size;
-    uint32_t class, zero;
+    uint32_t class, name_bytes; /* 0: it is counted within its class */
 };
 
 void work_describe(struct buffer *out, const struct training_job *job,

@@ -4,31 +4,25 @@ import { button, h, say } from './dom.js';
 import { t } from './i18n.js';
 import { tabs } from './tabs.js';
 
-/** @typedef {{name: string, labels: string[], templates: string[], classifier: string, model: string}} Asked */
+/** @typedef {{name: string, fields: Record<string, string | string[] | number>}} Asked the picture's name, and what the request says beside it */
 
 /** A word of a shell. @param {string} text */
 const quote = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
 
-/** What the request says besides the picture. @param {Asked} asked */
-function fields(asked) {
-  const choice = asked.classifier ? { classifier: asked.classifier } : { labels: asked.labels, templates: asked.templates };
-  return asked.model ? { ...choice, model: asked.model } : choice;
-}
-
 /** @param {Asked} asked */
-export function curl(asked) {
-  const name = /^[\w.-]+$/.test(asked.name) ? asked.name : `"${asked.name.replace(/["\\]/g, '\\$&')}"`;
-  const parts = Object.entries(fields(asked)).map(([field, value]) =>
+export function curl({ name: file, fields }) {
+  const name = /^[\w.-]+$/.test(file) ? file : `"${file.replace(/["\\]/g, '\\$&')}"`;
+  const parts = Object.entries(fields).map(([field, value]) =>
     `--form-string ${quote(`${field}=${typeof value === 'string' ? value : JSON.stringify(value)}`)}`);
   const head = key() ? ['-H "Authorization: Bearer $LIMOE_KEY"'] : [];
   return [`curl ${quote(new URL('v1/classify', BASE).href)}`, ...head, `-F ${quote(`image=@${name}`)}`, ...parts].join(' \\\n  ');
 }
 
 /** A literal of Python: JSON's strings and lists are Python's, too. @param {Asked} asked */
-export function python(asked) {
-  const rows = Object.entries(fields(asked)).map(([field, value]) => `    ${JSON.stringify(field)}: ${JSON.stringify(value)},\n`).join('');
+export function python({ name, fields }) {
+  const rows = Object.entries(fields).map(([field, value]) => `    ${JSON.stringify(field)}: ${JSON.stringify(value)},\n`).join('');
   const auth = key() ? ', "Authorization": "Bearer " + os.environ["LIMOE_KEY"]' : '';
-  return `import base64, json${key() ? ', os' : ''}, urllib.request\n\npicture = open(${JSON.stringify(asked.name)}, "rb").read()\nbody = {\n    "image": base64.b64encode(picture).decode(),\n${rows}}\n`
+  return `import base64, json${key() ? ', os' : ''}, urllib.request\n\npicture = open(${JSON.stringify(name)}, "rb").read()\nbody = {\n    "image": base64.b64encode(picture).decode(),\n${rows}}\n`
     + `request = urllib.request.Request(\n    ${JSON.stringify(new URL('v1/classify', BASE).href)},\n    json.dumps(body).encode(),\n    {"Content-Type": "application/json"${auth}},\n)\n`
     + 'for answer in json.load(urllib.request.urlopen(request))["data"]:\n    for found in answer["predictions"]:\n        print(f\'{found["score"]:.3f}  {found["label"]}\')\n';
 }

@@ -1,9 +1,11 @@
 /** Try: pictures, labels, and which label fits. */
+import { adaptersView } from './adapters.js';
 import { ask, patiently } from './api.js';
+import { bars } from './bars.js';
 import { classifiersView } from './classifiers.js';
 import { codeView } from './code.js';
 import { button, debounce, field, h } from './dom.js';
-import { onLanguage, percent, t, tell } from './i18n.js';
+import { onLanguage, t } from './i18n.js';
 import { can, model, onModel, whyNoModel } from './models.js';
 import { picturePlace, preview } from './picture.js';
 import { pool } from './pool.js';
@@ -17,24 +19,12 @@ const FIRST = { labels: 'cat\ndog\nlemon\nrocket\n自転車', templates: '{}\na 
 /** @param {string} text lines @returns {string[]} */
 const lines = (text) => text.split('\n').map((line) => line.trim()).filter(Boolean);
 
-/** @typedef {{label: string, score: number, cosine: number}} Prediction */
-
-/** @param {Prediction[]} predictions */
-function bars(predictions) {
-  return h('ol', { class: 'bars' }, ...predictions.map(({ label, score, cosine }) => {
-    const bar = h('span', { class: 'bar', 'aria-hidden': 'true' });
-    bar.style.setProperty('--share', String(score));
-    const row = h('li', {}, h('span', { class: 'what' }, label), bar, h('span', { class: 'score' }, percent(score)));
-    tell(row, 'title', 'try.cosine', { cosine: cosine.toFixed(4) });
-    return row;
-  }));
-}
-
 /** @param {HTMLElement} panel */
 export function view(panel) {
   /** @type {{file: File, card: HTMLElement, out: HTMLElement}[]} */
   let pictures = [];
   let classifier = '';
+  let probe = false; // an adapter that has labels of its own
   let running = new AbortController();
   const labels = h('textarea', { rows: 6, spellcheck: 'false' });
   const templates = h('textarea', { rows: 3, spellcheck: 'false' });
@@ -48,17 +38,39 @@ export function view(panel) {
   const written = () => ({ labels: lines(labels.value), templates: lines(templates.value) });
   const saved = classifiersView({ written, chosen: (name, what) => {
     classifier = name;
-    if (what) { labels.value = what.labels.join('\n'); templates.value = what.templates.join('\n'); }
+    if (what) write(what);
+    if (probe) adapters.clear();
     update();
   } });
+  const adapters = adaptersView({ chosen: (adapter) => {
+    probe = adapter?.kind === 'probe';
+    if (adapter?.labels?.length) { write(adapter); unsave(); }
+    update();
+  }, moved: () => update() });
+
+  /** @param {{labels?: string[], templates?: string[]}} what */
+  function write(what) {
+    labels.value = (what.labels || []).join('\n');
+    templates.value = (what.templates || []).join('\n');
+  }
+
+  /** What is written is no longer what is saved. */
+  function unsave() {
+    classifier = '';
+    saved.clear();
+  }
+
+  /** What a request says beside the picture. */
+  function choice() {
+    const words = Object.fromEntries(Object.entries(written()).filter(([, value]) => value.length));
+    return { ...(classifier ? { classifier } : probe ? {} : words), ...adapters.asked(), ...(model() ? { model: model()?.id || '' } : {}) };
+  }
 
   /** @param {File} file */
   function form(file) {
     const body = new FormData();
     body.append('image', file, file.name);
-    for (const [name, value] of Object.entries(classifier ? {} : written())) if (value.length) body.append(name, JSON.stringify(value));
-    if (classifier) body.append('classifier', classifier);
-    if (model()) body.append('model', model()?.id || '');
+    for (const [name, value] of Object.entries(choice())) body.append(name, typeof value === 'string' ? value : JSON.stringify(value));
     body.append('top_k', String(MOST_BARS));
     return body;
   }
@@ -83,7 +95,7 @@ export function view(panel) {
   function obstacle() {
     if (!model()) return whyNoModel();
     if (!can('classify')) return t('try.cannot', { model: model()?.id || '' });
-    return classifier || written().labels.length ? '' : t('try.labels.none');
+    return classifier || probe || written().labels.length ? '' : t('try.labels.none');
   }
 
   async function run() {
@@ -97,7 +109,7 @@ export function view(panel) {
 
   function update() {
     clear.hidden = pictures.length === 0;
-    code.show({ ...written(), classifier, name: pictures[0]?.file.name || 'picture.png', model: model()?.id || '' });
+    code.show({ name: pictures[0]?.file.name || 'picture.png', fields: choice() });
     later();
   }
 
@@ -113,22 +125,22 @@ export function view(panel) {
   }
 
   function edited() {
-    classifier = '';
-    saved.clear();
+    unsave();
+    if (probe) adapters.clear();
     update();
   }
 
   labels.addEventListener('input', edited);
   templates.addEventListener('input', edited);
-  onModel(() => { update(); if (model()) saved.load(); });
+  const load = () => { if (model()) { saved.load(); adapters.load(); } };
+  onModel(() => { update(); load(); });
   onLanguage(update);
   cards.append(empty);
   panel.append(h('h2', { class: 'hidden', text: 'tab.try' }),
     h('div', { class: 'columns' },
       h('div', { class: 'stack' }, picturePlace({ take, several: true }),
-        h('div', { class: 'card stack' }, field('try.labels', labels, 'try.labels.help'), field('try.templates', templates, 'try.templates.help'), saved.element)),
+        h('div', { class: 'card stack' }, field('try.labels', labels, 'try.labels.help'), field('try.templates', templates, 'try.templates.help'), saved.element, adapters.element)),
       h('div', { class: 'stack' }, notice, cards, h('div', { class: 'row end' }, clear), code.element)));
-  if (model()) saved.load();
   update();
-  return {};
+  return { shown: load };
 }

@@ -1,6 +1,6 @@
 /* Protects: an answer with a tail has the bits of the model with that adapter merged in: alone, in batches of mixed
- * modality and mixed tails, with several tails of one item, at any strength, and so has its routing; a model without a
- * tail, or with one at strength 0, has its own.
+ * modality and mixed tails, with several tails of one item, at any strength, and so has its routing; from rows that a call
+ * before has kept; a model without a tail, or with one at strength 0, has its own.
  *
  * usage: test_tails [MODEL_DIRECTORY...]     (beside random models made on the spot)
  *
@@ -22,7 +22,7 @@
 #include "tests/unit/model/adapter_file.h"
 #include "tests/unit/model/fixture.h"
 
-enum { ITEMS = 12, BATCHES = 20, MOST_IN_BATCH = 9, TAILS = 6 };
+enum { ITEMS = 12, BATCHES = 20, MOST_IN_BATCH = 9, TAILS = 6, BLOCKS = 64 };
 
 static char folder[FOLDER_SIZE];
 
@@ -90,6 +90,8 @@ struct subject {
     float *want[1 + TAILS];     /* [ITEMS, embed] */
     int32_t *expert[1 + TAILS]; /* [ITEMS, layers, length of the longest, top_k] */
     size_t decisions;           /* of one item */
+    void *kept[ITEMS][BLOCKS];  /* an item's rows at a block, once a call has kept them */
+    size_t brought;             /* times that a call was given such rows */
 };
 
 static void embed(struct limoe_model *m, const struct limoe_item *items, size_t n, float *z,
@@ -116,6 +118,7 @@ struct batch {
     struct limoe_item item[MOST_IN_BATCH];
     const struct limoe_tail *list[MOST_IN_BATCH][1 + TAILS];
     size_t n, embeddings, rows;
+    size_t which[MOST_IN_BATCH]; /* of the subject's items */
     struct {
         size_t item;
         int tail;
@@ -130,6 +133,7 @@ static void choose(const struct subject *s, uint64_t *random, struct batch *b) {
         uint32_t n = fixture_random(random, 4);
         struct limoe_item *item = &b->item[i];
         *item = s->items[which];
+        b->which[i] = which;
         item->tails = b->list[i];
         item->n_tails = n;
         if (n == 0)
@@ -142,6 +146,31 @@ static void choose(const struct subject *s, uint64_t *random, struct batch *b) {
         }
         b->rows += (size_t)item->length * limoe_item_embeddings(item);
     }
+}
+
+/* Where items of the batch leave the trunk, rows that are known are brought, and others kept. */
+static void bring_and_keep(struct subject *s, struct batch *b) {
+    for (size_t i = 0; i < b->n; i++) {
+        struct limoe_item *item = &b->item[i];
+        const uint32_t fork = limoe_item_fork(item);
+        assert_true(fork == UINT32_MAX || fork < BLOCKS);
+        if (fork == UINT32_MAX || fork == 0)
+            continue;
+        item->trunk = s->kept[b->which[i]][fork];
+        s->brought += item->trunk != NULL;
+        if (!item->trunk)
+            item->keep = malloc(limoe_model_trunk_bytes(s->model, item));
+    }
+}
+
+/* Of an item that was in the batch twice, the second rows take the place of the first. */
+static void take_kept(struct subject *s, const struct batch *b) {
+    for (size_t i = 0; i < b->n; i++)
+        if (b->item[i].keep) {
+            void **at = &s->kept[b->which[i]][limoe_item_fork(&b->item[i])];
+            free(*at);
+            *at = b->item[i].keep;
+        }
 }
 
 static void expect_routing(const struct subject *s, const struct batch *b, const int32_t *expert) {
@@ -160,12 +189,17 @@ static void expect_routing(const struct subject *s, const struct batch *b, const
     }
 }
 
-static void expect_in_batches(const struct subject *s) {
+static void expect_in_batches(struct subject *s) {
     const size_t width = s->info->embed;
-    uint64_t random = 5;
+    uint64_t random = 5, before = 0;
     for (int i = 0; i < batches(); i++) {
         struct batch b;
-        choose(s, &random, &b);
+        if (i % 4 == 0)
+            before = random;
+        uint64_t again = before; /* what batch 0 has kept is brought by batch 2 */
+        choose(s, i % 4 == 2 ? &again : &random, &b);
+        if (i % 2 == 0)
+            bring_and_keep(s, &b);
         float *z = calloc(b.embeddings * width, sizeof *z);
         int32_t *expert = calloc(s->info->moe_layers * b.rows * s->info->top_k + 1, sizeof *expert);
         const struct limoe_routing routing = {.expert = expert};
@@ -177,9 +211,11 @@ static void expect_in_batches(const struct subject *s) {
                          b.of[e].item, b.of[e].tail, i);
         if (i % 2)
             expect_routing(s, &b, expert);
+        take_kept(s, &b);
         free(expert);
         free(z);
     }
+    assert_true(s->brought > 0);
 }
 
 /* ---- a model */
@@ -244,6 +280,8 @@ static void expect_merged_bits(const char *dir, enum limoe_dtype dtype) {
         free(s.want[t]);
         free(s.expert[t]);
     }
+    for (size_t i = 0; i < ITEMS * BLOCKS; i++)
+        free(s.kept[i / BLOCKS][i % BLOCKS]);
     fixture_items_free(s.items, ITEMS);
     limoe_model_close(s.model);
 }
@@ -279,6 +317,52 @@ static void named_models(void **state) {
         expect_merged_bits(*dir, LIMOE_BFLOAT16);
         printf("# %s: same bits\n", *dir);
     }
+}
+
+/* Rows are kept where the first tail begins, and passed on from there: of the layers before, load counts none. */
+static void known_rows_pass_no_block_again(void **state) {
+    (void)state;
+    struct fixture fixture;
+    struct limoe_adapter *adapter;
+    struct limoe_tail *tail;
+    struct limoe_error err;
+    char file[FOLDER_SIZE + 64];
+    fixture_create(&fixture, one_tower, 17, NULL, 0);
+    struct limoe_model *m = open_with(fixture.dir, LIMOE_FLOAT32);
+    const struct limoe_info *info = limoe_model_info(m);
+    struct limoe_item *items = fixture_items(info, 1, 1, 3);
+    adapter_file_tail(fixture.dir, 2, false, 70, in_folder(file, "known", 0));
+    assert_int_equal(limoe_adapter_open(file, &adapter, &err), LIMOE_OK);
+    assert_int_equal(limoe_model_adapt(m, adapter, 1, &tail, &err), LIMOE_OK);
+    const struct limoe_tail *tails[2] = {NULL, tail};
+    float first[2 * 44], again[2 * 44];
+    int32_t expert[3 * 2 * 9 * 2];
+    uint64_t load[3 * LIMOE_MODALITIES * 5] = {0};
+    assert_int_equal(limoe_item_fork(items), UINT32_MAX);
+    items[0].tails = tails;
+    items[0].n_tails = 2;
+    assert_int_equal(limoe_item_fork(items), 2);
+    assert_int_equal(limoe_model_trunk_bytes(m, items), items[0].length * info->tower[0].width * 4);
+    void *rows = malloc(limoe_model_trunk_bytes(m, items));
+    items[0].keep = rows;
+    embed(m, items, 1, first, NULL);
+    items[0].keep = NULL;
+    items[0].trunk = rows;
+    const struct limoe_routing routing = {.load = load};
+    embed(m, items, 1, again, &routing);
+    assert_memory_equal(again, first, sizeof again);
+    for (size_t i = 0; i < (size_t)LIMOE_MODALITIES * 5; i++)
+        assert_int_equal(load[i], 0); /* block 0 */
+    const struct limoe_routing routed = {.expert = expert};
+    expect_outcome(limoe_model_embed(m, items, 1, again, &routed, &err), &err, LIMOE_INVALID, "routing");
+    items[0].n_tails = 1; /* the model as it is */
+    expect_outcome(limoe_model_embed(m, items, 1, again, NULL, &err), &err, LIMOE_INVALID, "no tail");
+    free(rows);
+    fixture_items_free(items, 1);
+    limoe_tail_release(tail);
+    limoe_adapter_close(adapter);
+    limoe_model_close(m);
+    fixture_remove(&fixture);
 }
 
 /* Rows that tails share are passed once: of the layers before a tail, load counts them once for all. */
@@ -362,6 +446,7 @@ int main(int argc, char **argv) {
     (void)argc;
     const struct CMUnitTest anywhere[] = {
         cmocka_unit_test(a_random_model),
+        cmocka_unit_test(known_rows_pass_no_block_again),
         cmocka_unit_test(the_trunk_is_passed_once),
         cmocka_unit_test(shares_keep_their_bits),
         cmocka_unit_test_prestate(named_models, argv + 1),
@@ -369,6 +454,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest on_cpus[] = {
         cmocka_unit_test(a_random_model),
         cmocka_unit_test(an_int8_model),
+        cmocka_unit_test(known_rows_pass_no_block_again),
         cmocka_unit_test(the_trunk_is_passed_once),
         cmocka_unit_test(shares_keep_their_bits),
         cmocka_unit_test_prestate(named_models, argv + 1),

@@ -13,6 +13,10 @@ static struct request_field part(const char *name, const char *bytes) {
         .name = name, .bytes = (const uint8_t *)exactly(bytes, strlen(bytes)), .size = strlen(bytes)};
 }
 
+static bool read_form(const struct request_field *parts, size_t n, struct training_request *request) {
+    return request_training_multipart(&model, parts, n, 1000, arena, request, &error);
+}
+
 static void expect_examples(const struct training_request *request, const char *const *expected, size_t n) {
     assert_int_equal(request->n, n);
     for (size_t i = 0; i < n; i++)
@@ -55,8 +59,7 @@ static void a_form_is_read_alike(void **state) {
         part("templates", "a {}"),
     };
     struct training_request request;
-    assert_true(
-        request_training_multipart(&model, parts, sizeof parts / sizeof *parts, arena, &request, &error));
+    assert_true(read_form(parts, sizeof parts / sizeof *parts, &request));
     expect_examples(&request, expected, 3);
     assert_int_equal(request.definition.n_labels, 3);
     assert_bytes(request.definition.labels[2].data, request.definition.labels[2].size, "zebra");
@@ -85,11 +88,12 @@ static void what_is_refused_is_named(void **state) {
                                           part("model", "pictograms"), part("model", "pictograms")};
     const struct request_field misnamed[] = {part("examples[a]", "x"), part("image", "y")};
     const struct request_field bytes[] = {part("examples[\xff]", "x"), part("examples[b]", "y")};
-    assert_false(request_training_multipart(&model, twice, 4, arena, &request, &error));
+    assert_false(read_form(twice, 4, &request));
     assert_error(400, "duplicate_field", "model", "model is given 2 times");
-    assert_false(request_training_multipart(&model, misnamed, 2, arena, &request, &error));
-    assert_error(400, "unknown_field", "image", "examples[LABEL], labels, templates, model, kind, options");
-    assert_false(request_training_multipart(&model, bytes, 2, arena, &request, &error));
+    assert_false(read_form(misnamed, 2, &request));
+    assert_error(400, "unknown_field", "image",
+                 "examples[LABEL], archive, labels, templates, model, kind, options");
+    assert_false(read_form(bytes, 2, &request));
     assert_error(400, "invalid_utf8", "examples[?]", "is not UTF-8");
     assert_false(read_json("{\"examples\":[{\"image\":\"YTA=\",\"label\":\"a\"}],\"labels\":[\"a\",\"b\"]}",
                            &request));

@@ -1,5 +1,6 @@
 /* test_adapted.c - protects steps with tails: their embeddings are those of each item by itself, however few tails there is room
- * for at once; tails are dropped in their turn and read again. argv: a model's directory. */
+ * for at once, and whatever rows of the trunk are known; tails are dropped in their turn and read again, rows in theirs. argv: a
+ * model's directory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -105,23 +106,29 @@ static void a_step_says_what_its_items_say_alone(void **state) {
     const struct frame_step step = frame_plan_step(items, of, 4 * ITEMS, &room);
     assert_int_equal(step.n_tails, 3);
     const uint64_t rooms[] = {bytes_of(0), bytes_of(0) + bytes_of(1), UINT64_C(1) << 40};
+    const uint64_t caches[] = {0, 20000, UINT64_C(1) << 24};
     for (size_t r = 0; r < 3; r++) {
         struct adapted adapted;
         struct frame_tails counts = {0};
         struct limoe_error err;
-        assert_int_equal(adapted_init(&adapted, folder, rooms[r], 4 * ITEMS, &err), LIMOE_OK);
+        const struct adapted_options options = {
+            .dir = folder, .tail_bytes = rooms[r], .trunk_bytes = caches[r]};
+        assert_int_equal(adapted_init(&adapted, &options, 4 * ITEMS, &err), LIMOE_OK);
         memset(got, 0, 4 * ITEMS * embed * sizeof *got);
         expect_outcome(adapted_embed(&adapted, model, &step, got, &none, &counts, &err), &err, LIMOE_OK, "");
         assert_memory_equal(got, want, 4 * ITEMS * embed * sizeof *got);
-        tails_count(adapted.tails, &counts);
+        adapted_count(&adapted, &counts);
         assert_true(counts.bytes <= rooms[r] && counts.trunk_rows > 0 && counts.tail_rows > 0);
         if (r == 2) { /* all are there, and nothing is read again */
             assert_int_equal(counts.held, 3);
             assert_int_equal(counts.reads, 3);
             assert_int_equal(counts.drops, 0);
+            memset(got, 0, 4 * ITEMS * embed * sizeof *got);
             assert_int_equal(adapted_embed(&adapted, model, &step, got, &none, &counts, &err), LIMOE_OK);
-            tails_count(adapted.tails, &counts);
+            assert_memory_equal(got, want, 4 * ITEMS * embed * sizeof *got);
+            adapted_count(&adapted, &counts);
             assert_int_equal(counts.reads, 0);
+            assert_true(counts.known == ITEMS && counts.hits > 0 && counts.misses == 0);
         } else {
             assert_true(counts.reads > 3 && counts.drops == counts.reads - counts.held);
         }
@@ -148,7 +155,8 @@ static void the_trunk_is_passed_once(void **state) {
     struct frame_tails counts = {0};
     struct adapted adapted;
     float *got = calloc(3 * info->embed, sizeof *got);
-    assert_int_equal(adapted_init(&adapted, folder, UINT64_C(1) << 40, 3, NULL), LIMOE_OK);
+    const struct adapted_options options = {.dir = folder, .tail_bytes = UINT64_C(1) << 40};
+    assert_int_equal(adapted_init(&adapted, &options, 3, NULL), LIMOE_OK);
     assert_int_equal(adapted_embed(&adapted, model, &step, got, &none, &counts, NULL), LIMOE_OK);
     const uint32_t blocks = info->tower[own->modality].blocks;
     assert_int_equal(counts.trunk_rows,
@@ -157,6 +165,89 @@ static void the_trunk_is_passed_once(void **state) {
     adapted_free(&adapted);
     free(got);
     fixture_items_free(own, 1);
+}
+
+/* One item by one tail: what came of it, whose embedding must be that of the item alone. */
+static struct frame_tails ask(struct adapted *adapted, const struct limoe_item *item,
+                              const struct tail_key *key, bool routed) {
+    const struct limoe_info *info = limoe_model_info(model);
+    const size_t embed = info->embed;
+    struct frame_want want;
+    struct tail_key tail;
+    const struct frame_room room = {.wants = &want, .tails = &tail};
+    const struct frame_step step = frame_plan_step(item, &key, 1, &room);
+    struct frame_tails counts = {0};
+    struct limoe_error err;
+    float *got = calloc(2 * embed, sizeof *got);
+    int32_t *expert = calloc((size_t)info->moe_layers * item->length * info->top_k + 1, sizeof *expert);
+    const struct limoe_routing routing = {.expert = routed ? expert : NULL};
+    expect_outcome(adapted_embed(adapted, model, &step, got, &routing, &counts, &err), &err, LIMOE_OK, "");
+    ask_alone(item, key, got + embed);
+    assert_memory_equal(got, got + embed, embed * sizeof *got);
+    adapted_count(adapted, &counts);
+    free(expert);
+    free(got);
+    return counts;
+}
+
+static void known_rows_are_not_computed_again(void **state) {
+    (void)state;
+    const struct limoe_info *info = limoe_model_info(model);
+    struct limoe_item *own = fixture_items(info, info->text_length, 2, 7);
+    const struct tail_key a = key_of(0, 1), b = key_of(2, 0.5F);
+    const struct adapted_options options = {
+        .dir = folder, .tail_bytes = UINT64_C(1) << 40, .trunk_bytes = UINT64_C(1) << 20};
+    struct adapted adapted;
+    assert_int_equal(adapted_init(&adapted, &options, 2, NULL), LIMOE_OK);
+    struct frame_tails got = ask(&adapted, &own[0], &a, false);
+    assert_true(got.misses == 1 && got.hits == 0 && got.known == 1 && got.trunk_rows == own[0].length);
+    const uint64_t bytes = got.known_bytes;
+    got = ask(&adapted, &own[0], &b, false); /* by another tail from the same block on */
+    assert_true(got.misses == 0 && got.hits == 1 && got.known == 1 && got.trunk_rows == 0);
+    got = ask(&adapted, &own[1], &b, false);
+    assert_true(got.misses == 1 && got.hits == 0 && got.known == 2 && got.known_bytes > bytes);
+    got = ask(&adapted, &own[0], &a, true); /* whose routing is wanted, of all blocks */
+    assert_true(got.misses == 0 && got.hits == 0 && got.trunk_rows == own[0].length);
+    got = ask(&adapted, &own[0], NULL, false); /* has nothing to do with tails */
+    assert_true(got.misses == 0 && got.hits == 0 && got.trunk_rows == 0);
+    adapted_free(&adapted);
+    fixture_items_free(own, 2);
+}
+
+/* In room for two, three take turns: what was used last stays, and never is there more. */
+static void known_rows_keep_within_their_room(void **state) {
+    (void)state;
+    const struct limoe_info *info = limoe_model_info(model);
+    struct limoe_item *all = fixture_items(info, info->text_length, 40, 7), own[3];
+    const struct tail_key a = key_of(0, 1);
+    struct adapted_options options = {
+        .dir = folder, .tail_bytes = UINT64_C(1) << 40, .trunk_bytes = UINT64_C(1) << 20};
+    struct adapted adapted;
+    size_t n = 0;
+    for (size_t i = 0; i < 40 && n < 3; i++)
+        if (all[i].modality == LIMOE_IMAGE)
+            own[n++] = all[i];
+    assert_int_equal(n, 3);
+    assert_int_equal(adapted_init(&adapted, &options, 1, NULL), LIMOE_OK);
+    const uint64_t one = ask(&adapted, &own[0], &a, false).known_bytes;
+    const uint64_t entry = ask(&adapted, &own[1], &a, false).known_bytes - one;
+    adapted_free(&adapted);
+    options.trunk_bytes = 512 + 2 * entry; /* and the table, which is smaller here */
+    assert_int_equal(adapted_init(&adapted, &options, 1, NULL), LIMOE_OK);
+    static const size_t turns[] = {0, 1, 0, 2, 0, 1, 2};
+    static const uint64_t hits[] = {0, 0, 1, 0, 1, 0, 0};
+    for (size_t i = 0; i < sizeof turns / sizeof *turns; i++) {
+        const struct frame_tails got = ask(&adapted, &own[turns[i]], &a, false);
+        assert_int_equal(got.hits, hits[i]);
+        assert_true(got.known <= 2 && got.known_bytes <= options.trunk_bytes);
+    }
+    adapted_free(&adapted);
+    options.trunk_bytes = entry / 2; /* for none */
+    assert_int_equal(adapted_init(&adapted, &options, 1, NULL), LIMOE_OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(ask(&adapted, &own[0], &a, false).known, 0);
+    adapted_free(&adapted);
+    fixture_items_free(all, 40);
 }
 
 static void what_cannot_be_used_says_why(void **state) {
@@ -198,6 +289,8 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_step_says_what_its_items_say_alone),
         cmocka_unit_test(the_trunk_is_passed_once),
+        cmocka_unit_test(known_rows_are_not_computed_again),
+        cmocka_unit_test(known_rows_keep_within_their_room),
         cmocka_unit_test(what_cannot_be_used_says_why),
     };
     dir = argc > 1 ? argv[1] : ".";

@@ -205,6 +205,9 @@ static void test_names_and_kinds(void **state) {
     refuse_entries(&(struct made){.name = "a\\b", .data = "x"}, 1, LIMOE_CORRUPT,
                    "a control character or a backslash");
     refuse_entries(&(struct made){.name = "a\tb", .data = "x"}, 1, LIMOE_CORRUPT, "\"a?b\"");
+    /* Of another code, which a guess would turn into words of no language. */
+    refuse_entries(&(struct made){.name = "\x94\x4c.png", .data = "x"}, 1, LIMOE_CORRUPT,
+                   "\"?L.png\" has a name that is not UTF-8");
     refuse_entries(&(struct made){.name = "", .data = "x"}, 1, LIMOE_CORRUPT, "an empty or a long name");
     memset(name, 'n', sizeof name);
     name[sizeof name - 1] = '\0';

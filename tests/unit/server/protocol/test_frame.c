@@ -42,7 +42,7 @@ static void test_header(void **state) {
     uint8_t bytes[FRAME_HEADER_BYTES];
     struct frame_header out;
     frame_put_header(&header, bytes);
-    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 7, 0, 2, 0, 1, 0, 0, 0, 0,
+    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 8, 0, 2, 0, 1, 0, 0, 0, 0,
                                                          0,   0,   0,   0,   0, 0, 0, 0, 1, 0, 0, 77};
     assert_memory_equal(bytes, expected, sizeof bytes);
     assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), header.length, &out, NULL), LIMOE_OK);
@@ -63,7 +63,7 @@ static void test_headers_that_cannot_be(void **state) {
         const char *message;
     } changes[] = {
         {0, 'x', "begins with"},
-        {4, 2, "version 2; this limoe speaks 7"},
+        {4, 2, "version 2; this limoe speaks 8"},
         {6, 1, "HELLO) where a STEP was due"},
         {6, 5, "CONNECTED) where a STEP was due"},
         {6, 99, "type 99 (unknown)"},
@@ -349,7 +349,7 @@ static const struct frame_result good = {.items = 2,
                                          .compute_ns = 123,
                                          .gpu_used = 5,
                                          .gpu_total = 7,
-                                         .tails = {1, 2, 3, 4, 5, 6},
+                                         .tails = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10},
                                          .load = load,
                                          .rows_sent = rows_sent,
                                          .bytes_sent = bytes_sent,
@@ -428,7 +428,7 @@ static void test_results_that_cannot_be(void **state) {
         {16, 0, "2 items, 5 tokens and 0 shares have"},
         {16, 8, "at most 21, 30 and 7 can be"},
         {32, 8, "a GPU with 8 of its 7 bytes in use"},
-        {96, 'x', "a message that does not fit"},
+        {128, 'x', "a message that does not fit"},
     };
     for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
         struct frame_result out;

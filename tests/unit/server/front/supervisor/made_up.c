@@ -347,6 +347,16 @@ enum limoe_status limoe_model_adapt_bytes(const struct limoe_model *model,
     return limoe_fail(err, LIMOE_UNSUPPORTED, "no adapter is made up");
 }
 
+uint32_t limoe_item_fork(const struct limoe_item *item) {
+    (void)item;
+    return UINT32_MAX;
+}
+
+uint64_t limoe_model_trunk_bytes(const struct limoe_model *model, const struct limoe_item *item) {
+    (void)model, (void)item;
+    return 0;
+}
+
 void limoe_tail_release(struct limoe_tail *tail) {
     (void)tail;
 }

@@ -5,8 +5,8 @@
  * caller walks lru_chain and compares. The number of buckets is fixed, so no insertion ever pays for moving
  * all the others. Not safe for two threads at once.
  */
-#ifndef LIMOE_SERVER_FRONT_STORE_LRU_H
-#define LIMOE_SERVER_FRONT_STORE_LRU_H
+#ifndef LIMOE_BASE_LRU_H
+#define LIMOE_BASE_LRU_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* lru.c - chained buckets, and a ring by time of use. */
-#include "server/front/store/lru.h"
+#include "base/lru.h"
 
 #include <stdlib.h>
 
