@@ -35,7 +35,7 @@
 #include "server/protocol/tail_key.h"
 
 enum {
-    FRAME_VERSION = 8,
+    FRAME_VERSION = 9,
     FRAME_HEADER_BYTES = 32,
     FRAME_MOST_BLOCKS = 1024, /* in a model; far above what its config may say */
     FRAME_NAME_BYTES = 128,

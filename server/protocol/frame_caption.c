@@ -1,6 +1,8 @@
 /* frame_caption.c - captions in and out of frames. */
 #include "server/protocol/frame_caption.h"
 
+#include <math.h>
+
 #include "base/error.h"
 #include "server/protocol/frame_parts.h"
 
@@ -161,6 +163,13 @@ void frame_captioned_text(const struct frame_captioned *captioned, size_t i, str
     get(&at, out->tokens, sizeof out->tokens);
 }
 
+static bool may_be(const uint8_t *text) {
+    const uint32_t length = get_u32(&text), ended = get_u32(&text);
+    double logprob;
+    get(&text, &logprob, sizeof logprob);
+    return length <= LIMOE_CAPTION_MAX_TOKENS && ended <= 1 && !isnan(logprob);
+}
+
 enum limoe_status frame_get_captioned(const uint8_t *payload, uint64_t length, struct frame_captioned *out,
                                       uint64_t *bytes, struct limoe_error *err) {
     const uint8_t *at = payload;
@@ -169,22 +178,22 @@ enum limoe_status frame_get_captioned(const uint8_t *payload, uint64_t length, s
                           (unsigned long long)length);
     *out = (struct frame_captioned){.n = get_u32(&at)};
     out->texts = get_u32(&at);
-    out->written = at;
-    out->captions = at + written_bytes(out->n);
     *bytes = frame_captioned_bytes(out->n, out->texts);
     if (*bytes > length)
         return limoe_fail(err, LIMOE_CORRUPT, "a RESULT of %llu bytes with %zu captions and %zu texts",
                           (unsigned long long)length, out->n, out->texts);
+    out->written = at;
+    out->captions = at + written_bytes(out->n);
     uint64_t texts = 0;
-    for (size_t i = 0; i < out->n; i++)
-        texts += frame_captioned_written(out, i);
+    for (size_t i = 0; i < out->n; i++) {
+        const uint32_t written = frame_captioned_written(out, i);
+        texts += written == FRAME_CAPTION_UNKNOWN ? 0 : written;
+    }
     if (texts != out->texts)
         return limoe_fail(err, LIMOE_CORRUPT, "a RESULT of %llu texts of captions, and has %zu",
                           (unsigned long long)texts, out->texts);
-    for (size_t i = 0; i < out->texts; i++) {
-        at = out->captions + i * TEXT_BYTES;
-        if (get_u32(&at) > LIMOE_CAPTION_MAX_TOKENS || get_u32(&at) > 1)
+    for (size_t i = 0; i < out->texts; i++)
+        if (!may_be(out->captions + i * TEXT_BYTES))
             return limoe_fail(err, LIMOE_CORRUPT, "text %zu of a RESULT's captions cannot be", i);
-    }
     return LIMOE_OK;
 }

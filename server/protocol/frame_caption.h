@@ -1,13 +1,15 @@
 /* frame_caption.h - captions in a STEP and in its RESULT: a section in front of the payload that frame.h has, where the
  * frame's flags have FRAME_CAPTIONS. As frame.h: pure functions, little-endian, nothing is believed.
  *
- * The engine keeps what it has of a caption by the number that the front gave it. That is a convenience: what a STEP says of a
- * caption, its picture, its options and how many tokens it is to have read, determines what the RESULT says of it. So a front
- * whose engine was lost sends the same again, with the picture, and the engine begins anew and catches up.
+ * The engine keeps what it has of a caption by the number that the front gave it. That is a cache: what a STEP says of a
+ * caption, its picture, its options and how many tokens it is to have read, determines what the RESULT says of it. An engine
+ * that was asked about one which it does not have, since it was started meanwhile, says so; the front sends the picture again
+ * with the same number of tokens, and the engine begins anew and catches up.
  *
  * STEP:   u32 captions, u32 over | captions: u64 id, u32 step, u32 flags (1: a picture), u32 n, u32 beams, u32 top_k,
  *         f32 temperature, u32 min, u32 max, u64 seed | over: u64 id | the payload of frame.h | the pictures' pixels
- * RESULT: u32 captions, u32 texts | u32 [captions]: how many texts each has, 0: it is not done; filled up to a multiple of 8 |
+ * RESULT: u32 captions, u32 texts | u32 [captions]: how many texts each has, 0: it is not done, FRAME_CAPTION_UNKNOWN: the
+ *         engine does not have it; filled up to a multiple of 8 |
  *         texts: u32 length, u32 ended, f64 logprob, i32 [LIMOE_CAPTION_MAX_TOKENS] | the payload of frame.h
  */
 #ifndef LIMOE_SERVER_PROTOCOL_FRAME_CAPTION_H
@@ -17,12 +19,14 @@
 #include "server/protocol/frame.h"
 
 enum { FRAME_MOST_OVER = 1024 }; /* in one STEP */
+#define FRAME_CAPTION_UNKNOWN UINT32_MAX
 
 struct frame_caption {
     uint64_t id;
-    uint32_t step; /* from 1 on: how many tokens each text that is not at its end has read when the STEP is computed */
+    uint32_t
+        step; /* from 1 on: how many tokens each text that is not at its end has read when the STEP is computed */
     struct limoe_caption_options options; /* checked, defaults filled in */
-    const uint8_t *pixels; /* NULL: an earlier STEP of this engine had them */
+    const uint8_t *pixels;                /* NULL: an earlier STEP had them */
 };
 
 struct frame_captions {
@@ -59,7 +63,7 @@ struct frame_captioned {
 };
 
 size_t frame_captioned_bytes(size_t n, size_t texts);
-/* out [frame_captioned_bytes]. written [n], which sum to texts. */
+/* out [frame_captioned_bytes]. written [n], which sum to texts but for those that are unknown. */
 void frame_put_captioned(const uint32_t *written, size_t n, const struct limoe_caption *captions,
                          size_t texts, uint8_t *out);
 /* *bytes: of the section. */

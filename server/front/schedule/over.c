@@ -1,4 +1,4 @@
-/* over.c - numbers, and a list of those to be passed on. */
+/* over.c - numbers, and a list of those that are to be passed on. */
 #include "server/front/schedule/over.h"
 
 #include <stdlib.h>
@@ -45,15 +45,21 @@ void over_end(struct over *over, uint64_t id, bool sent) {
     pthread_mutex_unlock(&over->lock);
 }
 
-size_t over_take(struct over *over, uint64_t *ids, size_t most) {
+size_t over_look(struct over *over, uint64_t *ids, size_t most) {
     pthread_mutex_lock(&over->lock);
     const size_t n = over->n < most ? over->n : most;
-    if (n) {
-        over->n -= n;
-        memcpy(ids, over->ids + over->n, n * sizeof *ids);
-    }
+    if (n)
+        memcpy(ids, over->ids, n * sizeof *ids);
     pthread_mutex_unlock(&over->lock);
     return n;
+}
+
+void over_told(struct over *over, size_t n) {
+    pthread_mutex_lock(&over->lock);
+    over->n -= n;
+    if (n && over->n) /* others came meanwhile, behind them */
+        memmove(over->ids, over->ids + n, over->n * sizeof *over->ids);
+    pthread_mutex_unlock(&over->lock);
 }
 
 void over_forget(struct over *over) {

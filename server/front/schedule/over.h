@@ -29,8 +29,10 @@ void over_end(struct over *over, uint64_t id, bool sent);
 
 /* ---- the engine's thread */
 
-/* Takes up to `most` of those that the engine is to forget. */
-size_t over_take(struct over *over, uint64_t *ids, size_t most);
+/* Up to `most` of those that the engine is to forget, to ids; their number. */
+size_t over_look(struct over *over, uint64_t *ids, size_t most);
+/* The first n of those are on their way to it. */
+void over_told(struct over *over, size_t n);
 /* The engine is lost, and what it had. */
 void over_forget(struct over *over);
 

@@ -281,6 +281,14 @@ unsigned queue_drain_seconds(struct queue *queue) {
 
 enum pushing { PUSH_NEW, PUSH_MORE, PUSH_FIRST };
 
+/* Ends a job that was cancelled before it was pushed again; whoever delivers such is woken. The lock is held. */
+static void end_unwanted(struct queue *queue, struct job *job) {
+    job->outcome = JOB_CANCELLED;
+    ended_add(&queue->cancelled, job);
+    if (queue->wanted != NOTHING)
+        signal_taker(queue);
+}
+
 static bool push(struct queue *queue, struct job *job, enum pushing how) {
     const bool first = how == PUSH_FIRST, more = how == PUSH_MORE;
     uint64_t rows = 0;
@@ -289,7 +297,10 @@ static bool push(struct queue *queue, struct job *job, enum pushing how) {
 
     pthread_mutex_lock(&queue->lock);
     bool open = !queue->closed;
-    if (open) {
+    job->unwanted = more && job->unwanted;
+    if (open && job->unwanted) {
+        end_unwanted(queue, job);
+    } else if (open) {
         job->outcome = JOB_PENDING;
         if (!more || !job->pushed) {
             job->pushed = clock_now();
@@ -452,6 +463,7 @@ bool queue_exhausted(struct queue *queue) {
 bool queue_cancel(struct queue *queue, struct job *job) {
     pthread_mutex_lock(&queue->lock);
     bool pending = job->queued && job->outcome == JOB_PENDING;
+    job->unwanted = true;
     if (pending)
         give_up(queue, job, JOB_CANCELLED, &queue->cancelled);
     if (queue->cancelled.first && queue->wanted != NOTHING)
