@@ -67,6 +67,9 @@ struct describe_request {
     struct describe_prompt prompt;
 };
 
+/* What a request wants that says nothing of it. */
+struct describe_request describe_defaults(void);
+
 extern const struct field_table describe_fields;
 bool describe_read(const struct request_models *models, const char *body, size_t size, struct arena *arena,
                    struct describe_request *out, struct api_error *error);

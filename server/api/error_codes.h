@@ -44,6 +44,7 @@
 #define ERRORS_ROUTING     (UINT64_C(1) << 31) /* ask which experts took what */
 #define ERRORS_TRAINING    (UINT64_C(1) << 32) /* have an adapter learnt */
 #define ERRORS_DESCRIBE    (UINT64_C(1) << 33) /* want pictures told in words */
+#define ERRORS_CAPTIONS    (UINT64_C(1) << 34) /* want captions of pictures */
 
 /* The word for one group, of which names in the document are made. */
 const char *error_group_name(uint64_t group);

@@ -2,9 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/api/classifier.h"
-#include "server/api/describe.h"
-#include "server/api/request_parts.h"
+#include "server/api/request_describe.h"
 #include "server/vocabulary/vocabulary.h"
 
 _Static_assert(DESCRIBE_MOST_TERMS == 50 && DESCRIBE_TERMS == 5 && DESCRIBE_MOST_EXAMPLES == 16,
@@ -16,11 +14,8 @@ _Static_assert(REQUEST_MAX_TEXT_BYTES == 65536, "as the schemas have it");
 
 /* The reader, of an object in a field, too. */
 struct reader {
+    struct describe_reader shared;
     const struct json_value *image, *images; /* read last */
-    struct describe_request *out;
-    struct describe_words *words; /* of the object that is read */
-    struct arena *arena;
-    struct api_error *error;
 };
 
 /* ---- objects in fields */
@@ -33,15 +28,15 @@ static bool within(const char *field, struct api_error *error) {
     return false;
 }
 
-static bool read_object(struct reader *r, const struct json_value *value, const char *field,
+static bool read_object(struct describe_reader *r, const struct json_value *value, const char *field,
                         const struct field_table *table) {
     if (value->type != JSON_OBJECT)
         return request_refuse_type(field, "an object", value->type, r->error);
     return field_read_object(value, table, r, r->error) || within(field, r->error);
 }
 
-static bool read_text(const struct reader *r, const struct json_value *value, const char *param,
-                      struct text *out) {
+bool describe_read_text(const struct describe_reader *r, const struct json_value *value, const char *param,
+                        struct text *out) {
     if (value->type != JSON_STRING)
         return request_refuse_type(param, "a string", value->type, r->error);
     *out = value->string;
@@ -53,14 +48,14 @@ static bool read_text(const struct reader *r, const struct json_value *value, co
 /* ---- tags, attributes, captions */
 
 static bool read_vocabulary(void *reader, const struct json_value *value) {
-    struct reader *r = reader;
+    struct describe_reader *r = reader;
     if (value->type != JSON_STRING)
         return request_refuse_type("vocabulary", "a string", value->type, r->error);
     r->words->vocabulary = value->string;
     return classifier_check_name(value->string, "vocabulary", r->error);
 }
 
-static bool read_count(struct reader *r, const struct json_value *value, const char *name) {
+static bool read_count(struct describe_reader *r, const struct json_value *value, const char *name) {
     const bool whole = value->type == JSON_NUMBER && value->number >= 0 &&
                        value->number <= DESCRIBE_MOST_TERMS && value->number == (double)(size_t)value->number;
     r->words->most = whole ? (size_t)value->number : 0;
@@ -77,7 +72,7 @@ static bool read_n(void *reader, const struct json_value *value) {
 }
 
 static bool read_threshold(void *reader, const struct json_value *value) {
-    struct reader *r = reader;
+    struct describe_reader *r = reader;
     const bool number = value->type == JSON_NUMBER && value->number >= -1 && value->number <= 1;
     r->words->automatic = value->type == JSON_STRING && text_is(value->string, "auto");
     r->words->threshold = number ? (float)value->number : 0;
@@ -86,16 +81,15 @@ static bool read_threshold(void *reader, const struct json_value *value) {
                     "threshold must be \"auto\" or a cosine, -1 to 1");
 }
 
-static bool refuse_decoder(void *reader, const struct json_value *value) {
-    char name[20];
-    snprintf(name, sizeof name, "%.*s", (int)value->name.size, value->name.data);
-    return api_fail(
-        ((struct reader *)reader)->error, 400, "no_decoder", name,
-        "%s is of a decoder that writes captions, which the server does not; accepted: vocabulary, n", name);
+/* Options of a decoder are known, so that who names one is told what it goes with: see refuse_option. */
+static bool pass_option(void *reader, const struct json_value *value) {
+    (void)reader;
+    (void)value;
+    return true;
 }
 
 #define DECODER_OPTION(option)                                                                               \
-    { .name = (option), .forms = FIELD_JSON, .unlisted = true, .read = refuse_decoder }
+    { .name = (option), .forms = FIELD_JSON, .unlisted = true, .read = pass_option }
 
 static const struct field of_terms[] = {
     {.name = "vocabulary", .forms = FIELD_JSON, .read = read_vocabulary},
@@ -115,36 +109,58 @@ static const struct field of_captions[] = {
 };
 static const struct field_table captions_table = {FIELD_TABLE(of_captions)};
 
-static bool read_words(struct reader *r, const struct json_value *value, enum describe_list list) {
+/* The first option of a decoder that the object has; NULL: there is none. */
+static const char *decoder_option(const struct json_value *object) {
+    for (size_t i = 0; i < captions_table.n; i++) {
+        const struct field *field = &captions_table.fields[i];
+        const struct json_value *value = field->unlisted ? json_member(object, text_of(field->name)) : NULL;
+        if (value && value->type != JSON_NULL)
+            return field->name;
+    }
+    return NULL;
+}
+
+static bool refuse_option(const char *option, struct api_error *error) {
+    char param[40];
+    snprintf(param, sizeof param, "captions.%s", option);
+    return api_fail(
+        error, 400, "conflicting_fields", param,
+        "%s is of a decoder, and captions.vocabulary names a bank of captions; accepted with it: n", param);
+}
+
+static bool read_words(struct describe_reader *r, const struct json_value *value, enum describe_list list) {
     r->words = &r->out->words[list];
     return read_object(r, value, describe_names[list],
                        list == DESCRIBE_CAPTIONS ? &captions_table : &terms_table);
 }
 
-static bool read_tags(void *reader, const struct json_value *value) {
+bool describe_read_tags(void *reader, const struct json_value *value) {
     return read_words(reader, value, DESCRIBE_TAGS);
 }
 
-static bool read_attributes(void *reader, const struct json_value *value) {
+bool describe_read_attributes(void *reader, const struct json_value *value) {
     return read_words(reader, value, DESCRIBE_ATTRIBUTES);
 }
 
-static bool read_captions(void *reader, const struct json_value *value) {
-    struct reader *r = reader;
+bool describe_read_captions(void *reader, const struct json_value *value) {
+    struct describe_reader *r = reader;
     r->out->words[DESCRIBE_CAPTIONS].most = DESCRIBE_TERMS;
     if (!read_words(r, value, DESCRIBE_CAPTIONS))
         return false;
-    return !r->words->most || r->words->vocabulary.data ||
+    const char *option = decoder_option(value);
+    if (option && r->words->vocabulary.data)
+        return refuse_option(option, r->error);
+    return (!r->words->most && !option) || r->words->vocabulary.data ||
            api_fail(
                r->error, 400, "no_decoder", "captions.vocabulary",
-               "captions without a vocabulary are a decoder's, which the server does not ask; name a stored "
-               "classifier whose labels are captions");
+               "a description takes its captions from a vocabulary, and none is named; accepted: a stored "
+               "classifier whose labels are captions. POST /v1/captions has a decoder write them");
 }
 
 /* ---- the prompt */
 
 static bool read_mode(void *reader, const struct json_value *value) {
-    struct reader *r = reader;
+    struct describe_reader *r = reader;
     if (value->type == JSON_STRING)
         r->out->prompt.mode = describe_mode_of(value->string);
     return (value->type == JSON_STRING && r->out->prompt.mode) ||
@@ -152,11 +168,11 @@ static bool read_mode(void *reader, const struct json_value *value) {
 }
 
 static bool read_question(void *reader, const struct json_value *value) {
-    struct reader *r = reader;
-    return read_text(r, value, "question", &r->out->prompt.question);
+    struct describe_reader *r = reader;
+    return describe_read_text(r, value, "question", &r->out->prompt.question);
 }
 
-static bool read_example(const struct reader *r, const struct json_value *value, size_t i,
+static bool read_example(const struct describe_reader *r, const struct json_value *value, size_t i,
                          struct describe_example *out) {
     static const char *const names[] = {"prompt", "answer"};
     struct text *const texts[] = {&out->prompt, &out->answer};
@@ -170,14 +186,14 @@ static bool read_example(const struct reader *r, const struct json_value *value,
         snprintf(param, sizeof param, "examples[%zu].%s", i, names[t]);
         if (!member)
             return api_fail(r->error, 400, "missing_field", param, "%s is not there", param);
-        if (!read_text(r, member, param, texts[t]))
+        if (!describe_read_text(r, member, param, texts[t]))
             return false;
     }
     return true;
 }
 
 static bool read_examples(void *reader, const struct json_value *value) {
-    struct reader *r = reader;
+    struct describe_reader *r = reader;
     if (value->type != JSON_ARRAY)
         return request_refuse_type("examples", "a list of objects", value->type, r->error);
     if (value->count > DESCRIBE_MOST_EXAMPLES)
@@ -203,14 +219,14 @@ static const struct field of_prompt[] = {
 static const struct field_table prompt_table = {FIELD_TABLE(of_prompt)};
 
 static bool read_prompt(void *reader, const struct json_value *value) {
-    struct reader *r = reader;
+    struct describe_reader *r = reader;
     r->out->prompt.mode = DESCRIBE_PAPER;
     return read_object(r, value, "prompt", &prompt_table);
 }
 
-static bool read_ocr(void *reader, const struct json_value *value) {
-    struct reader *r = reader;
-    return read_text(r, value, "ocr", &r->out->prompt.ocr);
+bool describe_read_ocr(void *reader, const struct json_value *value) {
+    struct describe_reader *r = reader;
+    return describe_read_text(r, value, "ocr", &r->out->prompt.ocr);
 }
 
 /* ---- all */
@@ -225,17 +241,6 @@ static bool read_images(void *reader, const struct json_value *value) {
     return true;
 }
 
-/* A name as classifier_check_name accepts it, k, threshold: what a field of terms may say. */
-#define TERMS_SCHEMA                                                                                         \
-    "{\"type\":\"object\",\"properties\":{\"vocabulary\":{\"anyOf\":[" CLASSIFIER_NAME_SCHEMA                \
-    ",{\"type\":\"null\"}]},"                                                                                \
-    "\"k\":{\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":50,\"default\":5},"                    \
-    "\"threshold\":{\"anyOf\":[{\"const\":\"auto\"},{\"type\":\"number\",\"minimum\":-1,\"maximum\":1},"     \
-    "{\"type\":\"null\"}],\"default\":\"auto\"}},\"additionalProperties\":{\"type\":\"null\"}}"
-#define CAPTIONS_SCHEMA                                                                                      \
-    "{\"type\":\"object\",\"properties\":{\"vocabulary\":" CLASSIFIER_NAME_SCHEMA                            \
-    ",\"n\":{\"type\":[\"integer\",\"null\"],\"minimum\":0,\"maximum\":50,\"default\":5}},"                  \
-    "\"required\":[\"vocabulary\"],\"additionalProperties\":{\"type\":\"null\"}}"
 #define PROMPT_SCHEMA                                                                                        \
     "{\"type\":\"object\",\"properties\":{"                                                                  \
     "\"mode\":{\"enum\":[\"paper\",\"all\",\"vision\",\"vqa\",\"hm\",null],\"default\":\"paper\"},"          \
@@ -255,32 +260,7 @@ static const struct field rows[] = {
      .what = "The picture: a data URI, base64, or a URL where these are fetched.",
      .read = read_image},
     {FIELD_IMAGES_ROW, .read = read_images},
-    {.name = "tags",
-     .forms = FIELD_JSON,
-     .kind = FIELD_SCHEMA,
-     .schema = TERMS_SCHEMA,
-     .what = "Which vocabulary tags are taken from (tags, or a stored classifier, whose labels are its "
-             "terms), how many at "
-             "most, and what a cosine must reach: a number, or what is unusual for the term.",
-     .read = read_tags},
-    {.name = "attributes",
-     .forms = FIELD_JSON,
-     .kind = FIELD_SCHEMA,
-     .schema = TERMS_SCHEMA,
-     .what = "The same of attributes, from the vocabulary attributes where none is named.",
-     .read = read_attributes},
-    {.name = "captions",
-     .forms = FIELD_JSON,
-     .kind = FIELD_SCHEMA,
-     .schema = CAPTIONS_SCHEMA,
-     .what = "The nearest n of a stored classifier's labels, which are captions. Absent: none.",
-     .read = read_captions},
-    {.name = "ocr",
-     .forms = FIELD_JSON,
-     .kind = FIELD_STRING,
-     .most = REQUEST_MAX_TEXT_BYTES,
-     .what = "What is written on the pictures, for a prompt of mode paper.",
-     .read = read_ocr},
+    DESCRIBE_WORDS_ROWS,
     {.name = "prompt",
      .forms = FIELD_JSON,
      .kind = FIELD_SCHEMA,
@@ -306,14 +286,18 @@ bool describe_check(const struct describe_request *request, struct api_error *er
     return true;
 }
 
-bool describe_read(const struct request_models *models, const char *body, size_t size, struct arena *arena,
-                   struct describe_request *out, struct api_error *error) {
-    const struct json_value *object;
-    struct reader reader = {.out = out, .arena = arena, .error = error};
-    *out = (struct describe_request){
+struct describe_request describe_defaults(void) {
+    return (struct describe_request){
         .words = {[DESCRIBE_TAGS] = {text_of(VOCABULARY_TAGS), DESCRIBE_TERMS, true, 0},
                   [DESCRIBE_ATTRIBUTES] = {text_of(VOCABULARY_ATTRIBUTES), DESCRIBE_TERMS, true, 0},
                   [DESCRIBE_CAPTIONS] = {.threshold = NO_THRESHOLD}}};
+}
+
+bool describe_read(const struct request_models *models, const char *body, size_t size, struct arena *arena,
+                   struct describe_request *out, struct api_error *error) {
+    const struct json_value *object;
+    struct reader reader = {.shared = {.out = out, .arena = arena, .error = error}};
+    *out = describe_defaults();
     return request_read_object(body, size, arena, &object, error) &&
            request_choose_model(models, object, &out->model, error) &&
            field_read_object(object, &describe_fields, &reader, error) && describe_check(out, error) &&

@@ -4,6 +4,7 @@
 #include "server/api/schemas.h"
 
 #include "server/api/fields.h"
+#include "server/api/schemas_captions.h"
 
 /* clang-format off */
 const struct schema schemas[] = {
@@ -160,6 +161,7 @@ const struct schema schemas[] = {
         },
         "required": ["object", "model", "data", "usage"], "additionalProperties": false
     })},
+    {"Captions", SCHEMA_CAPTIONS},
     {"Attention", SCHEMA({
         "type": "object",
         "properties": {

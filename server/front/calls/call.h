@@ -24,11 +24,13 @@
 #include "server/api/answer.h"
 #include "server/api/api_error.h"
 #include "server/api/attention.h"
+#include "server/api/captions.h"
 #include "server/api/describe.h"
 #include "server/api/prepare.h"
 #include "server/api/request.h"
 #include "server/api/training.h"
 #include "server/front/calls/adapting.h"
+#include "server/front/calls/captioning.h"
 #include "server/front/calls/describing.h"
 #include "server/front/calls/route.h"
 #include "server/front/generation.h"
@@ -102,6 +104,7 @@ struct call {
         struct embed_request embed;
         struct attention_request attention;
         struct describe_request describe;
+        struct captions_request captions; /* begins with what is described */
         struct dialect_request dialect;
         struct training_request training;
     } request;
@@ -113,6 +116,7 @@ struct call {
     struct store_waiter waiting;
     struct adapting adapting;
     struct describing describing;
+    struct captioning captioning;
     const struct request_item *inputs; /* [n] */
     struct remote *remote;             /* those that were named by URLs (remote.h); NULL: none was */
     size_t n, pictures;                /* pictures: of the n */
@@ -215,6 +219,9 @@ struct answer_model *models_describe(struct call *call);
 void models_forget(struct answer_model *models, size_t n); /* NULL is fine */
 /* Whether every model answers; else `why` says which does not. In route_health.c. */
 bool health_of_all(struct call *call, char *why, size_t size);
+
+/* The job that the call has waited for, or waits for. */
+const struct job *call_job(const struct call *call);
 
 /* Answers with call->answer as it is. */
 void call_succeed(struct call *call, const char *content_type);

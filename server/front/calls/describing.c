@@ -14,6 +14,8 @@
 
 /* In front of the names of what is the program's (ROW_CLIENTS of server/front/store/rows.h). */
 #define OWN_PREFIX ":"
+/* More scores than these take longer than a slice. */
+#define SLOW_SCORES 50000u
 
 static const struct text own_templates[] = {{"{}", 2}};
 
@@ -145,9 +147,38 @@ static void list_references(struct request_item *inputs) {
                                           .param = "reference"};
 }
 
+static size_t longest(const struct describing_set *set) {
+    size_t most = 0;
+    for (size_t i = 0; i < set->n; i++)
+        most = set->labels[i].size > most ? set->labels[i].size : most;
+    return most;
+}
+
+size_t describing_words_size(const struct call *call) {
+    size_t size = 0;
+    for (size_t i = 0; i < DESCRIBE_LISTS; i++)
+        size += call->request.describe.words[i].most * (64 + longest(&call->describing.sets[i]));
+    return size;
+}
+
+static bool admit_scores(struct call *call, struct api_error *error) {
+    const size_t images = call->request.describe.n_images;
+    size_t terms = 0;
+    for (size_t i = 0; i < DESCRIBE_LISTS; i++)
+        terms += call->describing.sets[i].n;
+    call->scratch += describe_rank_bytes(terms);
+    call->slow = images * terms > SLOW_SCORES;
+    return images * terms <= CLASSIFYING_MOST_SCORES ||
+           api_fail(error, 400, "too_many_items", "images",
+                    "%zu images × %zu terms are more than the %u scores of one request", images, terms,
+                    CLASSIFYING_MOST_SCORES);
+}
+
 bool describing_list(struct call *call, struct api_error *error) {
     const struct describe_request *request = &call->request.describe;
     struct describing_set *sets = call->describing.sets;
+    if (!admit_scores(call, error))
+        return false;
     size_t n = request->n_images;
     for (size_t i = 0; i < DESCRIBING_SETS; i++) {
         const struct classify_request definition = definition_of(&sets[i]);
@@ -230,4 +261,33 @@ bool describing_kept(struct call *call, struct api_error *error) {
         log_print(call->server->log, LOG_WARNING, call->id, "vocabularies: %s",
                   job ? job->error.message : "the disk has not answered");
     return keep_next(call, error);
+}
+
+/* ---- ranked */
+
+bool describing_measure(struct call *call, struct describe_vocabulary *vocabularies) {
+    const struct describing_set *sets = call->describing.sets;
+    for (size_t i = 0; i < DESCRIBE_LISTS; i++) {
+        vocabularies[i] = (struct describe_vocabulary){.terms = sets[i].labels,
+                                                       .matrix = sets[i].matrix,
+                                                       .n = sets[i].n,
+                                                       .reference = sets[DESCRIBING_REFERENCE].matrix,
+                                                       .n_reference = sets[DESCRIBING_REFERENCE].n,
+                                                       .embed = call->generation->model->embed};
+        if (sets[i].wanted && !describe_measure(&vocabularies[i], call->arena))
+            return false;
+    }
+    return true;
+}
+
+bool describing_rank(struct call *call, const struct describe_vocabulary *vocabularies, size_t image,
+                     struct described_words *words) {
+    const float *row = call->embeddings + image * call->generation->model->embed;
+    for (size_t i = 0; i < DESCRIBE_LISTS; i++) {
+        words[i] = (struct described_words){0};
+        if (call->describing.sets[i].wanted &&
+            !describe_rank(&vocabularies[i], &call->request.describe.words[i], row, call->arena, &words[i]))
+            return false;
+    }
+    return true;
 }

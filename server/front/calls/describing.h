@@ -38,12 +38,20 @@ struct describing {
 bool describing_look(struct call *call, struct api_error *error);
 bool describing_found(struct call *call, struct api_error *error);
 /* Lists what is to be embedded in call->inputs: the request's pictures, then prompts and reference pictures of what is not
- * stored, which are for everybody (call->shared). */
+ * stored, which are for everybody (call->shared). Refuses too many pictures for so many terms; adds to call->scratch what
+ * ranking takes. */
 bool describing_list(struct call *call, struct api_error *error);
+/* About how many bytes the words of one picture take in an answer, once. */
+size_t describing_words_size(const struct call *call);
 /* Once everything is embedded: matrices of what was not stored, each handed to the store in its turn. True with
  * call->asking: describing_kept is to be called when it has answered. False: no memory. */
 bool describing_make(struct call *call, struct api_error *error);
 bool describing_kept(struct call *call, struct api_error *error);
+/* The vocabularies, [DESCRIBE_LISTS], as the model sees them. False: no memory. */
+bool describing_measure(struct call *call, struct describe_vocabulary *vocabularies);
+/* The words of one of the request's pictures, [DESCRIBE_LISTS], in the arena. False: no memory. */
+bool describing_rank(struct call *call, const struct describe_vocabulary *vocabularies, size_t image,
+                     struct described_words *words);
 void describing_release(struct call *call);
 
 #endif

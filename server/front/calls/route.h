@@ -27,6 +27,7 @@ enum route_series {
     ROUTE_ROUTING,
     ROUTE_ATTENTION,
     ROUTE_DESCRIBE,
+    ROUTE_CAPTIONS,
     ROUTE_CLASSIFIERS,
     ROUTE_CLASSIFIER,
     ROUTE_ADAPTERS,
@@ -164,6 +165,9 @@ bool route_attention_answer(struct call *call, struct api_error *error);
 bool route_describe_parse(struct call *call, struct api_error *error);
 bool route_describe_stored(struct call *call, struct api_error *error);
 bool route_describe_answer(struct call *call, struct api_error *error);
+bool route_captions_parse(struct call *call, struct api_error *error);
+bool route_captions_stored(struct call *call, struct api_error *error);
+bool route_captions_answer(struct call *call, struct api_error *error);
 
 bool route_dialect_parse(struct call *call, struct api_error *error);
 bool route_dialect_answer(struct call *call, struct api_error *error);

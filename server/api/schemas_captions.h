@@ -1,0 +1,58 @@
+/* schemas_captions.h - what captions are answered with: a part of schemas.c's table, apart for its length. */
+#ifndef LIMOE_SERVER_API_SCHEMAS_CAPTIONS_H
+#define LIMOE_SERVER_API_SCHEMAS_CAPTIONS_H
+
+#include "server/api/fields.h"
+
+/* clang-format off */
+#define SCHEMA_CAPTIONS SCHEMA({ \
+    "type": "object", \
+    "properties": { \
+        "object": {"const": "list"}, \
+        "model": {"type": "string"}, \
+        "data": {"type": "array", "description": "One for each picture, in the order of the request.", "items": { \
+            "type": "object", \
+            "properties": { \
+                "object": {"const": "captions"}, \
+                "index": {"type": "integer", "minimum": 0}, \
+                "captions": {"type": "array", "maxItems": 64, "description": "Of a search by descending logprob for a token; drawn ones in the order of their numbers; of a bank by descending cosine.", "items": {"anyOf": [ \
+                    { \
+                        "type": "object", \
+                        "properties": { \
+                            "text": {"type": "string"}, \
+                            "logprob": {"type": "number", "description": "The natural logarithm of its probability by the model, the end included."}, \
+                            "tokens": {"type": "integer", "minimum": 0, "maximum": 256}, \
+                            "ended": {"type": "boolean", "description": "False: it was cut at max_tokens."}, \
+                            "source": {"const": "decoder"} \
+                        }, \
+                        "required": ["text", "logprob", "tokens", "ended", "source"], "additionalProperties": false \
+                    }, \
+                    { \
+                        "type": "object", \
+                        "properties": { \
+                            "text": {"type": "string"}, \
+                            "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001}, \
+                            "score": {"type": "number"}, \
+                            "source": {"const": "bank"} \
+                        }, \
+                        "required": ["text", "cosine", "score", "source"], "additionalProperties": false \
+                    } \
+                ]}} \
+            }, \
+            "required": ["object", "index", "captions"], "additionalProperties": false \
+        }}, \
+        "usage": { \
+            "type": "object", \
+            "properties": { \
+                "image_tokens": {"type": "integer", "minimum": 0}, \
+                "completion_tokens": {"type": "integer", "minimum": 0, "description": "Of the decoder's captions, their ends included."}, \
+                "total_tokens": {"type": "integer", "minimum": 0} \
+            }, \
+            "required": ["image_tokens", "completion_tokens", "total_tokens"], "additionalProperties": false \
+        } \
+    }, \
+    "required": ["object", "model", "data", "usage"], "additionalProperties": false \
+})
+/* clang-format on */
+
+#endif
