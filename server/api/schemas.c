@@ -380,6 +380,7 @@ const struct schema schemas[] = {
         },
         "additionalProperties": false
     })},
+    {"Decoder", SCHEMA_DECODER},
     {"Model", SCHEMA({
         "type": "object",
         "properties": {
@@ -389,7 +390,7 @@ const struct schema schemas[] = {
             "owned_by": {"const": "limoe"},
             "ready": {"type": "boolean", "description": "Its engine answers, and the server takes requests."},
             "aliases": {"type": "array", "items": {"type": "string"}},
-            "capabilities": {"type": "array", "items": {"enum": ["classify", "embeddings", "routing", "attention"]}},
+            "capabilities": {"type": "array", "items": {"enum": ["classify", "embeddings", "routing", "attention", "captions"]}},
             "dtype": {"type": "string"},
             "backend": {"type": "string"},
             "fingerprint": {"type": "string", "description": "Of config, tokenizer and weights: equal ones give equal vectors."},
@@ -424,7 +425,8 @@ const struct schema schemas[] = {
             "weight_bytes": {"type": "integer"},
             "scores": {"enum": ["softmax", "sigmoid", null]},
             "logit_scale": {"type": ["number", "null"]},
-            "logit_bias": {"type": "number"}
+            "logit_bias": {"type": "number"},
+            "decoder": {"$ref": "#/components/schemas/Decoder"}
         },
         "required": ["id", "object", "created", "owned_by", "ready", "aliases", "capabilities", "dtype", "backend", "fingerprint",
             "threads", "ranks", "by_rank", "architecture", "embed", "image", "text", "moe", "parameters", "weight_bytes",

@@ -1,4 +1,4 @@
-/* schemas_captions.h - what captions are answered with: a part of schemas.c's table, apart for its length. */
+/* schemas_captions.h - the schemas of captions and of what writes them: rows of schemas.c. Private to that. */
 #ifndef LIMOE_SERVER_API_SCHEMAS_CAPTIONS_H
 #define LIMOE_SERVER_API_SCHEMAS_CAPTIONS_H
 
@@ -52,6 +52,16 @@
         } \
     }, \
     "required": ["object", "model", "data", "usage"], "additionalProperties": false \
+})
+
+#define SCHEMA_DECODER SCHEMA({ \
+    "description": "What writes captions of up to `length` tokens; only of a model that has one.", \
+    "type": "object", \
+    "properties": { \
+        "length": {"type": "integer"}, "width": {"type": "integer"}, "blocks": {"type": "integer"}, \
+        "heads": {"type": "integer"}, "mlp": {"type": "integer"} \
+    }, \
+    "required": ["length", "width", "blocks", "heads", "mlp"], "additionalProperties": false \
 })
 /* clang-format on */
 

@@ -1,10 +1,19 @@
 /* route_captions.c - POST /v1/captions: by the model's decoder (captioning.h), or from a bank, which is a vocabulary as a
  * description has them (describing.h). */
-#include "server/api/captions.h"
+#include <stdio.h>
+#include <string.h>
 
+#include "server/api/captions.h"
 #include "server/front/calls/captioning.h"
 #include "server/front/calls/classifying.h"
 #include "server/front/calls/describing.h"
+
+/* The field that a description has in "captions" stands by itself here. Returns false. */
+static bool fail_bank(struct api_error *error) {
+    if (strcmp(error->param, "captions.vocabulary") == 0)
+        snprintf(error->param, sizeof error->param, "vocabulary");
+    return false;
+}
 
 static bool list_bank(struct call *call, struct api_error *error) {
     call->scratch = call->request.captions.describe.n_images * (256 + describing_words_size(call));
@@ -19,7 +28,7 @@ bool route_captions_parse(struct call *call, struct api_error *error) {
         return false;
     if (request->decoded)
         return captioning_choose(call, request, error);
-    return classifying_possible(call, error) && describing_look(call, error) &&
+    return classifying_possible(call, error) && (describing_look(call, error) || fail_bank(error)) &&
            (call->asking || list_bank(call, error));
 }
 
@@ -78,6 +87,7 @@ bool route_captions_answer(struct call *call, struct api_error *error) {
 
 bool route_captions_stored(struct call *call, struct api_error *error) {
     if (!call->answering)
-        return describing_found(call, error) && (call->asking || list_bank(call, error));
+        return (describing_found(call, error) || fail_bank(error)) &&
+               (call->asking || list_bank(call, error));
     return describing_kept(call, error) && (call->asking || write_bank(call, error));
 }

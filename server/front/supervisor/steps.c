@@ -141,6 +141,7 @@ static void count(struct engine *engine, const struct flight *flight, const stru
         }
     }
     metrics_count_step(options->metrics, options->served, &step);
+    metrics_count_model(options->metrics, options->served, METRICS_CAPTION_STEPS, step.captions > 0);
     metrics_count_routing(engine->counters, &routing);
 }
 
