@@ -114,7 +114,7 @@ struct frame_hello {
 };
 
 enum {
-    FRAME_HELLO_BYTES = 29 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 4 * FRAME_WORD_BYTES +
+    FRAME_HELLO_BYTES = 34 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 4 * FRAME_WORD_BYTES +
                         FRAME_NOTE_BYTES + FRAME_MESSAGE_BYTES,
 };
 
