@@ -24,6 +24,7 @@ CLOSED = [
     ("POST", "/v1/routing"),
     ("POST", "/v1/attention"),
     ("POST", "/v1/describe"),
+    ("POST", "/v1/captions"),
     ("GET", "/v1/classifiers"),
     ("PUT", "/v1/classifiers/a"),
     ("DELETE", "/v1/classifiers/a"),

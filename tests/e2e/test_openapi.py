@@ -145,6 +145,7 @@ REQUESTS = [
             }
         },
     ),
+    ("captions", "POST", "/v1/captions", {"json": {**IMAGE, "vocabulary": "animals", "n": 2}}),
     ("classifier", "GET", "/v1/classifiers/animals", {}),
     ("classifierHead", "HEAD", "/v1/classifiers/animals", {}),
     ("classifiers", "GET", "/v1/classifiers", {"params": {"limit": 1, "after": "a"}}),
@@ -248,6 +249,8 @@ WRONG = [
     ("attention", "POST", "/v1/attention", {"json": {**IMAGE, "texts": ["a", "b"], "format": "png"}}, "conflicting_fields"),
     ("describe", "POST", "/v1/describe", {"json": {**IMAGE, "captions": {"n": 1}}}, "no_decoder"),
     ("describe", "POST", "/v1/describe", {"json": {**IMAGE, "tags": {"vocabulary": "none"}}}, "classifier_not_found"),
+    ("captions", "POST", "/v1/captions", {"json": {**IMAGE, "beams": 2}}, "no_decoder"),
+    ("captions", "POST", "/v1/captions", {"json": {**IMAGE, "vocabulary": "none"}}, "classifier_not_found"),
     ("putClassifier", "PUT", "/v1/classifiers/-", {"json": LABELS}, "invalid_name"),
     ("deleteClassifier", "DELETE", "/v1/classifiers/none", {}, "classifier_not_found"),
     ("classifiers", "GET", "/v1/classifiers", {"params": {"limit": 0}}, "invalid_limit"),

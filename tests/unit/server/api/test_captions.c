@@ -113,8 +113,8 @@ static void an_answer_from_a_bank_has_its_bytes(void **state) {
     assert_string_equal(
         out.data,
         "{\"object\":\"list\",\"model\":\"m\",\"data\":[{\"object\":\"captions\",\"index\":0,\"captions\":["
-        "{\"text\":\"b\",\"cosine\":0.5,\"score\":2,\"source\":\"bank\"},"
-        "{\"text\":\"a \\\"cat\\\"\",\"cosine\":0.25,\"score\":-1,\"source\":\"bank\"}]},"
+        "{\"text\":\"b\",\"cosine\":0.5,\"score\":2.0,\"source\":\"bank\"},"
+        "{\"text\":\"a \\\"cat\\\"\",\"cosine\":0.25,\"score\":-1.0,\"source\":\"bank\"}]},"
         "{\"object\":\"captions\",\"index\":1,\"captions\":[]}],"
         "\"usage\":{\"image_tokens\":50,\"completion_tokens\":3,\"total_tokens\":53}}");
     buffer_free(&out);

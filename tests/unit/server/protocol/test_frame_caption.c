@@ -22,7 +22,7 @@ static const struct frame_caption captions[3] = {
      .options = {.n = 5, .beams = 1, .top_k = 9, .temperature = 0.5F, .max_length = 7, .seed = UINT64_MAX},
      .pixels = pixels[0]},
     {.id = 2, .step = 12, .options = {.n = 1, .beams = 4, .min_length = 3, .max_length = 12}},
-    {.id = 3, .step = 1, .options = {.n = 64, .beams = 16, .max_length = 256}, .pixels = pixels[1]}};
+    {.id = 3, .step = 1, .options = {.n = 60, .beams = 16, .max_length = 256}, .pixels = pixels[1]}};
 static const uint64_t over[2] = {7, UINT64_MAX};
 
 /* A STEP's payload with nothing between the section and the pixels, aligned. */
