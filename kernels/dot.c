@@ -68,6 +68,31 @@ __attribute__((target("avx2"))) static void dots_avx2(const float *a, const floa
     dot_all(a, rows, n, width, cosine);
 }
 
+/* Rows are summed four at a time; of those that are left the last stands for the others. */
+__attribute__((target("avx2"))) static void dots_int8_avx2(const int16_t *a, const int8_t *rows, size_t n,
+                                                           size_t width, int32_t *sum) {
+    for (size_t i = 0; i < n; i += ROWS) {
+        __m256i partial[ROWS] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                                 _mm256_setzero_si256()};
+        const int8_t *b[ROWS];
+        for (size_t r = 0; r < ROWS; r++)
+            b[r] = rows + (i + r < n ? i + r : n - 1) * width;
+        for (size_t j = 0; j < width; j += DOT_INT8_STEP) {
+            const __m256i x = _mm256_loadu_si256((const __m256i *)(a + j));
+            for (size_t r = 0; r < ROWS; r++) {
+                const __m256i y = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(b[r] + j)));
+                partial[r] = _mm256_add_epi32(partial[r], _mm256_madd_epi16(x, y));
+            }
+        }
+        const __m256i pairs = _mm256_hadd_epi32(_mm256_hadd_epi32(partial[0], partial[1]),
+                                                _mm256_hadd_epi32(partial[2], partial[3]));
+        int32_t all[ROWS];
+        _mm_storeu_si128((__m128i *)all,
+                         _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
+        memcpy(sum + i, all, (n - i < ROWS ? n - i : ROWS) * sizeof *all);
+    }
+}
+
 /* Four rows of a width that is a multiple of LANES, in 512 bits and with fused products: what the compilers
  * do not find by themselves. */
 __attribute__((target("avx512f"))) static void dots_avx512(const float *a, const float *rows, size_t n,
@@ -107,4 +132,19 @@ void dot_rows(const float *a, const float *rows, size_t n, size_t width, float *
     }
 #endif
     dot_all(a, rows, n, width, cosine);
+}
+
+void dot_rows_int8(const int16_t *a, const int8_t *rows, size_t n, size_t width, int32_t *sum) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) {
+        dots_int8_avx2(a, rows, n, width, sum);
+        return;
+    }
+#endif
+    for (size_t i = 0; i < n; i++) {
+        int32_t all = 0;
+        for (size_t j = 0; j < width; j++)
+            all += (int32_t)a[j] * rows[i * width + j];
+        sum[i] = all;
+    }
 }

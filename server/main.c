@@ -12,6 +12,7 @@
 #include "server/front/serve/serve.h"
 #include "server/front/supervisor/launch.h"
 #include "server/options/command.h"
+#include "server/relay/relay.h"
 #include "server/trainer/trainer.h"
 
 static const struct option_row table[] = {
@@ -100,6 +101,7 @@ static const struct {
     {"engine", engine_main},
     {"exporter", exporter_main},
     {"fetcher", fetcher_main},
+    {"relay", relay_main},
     {"trainer", trainer_main},
     {"loadtest", loadtest_main}, /* limoe bench, as a server's child */
     {"launch", launch_main},     /* becomes mpirun */

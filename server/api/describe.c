@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "limoe_shortlist.h"
+
 const char *const describe_names[DESCRIBE_LISTS] = {
     [DESCRIBE_TAGS] = "tags", [DESCRIBE_ATTRIBUTES] = "attributes", [DESCRIBE_CAPTIONS] = "captions"};
 
@@ -14,12 +16,12 @@ size_t describe_rank_bytes(size_t terms) {
     return terms * sizeof(float);
 }
 
-/* The terms with the highest cosines, in order. Most terms are below the lowest that is kept, so that inserting costs
+/* The terms with the highest cosines, in order, but those whose cosine is no number. Most terms are below the lowest that is kept, so that inserting costs
  * little: of 100,000 about 800 are ever kept. */
 static size_t find_highest(const float *cosine, size_t n, struct described *kept) {
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {
-        if (count == DESCRIBE_CANDIDATES && !(cosine[i] > kept[count - 1].cosine))
+        if (isnan(cosine[i]) || (count == DESCRIBE_CANDIDATES && cosine[i] <= kept[count - 1].cosine))
             continue;
         size_t at = count < DESCRIBE_CANDIDATES ? count++ : count - 1;
         for (; at > 0 && cosine[i] > kept[at - 1].cosine; at--)
@@ -59,6 +61,27 @@ bool describe_measure(struct describe_vocabulary *vocabulary, struct arena *aren
     return true;
 }
 
+/* The terms with the highest cosines, in order: kept[DESCRIBE_CANDIDATES]. False: no memory. */
+static bool find_candidates(const struct describe_vocabulary *vocabulary, const float *image,
+                            struct described *kept, size_t *count) {
+    if (!vocabulary->shortlist) {
+        float *cosine = malloc(vocabulary->n * sizeof *cosine);
+        if (!cosine)
+            return false;
+        limoe_scores(image, vocabulary->matrix, vocabulary->n, vocabulary->embed, NULL, cosine, NULL);
+        *count = find_highest(cosine, vocabulary->n, kept);
+        free(cosine);
+        return true;
+    }
+    size_t term[DESCRIBE_CANDIDATES];
+    float cosine[DESCRIBE_CANDIDATES];
+    if (limoe_shortlist_find(vocabulary->shortlist, image, DESCRIBE_CANDIDATES, term, cosine, count, NULL))
+        return false;
+    for (size_t i = 0; i < *count; i++)
+        kept[i] = (struct described){.term = term[i], .cosine = cosine[i]};
+    return true;
+}
+
 /* 0 where all cosines are alike. */
 static float score_of(const struct describe_vocabulary *vocabulary, const struct described *word,
                       float *cosine) {
@@ -72,14 +95,9 @@ bool describe_rank(const struct describe_vocabulary *vocabulary, const struct de
     struct described candidates[DESCRIBE_CANDIDATES];
     struct described *words = arena_array(arena, wanted->most, sizeof *words);
     float *reference = arena_array(arena, vocabulary->n_reference, sizeof *reference);
-    float *cosine = malloc(describe_rank_bytes(vocabulary->n));
-    if (!words || !reference || !cosine) {
-        free(cosine);
+    size_t count;
+    if (!words || !reference || !find_candidates(vocabulary, image, candidates, &count))
         return false;
-    }
-    limoe_scores(image, vocabulary->matrix, vocabulary->n, vocabulary->embed, NULL, cosine, NULL);
-    const size_t count = find_highest(cosine, vocabulary->n, candidates);
-    free(cosine);
     *out = (struct described_words){.words = words};
     for (size_t i = 0; i < count && out->n < wanted->most; i++) {
         candidates[i].score = score_of(vocabulary, &candidates[i], reference);
@@ -120,12 +138,16 @@ static void join(struct buffer *out, const char *title, const struct description
     }
 }
 
-static void write_paper(struct buffer *out, const struct describe_prompt *prompt,
-                        const struct description *description) {
+void describe_write_words(struct buffer *out, const struct description *description) {
     join(out, "Tags: ", description, DESCRIBE_TAGS, ", ");
     join(out, " Attributes: ", description, DESCRIBE_ATTRIBUTES, ", ");
     join(out, " Captions: ", description, DESCRIBE_CAPTIONS, ", ");
     buffer_string(out, ".");
+}
+
+static void write_paper(struct buffer *out, const struct describe_prompt *prompt,
+                        const struct description *description) {
+    describe_write_words(out, description);
     if (prompt->ocr.data) {
         buffer_string(out, " OCR: this is an image with written \"");
         append(out, prompt->ocr);

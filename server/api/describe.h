@@ -28,10 +28,11 @@ enum describe_list { DESCRIBE_TAGS, DESCRIBE_ATTRIBUTES, DESCRIBE_CAPTIONS, DESC
 extern const char *const describe_names[DESCRIBE_LISTS]; /* the fields that say what is wanted of them */
 
 struct describe_words {
-    struct text vocabulary; /* one of vocabulary.h's, or a stored classifier */
+    struct text vocabulary; /* one of vocabulary.h's, a stored vocabulary, or a stored classifier */
     size_t most;            /* 0: none are wanted */
     bool automatic;         /* a term's own threshold, else: */
     float threshold;        /* the least cosine */
+    bool told;              /* the request says either, and a stored vocabulary's own does not count */
 };
 
 enum describe_mode {
@@ -92,10 +93,14 @@ struct described_words {
     size_t n;
 };
 
+struct limoe_shortlist;
+
 /* A vocabulary as a model sees it, and the reference pictures. */
 struct describe_vocabulary {
     const struct text *terms;
     const float *matrix; /* [n, embed] unit vectors */
+    const struct limoe_shortlist
+        *shortlist; /* of the matrix; NULL: there is none, and all cosines are made */
     size_t n;
     const float *reference; /* [n_reference, embed] */
     size_t n_reference;
@@ -120,6 +125,8 @@ struct description {
     const struct described_words *words; /* [DESCRIBE_LISTS] */
     const struct text *const *terms;     /* [DESCRIBE_LISTS]: of the vocabularies; may be NULL where n is 0 */
 };
+/* As the paper's prompt begins: "Tags: … Attributes: … Captions: …." */
+void describe_write_words(struct buffer *out, const struct description *description);
 void describe_write_prompt(struct buffer *out, const struct describe_prompt *prompt,
                            const struct description *description);
 

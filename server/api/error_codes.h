@@ -44,7 +44,12 @@
 #define ERRORS_ROUTING     (UINT64_C(1) << 31) /* ask which experts took what */
 #define ERRORS_TRAINING    (UINT64_C(1) << 32) /* have an adapter learnt */
 #define ERRORS_DESCRIBE    (UINT64_C(1) << 33) /* want pictures told in words */
-#define ERRORS_CAPTIONS    (UINT64_C(1) << 34) /* want captions of pictures */
+#define ERRORS_VOCABULARY  (UINT64_C(1) << 34) /* have a vocabulary looked for */
+#define ERRORS_TERMS       (UINT64_C(1) << 35) /* have one stored */
+#define ERRORS_CHANGED     (UINT64_C(1) << 36) /* … or deleted */
+#define ERRORS_ASK         (UINT64_C(1) << 37) /* have a language model asked */
+#define ERRORS_CHAT        (UINT64_C(1) << 38) /* … to go on with a chat */
+#define ERRORS_CAPTIONS    (UINT64_C(1) << 39) /* want captions of pictures */
 
 /* The word for one group, of which names in the document are made. */
 const char *error_group_name(uint64_t group);

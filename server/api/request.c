@@ -63,13 +63,14 @@ bool request_refuse_body(const char *content_type, const char *accepted, struct 
 
 /* ---- fields */
 
-bool request_read_object(const char *body, size_t size, struct arena *arena, const struct json_value **object,
-                         struct api_error *error) {
+bool request_read_large_object(const char *body, size_t size, const struct json_limits *limits,
+                               struct arena *arena, const struct json_value **object,
+                               struct api_error *error) {
     struct json_value *value;
     struct json_error at;
     if (size == 0)
         return api_fail(error, 400, "invalid_json", NULL, "the body is empty; a JSON object is expected");
-    if (!json_read(body, size, arena, &value, &at)) {
+    if (!json_read_within(body, size, limits, arena, &value, &at)) {
         if (at.no_memory)
             return api_fail_memory(error);
         return api_fail(error, 400, "invalid_json", NULL, "the body is not JSON: line %zu, column %zu: %s",
@@ -80,6 +81,12 @@ bool request_read_object(const char *body, size_t size, struct arena *arena, con
                         json_type_name(value->type));
     *object = value;
     return true;
+}
+
+bool request_read_object(const char *body, size_t size, struct arena *arena, const struct json_value **object,
+                         struct api_error *error) {
+    static const struct json_limits limits = {.values = JSON_MAX_VALUES, .members = JSON_MAX_MEMBERS};
+    return request_read_large_object(body, size, &limits, arena, object, error);
 }
 
 bool request_refuse_field(const char *name, size_t size, const char *accepted, struct api_error *error) {
@@ -181,8 +188,8 @@ struct request_list request_templates(struct classify_request *request) {
                                  .count = &request->n_templates};
 }
 
-static bool check_text(struct text text, const char *list, size_t i, const char *empty_code,
-                       struct api_error *error) {
+bool request_check_text(struct text text, const char *list, size_t i, const char *empty_code,
+                        struct api_error *error) {
     char param[32];
     snprintf(param, sizeof param, "%s[%zu]", list, i);
     if (text_blank(text)) /* answers are told apart by their labels: one that nobody sees is a slip */
@@ -194,7 +201,7 @@ static bool check_text(struct text text, const char *list, size_t i, const char 
     return true;
 }
 
-static size_t placeholders(struct text template) {
+size_t request_placeholders(struct text template) {
     size_t n = 0;
     for (size_t i = 0; i + 1 < template.size; i++)
         n += template.data[i] == '{' && template.data[i + 1] == '}';
@@ -238,7 +245,7 @@ bool request_check_labels(struct classify_request *request, struct api_error *er
         return api_fail(error, 400, "too_many_labels", "labels", "%zu labels; up to %u are accepted",
                         request->n_labels, REQUEST_MAX_LABELS);
     for (size_t i = 0; i < request->n_labels; i++)
-        if (!check_text(request->labels[i], "labels", i, "empty_labels", error))
+        if (!request_check_text(request->labels[i], "labels", i, "empty_labels", error))
             return false;
 
     if (request->n_templates == 0) {
@@ -249,9 +256,9 @@ bool request_check_labels(struct classify_request *request, struct api_error *er
         return api_fail(error, 400, "too_many_templates", "templates", "%zu templates; up to %u are accepted",
                         request->n_templates, REQUEST_MAX_TEMPLATES);
     for (size_t i = 0; i < request->n_templates; i++) {
-        if (!check_text(request->templates[i], "templates", i, "empty_template", error))
+        if (!request_check_text(request->templates[i], "templates", i, "empty_template", error))
             return false;
-        const size_t n = placeholders(request->templates[i]);
+        const size_t n = request_placeholders(request->templates[i]);
         char param[32], quoted[64];
         snprintf(param, sizeof param, "templates[%zu]", i);
         if (n != 1)

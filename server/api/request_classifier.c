@@ -15,11 +15,11 @@ bool classifier_check_name(struct text name, const char *param, struct api_error
         name.size >= 1 && name.size <= CLASSIFIER_NAME_BYTES && name.data[0] != '.' && name.data[0] != '-';
     for (size_t i = 0; i < name.size && good; i++)
         good = name.data[i] && strchr(NAME_LETTERS, name.data[i]);
-    return good || api_fail(error, 400, "invalid_name", param,
-                            "\"%s\" is no name for a classifier or an adapter; accepted: 1 to %u of A-Z a-z "
-                            "0-9 . _ -, the "
-                            "first neither . nor -",
-                            text_quote(name, quoted, sizeof quoted), CLASSIFIER_NAME_BYTES);
+    return good ||
+           api_fail(error, 400, "invalid_name", param,
+                    "\"%s\" is no name for a classifier, a vocabulary or an adapter; accepted: 1 to %u of "
+                    "A-Z a-z 0-9 . _ -, the first neither . nor -",
+                    text_quote(name, quoted, sizeof quoted), CLASSIFIER_NAME_BYTES);
 }
 
 static bool refuse_both(const char *field, struct api_error *error) {

@@ -74,6 +74,7 @@ static bool read_n(void *reader, const struct json_value *value) {
 static bool read_threshold(void *reader, const struct json_value *value) {
     struct describe_reader *r = reader;
     const bool number = value->type == JSON_NUMBER && value->number >= -1 && value->number <= 1;
+    r->words->told = true;
     r->words->automatic = value->type == JSON_STRING && text_is(value->string, "auto");
     r->words->threshold = number ? (float)value->number : 0;
     return number || r->words->automatic ||
@@ -81,7 +82,7 @@ static bool read_threshold(void *reader, const struct json_value *value) {
                     "threshold must be \"auto\" or a cosine, -1 to 1");
 }
 
-/* Options of a decoder are known, so that who names one is told what it goes with: see refuse_option. */
+/* Options of a decoder are known, so that who names one is told what it goes with (refuse_option). */
 static bool pass_option(void *reader, const struct json_value *value) {
     (void)reader;
     (void)value;
@@ -154,7 +155,8 @@ bool describe_read_captions(void *reader, const struct json_value *value) {
            api_fail(
                r->error, 400, "no_decoder", "captions.vocabulary",
                "a description takes its captions from a vocabulary, and none is named; accepted: a stored "
-               "classifier whose labels are captions. POST /v1/captions has a decoder write them");
+               "vocabulary whose terms are captions, or a classifier whose labels are. POST /v1/captions has "
+               "a decoder write them");
 }
 
 /* ---- the prompt */
@@ -288,9 +290,9 @@ bool describe_check(const struct describe_request *request, struct api_error *er
 
 struct describe_request describe_defaults(void) {
     return (struct describe_request){
-        .words = {[DESCRIBE_TAGS] = {text_of(VOCABULARY_TAGS), DESCRIBE_TERMS, true, 0},
-                  [DESCRIBE_ATTRIBUTES] = {text_of(VOCABULARY_ATTRIBUTES), DESCRIBE_TERMS, true, 0},
-                  [DESCRIBE_CAPTIONS] = {.threshold = NO_THRESHOLD}}};
+        .words = {[DESCRIBE_TAGS] = {text_of(VOCABULARY_TAGS), DESCRIBE_TERMS, true, 0, false},
+                  [DESCRIBE_ATTRIBUTES] = {text_of(VOCABULARY_ATTRIBUTES), DESCRIBE_TERMS, true, 0, false},
+                  [DESCRIBE_CAPTIONS] = {.threshold = NO_THRESHOLD, .told = true}}};
 }
 
 bool describe_read(const struct request_models *models, const char *body, size_t size, struct arena *arena,

@@ -36,9 +36,9 @@ bool describe_read_ocr(void *reader, const struct json_value *value);
      .forms = FIELD_JSON,                                                                                    \
      .kind = FIELD_SCHEMA,                                                                                   \
      .schema = TERMS_SCHEMA,                                                                                 \
-     .what = "Which vocabulary tags are taken from (tags, or a stored classifier, whose labels are its "     \
-             "terms), how many at "                                                                          \
-             "most, and what a cosine must reach: a number, or what is unusual for the term.",               \
+     .what = "Which vocabulary tags are taken from (tags, a stored vocabulary, or a stored classifier, "     \
+             "whose labels are its terms), how many at most, and what a cosine must reach: a number, or "    \
+             "what is unusual for the term.",                                                                \
      .read = describe_read_tags},                                                                            \
         {.name = "attributes",                                                                               \
          .forms = FIELD_JSON,                                                                                \

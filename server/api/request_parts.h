@@ -9,6 +9,11 @@
 bool request_read_object(const char *body, size_t size, struct arena *arena, const struct json_value **object,
                          struct api_error *error);
 
+/* The same of a body that may have more in it. */
+bool request_read_large_object(const char *body, size_t size, const struct json_limits *limits,
+                               struct arena *arena, const struct json_value **object,
+                               struct api_error *error);
+
 /* request_classify_json and request_embeddings_json, of a body that has been read. */
 bool request_classify_object(const struct request_models *models, const struct json_value *object,
                              struct arena *arena, struct classify_request *out, struct api_error *error);
@@ -42,6 +47,12 @@ struct request_list request_templates(struct classify_request *request);
 /* A JSON array of strings → slices. The texts themselves are request_check_labels' to judge. */
 bool request_read_strings(const struct json_value *list, const struct request_list *field,
                           struct arena *arena, struct api_error *error);
+
+/* Whether list[i], a label, a term or a template, is no blank and not too long. `empty_code`: where it is blank. */
+bool request_check_text(struct text text, const char *list, size_t i, const char *empty_code,
+                        struct api_error *error);
+/* How many "{}" it has. */
+size_t request_placeholders(struct text template);
 
 /* What reads "labels" and "templates" (fields.h): its own reader, or one that begins with it. */
 struct request_labels_reader {

@@ -4,7 +4,8 @@
 #include "server/api/schemas.h"
 
 #include "server/api/fields.h"
-#include "server/api/schemas_captions.h"
+#include "server/api/schemas_upstream.h"
+#include "server/api/schemas_words.h"
 
 /* clang-format off */
 const struct schema schemas[] = {
@@ -131,37 +132,11 @@ const struct schema schemas[] = {
         },
         "required": ["term", "cosine", "score"], "additionalProperties": false
     })},
-    {"Descriptions", SCHEMA({
-        "type": "object",
-        "properties": {
-            "object": {"const": "list"},
-            "model": {"type": "string"},
-            "data": {"type": "array", "description": "One for each picture, in the order of the request; words by descending cosine.", "items": {
-                "type": "object",
-                "properties": {
-                    "object": {"const": "description"},
-                    "index": {"type": "integer", "minimum": 0},
-                    "tags": {"type": "array", "maxItems": 50, "items": {"$ref": "#/components/schemas/Word"}},
-                    "attributes": {"type": "array", "maxItems": 50, "items": {"$ref": "#/components/schemas/Word"}},
-                    "captions": {"type": "array", "maxItems": 50, "items": {
-                        "type": "object",
-                        "properties": {
-                            "text": {"type": "string"},
-                            "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001},
-                            "score": {"type": "number"},
-                            "source": {"const": "bank", "description": "Taken from a vocabulary of captions."}
-                        },
-                        "required": ["text", "cosine", "score", "source"], "additionalProperties": false
-                    }},
-                    "prompt": {"type": "string", "description": "Where one was asked for."}
-                },
-                "required": ["object", "index", "tags", "attributes", "captions"], "additionalProperties": false
-            }},
-            "usage": {"$ref": "#/components/schemas/Usage"}
-        },
-        "required": ["object", "model", "data", "usage"], "additionalProperties": false
-    })},
+    {"Descriptions", SCHEMA_DESCRIPTIONS},
     {"Captions", SCHEMA_CAPTIONS},
+    {"ChatRequest", SCHEMA_CHAT_REQUEST},
+    {"ChatCompletion", SCHEMA_CHAT_COMPLETION},
+    {"Answer", SCHEMA_ANSWER},
     {"Attention", SCHEMA({
         "type": "object",
         "properties": {
@@ -285,6 +260,14 @@ const struct schema schemas[] = {
         "properties": {"object": {"const": "classifier.deleted"}, "name": {"type": "string"}, "deleted": {"const": true}},
         "required": ["object", "name", "deleted"], "additionalProperties": false
     })},
+    {"Vocabulary", SCHEMA({
+        "type": "object",
+        "properties": {"object": {"const": "vocabulary"}, "name": {"type": "string"}, "size": {"type": "integer", "minimum": 1, "description": "Terms."}, "template": {"type": "string"}, "threshold": {"anyOf": [{"const": "auto"}, {"type": "number", "minimum": -1, "maximum": 1}]}, "shipped": {"type": "boolean", "description": "It comes with the program; then it has no times and no models."}, "created": {"type": "integer", "description": "Unix seconds."}, "updated": {"type": "integer", "description": "Unix seconds."}, "terms": {"type": "array", "items": {"type": "string"}},
+            "models": {"type": "array", "items": {"type": "object", "properties": {"model": {"type": "string"}, "state": {"enum": ["waiting", "embedding", "ready", "failed"]}, "embedded": {"type": "integer", "minimum": 0, "description": "Terms."}, "reason": {"type": ["string", "null"], "description": "Why it has failed."}}, "required": ["model", "state", "embedded", "reason"], "additionalProperties": false}}},
+        "required": ["object", "name", "size", "template", "threshold", "shipped"], "additionalProperties": false
+    })},
+    {"Vocabularies", SCHEMA({"type": "object", "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Vocabulary"}}, "has_more": {"type": "boolean"}}, "required": ["object", "data", "has_more"], "additionalProperties": false})},
+    {"VocabularyDeleted", SCHEMA({"type": "object", "properties": {"object": {"const": "vocabulary.deleted"}, "name": {"type": "string"}, "deleted": {"const": true}}, "required": ["object", "name", "deleted"], "additionalProperties": false})},
     {"AdapterFile", SCHEMA({"type": "string", "format": "binary", "description": "A safetensors file of format limoe-adapter-1, or a zip file that has adapter_config.json and adapter_model.safetensors, as PEFT saves a LoRA."})},
     {"Adapter", SCHEMA({
         "type": "object",

@@ -11,6 +11,7 @@ struct reader {
     const char *start, *at, *end;
     struct arena *arena;
     struct json_error *error;
+    const struct json_limits *limits;
     size_t values;
     int depth;
 };
@@ -234,7 +235,7 @@ static size_t digits_at(const struct reader *r, const char *at) {
     return (size_t)(at - first);
 }
 
-static bool read_number(struct reader *r, double *out) {
+static bool read_number(struct reader *r, struct json_value *value) {
     const char *at = r->at + (*r->at == '-');
     const size_t whole = digits_at(r, at);
     if (!whole || (whole > 1 && *at == '0'))
@@ -260,7 +261,8 @@ static bool read_number(struct reader *r, double *out) {
         return fail_at(r, r->at, "a number of %zu characters; up to %zu are accepted", size, sizeof copy - 1);
     memcpy(copy, r->at, size);
     copy[size] = '\0';
-    *out = strtod(copy, NULL);
+    value->number = strtod(copy, NULL);
+    value->string = (struct text){.data = r->at, .size = size};
     r->at = at;
     return true;
 }
@@ -297,8 +299,8 @@ static bool read_name(struct reader *r, const struct json_value *object, struct 
     const char *at = r->at;
     if (at >= r->end || *at != '"')
         return fail_at(r, at, "expected a member's name in double quotes, found %s", found(r, seen));
-    if (object->count == JSON_MAX_MEMBERS)
-        return fail_at(r, at, "an object of more than %u members", JSON_MAX_MEMBERS);
+    if (object->count == r->limits->members)
+        return fail_at(r, at, "an object of more than %zu members", r->limits->members);
     if (!read_string(r, name))
         return false;
     if (json_member(object, *name))
@@ -349,8 +351,8 @@ static bool read_children(struct reader *r, struct json_value *parent, char clos
 static bool read_value(struct reader *r, struct text name, struct json_value **out) {
     char seen[16];
     skip_space(r);
-    if (++r->values > JSON_MAX_VALUES)
-        return fail_at(r, r->at, "more than %u values", JSON_MAX_VALUES);
+    if (++r->values > r->limits->values)
+        return fail_at(r, r->at, "more than %zu values", r->limits->values);
     struct json_value *value = arena_array(r->arena, 1, sizeof *value);
     if (!value)
         return fail_memory(r);
@@ -389,7 +391,7 @@ static bool read_value(struct reader *r, struct text name, struct json_value **o
     case '8':
     case '9':
         value->type = JSON_NUMBER;
-        return read_number(r, &value->number);
+        return read_number(r, value);
     default:
         return fail_at(r, r->at, "expected a value, found %s", found(r, seen));
     }
@@ -435,10 +437,11 @@ bool json_begins(const char *bytes, size_t size) {
 
 /* ---- */
 
-bool json_read(const char *bytes, size_t size, struct arena *arena, struct json_value **out,
-               struct json_error *error) {
+bool json_read_within(const char *bytes, size_t size, const struct json_limits *limits, struct arena *arena,
+                      struct json_value **out, struct json_error *error) {
     const char *start = bytes + utf8_mark(bytes, size);
-    struct reader r = {.start = start, .at = start, .end = bytes + size, .arena = arena, .error = error};
+    struct reader r = {
+        .start = start, .at = start, .end = bytes + size, .arena = arena, .limits = limits, .error = error};
     char seen[16];
     const char *encoding = foreign_encoding(bytes, size);
     if (encoding)
@@ -449,4 +452,10 @@ bool json_read(const char *bytes, size_t size, struct arena *arena, struct json_
     if (r.at < r.end)
         return fail_at(&r, r.at, "expected the end after the value, found %s", found(&r, seen));
     return true;
+}
+
+bool json_read(const char *bytes, size_t size, struct arena *arena, struct json_value **out,
+               struct json_error *error) {
+    static const struct json_limits limits = {.values = JSON_MAX_VALUES, .members = JSON_MAX_MEMBERS};
+    return json_read_within(bytes, size, &limits, arena, out, error);
 }

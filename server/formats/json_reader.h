@@ -25,7 +25,7 @@ enum json_type { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSO
 struct json_value {
     enum json_type type;
     struct text name;         /* as a member of an object */
-    struct text string;       /* JSON_STRING */
+    struct text string;       /* JSON_STRING; of a JSON_NUMBER, as it is written */
     double number;            /* JSON_NUMBER */
     struct json_value *child; /* first element or member */
     struct json_value *next;  /* sibling */
@@ -42,6 +42,13 @@ struct json_error {
 /* Reads one value that fills bytes[size] but for white space. The bytes must outlive the tree. */
 bool json_read(const char *bytes, size_t size, struct arena *arena, struct json_value **out,
                struct json_error *error);
+
+/* The same of a body that may have more in it. Members are compared with each other, so their number is small. */
+struct json_limits {
+    size_t values, members; /* of the body; of one object */
+};
+bool json_read_within(const char *bytes, size_t size, const struct json_limits *limits, struct arena *arena,
+                      struct json_value **out, struct json_error *error);
 
 /* Whether bytes[size] begin as an array or an object does, a byte order mark and white space aside: a body
  * that says nothing of its kind is JSON then. */

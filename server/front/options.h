@@ -7,8 +7,10 @@
 #include <stdint.h>
 
 #include "limoe.h"
+#include "server/api/ask.h"
 #include "server/front/fetching/settings.h"
 #include "server/front/observe/log.h"
+#include "server/front/relaying/settings.h"
 #include "server/front/schedule/queue.h"
 #include "server/front/supervisor/launch.h"
 #include "server/front/tracing/settings.h"
@@ -52,7 +54,8 @@ struct serve_options {
     uint64_t cache_bytes;                  /* of text embeddings; 0: no cache */
     const char *state_dir;                 /* where classifiers are kept, and spools */
     uint64_t classifier_bytes;             /* of disk that they may take */
-    uint64_t adapter_bytes;                /* likewise adapters */
+    uint64_t vocabulary_bytes;             /* of memory that vocabularies may take, for each model */
+    uint64_t adapter_bytes;                /* of disk that adapters may take */
     uint64_t adapter_memory;               /* of each engine that its adapters may take */
     uint64_t trunk_cache;                  /* … and what they leave as it is, of pictures and texts */
     unsigned adapter_jobs;                 /* that learn adapters, queued and in training; 0: none */
@@ -65,6 +68,8 @@ struct serve_options {
     const char *allowed_hosts; /* names, with commas; "*": any; NULL: what hosts.h says */
     const char *cors_origin;   /* NULL: no cross-origin answers */
     struct fetching_options fetching;
+    struct relaying_options relaying;
+    enum ask_hold llm_choices; /* how a language model is held to a question's choices */
     struct tracing_options tracing;
     enum log_format log_format;
     enum log_level log_level;

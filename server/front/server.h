@@ -60,9 +60,11 @@ struct timeouts;
 struct hosts;
 struct tracing;
 struct fetching;
+struct relaying;
 struct tls;
 struct loadtests;
 struct training;
+struct vocabularies;
 
 struct server {
     struct serve_options options;
@@ -82,9 +84,11 @@ struct server {
     struct tls *tls;           /* NULL: plain HTTP */
     struct tracing *tracing;   /* NULL: no spans are exported */
     struct fetching *fetching; /* NULL: no picture is fetched by its URL */
+    struct relaying *relaying; /* NULL: there is no language model to ask */
     struct timeouts *timeouts;
     struct loadtests *loadtests;
     struct training *training;
+    struct vocabularies *vocabularies;
     /* What requests hold before they have said which model they are for, as a queue without jobs; from then
      * on that model's own counts it. NULL with one model, whose own counts all. */
     struct queue *intake;

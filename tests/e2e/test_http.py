@@ -11,7 +11,8 @@ import pytest
 
 from conftest import SANITIZED, b64, data_uri, picture, wait_until
 
-ROUTES = ["/v1/classify", "/v1/embeddings", "/v1/routing", "/v1/classifiers", "/v1/classifiers/{name}", "/v1/models"]
+ROUTES = ["/v1/classify", "/v1/embeddings", "/v1/routing", "/v1/ask", "/v1/chat/completions", "/v1/classifiers", "/v1/classifiers/{name}", "/v1/models"]
+ROUTES += ["/v1/vocabularies", "/v1/vocabularies/{name}"]
 ROUTES += ["/v1/models/{id}", "/v1/models/reload", "/v1/rerank", "/v1/loadtests", "/v1/loadtests/{id}", "/health", "/livez", "/readyz"]
 ROUTES += ["/metrics", "/openapi.json"]
 

@@ -8,6 +8,7 @@ import subprocess
 import jsonschema
 import pytest
 from conftest import BUILD, MODEL, b64, data_uri, key_file, picture, wait_until
+from llm import Llm
 from test_adapters import adapter_bytes, answer
 
 KEY = "administration-0123456789"
@@ -21,8 +22,10 @@ def document():
 @pytest.fixture
 def asked(start, tmp_path):
     keys = key_file(tmp_path / "admin", KEY)
-    with start("--admin-keys-file", keys).client(headers={"Authorization": f"Bearer {KEY}"}) as client:
+    model = Llm()
+    with start("--admin-keys-file", keys, *model.options()).client(headers={"Authorization": f"Bearer {KEY}"}) as client:
         yield client
+    model.close()
 
 
 def references(value):
@@ -87,6 +90,8 @@ def test_schemas_are_schemas(document):
 LABELS = {"labels": ["cat", "dog"], "templates": ["{}", "a picture of a {}"]}
 IMAGE = {"image": b64(picture(1))}
 EXAMPLES = [{"image": b64(picture(i)), "label": label} for i, label in enumerate("ab")]
+PARTS = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": data_uri(picture(1))}}]
+CHAT = {"messages": [{"role": "user", "content": PARTS}, {"role": "assistant", "content": None}]}
 # operation -> method, path, what else is sent; in this order.
 def adapter_file():
     base = answer("inspect", MODEL, "--digest").strip()
@@ -146,11 +151,28 @@ REQUESTS = [
         },
     ),
     ("captions", "POST", "/v1/captions", {"json": {**IMAGE, "vocabulary": "animals", "n": 2}}),
+    (
+        "ask",
+        "POST",
+        "/v1/ask",
+        {"json": {**IMAGE, "tags": {"vocabulary": "animals", "threshold": -1}, "attributes": {"k": 0}, "question": "?", "choices": ["cat"]}},
+    ),
+    ("ask", "POST", "/v1/ask", {"json": {**IMAGE, "question": "?", "stream": True}}),
+    ("chat", "POST", "/v1/chat/completions", {"json": CHAT}),
+    ("chat", "POST", "/v1/chat/completions", {"json": {**CHAT, "stream": True}}),
+    ("chatBare", "POST", "/chat/completions", {"json": {**CHAT, "model": "smol", "temperature": 0}}),
     ("classifier", "GET", "/v1/classifiers/animals", {}),
     ("classifierHead", "HEAD", "/v1/classifiers/animals", {}),
     ("classifiers", "GET", "/v1/classifiers", {"params": {"limit": 1, "after": "a"}}),
     ("classifiersHead", "HEAD", "/v1/classifiers", {}),
     ("deleteClassifier", "DELETE", "/v1/classifiers/animals", {}),
+    ("putVocabulary", "PUT", "/v1/vocabularies/animals", {"json": {"objects": {"cat": ["a tail"]}, "threshold": 0.5}}),
+    ("putVocabulary", "PUT", "/v1/vocabularies/animals", {"json": {"terms": ["cat"], "template": "a {}"}}),
+    ("vocabulary", "GET", "/v1/vocabularies/animals", {"params": {"offset": 0, "limit": 1}}),
+    ("vocabularyHead", "HEAD", "/v1/vocabularies/tags", {}),
+    ("vocabularies", "GET", "/v1/vocabularies", {"params": {"limit": 2}}),
+    ("vocabulariesHead", "HEAD", "/v1/vocabularies", {}),
+    ("deleteVocabulary", "DELETE", "/v1/vocabularies/animals", {}),
     ("putAdapter", "PUT", "/v1/adapters/pets", {"content": adapter_file, "params": {"model": "pictograms"}}),
     ("adapter", "GET", "/v1/adapters/pets", {}),
     ("adapterHead", "HEAD", "/v1/adapters/pets", {}),
@@ -251,9 +273,17 @@ WRONG = [
     ("describe", "POST", "/v1/describe", {"json": {**IMAGE, "tags": {"vocabulary": "none"}}}, "classifier_not_found"),
     ("captions", "POST", "/v1/captions", {"json": {**IMAGE, "beams": 2}}, "no_decoder"),
     ("captions", "POST", "/v1/captions", {"json": {**IMAGE, "vocabulary": "none"}}, "classifier_not_found"),
+    ("ask", "POST", "/v1/ask", {"json": {**IMAGE, "question": "?", "choices": []}}, "empty_labels"),
+    ("chat", "POST", "/v1/chat/completions", {"json": {"messages": [{"content": [{"type": "file"}]}]}}, "unsupported_value"),
     ("putClassifier", "PUT", "/v1/classifiers/-", {"json": LABELS}, "invalid_name"),
     ("deleteClassifier", "DELETE", "/v1/classifiers/none", {}, "classifier_not_found"),
     ("classifiers", "GET", "/v1/classifiers", {"params": {"limit": 0}}, "invalid_limit"),
+    ("putVocabulary", "PUT", "/v1/vocabularies/tags", {"json": {"terms": ["a"]}}, "vocabulary_shipped"),
+    ("putVocabulary", "PUT", "/v1/vocabularies/a", {"json": {"terms": [""]}}, "empty_terms"),
+    ("putVocabulary", "PUT", "/v1/vocabularies/a", {"json": {"terms": ["a"], "template": "a"}}, "invalid_template"),
+    ("vocabulary", "GET", "/v1/vocabularies/none", {}, "vocabulary_not_found"),
+    ("vocabulary", "GET", "/v1/vocabularies/tags", {"params": {"limit": -1}}, "invalid_limit"),
+    ("deleteVocabulary", "DELETE", "/v1/vocabularies/none", {}, "vocabulary_not_found"),
     ("health", "GET", "/health", {"headers": {"X-Request-Timeout-Ms": "soon"}}, "invalid_header"),
     ("model", "GET", "/v1/models/other", {}, "model_not_found"),
     ("reload", "POST", "/v1/models/reload", {"headers": {"Authorization": "Bearer other"}}, "invalid_api_key"),

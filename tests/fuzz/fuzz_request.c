@@ -1,4 +1,4 @@
-/* fuzz_request.c - any bytes, as the body of any route. The first byte, a digit in the corpus or one of the four signs behind them, chooses the
+/* fuzz_request.c - any bytes, as the body of any route. The first byte, a digit in the corpus or one of the signs behind them, chooses the
  * route and the way in:
  *     0  /v1/embeddings        1  /v1/routing
  *     2  /v1/classify, JSON    3  /v1/classify, a query before a picture
@@ -9,6 +9,8 @@
  *     8  POST /v1/loadtests    9  /v1/attention
  *     :  POST /v1/adapters/{name}, JSON    ;  the same, multipart with the boundary "x"
  *     <  POST /v1/describe, and /v1/captions     =  a file of terms
+ *     >  PUT /v1/vocabularies/{name}, the name before "|"    ?  GET of one, a query
+ *     @  POST /v1/ask          A  POST /v1/chat/completions
  *
  * What is accepted must keep the promises of request.h, on which the rest of the server builds; what is
  * refused must say why, in an answer that is JSON.
@@ -18,8 +20,10 @@
 #include <string.h>
 
 #include "server/api/answer.h"
+#include "server/api/ask.h"
 #include "server/api/attention.h"
 #include "server/api/captions.h"
+#include "server/api/chat.h"
 #include "server/api/classifier.h"
 #include "server/api/classify.h"
 #include "server/api/describe.h"
@@ -27,6 +31,7 @@
 #include "server/api/request.h"
 #include "server/api/request_loadtest.h"
 #include "server/api/training.h"
+#include "server/api/vocabularies.h"
 #include "server/formats/json_reader.h"
 #include "server/front/store/classifier.h"
 
@@ -133,6 +138,45 @@ static void check_describe(const struct describe_request *request, struct arena 
     require_json(&answer, arena);
 }
 
+/* A question is a description of one picture, and what is sent is JSON, however the model is held. */
+static void check_ask(const struct ask_request *request, struct arena *arena) {
+    require(request->describe.n_images == 1 && request->n_choices <= ASK_MOST_CHOICES);
+    require(request->max_tokens >= 1 && request->max_tokens <= ASK_MOST_TOKENS);
+    require(request->describe.prompt.mode != DESCRIBE_HM);
+    check_describe(&request->describe, arena);
+    for (size_t i = 0; i < request->n_choices; i++)
+        require_text(request->choices[i].data, request->choices[i].size);
+    for (int hold = ASK_HOLD_NONE; hold <= ASK_HOLD_STRUCTURED; hold++) {
+        const struct ask_model model = {.name = "m", .chat = hold % 2, .hold = (enum ask_hold)hold};
+        struct buffer body = {0};
+        ask_write_request(&body, request, &model, request->describe.prompt.question);
+        require_json(&body, arena);
+    }
+}
+
+/* What is sent is JSON, in which no picture is left. */
+static void check_chat(const struct chat_request *request, struct arena *arena) {
+    const size_t n = request->describe.n_images;
+    struct text *seen = arena_array(arena, n, sizeof *seen);
+    struct chat_request again;
+    struct api_error error;
+    struct buffer body = {0};
+    static const struct limoe_info info = {.name = "m"};
+    static const struct limoe_info *const infos[] = {&info};
+    static const struct request_models models = {.info = infos, .n = 1};
+    require(n <= REQUEST_MAX_ITEMS && seen);
+    for (size_t i = 0; i < n; i++) {
+        check_item(&request->describe.images[i]);
+        seen[i] = text_of("Tags: \"a\".");
+    }
+    chat_write_request(&body, request, "llm", seen);
+    require(!body.failed);
+    const bool good = chat_read(&models, "llm", body.data, body.size, arena, &again, &error);
+    require(good || request->object->count == JSON_MAX_MEMBERS); /* a model is added where there was none */
+    require(!good || again.describe.n_images == 0);
+    buffer_free(&body);
+}
+
 static bool check_terms(const char *file, size_t size, struct arena *arena, struct api_error *error) {
     const struct text *terms;
     size_t n;
@@ -198,6 +242,40 @@ static void check_definition(const struct classifier_request *request, struct ar
                                                            .n_templates = definition->n_templates,
                                                            .model = "m"});
     require_json(&answer, arena);
+}
+
+/* Terms are what descriptions rank, none twice; what is written of them is read as the same. */
+static void check_vocabulary(const struct vocabulary_request *request, struct arena *arena) {
+    const struct vocabulary_definition *definition = &request->definition;
+    struct vocabulary_definition again;
+    struct json_value *value = NULL;
+    struct json_error at;
+    struct api_error error;
+    struct buffer answer = {0}, text = {0};
+    check_name(request->name);
+    require(definition->n >= 1 && definition->n <= VOCABULARY_MOST_TERMS);
+    require(memmem(definition->template.data, definition->template.size, "{}", 2));
+    require(definition->automatic || (definition->threshold >= -1 && definition->threshold <= 1));
+    for (size_t i = 0; i < definition->n; i++) {
+        require_text(definition->terms[i].data, definition->terms[i].size);
+        require(definition->terms[i].size <= REQUEST_MAX_LABEL_BYTES);
+        require(!i || i > 100 || !text_equal(definition->terms[i], definition->terms[i - 1]));
+    }
+    answer_vocabulary(&answer, &(struct vocabulary_answer){.name = request->name,
+                                                           .definition = definition,
+                                                           .limit = VOCABULARY_MOST_PAGE});
+    require_json(&answer, arena);
+    buffer_string(&text, "{");
+    vocabulary_write(&text, definition);
+    buffer_string(&text, "}");
+    require(!text.failed);
+    require(json_read_within(text.data, text.size, &request_vocabulary_limits, arena, &value, &at));
+    require(request_vocabulary_object(value, arena, &again, &error));
+    require(again.n == definition->n && again.automatic == definition->automatic);
+    require(text_equal(again.template, definition->template) && again.threshold == definition->threshold);
+    for (size_t i = 0; i < again.n; i++)
+        require(text_equal(again.terms[i], definition->terms[i]));
+    buffer_free(&text);
 }
 
 static void check_list(const struct classifier_request *request) {
@@ -290,6 +368,14 @@ static bool read_put(const struct request_models *model, const char *data, size_
                                    arena, out, error);
 }
 
+static bool read_vocabulary(const char *data, size_t size, struct arena *arena,
+                            struct vocabulary_request *out, struct api_error *error) {
+    const char *bar = size ? memchr(data, '|', size) : NULL;
+    const size_t name = bar ? (size_t)(bar - data) : size, rest = bar ? name + 1 : size;
+    return request_vocabulary_json((struct text){.data = data, .size = name}, data + rest, size - rest, arena,
+                                   out, error);
+}
+
 /* Within every bound, and of a server that is named. */
 static void check_loadtest(const struct loadtest_request *request, const struct loadtest_limits *limits) {
     uint64_t sum = 0;
@@ -373,7 +459,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     struct arena *arena = arena_new();
     require(arena);
-    const unsigned route = (data[0] - (unsigned)'0') % 14;
+    const unsigned route = (data[0] - (unsigned)'0') % 18;
     const char *body = (const char *)++data;
     size--;
     struct request_field args[MOST_ARGS];
@@ -384,6 +470,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct attention_request attention;
     struct training_request training;
     struct describe_request describe;
+    struct vocabulary_request vocabulary;
+    struct ask_request ask;
+    struct chat_request chat;
     struct api_error error;
     bool ok = true;
     switch (route) {
@@ -436,6 +525,27 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         break;
     case 13:
         ok = check_terms(body, size, arena, &error);
+        break;
+    case 14:
+        ok = read_vocabulary(body, size, arena, &vocabulary, &error);
+        if (ok)
+            check_vocabulary(&vocabulary, arena);
+        break;
+    case 15:
+        ok = request_vocabulary_page(text_of("words"), args, read_args(data, data + size, arena, args),
+                                     &vocabulary, &error);
+        require(!ok ||
+                (vocabulary.limit <= VOCABULARY_MOST_PAGE && vocabulary.offset <= VOCABULARY_MOST_TERMS));
+        break;
+    case 16:
+        ok = ask_read(&model, body, size, arena, &ask, &error);
+        if (ok)
+            check_ask(&ask, arena);
+        break;
+    case 17:
+        ok = chat_read(&model, "llm", body, size, arena, &chat, &error);
+        if (ok)
+            check_chat(&chat, arena);
         break;
     default:
         ok = request_loadtest_json(&model, &limits, body, size, arena, &loadtest, &error);

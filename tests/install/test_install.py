@@ -22,7 +22,7 @@ def test_all_is_there(installed):
     modules = {f"{libraries}/limoe/{path.name}" for path in BUILD.glob("limoe-*.so")}
     model = {f"share/limoe/models/pictograms/{path.name}" for path in (ROOT / "models" / "pictograms").iterdir()}
     version = installed.limoe("--version").split()[1]
-    expected = {"bin/limoe", "include/limoe.h", "include/limoe_caption.h", "include/limoe_tune.h", f"{libraries}/pkgconfig/limoe.pc", *modules, *model}
+    expected = {"bin/limoe", "include/limoe.h", "include/limoe_caption.h", "include/limoe_shortlist.h", "include/limoe_tune.h", f"{libraries}/pkgconfig/limoe.pc", *modules, *model}
     expected |= {f"{libraries}/liblimoe.so{tail}" for tail in ("", ".0", f".{version}")}
     expected |= {f"share/man/man1/limoe{command and '-'}{command}.1" for command in ["", *COMMANDS]}
     expected |= {"share/bash-completion/completions/limoe", "share/zsh/site-functions/_limoe",
@@ -96,9 +96,9 @@ def test_ranks_find_their_module(installed, start):
 
 
 def test_the_library_shows_what_the_headers_declare_and_nothing_else(installed, tmp_path):
-    """The compiler's own list of what they declare; the other two include limoe.h."""
+    """The compiler's own list of what they declare; the others include limoe.h."""
     declared = set()
-    for name in ("limoe_caption.h", "limoe_tune.h"):
+    for name in ("limoe_caption.h", "limoe_shortlist.h", "limoe_tune.h"):
         run("gcc", "-fsyntax-only", "-aux-info", tmp_path / "declared", "-x", "c", installed.prefix / "include" / name)
         declared |= set(re.findall(r"limoe(?:_\w+)?\.h:\d+:\w+ \*/ extern .*?\b(limoe_\w+) \(", (tmp_path / "declared").read_text()))
     assert {"limoe_model_open", "limoe_status_name", "limoe_tune", "limoe_model_caption"} < declared
@@ -108,7 +108,7 @@ def test_the_library_shows_what_the_headers_declare_and_nothing_else(installed, 
 
 
 def test_each_header_is_whole_by_itself_in_c_and_in_c_plus_plus(installed):
-    for header, (compiler, language) in itertools.product(("limoe.h", "limoe_caption.h", "limoe_tune.h"), (("cc", "c"), ("c++", "c++"))):
+    for header, (compiler, language) in itertools.product(("limoe.h", "limoe_caption.h", "limoe_shortlist.h", "limoe_tune.h"), (("cc", "c"), ("c++", "c++"))):
         run(compiler, "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-x", language, "-",
             *installed.pkg_config("--cflags"), input=f"#include <{header}>\n")
 

@@ -17,6 +17,7 @@
 #include "server/front/calls/quotas.h"
 #include "server/front/calls/remote.h"
 #include "server/front/calls/spans.h"
+#include "server/front/calls/upstream.h"
 #include "server/front/http/account.h"
 #include "server/front/http/auth.h"
 #include "server/front/http/hosts.h"
@@ -395,6 +396,7 @@ void call_end(struct call *call, bool answered) {
     const bool whole = call->bulk && !call->line; /* its lines are counted, each by itself */
     if (whole)
         bulk_end(call);
+    upstream_free(call);
     if (answered && !(whole && call->status < 400))
         metrics_count_request(server->metrics, call->route->series, served, call->status, call->total_ns);
     else if (!answered && !call->line)
@@ -515,10 +517,12 @@ void call_trim(struct call *call) {
     adapting_release(call);
     describing_release(call);
     remote_free(call);
+    if (!call->streaming)
+        upstream_free(call);
     buffer_free(&call->body);
     buffer_fit(&call->answer);
     arena_rewind(call->arena, call->head_mark);
-    const size_t left = arena_size(call->arena) + call->answer.capacity;
+    const size_t left = arena_size(call->arena) + call->answer.capacity + upstream_size(call);
     if (!call->counter)
         return; /* it was answered from its head */
     if (call->held.bytes >= left) {

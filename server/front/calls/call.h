@@ -23,12 +23,15 @@
 #include "base/workers.h"
 #include "server/api/answer.h"
 #include "server/api/api_error.h"
+#include "server/api/ask.h"
 #include "server/api/attention.h"
 #include "server/api/captions.h"
+#include "server/api/chat.h"
 #include "server/api/describe.h"
 #include "server/api/prepare.h"
 #include "server/api/request.h"
 #include "server/api/training.h"
+#include "server/api/vocabularies.h"
 #include "server/front/calls/adapting.h"
 #include "server/front/calls/captioning.h"
 #include "server/front/calls/describing.h"
@@ -105,8 +108,11 @@ struct call {
         struct attention_request attention;
         struct describe_request describe;
         struct captions_request captions; /* begins with what is described */
+        struct ask_request ask;           /* begins with what is described, */
+        struct chat_request chat;         /* and so does this */
         struct dialect_request dialect;
         struct training_request training;
+        struct vocabulary_request vocabulary;
     } request;
     const struct classifier *classifier; /* with a reference; NULL: none is used */
     struct store_job
@@ -117,6 +123,10 @@ struct call {
     struct adapting adapting;
     struct describing describing;
     struct captioning captioning;
+    struct upstream *upstream;         /* what the language model is asked (upstream.h); NULL: nothing */
+    bool relaying;                     /* upstream is to be handed over (upstream_ask) */
+    bool streaming;                    /* the answer is what comes of it (upstream_response) */
+    struct text prompt;                /* of it, in the arena */
     const struct request_item *inputs; /* [n] */
     struct remote *remote;             /* those that were named by URLs (remote.h); NULL: none was */
     size_t n, pictures;                /* pictures: of the n */

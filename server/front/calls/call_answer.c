@@ -25,6 +25,8 @@ static void count_refusal(const struct call *call, const struct api_error *error
     enum server_phase phase = atomic_load(&call->server->phase);
     if (error->status == 503 && phase != SERVER_READY)
         metrics_count_refusal(metrics, phase == SERVER_STARTING ? METRICS_NOT_READY : METRICS_DRAINING);
+    if (error->code && strcmp(error->code, "upstream_timeout") == 0)
+        return; /* it was computed here, and refused nowhere */
     if (error->code && strcmp(error->code, "quota_exceeded") == 0) {
         metrics_count_refusal(metrics, METRICS_QUOTA);
         return;

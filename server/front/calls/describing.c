@@ -1,7 +1,7 @@
 /* describing.c - vocabularies are found, or embedded once and kept.
  *
- * A client's vocabulary is a classifier. The program's own, and the reference pictures, are kept as classifiers are,
- * under names that no client can give. What the store has of them may be of another version of the program: its labels
+ * A client's vocabulary is a stored one, which is ready or not, or a classifier. The program's own, and the reference pictures, are
+ * kept as classifiers are, under names that no client can give. What the store has of them may be of another version of the program: its labels
  * tell. A store that does not answer delays nothing that can be computed without it.
  */
 #include "server/front/calls/describing.h"
@@ -10,6 +10,7 @@
 
 #include "server/api/classifier.h"
 #include "server/front/calls/classifying.h"
+#include "server/front/vocabularies/vocabularies.h"
 #include "server/vocabulary/vocabulary.h"
 
 /* In front of the names of what is the program's (ROW_CLIENTS of server/front/store/rows.h). */
@@ -18,6 +19,9 @@
 #define SLOW_SCORES 50000u
 
 static const struct text own_templates[] = {{"{}", 2}};
+static const char *const params[] = {[DESCRIBE_TAGS] = "tags.vocabulary",
+                                     [DESCRIBE_ATTRIBUTES] = "attributes.vocabulary",
+                                     [DESCRIBE_CAPTIONS] = "captions.vocabulary"};
 
 static struct text *reference_names(struct arena *arena) {
     struct text *names = arena_array(arena, vocabulary_references, sizeof *names);
@@ -66,8 +70,47 @@ static void take(struct describing_set *set, const struct classifier *found) {
     }
     set->held = found;
     set->matrix = found->matrix;
+    set->shortlist = found->shortlist;
     set->labels = found->labels;
     set->n = found->n_labels;
+}
+
+static bool refuse_unready(struct call *call, const char *param, const struct vocabularies_found *found,
+                           struct api_error *error) {
+    const struct vocabulary_progress *progress = &found->progress;
+    const struct text name = found->words->name;
+    call->retry_after = found->seconds;
+    if (progress->state == VOCABULARY_FAILED)
+        return api_fail(error, 503, "vocabulary_not_ready", param,
+                        "the vocabulary \"%.*s\" could not be made ready for this model: %s", (int)name.size,
+                        name.data, progress->why);
+    return api_fail(
+        error, 503, "vocabulary_not_ready", param,
+        "the terms of the vocabulary \"%.*s\" are being embedded for this model, %zu of %zu so far; "
+        "try again in %u s",
+        (int)name.size, name.data, progress->embedded, found->words->n_labels, found->seconds);
+}
+
+/* A list's words from the stored vocabulary of that name, if there is one. False: it is not ready. */
+static bool take_stored(struct call *call, size_t list, struct api_error *error) {
+    struct describing_set *set = &call->describing.sets[list];
+    struct describe_words *words = &call->request.describe.words[list];
+    const struct classifier_model model = classifying_model(call);
+    struct vocabularies_found found;
+    if (!set->wanted || set->own ||
+        !vocabularies_find(call->server->vocabularies, set->key, model.fingerprint, &found))
+        return true;
+    if (found.progress.state != VOCABULARY_READY) {
+        refuse_unready(call, params[list], &found, error);
+        classifier_release(found.words);
+        return false;
+    }
+    take(set, found.words);
+    if (!words->told) {
+        words->automatic = found.automatic;
+        words->threshold = found.threshold;
+    }
+    return true;
 }
 
 static bool go_on(struct call *call, struct api_error *error) {
@@ -75,7 +118,7 @@ static bool go_on(struct call *call, struct api_error *error) {
     const struct classifier_model model = classifying_model(call);
     for (; describing->at < DESCRIBING_SETS; describing->at++) {
         struct describing_set *set = &describing->sets[describing->at];
-        if (!set->wanted)
+        if (!set->wanted || set->held)
             continue;
         const struct classifier *found =
             classifiers_recall(call->server->classifiers, set->key, &model, false);
@@ -87,7 +130,23 @@ static bool go_on(struct call *call, struct api_error *error) {
 }
 
 bool describing_look(struct call *call, struct api_error *error) {
-    return list_sets(call) ? go_on(call, error) : api_fail_memory(error);
+    if (!list_sets(call))
+        return api_fail_memory(error);
+    for (size_t i = 0; i < DESCRIBE_LISTS; i++)
+        if (!take_stored(call, i, error))
+            return false;
+    return go_on(call, error);
+}
+
+/* A name that no classifier has may be meant for a vocabulary. False. */
+static bool refuse_unknown(const struct call *call, struct text name, struct api_error *error) {
+    char nearest[CLASSIFIER_NAME_BYTES + 1], quoted[CLASSIFIER_NAME_BYTES + 1];
+    if (strcmp(error->code, "classifier_not_found") != 0 ||
+        !vocabularies_nearest(call->server->vocabularies, name, nearest))
+        return false;
+    return api_fail(error, 404, "classifier_not_found", params[call->describing.at],
+                    "there is no vocabulary \"%s\", nor a classifier; the nearest vocabulary: \"%s\"",
+                    text_quote(name, quoted, sizeof quoted), nearest);
 }
 
 /* Of the program's own what the store does not tell, in time or at all, is made again. */
@@ -106,15 +165,12 @@ static void take_own(struct call *call, struct describing_set *set) {
 }
 
 bool describing_found(struct call *call, struct api_error *error) {
-    static const char *const params[] = {[DESCRIBE_TAGS] = "tags.vocabulary",
-                                         [DESCRIBE_ATTRIBUTES] = "attributes.vocabulary",
-                                         [DESCRIBE_CAPTIONS] = "captions.vocabulary"};
     struct describing_set *set = &call->describing.sets[call->describing.at];
     if (set->own) {
         take_own(call, set);
     } else {
         if (!classifying_take(call, set->key, params[call->describing.at], error))
-            return false;
+            return refuse_unknown(call, set->key, error);
         take(set, call->classifier);
         call->classifier = NULL;
     }
@@ -270,6 +326,7 @@ bool describing_measure(struct call *call, struct describe_vocabulary *vocabular
     for (size_t i = 0; i < DESCRIBE_LISTS; i++) {
         vocabularies[i] = (struct describe_vocabulary){.terms = sets[i].labels,
                                                        .matrix = sets[i].matrix,
+                                                       .shortlist = sets[i].shortlist,
                                                        .n = sets[i].n,
                                                        .reference = sets[DESCRIBING_REFERENCE].matrix,
                                                        .n_reference = sets[DESCRIBING_REFERENCE].n,

@@ -23,9 +23,10 @@ struct describing_set {
         *held;                 /* with a reference; NULL: it is not stored, or the store does not answer */
     const struct text *labels; /* [n]: of the program, or of what is held */
     size_t n;
-    const float *matrix;  /* [n, embed]; NULL: it is to be made of */
-    size_t first, inputs; /* the call's inputs, from the first */
-    bool told;            /* the store was given what was made */
+    const float *matrix;                     /* [n, embed]; NULL: it is to be made of */
+    const struct limoe_shortlist *shortlist; /* of what is held; or NULL */
+    size_t first, inputs;                    /* the call's inputs, from the first */
+    bool told;                               /* the store was given what was made */
 };
 
 struct describing {

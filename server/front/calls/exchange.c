@@ -15,6 +15,7 @@
 #include "server/front/calls/call.h"
 #include "server/front/calls/quotas.h"
 #include "server/front/calls/stages.h"
+#include "server/front/calls/upstream.h"
 #include "server/front/http/cors.h"
 #include "server/front/http/screen.h"
 #include "server/front/http/timeouts.h"
@@ -63,9 +64,22 @@ static enum MHD_Result queue_answer(struct call *call, struct MHD_Response *resp
     return queued;
 }
 
+/* An answer that a language model's server streams. What lies between is not to keep it back. */
+static enum MHD_Result send_stream(struct call *call) {
+    struct MHD_Response *response = upstream_response(call);
+    if (!response)
+        return MHD_NO;
+    describe(call, response);
+    add_header(response, "Cache-Control", "no-cache");
+    add_header(response, "X-Accel-Buffering", "no");
+    return queue_answer(call, response);
+}
+
 static enum MHD_Result send_answer(struct call *call) {
     struct server *server = call->server;
     int64_t now = clock_now();
+    if (call->streaming)
+        return send_stream(call);
     if (!timeouts_answering(server->timeouts, call->from->timed, call->answer.size, now))
         return MHD_NO;
     size_t size = 0;

@@ -180,9 +180,9 @@ static void answer(struct buffer *out, const struct operation *operation,
             buffer_string(out, "]}}");
         } else
             buffer_print(out, "{\"$ref\":\"#/components/schemas/%s\"}}", answer->schema);
-        if (answer->file)
-            buffer_print(out, ",\"%s\":{\"schema\":{\"type\":\"string\",\"format\":\"binary\"}}",
-                         answer->file);
+        if (answer->other)
+            buffer_print(out, ",\"%s\":{\"schema\":{\"type\":\"string\"%s}}", answer->other,
+                         strncmp(answer->other, "text/", 5) == 0 ? "" : ",\"format\":\"binary\"");
         if (route->bodies & 1u << REQUEST_BODY_LINES)
             lines_answers(out);
         buffer_string(out, "}");

@@ -19,7 +19,8 @@ struct operation_answer {
     const char *type;   /* media type; NULL: application/json */
     const char *schema; /* a component's name; NULL: there is no body */
     const char *what;   /* NULL: nothing to be said */
-    const char *file;   /* a media type that the request may ask for instead, of a file; or NULL */
+    const char
+        *other; /* a media type that the request may ask for instead, bytes or, of text/…, text; or NULL */
 };
 
 struct operation {

@@ -6,6 +6,7 @@
 #include "server/front/calls/operation.h"
 
 #include "server/api/adapter.h"
+#include "server/api/ask.h"
 #include "server/api/attention.h"
 #include "server/api/captions.h"
 #include "server/api/classifier.h"
@@ -15,6 +16,7 @@
 #include "server/api/request.h"
 #include "server/api/request_loadtest.h"
 #include "server/api/training.h"
+#include "server/api/vocabularies.h"
 
 /* The least PNG there is of one red pixel. */
 #define PIXEL "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
@@ -87,6 +89,28 @@ const struct operation operations[] = {
      .answers = {{200, NULL, "Captions", NULL}},
      .errors = ERRORS_CAPTIONS | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
     {.method = "POST",
+     .path = "/v1/ask",
+     .id = "ask",
+     .summary = "A question about a picture, answered by a language model from its description",
+     .about = "The language model is the operator's; what it answers is not the same each time.",
+     .body = &ask_fields,
+     .example = "{\"image\":\"" PIXEL "\",\"question\":\"What is it?\",\"choices\":[\"a cat\",\"a dog\"]}",
+     .answers = {{200, NULL, "Answer", NULL, "text/event-stream"}},
+     .errors = ERRORS_ASK | ERRORS_DESCRIBE | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
+    {.method = "POST",
+     .path = "/v1/chat/completions",
+     .id = "chat",
+     .summary = "A chat with pictures, gone on with by a language model that sees what is seen of them, as "
+                "OpenAI's clients ask",
+     .about = "In the place of each picture the language model gets its tags and attributes. It is the "
+              "operator's; what it "
+              "answers is not the same each time.",
+     .body_schema = "ChatRequest",
+     .example = "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"What is it?\"},"
+                "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64," PIXEL "\"}}]}]}",
+     .answers = {{200, NULL, "ChatCompletion", NULL, "text/event-stream"}},
+     .errors = ERRORS_ASK | ERRORS_CHAT | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
+    {.method = "POST",
      .path = "/v1/rerank",
      .id = "rerank",
      .summary = "Texts or pictures ordered for a text or a picture, by cosine",
@@ -127,6 +151,40 @@ const struct operation operations[] = {
      .path_schema = CLASSIFIER_NAME_SCHEMA,
      .answers = {{200, NULL, "ClassifierDeleted", NULL}},
      .errors = ERRORS_NAMED | ERRORS_FOUND | ERRORS_STORE | ERRORS_MODEL},
+    {.method = "GET",
+     .path = "/v1/vocabularies",
+     .id = "vocabularies",
+     .summary = "The vocabularies, by name: those that are stored, and those that come with the program",
+     .query = &request_classifiers_fields,
+     .answers = {{200, NULL, "Vocabularies", NULL}},
+     .errors = ERRORS_LIST | ERRORS_QUERY},
+    {.method = "GET",
+     .path = "/v1/vocabularies/{name}",
+     .id = "vocabulary",
+     .summary = "A vocabulary: how far its terms are embedded, and terms",
+     .query = &request_vocabulary_page_fields,
+     .path_schema = CLASSIFIER_NAME_SCHEMA,
+     .answers = {{200, NULL, "Vocabulary", NULL}},
+     .errors = ERRORS_NAMED | ERRORS_VOCABULARY | ERRORS_LIST | ERRORS_QUERY},
+    {.method = "PUT",
+     .path = "/v1/vocabularies/{name}",
+     .id = "putVocabulary",
+     .summary = "Stores terms under a name, and begins to embed them for each model",
+     .about =
+         "Either terms or objects is given. A vocabulary of that name is replaced. What is answered with "
+         "202 is on the disk.",
+     .body = &request_vocabulary_fields,
+     .path_schema = CLASSIFIER_NAME_SCHEMA,
+     .example = "{\"terms\":[\"cat\",\"dog\"],\"template\":\"a picture of a {}\"}",
+     .answers = {{202, NULL, "Vocabulary", NULL}},
+     .errors = ERRORS_NAMED | ERRORS_TERMS | ERRORS_CHANGED},
+    {.method = "DELETE",
+     .path = "/v1/vocabularies/{name}",
+     .id = "deleteVocabulary",
+     .summary = "Removes a stored vocabulary",
+     .path_schema = CLASSIFIER_NAME_SCHEMA,
+     .answers = {{200, NULL, "VocabularyDeleted", NULL}},
+     .errors = ERRORS_NAMED | ERRORS_VOCABULARY | ERRORS_CHANGED},
     {.method = "GET",
      .path = "/v1/adapters",
      .id = "adapters",

@@ -5,7 +5,8 @@
  *     parse, answer  run on a worker, before and after what the request asks for is embedded. A parse that
  *                    leaves call->n at 0 asks for nothing to be embedded, and answer follows at once. Either
  *                    may end with stages_ask: then `stored` goes on where it left off, once the store has
- *                    answered, and may ask again
+ *                    answered, and may ask again. An answer may end with upstream_ask: then `relayed` goes on
+ *                    once the language model has answered, or has not
  *     begin          takes the call over on a worker, and sees to it that stages_finish is called for it
  */
 #ifndef LIMOE_SERVER_FRONT_CALLS_ROUTE_H
@@ -28,8 +29,12 @@ enum route_series {
     ROUTE_ATTENTION,
     ROUTE_DESCRIBE,
     ROUTE_CAPTIONS,
+    ROUTE_ASK,
+    ROUTE_CHAT,
     ROUTE_CLASSIFIERS,
     ROUTE_CLASSIFIER,
+    ROUTE_VOCABULARIES,
+    ROUTE_VOCABULARY,
     ROUTE_ADAPTERS,
     ROUTE_ADAPTER,
     ROUTE_MODELS,
@@ -99,6 +104,8 @@ struct route {
     bool (*answer)(struct call *call, struct api_error *error);
     /* Goes on after the store has answered, with call->asked. */
     bool (*stored)(struct call *call, struct api_error *error);
+    /* Goes on with what the language model's server has answered (upstream_take). */
+    bool (*relayed)(struct call *call, struct api_error *error);
     void (*begin)(struct call *call);
     int success;          /* the status of what `answer` has written; 0: 200 */
     bool shares;          /* wants to know what patches add to the embedding of its one picture */
@@ -164,6 +171,14 @@ bool route_attention_parse(struct call *call, struct api_error *error);
 bool route_attention_answer(struct call *call, struct api_error *error);
 bool route_describe_parse(struct call *call, struct api_error *error);
 bool route_describe_stored(struct call *call, struct api_error *error);
+bool route_ask_parse(struct call *call, struct api_error *error);
+bool route_ask_answer(struct call *call, struct api_error *error);
+bool route_ask_stored(struct call *call, struct api_error *error);
+bool route_ask_relayed(struct call *call, struct api_error *error);
+bool route_chat_parse(struct call *call, struct api_error *error);
+bool route_chat_answer(struct call *call, struct api_error *error);
+bool route_chat_stored(struct call *call, struct api_error *error);
+bool route_chat_relayed(struct call *call, struct api_error *error);
 bool route_describe_answer(struct call *call, struct api_error *error);
 bool route_captions_parse(struct call *call, struct api_error *error);
 bool route_captions_stored(struct call *call, struct api_error *error);
@@ -186,6 +201,16 @@ bool route_classifier_delete_answer(struct call *call, struct api_error *error);
 bool route_classifiers_parse(struct call *call, struct api_error *error);
 bool route_classifiers_stored(struct call *call, struct api_error *error);
 bool route_classifiers_answer(struct call *call, struct api_error *error);
+
+/* route_vocabularies.c */
+bool route_vocabulary_put_parse(struct call *call, struct api_error *error);
+bool route_vocabulary_put_answer(struct call *call, struct api_error *error);
+bool route_vocabulary_get_parse(struct call *call, struct api_error *error);
+bool route_vocabulary_get_answer(struct call *call, struct api_error *error);
+bool route_vocabulary_delete_parse(struct call *call, struct api_error *error);
+bool route_vocabulary_delete_answer(struct call *call, struct api_error *error);
+bool route_vocabularies_parse(struct call *call, struct api_error *error);
+bool route_vocabularies_answer(struct call *call, struct api_error *error);
 
 /* route_adapters.c */
 bool route_adapter_put_parse(struct call *call, struct api_error *error);

@@ -7,6 +7,7 @@
 #include "server/front/http/auth.h"
 #include "server/front/http/tls.h"
 #include "server/front/loadtest/loadtests.h"
+#include "server/front/relaying/relaying.h"
 #include "server/front/tracing/tracing.h"
 #include "server/front/training/training.h"
 
@@ -57,6 +58,9 @@ static size_t list_processes(const struct server *server, struct metrics_process
     const pid_t fetcher = fetching_pid(server->fetching);
     if (fetcher > 0)
         out[n++] = (struct metrics_process){.role = "fetcher", .pid = fetcher};
+    const pid_t relay = relaying_pid(server->relaying);
+    if (relay > 0)
+        out[n++] = (struct metrics_process){.role = "relay", .pid = relay};
     const pid_t trainer = training_count(server->training).pid;
     if (trainer > 0)
         out[n++] = (struct metrics_process){.role = "trainer", .pid = trainer};
@@ -95,7 +99,7 @@ static bool describe_all(struct call *call, struct metrics_gauges *gauges) {
     const size_t n = call->roster ? call->roster->models.n : 0;
     const bool ready = atomic_load(&call->server->phase) == SERVER_READY;
     struct metrics_process *processes =
-        arena_array(call->arena, 5 + n * MOST_RANKS + LANES * MOST_DECODERS, sizeof *processes);
+        arena_array(call->arena, 6 + n * MOST_RANKS + LANES * MOST_DECODERS, sizeof *processes);
     struct metrics_served_gauges *models = arena_array(call->arena, n + 1, sizeof *models);
     struct metrics_gpu *gpus = arena_array(call->arena, n * MOST_RANKS + 1, sizeof *gpus);
     if (!processes || !models || !gpus)

@@ -10,6 +10,8 @@
  * Before each item, and every few milliseconds of a picture's decoding, a call is asked whether it is still
  * wanted (want.h). While it waits for a worker, somebody else asks (waiting.h).
  *
+ * A route may have a language model asked before it writes its answer (upstream.h); no worker waits for that either.
+ *
  * Texts that the cache knows are not prepared: their rows of call->embeddings are filled, the job has the rest.
  */
 #include "server/front/calls/stages.h"
@@ -22,6 +24,7 @@
 #include "server/front/calls/bulk.h"
 #include "server/front/calls/quotas.h"
 #include "server/front/calls/remote.h"
+#include "server/front/calls/upstream.h"
 #include "server/front/calls/waiting.h"
 #include "server/front/calls/want.h"
 #include "server/front/http/loop.h"
@@ -36,6 +39,7 @@
 
 static void write_answer(struct task *task);
 static void stored(struct task *task);
+static void relay(struct call *call);
 
 static struct call *call_of_job(struct job *job) {
     return (struct call *)((char *)job - offsetof(struct call, job));
@@ -146,10 +150,14 @@ static void collect(struct call *call) {
     }
 }
 
-/* Goes on after a route's answer: it has been written, unless the route asks the store first. */
+/* Goes on after a route's answer: it has been written, unless the route asks the store or a language model first. */
 static void answered(struct call *call, bool good, struct api_error *error) {
     if (good && call->asking) {
         ask(call);
+        return;
+    }
+    if (good && call->relaying) {
+        relay(call);
         return;
     }
     if (good && !call->answer_type)
@@ -186,6 +194,35 @@ static void write_answer(struct task *task) {
         good = call->route->answer(call, &error);
     }
     answered(call, good, &error);
+}
+
+/* The language model has answered, or will not. Reading that takes memory that nobody has admitted. */
+static void relayed(struct task *task) {
+    struct call *call = call_of_task(task);
+    struct api_error error = {0}; /* over: there is none */
+    call_meter(call, true);
+    const bool good = want_check(call, &error) && call->route->relayed(call, &error);
+    call_meter(call, false);
+    if (call->over)
+        finish_refused(call, &error);
+    else
+        answered(call, good, &error);
+}
+
+/* A stream has begun: the rest is between the relaying and the HTTP thread. */
+static void streaming(struct task *task) {
+    struct call *call = call_of_task(task);
+    call->streaming = true;
+    call_succeed(call, "text/event-stream");
+    stages_finish(call);
+}
+
+static void relay(struct call *call) {
+    static const struct upstream_steps steps = {
+        .wanted = want_ask, .relayed = relayed, .streaming = streaming};
+    struct api_error error;
+    if (!upstream_send(call, &steps, &error))
+        finish_failed(call, &error);
 }
 
 static bool has_large_answer(const struct call *call) {

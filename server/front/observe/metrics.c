@@ -100,6 +100,10 @@ void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n
     counter_add(&metrics->events[event], n);
 }
 
+void metrics_count_upstream(struct metrics *metrics, int64_t ns) {
+    histogram_count(&metrics->upstream, &histogram_seconds, (uint64_t)ns);
+}
+
 void metrics_count_model(struct metrics *metrics, size_t served, enum metrics_model_event event, uint64_t n) {
     counter_add(&metrics->served[served].events[event], n);
 }

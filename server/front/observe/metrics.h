@@ -74,13 +74,23 @@ enum metrics_event {
     METRICS_FETCH_BYTES,    /* of those fetched */
     METRICS_FETCH_SOCKETS,  /* that the fetcher opened */
     METRICS_FETCH_RESTARTS, /* a fetcher was lost and another started in its place */
-    METRICS_JOBS_READY,     /* jobs that learnt an adapter */
+    METRICS_UPSTREAM_DONE,  /* requests to the language model's server: answered */
+    METRICS_UPSTREAM_ERROR, /* … with another status than 200 */
+    METRICS_UPSTREAM_INVALID,
+    METRICS_UPSTREAM_LATE,
+    METRICS_UPSTREAM_UNREACHABLE,
+    METRICS_UPSTREAM_LOST,     /* with the relay, twice */
+    METRICS_UPSTREAM_GIVEN_UP, /* nobody waited for them any more */
+    METRICS_UPSTREAM_RESTARTS, /* a relay was lost and another started in its place */
+    METRICS_JOBS_READY,        /* jobs that learnt an adapter */
     METRICS_JOBS_FAILED,
     METRICS_JOBS_CANCELLED,
     METRICS_TRAINER_RESTARTS, /* a trainer was lost */
     METRICS_EVENTS,
 };
 void metrics_count(struct metrics *metrics, enum metrics_event event, uint64_t n);
+/* A request to the language model's server that ended, however, `ns` nanoseconds after its asking. */
+void metrics_count_upstream(struct metrics *metrics, int64_t ns);
 
 /* The same of one model. */
 enum metrics_model_event {

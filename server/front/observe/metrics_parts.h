@@ -90,6 +90,7 @@ struct metrics {
     counter disconnects;
     counter refusals[METRICS_REFUSALS];
     counter events[METRICS_EVENTS];
+    struct histogram upstream;
     pthread_mutex_t exemplars_lock, models_lock;
     struct metrics_model *models; /* the newest first; guarded by models_lock */
     struct metrics_loadtest loadtest;

@@ -58,6 +58,16 @@ static const struct event_row events[] = {
     {METRICS_FETCH_SOCKETS, "limoe_fetch_sockets_total", "", "Sockets opened to fetch pictures."},
     {METRICS_FETCH_RESTARTS, "limoe_fetch_restarts_total", "",
      "Fetchers that were lost and another started in their place."},
+    {METRICS_UPSTREAM_DONE, "limoe_upstream_requests_total", "outcome=\"done\"",
+     "Requests to the language model's server, by what became of them."},
+    {METRICS_UPSTREAM_ERROR, "limoe_upstream_requests_total", "outcome=\"error\"", NULL},
+    {METRICS_UPSTREAM_INVALID, "limoe_upstream_requests_total", "outcome=\"invalid\"", NULL},
+    {METRICS_UPSTREAM_LATE, "limoe_upstream_requests_total", "outcome=\"late\"", NULL},
+    {METRICS_UPSTREAM_UNREACHABLE, "limoe_upstream_requests_total", "outcome=\"unreachable\"", NULL},
+    {METRICS_UPSTREAM_LOST, "limoe_upstream_requests_total", "outcome=\"lost\"", NULL},
+    {METRICS_UPSTREAM_GIVEN_UP, "limoe_upstream_requests_total", "outcome=\"given_up\"", NULL},
+    {METRICS_UPSTREAM_RESTARTS, "limoe_upstream_restarts_total", "",
+     "Relays that were lost and another started in their place."},
     {METRICS_JOBS_READY, "limoe_adapter_jobs_ended_total", "state=\"ready\"",
      "Jobs that were to learn an adapter and have ended, by how."},
     {METRICS_JOBS_FAILED, "limoe_adapter_jobs_ended_total", "state=\"failed\"", NULL},
@@ -260,6 +270,10 @@ static void write_requests(const struct page *page) {
            "Clients that went away before their answer was sent.",
            (double)counter_get(&metrics->disconnects));
     write_stages(page);
+
+    metrics_head(out, "limoe_upstream_duration_seconds", "histogram",
+                 "Time from a request to the language model's server to its end.");
+    histogram_write(&metrics->upstream, &histogram_seconds, "limoe_upstream_duration_seconds", "", out);
 }
 
 static void write_events(const struct page *page) {

@@ -56,6 +56,14 @@ static const char *label(const struct loading *loading) {
                                  : loading->served->dir;
 }
 
+/* Closes what is not in force, any more or at all, and lets go of what vocabularies had for it. NULL is fine. */
+static void close_generation(struct loadings *all, struct generation *generation) {
+    const struct engine_info *engine = generation ? engine_info(generation->engine) : NULL;
+    if (engine)
+        vocabularies_forget(all->server->vocabularies, engine->fingerprint);
+    generation_close(generation);
+}
+
 /* The loading under way has ended without a generation. Of several models the message names the one. */
 static enum loading_outcome fail(struct loadings *all, struct loading *loading, struct limoe_error *err) {
     struct reload_waiter *waiters = loading->waiters;
@@ -63,7 +71,7 @@ static enum loading_outcome fail(struct loadings *all, struct loading *loading, 
     if (all->server->n_served > 1)
         limoe_fail(err, why.status, "model %s: %s", label(loading), why.message);
     stop_warming(loading);
-    generation_close(loading->next);
+    close_generation(all, loading->next);
     loading->next = NULL;
     loading->waiters = NULL;
     if (loading->current) {
@@ -187,6 +195,7 @@ static enum limoe_status warm(struct loadings *all, struct loading *loading, str
         .generation = loading->next,
         .instead_of = is_default || !loading->current ? NULL : loading->current,
         .store = all->server->classifiers,
+        .vocabularies = loading->current ? all->server->vocabularies : NULL,
         .log = all->server->log,
         .done_event = loading->warmed_event,
     };
@@ -251,7 +260,7 @@ static void poll_retired(struct loadings *all, struct loading *loading) {
         *at = generation->next;
         log_print(all->server->log, LOG_INFO, NULL, "reload: the old model's last request is answered (%s)",
                   generation->model->name);
-        generation_close(generation);
+        close_generation(all, generation);
     }
 }
 
@@ -344,7 +353,7 @@ void loadings_stop(struct loadings *all) {
 }
 
 void loadings_abandon(struct loadings *all) {
-    for (size_t i = 0; i < all->server->n_served; i++) {
+    for (size_t i = 0; all->of && i < all->server->n_served; i++) {
         const struct loading *loading = &all->of[i];
         if (loading->current)
             queue_abandon(loading->current->queue);

@@ -31,6 +31,7 @@
 #include "server/front/http/tls.h"
 #include "server/front/loadtest/loadtests.h"
 #include "server/front/observe/escape.h"
+#include "server/front/relaying/relaying.h"
 #include "server/front/serve/loading.h"
 #include "server/front/serve/serve.h"
 #include "server/front/serve/system.h"
@@ -38,6 +39,7 @@
 #include "server/front/server.h"
 #include "server/front/tracing/tracing.h"
 #include "server/front/training/training.h"
+#include "server/front/vocabularies/vocabularies.h"
 #include "server/options/command.h"
 #include "server/options/model_dir.h"
 #include "server/options/model_list.h"
@@ -135,6 +137,8 @@ static bool watch_once(struct watch *watch, int timeout, int *signal_number) {
         training_begin(server->training);
         print_ready(watch);
     }
+    if (outcome == LOADING_SWAPPED)
+        vocabularies_renew(server->vocabularies);
     if (starting && outcome == LOADING_FAILED) {
         command_complain("%s", err.message);
         return false;
@@ -260,6 +264,12 @@ static enum limoe_status start_fetching(struct server *server, struct limoe_erro
                           : LIMOE_OK;
 }
 
+static enum limoe_status start_relaying(struct server *server, struct limoe_error *err) {
+    const struct relaying_options *options = &server->options.relaying;
+    return options->url ? relaying_start(options, server->log, server->metrics, &server->relaying, err)
+                        : LIMOE_OK;
+}
+
 static enum limoe_status open_loadtests(struct server *server, int listening, struct limoe_error *err) {
     const struct loadtests_options options = {.listening = listening,
                                               .encrypted = server->tls != NULL,
@@ -285,6 +295,10 @@ static enum limoe_status start_http(struct server *server, int listening, struct
         .handler = exchange_handler(server),
     };
     return http_start(&http, listening, out, err);
+}
+
+static struct roster *roster_of(void *context) {
+    return server_roster(context);
 }
 
 /* Builds everything up to the listening socket and the running threads, in the order of struct server. The
@@ -321,18 +335,25 @@ static bool build(struct watch *watch, int *listening) {
                                                     .log = server->log};
     const struct adapters_options adapters = {
         .state_dir = options->state_dir, .disk_bytes = options->adapter_bytes, .log = server->log};
+    const struct vocabularies_options vocabularies = {.state_dir = options->state_dir,
+                                                      .bytes = options->vocabulary_bytes,
+                                                      .log = server->log,
+                                                      .roster = roster_of,
+                                                      .context = server};
     const bool encrypted = options->tls_certificate != NULL;
     if (http_listen(options->host, options->port, encrypted, listening, watch->address, &err) != LIMOE_OK ||
         open_access(server, *listening, &err) != LIMOE_OK ||
         open_loadtests(server, *listening, &err) != LIMOE_OK ||
         classifiers_open(&classifiers, &server->classifiers, &err) != LIMOE_OK ||
         adapters_open(&adapters, &server->adapters, &err) != LIMOE_OK ||
+        vocabularies_open(&vocabularies, &server->vocabularies, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-worker", &server->workers, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-bulk", &server->bulk, &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-pictures", &server->decoding[LANE_QUICK], &err) != LIMOE_OK ||
         workers_start(options->workers, "limoe-albums", &server->decoding[LANE_LONG], &err) != LIMOE_OK ||
         start_decoders(server, &err) != LIMOE_OK || teaching_start(server, &err) != LIMOE_OK ||
         start_tracing(server, &err) != LIMOE_OK || start_fetching(server, &err) != LIMOE_OK ||
+        start_relaying(server, &err) != LIMOE_OK ||
         start_http(server, *listening, &watch->http, &err) != LIMOE_OK)
         return fail(&err);
     return true;
@@ -343,8 +364,13 @@ static void take_down(struct watch *watch, int listening) {
     struct server *server = watch->server;
     loadings_stop(&watch->loadings);
     http_stop(watch->http);
-    training_stop(server->training);  /* before the models and decoders that it asks for */
+    training_stop(server->training); /* before the models and decoders that it asks for */
+    loadings_abandon(
+        &watch
+             ->loadings); /* after the last call: what is embedded for none waits for no engine that is lost */
+    vocabularies_stop(server->vocabularies); /* before the models, which it holds */
     fetching_stop(server->fetching);  /* after the last call, before the workers that it hands calls to */
+    relaying_stop(server->relaying);  /* likewise */
     tracing_stop(server->tracing);    /* after the last call */
     loadings_close(&watch->loadings); /* after the last call, before the workers that its jobs go to */
     for (int lane = 0; lane < LANES; lane++) {
@@ -353,6 +379,7 @@ static void take_down(struct watch *watch, int listening) {
     }
     workers_stop(server->bulk);
     workers_stop(server->workers);
+    vocabularies_close(server->vocabularies);
     adapters_close(server->adapters);
     classifiers_close(server->classifiers);
     loadtests_free(server->loadtests);

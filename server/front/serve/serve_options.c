@@ -13,6 +13,7 @@
 #include "server/front/store/adapters.h"
 #include "server/front/store/classifiers.h"
 #include "server/front/training/training.h"
+#include "server/front/vocabularies/vocabularies.h"
 #include "server/options/command.h"
 #include "server/options/model_list.h"
 
@@ -28,6 +29,14 @@ static const struct option_choice log_levels[] = {
 
 static const struct option_choice memory_checks[] = {
     {"on", MEMORY_CHECK_ON}, {"off", MEMORY_CHECK_OFF}, {NULL, 0}};
+
+static const struct option_choice llm_endpoints[] = {
+    {"chat", RELAY_CHAT}, {"completions", RELAY_COMPLETIONS}, {NULL, 0}};
+static const struct option_choice llm_holds[] = {{"none", ASK_HOLD_NONE},
+                                                 {"grammar", ASK_HOLD_GRAMMAR},
+                                                 {"guided", ASK_HOLD_GUIDED},
+                                                 {"structured", ASK_HOLD_STRUCTURED},
+                                                 {NULL, 0}};
 
 #define STRING(flag, field, value, ...)                                                                      \
     { .name = (flag), .kind = OPTION_STRING, AT(field), .metavar = (value), __VA_ARGS__ }
@@ -125,6 +134,8 @@ static const struct option_row table[] = {
            .help = "disk that the answers to application/x-ndjson may take until their requests end"),
     NUMBER("classifier-bytes", OPTION_BYTES, classifier_bytes, MIB, 1024 * GIB,
            .help = "disk that stored classifiers may take, past which a PUT gets 507"),
+    NUMBER("vocabulary-bytes", OPTION_BYTES, vocabulary_bytes, MIB, 1024 * GIB,
+           .help = "memory that stored vocabularies may take for each model, past which a PUT gets 507"),
     NUMBER("adapter-bytes", OPTION_BYTES, adapter_bytes, MIB, 1024 * GIB,
            .help = "disk that stored adapters may take, past which a PUT gets 507"),
     NUMBER("adapter-memory", OPTION_BYTES, adapter_memory, 0, 1024 * GIB,
@@ -210,6 +221,27 @@ static const struct option_row table[] = {
     NUMBER("image-fetches", OPTION_UNSIGNED, fetching.fetches, 1, 256,
            .help = "pictures fetched at a time; others wait"),
 
+    STRING("llm-url", relaying.url, "URL", .group = "a language model, of an OpenAI-compatible server",
+           .help = "base of that server's paths, as its clients have it: http://HOST:8000/v1",
+           .fallback = "none: questions get 501"),
+    STRING("llm-model", relaying.model, "NAME", .help = "what that server calls its model",
+           .fallback = "none; --llm-url needs it"),
+    STRING("llm-key-file", relaying.key_file, "FILE",
+           .help = "holds the key that the server is shown, in its first line",
+           .fallback = "none: it is shown no key"),
+    STRING("llm-certificate", relaying.certificate, "FILE",
+           .help = "authorities (PEM) that its certificate is checked by", .fallback = "the system's"),
+    CHOICE("llm-endpoint", relaying.endpoint, llm_endpoints, "chat|completions",
+           .help = "what questions are put to: its chat, or bare completions of the prompt"),
+    CHOICE("llm-choices", llm_choices, llm_holds, "none|grammar|guided|structured",
+           .help = "how the model is held to a question's choices: not at all, by llama.cpp's grammar, by "
+                   "vLLM's guided_choice or its structured_outputs"),
+    SECONDS("llm-timeout", relaying.seconds, .help = "seconds for an answer of the model"),
+    NUMBER("llm-bytes", OPTION_BYTES, relaying.bytes, 1024, 64 * MIB,
+           .help = "largest answer of that server"),
+    NUMBER("llm-requests", OPTION_UNSIGNED, relaying.requests, 1, 256,
+           .help = "requests to it at a time; four times as many wait, past which requests get 429"),
+
     STRING(
         "otlp-endpoint", tracing.endpoint, "URL", .group = "traces, to an OpenTelemetry collector",
         .help =
@@ -269,6 +301,7 @@ static const struct serve_options defaults = {
     .cache_bytes = 64 * MIB,
     .bulk_bytes = 4 * GIB,
     .classifier_bytes = CLASSIFIERS_DISK_BYTES,
+    .vocabulary_bytes = VOCABULARIES_BYTES,
     .adapter_bytes = ADAPTERS_DISK_BYTES,
     .adapter_memory = 256 * MIB,
     .trunk_cache = 64 * MIB,
@@ -278,6 +311,7 @@ static const struct serve_options defaults = {
     .loadtest_seconds = 600,
     .loadtest_requests = 100000,
     .fetching = {.bytes = 8 * MIB, .seconds = 10, .fetches = 32},
+    .relaying = {.bytes = MIB, .seconds = 60, .requests = 16},
     .tracing = {.service = "limoe", .sample = 1},
     .log_format = LOG_TEXT,
     .log_level = LOG_INFO,
@@ -308,6 +342,7 @@ static const struct option_note environment[] = {
 };
 static const struct option_note files[] = {
     {"/etc/limoe/limoe.conf", "the configuration that the service of the Debian package reads, by --config"},
+    {"STATE-DIR/vocabularies/", "vocabularies, and what each model makes of their terms"},
     {"STATE-DIR/adapters/", "adapters, a file each, named by name and SHA-256"},
     {"STATE-DIR/classifiers.db", "named classifiers, an SQLite database"},
     {"STATE-DIR/training/",
@@ -466,7 +501,8 @@ static bool is_consistent(const struct serve_options *options, const struct opti
     if (!is_of_several(options) || !is_of_platform(options))
         return false;
     if (tracing_check(&options->tracing, &err) != LIMOE_OK ||
-        fetching_check(&options->fetching, &err) != LIMOE_OK) {
+        fetching_check(&options->fetching, &err) != LIMOE_OK ||
+        relaying_check(&options->relaying, &err) != LIMOE_OK) {
         command_usage("serve", "%s", err.message);
         return false;
     }

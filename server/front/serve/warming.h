@@ -1,4 +1,4 @@
-/* warming.h - stored classifiers made ready for a model before it is used.
+/* warming.h - stored classifiers and vocabularies made ready for a model before it is used.
  *
  * A classifier's matrix belongs to one model. Without this, the first requests after a reload would each
  * embed all prompts of the classifier they name, at the same time. A thread of its own goes through the
@@ -11,6 +11,7 @@
 #include "server/front/generation.h"
 #include "server/front/observe/log.h"
 #include "server/front/store/classifiers.h"
+#include "server/front/vocabularies/vocabularies.h"
 
 struct warming;
 
@@ -19,6 +20,7 @@ struct warming_options {
     /* Only classifiers that have a matrix of this one are made ready; NULL: all. Read by warming_start. */
     const struct generation *instead_of;
     struct classifiers *store;
+    struct vocabularies *vocabularies; /* all are made ready; NULL: none is */
     struct log *log;
     /* An eventfd, written when all is made; or could not be, which the log says: what is missing is then made
      * on demand. */

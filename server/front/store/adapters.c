@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/disk.h"
 #include "base/error.h"
 #include "server/formats/archive.h"
 #include "server/front/store/nearest.h"
@@ -303,26 +304,6 @@ static enum limoe_status fail_io(const struct adapters *store, const char *what,
     return limoe_fail(err, LIMOE_IO, "cannot %s in %s: %s", what, store->folder, strerror(errno));
 }
 
-static bool write_all(int fd, const uint8_t *bytes, size_t size) {
-    while (size > 0) {
-        const ssize_t written = write(fd, bytes, size);
-        if (written < 0 && errno != EINTR)
-            return false;
-        bytes += written > 0 ? written : 0;
-        size -= written > 0 ? (size_t)written : 0;
-    }
-    return fsync(fd) == 0;
-}
-
-/* After a rename or an unlink: the folder itself. */
-static bool flush_folder(const struct adapters *store) {
-    const int fd = open(store->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const bool good = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
-    return good;
-}
-
 enum limoe_status adapters_draft(struct adapters *store, const void *bytes, size_t size,
                                  const struct adapter **out, bool *full, struct limoe_error *err) {
     static const char empty[1];
@@ -338,8 +319,9 @@ enum limoe_status adapters_draft(struct adapters *store, const void *bytes, size
     const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail_io(store, "make an adapter's file", full, err);
-    enum limoe_status status =
-        write_all(fd, bytes, size) ? LIMOE_OK : fail_io(store, "write an adapter's file", full, err);
+    enum limoe_status status = disk_write(fd, bytes, size) && fsync(fd) == 0
+                                   ? LIMOE_OK
+                                   : fail_io(store, "write an adapter's file", full, err);
     close(fd);
     if (!status)
         status = read_file(path, text_of(""), sha256, out, err);
@@ -461,7 +443,7 @@ static enum limoe_status rename_draft(const struct adapters *store, const struct
     if (snprintf(path, sizeof path, "%s/%.*s%s", store->folder, (int)name.size, name.data,
                  draft->path + strlen(draft->path) - TAIL_KEY_END) >= (int)sizeof path)
         return limoe_fail(err, LIMOE_INVALID, "the state directory's path is too long");
-    if (rename(draft->path, path) != 0 || !flush_folder(store))
+    if (rename(draft->path, path) != 0 || !disk_flush_folder(store->folder))
         return fail_io(store, "rename an adapter's file", full, err);
     return read_file(path, name, draft->sha256, out, err);
 }
@@ -479,7 +461,8 @@ enum limoe_status adapters_keep(struct adapters *store, const struct adapter *dr
         pthread_mutex_lock(&store->lock);
         put_in(store, kept);
         pthread_mutex_unlock(&store->lock);
-        if (old && strcmp(old->path, kept->path) != 0 && (unlink(old->path) != 0 || !flush_folder(store)))
+        if (old && strcmp(old->path, kept->path) != 0 &&
+            (unlink(old->path) != 0 || !disk_flush_folder(store->folder)))
             log_print(store->options.log, LOG_WARNING, NULL, "adapters: cannot remove %s: %s", old->path,
                       strerror(errno));
         *out = kept;
@@ -500,7 +483,7 @@ enum limoe_status adapters_delete(struct adapters *store, struct text name, bool
     const struct adapter *old = adapters_find(store, name);
     enum limoe_status status = LIMOE_OK;
     *found = old != NULL;
-    if (old && ((unlink(old->path) != 0 && errno != ENOENT) || !flush_folder(store)))
+    if (old && ((unlink(old->path) != 0 && errno != ENOENT) || !disk_flush_folder(store->folder)))
         status = fail_io(store, "remove an adapter's file", &full, err);
     if (old && !status) {
         pthread_mutex_lock(&store->lock);

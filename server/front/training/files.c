@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/buffer.h"
+#include "base/disk.h"
 #include "base/error.h"
 #include "server/front/training/work.h"
 
@@ -42,41 +43,21 @@ enum limoe_status training_open_folder(struct training *training, struct limoe_e
 
 /* ---- writing */
 
-static bool write_bytes(int fd, const void *bytes, size_t size) {
-    const char *from = bytes;
-    while (size > 0) {
-        const ssize_t written = write(fd, from, size);
-        if (written < 0 && errno != EINTR)
-            return false;
-        from += written > 0 ? written : 0;
-        size -= written > 0 ? (size_t)written : 0;
-    }
-    return true;
-}
-
-static bool flush_folder(const char *path) {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const bool good = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0)
-        close(fd);
-    return good;
-}
-
 static size_t name_bytes(const struct training_example *example) {
     return example->bytes ? 0 : strlen(example->param);
 }
 
 static bool write_table(int fd, const struct training_request *request) {
     const struct work_head head = {.magic = WORK_MAGIC, .n = request->n};
-    bool good = write_bytes(fd, &head, sizeof head);
+    bool good = disk_write(fd, &head, sizeof head);
     for (size_t i = 0; i < request->n && good; i++) {
         const struct training_example *example = &request->examples[i];
         const struct work_row row = {
             .size = example->size, .class = request->of[i], .name_bytes = (uint32_t)name_bytes(example)};
-        good = write_bytes(fd, &row, sizeof row);
+        good = disk_write(fd, &row, sizeof row);
     }
     for (size_t i = 0; i < request->n && good; i++)
-        good = write_bytes(fd, request->examples[i].param, name_bytes(&request->examples[i]));
+        good = disk_write(fd, request->examples[i].param, name_bytes(&request->examples[i]));
     return good;
 }
 
@@ -96,7 +77,7 @@ static enum limoe_status write_pictures(int fd, const struct training_request *r
         const struct training_example *example = &request->examples[i];
         if (!example->bytes)
             status = archive_unpack(archive, example->entry, fd, err);
-        else if (!write_bytes(fd, example->bytes, example->size))
+        else if (!disk_write(fd, example->bytes, example->size))
             status = LIMOE_IO;
     }
     const int cause = errno;
@@ -124,7 +105,7 @@ static bool write_file(const char *path, const void *bytes, size_t size) {
     const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
-    const bool good = write_bytes(fd, bytes, size) && fsync(fd) == 0;
+    const bool good = disk_write(fd, bytes, size) && fsync(fd) == 0;
     const int cause = errno;
     close(fd);
     errno = cause;
@@ -138,7 +119,7 @@ static bool write_text(const struct training *training, const struct training_jo
     training_path(training, job, file, path);
     training_path(training, job, ".new", made);
     training_path(training, job, NULL, folder);
-    return write_file(made, text->data, text->size) && rename(made, path) == 0 && flush_folder(folder);
+    return write_file(made, text->data, text->size) && rename(made, path) == 0 && disk_flush_folder(folder);
 }
 
 enum limoe_status training_write(const struct training *training, struct training_job *job,
@@ -156,7 +137,7 @@ enum limoe_status training_write(const struct training *training, struct trainin
     else if (mkdir(folder, 0700) != 0)
         status = LIMOE_IO;
     else if (!(status = write_examples(examples, request, err)) &&
-             (!write_text(training, job, WORK_JOB, &text) || !flush_folder(training->folder)))
+             (!write_text(training, job, WORK_JOB, &text) || !disk_flush_folder(training->folder)))
         status = LIMOE_IO;
     if (status == LIMOE_IO)
         status = fail("write", folder, full, err);

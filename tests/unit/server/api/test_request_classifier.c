@@ -36,7 +36,7 @@ static void names_are_checked(void **state) {
         if (classifier_check_name(text_of(bad[i]), "name", &error))
             fail_msg("accepted: \"%s\"", bad[i]);
         assert_error(400, "invalid_name", "name",
-                     "is no name for a classifier or an adapter; accepted: 1 to 128 of A-Z");
+                     "is no name for a classifier, a vocabulary or an adapter; accepted: 1 to 128 of A-Z");
     }
     assert_false(classifier_check_name((struct text){.data = "a\0b", .size = 3}, "name", &error));
 

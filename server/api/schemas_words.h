@@ -1,10 +1,41 @@
-/* schemas_captions.h - the schemas of captions and of what writes them: rows of schemas.c. Private to that. */
-#ifndef LIMOE_SERVER_API_SCHEMAS_CAPTIONS_H
-#define LIMOE_SERVER_API_SCHEMAS_CAPTIONS_H
+/* schemas_words.h - the schemas of pictures in words, and of what writes captions: rows of schemas.c. Private to that. */
+#ifndef LIMOE_SERVER_API_SCHEMAS_WORDS_H
+#define LIMOE_SERVER_API_SCHEMAS_WORDS_H
 
 #include "server/api/fields.h"
 
 /* clang-format off */
+#define SCHEMA_DESCRIPTIONS SCHEMA({ \
+    "type": "object", \
+    "properties": { \
+        "object": {"const": "list"}, \
+        "model": {"type": "string"}, \
+        "data": {"type": "array", "description": "One for each picture, in the order of the request; words by descending cosine.", "items": { \
+            "type": "object", \
+            "properties": { \
+                "object": {"const": "description"}, \
+                "index": {"type": "integer", "minimum": 0}, \
+                "tags": {"type": "array", "maxItems": 50, "items": {"$ref": "#/components/schemas/Word"}}, \
+                "attributes": {"type": "array", "maxItems": 50, "items": {"$ref": "#/components/schemas/Word"}}, \
+                "captions": {"type": "array", "maxItems": 50, "items": { \
+                    "type": "object", \
+                    "properties": { \
+                        "text": {"type": "string"}, \
+                        "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001}, \
+                        "score": {"type": "number"}, \
+                        "source": {"const": "bank", "description": "Taken from a vocabulary of captions."} \
+                    }, \
+                    "required": ["text", "cosine", "score", "source"], "additionalProperties": false \
+                }}, \
+                "prompt": {"type": "string", "description": "Where one was asked for."} \
+            }, \
+            "required": ["object", "index", "tags", "attributes", "captions"], "additionalProperties": false \
+        }}, \
+        "usage": {"$ref": "#/components/schemas/Usage"} \
+    }, \
+    "required": ["object", "model", "data", "usage"], "additionalProperties": false \
+})
+
 #define SCHEMA_CAPTIONS SCHEMA({ \
     "type": "object", \
     "properties": { \
