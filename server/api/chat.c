@@ -3,14 +3,15 @@
 
 #include "server/formats/json_writer.h"
 
-static bool is_image(const struct json_value *part) {
-    return json_given(part, text_of("image_url")) != NULL;
+bool chat_part_is_image(const struct json_value *part) {
+    const struct json_value *type = json_given(part, text_of("type"));
+    return type && type->type == JSON_STRING && text_is(type->string, "image_url");
 }
 
 static bool has_image(const struct json_value *content) {
     if (content->type == JSON_ARRAY)
         for (const struct json_value *part = content->child; part; part = part->next)
-            if (is_image(part))
+            if (chat_part_is_image(part))
                 return true;
     return false;
 }
@@ -20,7 +21,7 @@ static void write_content(struct buffer *out, const struct json_value *content, 
     struct buffer text = {0};
     for (const struct json_value *part = content->child; part; part = part->next) {
         const struct json_value *said = json_given(part, text_of("text"));
-        const struct text line = is_image(part) ? *(*seen)++ : said ? said->string : text_of("");
+        const struct text line = chat_part_is_image(part) ? *(*seen)++ : said ? said->string : text_of("");
         buffer_string(&text, part == content->child ? "" : "\n");
         buffer_bytes(&text, line.data, line.size);
     }

@@ -19,6 +19,9 @@ struct chat_request {
 bool chat_read(const struct request_models *models, const char *upstream, const char *body, size_t size,
                struct arena *arena, struct chat_request *out, struct api_error *error);
 
+/* Whether a message's part is a picture: by its type alone, whatever else it has. */
+bool chat_part_is_image(const struct json_value *part);
+
 /* Appends the request to the model's server. seen [n_images]: each picture's words as text. */
 void chat_write_request(struct buffer *out, const struct chat_request *request, const char *upstream,
                         const struct text *seen);

@@ -16,8 +16,8 @@ size_t describe_rank_bytes(size_t terms) {
     return terms * sizeof(float);
 }
 
-/* The terms with the highest cosines, in order, but those whose cosine is no number. Most terms are below the lowest that is kept, so that inserting costs
- * little: of 100,000 about 800 are ever kept. */
+/* The terms with the highest cosines, in order, but those whose cosine is no number. Most terms are below the lowest
+ * that is kept, so that inserting costs little: of 100,000 about 800 are ever kept. */
 static size_t find_highest(const float *cosine, size_t n, struct described *kept) {
     size_t count = 0;
     for (size_t i = 0; i < n; i++) {

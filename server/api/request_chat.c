@@ -25,8 +25,12 @@ static bool read_part(struct reader *r, const struct json_value *part, size_t me
         return api_fail_memory(r->items.error);
     if (part->type != JSON_OBJECT)
         return request_refuse_type(param, "{\"type\": …}", part->type, r->items.error);
-    if (is_part(part, "image_url"))
+    if (chat_part_is_image(part))
         return request_read_item(&r->items, part, param, &r->images[r->n++]);
+    if (json_given(part, text_of("image_url")))
+        return api_fail(r->items.error, 400, "unsupported_value", param,
+                        "%s has an image_url, but not the type image_url; it would be passed on unseen",
+                        param);
     const struct json_value *text = json_given(part, text_of(is_part(part, "refusal") ? "refusal" : "text"));
     if (!is_part(part, "text") && !is_part(part, "refusal"))
         return api_fail(r->items.error, 400, "unsupported_value", param,
@@ -59,7 +63,7 @@ static size_t count_images(const struct json_value *messages) {
         const struct json_value *content = json_given(message, text_of("content"));
         if (content && content->type == JSON_ARRAY)
             for (const struct json_value *part = content->child; part; part = part->next)
-                n += is_part(part, "image_url");
+                n += chat_part_is_image(part);
     }
     return n;
 }

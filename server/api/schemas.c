@@ -5,6 +5,7 @@
 
 #include "server/api/fields.h"
 #include "server/api/schemas_upstream.h"
+#include "server/api/schemas_vocabulary.h"
 #include "server/api/schemas_words.h"
 
 /* clang-format off */
@@ -260,14 +261,9 @@ const struct schema schemas[] = {
         "properties": {"object": {"const": "classifier.deleted"}, "name": {"type": "string"}, "deleted": {"const": true}},
         "required": ["object", "name", "deleted"], "additionalProperties": false
     })},
-    {"Vocabulary", SCHEMA({
-        "type": "object",
-        "properties": {"object": {"const": "vocabulary"}, "name": {"type": "string"}, "size": {"type": "integer", "minimum": 1, "description": "Terms."}, "template": {"type": "string"}, "threshold": {"anyOf": [{"const": "auto"}, {"type": "number", "minimum": -1, "maximum": 1}]}, "shipped": {"type": "boolean", "description": "It comes with the program; then it has no times and no models."}, "created": {"type": "integer", "description": "Unix seconds."}, "updated": {"type": "integer", "description": "Unix seconds."}, "terms": {"type": "array", "items": {"type": "string"}},
-            "models": {"type": "array", "items": {"type": "object", "properties": {"model": {"type": "string"}, "state": {"enum": ["waiting", "embedding", "ready", "failed"]}, "embedded": {"type": "integer", "minimum": 0, "description": "Terms."}, "reason": {"type": ["string", "null"], "description": "Why it has failed."}}, "required": ["model", "state", "embedded", "reason"], "additionalProperties": false}}},
-        "required": ["object", "name", "size", "template", "threshold", "shipped"], "additionalProperties": false
-    })},
-    {"Vocabularies", SCHEMA({"type": "object", "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": {"$ref": "#/components/schemas/Vocabulary"}}, "has_more": {"type": "boolean"}}, "required": ["object", "data", "has_more"], "additionalProperties": false})},
-    {"VocabularyDeleted", SCHEMA({"type": "object", "properties": {"object": {"const": "vocabulary.deleted"}, "name": {"type": "string"}, "deleted": {"const": true}}, "required": ["object", "name", "deleted"], "additionalProperties": false})},
+    {"Vocabulary", SCHEMA_VOCABULARY},
+    {"Vocabularies", SCHEMA_VOCABULARIES},
+    {"VocabularyDeleted", SCHEMA_VOCABULARY_DELETED},
     {"AdapterFile", SCHEMA({"type": "string", "format": "binary", "description": "A safetensors file of format limoe-adapter-1, or a zip file that has adapter_config.json and adapter_model.safetensors, as PEFT saves a LoRA."})},
     {"Adapter", SCHEMA({
         "type": "object",

@@ -60,6 +60,7 @@ struct serve_options {
     uint64_t trunk_cache;                  /* … and what they leave as it is, of pictures and texts */
     unsigned adapter_jobs;                 /* that learn adapters, queued and in training; 0: none */
     uint64_t adapter_job_bytes;            /* of disk that their examples may take */
+    unsigned trainer_threads;              /* 0: one fewer than compute.threads */
     const char *api_keys, *admin_keys;     /* files, a key a line; NULL: no keys */
     const char *tls_certificate, *tls_key; /* PEM files; NULL: plain HTTP */
     const char *loadtest_targets;          /* URLs, with commas, beside this server; NULL: none */

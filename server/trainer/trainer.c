@@ -1,12 +1,13 @@
 /* trainer.c - `limoe trainer`: one adapter learnt, told of as it goes. The main thread, beside the model's.
  *
- * It stands back for all else on the machine (nice), and can write files and compute, not more. Killed at any moment it leaves its
+ * It stands back for all else on the machine, and can write files and compute, not more. Killed at any moment it leaves its
  * state, from which the next one goes on to the same bytes. */
 #include "server/trainer/trainer.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,6 +194,14 @@ static enum limoe_status run(const struct job *job, struct limoe_error *err) {
     return learn(job, err);
 }
 
+/* A processor that runs idle work alone counts as idle: who wakes up goes there and takes it at once. From work that is merely nice
+ * it would have to wait for the end of a slice, or behind other work elsewhere. Where a sandbox refuses that, nice is what is left. */
+static void stand_back(void) {
+    const struct sched_param none = {0};
+    setpriority(PRIO_PROCESS, 0, NICE);
+    sched_setscheduler(0, SCHED_IDLE, &none);
+}
+
 int trainer_main(int argc, char **argv) {
     struct limoe_error err;
     struct job job = {.strings = NULL};
@@ -201,7 +210,7 @@ int trainer_main(int argc, char **argv) {
         return complain(COMMAND_USAGE, "takes no options; only limoe itself starts this command");
     if (!process_child_setup(&err)) /* a front that is gone wants no complaint */
         return err.status == LIMOE_IO ? COMMAND_OK : complain(COMMAND_INPUT, err.message);
-    setpriority(PRIO_PROCESS, 0, NICE); /* before there are threads, which have their first one's */
+    stand_back(); /* before there are threads, which have their first one's */
     const bool told = receive(&job);
     if (told) {
         const enum limoe_status status = run(&job, &err);

@@ -82,7 +82,7 @@ NOT_RUN = {
     "venv/bin/python bench/run --build build --model siglip-b16 --batch 1 8 32 --items image --peer openvino --dtype bfloat16 int8 --rounds 2 --seconds 0.6 --minutes 8": PYTORCH,
     "venv/bin/python bench/run --build build --tokens 6 --pad --batch 1 32 --dtype float32 --model clip-b32 --items image text --peer openvino --rounds 2 --seconds 0.5 --minutes 4": PYTORCH,
     "venv/bin/python bench/run --build build --tokens 6 --pad --batch 1 32 --dtype float32 --model clip-l14 --items text image --peer openvino --rounds 1 --seconds 0.4 --minutes 7": PYTORCH,
-    "venv/bin/python bench/run --build build --batch 1 32 --dtype float32 --model siglip-b16 --items text image --peer openvino --rounds 1 --seconds 0.5 --minutes 4": PYTORCH,
+    "venv/bin/python bench/run --build build --batch 1 32 --dtype float32 --model siglip-b16 --items text image --peer openvino --rounds 2 --seconds 0.5 --minutes 5": PYTORCH,
     "venv/bin/python bench/run --build build --out peers.md": PYTORCH,
     "LIMOE_ISA=avx2 venv/bin/python bench/run --build build --model b16-1 --batch 1 8 32 --dtype float32": PYTORCH,
     "venv/bin/python bench/run --build build --sparsity --out sparsity.md": MEASURES,

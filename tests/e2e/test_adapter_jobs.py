@@ -231,7 +231,7 @@ def test_jobs_outlive_the_server(teach, examples, tail):
 
 
 def test_delete_cancels_and_the_queue_has_an_end(teach, examples):
-    server = teach("--adapter-jobs", 2)
+    server = teach("--adapter-jobs", 2, "--trainer-threads", 2)
     begin(server, "running", examples, **LONG)
     wait_until(lambda: look(server, "running")["progress"] > 0)
     shown = look(server, "running")
@@ -244,7 +244,9 @@ def test_delete_cancels_and_the_queue_has_an_end(teach, examples):
     assert_error(full, 429, "too_many_jobs")
     assert full.headers["Retry-After"] == "30"
     (pid,) = server.children("trainer")
-    assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+    threads = [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
+    assert len(threads) == min(2, len(os.sched_getaffinity(0))) and all(os.sched_getscheduler(thread) == os.SCHED_IDLE for thread in threads)
+    assert all(os.getpriority(os.PRIO_PROCESS, thread) == 19 for thread in threads)
     delete(server, "waiting")
     assert look(server, "waiting")["state"] == "cancelled"
     again = post(server, "running", examples)

@@ -1,8 +1,8 @@
 /* describing.c - vocabularies are found, or embedded once and kept.
  *
- * A client's vocabulary is a stored one, which is ready or not, or a classifier. The program's own, and the reference pictures, are
- * kept as classifiers are, under names that no client can give. What the store has of them may be of another version of the program: its labels
- * tell. A store that does not answer delays nothing that can be computed without it.
+ * A client's vocabulary is a stored one, which is ready or not, or a classifier. The program's own, and the reference
+ * pictures, are kept as classifiers are, under names that no client can give. What the store has of them may be of another
+ * version of the program: its labels tell. A store that does not answer delays nothing that can be computed without it.
  */
 #include "server/front/calls/describing.h"
 

@@ -365,9 +365,8 @@ static void take_down(struct watch *watch, int listening) {
     loadings_stop(&watch->loadings);
     http_stop(watch->http);
     training_stop(server->training); /* before the models and decoders that it asks for */
-    loadings_abandon(
-        &watch
-             ->loadings); /* after the last call: what is embedded for none waits for no engine that is lost */
+    /* After the last call: what is embedded for none waits for no engine that is lost. */
+    loadings_abandon(&watch->loadings);
     vocabularies_stop(server->vocabularies); /* before the models, which it holds */
     fetching_stop(server->fetching);  /* after the last call, before the workers that it hands calls to */
     relaying_stop(server->relaying);  /* likewise */

@@ -147,6 +147,9 @@ static const struct option_row table[] = {
            .help = "jobs that learn adapters, waiting and in training, past which a POST gets 429; 0: none"),
     NUMBER("adapter-job-bytes", OPTION_BYTES, adapter_job_bytes, MIB, 1024 * GIB,
            .help = "disk that the examples of these may take, past which a POST gets 507"),
+    NUMBER("trainer-threads", OPTION_UNSIGNED, trainer_threads, 1, 1024,
+           .help = "compute threads of the process that does these jobs",
+           .fallback = "one fewer than --threads, at least 1"),
 
     SECONDS("idle-timeout", idle_seconds, .group = "time limits, in seconds",
             .help = "after which a connection that has sent no complete request head is closed"),

@@ -1,10 +1,11 @@
-/* teaching.c - which model a job is of: looked for when it begins, among those that are in force. */
+/* teaching.c - training as this server has it: its threads, and which model a job is of, looked for among those in force. */
 #include "server/front/serve/teaching.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/front/serve/system.h"
 #include "server/front/training/training.h"
 
 static bool describe(const struct server *server, const struct generation *generation,
@@ -28,12 +29,18 @@ static bool find(void *context, const char *name, struct training_model *out) {
     return found;
 }
 
+/* One processor is left to the front and to what an engine does on one thread. */
+static unsigned trainer_threads(const struct serve_options *options) {
+    const unsigned threads = options->compute.threads ? options->compute.threads : system_processors();
+    return options->trainer_threads ? options->trainer_threads : threads > 1 ? threads - 1 : 1;
+}
+
 enum limoe_status teaching_start(struct server *server, struct limoe_error *err) {
     const struct serve_options *options = &server->options;
     const struct training_options training = {.state_dir = options->state_dir,
                                               .jobs = options->adapter_jobs,
                                               .bytes = options->adapter_job_bytes,
-                                              .threads = options->compute.threads,
+                                              .threads = trainer_threads(options),
                                               .adapters = server->adapters,
                                               .decoders = server->decoders[LANE_LONG],
                                               .find = find,

@@ -71,8 +71,9 @@ static void what_is_refused(void **state) {
         {"{\"messages\":[{\"content\":[{\"type\":\"text\"}]}]}", "invalid_type", "messages[0].content[0]"},
         {"{\"messages\":[{\"content\":[{\"type\":\"video_url\",\"video_url\":{\"url\":\"http://a/\"}}]}]}",
          "unsupported_value", "messages[0].content[0]"},
-        {"{\"messages\":[{\"content\":[{\"type\":\"text\",\"image_url\":\"http://a/\"}]}]}", "invalid_type",
-         "messages[0].content[0]"},
+        {"{\"messages\":[{\"content\":[{\"type\":\"text\",\"text\":\"a\",\"image_url\":{\"url\":\"http://a/"
+         "\"}}]}]}",
+         "unsupported_value", "messages[0].content[0]"},
         {"{\"messages\":[{\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"A\"}}]}]}",
          "invalid_image", "messages[0].content[0].image_url"},
         {"{\"messages\":[{\"content\":[{\"type\":\"image_url\"}]}]}", "invalid_item",
