@@ -24,7 +24,7 @@ enum { FRAME_MOST_OVER = 1024 }; /* in one STEP */
 struct frame_caption {
     uint64_t id;
     uint32_t
-        step; /* from 1 on: how many tokens each text that is not at its end has read when the STEP is computed */
+        step; /* from 1 on: tokens that each text which is not at its end has read when the STEP is computed */
     struct limoe_caption_options options; /* checked, defaults filled in */
     const uint8_t *pixels;                /* NULL: an earlier STEP had them */
 };

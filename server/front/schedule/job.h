@@ -33,11 +33,10 @@ struct job_caption {
     struct limoe_caption_options options; /* checked, defaults filled in */
     struct limoe_caption *texts;          /* out [options.n], once done */
     bool done;                            /* out */
-    /* The engine's thread's, until done() is called. */
-    bool
-        begun; /* an engine has it as far as this step: the picture need not be sent again. Neither begun nor done: it had
-                   been, and the engine has it no longer: the same step is to be asked for again */
-    bool sent; /* to an engine, which may keep something of it */
+    /* The engine's thread's, until done() is called. begun: an engine has it as far as this step, so that the picture need not be
+     * sent again. Neither begun nor done: it had been, and the engine has it no longer: the same step is to be asked for again.
+     * sent: an engine may keep something of it. */
+    bool begun, sent;
 };
 
 struct job {
