@@ -12,6 +12,7 @@
 #include "server/api/describe.h"
 #include "server/api/fields.h"
 
+#define CAPTIONS_PAGE      16u               /* tokens by which the engine makes room for a text */
 #define CAPTIONS_MOST_SEED 9007199254740991u /* above it numbers of JSON leave some out */
 
 struct captions_request {
@@ -26,8 +27,10 @@ extern const struct field_table captions_fields;
 bool captions_read(const struct request_models *models, const char *body, size_t size, struct arena *arena,
                    struct captions_request *out, struct api_error *error);
 
-/* How many texts the decoder keeps of one picture, and how many tokens all those of the request may come to. */
+/* How many texts the decoder keeps of one picture; for how many tokens it makes room for each, a multiple of CAPTIONS_PAGE; and
+ * for how many for all of the request. */
 uint32_t captions_texts(const struct limoe_caption_options *options);
+uint32_t captions_room(const struct limoe_caption_options *options);
 uint64_t captions_tokens(const struct captions_request *request);
 /* About how many bytes an answer from the decoder has. */
 size_t captions_size(const struct captions_request *request);

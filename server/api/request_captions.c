@@ -257,9 +257,13 @@ uint32_t captions_texts(const struct limoe_caption_options *options) {
     return options->n > options->beams ? options->n : options->beams;
 }
 
+uint32_t captions_room(const struct limoe_caption_options *options) {
+    return (options->max_length + CAPTIONS_PAGE - 1) / CAPTIONS_PAGE * CAPTIONS_PAGE;
+}
+
 uint64_t captions_tokens(const struct captions_request *request) {
     return request->decoded ? (uint64_t)request->describe.n_images * captions_texts(&request->options) *
-                                  request->options.max_length
+                                  captions_room(&request->options)
                             : 0;
 }
 

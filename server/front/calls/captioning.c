@@ -3,6 +3,9 @@
 
 #include "server/front/calls/call.h"
 
+/* To draw among so many tokens takes about as long as a row of a step. */
+#define DRAWN_ROW 512u
+
 static struct call *call_of(struct job *job) {
     struct captioning *captioning = (struct captioning *)((char *)job - offsetof(struct captioning, job));
     return (struct call *)((char *)captioning - offsetof(struct call, captioning));
@@ -34,11 +37,12 @@ bool captioning_choose(struct call *call, const struct captions_request *request
     if (!is_possible(call, error))
         return false;
     if (tokens > most)
-        return api_fail(error, 400, "too_many_tokens", "max_tokens",
-                        "%zu images x %u texts x %u tokens are %llu; up to %llu are accepted in one request "
-                        "(--queue-caption-tokens)",
-                        n, captions_texts(&request->options), request->options.max_length,
-                        (unsigned long long)tokens, (unsigned long long)most);
+        return api_fail(
+            error, 400, "too_many_tokens", "max_tokens",
+            "%zu images x %u texts x %u tokens (counted by %u) are %llu; up to %llu are accepted in "
+            "one request (--queue-caption-tokens)",
+            n, captions_texts(&request->options), captions_room(&request->options), CAPTIONS_PAGE,
+            (unsigned long long)tokens, (unsigned long long)most);
     call->captioning =
         (struct captioning){.n = n, .texts = captions_texts(&request->options), .each = request->options};
     call->inputs = request->describe.images;
@@ -50,7 +54,7 @@ bool captioning_choose(struct call *call, const struct captions_request *request
 }
 
 uint64_t captioning_tokens(const struct call *call) {
-    return (uint64_t)call->captioning.n * call->captioning.texts * call->captioning.each.max_length;
+    return (uint64_t)call->captioning.n * call->captioning.texts * captions_room(&call->captioning.each);
 }
 
 /* ---- token by token */
@@ -69,6 +73,17 @@ static void count_texts(const struct call *call, const struct limoe_caption *tex
     count(call, METRICS_CAPTION_TOKENS, tokens);
 }
 
+/* What a picture's captions take of a step in which their texts read so many tokens. */
+static uint32_t rows(const struct call *call, uint32_t tokens) {
+    const struct captioning *captioning = &call->captioning;
+    return captioning->texts * (1 + captioning->each.top_k / DRAWN_ROW) * tokens;
+}
+
+/* The same of one that is begun, perhaps anew. */
+static uint32_t rows_begun(const struct call *call, uint32_t tokens) {
+    return call->generation->model->image_tokens + rows(call, tokens);
+}
+
 /* Sees to what became of each caption: those that are done leave the job, the others are ready for their next token. */
 static void sort_out(struct call *call) {
     struct job *job = &call->captioning.job;
@@ -85,8 +100,7 @@ static void sort_out(struct call *call) {
         caption->step += caption->begun;
         count(call, METRICS_CAPTION_RESTARTS, !caption->begun);
         items[left] = items[i];
-        items[left].length =
-            call->captioning.texts + (caption->begun ? 0 : call->generation->model->image_tokens);
+        items[left].length = caption->begun ? rows(call, 1) : rows_begun(call, caption->step);
         job->captions[left++] = *caption;
     }
     job->n = left;
@@ -134,7 +148,7 @@ static bool begin_all(struct call *call) {
                 over_end(over, captions[--i].id, false);
             return false;
         }
-        call->items[i].length = call->generation->model->image_tokens + captioning->texts;
+        call->items[i].length = rows_begun(call, 1);
     }
     return true;
 }

@@ -41,13 +41,13 @@ static void defaults_are_those_of_the_command(void **state) {
     const struct limoe_caption_options greedy = {.n = 1, .beams = 1, .temperature = 1, .max_length = 20};
     assert_true(request.decoded && request.describe.n_images == 1);
     assert_memory_equal(&request.options, &greedy, sizeof greedy);
-    assert_int_equal(captions_tokens(&request), 20);
+    assert_int_equal(captions_tokens(&request), 32);
     assert_true(reads("\"beams\":5,\"n\":3,\"min_tokens\":2,\"max_tokens\":7,\"seed\":null"));
     assert_int_equal(captions_texts(&request.options), 5);
-    assert_int_equal(captions_tokens(&request), 35);
+    assert_int_equal(captions_tokens(&request), 5 * 16);
     assert_true(reads("\"top_k\":100,\"n\":64,\"temperature\":0.01,\"seed\":9007199254740991"));
     assert_int_equal(request.options.seed, CAPTIONS_MOST_SEED);
-    assert_int_equal(captions_tokens(&request), 64 * 20);
+    assert_int_equal(captions_tokens(&request), 64 * 32);
 }
 
 static void a_bank_is_for_any_model(void **state) {
