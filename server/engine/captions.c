@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "server/engine/test_hooks.h"
 
 struct kept_caption {
     uint64_t id;
@@ -133,6 +134,8 @@ static enum limoe_status begin(struct captions *c, const struct limoe_info *info
         work->options[n] = &work->checked[n];
         status = limoe_caption_check(info, &caption->options, &work->checked[n++], err);
     }
+    if (!status)
+        test_hooks_step(work->items, n);
     if (!status && n)
         status = limoe_captioner_begin(c->captioner, work->items, work->options, n, work->ones, err);
     n = 0;
