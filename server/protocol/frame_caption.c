@@ -163,7 +163,8 @@ void frame_captioned_text(const struct frame_captioned *captioned, size_t i, str
     get(&at, out->tokens, sizeof out->tokens);
 }
 
-static bool may_be(const uint8_t *text) {
+static bool may_be(const struct frame_captioned *captioned, size_t i) {
+    const uint8_t *text = captioned->captions + i * TEXT_BYTES;
     const uint32_t length = get_u32(&text), ended = get_u32(&text);
     double logprob;
     get(&text, &logprob, sizeof logprob);
@@ -193,7 +194,7 @@ enum limoe_status frame_get_captioned(const uint8_t *payload, uint64_t length, s
         return limoe_fail(err, LIMOE_CORRUPT, "a RESULT of %llu texts of captions, and has %zu",
                           (unsigned long long)texts, out->texts);
     for (size_t i = 0; i < out->texts; i++)
-        if (!may_be(out->captions + i * TEXT_BYTES))
+        if (!may_be(out, i))
             return limoe_fail(err, LIMOE_CORRUPT, "text %zu of a RESULT's captions cannot be", i);
     return LIMOE_OK;
 }
