@@ -349,6 +349,8 @@ static void member_capabilities(struct buffer *out, const struct limoe_info *inf
         buffer_string(out, ",\"routing\"");
     if (classifies(info) && info->shares != LIMOE_SHARES_NONE)
         buffer_string(out, ",\"attention\"");
+    if (info->decoder.blocks)
+        buffer_string(out, ",\"captions\"");
     buffer_string(out, "]");
 }
 
@@ -368,6 +370,7 @@ void answer_model(struct buffer *out, const struct answer_model *model) {
     buffer_string(out, ",\"by_rank\":");
     rank_list(out, model->rank, model->ranks);
     model_shape(out, model->info);
+    decoder_shape(out, model->info);
     buffer_string(out, "}");
 }
 
