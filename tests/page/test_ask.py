@@ -12,13 +12,14 @@ import pytest
 from conftest import ROOT, Server, example, expect, stop_cleanly, wait_until
 
 WORDS = ["A ", "cat", "."]
+GIVEN_UP = 'limoe_upstream_requests_total{outcome="given_up"}'
 
 
 class Held:
     """An answer of the language model that is held back behind its first word."""
 
     def __init__(self, *last):
-        self.go_on, self.last = threading.Event(), last or [*llm.events("vllm", "smol", WORDS, usage=True)[2:]]
+        self.go_on, self.last = threading.Event(), last or llm.events("vllm", "smol", WORDS, usage=True)[2:]
 
     def __call__(self, connection):
         connection.sendall(llm.stream_head() + b"".join(map(llm.chunk, llm.events("vllm", "smol", WORDS)[:2])))
@@ -123,6 +124,7 @@ def test_stopped(asked):
     seen, model = asked()
     held = Held()
     model.answers = [held]
+    before = seen.server.metric(GIVEN_UP)
     panel = seen.panel("ask")
     choose_cat(seen)
     submit(seen)
@@ -132,8 +134,8 @@ def test_stopped(asked):
     expect(panel.locator("[aria-busy=false]")).to_contain_text("Stopped after")
     expect(panel.locator(".written")).to_have_text("A ")
     expect(panel.get_by_role("button", name="Ask", exact=True)).to_be_focused()
+    wait_until(lambda: seen.server.metric(GIVEN_UP) == before + 1)
     held.go_on.set()
-    wait_until(lambda: model.open == 0)
     model.answers = []
     seen.page.keyboard.press("Enter")
     expect(panel.locator(".written")).to_have_text(model.content)
