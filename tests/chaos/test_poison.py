@@ -2,13 +2,12 @@
 
 import concurrent.futures
 import io
-import shutil
 
 import harness
 import httpx
 import pytest
 from conftest import HOOKS
-from harness import ROOT, data_uri, picture
+from harness import copy_captioner, data_uri, picture
 from PIL import Image
 
 NEIGHBOURS = 500
@@ -65,8 +64,7 @@ def test_a_poisonous_item_fails_alone(hooked, report):
 
 def test_a_poisonous_picture_fails_alone_among_captions(hooked, report, tmp_path):
     """Captions in the making are begun anew by each engine that it ends, and come out as they would have."""
-    folder = shutil.copytree(ROOT / "tests/golden/captions", tmp_path / "captions")
-    shutil.copy(ROOT / "tests/golden/tokenizer/tokenizer.model", folder)
+    folder = copy_captioner(tmp_path / "captions")
     images = [data_uri(picture(i)) for i in range(40)]
     bodies = [{"images": images[i : i + 2], "top_k": 50, "n": 4, "seed": i} for i in range(39)]
     calm = hooked("--model", folder)

@@ -105,6 +105,7 @@ NOT_RUN = {
     "bench/adapters.py list --rounds 60": MEASURES,
     "bench/adapters.py memory": MEASURES,
     "python bench/pictures.py --build build": MEASURES,
+    "bench/training_beside.py --build build --rounds 3": MEASURES,
     "bench/vocabulary.py http://127.0.0.1:8080 --rounds 200": MEASURES,
     "bench/classifier.py http://127.0.0.1:8080": MEASURES,
     "bench/recovery.py models/pictograms --ranks 1 2 --kills 5": MEASURES,

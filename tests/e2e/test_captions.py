@@ -12,10 +12,9 @@ import time
 
 import pytest
 
-from conftest import BUILD, ROOT, b64, picture, wait_until
+from conftest import BUILD, b64, copy_captioner, picture_files, wait_until
 from test_int8 import answer
 
-GOLDEN = ROOT / "tests" / "golden"
 LENGTH = 12  # positions of the model's decoder
 ROOM = 16  # tokens that a text is counted by
 OPTIONS = [
@@ -30,19 +29,12 @@ FLAGS = {"min_tokens": "min-length", "max_tokens": "max-length", "top_k": "top-k
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A small random model that writes nonsense."""
-    folder = tmp_path_factory.mktemp("captions") / "model"
-    shutil.copytree(GOLDEN / "captions", folder)
-    shutil.copy(GOLDEN / "tokenizer" / "tokenizer.model", folder)
-    return folder
+    return copy_captioner(tmp_path_factory.mktemp("captions") / "model")
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    for i in range(4):
-        (folder / f"{i}.png").write_bytes(picture(i))
-    return [folder / f"{i}.png" for i in range(4)]
+    return picture_files(tmp_path_factory.mktemp("pictures"), 4)
 
 
 @pytest.fixture(scope="module")
