@@ -9,7 +9,7 @@ import threading
 
 import llm
 import pytest
-from conftest import ROOT, Server, example, expect, stop_cleanly, wait_until
+from conftest import ROOT, Server, b64, example, expect, picture, stop_cleanly, wait_until
 
 WORDS = ["A ", "cat", "."]
 GIVEN_UP = 'limoe_upstream_requests_total{outcome="given_up"}'
@@ -33,6 +33,8 @@ def pair():
     running = Server(*model.options())
     with running.client() as client:
         assert client.put("/v1/classifiers/bank", json={"labels": ["a picture of a cat", "two dogs"]}).status_code == 200
+        # The first description embeds the program's words, which on a busy machine takes longer than a browser is waited for.
+        assert client.post("/v1/describe", json={"image": b64(picture(0))}, timeout=120).status_code == 200
     yield running, model
     stop_cleanly(running)
     model.close()
