@@ -133,14 +133,13 @@ def test_a_busy_server_is_waited_for(visit, folder):
     assert len(asked) > len(list((folder / "part0").iterdir())) // 16 + 1
 
 
-def test_what_comes_while_others_are_embedded_waits_its_turn(visit, folder):
+def test_what_comes_while_others_are_embedded_waits_its_turn(visit):
     seen = visit("search")
     held = []
-    seen.page.route(re.compile("/v1/embeddings$"), held.append)
+    seen.page.route(re.compile("/v1/embeddings$"), lambda route: route.continue_() if held else held.append(route))
     seen.choose(seen.page.get_by_role("button", name="Choose pictures or a zip"), example("cat.png"))
     wait_until(lambda: held or seen.page.wait_for_timeout(50))  # which lets the page go on
-    seen.choose(seen.page.get_by_role("button", name="Choose pictures or a zip"), [example("rocket.jpg"), example("lemon.webp")])
-    seen.page.unroute_all()
+    seen.choose(seen.page.get_by_role("button", name="Choose pictures or a zip"), example("rocket.jpg"), example("lemon.webp"))
     held[0].continue_()
     expect(seen.panel("search").locator(".found li")).to_have_count(3)
 
@@ -148,7 +147,7 @@ def test_what_comes_while_others_are_embedded_waits_its_turn(visit, folder):
 def test_what_comes_before_the_models_are_known_is_kept_for_then(visit):
     seen = visit()
     held = []
-    seen.page.route(re.compile("/v1/models$"), held.append)
+    seen.page.route(re.compile("/v1/models$"), lambda route: held.append(route))
     seen.page.goto(f"{seen.server.url}/#search")
     seen.page.reload()
     seen.choose(seen.page.get_by_role("button", name="Choose pictures or a zip"), example("cat.png"))
