@@ -28,6 +28,7 @@ LANGUAGE_MODEL = "needs a language model; tests/e2e/test_ask.py asks a stand-in"
 NOT_RUN = {
     "scripts/build": RUN_BY_OTHERS,
     "scripts/serve": RUN_BY_OTHERS,
+    "scripts/serve --with-llm": "fetches a language model, 127 MB; tests/llm/test_llm.py runs it",
     "scripts/test": A_STAGE,
     "scripts/test --list": RUN_BY_OTHERS,
     "scripts/test layout": A_STAGE,
