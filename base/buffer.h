@@ -22,6 +22,11 @@ void buffer_free(struct buffer *buffer); /* also makes it empty and usable again
 /* Hands the bytes over (malloc'ed, *size of them) and leaves the buffer empty. NULL: it had failed. */
 char *buffer_take(struct buffer *buffer, size_t *size);
 
+/* What it has, until it is changed. */
+static inline struct text buffer_text(const struct buffer *buffer) {
+    return (struct text){.data = buffer->data, .size = buffer->size};
+}
+
 /* Gives back the room that has not been used. */
 void buffer_fit(struct buffer *buffer);
 

@@ -195,6 +195,11 @@ int process_kill(struct process *process, char why[PROCESS_WHY_SIZE]) {
     return reaped == 0 && info.si_code != CLD_EXITED ? info.si_status : 0;
 }
 
+void process_pause(const struct process *process, bool stop) {
+    if (process->pid > 0) /* kill(2) takes others for groups */
+        kill(process->pid, stop ? SIGSTOP : SIGCONT);
+}
+
 bool process_ended(const struct process *process) {
     siginfo_t info = {0};
     return waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;

@@ -41,7 +41,11 @@ enum limoe_status process_spawn(const char *const argv[], const char *const *kee
  * and nothing is done. Returns the signal that ended it, or 0. */
 int process_kill(struct process *process, char why[PROCESS_WHY_SIZE]);
 
-/* True if the child has ended; does not wait for it. */
+/* Stops the child (SIGSTOP), or lets it go on. It can be killed while it is stopped, and dies with the parent as always, once it has
+ * done process_child_setup: stop none before it has said something. */
+void process_pause(const struct process *process, bool stop);
+
+/* True if the child has ended; does not wait for it. One that is stopped has not. */
 bool process_ended(const struct process *process);
 
 /* ---- the child's side */

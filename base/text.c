@@ -16,6 +16,28 @@ bool text_is(struct text text, const char *string) {
     return text_equal(text, text_of(string));
 }
 
+int text_compare(struct text a, struct text b) {
+    const int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+size_t text_place(struct text name, const void *list, size_t n,
+                  struct text (*name_at)(const void *list, size_t i), bool *found) {
+    size_t low = 0, high = n;
+    *found = false;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int order = text_compare(name_at(list, middle), name);
+        if (order == 0)
+            *found = true;
+        if (order >= 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
 size_t text_sequence(const char *text, size_t size) {
     const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80)

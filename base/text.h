@@ -14,6 +14,11 @@ struct text {
 struct text text_of(const char *string); /* a C string as a slice */
 bool text_equal(struct text a, struct text b);
 bool text_is(struct text text, const char *string);
+/* Below, at or above 0 as a comes before b, is b or comes after it, in the order of bytes. */
+int text_compare(struct text a, struct text b);
+/* Where `name` is, or would be, among n names that ascend, of which name_at tells one. */
+size_t text_place(struct text name, const void *list, size_t n,
+                  struct text (*name_at)(const void *list, size_t i), bool *found);
 
 /* Length in bytes of the well-formed sequence (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF)
  * that begins text[0..size), or 0. `size` is at least 1. */

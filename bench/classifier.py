@@ -14,9 +14,10 @@ import base64
 import http.client
 import json
 import pathlib
-import statistics
 import time
 import urllib.parse
+
+from turns import print_beside, take_turns
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -52,18 +53,12 @@ def main():
         "classify by name, all labels": ("/v1/classify", {"image": picture, "classifier": "bench"}),
     }
     assert send("POST", *kinds["classify by name, top_k 5"])[2]["data"] == first[2]["data"]
-    times = {name: [] for name in kinds}
-    for _ in range(arguments.rounds):
-        for name, (path, body) in kinds.items():
-            times[name].append(send("POST", path, body)[:2])
+    times = take_turns(send, kinds, arguments.rounds)
 
     print(f"{arguments.labels} labels x {arguments.templates} templates        client ms   server ms   ratio (client)")
     for name, spent in (("by labels, first time", first), ("by labels, again", again), ("PUT as a classifier", put)):
         print(f"{name:<32}{spent[0]:>12.3f}{spent[1]:>12.3f}")
-    base = statistics.median(spent[0] for spent in times["embed one picture"])
-    for name, spent in times.items():
-        client, server = (statistics.median(column) for column in zip(*spent))
-        print(f"{name:<32}{client:>12.3f}{server:>12.3f}{client / base:>11.3f}")
+    print_beside(times, "embed one picture")
 
 
 if __name__ == "__main__":

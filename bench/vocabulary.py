@@ -18,6 +18,8 @@ import statistics
 import time
 import urllib.parse
 
+from turns import print_beside, take_turns
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -61,10 +63,7 @@ def main():
         "describe it, threshold 0.2": describe(0.2),
         "describe it, threshold auto": describe("auto"),
     }
-    times = {name: [] for name in kinds}
-    for _ in range(arguments.rounds):
-        for name, (path, body) in kinds.items():
-            times[name].append(send("POST", path, body)[:2])
+    times = take_turns(send, kinds, arguments.rounds)
     send("DELETE", vocabulary)
 
     print(f"{arguments.terms} terms: PUT {put[0]:.1f} ms, embedded in {seconds:.1f} s")
@@ -72,10 +71,7 @@ def main():
         if spent:
             print(f"embed one picture, {name}: median {statistics.median(spent):.3f} ms, highest {max(spent):.3f} ms")
     print(f"{'':<32}   client ms   server ms   ratio (client)")
-    base = statistics.median(spent[0] for spent in times["embed one picture"])
-    for name, spent in times.items():
-        client, server = (statistics.median(column) for column in zip(*spent))
-        print(f"{name:<32}{client:>12.3f}{server:>12.3f}{client / base:>11.3f}")
+    print_beside(times, "embed one picture")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -250,6 +251,20 @@ def picture(seed=0, size=(96, 80), kind="PNG", mode="RGB"):
     out = io.BytesIO()
     image.convert(mode).save(out, kind)
     return out.getvalue()
+
+
+def picture_files(folder, n):
+    paths = [folder / f"{i}.png" for i in range(n)]
+    for i, path in enumerate(paths):
+        path.write_bytes(picture(i))
+    return paths
+
+
+def copy_captioner(folder):
+    """A small random model with a decoder, which writes nonsense; its config may be edited."""
+    shutil.copytree(ROOT / "tests/golden/captions", folder)
+    shutil.copy(ROOT / "tests/golden/tokenizer/tokenizer.model", folder)
+    return folder
 
 
 def draw_classes(folder, shapes):

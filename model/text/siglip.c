@@ -57,20 +57,16 @@ static void without_punctuation(struct text text, struct buffer *to) {
     }
 }
 
-static struct text text_in(const struct buffer *buffer) {
-    return (struct text){.data = buffer->data, .size = buffer->size};
-}
-
 static enum limoe_status encode_part(struct run *run, struct text part) {
     const struct siglip *t = run->t;
     uint32_t n = 0;
     run->scratch.size = run->part.size = 0;
     if (t->lower)
         unicode_python_lower(part, &run->part);
-    without_punctuation(t->lower ? text_in(&run->part) : part, &run->scratch);
+    without_punctuation(t->lower ? buffer_text(&run->part) : part, &run->scratch);
     run->part.size = 0;
     buffer_string(&run->part, t->unknown);
-    unicode_python_collapse(text_in(&run->scratch), &run->part);
+    unicode_python_collapse(buffer_text(&run->scratch), &run->part);
     if (run->part.failed || run->scratch.failed)
         return limoe_fail(run->err, LIMOE_NO_MEMORY, "no memory for a text of %zu bytes", part.size);
     enum limoe_status status = pieces_encode(t->pieces, run->part.data, run->part.size, t->skip,
@@ -114,7 +110,7 @@ static enum limoe_status encode(const struct tokenizer *tokenizer, struct text t
     begin(text, &run.whole);
     const enum limoe_status status =
         run.whole.failed ? limoe_fail(err, LIMOE_NO_MEMORY, "no memory for a text of %zu bytes", text.size)
-                         : encode_whole(&run, text_in(&run.whole));
+                         : encode_whole(&run, buffer_text(&run.whole));
     *count = run.count;
     buffer_free(&run.whole);
     buffer_free(&run.part);

@@ -62,14 +62,10 @@ void answer_adapter_info(struct buffer *out, const struct limoe_adapter_info *in
 void answer_adapter(struct buffer *out, const struct adapter_answer *adapter,
                     const struct limoe_adapter_info *info);
 
-/* The list, piece by piece: begin, each entry, end. */
-void answer_adapters_begin(struct buffer *out);
+/* An entry of the list: between answer.h's answer_list_begin and answer_list_end. */
 void answer_adapters_entry(struct buffer *out, size_t i, const struct adapter_answer *adapter,
                            enum limoe_adapter_kind kind, float strength, size_t label_count);
 /* A name that has nothing but a job. */
 void answer_adapters_job(struct buffer *out, size_t i, const char *name, const struct training_answer *job);
-void answer_adapters_end(struct buffer *out, bool more);
-
-void answer_adapter_deleted(struct buffer *out, struct text name);
 
 #endif

@@ -1,6 +1,20 @@
 /* answer.c - the answers' JSON. Each function reads as the object it prints. */
 #include "server/api/answer.h"
 
+void answer_list_begin(struct buffer *out) {
+    buffer_string(out, "{\"object\":\"list\",\"data\":[");
+}
+
+void answer_list_end(struct buffer *out, bool more) {
+    buffer_print(out, "],\"has_more\":%s}", more ? "true" : "false");
+}
+
+void answer_deleted(struct buffer *out, const char *object, struct text name) {
+    buffer_print(out, "{\"object\":\"%s.deleted\",\"name\":", object);
+    buffer_json_text(out, name);
+    buffer_string(out, ",\"deleted\":true}");
+}
+
 void answer_usage(struct buffer *out, const struct usage *usage) {
     buffer_string(out, "{\"prompt_tokens\":");
     buffer_json_unsigned(out, usage->prompt_tokens);
@@ -349,6 +363,8 @@ static void member_capabilities(struct buffer *out, const struct limoe_info *inf
         buffer_string(out, ",\"routing\"");
     if (classifies(info) && info->shares != LIMOE_SHARES_NONE)
         buffer_string(out, ",\"attention\"");
+    if (info->decoder.blocks)
+        buffer_string(out, ",\"captions\"");
     buffer_string(out, "]");
 }
 
@@ -368,6 +384,7 @@ void answer_model(struct buffer *out, const struct answer_model *model) {
     buffer_string(out, ",\"by_rank\":");
     rank_list(out, model->rank, model->ranks);
     model_shape(out, model->info);
+    decoder_shape(out, model->info);
     buffer_string(out, "}");
 }
 

@@ -24,6 +24,12 @@ size_t answer_classify_size(const struct classify_request *request);
 size_t answer_embeddings_size(size_t n, size_t embed, enum request_encoding encoding);
 size_t answer_routing_size(const struct limoe_info *model, size_t n, size_t rows);
 
+/* A list of what is stored, piece by piece: begin, the entries, end. `more`: others follow behind them. */
+void answer_list_begin(struct buffer *out);
+void answer_list_end(struct buffer *out, bool more);
+/* What is stored under a name is no more; `object` says what it was. */
+void answer_deleted(struct buffer *out, const char *object, struct text name);
+
 /* {"prompt_tokens",…}: the value of "usage". */
 void answer_usage(struct buffer *out, const struct usage *usage);
 

@@ -47,10 +47,6 @@ void answer_adapter(struct buffer *out, const struct adapter_answer *adapter,
     buffer_string(out, "}");
 }
 
-void answer_adapters_begin(struct buffer *out) {
-    buffer_string(out, "{\"object\":\"list\",\"data\":[");
-}
-
 void answer_adapters_entry(struct buffer *out, size_t i, const struct adapter_answer *adapter,
                            enum limoe_adapter_kind kind, float strength, size_t label_count) {
     buffer_string(out, i ? "," : "");
@@ -63,14 +59,4 @@ void answer_adapters_job(struct buffer *out, size_t i, const char *name, const s
     buffer_string(out, i ? "," : "");
     answer_training_head(out, text_of(name), job);
     buffer_string(out, "}");
-}
-
-void answer_adapters_end(struct buffer *out, bool more) {
-    buffer_print(out, "],\"has_more\":%s}", more ? "true" : "false");
-}
-
-void answer_adapter_deleted(struct buffer *out, struct text name) {
-    buffer_string(out, "{\"object\":\"adapter.deleted\",\"name\":");
-    buffer_json_text(out, name);
-    buffer_string(out, ",\"deleted\":true}");
 }

@@ -13,8 +13,8 @@ static void texts(struct buffer *out, const char *name, const struct text *list,
     buffer_string(out, "]");
 }
 
-static void head(struct buffer *out, const char *object, struct text name) {
-    buffer_print(out, "{\"object\":\"%s\",\"name\":", object);
+static void head(struct buffer *out, struct text name) {
+    buffer_string(out, "{\"object\":\"classifier\",\"name\":");
     buffer_json_text(out, name);
 }
 
@@ -23,7 +23,7 @@ static void times(struct buffer *out, int64_t created, int64_t updated) {
 }
 
 void answer_classifier(struct buffer *out, const struct classifier_answer *classifier) {
-    head(out, "classifier", classifier->name);
+    head(out, classifier->name);
     texts(out, "labels", classifier->labels, classifier->n_labels);
     texts(out, "templates", classifier->templates, classifier->n_templates);
     times(out, classifier->created, classifier->updated);
@@ -32,30 +32,17 @@ void answer_classifier(struct buffer *out, const struct classifier_answer *class
     buffer_string(out, "}");
 }
 
-void answer_classifiers_begin(struct buffer *out) {
-    buffer_string(out, "{\"object\":\"list\",\"data\":[");
-}
-
 void answer_classifiers_entry(struct buffer *out, size_t i, struct text name, uint64_t label_count,
                               uint64_t template_count, int64_t created, int64_t updated) {
     if (i)
         buffer_bytes(out, ",", 1);
-    head(out, "classifier", name);
+    head(out, name);
     buffer_string(out, ",\"label_count\":");
     buffer_json_unsigned(out, label_count);
     buffer_string(out, ",\"template_count\":");
     buffer_json_unsigned(out, template_count);
     times(out, created, updated);
     buffer_string(out, "}");
-}
-
-void answer_classifiers_end(struct buffer *out, bool more) {
-    buffer_print(out, "],\"has_more\":%s}", more ? "true" : "false");
-}
-
-void answer_classifier_deleted(struct buffer *out, struct text name) {
-    head(out, "classifier.deleted", name);
-    buffer_string(out, ",\"deleted\":true}");
 }
 
 bool classifier_refuse_unknown(struct text name, const char *param, const struct text *nearest, size_t n,

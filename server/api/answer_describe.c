@@ -25,7 +25,7 @@ static void append_prompt(struct buffer *out, const struct describe_prompt *prom
     struct buffer text = {0};
     describe_write_prompt(&text, prompt, description);
     buffer_string(out, ",\"prompt\":");
-    buffer_json_text(out, (struct text){.data = text.data, .size = text.size});
+    buffer_json_text(out, buffer_text(&text));
     out->failed = out->failed || text.failed;
     buffer_free(&text);
 }

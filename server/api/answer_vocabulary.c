@@ -59,23 +59,9 @@ void answer_vocabulary(struct buffer *out, const struct vocabulary_answer *vocab
     buffer_string(out, "}");
 }
 
-void answer_vocabularies_begin(struct buffer *out) {
-    buffer_string(out, "{\"object\":\"list\",\"data\":[");
-}
-
 void answer_vocabularies_entry(struct buffer *out, size_t i, const struct vocabulary_answer *vocabulary) {
     buffer_string(out, i ? "," : "");
     answer_vocabulary(out, vocabulary);
-}
-
-void answer_vocabularies_end(struct buffer *out, bool more) {
-    buffer_print(out, "],\"has_more\":%s}", more ? "true" : "false");
-}
-
-void answer_vocabulary_deleted(struct buffer *out, struct text name) {
-    buffer_string(out, "{\"object\":\"vocabulary.deleted\",\"name\":");
-    buffer_json_text(out, name);
-    buffer_string(out, ",\"deleted\":true}");
 }
 
 bool vocabulary_refuse_unknown(struct text name, const char *nearest, struct api_error *error) {

@@ -8,10 +8,6 @@
 #include "server/api/answer.h"
 #include "server/formats/json_reader.h"
 
-static struct text whole(const struct buffer *buffer) {
-    return (struct text){.data = buffer->data, .size = buffer->size};
-}
-
 /* ---- the request */
 
 /* A terminal of llama.cpp's grammars. */
@@ -36,7 +32,7 @@ static void append_grammar(struct buffer *out, const struct ask_request *request
         buffer_string(&grammar, i ? " | " : "");
         append_terminal(&grammar, request->choices[i]);
     }
-    buffer_json_text(out, whole(&grammar));
+    buffer_json_text(out, buffer_text(&grammar));
     out->failed = out->failed || grammar.failed;
     buffer_free(&grammar);
 }

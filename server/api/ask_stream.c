@@ -74,10 +74,6 @@ void ask_stream_free(struct ask_stream *stream) {
 
 /* ---- events */
 
-static struct text whole(const struct buffer *buffer) {
-    return (struct text){.data = buffer->data, .size = buffer->size};
-}
-
 /* The first that is said stays. */
 static bool keep_first(struct ask_stream *stream, struct text *kept, struct text said) {
     if (kept->data || !said.data)
@@ -133,7 +129,7 @@ bool ask_stream_take(struct ask_stream *stream, struct text events, struct buffe
 }
 
 void ask_stream_end(struct ask_stream *stream, int64_t ns, struct buffer *out) {
-    stream->reply.text = ask_trim(stream->text.size ? whole(&stream->text) : text_of(""));
+    stream->reply.text = ask_trim(stream->text.size ? buffer_text(&stream->text) : text_of(""));
     stream->answer.ns = ns;
     buffer_string(out, EVENT_STREAM_DATA);
     ask_write_answer(out, &stream->answer);

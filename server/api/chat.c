@@ -25,7 +25,7 @@ static void write_content(struct buffer *out, const struct json_value *content, 
         buffer_string(&text, part == content->child ? "" : "\n");
         buffer_bytes(&text, line.data, line.size);
     }
-    buffer_json_text(out, (struct text){.data = text.data, .size = text.size});
+    buffer_json_text(out, buffer_text(&text));
     out->failed = out->failed || text.failed;
     buffer_free(&text);
 }

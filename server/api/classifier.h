@@ -55,12 +55,8 @@ struct classifier_answer {
 };
 void answer_classifier(struct buffer *out, const struct classifier_answer *classifier);
 
-/* The list, piece by piece: begin, each entry, end. */
-void answer_classifiers_begin(struct buffer *out);
+/* An entry of the list: between answer.h's answer_list_begin and answer_list_end. */
 void answer_classifiers_entry(struct buffer *out, size_t i, struct text name, uint64_t label_count,
                               uint64_t template_count, int64_t created, int64_t updated);
-void answer_classifiers_end(struct buffer *out, bool more);
-
-void answer_classifier_deleted(struct buffer *out, struct text name);
 
 #endif

@@ -49,6 +49,7 @@
 #define ERRORS_CHANGED     (UINT64_C(1) << 36) /* … or deleted */
 #define ERRORS_ASK         (UINT64_C(1) << 37) /* have a language model asked */
 #define ERRORS_CHAT        (UINT64_C(1) << 38) /* … to go on with a chat */
+#define ERRORS_CAPTIONS    (UINT64_C(1) << 39) /* want captions of pictures */
 
 /* The word for one group, of which names in the document are made. */
 const char *error_group_name(uint64_t group);

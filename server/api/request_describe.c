@@ -82,16 +82,15 @@ static bool read_threshold(void *reader, const struct json_value *value) {
                     "threshold must be \"auto\" or a cosine, -1 to 1");
 }
 
-static bool refuse_decoder(void *reader, const struct json_value *value) {
-    char name[20];
-    snprintf(name, sizeof name, "%.*s", (int)value->name.size, value->name.data);
-    return api_fail(
-        ((struct describe_reader *)reader)->error, 400, "no_decoder", name,
-        "%s is of a decoder that writes captions, which the server does not; accepted: vocabulary, n", name);
+/* Options of a decoder are known, so that who names one is told what it goes with (refuse_option). */
+static bool pass_option(void *reader, const struct json_value *value) {
+    (void)reader;
+    (void)value;
+    return true;
 }
 
 #define DECODER_OPTION(option)                                                                               \
-    { .name = (option), .forms = FIELD_JSON, .unlisted = true, .read = refuse_decoder }
+    { .name = (option), .forms = FIELD_JSON, .unlisted = true, .read = pass_option }
 
 static const struct field of_terms[] = {
     {.name = "vocabulary", .forms = FIELD_JSON, .read = read_vocabulary},
@@ -110,6 +109,25 @@ static const struct field of_captions[] = {
     DECODER_OPTION("seed"),
 };
 static const struct field_table captions_table = {FIELD_TABLE(of_captions)};
+
+/* The first option of a decoder that the object has; NULL: there is none. */
+static const char *decoder_option(const struct json_value *object) {
+    for (size_t i = 0; i < captions_table.n; i++) {
+        const struct field *field = &captions_table.fields[i];
+        const struct json_value *value = field->unlisted ? json_member(object, text_of(field->name)) : NULL;
+        if (value && value->type != JSON_NULL)
+            return field->name;
+    }
+    return NULL;
+}
+
+static bool refuse_option(const char *option, struct api_error *error) {
+    char param[40];
+    snprintf(param, sizeof param, "captions.%s", option);
+    return api_fail(
+        error, 400, "conflicting_fields", param,
+        "%s is of a decoder, and captions.vocabulary names a bank of captions; accepted with it: n", param);
+}
 
 static bool read_words(struct describe_reader *r, const struct json_value *value, enum describe_list list) {
     r->words = &r->out->words[list];
@@ -130,11 +148,15 @@ bool describe_read_captions(void *reader, const struct json_value *value) {
     r->out->words[DESCRIBE_CAPTIONS].most = DESCRIBE_TERMS;
     if (!read_words(r, value, DESCRIBE_CAPTIONS))
         return false;
-    return !r->words->most || r->words->vocabulary.data ||
+    const char *option = decoder_option(value);
+    if (option && r->words->vocabulary.data)
+        return refuse_option(option, r->error);
+    return (!r->words->most && !option) || r->words->vocabulary.data ||
            api_fail(
                r->error, 400, "no_decoder", "captions.vocabulary",
-               "captions without a vocabulary are a decoder's, which the server does not ask; name a stored "
-               "classifier whose labels are captions");
+               "a description takes its captions from a vocabulary, and none is named; accepted: a stored "
+               "vocabulary whose terms are captions, or a classifier whose labels are. POST /v1/captions has "
+               "a decoder write them");
 }
 
 /* ---- the prompt */

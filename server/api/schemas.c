@@ -6,6 +6,7 @@
 #include "server/api/fields.h"
 #include "server/api/schemas_upstream.h"
 #include "server/api/schemas_vocabulary.h"
+#include "server/api/schemas_words.h"
 
 /* clang-format off */
 const struct schema schemas[] = {
@@ -132,36 +133,8 @@ const struct schema schemas[] = {
         },
         "required": ["term", "cosine", "score"], "additionalProperties": false
     })},
-    {"Descriptions", SCHEMA({
-        "type": "object",
-        "properties": {
-            "object": {"const": "list"},
-            "model": {"type": "string"},
-            "data": {"type": "array", "description": "One for each picture, in the order of the request; words by descending cosine.", "items": {
-                "type": "object",
-                "properties": {
-                    "object": {"const": "description"},
-                    "index": {"type": "integer", "minimum": 0},
-                    "tags": {"type": "array", "maxItems": 50, "items": {"$ref": "#/components/schemas/Word"}},
-                    "attributes": {"type": "array", "maxItems": 50, "items": {"$ref": "#/components/schemas/Word"}},
-                    "captions": {"type": "array", "maxItems": 50, "items": {
-                        "type": "object",
-                        "properties": {
-                            "text": {"type": "string"},
-                            "cosine": {"type": "number", "minimum": -1.001, "maximum": 1.001},
-                            "score": {"type": "number"},
-                            "source": {"const": "bank", "description": "Taken from a vocabulary of captions."}
-                        },
-                        "required": ["text", "cosine", "score", "source"], "additionalProperties": false
-                    }},
-                    "prompt": {"type": "string", "description": "Where one was asked for."}
-                },
-                "required": ["object", "index", "tags", "attributes", "captions"], "additionalProperties": false
-            }},
-            "usage": {"$ref": "#/components/schemas/Usage"}
-        },
-        "required": ["object", "model", "data", "usage"], "additionalProperties": false
-    })},
+    {"Descriptions", SCHEMA_DESCRIPTIONS},
+    {"Captions", SCHEMA_CAPTIONS},
     {"ChatRequest", SCHEMA_CHAT_REQUEST},
     {"ChatCompletion", SCHEMA_CHAT_COMPLETION},
     {"Answer", SCHEMA_ANSWER},
@@ -386,6 +359,7 @@ const struct schema schemas[] = {
         },
         "additionalProperties": false
     })},
+    {"Decoder", SCHEMA_DECODER},
     {"Model", SCHEMA({
         "type": "object",
         "properties": {
@@ -395,7 +369,7 @@ const struct schema schemas[] = {
             "owned_by": {"const": "limoe"},
             "ready": {"type": "boolean", "description": "Its engine answers, and the server takes requests."},
             "aliases": {"type": "array", "items": {"type": "string"}},
-            "capabilities": {"type": "array", "items": {"enum": ["classify", "embeddings", "routing", "attention"]}},
+            "capabilities": {"type": "array", "items": {"enum": ["classify", "embeddings", "routing", "attention", "captions"]}},
             "dtype": {"type": "string"},
             "backend": {"type": "string"},
             "fingerprint": {"type": "string", "description": "Of config, tokenizer and weights: equal ones give equal vectors."},
@@ -430,7 +404,8 @@ const struct schema schemas[] = {
             "weight_bytes": {"type": "integer"},
             "scores": {"enum": ["softmax", "sigmoid", null]},
             "logit_scale": {"type": ["number", "null"]},
-            "logit_bias": {"type": "number"}
+            "logit_bias": {"type": "number"},
+            "decoder": {"$ref": "#/components/schemas/Decoder"}
         },
         "required": ["id", "object", "created", "owned_by", "ready", "aliases", "capabilities", "dtype", "backend", "fingerprint",
             "threads", "ranks", "by_rank", "architecture", "embed", "image", "text", "moe", "parameters", "weight_bytes",

@@ -83,11 +83,8 @@ struct vocabulary_answer {
     size_t offset, limit; /* of the terms that are told; limit 0: none */
 };
 void answer_vocabulary(struct buffer *out, const struct vocabulary_answer *vocabulary);
-/* The list, piece by piece: begin, each entry, end. */
-void answer_vocabularies_begin(struct buffer *out);
+/* An entry of the list: between answer.h's answer_list_begin and answer_list_end. */
 void answer_vocabularies_entry(struct buffer *out, size_t i, const struct vocabulary_answer *vocabulary);
-void answer_vocabularies_end(struct buffer *out, bool more);
-void answer_vocabulary_deleted(struct buffer *out, struct text name);
 
 /* The definition as JSON that request_vocabulary_object reads, without its braces. */
 void vocabulary_write(struct buffer *out, const struct vocabulary_definition *definition);

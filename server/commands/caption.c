@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "limoe_caption.h"
+#include "server/api/captions.h"
 #include "server/api/prepare.h"
 #include "server/commands/commands.h"
 #include "server/commands/session.h"
@@ -188,64 +189,50 @@ static void read_pictures(struct task *task, const struct session *session, int 
 
 /* ---- output */
 
-static bool make_text(const struct task *task, const struct session *session,
-                      const struct limoe_caption *caption) {
-    struct limoe_error err;
-    if (limoe_caption_text(session->processor, caption, task->text, LIMOE_CAPTION_TEXT, &err) == LIMOE_OK)
-        return true;
-    command_complain("%s", err.message);
-    return false;
-}
-
-static void add_json(const struct task *task, const struct limoe_caption *caption, bool first,
-                     struct buffer *out) {
-    buffer_string(out, first ? "{\"text\":" : ",{\"text\":");
-    buffer_json_string(out, task->text);
-    buffer_string(out, ",\"logprob\":");
-    buffer_json_float(out, (float)caption->logprob);
-    buffer_print(out, ",\"tokens\":%u,\"ended\":%s}", caption->length, caption->ended ? "true" : "false");
-}
-
-static void add_line(const struct task *task, const struct limoe_caption *caption, struct buffer *out) {
-    buffer_print(out, "%8.2f  %s%s\n", caption->logprob, task->text, caption->ended ? "" : " …");
+static void add_line(const struct limoe_caption *caption, const char *text, struct buffer *out) {
+    buffer_print(out, "%8.2f  %s%s\n", caption->logprob, text, caption->ended ? "" : " …");
 }
 
 /* Captions of one picture; those that a search did not find are left out. */
-static bool add_picture(const struct task *task, const struct session *session, size_t i,
-                        struct buffer *out) {
+static enum limoe_status print_picture(const struct task *task, const struct session *session, size_t i,
+                                       struct buffer *out, struct limoe_error *err) {
     const struct limoe_caption *captions = task->captions + i * task->options.n;
+    if (task->n_paths > 1)
+        buffer_print(out, "%s%s\n", i ? "\n" : "", task->paths[task->index[i]]);
     for (uint32_t c = 0; c < task->options.n && (captions[c].length || captions[c].ended); c++) {
-        if (!make_text(task, session, &captions[c]))
-            return false;
-        if (task->shared.json)
-            add_json(task, &captions[c], c == 0, out);
-        else
-            add_line(task, &captions[c], out);
+        const enum limoe_status status =
+            limoe_caption_text(session->processor, &captions[c], task->text, LIMOE_CAPTION_TEXT, err);
+        if (status)
+            return status;
+        add_line(&captions[c], task->text, out);
     }
-    return true;
+    return LIMOE_OK;
+}
+
+static enum limoe_status print_json(const struct task *task, const struct session *session,
+                                    struct buffer *out, struct limoe_error *err) {
+    const struct limoe_info *model = limoe_model_info(session->model);
+    struct captions_usage usage = {.image_tokens = (uint64_t)task->n_items * model->image_tokens};
+    enum limoe_status status = LIMOE_OK;
+    captions_begin(out, model->name);
+    for (size_t i = 0; i < task->n_items && !status; i++)
+        status =
+            captions_append(out, i == 0, task->index[i], session->processor,
+                            task->captions + i * task->options.n, task->options.n, task->text, &usage, err);
+    captions_end(out, &usage);
+    return status;
 }
 
 static bool add_all(const struct task *task, const struct session *session, struct buffer *out) {
-    const bool json = task->shared.json;
-    bool good = true;
-    if (json) {
-        buffer_string(out, "{\"object\":\"list\",\"model\":");
-        buffer_json_string(out, limoe_model_info(session->model)->name);
-        buffer_string(out, ",\"data\":[");
-    }
-    for (size_t i = 0; i < task->n_items && good; i++) {
-        if (json)
-            buffer_print(out, "%s{\"object\":\"captions\",\"index\":%zu,\"captions\":[", i ? "," : "",
-                         task->index[i]);
-        else if (task->n_paths > 1)
-            buffer_print(out, "%s%s\n", i ? "\n" : "", task->paths[task->index[i]]);
-        good = add_picture(task, session, i, out);
-        if (json)
-            buffer_string(out, "]}");
-    }
-    if (json)
-        buffer_string(out, "]}");
-    return good;
+    enum limoe_status status = LIMOE_OK;
+    struct limoe_error err;
+    if (task->shared.json)
+        status = print_json(task, session, out, &err);
+    for (size_t i = 0; i < task->n_items && !status && !task->shared.json; i++)
+        status = print_picture(task, session, i, out, &err);
+    if (status)
+        command_complain("%s", err.message);
+    return !status;
 }
 
 static bool answer(const struct task *task, const struct session *session) {

@@ -35,6 +35,8 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "server/engine/adapted.h"
+#include "server/engine/captions.h"
+#include "server/engine/engine_flags.h"
 #include "server/engine/engine_process.h"
 #include "server/engine/inbox.h"
 #include "server/engine/test_hooks.h"
@@ -43,15 +45,6 @@
 #include "server/protocol/link.h"
 
 #define PARTING_MS 2000 /* for ranks to take leave of each other */
-
-struct engine_flags {
-    const char *model;
-    struct limoe_options compute;
-    uint64_t step_tokens;
-    struct adapted_options adapters;
-    const char *connect;  /* NULL: PROCESS_FD is the front */
-    unsigned rank, ranks; /* of those that the front brings together; ranks 0: this is none of them */
-};
 
 struct engine_process {
     int fd;                    /* the front */
@@ -67,6 +60,8 @@ struct engine_process {
     struct link out;
     struct frame_room room; /* of a step's items */
     struct adapted adapted;
+    struct frame_captions_room asked; /* of a step's captions; NULL: the model has no decoder */
+    struct captions captions;
     struct frame_tails tails; /* what the step in hand took of them */
     float *shares;            /* theirs, while a step is in hand that wants some; or NULL */
     float *embeddings;        /* [shape.items, embed] */
@@ -125,8 +120,8 @@ static bool allocate_shares(struct engine_process *engine, size_t n, size_t spli
     return !split || engine->shares;
 }
 
-static enum limoe_status compute(struct engine_process *engine, const struct frame_step *step, size_t split,
-                                 bool routed, struct limoe_error *err) {
+static enum limoe_status embed(struct engine_process *engine, const struct frame_step *step, size_t split,
+                               bool routed, struct limoe_error *err) {
     const struct frame_shape *shape = &engine->shape;
     if (!allocate_shares(engine, step->n, split))
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for the shares of a step's patches");
@@ -155,6 +150,51 @@ static enum limoe_status compute(struct engine_process *engine, const struct fra
     return status;
 }
 
+/* A STEP as it was received. */
+struct received {
+    struct frame_captions captions; /* none: empty */
+    struct frame_step step;
+};
+
+static enum limoe_status read_step(struct engine_process *engine, const struct link *in, struct received *out,
+                                   struct limoe_error *err) {
+    const struct frame_shape *shape = &engine->shape;
+    const uint8_t *payload = in->payload;
+    uint64_t length = in->frame.length;
+    *out = (struct received){.captions = {.n = 0}};
+    if (in->frame.flags & FRAME_CAPTIONS) {
+        if (!engine->asked.captions)
+            return limoe_fail(err, LIMOE_CORRUPT, "a STEP with captions, of a model that has no decoder");
+        const enum limoe_status status =
+            frame_get_captions(shape, payload, length, &engine->asked, &out->captions, err);
+        if (status)
+            return status;
+        const size_t head = frame_captions_head_bytes(&out->captions);
+        payload += head;
+        length -= head + frame_captions_pixel_bytes(shape, &out->captions);
+    }
+    return frame_get_step(shape, payload, length, &engine->room, &out->step, err);
+}
+
+/* All that the step asks for. */
+static enum limoe_status compute(struct engine_process *engine, const struct received *received, size_t split,
+                                 bool routed, struct limoe_error *err) {
+    enum limoe_status status = embed(engine, &received->step, split, routed, err);
+    if (!status)
+        status = captions_step(&engine->captions, engine->model, &received->captions, err);
+    return status;
+}
+
+/* Computed: the section of captions in front of the RESULT's payload, to be freed. NULL: no memory. */
+static uint8_t *write_captioned(const struct engine_process *engine, size_t n, size_t *bytes) {
+    const struct captions *captions = &engine->captions;
+    *bytes = frame_captioned_bytes(n, captions->n_texts);
+    uint8_t *section = malloc(*bytes);
+    if (section)
+        frame_put_captioned(captions->written, n, captions->texts, captions->n_texts, section);
+    return section;
+}
+
 /* Asks once a second at most, since the driver may take its time over it. */
 static void measure_gpu(struct engine_process *engine) {
     const int64_t now = clock_now();
@@ -165,22 +205,48 @@ static void measure_gpu(struct engine_process *engine) {
         engine->gpu_used = engine->gpu_total = 0;
 }
 
+/* Sends the RESULT of a step with so many captions. */
+static bool send_result(struct engine_process *engine, const struct frame_result *result, uint64_t id,
+                        size_t captions) {
+    struct limoe_error err = {.message = "no memory for an answer"};
+    uint8_t head[FRAME_RESULT_HEAD_BYTES];
+    struct iovec parts[1 + FRAME_RESULT_PARTS];
+    const bool captioned = captions && result->status == LIMOE_OK;
+    size_t section = 0;
+    uint8_t *written = captioned ? write_captioned(engine, captions, &section) : NULL;
+    parts[0] = (struct iovec){written, section};
+    const struct frame_header header = {
+        .type = FRAME_RESULT,
+        .flags = (result->expert && result->status == LIMOE_OK ? FRAME_ROUTED : 0) |
+                 (captioned ? FRAME_CAPTIONS : 0),
+        .length = section + frame_put_result(&engine->shape, result, head, parts + 1),
+        .id = id,
+    };
+    const bool sent = (written || !captioned) &&
+                      link_stage(&engine->out, &header, parts, 1 + FRAME_RESULT_PARTS) &&
+                      link_send(&engine->out, &err) == LINK_DONE;
+    free(written);
+    if (!sent)
+        command_complain("engine: %s", err.message);
+    return sent;
+}
+
 /* Computes a step and sends the RESULT. False if the front sends what cannot be, or is gone. */
 static bool answer(struct engine_process *engine, const struct link *in) {
     struct limoe_error err;
-    struct frame_step step;
-    if (frame_get_step(&engine->shape, in->payload, in->frame.length, &engine->room, &step, &err) !=
-        LIMOE_OK) {
+    struct received received;
+    if (read_step(engine, in, &received, &err) != LIMOE_OK) {
         command_complain("engine: %s", err.message);
         return false;
     }
+    const struct frame_step *step = &received.step;
     const bool routed = in->frame.flags & FRAME_ROUTED;
-    const size_t split = count_asking(&step);
+    const size_t split = count_asking(step);
     int64_t began = clock_now();
     struct frame_result result = {
-        .status = compute(engine, &step, split, routed, &err),
-        .items = step.n,
-        .rows = step.rows,
+        .status = compute(engine, &received, split, routed, &err),
+        .items = step->n,
+        .rows = step->rows,
         .load = engine->load,
         .rows_sent = engine->rows_sent,
         .bytes_sent = engine->bytes_sent,
@@ -203,20 +269,7 @@ static bool answer(struct engine_process *engine, const struct link *in) {
     }
     if (result.status != LIMOE_OK)
         memcpy(result.message, err.message, sizeof result.message);
-
-    uint8_t head[FRAME_RESULT_HEAD_BYTES];
-    struct iovec parts[FRAME_RESULT_PARTS];
-    const struct frame_header header = {
-        .type = FRAME_RESULT,
-        .flags = routed && result.status == LIMOE_OK ? FRAME_ROUTED : 0,
-        .length = frame_put_result(&engine->shape, &result, head, parts),
-        .id = in->frame.id,
-    };
-    if (link_stage(&engine->out, &header, parts, FRAME_RESULT_PARTS) &&
-        link_send(&engine->out, &err) == LINK_DONE)
-        return true;
-    command_complain("engine: %s", link_sending(&engine->out) ? err.message : "no memory for an answer");
-    return false;
+    return send_result(engine, &result, in->frame.id, received.captions.n);
 }
 
 /* ---- life */
@@ -239,6 +292,12 @@ static void say_connected(struct engine_process *engine) {
     struct limoe_error err;
     if (link_stage(&engine->out, &header, NULL, 0))
         link_send(&engine->out, &err);
+}
+
+static bool allocate_captions(struct engine_process *engine) {
+    engine->asked.captions = calloc(engine->shape.items, sizeof *engine->asked.captions);
+    engine->asked.over = calloc(FRAME_MOST_OVER, sizeof *engine->asked.over);
+    return engine->asked.captions && engine->asked.over;
 }
 
 static enum limoe_status open_model(struct engine_process *engine, const struct engine_flags *flags,
@@ -269,7 +328,10 @@ static enum limoe_status open_model(struct engine_process *engine, const struct 
         !engine->entropy || !engine->rows_sent || !engine->bytes_sent || !engine->exchange_ns)
         return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for steps of %llu tokens",
                           (unsigned long long)engine->step_tokens);
-    inbox_expect(&engine->inbox, frame_longest_step(shape));
+    if (model->decoder.blocks && !allocate_captions(engine))
+        return limoe_fail(err, LIMOE_NO_MEMORY, "no memory for captions");
+    inbox_expect(&engine->inbox,
+                 frame_longest_step(shape) + (model->decoder.blocks ? frame_longest_captions(shape) : 0));
     return adapted_init(&engine->adapted, &flags->adapters, shape->items, err);
 }
 
@@ -313,6 +375,7 @@ static bool answer_step(struct engine_process *engine) {
     const bool answered = answer(engine, inbox_step(&engine->inbox));
     free(engine->shares);
     engine->shares = NULL;
+    captions_end_step(&engine->captions);
     inbox_release(&engine->inbox);
     return answered;
 }
@@ -320,6 +383,7 @@ static bool answer_step(struct engine_process *engine) {
 /* Ends the process without freeing anything: other threads still use *engine. */
 __attribute__((noreturn)) static void leave(struct engine_process *engine) {
     adapted_free(&engine->adapted);
+    captions_free(&engine->captions);
     limoe_model_close(engine->model);
     limoe_ranks_close(engine->ranks);
     _exit(COMMAND_OK);
@@ -419,93 +483,7 @@ static int run_grouped(struct engine_process *engine, const struct engine_flags 
     return COMMAND_INPUT;
 }
 
-/* ---- the command line */
-
-/* Flags alone: the front passes on what it was configured with, and an environment must not contradict it. */
-#define AT(field) .only_flag = true, .offset = offsetof(struct engine_flags, field)
-
-static const struct option_row table[] = {
-    COMMAND_MODEL_ROW(AT(model)),
-    COMMAND_DEVICE_ROW(AT(compute.device)),
-    COMMAND_DTYPE_ROW(AT(compute.dtype)),
-    COMMAND_THREADS_ROW(AT(compute.threads)),
-    {.name = "step-tokens",
-     .kind = OPTION_U64,
-     AT(step_tokens),
-     .least = 1,
-     .most = UINT32_MAX,
-     .metavar = "N",
-     .help = "most tokens computed in one step",
-     .fallback = "as many as fill the device"},
-    COMMAND_LOAD_ROW(AT(compute.load_file)),
-    COMMAND_EXPERT_BYTES_ROW(AT(compute.expert_bytes)),
-    {.name = "adapters",
-     .kind = OPTION_STRING,
-     AT(adapters.dir),
-     .metavar = "DIR",
-     .help = "where adapters' files are",
-     .fallback = "there are none"},
-    {.name = "adapter-memory",
-     .kind = OPTION_BYTES,
-     AT(adapters.tail_bytes),
-     .most = UINT64_C(1) << 50,
-     .metavar = "N",
-     .help = "bytes that adapters may take in memory"},
-    {.name = "trunk-cache",
-     .kind = OPTION_BYTES,
-     AT(adapters.trunk_bytes),
-     .most = UINT64_C(1) << 50,
-     .metavar = "N",
-     .help = "bytes of what adapters leave as it is, kept of pictures and texts seen with one; 0: none"},
-    {.name = "connect",
-     .kind = OPTION_STRING,
-     AT(connect),
-     .metavar = "ADDRESS",
-     .help = "the front, of which this is one of several ranks: unix:PATH or tcp:HOST:PORT",
-     .fallback = "the socket that it was given"},
-    {.name = "rank",
-     .kind = OPTION_UNSIGNED,
-     AT(rank),
-     .most = 1023,
-     .metavar = "N",
-     .help = "with --ranks: which one this is, from 0 on"},
-    {.name = "ranks",
-     .kind = OPTION_UNSIGNED,
-     AT(ranks),
-     .most = 1024,
-     .metavar = "N",
-     .help = "how many ranks, each on a GPU, the front brings together; 0: this is none of them"},
-    COMMAND_HELP_ROW,
-};
-
-static const struct option_command command = {
-    .name = "engine",
-    .usage = "limoe engine --model DIR [options]",
-    .about =
-        "Holds a model's weights and computes embeddings for limoe serve, which starts it, watches over "
-        "it and restarts it. It speaks over a socket that it is given as descriptor 3, or goes to the front "
-        "as one of several ranks that mpirun or a session has started, and is of no use by hand.",
-    .table = table,
-    .n = sizeof table / sizeof *table,
-};
-
-/* False: exit with *status. */
-static bool parse(int argc, char **argv, struct arena *arena, struct engine_flags *flags, int *status) {
-    struct options options;
-    if (!command_options(&command, argc, argv, flags, arena, &options, status))
-        return false;
-    *status = COMMAND_USAGE;
-    if (options.n_operands > 0)
-        command_usage("engine", "unexpected argument \"%s\"", options.operands[0]);
-    else if (!flags->model)
-        command_usage("engine", "--model is missing");
-    else if (flags->ranks ? flags->rank >= flags->ranks : flags->rank > 0)
-        command_usage("engine", "--rank is %u and --ranks is %u; accepted: a rank below their number",
-                      flags->rank, flags->ranks);
-    else
-        return true;
-    return false;
-}
+/* ---- start */
 
 /* Blocks the signals that stop a whole process group or unit, which the front handles. mpirun unblocks
  * them. */
@@ -567,7 +545,7 @@ int engine_main(int argc, char **argv) {
         return COMMAND_INPUT;
     }
     int status;
-    if (parse(argc, argv, arena, &flags, &status))
+    if (engine_flags_parse(argc, argv, arena, &flags, &status))
         status = start(&flags);
     arena_free(arena);
     return status;

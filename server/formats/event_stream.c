@@ -8,10 +8,6 @@
 
 #define MARK "\xEF\xBB\xBF"
 
-static struct text whole(const struct buffer *buffer) {
-    return (struct text){.data = buffer->data, .size = buffer->size};
-}
-
 static bool is_object(struct text data) {
     struct arena *arena = arena_new();
     struct json_value *value = NULL;
@@ -24,7 +20,7 @@ static bool is_object(struct text data) {
 
 /* JSON's strings have no line feed in them, so one between lines of data is white space. */
 static bool end_event(struct event_stream *stream, struct buffer *out, const char **what) {
-    const struct text data = whole(&stream->data);
+    const struct text data = buffer_text(&stream->data);
     if (!data.size)
         return true;
     stream->done = text_is(data, EVENT_STREAM_DONE);
@@ -58,7 +54,7 @@ static bool take_data(struct event_stream *stream, struct text value, const char
 /* "data: …", or another field, which is dropped, or a comment. */
 static bool end_line(struct event_stream *stream, struct buffer *out, const char **what) {
     static const char field[] = "data";
-    struct text line = whole(&stream->line);
+    struct text line = buffer_text(&stream->line);
     if (!stream->begun && line.size >= strlen(MARK) && memcmp(line.data, MARK, strlen(MARK)) == 0) {
         line.data += strlen(MARK);
         line.size -= strlen(MARK);

@@ -27,11 +27,12 @@ static int advance(struct iovec *parts, int n, size_t done) {
 }
 
 static enum wire_end wait_for(int fd, short events, const struct wire_deadline *deadline) {
+    const int64_t tick = deadline->tick ? deadline->tick : WIRE_TICK;
     for (;;) {
         const int64_t left = deadline->until - clock_now();
         if (left <= 0)
             return WIRE_LATE;
-        const int64_t pause = deadline->ask && left > WIRE_TICK ? WIRE_TICK : left;
+        const int64_t pause = deadline->ask && left > tick ? tick : left;
         const struct timespec timeout = {pause / CLOCK_SECOND, pause % CLOCK_SECOND};
         struct pollfd polled = {.fd = fd, .events = events};
         const int ready = ppoll(&polled, 1, &timeout, NULL);

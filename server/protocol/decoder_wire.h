@@ -61,9 +61,10 @@ enum wire_end {
 /* For how long the front waits. */
 struct wire_deadline {
     int64_t until; /* on base/clock.h's clock */
-    /* Asked each WIRE_TICK of waiting: WIRE_DONE, or how the transfer ends. NULL: nobody is asked. */
+    /* Asked each tick of waiting: WIRE_DONE, or how the transfer ends. NULL: nobody is asked. */
     enum wire_end (*ask)(void *arg);
     void *arg;
+    int64_t tick; /* nanoseconds; 0: WIRE_TICK */
 };
 #define WIRE_TICK (10 * CLOCK_MILLISECOND)
 

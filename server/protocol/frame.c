@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "limoe_caption.h"
 #include "server/protocol/frame_parts.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "frames hold numbers as they lie in memory");
@@ -58,7 +59,7 @@ enum limoe_status frame_get_header(const uint8_t bytes[FRAME_HEADER_BYTES], unsi
         return limoe_fail(err, LIMOE_CORRUPT, "a frame of type %u (%s) where a %s was due", words[1],
                           type_name(words[1]), due_name(types));
     const char *name = type_name(words[1]);
-    if ((flags & ~(uint32_t)FRAME_ROUTED) != 0 || reserved != 0)
+    if ((flags & ~(uint32_t)(FRAME_ROUTED | FRAME_CAPTIONS)) != 0 || reserved != 0)
         return limoe_fail(err, LIMOE_CORRUPT, "a %s with unknown flags %x, %x", name, flags, reserved);
     if (length > most)
         return limoe_fail(err, LIMOE_CORRUPT, "a %s of %llu bytes; at most %llu can be", name,
@@ -111,13 +112,15 @@ void frame_put_hello(const struct frame_hello *hello, uint8_t out[FRAME_HELLO_BY
     uint8_t *at = out;
     put_u32(&at, hello->status);
     put_string(&at, hello->message, FRAME_MESSAGE_BYTES);
-    const struct limoe_tower *image = &model->tower[LIMOE_IMAGE], *text = &model->tower[LIMOE_TEXT];
-    const uint32_t numbers[] = {hello->dtype,  hello->threads,      model->towers,     image->width,
-                                image->blocks, image->heads,        image->mlp,        text->width,
-                                text->blocks,  text->heads,         text->mlp,         model->blocks,
-                                model->embed,  model->image_size,   model->patch,      model->image_tokens,
-                                model->vocab,  model->text_length,  model->moe_layers, model->experts,
-                                model->top_k,  model->scoring.kind, model->shares};
+    const struct limoe_tower *image = &model->tower[LIMOE_IMAGE], *text = &model->tower[LIMOE_TEXT],
+                             *decoder = &model->decoder;
+    const uint32_t numbers[] = {
+        hello->dtype,        hello->threads,      model->towers,        image->width,      image->blocks,
+        image->heads,        image->mlp,          text->width,          text->blocks,      text->heads,
+        text->mlp,           model->blocks,       model->embed,         model->image_size, model->patch,
+        model->image_tokens, model->vocab,        model->text_length,   model->moe_layers, model->experts,
+        model->top_k,        model->scoring.kind, model->shares,        decoder->width,    decoder->blocks,
+        decoder->heads,      decoder->mlp,        model->caption_length};
     put(&at, numbers, sizeof numbers);
     put_u64(&at, model->total_parameters);
     put_u64(&at, model->active_parameters);
@@ -189,6 +192,10 @@ static const char *wrong_number(const struct frame_hello *hello) {
         return "experts";
     if (!within(model->top_k, model->moe_layers > 0, MOST_TOP_K) || model->top_k > model->experts)
         return "top_k";
+    if (!within(model->decoder.blocks, 0, FRAME_MOST_BLOCKS) ||
+        !within(model->caption_length, model->decoder.blocks > 0,
+                model->decoder.blocks > 0 ? LIMOE_CAPTION_MAX_TOKENS : 0))
+        return "decoder";
     if (hello->step_tokens < 1 || hello->step_tokens > UINT32_MAX)
         return "step_tokens";
     if (hello->rank >= hello->ranks)
@@ -232,7 +239,12 @@ enum limoe_status frame_get_hello(const uint8_t *payload, uint64_t length, struc
                                  &model->experts,
                                  &model->top_k,
                                  &kind,
-                                 &shares};
+                                 &shares,
+                                 &model->decoder.width,
+                                 &model->decoder.blocks,
+                                 &model->decoder.heads,
+                                 &model->decoder.mlp,
+                                 &model->caption_length};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         *numbers[i] = get_u32(&payload);
     model->scoring.kind = (enum limoe_scoring_kind)kind;

@@ -35,7 +35,7 @@
 #include "server/protocol/tail_key.h"
 
 enum {
-    FRAME_VERSION = 8,
+    FRAME_VERSION = 9,
     FRAME_HEADER_BYTES = 32,
     FRAME_MOST_BLOCKS = 1024, /* in a model; far above what its config may say */
     FRAME_NAME_BYTES = 128,
@@ -60,7 +60,8 @@ enum frame_type {
 /* Several of them: FRAME_IN(FRAME_STEP) | FRAME_IN(FRAME_ASK). */
 #define FRAME_IN(type) (1u << (type))
 
-enum { FRAME_ROUTED = 1 }; /* flag of a STEP: the routing is wanted; of a RESULT: it is there */
+/* Flags of a STEP and its RESULT: the routing is wanted, and there; captions stand before it (frame_caption.h). */
+enum { FRAME_ROUTED = 1, FRAME_CAPTIONS = 2 };
 
 struct frame_header {
     enum frame_type type;
@@ -113,7 +114,7 @@ struct frame_hello {
 };
 
 enum {
-    FRAME_HELLO_BYTES = 29 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 4 * FRAME_WORD_BYTES +
+    FRAME_HELLO_BYTES = 34 * 4 + 6 * 8 + 4 * FRAME_MOST_BLOCKS + FRAME_NAME_BYTES + 4 * FRAME_WORD_BYTES +
                         FRAME_NOTE_BYTES + FRAME_MESSAGE_BYTES,
 };
 

@@ -39,6 +39,7 @@ struct trainer_task {
 };
 
 enum trainer_what {
+    TRAINER_BEGUN,    /* it has its task, and can be stopped: it dies with the front from then on */
     TRAINER_PROGRESS, /* stage, epoch, epochs, loss, done */
     TRAINER_NOTE,     /* message: a line for people */
     TRAINER_READ,     /* example, settings: it waits for the pixels */

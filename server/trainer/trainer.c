@@ -212,7 +212,7 @@ int trainer_main(int argc, char **argv) {
         return err.status == LIMOE_IO ? COMMAND_OK : complain(COMMAND_INPUT, err.message);
     stand_back(); /* before there are threads, which have their first one's */
     const bool told = receive(&job);
-    if (told) {
+    if (told && say(&(struct trainer_word){.what = TRAINER_BEGUN})) {
         const enum limoe_status status = run(&job, &err);
         struct trainer_word word = {.what = status ? TRAINER_FAILED : TRAINER_DONE, .status = status};
         snprintf(word.message, sizeof word.message, "%s", status ? err.message : "");

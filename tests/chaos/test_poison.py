@@ -7,7 +7,7 @@ import harness
 import httpx
 import pytest
 from conftest import HOOKS
-from harness import data_uri, picture
+from harness import copy_captioner, data_uri, picture
 from PIL import Image
 
 NEIGHBOURS = 500
@@ -34,12 +34,12 @@ def neighbour(i):
     return {"input": [{"image": data_uri(picture(i))}], "encoding_format": "base64"}
 
 
-def send(server, bodies):
+def send(server, bodies, path="/v1/embeddings"):
     """All at once; status and answer of each."""
     limits = httpx.Limits(max_connections=len(bodies))
     with httpx.Client(base_url=server.url, timeout=300, limits=limits) as client:
         with concurrent.futures.ThreadPoolExecutor(len(bodies)) as pool:
-            answers = pool.map(lambda body: client.post("/v1/embeddings", json=body), bodies)
+            answers = pool.map(lambda body: client.post(path, json=body), bodies)
             return [(answer.status_code, answer.json()) for answer in answers]
 
 
@@ -60,6 +60,25 @@ def test_a_poisonous_item_fails_alone(hooked, report):
     assert restarts >= 2, "one loss may be chance: it takes two to be suspected"
     assert send(server, bodies[:10]) == expected[:10]
     server.log[:] = [line for line in server.log if " error " not in line]  # the loss is told as one
+
+
+def test_a_poisonous_picture_fails_alone_among_captions(hooked, report, tmp_path):
+    """Captions in the making are begun anew by each engine that it ends, and come out as they would have."""
+    folder = copy_captioner(tmp_path / "captions")
+    images = [data_uri(picture(i)) for i in range(40)]
+    bodies = [{"images": images[i : i + 2], "top_k": 50, "n": 4, "seed": i} for i in range(39)]
+    calm = hooked("--model", folder)
+    expected = send(calm, bodies, "/v1/captions")
+    assert all(status == 200 for status, _ in expected)
+
+    server = hooked("--model", folder, env={"LIMOE_TEST_CRASH_PIXEL": ",".join(map(str, COLOUR))})
+    answers = send(server, [*bodies[:20], {"image": poison()["input"][0]["image"]}, *bodies[20:]], "/v1/captions")
+    status, poisoned = answers.pop(20)
+    report(captions=len(bodies), engine_restarts=server.metric("limoe_engine_restarts_total"), begun_anew=server.metric("limoe_caption_restarts_total"))
+    assert answers == expected
+    assert status == 500 and poisoned["error"]["code"] == "engine_error", poisoned
+    assert server.metric("limoe_engine_restarts_total") >= 2 and server.metric("limoe_queue_caption_tokens") == 0
+    server.log[:] = [line for line in server.log if " error " not in line]
 
 
 @pytest.mark.parametrize("what", ["crash", "hang", "socket", "open"])

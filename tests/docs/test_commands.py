@@ -23,7 +23,7 @@ CLIENTS = "tests/clients/test_recipes.py runs it"
 MEASURES = "measures for minutes, on an idle machine"
 PYTORCH = "needs PyTorch, which the tests do without"
 ROOTS = "installs packages"
-CAPTIONS = "tests/e2e/test_caption.py runs it; no model with a decoder is bundled"
+CAPTIONS = "tests/e2e/test_caption.py and test_captions.py run it; no model with a decoder is bundled"
 LANGUAGE_MODEL = "needs a language model; tests/e2e/test_ask.py asks a stand-in"
 NOT_RUN = {
     "scripts/build": RUN_BY_OTHERS,
@@ -44,6 +44,7 @@ NOT_RUN = {
     "cc -o classify examples/classify.c $(pkg-config --cflags --libs limoe)": RUN_BY_OTHERS,
     "./classify $(pkg-config --variable=model limoe) examples/cat.png cat dog bicycle": RUN_BY_OTHERS,
     "build/limoe serve": LASTS,
+    "build/limoe serve --port 8080 --state-dir /tmp/x": LASTS,
     "limoe serve --admin-keys-file keys --loadtest-max-rate 2000 --loadtest-max-requests 200000": LASTS,
     "curl -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' http://127.0.0.1:8080/v1/loadtests "
     "-d '{\"rate\":958.6,\"duration\":60}'": MEASURES,
@@ -56,6 +57,8 @@ NOT_RUN = {
     "limoe caption --model runs/captions/model examples/cat.png": CAPTIONS,
     "limoe caption --model runs/captions/model --beams 5 --min-length 5 --n 3 examples/cat.png": CAPTIONS,
     "limoe caption --model runs/captions/model --top-k 50 --n 10 --seed 1 --json examples/cat.png": CAPTIONS,
+    "curl -s http://127.0.0.1:8080/v1/captions -H 'Content-Type: application/json' -d '{ \"image\": \"'\"$(base64 -w0 examples/cat.png)\"'\", "
+    "\"model\": \"captions\", \"top_k\": 50, \"n\": 2, \"seed\": 1, \"max_tokens\": 5}'": CAPTIONS,
     "limoe serve --llm-url http://127.0.0.1:8000/v1 --llm-model smollm2": LASTS,
     "curl -s http://127.0.0.1:8080/v1/ask -H 'Content-Type: application/json' -d '{ \"image\": \"'\"$(base64 -w0 examples/cat.png)\"'\", "
     "\"question\": \"What animal is it?\", \"choices\": [\"cat\", \"dog\"]}'": LANGUAGE_MODEL,
@@ -103,6 +106,8 @@ NOT_RUN = {
     "bench/adapters.py list --rounds 60": MEASURES,
     "bench/adapters.py memory": MEASURES,
     "python bench/pictures.py --build build": MEASURES,
+    "bench/training_beside.py --build build --rounds 3": MEASURES,
+    "bench/vocabulary.py http://127.0.0.1:8080 --rounds 200": MEASURES,
     "bench/classifier.py http://127.0.0.1:8080": MEASURES,
     "bench/recovery.py models/pictograms --ranks 1 2 --kills 5": MEASURES,
     "build/bench/ranks --local --model models/pictograms --threads 2 --batch 32": MEASURES,

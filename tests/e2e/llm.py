@@ -93,6 +93,12 @@ class Llm:
         self.port = self.socket.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
 
+    def begin_anew(self):
+        """Answers as usual, and nothing was asked yet."""
+        self.style, self.content, self.answers = "vllm", "A cat.", []
+        self.requests.clear()
+        self.heads.clear()
+
     @property
     def url(self):
         return f"{'https' if self.context else 'http'}://127.0.0.1:{self.port}/v1"

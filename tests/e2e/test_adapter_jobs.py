@@ -1,13 +1,17 @@
 """Protects adapters that a server learns: a job comes to the bytes of limoe tune, by form or JSON, through lost trainers and
 restarts; what is cancelled, refused or failed says so, serves nothing new and leaves no example behind."""
 
+import contextlib
+import itertools
 import json
 import os
 import pathlib
 import signal
 import subprocess
+import threading
 import time
 
+import httpx
 import pytest
 
 from conftest import BUILD, Server, b64, draw_classes, picture, stop_cleanly, wait_until
@@ -225,6 +229,70 @@ def test_jobs_outlive_the_server(teach, examples, tail):
     assert files(server) == 3 * ["end.json"] + 3 * ["job.json"] and not (folder / "77").exists()
     expect_warnings(again)
     expect_warnings(server)
+
+
+# ---- beside requests
+
+
+@contextlib.contextmanager
+def load(server):
+    """Requests, one after the other, for as long as the server takes any."""
+    over = threading.Event()
+
+    def ask():
+        with server.client() as client, contextlib.suppress(httpx.TransportError):
+            for i in itertools.count():
+                if over.is_set():
+                    return
+                client.post("/v1/embeddings", json={"input": f"a {i}"})
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        asking.join()
+
+
+def is_stopped(pid):
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+
+
+def stopped_trainer(server):
+    wait_until(lambda: server.children("trainer"))
+    (pid,) = server.children("trainer")
+    wait_until(lambda: is_stopped(pid))
+    return pid
+
+
+def test_a_job_gets_on_beside_requests_to_the_same_bytes(own, examples, tail):
+    begin(own, "beside", examples, **TAIL)
+    with load(own):
+        assert ended(own, "beside")["state"] == "ready"
+    assert stored(own, "beside") == tail
+    delete(own, "beside")
+
+
+@pytest.mark.parametrize("end", ["cancelled", "lost", "told to stop", "killed"])
+def test_a_stopped_trainer_ends_with_its_job_and_its_server(teach, examples, end):
+    server = teach()
+    begin(server, "stopped", examples, **LONG)
+    with load(server):
+        pid = stopped_trainer(server)
+        if end == "cancelled":
+            delete(server, "stopped")
+        elif end == "lost":
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: server.metric("limoe_trainer_restarts_total") == 1)
+            assert stopped_trainer(server) != pid
+            expect_warnings(server)
+        elif end == "told to stop":
+            server.process.terminate()
+            assert server.wait() == 0
+        else:
+            server.kill()
+        wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists())
 
 
 # ---- cancelled, queued

@@ -68,9 +68,7 @@ def pair():
 def asked(pair):
     """A server, and the model that it asks, which answers as usual."""
     server, model = pair
-    model.style, model.content, model.answers = "vllm", "A cat.", []
-    model.requests.clear()
-    model.heads.clear()
+    model.begin_anew()
     return server, model
 
 

@@ -24,6 +24,7 @@ CLOSED = [
     ("POST", "/v1/routing"),
     ("POST", "/v1/attention"),
     ("POST", "/v1/describe"),
+    ("POST", "/v1/captions"),
     ("POST", "/v1/ask"),
     ("POST", "/v1/chat/completions"),
     ("GET", "/v1/classifiers"),

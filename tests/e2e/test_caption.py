@@ -5,28 +5,20 @@ import shutil
 
 import pytest
 
-from conftest import MODEL, ROOT, picture
+from conftest import MODEL, ROOT, copy_captioner, picture_files
 from test_int8 import answer, limoe
 
-GOLDEN = ROOT / "tests" / "golden"
 CAT = ROOT / "examples" / "cat.png"
 
 
 @pytest.fixture(scope="module")
 def captioner(tmp_path_factory):
-    """A small random model that writes nonsense, and whose config may be edited."""
-    folder = tmp_path_factory.mktemp("captions") / "model"
-    shutil.copytree(GOLDEN / "captions", folder)
-    shutil.copy(GOLDEN / "tokenizer" / "tokenizer.model", folder)
-    return folder
+    return copy_captioner(tmp_path_factory.mktemp("captions") / "model")
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    for i in range(3):
-        (folder / f"{i}.png").write_bytes(picture(i))
-    return [folder / f"{i}.png" for i in range(3)]
+    return picture_files(tmp_path_factory.mktemp("pictures"), 3)
 
 
 def captions(captioner, *arguments):

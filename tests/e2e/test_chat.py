@@ -34,8 +34,7 @@ def pair():
 @pytest.fixture
 def asked(pair):
     server, model = pair
-    model.style, model.content, model.answers = "vllm", "A cat.", []
-    model.requests.clear()
+    model.begin_anew()
     return server, model
 
 

@@ -46,7 +46,7 @@ def zeros(size):
     return b"".join(out) + packer.flush()
 
 
-ROUTES = ["/v1/classify", "/v1/embeddings", "/v1/routing", "/v1/attention", "/v1/adapters/x", "/v1/describe"]
+ROUTES = ["/v1/classify", "/v1/embeddings", "/v1/routing", "/v1/attention", "/v1/adapters/x", "/v1/describe", "/v1/captions"]
 BODIES = {
     "empty": b"",
     "blank": b"  \n",

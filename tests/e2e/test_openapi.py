@@ -150,6 +150,7 @@ REQUESTS = [
             }
         },
     ),
+    ("captions", "POST", "/v1/captions", {"json": {**IMAGE, "vocabulary": "animals", "n": 2}}),
     (
         "ask",
         "POST",
@@ -270,6 +271,8 @@ WRONG = [
     ("attention", "POST", "/v1/attention", {"json": {**IMAGE, "texts": ["a", "b"], "format": "png"}}, "conflicting_fields"),
     ("describe", "POST", "/v1/describe", {"json": {**IMAGE, "captions": {"n": 1}}}, "no_decoder"),
     ("describe", "POST", "/v1/describe", {"json": {**IMAGE, "tags": {"vocabulary": "none"}}}, "classifier_not_found"),
+    ("captions", "POST", "/v1/captions", {"json": {**IMAGE, "beams": 2}}, "no_decoder"),
+    ("captions", "POST", "/v1/captions", {"json": {**IMAGE, "vocabulary": "none"}}, "classifier_not_found"),
     ("ask", "POST", "/v1/ask", {"json": {**IMAGE, "question": "?", "choices": []}}, "empty_labels"),
     ("chat", "POST", "/v1/chat/completions", {"json": {"messages": [{"content": [{"type": "file"}]}]}}, "unsupported_value"),
     ("putClassifier", "PUT", "/v1/classifiers/-", {"json": LABELS}, "invalid_name"),

@@ -3,13 +3,15 @@
  * JOIN, 4 as CONNECTED, which is a header alone, 5 as ASK, 6 as UNIQUE_ID, 7 as GROUP, 8 as APART; 9 as
  * any of them.
  *
+ * A STEP and a RESULT may have captions before them, by their flag.
+ *
  * What is accepted must lie within the payload and within the shape's bounds, and be the same bytes when it
  * is encoded again; what is refused must say why. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/protocol/frame.h"
+#include "server/protocol/frame_caption.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -48,9 +50,65 @@ static enum limoe_status check_hello(const uint8_t *payload, uint64_t length, st
     frame_put_hello(&hello, again);
     if (hello.status == LIMOE_OK) {
         const struct frame_shape shape = frame_shape(&hello.model, UINT32_MAX);
-        require(frame_longest_step(&shape) < UINT64_MAX / 2 && frame_longest_result(&shape) < UINT64_MAX / 2);
+        require(frame_longest_step(&shape) + frame_longest_captions(&shape) < UINT64_MAX / 2 &&
+                frame_longest_result(&shape) + frame_longest_captioned(&shape) < UINT64_MAX / 2);
         require(frame_hello_equal(&hello, &hello));
     }
+    return LIMOE_OK;
+}
+
+/* The section of captions in front of a STEP, which *payload and *length are without then. */
+static enum limoe_status check_captions(const struct frame_shape *shape, const uint8_t **payload,
+                                        uint64_t *length, struct limoe_error *err) {
+    struct frame_caption captions[BUDGET + 1];
+    static uint64_t over[FRAME_MOST_OVER];
+    struct frame_captions step;
+    const struct frame_captions_room room = {captions, over};
+    enum limoe_status status = frame_get_captions(shape, *payload, *length, &room, &step, err);
+    if (status != LIMOE_OK)
+        return status;
+    const size_t head = frame_captions_head_bytes(&step);
+    const uint64_t pixels = frame_captions_pixel_bytes(shape, &step);
+    require(step.n <= shape->items && step.n_over <= FRAME_MOST_OVER && head + pixels <= *length &&
+            head + pixels <= frame_longest_captions(shape));
+    for (size_t i = 0; i < step.n; i++)
+        if (captions[i].pixels)
+            read_all(captions[i].pixels, shape->image_bytes);
+    uint8_t *again = malloc(head);
+    require(again);
+    frame_put_captions(&step, again);
+    require(memcmp(again, *payload, head) == 0);
+    free(again);
+    *payload += head;
+    *length -= head + pixels;
+    return LIMOE_OK;
+}
+
+/* The same in front of a RESULT. */
+static enum limoe_status check_captioned(const uint8_t **payload, uint64_t *length, struct limoe_error *err) {
+    struct frame_captioned captioned;
+    uint64_t bytes;
+    enum limoe_status status = frame_get_captioned(*payload, *length, &captioned, &bytes, err);
+    if (status != LIMOE_OK)
+        return status;
+    require(bytes <= *length && bytes == frame_captioned_bytes(captioned.n, captioned.texts));
+    struct limoe_caption *texts = calloc(captioned.texts + 1, sizeof *texts);
+    uint32_t *written = calloc(captioned.n + 1, sizeof *written);
+    uint8_t *again = malloc(bytes);
+    require(texts && written && again);
+    for (size_t i = 0; i < captioned.n; i++)
+        written[i] = frame_captioned_written(&captioned, i);
+    for (size_t i = 0; i < captioned.texts; i++) {
+        frame_captioned_text(&captioned, i, &texts[i]);
+        require(texts[i].length <= LIMOE_CAPTION_MAX_TOKENS);
+    }
+    frame_put_captioned(written, captioned.n, texts, captioned.texts, again);
+    require(memcmp(again, *payload, 8 + captioned.n * sizeof *written) == 0);
+    free(texts);
+    free(written);
+    free(again);
+    *payload += bytes;
+    *length -= bytes;
     return LIMOE_OK;
 }
 
@@ -124,13 +182,18 @@ static enum limoe_status check_join(const uint8_t *payload, uint64_t length, str
 
 static enum limoe_status check(const struct frame_shape *shape, const struct frame_header *header,
                                const uint8_t *payload, struct limoe_error *err) {
+    enum limoe_status status = LIMOE_OK;
+    struct frame_header rest = *header;
+    const bool captions = header->flags & FRAME_CAPTIONS;
     switch (header->type) {
     case FRAME_HELLO:
         return check_hello(payload, header->length, err);
     case FRAME_STEP:
-        return check_step(shape, payload, header->length, err);
+        status = captions ? check_captions(shape, &payload, &rest.length, err) : LIMOE_OK;
+        return status ? status : check_step(shape, payload, rest.length, err);
     case FRAME_RESULT:
-        return check_result(shape, header, payload, err);
+        status = captions ? check_captioned(&payload, &rest.length, err) : LIMOE_OK;
+        return status ? status : check_result(shape, &rest, payload, err);
     case FRAME_JOIN:
         return check_join(payload, header->length, err);
     case FRAME_CONNECTED:
@@ -144,8 +207,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const struct frame_shape shape = frame_shape(&model, BUDGET);
     enum { TYPES = FRAME_APART };
     const uint64_t most[TYPES + 1] = {FRAME_HELLO_BYTES,
-                                      frame_longest_step(&shape),
-                                      frame_longest_result(&shape),
+                                      frame_longest_captions(&shape) + frame_longest_step(&shape),
+                                      frame_longest_captioned(&shape) + frame_longest_result(&shape),
                                       FRAME_JOIN_BYTES,
                                       0,
                                       0,

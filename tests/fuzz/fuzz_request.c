@@ -8,7 +8,7 @@
  *     7  a classifier's row as the store reads it: labels, "|", templates
  *     8  POST /v1/loadtests    9  /v1/attention
  *     :  POST /v1/adapters/{name}, JSON    ;  the same, multipart with the boundary "x"
- *     <  POST /v1/describe     =  a file of terms
+ *     <  POST /v1/describe, and /v1/captions     =  a file of terms
  *     >  PUT /v1/vocabularies/{name}, the name before "|"    ?  GET of one, a query
  *     @  POST /v1/ask          A  POST /v1/chat/completions
  *
@@ -22,6 +22,7 @@
 #include "server/api/answer.h"
 #include "server/api/ask.h"
 #include "server/api/attention.h"
+#include "server/api/captions.h"
 #include "server/api/chat.h"
 #include "server/api/classifier.h"
 #include "server/api/classify.h"
@@ -415,6 +416,28 @@ static bool read_training_form(const struct request_models *model, const char *b
            request_training_multipart(model, parts, n, 1 << 16, arena, out, error);
 }
 
+static void check_captions(const struct request_models *models, const char *body, size_t size,
+                           struct arena *arena) {
+    struct captions_request captions;
+    struct api_error error;
+    if (!captions_read(models, body, size, arena, &captions, &error)) {
+        check_error(&error, arena);
+        return;
+    }
+    const struct limoe_caption_options *options = &captions.options;
+    const struct describe_words *bank = &captions.describe.words[DESCRIBE_CAPTIONS];
+    require(captions.describe.n_images >= 1 && captions.describe.n_images <= REQUEST_MAX_ITEMS);
+    require(captions.decoded != (bank->vocabulary.data != NULL) && bank->most >= 1 &&
+            bank->most <= LIMOE_CAPTION_MAX);
+    if (!captions.decoded)
+        return;
+    require(options->n >= 1 && options->n <= LIMOE_CAPTION_MAX && options->beams >= 1 &&
+            options->beams <= LIMOE_CAPTION_MAX_BEAMS && options->top_k <= 100);
+    require(options->max_length >= 1 && options->max_length <= 12 &&
+            options->min_length <= options->max_length);
+    require(captions_tokens(&captions) >= captions.describe.n_images);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const struct limoe_info info = {.name = "m",
                                            .tower = {{8, 4, 2, 16}, {8, 4, 2, 16}},
@@ -422,6 +445,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                            .image_size = 16,
                                            .patch = 8,
                                            .text_length = 4,
+                                           .vocab = 100,
+                                           .decoder = {8, 1, 1, 8},
+                                           .caption_length = 12,
                                            .shares = LIMOE_SHARES_MEAN};
     static const struct limoe_info other = {
         .name = "n", .tower = {[LIMOE_TEXT] = {8, 4, 2, 16}}, .embed = 16, .text_length = 2};
@@ -495,6 +521,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         ok = describe_read(&model, body, size, arena, &describe, &error);
         if (ok)
             check_describe(&describe, arena);
+        check_captions(&model, body, size, arena);
         break;
     case 13:
         ok = check_terms(body, size, arena, &error);

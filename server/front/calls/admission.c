@@ -20,7 +20,7 @@ uint64_t admission_pixels(const struct call *call, const struct request_item *in
 
 struct queue_load admission_measure(struct call *call) {
     const struct limoe_info *model = call->generation->model;
-    struct queue_load load = {.items = call->n - 1};
+    struct queue_load load = {.items = call->n - 1, .captions = captioning_tokens(call)};
     bool cached = call->generation->cache && !call->route->routing;
     for (size_t i = 0; i < call->n; i++) {
         bool image = call->inputs[i].modality == LIMOE_IMAGE;

@@ -481,6 +481,10 @@ struct text call_argument(const struct call *call, const char *name) {
     return (struct text){.data = value ? value : "", .size = size};
 }
 
+const struct job *call_job(const struct call *call) {
+    return call->captioning.n ? &call->captioning.job : &call->job;
+}
+
 /* ---- memory */
 
 bool call_hold(struct call *call, size_t bytes) {

@@ -25,6 +25,7 @@
 #include "server/api/api_error.h"
 #include "server/api/ask.h"
 #include "server/api/attention.h"
+#include "server/api/captions.h"
 #include "server/api/chat.h"
 #include "server/api/describe.h"
 #include "server/api/prepare.h"
@@ -32,6 +33,7 @@
 #include "server/api/training.h"
 #include "server/api/vocabularies.h"
 #include "server/front/calls/adapting.h"
+#include "server/front/calls/captioning.h"
 #include "server/front/calls/describing.h"
 #include "server/front/calls/route.h"
 #include "server/front/generation.h"
@@ -105,8 +107,9 @@ struct call {
         struct embed_request embed;
         struct attention_request attention;
         struct describe_request describe;
-        struct ask_request ask;   /* begins with what is described, */
-        struct chat_request chat; /* and so does this */
+        struct captions_request captions; /* begins with what is described */
+        struct ask_request ask;           /* begins with what is described, */
+        struct chat_request chat;         /* and so does this */
         struct dialect_request dialect;
         struct training_request training;
         struct vocabulary_request vocabulary;
@@ -119,6 +122,7 @@ struct call {
     struct store_waiter waiting;
     struct adapting adapting;
     struct describing describing;
+    struct captioning captioning;
     struct upstream *upstream;         /* what the language model is asked (upstream.h); NULL: nothing */
     bool relaying;                     /* upstream is to be handed over (upstream_ask) */
     bool streaming;                    /* the answer is what comes of it (upstream_response) */
@@ -225,6 +229,9 @@ struct answer_model *models_describe(struct call *call);
 void models_forget(struct answer_model *models, size_t n); /* NULL is fine */
 /* Whether every model answers; else `why` says which does not. In route_health.c. */
 bool health_of_all(struct call *call, char *why, size_t size);
+
+/* The job that the call has waited for, or waits for. */
+const struct job *call_job(const struct call *call);
 
 /* Answers with call->answer as it is. */
 void call_succeed(struct call *call, const char *content_type);

@@ -8,6 +8,7 @@
 #include "server/api/adapter.h"
 #include "server/api/ask.h"
 #include "server/api/attention.h"
+#include "server/api/captions.h"
 #include "server/api/classifier.h"
 #include "server/api/describe.h"
 #include "server/api/dialects/rerank.h"
@@ -77,6 +78,16 @@ const struct operation operations[] = {
      .example = "{\"image\":\"" PIXEL "\",\"prompt\":{\"question\":\"What is it?\"}}",
      .answers = {{200, NULL, "Descriptions", NULL}},
      .errors = ERRORS_DESCRIBE | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
+    {.method = "POST",
+     .path = "/v1/captions",
+     .id = "captions",
+     .summary = "Captions of pictures, written by the model's decoder or taken from a bank",
+     .about = "Either image or images is given. A caption depends on its picture, the options and the seed "
+              "alone.",
+     .body = &captions_fields,
+     .example = "{\"image\":\"" PIXEL "\",\"beams\":4,\"n\":2}",
+     .answers = {{200, NULL, "Captions", NULL}},
+     .errors = ERRORS_CAPTIONS | ERRORS_PICTURES | ERRORS_MODEL | ERRORS_ENGINE | ERRORS_STORE},
     {.method = "POST",
      .path = "/v1/ask",
      .id = "ask",

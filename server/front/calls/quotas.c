@@ -31,7 +31,7 @@ static size_t pictures(const struct call *call) {
 bool quotas_charge(struct call *call) {
     struct account_refusal refusal;
     const uint64_t tokens = (call->shared ? 0 : call->usage.prompt_tokens) +
-                            pictures(call) * call->generation->model->image_tokens;
+                            pictures(call) * call->generation->model->image_tokens + captioning_tokens(call);
     if (!call->account)
         return true;
     if (!account_charge(call->account, tokens, clock_now(), &refusal))
@@ -42,7 +42,7 @@ bool quotas_charge(struct call *call) {
 
 void quotas_settle(struct call *call) {
     const bool ours = call->status >= 500; /* whatever was computed of it, nobody has got it */
-    const bool computed = call->status < 400 || (!ours && call->job.started);
+    const bool computed = call->status < 400 || (!ours && call_job(call)->started);
     if (call->charged)
         account_settle(call->account, computed, call->charged, pictures(call));
     call->charged = 0;

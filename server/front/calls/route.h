@@ -28,6 +28,7 @@ enum route_series {
     ROUTE_ROUTING,
     ROUTE_ATTENTION,
     ROUTE_DESCRIBE,
+    ROUTE_CAPTIONS,
     ROUTE_ASK,
     ROUTE_CHAT,
     ROUTE_CLASSIFIERS,
@@ -179,6 +180,9 @@ bool route_chat_answer(struct call *call, struct api_error *error);
 bool route_chat_stored(struct call *call, struct api_error *error);
 bool route_chat_relayed(struct call *call, struct api_error *error);
 bool route_describe_answer(struct call *call, struct api_error *error);
+bool route_captions_parse(struct call *call, struct api_error *error);
+bool route_captions_stored(struct call *call, struct api_error *error);
+bool route_captions_answer(struct call *call, struct api_error *error);
 
 bool route_dialect_parse(struct call *call, struct api_error *error);
 bool route_dialect_answer(struct call *call, struct api_error *error);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "server/api/adapter.h"
+#include "server/api/answer.h"
 #include "server/api/classifier.h"
 #include "server/front/calls/call.h"
 #include "server/front/training/training.h"
@@ -159,7 +160,7 @@ bool route_adapter_delete_answer(struct call *call, struct api_error *error) {
         return fail_file(call, status, false, &cause, error);
     if (!found && !dropped)
         return refuse_unknown(call, error);
-    answer_adapter_deleted(&call->answer, call_below(call));
+    answer_deleted(&call->answer, "adapter", call_below(call));
     return true;
 }
 
@@ -213,9 +214,9 @@ bool route_adapters_answer(struct call *call, struct api_error *error) {
     if (!page)
         return api_fail_memory(error);
     const size_t n = adapters_list(call->server->adapters, request->after, request->limit, page, &more);
-    answer_adapters_begin(&call->answer);
+    answer_list_begin(&call->answer);
     more |= list_both(call, request, page, n);
-    answer_adapters_end(&call->answer, more);
+    answer_list_end(&call->answer, more);
     for (size_t i = 0; i < n; i++)
         adapter_release(page[i]);
     return true;

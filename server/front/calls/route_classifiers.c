@@ -3,6 +3,7 @@
  * PUT embeds every prompt in the model's own queue, as a classification would, and stores one vector a label.
  * The others only ask the store.
  */
+#include "server/api/answer.h"
 #include "server/api/classifier.h"
 #include "server/api/classify.h"
 #include "server/front/calls/classifying.h"
@@ -114,7 +115,7 @@ bool route_classifier_delete_stored(struct call *call, struct api_error *error) 
 
 bool route_classifier_delete_answer(struct call *call, struct api_error *error) {
     (void)error;
-    answer_classifier_deleted(&call->answer, call->request.classifier.name);
+    answer_deleted(&call->answer, "classifier", call->request.classifier.name);
     return true;
 }
 
@@ -134,12 +135,12 @@ bool route_classifiers_stored(struct call *call, struct api_error *error) {
 bool route_classifiers_answer(struct call *call, struct api_error *error) {
     (void)error;
     const struct classifier_page *page = &call->asked->page;
-    answer_classifiers_begin(&call->answer);
+    answer_list_begin(&call->answer);
     for (size_t i = 0; i < page->n; i++) {
         const struct classifier_summary *summary = &page->summaries[i];
         answer_classifiers_entry(&call->answer, i, summary->name, summary->label_count,
                                  summary->template_count, summary->created, summary->updated);
     }
-    answer_classifiers_end(&call->answer, page->more);
+    answer_list_end(&call->answer, page->more);
     return true;
 }

@@ -82,6 +82,7 @@ static void describe(const struct generation *generation, bool ready, struct met
         .queue_tokens = depth.tokens,
         .queue_bytes = depth.bytes,
         .queue_pixels = depth.pixels,
+        .queue_captions = depth.captions,
         .drain_seconds = queue_drain_seconds(generation->queue),
     };
     engine_adapters(generation->engine, &out->adapters_held, &out->adapter_memory);
@@ -157,6 +158,7 @@ void route_metrics(struct call *call) {
         .limit_tokens = options->queue.tokens,
         .limit_bytes = options->queue.bytes,
         .limit_pixels = options->queue.pixels,
+        .limit_captions = options->queue.captions,
         .cache_limit_bytes = options->cache_bytes,
         .certificate_expiry = server->tls ? (double)tls_expiry(server->tls) : 0,
         .connections = atomic_load(&server->connections),

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "server/api/answer.h"
 #include "server/api/classifier.h"
 #include "server/front/calls/call.h"
 #include "server/front/vocabularies/vocabularies.h"
@@ -158,16 +159,11 @@ bool route_vocabulary_delete_answer(struct call *call, struct api_error *error) 
         return refuse(call, VOCABULARIES_UNWRITTEN, &cause, error);
     if (!found)
         return answer_one(call, &none, error); /* that there is none */
-    answer_vocabulary_deleted(&call->answer, call_below(call));
+    answer_deleted(&call->answer, "vocabulary", call_below(call));
     return true;
 }
 
 /* ---- the list: what is stored, and what the program brings, by name */
-
-static int compare(struct text a, struct text b) {
-    const int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-    return order ? order : (a.size > b.size) - (a.size < b.size);
-}
 
 bool route_vocabularies_parse(struct call *call, struct api_error *error) {
     return request_classifier_list(call->args, call->n_args, &call->request.classifier, error) &&
@@ -185,16 +181,17 @@ bool route_vocabularies_answer(struct call *call, struct api_error *error) {
     const size_t n =
         vocabularies_list(call->server->vocabularies, request->after, request->limit, names, &more);
     size_t at = 0, mine = 0, written = 0;
-    while (mine < OWN && compare(text_of(own[mine]), request->after) <= 0)
+    while (mine < OWN && text_compare(text_of(own[mine]), request->after) <= 0)
         mine++;
-    answer_vocabularies_begin(&call->answer);
+    answer_list_begin(&call->answer);
     while (good && written < request->limit && (at < n || (mine < OWN && !more))) {
-        const bool is_own = mine < OWN && (at == n || compare(text_of(own[mine]), text_of(names[at])) < 0);
+        const bool is_own =
+            mine < OWN && (at == n || text_compare(text_of(own[mine]), text_of(names[at])) < 0);
         good = append(call, text_of(is_own ? own[mine] : names[at]), NULL, written, &there);
         written += there;
         mine += is_own;
         at += !is_own;
     }
-    answer_vocabularies_end(&call->answer, more || at < n || mine < OWN);
+    answer_list_end(&call->answer, more || at < n || mine < OWN);
     return good || api_fail_memory(error);
 }

@@ -81,7 +81,7 @@ void stages_gone(struct call *call) {
     atomic_store(&call->gone, true);
     struct queue *queue = atomic_load(&call->pushed);
     if (queue)
-        queue_cancel(queue, &call->job);
+        queue_cancel(queue, call->captioning.n ? &call->captioning.job : &call->job);
 }
 
 /* ---- the store, which has threads of its own: no worker waits for a disk */
@@ -118,8 +118,7 @@ static void ask(struct call *call) {
 
 /* An answer that has been computed is given also after the deadline, but not if the client has gone. */
 static bool check_outcome(struct call *call, struct api_error *error) {
-    const struct job *job = &call->job;
-    switch (job->outcome) {
+    switch (call_job(call)->outcome) {
     case JOB_DONE:
         return true;
     case JOB_EXPIRED:
@@ -129,7 +128,7 @@ static bool check_outcome(struct call *call, struct api_error *error) {
     case JOB_ABANDONED:
         return want_fail(call, WANT_STOPPED, error);
     default:
-        return adapting_fail(call, error);
+        return call->captioning.n ? captioning_fail(call, error) : adapting_fail(call, error);
     }
 }
 
@@ -176,7 +175,8 @@ static void answered(struct call *call, bool good, struct api_error *error) {
 
 static void write_answer(struct task *task) {
     struct call *call = call_of_task(task);
-    const struct job *job = &call->job;
+    const struct job *job = call_job(call);
+    const bool computed = call->job.n > 0 || call->captioning.n > 0;
     struct api_error error;
     if (job->pushed) {
         const int64_t now = clock_now(); /* when it was given up, if it never started */
@@ -188,7 +188,7 @@ static void write_answer(struct task *task) {
         call->inference_ns = job->ended - job->started;
     }
     call->answering = true;
-    bool good = (job->n == 0 || check_outcome(call, &error)) && !stages_reader_left(call, &error);
+    bool good = (!computed || check_outcome(call, &error)) && !stages_reader_left(call, &error);
     if (good) {
         collect(call);
         good = call->route->answer(call, &error);
@@ -288,11 +288,25 @@ static bool room_for_results(struct call *call) {
     return call->job.embeddings != NULL;
 }
 
+static void captioned(struct call *call) {
+    call->task.run = write_answer;
+    workers_push_early(has_large_answer(call) ? call->server->bulk : call->server->workers, &call->task);
+}
+
+static void caption(struct call *call) {
+    struct api_error error;
+    call->job.n = 0; /* nothing is embedded */
+    if (!captioning_begin(call, captioned, &error))
+        finish_failed(call, &error);
+}
+
 static void end_preparing(struct call *call) {
     struct api_error error;
     close_ranks(call);
     release_surplus(call);
-    if (call->job.n == 0 && has_large_answer(call)) {
+    if (call->captioning.n > 0) {
+        caption(call);
+    } else if (call->job.n == 0 && has_large_answer(call)) {
         embedded(&call->job); /* the cache had all */
     } else if (call->job.n == 0) {
         write_answer(&call->task);
@@ -461,6 +475,7 @@ static void admit(struct call *call) {
     call->held.tokens += load.tokens;
     call->held.bytes += load.bytes;
     call->held.pixels += load.pixels;
+    call->held.captions += load.captions;
     if (!admission_allocate(call, &load)) {
         api_fail_memory(&error);
         finish_failed(call, &error);

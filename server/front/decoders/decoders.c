@@ -182,7 +182,7 @@ static enum wire_end exchange(const struct decoders *decoders, const struct proc
                               const struct decoders_picture *picture, uint8_t *pixels,
                               enum limoe_status *status, struct limoe_error *err) {
     struct turn turn = {decoders, picture, process, -1};
-    const struct wire_deadline deadline = {clock_now() + decoders->limit, ask, &turn};
+    const struct wire_deadline deadline = {.until = clock_now() + decoders->limit, .ask = ask, .arg = &turn};
     const size_t side = picture->settings->preprocess.size, pixels_size = side * side * 3;
     struct wire_request request = {
         .magic = WIRE_REQUEST,

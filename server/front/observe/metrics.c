@@ -110,7 +110,7 @@ void metrics_count_model(struct metrics *metrics, size_t served, enum metrics_mo
 
 void metrics_count_step(struct metrics *metrics, size_t served, const struct metrics_step *step) {
     struct metrics_served *counted = &metrics->served[served];
-    uint64_t items = 0, tokens = 0;
+    uint64_t items = step->captions, tokens = step->caption_tokens;
     for (int modality = 0; modality < LIMOE_MODALITIES; modality++) {
         counter_add(&counted->items[modality], step->items[modality]);
         counter_add(&counted->tokens[modality], step->tokens[modality]);

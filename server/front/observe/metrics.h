@@ -108,6 +108,10 @@ enum metrics_model_event {
     METRICS_ADAPTER_TAIL_ROWS, /* … by one adapter each */
     METRICS_TRUNK_CACHE_HITS,  /* items with adapters whose rows of the trunk were known */
     METRICS_TRUNK_CACHE_MISSES,
+    METRICS_CAPTIONS,         /* texts that the decoder has written */
+    METRICS_CAPTION_TOKENS,   /* … and their tokens, the ends included */
+    METRICS_CAPTION_STEPS,    /* steps with captions in the making */
+    METRICS_CAPTION_RESTARTS, /* pictures' captions begun anew, since the engine had them no longer */
     METRICS_MODEL_EVENTS,
 };
 void metrics_count_model(struct metrics *metrics, size_t served, enum metrics_model_event event, uint64_t n);
@@ -115,10 +119,11 @@ void metrics_count_model(struct metrics *metrics, size_t served, enum metrics_mo
 /* ---- steps */
 
 struct metrics_step {
-    uint64_t items[LIMOE_MODALITIES], tokens[LIMOE_MODALITIES];
-    uint64_t budget;     /* the most tokens that the step could have had; 0: not counted */
-    int64_t duration_ns; /* as the front sees it, from the step's sending to its result */
-    int64_t compute_ns;  /* as the engine measured it; 0: not known, not counted */
+    uint64_t items[LIMOE_MODALITIES], tokens[LIMOE_MODALITIES]; /* embedded */
+    uint64_t captions, caption_tokens; /* pictures with captions in the making; what they took of the step */
+    uint64_t budget;                   /* the most tokens that the step could have had; 0: not counted */
+    int64_t duration_ns;               /* as the front sees it, from the step's sending to its result */
+    int64_t compute_ns;                /* as the engine measured it; 0: not known, not counted */
 };
 void metrics_count_step(struct metrics *metrics, size_t served, const struct metrics_step *step);
 
@@ -187,13 +192,13 @@ struct metrics_gpu {
 /* Of one model, as it is now. */
 struct metrics_served_gauges {
     bool ready;
-    const char *name, *fingerprint, *dtype, *backend;              /* but for the name "" where NULL */
-    uint64_t queue_items, queue_tokens, queue_bytes, queue_pixels; /* let in now */
-    unsigned drain_seconds;                                        /* until what waits is computed */
-    uint64_t step_tokens;                                          /* a step's budget */
-    uint64_t cache_entries, cache_bytes;                           /* of text embeddings */
-    uint64_t adapters_held, adapter_memory;                        /* in the engine's memory */
-    uint64_t trunk_entries, trunk_bytes;                           /* of the engine's cache of the trunk */
+    const char *name, *fingerprint, *dtype, *backend; /* but for the name "" where NULL */
+    uint64_t queue_items, queue_tokens, queue_bytes, queue_pixels, queue_captions; /* let in now */
+    unsigned drain_seconds;                 /* until what waits is computed */
+    uint64_t step_tokens;                   /* a step's budget */
+    uint64_t cache_entries, cache_bytes;    /* of text embeddings */
+    uint64_t adapters_held, adapter_memory; /* in the engine's memory */
+    uint64_t trunk_entries, trunk_bytes;    /* of the engine's cache of the trunk */
 };
 
 /* Of a key that has a name. */
@@ -208,8 +213,8 @@ struct metrics_gauges {
      * by model is not on the page. */
     const struct metrics_served_gauges *models;
     size_t n_models;
-    uint64_t limit_items, limit_tokens, limit_bytes, limit_pixels; /* of each model's queue */
-    uint64_t cache_limit_bytes;                                    /* of each model's cache */
+    uint64_t limit_items, limit_tokens, limit_bytes, limit_pixels, limit_captions; /* of each model's queue */
+    uint64_t cache_limit_bytes;                                                    /* of each model's cache */
     uint64_t intake_bytes;          /* held by requests that have not said yet which model they are for */
     uint64_t connections, requests; /* open now; being served now */
     bool store_ready;               /* classifiers can be read and changed */

@@ -99,6 +99,11 @@ static const struct event_row model_events[] = {
      "Pictures and texts with adapters whose rows of the trunk were in the cache."},
     {METRICS_TRUNK_CACHE_MISSES, "limoe_trunk_cache_misses_total", "",
      "Pictures and texts with adapters whose rows of the trunk were not."},
+    {METRICS_CAPTIONS, "limoe_captions_total", "", "Captions that the decoder has written."},
+    {METRICS_CAPTION_TOKENS, "limoe_caption_tokens_total", "", "Tokens of those, their ends included."},
+    {METRICS_CAPTION_STEPS, "limoe_caption_steps_total", "", "Steps with captions in the making."},
+    {METRICS_CAPTION_RESTARTS, "limoe_caption_restarts_total", "",
+     "Pictures whose captions were begun anew because their engine was lost."},
 };
 _Static_assert(sizeof model_events / sizeof *model_events == METRICS_MODEL_EVENTS,
                "every event is on the page");
@@ -310,6 +315,7 @@ static void write_load(const struct page *page) {
     GAUGE("limoe_queue_depth_tokens", queue_tokens, "Tokens let in and not computed yet.");
     GAUGE("limoe_queue_bytes", queue_bytes, "Memory held by requests being served.");
     GAUGE("limoe_queue_pixels", queue_pixels, "Pixels of pictures let in and not decoded yet.");
+    GAUGE("limoe_queue_caption_tokens", queue_captions, "Tokens that captions in the making may come to.");
     limit_of_each(page, "limoe_queue_limit", "Items let in at which requests are refused.",
                   gauges->limit_items);
     limit_of_each(page, "limoe_queue_limit_tokens", "Tokens let in at which requests are refused.",
@@ -318,6 +324,8 @@ static void write_load(const struct page *page) {
                   gauges->limit_bytes);
     limit_of_each(page, "limoe_queue_limit_pixels", "Pixels let in at which requests are refused.",
                   gauges->limit_pixels);
+    limit_of_each(page, "limoe_queue_limit_caption_tokens",
+                  "Tokens of captions let in at which requests are refused.", gauges->limit_captions);
     write_drain(page);
     GAUGE("limoe_text_cache_entries", cache_entries, "Texts in the cache of embeddings.");
     GAUGE("limoe_text_cache_bytes", cache_bytes, "Memory of the cache of text embeddings.");

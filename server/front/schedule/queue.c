@@ -90,6 +90,7 @@ struct queue {
     bool signalled;
 
     struct pace computing, decoding; /* of tokens; of pixels */
+    struct over over;
 };
 
 /* ---- the list of waiting jobs; the lock is held */
@@ -142,6 +143,7 @@ static void add_load(struct queue *queue, const struct queue_load *more) {
     queue->load.tokens += more->tokens;
     queue->load.bytes += more->bytes;
     queue->load.pixels += more->pixels;
+    queue->load.captions += more->captions;
 }
 
 static void subtract_load(struct queue *queue, const struct queue_load *less) {
@@ -149,6 +151,7 @@ static void subtract_load(struct queue *queue, const struct queue_load *less) {
     queue->load.tokens -= less->tokens;
     queue->load.bytes -= less->bytes;
     queue->load.pixels -= less->pixels;
+    queue->load.captions -= less->captions;
 }
 
 static void measure_drain(struct pace *pace, uint64_t done, int64_t now) {
@@ -197,12 +200,14 @@ struct queue *queue_new(const struct queue_load *limits) {
     queue->earliest = LATER;
     queue->wanted = NOTHING;
     ended_init(&queue->cancelled);
+    over_init(&queue->over);
     return queue;
 }
 
 void queue_free(struct queue *queue) {
     if (!queue)
         return;
+    over_free(&queue->over);
     close(queue->event);
     pthread_mutex_destroy(&queue->lock);
     free(queue);
@@ -222,7 +227,8 @@ bool queue_admit(struct queue *queue, const struct queue_load *more, const struc
     const uint64_t most_bytes = limits->bytes - reserve(queue, held->bytes + more->bytes);
     bool room = load->items - held->items < limits->items && load->tokens - held->tokens < limits->tokens &&
                 load->bytes - held->bytes < most_bytes &&
-                (more->pixels == 0 || load->pixels - held->pixels < limits->pixels);
+                (more->pixels == 0 || load->pixels - held->pixels < limits->pixels) &&
+                (more->captions == 0 || load->captions - held->captions < limits->captions);
     if (room)
         add_load(queue, more);
     pthread_mutex_unlock(&queue->lock);
@@ -273,17 +279,35 @@ unsigned queue_drain_seconds(struct queue *queue) {
 
 /* ---- jobs */
 
-static bool push(struct queue *queue, struct job *job, bool first) {
+enum pushing { PUSH_NEW, PUSH_MORE, PUSH_FIRST };
+
+/* Ends a job that was cancelled before it was pushed again; whoever delivers such is woken. The lock is held. */
+static void end_unwanted(struct queue *queue, struct job *job) {
+    job->outcome = JOB_CANCELLED;
+    ended_add(&queue->cancelled, job);
+    if (queue->wanted != NOTHING)
+        signal_taker(queue);
+}
+
+static bool push(struct queue *queue, struct job *job, enum pushing how) {
+    const bool first = how == PUSH_FIRST, more = how == PUSH_MORE;
     uint64_t rows = 0;
     for (size_t i = 0; i < job->n; i++)
         rows += job->items[i].length;
 
     pthread_mutex_lock(&queue->lock);
     bool open = !queue->closed;
-    if (open) {
+    job->unwanted = more && job->unwanted;
+    if (open && job->unwanted) {
+        end_unwanted(queue, job);
+    } else if (open) {
         job->outcome = JOB_PENDING;
-        job->pushed = clock_now();
-        job->started = job->ended = 0;
+        if (!more || !job->pushed) {
+            job->pushed = clock_now();
+            job->started = job->ended = 0;
+        }
+        if (more)
+            add_load(queue, &(struct queue_load){.items = job->n, .tokens = rows});
         job->taken = job->finished = 0;
         job->rows = rows;
         job->taken_rows = 0;
@@ -305,11 +329,15 @@ static bool push(struct queue *queue, struct job *job, bool first) {
 }
 
 bool queue_push(struct queue *queue, struct job *job) {
-    return push(queue, job, false);
+    return push(queue, job, PUSH_NEW);
+}
+
+bool queue_push_more(struct queue *queue, struct job *job) {
+    return push(queue, job, PUSH_MORE);
 }
 
 bool queue_push_first(struct queue *queue, struct job *job) {
-    return push(queue, job, true);
+    return push(queue, job, PUSH_FIRST);
 }
 
 /* One turn: takes items of `job` until the quantum is used up or the step is full. A job that is done with
@@ -435,6 +463,7 @@ bool queue_exhausted(struct queue *queue) {
 bool queue_cancel(struct queue *queue, struct job *job) {
     pthread_mutex_lock(&queue->lock);
     bool pending = job->queued && job->outcome == JOB_PENDING;
+    job->unwanted = true;
     if (pending)
         give_up(queue, job, JOB_CANCELLED, &queue->cancelled);
     if (queue->cancelled.first && queue->wanted != NOTHING)
@@ -522,4 +551,8 @@ bool queue_abandoned(struct queue *queue) {
     bool abandoned = queue->abandoned;
     pthread_mutex_unlock(&queue->lock);
     return abandoned;
+}
+
+struct over *queue_over(struct queue *queue) {
+    return &queue->over;
 }

@@ -1,9 +1,10 @@
 /* queue.h - the bounded queue between the front and its engine: admission, fairness, steps.
  *
  * It is bounded by what was let in and is not computed yet, in items and tokens; by the pixels of pictures
- * that are not decoded yet; and by the bytes that requests hold until they are answered. A request is refused
- * while any of the four is at its limit. The one that crosses a limit is let in whole: so any request that is
- * itself acceptable can be served, and what waits is at most the limit and one request more.
+ * that are not decoded yet; by the tokens that captions in the making may come to, which the engine keeps room
+ * for; and by the bytes that requests hold until they are answered. A request is refused while any of the five
+ * is at its limit. The one that crosses a limit is let in whole: so any request that is itself acceptable can
+ * be served, and what waits is at most the limit and one request more.
  *
  * Of the bytes, large requests may take less than small ones: eight times what a request would hold must be
  * free, or half of all. So whatever a few large requests hold, and for however long, there is room for small
@@ -22,6 +23,7 @@
 #include <stdint.h>
 
 #include "server/front/schedule/job.h"
+#include "server/front/schedule/over.h"
 #include "server/front/schedule/step.h"
 
 #define QUEUE_RESERVE 8u /* times the bytes that a request would hold must be free, or half of all */
@@ -31,8 +33,9 @@ struct queue;
 /* An amount of work, or a limit on it. */
 struct queue_load {
     uint64_t items, tokens;
-    uint64_t bytes;  /* memory that requests hold: bodies, pixels, embeddings, answers */
-    uint64_t pixels; /* of pictures, as their headers have it, until they are decoded */
+    uint64_t bytes;    /* memory that requests hold: bodies, pixels, embeddings, answers */
+    uint64_t pixels;   /* of pictures, as their headers have it, until they are decoded */
+    uint64_t captions; /* tokens, as many as they may have, of all texts, until they are done */
 };
 
 struct queue *queue_new(const struct queue_load *limits); /* NULL: no memory */
@@ -64,6 +67,10 @@ unsigned queue_drain_seconds(struct queue *queue);
 /* Hands over a job whose items and tokens are admitted. False if the queue is closed; the job is the
  * caller's then. */
 bool queue_push(struct queue *queue, struct job *job);
+/* The same of a job that comes again and again, as captions do, a token each time: its items and tokens are counted
+ * as let in here, it goes behind the others, and the times of its first push and start stay. Cancelled since then,
+ * it ends as JOB_CANCELLED. */
+bool queue_push_more(struct queue *queue, struct job *job);
 /* The same for the probe of the engine's health: it goes first, in a step of its own, whole, and counts
  * towards no limit. */
 bool queue_push_first(struct queue *queue, struct job *job);
@@ -71,7 +78,7 @@ bool queue_push_first(struct queue *queue, struct job *job);
 /* Takes the job back before all of it is computed: it ends as JOB_CANCELLED, and its items that nobody has
  * taken leave the queue now. Items in a step under way are computed all the same, and done() waits for them.
  * False: too late, the job has ended (done() was called or is about to be), or too early, it was not
- * pushed.
+ * pushed; of a job of queue_push_more, the next push ends it.
  *
  * The caller must know that the job is still there: that done() has not finished with it. A caller on another
  * thread holds a lock that done() takes first, or a flag that done() waits for. That is safe because done()
@@ -116,5 +123,10 @@ void queue_close(struct queue *queue);
  * step under way end with the step. */
 void queue_abandon(struct queue *queue);
 bool queue_abandoned(struct queue *queue);
+
+/* ---- captions */
+
+/* Which of them the engine is to forget. */
+struct over *queue_over(struct queue *queue);
 
 #endif

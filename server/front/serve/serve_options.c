@@ -109,6 +109,11 @@ static const struct option_row table[] = {
            .help = "the same in bytes of memory that requests hold"),
     NUMBER("queue-pixels", OPTION_U64, queue.pixels, 1, UINT64_C(1) << 40,
            .help = "the same in pixels of pictures let in and not decoded yet"),
+    NUMBER(
+        "queue-caption-tokens", OPTION_U64, queue.captions, 1, UINT64_C(1) << 32,
+        .help =
+            "tokens that captions in the making may come to, past which requests for more get 429; and the "
+            "most that one request may ask for"),
     NUMBER("step-tokens", OPTION_U64, step_tokens, 64, 1 << 20, .help = "most tokens computed in one step",
            .fallback = "2048 on a CPU, 32768 on a GPU"),
     NUMBER("max-batch-delay-ms", OPTION_UNSIGNED, batch_delay_ms, 0, 1000,
@@ -284,7 +289,7 @@ static const struct serve_options defaults = {
     .image = {.max_pixels = LIMOE_MAX_PIXELS},
     .max_request_pixels = 512 * MIB,
     .max_body_bytes = 32 * MIB,
-    .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB, .pixels = 1024 * MIB},
+    .queue = {.items = 65536, .tokens = 524288, .bytes = 128 * MIB, .pixels = 1024 * MIB, .captions = 16384},
     .launch = {.ranks = 1, .mpirun = "mpirun", .agent = "ssh -oBatchMode=yes -oConnectTimeout=5"},
     .http_threads = 1,
     .connections = 16384,

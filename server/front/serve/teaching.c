@@ -29,6 +29,11 @@ static bool find(void *context, const char *name, struct training_model *out) {
     return found;
 }
 
+static bool has_requests(void *context) {
+    struct server *server = context;
+    return atomic_load(&server->calls) > 0;
+}
+
 /* One processor is left to the front and to what an engine does on one thread. */
 static unsigned trainer_threads(const struct serve_options *options) {
     const unsigned threads = options->compute.threads ? options->compute.threads : system_processors();
@@ -44,6 +49,7 @@ enum limoe_status teaching_start(struct server *server, struct limoe_error *err)
                                               .adapters = server->adapters,
                                               .decoders = server->decoders[LANE_LONG],
                                               .find = find,
+                                              .has_requests = has_requests,
                                               .context = server,
                                               .metrics = server->metrics,
                                               .log = server->log};

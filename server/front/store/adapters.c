@@ -96,26 +96,13 @@ static enum limoe_status read_file(const char *path, struct text name, const uin
 
 /* ---- the list; the lock is held */
 
-static int compare(struct text a, struct text b) {
-    const int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-    return order ? order : (a.size > b.size) - (a.size < b.size);
+static struct text name_at(const void *list, size_t i) {
+    return text_of(((const struct adapter *const *)list)[i]->name);
 }
 
 /* Where the name is, or would be. */
 static size_t place_of(const struct adapters *store, struct text name, bool *found) {
-    size_t low = 0, high = store->n;
-    *found = false;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        const int order = compare(text_of(store->list[middle]->name), name);
-        if (order == 0)
-            *found = true;
-        if (order >= 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
+    return text_place(name, store->list, store->n, name_at, found);
 }
 
 static void take_out(struct adapters *store, size_t at) {

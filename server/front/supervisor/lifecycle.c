@@ -159,6 +159,7 @@ void lifecycle_start(struct engine *engine) {
     tell_ranks(engine);
     engine->phase = ENGINE_OPENING;
     engine->answered = false;
+    over_forget(queue_over(options->queue));
     engine->began = clock_now();
     const bool apart = engine->membership.connected < engine->membership.n;
     engine->deadline = engine->began + (apart ? connect_timeout(engine) : OPEN_TIMEOUT);

@@ -97,7 +97,8 @@ void steps_send(struct engine *engine) {
         struct flight *flight = next_flight(engine);
         if (!flight)
             return;
-        if (!transfer_stage(&engine->transfer, flight, &engine->membership)) {
+        if (!transfer_stage(&engine->transfer, flight, &engine->membership,
+                            queue_over(engine->options.queue))) {
             engine->ask_at = clock_now() + CLOCK_SECOND;
             return;
         }
@@ -127,6 +128,11 @@ static void count(struct engine *engine, const struct flight *flight, const stru
     };
     for (size_t i = 0; i < flight->step.n_slices; i++) {
         const struct queue_slice *slice = &flight->step.slices[i];
+        if (slice->job->captions) {
+            step.captions += slice->count;
+            step.caption_tokens += slice->rows;
+            continue;
+        }
         for (size_t k = 0; k < slice->count; k++) {
             const struct limoe_item *item = &slice->job->items[slice->first + k];
             step.items[item->modality]++;
@@ -135,6 +141,7 @@ static void count(struct engine *engine, const struct flight *flight, const stru
         }
     }
     metrics_count_step(options->metrics, options->served, &step);
+    metrics_count_model(options->metrics, options->served, METRICS_CAPTION_STEPS, step.captions > 0);
     metrics_count_routing(engine->counters, &routing);
 }
 
@@ -228,7 +235,8 @@ unsigned steps_due(const struct engine *engine, const struct member *rank) {
 }
 
 static uint64_t longest_due(const struct engine *engine) {
-    const uint64_t result = frame_longest_result(&engine->transfer.shape); /* small until a model is known */
+    const struct frame_shape *shape = &engine->transfer.shape; /* zeros until a model is known */
+    const uint64_t result = frame_longest_captioned(shape) + frame_longest_result(shape);
     return engine->phase == ENGINE_OPENING && result < FRAME_HELLO_BYTES ? FRAME_HELLO_BYTES : result;
 }
 

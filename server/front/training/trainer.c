@@ -11,6 +11,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "server/front/training/pace.h"
 #include "server/front/training/parts.h"
 
 /* Each word comes after a batch, or a pass of the trunk over some pictures; a trainer that says nothing for so long hangs. */
@@ -25,6 +26,8 @@ struct run {
     struct training_model model;
     struct training_work work;
     struct process child;
+    bool begun; /* the child has: it can be stopped */
+    struct pace pace;
     double best; /* progress so far */
     unsigned losses;
     char *why; /* [why of an answer] */
@@ -44,8 +47,15 @@ static enum heard fail(struct run *run, const char *what, const char *cause) {
 
 /* ---- asked while the thread waits */
 
+static void keep_pace(struct run *run) {
+    const struct training_options *o = &run->training->options;
+    if (run->begun && pace_step(&run->pace, clock_now(), o->has_requests(o->context)))
+        process_pause(&run->child, run->pace.stopped);
+}
+
 static enum wire_end ask(void *context) {
-    const struct run *run = context;
+    struct run *run = context;
+    keep_pace(run);
     return training_is_wanted(run->training, run->job) ? WIRE_DONE : WIRE_UNWANTED;
 }
 
@@ -54,7 +64,7 @@ static bool still_wanted(void *context) {
 }
 
 static struct wire_deadline deadline_of(struct run *run) {
-    return (struct wire_deadline){.until = clock_now() + SILENCE, .ask = ask, .arg = run};
+    return (struct wire_deadline){.until = clock_now() + SILENCE, .ask = ask, .arg = run, .tick = PACE_TICK};
 }
 
 /* ---- what is learnt becomes an adapter */
@@ -212,6 +222,10 @@ static enum heard take_probe(struct run *run) {
 /* HEARD_DONE: it goes on. */
 static enum heard take_word(struct run *run, const struct trainer_word *word) {
     switch ((enum trainer_what)word->what) {
+    case TRAINER_BEGUN:
+        run->begun = true;
+        run->pace = (struct pace){.stopped = false};
+        return HEARD_DONE;
     case TRAINER_PROGRESS:
         take_progress(run, word);
         return HEARD_DONE;
@@ -292,6 +306,7 @@ static enum heard try_once(struct run *run) {
     if (heard == HEARD_DONE)
         heard = listen_to(run);
     show_pid(run, 0);
+    run->begun = false;
     process_kill(&run->child, ended);
     if (heard == HEARD_LOST)
         fail(run, "", ended);

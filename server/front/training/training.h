@@ -4,7 +4,7 @@
  * trainer's state. So a job outlives both: a server that is started again goes on with those that have not ended, and a trainer that
  * is lost is started again, from its last epoch, to the same bytes. When a job ends, all of it but what became of it is removed.
  *
- * A thread of its own owns the child and waits for it; pictures are decoded on it, by the server's decoders. What is learnt goes
+ * A thread of its own owns the child, waits for it, and stops it by turns while there are requests (pace.h); pictures are decoded on it, by the server's decoders. What is learnt goes
  * to the store of adapters, the probe of a job of both kinds as soon as it is there. Any thread asks, adds and cancels.
  */
 #ifndef LIMOE_SERVER_FRONT_TRAINING_TRAINING_H
@@ -37,6 +37,8 @@ struct training_model {
 };
 /* False: no model of this name is served. */
 typedef bool training_find_model(void *context, const char *name, struct training_model *out);
+/* Whether there are requests, for which a trainer stands back. Asked often. */
+typedef bool training_has_requests(void *context);
 
 /* All outlive the training. */
 struct training_options {
@@ -47,6 +49,7 @@ struct training_options {
     struct adapters *adapters;
     struct decoders *decoders;
     training_find_model *find;
+    training_has_requests *has_requests;
     void *context;
     struct metrics *metrics;
     struct log *log;

@@ -15,7 +15,7 @@
 #include "server/front/vocabularies/parts.h"
 
 /* Terms of one job: fewer than a feeder takes, so that a step of them alone is short, which whoever comes meanwhile waits for. */
-#define PART 128u
+#define PART 32u
 
 /* Fewer terms are multiplied as fast as they are looked through. */
 #define LEAST_SHORTENED 5000u

@@ -50,25 +50,12 @@ uint64_t vocabulary_bytes(const struct classifier *words, uint32_t embed) {
 
 /* ---- the list; the lock is held */
 
-static int compare(struct text a, struct text b) {
-    const int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
-    return order ? order : (a.size > b.size) - (a.size < b.size);
+static struct text name_at(const void *list, size_t i) {
+    return ((const struct vocabulary_entry *const *)list)[i]->words->name;
 }
 
 size_t vocabulary_place(const struct vocabularies *all, struct text name, bool *found) {
-    size_t low = 0, high = all->n;
-    *found = false;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        const int order = compare(all->list[middle]->words->name, name);
-        if (order == 0)
-            *found = true;
-        if (order >= 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
+    return text_place(name, all->list, all->n, name_at, found);
 }
 
 /* Takes the entry over, and gives back the one that had its name, or NULL. There is room. */

@@ -90,6 +90,31 @@ static void an_end_is_taken_off_what_has_something_before_it(void **state) {
     assert_true(text_is(text, ":latest"));
 }
 
+static struct text name_at(const void *list, size_t i) {
+    return text_of(((const char *const *)list)[i]);
+}
+
+static void names_are_found_or_where_they_would_be(void **state) {
+    (void)state;
+    static const char *const names[] = {"a", "ab", "b", "\xc3\xa9"};
+    static const struct {
+        const char *name;
+        size_t at;
+        bool found;
+    } cases[] = {{"", 0, false}, {"a", 0, true},  {"aa", 1, false},      {"ab", 1, true},
+                 {"b", 2, true}, {"c", 3, false}, {"\xc3\xa9", 3, true}, {"\xff", 4, false}};
+    bool found;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(text_place(text_of(cases[i].name), names, 4, name_at, &found), cases[i].at);
+        assert_int_equal(found, cases[i].found);
+    }
+    assert_int_equal(text_place(text_of("a"), NULL, 0, name_at, &found), 0);
+    assert_false(found);
+    assert_true(text_compare(text_of("a"), text_of("ab")) < 0);
+    assert_true(text_compare(text_of("b"), text_of("ab")) > 0);
+    assert_int_equal(text_compare(text_of("ab"), text_of("ab")), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_lead_and_second_byte_is_judged_right),
@@ -97,6 +122,7 @@ int main(void) {
         cmocka_unit_test(blank_means_white_space_only),
         cmocka_unit_test(quotes_are_cut_between_characters),
         cmocka_unit_test(an_end_is_taken_off_what_has_something_before_it),
+        cmocka_unit_test(names_are_found_or_where_they_would_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

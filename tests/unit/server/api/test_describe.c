@@ -224,7 +224,7 @@ static void refusals(void **state) {
         {"\"tags\":{\"vocabulary\":1}", "invalid_type", "tags.vocabulary"},
         {"\"captions\":{}", "no_decoder", "captions.vocabulary"},
         {"\"captions\":{\"n\":3}", "no_decoder", "captions.vocabulary"},
-        {"\"captions\":{\"vocabulary\":\"a\",\"beams\":5}", "no_decoder", "captions.beams"},
+        {"\"captions\":{\"vocabulary\":\"a\",\"beams\":5}", "conflicting_fields", "captions.beams"},
         {"\"captions\":{\"vocabulary\":\"a\",\"k\":5}", "unknown_field", "captions.k"},
         {"\"prompt\":{}", "missing_field", "prompt.question"},
         {"\"prompt\":{\"mode\":\"short\",\"question\":\"?\"}", "invalid_value", "prompt.mode"},

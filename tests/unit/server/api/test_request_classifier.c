@@ -210,18 +210,18 @@ static void answers_are_printed(void **state) {
     printed(&out, "{\"object\":\"classifier\",\"name\":\"a\",\"labels\":[\"cat\",\"\\\"犬\\\"\"],"
                   "\"templates\":[\"{}\"],\"created\":5,\"updated\":6,\"model\":\"m\"}");
 
-    answer_classifiers_begin(&out);
-    answer_classifiers_end(&out, false);
+    answer_list_begin(&out);
+    answer_list_end(&out, false);
     printed(&out, "{\"object\":\"list\",\"data\":[],\"has_more\":false}");
-    answer_classifiers_begin(&out);
+    answer_list_begin(&out);
     answer_classifiers_entry(&out, 0, text_of("a"), 2, 1, 5, 6);
     answer_classifiers_entry(&out, 1, text_of("b"), 3, 4, 7, 8);
-    answer_classifiers_end(&out, true);
+    answer_list_end(&out, true);
     printed(&out,
             "{\"object\":\"list\",\"data\":[{\"object\":\"classifier\",\"name\":\"a\",\"label_count\":2,"
             "\"template_count\":1,\"created\":5,\"updated\":6},{\"object\":\"classifier\",\"name\":\"b\","
             "\"label_count\":3,\"template_count\":4,\"created\":7,\"updated\":8}],\"has_more\":true}");
-    answer_classifier_deleted(&out, text_of("a"));
+    answer_deleted(&out, "classifier", text_of("a"));
     printed(&out, "{\"object\":\"classifier.deleted\",\"name\":\"a\",\"deleted\":true}");
 }
 

@@ -33,6 +33,8 @@ static const struct limoe_info model = {.name = "m",
                                         .total_parameters = UINT64_C(5000000000),
                                         .active_parameters = 2,
                                         .weight_bytes = 3,
+                                        .decoder = {8, 2, 2, 16},
+                                        .caption_length = 12,
                                         .scoring = {.scale = 2.5F}};
 
 static void test_header(void **state) {
@@ -42,7 +44,7 @@ static void test_header(void **state) {
     uint8_t bytes[FRAME_HEADER_BYTES];
     struct frame_header out;
     frame_put_header(&header, bytes);
-    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 8, 0, 2, 0, 1, 0, 0, 0, 0,
+    static const uint8_t expected[FRAME_HEADER_BYTES] = {'l', 'm', 'o', 'e', 9, 0, 2, 0, 1, 0, 0, 0, 0,
                                                          0,   0,   0,   0,   0, 0, 0, 0, 1, 0, 0, 77};
     assert_memory_equal(bytes, expected, sizeof bytes);
     assert_int_equal(frame_get_header(bytes, FRAME_IN(FRAME_STEP), header.length, &out, NULL), LIMOE_OK);
@@ -63,11 +65,11 @@ static void test_headers_that_cannot_be(void **state) {
         const char *message;
     } changes[] = {
         {0, 'x', "begins with"},
-        {4, 2, "version 2; this limoe speaks 8"},
+        {4, 2, "version 2; this limoe speaks 9"},
         {6, 1, "HELLO) where a STEP was due"},
         {6, 5, "CONNECTED) where a STEP was due"},
         {6, 99, "type 99 (unknown)"},
-        {8, 2, "unknown flags"},
+        {8, 4, "unknown flags"},
         {13, 1, "unknown flags"},
         {16, 11, "11 bytes; at most 10"},
         {23, 0x80, "at most 10"},
@@ -128,6 +130,8 @@ static void test_hello(void **state) {
     assert_int_equal(out.model.vocab, model.vocab);
     assert_memory_equal(out.model.tower, model.tower, sizeof model.tower);
     assert_int_equal(out.model.towers, 1);
+    assert_memory_equal(&out.model.decoder, &model.decoder, sizeof model.decoder);
+    assert_int_equal(out.model.caption_length, 12);
     assert_string_equal(out.model.architecture, "limoe");
     assert_int_equal(frame_get_hello(bytes, sizeof bytes - 1, &out, NULL), LIMOE_CORRUPT);
 }

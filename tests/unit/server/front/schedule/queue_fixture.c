@@ -37,4 +37,4 @@ bool woken(struct queue *queue) {
     return poll(&event, 1, 0) == 1;
 }
 
-const struct queue_load wide = {1000000, 1000000, 1000000, 1000000};
+const struct queue_load wide = {1000000, 1000000, 1000000, 1000000, 1000000};

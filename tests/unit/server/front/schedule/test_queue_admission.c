@@ -10,10 +10,10 @@
 static void test_admission_stops_at_each_limit(void **state) {
     (void)state;
     const struct queue_load limits[] = {
-        {10, 1000, 1000, 1000}, {1000, 10, 1000, 1000}, {1000, 1000, 1000, 10}};
-    const struct queue_load nine[] = {{9, 1, 1, 1}, {1, 9, 1, 1}, {1, 1, 1, 9}};
-    const struct queue_load hundred[] = {{100, 1, 1, 1}, {1, 100, 1, 1}, {1, 1, 1, 100}};
-    const struct queue_load one = {1, 1, 1, 1}, none = {0};
+        {10, 1000, 1000, 1000, 0}, {1000, 10, 1000, 1000, 0}, {1000, 1000, 1000, 10, 0}};
+    const struct queue_load nine[] = {{9, 1, 1, 1, 0}, {1, 9, 1, 1, 0}, {1, 1, 1, 9, 0}};
+    const struct queue_load hundred[] = {{100, 1, 1, 1, 0}, {1, 100, 1, 1, 0}, {1, 1, 1, 100, 0}};
+    const struct queue_load one = {1, 1, 1, 1, 0}, none = {0};
     for (size_t i = 0; i < 3; i++) {
         struct queue *queue = queue_new(&limits[i]);
         assert_true(queue_admit(queue, &nine[i], &none));
@@ -33,7 +33,7 @@ static void test_admission_stops_at_each_limit(void **state) {
 /* A queue full of pixels is no reason to refuse a text, and says when it will be less full. */
 static void test_pixels_stop_pictures_alone(void **state) {
     (void)state;
-    const struct queue_load limits = {1000, 1000, 1000, 1000}, none = {0};
+    const struct queue_load limits = {1000, 1000, 1000, 1000, 0}, none = {0};
     const struct queue_load picture = {.items = 1, .tokens = 1, .bytes = 1, .pixels = 1000};
     const struct queue_load text = {.items = 1, .tokens = 1, .bytes = 1};
     struct queue *queue = queue_new(&limits);
@@ -51,9 +51,9 @@ static void test_pixels_stop_pictures_alone(void **state) {
 /* W4: however much large requests hold, there is room for small ones, and the smaller the more. */
 static void test_w4_large_requests_leave_room_for_small_ones(void **state) {
     (void)state;
-    const struct queue_load limits = {1000000, 1000000, 1000, 1000000}, none = {0};
+    const struct queue_load limits = {1000000, 1000000, 1000, 1000000, 0}, none = {0};
     const struct queue_load bytes[] = {{.bytes = 5000}, {.bytes = 60}, {.bytes = 20}, {.bytes = 1}};
-    const uint64_t most[] = {500, 520, 840, 992};
+    const uint64_t most[] = {500, 520, 840, 992, 0};
     struct queue *queue = queue_new(&limits);
     assert_false(queue_pressed(queue));
     const struct queue_load half = {.bytes = 499};
@@ -78,7 +78,7 @@ static void test_w4_large_requests_leave_room_for_small_ones(void **state) {
 /* What a request holds itself is not in its way, up to any size. */
 static void test_a_request_alone_is_let_in_whatever_its_size(void **state) {
     (void)state;
-    const struct queue_load limits = {10, 10, 10, 10}, more = {.bytes = 7};
+    const struct queue_load limits = {10, 10, 10, 10, 0}, more = {.bytes = 7};
     struct queue_load held = {0};
     struct queue *queue = queue_new(&limits);
     for (size_t i = 0; i < 100; i++) {

@@ -81,7 +81,7 @@ void push(struct fixture *fixture, struct text_job *text) {
 static char path[] = "/tmp/limoe-test-engine-XXXXXX";
 
 struct fixture start_with(struct engine_options options) {
-    const struct queue_load limits = {1000000, 1000000, 1000000, 1000000};
+    const struct queue_load limits = {1000000, 1000000, 1000000, 1000000, 1000000};
     struct fixture fixture = {.queue = queue_new(&limits),
                               .metrics = metrics_new(routes, 1, 1),
                               .log = log_new(STDERR_FILENO, LOG_TEXT, LOG_ERROR),

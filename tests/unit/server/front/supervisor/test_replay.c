@@ -37,7 +37,7 @@ static struct counted_job *push(struct queue *queue, size_t n) {
 }
 
 static struct queue *new_queue(void) {
-    struct queue *queue = queue_new(&(struct queue_load){100000, 100000, 100000, 100000});
+    struct queue *queue = queue_new(&(struct queue_load){100000, 100000, 100000, 100000, 100000});
     assert_non_null(queue);
     return queue;
 }
