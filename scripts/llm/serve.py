@@ -22,7 +22,8 @@ PR_SET_PDEATHSIG = 1
 
 def end_with(parent: int) -> None:
     """Also when the parent is killed. What a terminal sends to both is for the parent, which may have requests to finish."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit("its parent has ended")
