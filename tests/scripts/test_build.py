@@ -94,6 +94,12 @@ def test_why_there_is_no_language_model(tmp_path, log, said):
     assert not (tmp_path / "llm/.installed").exists()
 
 
+def test_help_of_serve():
+    """Its own, and then that of `limoe serve`."""
+    said, _ = output(ROOT / "scripts/serve", "--help")
+    assert "scripts/serve --with-llm" in said and "usage: limoe serve" in said
+
+
 def test_a_build_says_its_version_and_nothing_of_lacks_again():
     output(ROOT / "scripts/build")
     out, error = output(ROOT / "scripts/build")
