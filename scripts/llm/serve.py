@@ -52,7 +52,10 @@ def settings() -> xllamacpp.CommonParams:
 
 def main() -> None:
     end_with(int(sys.argv[1]))
-    server = xllamacpp.Server(settings())
+    try:
+        server = xllamacpp.Server(settings())
+    except RuntimeError as error:
+        sys.exit(f"llama.cpp: {error}")  # it has logged why
     print(f"{server.listening_address}/v1\n{NAME}", flush=True)
     while True:
         signal.pause()

@@ -94,6 +94,20 @@ def test_why_there_is_no_language_model(tmp_path, log, said):
     assert not (tmp_path / "llm/.installed").exists()
 
 
+def test_a_language_model_that_does_not_start(tmp_path):
+    """`scripts/serve --with-llm` says why, and starts no server."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    python = tmp_path / "build/llm/bin/python"
+    python.parent.mkdir(parents=True)
+    for program, does in ((python, "echo no weights >&2; exit 1"), (tmp_path / "scripts/build", "exit 0")):
+        program.write_text(f"#!/bin/sh\n{does}\n")
+        program.chmod(0o755)
+    (tmp_path / "build/llm/.installed").touch()
+    done = subprocess.run([tmp_path / "scripts/serve", "--with-llm"], capture_output=True, text=True, timeout=60)
+    why = f"no weights\nserve: the language model has not started; above is the end of {tmp_path}/build/llm/server.log\n"
+    assert done.returncode == 1 and done.stderr.endswith(why) and "Once it says" not in done.stderr
+
+
 def test_help_of_serve():
     """Its own, and then that of `limoe serve`."""
     said, _ = output(ROOT / "scripts/serve", "--help")
