@@ -128,6 +128,8 @@ NOT_RUN = {
     "cd train && python sources.py --suite && python skip.py --suite --out runs/skip": PYTORCH,
     "cd train && python scenes.py --seed 1 --count 600 --split style --size 160 --out runs/scenes": "needs packages that are fetched",
     "cd train && python tags.py --scenes runs/scenes": "needs packages that are fetched",
+    "cd train && python scenes.py --seed 1 --count 640 --split style --size 160 --out runs/questions": "needs packages that are fetched",
+    "cd train && python answers.py --scenes runs/questions": "needs a language model, and scenes",
     "apt-get install librsvg2-bin libjemalloc2": ROOTS,
     "python3 -m venv venv && venv/bin/pip install -r requirements.txt": ROOTS,
     "cd python && pip install .": "python/tests/test_wheel.py installs it into an environment of its own",
