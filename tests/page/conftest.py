@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "e2e")]
 
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
 from harness import *  # noqa: E402, F403
@@ -18,7 +19,7 @@ from harness import ROOT, key_file  # noqa: E402
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
 
 CHROMIUM = os.environ.get("LIMOE_CHROMIUM", "/usr/bin/chromium")
-TABS = ["Try", "Teach", "Search", "Inside", "Monitor", "Load test"]
+TABS = ["Try", "Ask", "Teach", "Search", "Inside", "Monitor", "Load test"]
 USER = "user-key-0123456789"
 ADMIN = "admin-key-0123456789"
 # The stems of the words' keys, as in "loadtest.state.running".

@@ -4,7 +4,7 @@ import re
 import zipfile
 
 import pytest
-from conftest import ROOT, example, expect, picture
+from conftest import ROOT, example, expect, picture, wait_until
 
 THOUSANDS = 2000
 
@@ -131,6 +131,30 @@ def test_a_busy_server_is_waited_for(visit, folder):
     expect(seen.panel("search").get_by_role("status")).to_contain_text("0 could not be read", timeout=60000)
     seen.expect_said("429")
     assert len(asked) > len(list((folder / "part0").iterdir())) // 16 + 1
+
+
+def test_what_comes_while_others_are_embedded_waits_its_turn(visit):
+    seen = visit("search")
+    held = []
+    seen.page.route(re.compile("/v1/embeddings$"), lambda route: route.continue_() if held else held.append(route))
+    seen.choose(seen.page.get_by_role("button", name="Choose pictures or a zip"), example("cat.png"))
+    wait_until(lambda: held or seen.page.wait_for_timeout(50))  # which lets the page go on
+    seen.choose(seen.page.get_by_role("button", name="Choose pictures or a zip"), example("rocket.jpg"), example("lemon.webp"))
+    held[0].continue_()
+    expect(seen.panel("search").locator(".found li")).to_have_count(3)
+
+
+def test_what_comes_before_the_models_are_known_is_kept_for_then(visit):
+    seen = visit()
+    held = []
+    seen.page.route(re.compile("/v1/models$"), lambda route: held.append(route))
+    seen.page.goto(f"{seen.server.url}/#search")
+    seen.page.reload()
+    seen.choose(seen.page.get_by_role("button", name="Choose pictures or a zip"), example("cat.png"))
+    assert seen.panel("search").locator(".found li").count() == 0
+    for route in held:
+        route.continue_()
+    expect(seen.panel("search").locator(".found li")).to_have_count(1)
 
 
 def test_stopping_keeps_what_is_there(visit, folder):

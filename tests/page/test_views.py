@@ -5,19 +5,19 @@ import time
 import pytest
 from conftest import ADMIN, TABS, b64, example, expect, picture
 
-NAMES = {"Try": "try", "Teach": "teach", "Search": "search", "Inside": "inside", "Monitor": "monitor", "Load test": "load-test"}
+NAMES = {"Try": "try", "Ask": "ask", "Teach": "teach", "Search": "search", "Inside": "inside", "Monitor": "monitor", "Load test": "load-test"}
 SETTINGS = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
     "japanese": {"locale": "ja-JP"},
     "phone": {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True},
 }
-FILLED = {"try": ".bars", "teach": ".thumbs img", "search": ".found li", "inside": ".patches", "monitor": ".heat td[style*='0.7']", "load-test": "form"}
+FILLED = {"try": ".bars", "ask": ".answer img", "teach": ".thumbs img", "search": ".found li", "inside": ".patches", "monitor": ".heat td[style*='0.7']", "load-test": "form"}
 
 
 def fill(seen, name):
     """Something to see in each view."""
-    if name in ("try", "inside"):
+    if name in ("try", "ask", "inside"):
         seen.panel(name).locator(".sample").first.click()
     if name == "monitor":  # for a heat map with heat
         with seen.server.client(headers={"Authorization": f"Bearer {ADMIN}"}) as client:

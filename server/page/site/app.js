@@ -8,6 +8,7 @@ import { tabs } from './tabs.js';
 /** Each makes the view, once, and says what to do when its tab is opened or left. */
 const VIEWS = {
   try: () => import('./try.js'),
+  ask: () => import('./ask.js'),
   teach: () => import('./teach.js'),
   search: () => import('./search.js'),
   inside: () => import('./inside.js'),

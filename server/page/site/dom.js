@@ -51,6 +51,9 @@ export function field(key, control, help) {
 /** @param {string} key @param {() => void} click @param {Record<string, any>} [properties] */
 export const button = (key, click, properties = {}) => h('button', { type: 'button', text: key, on: { click }, ...properties });
 
+/** What is written in lines, without those that are blank. @param {string} text @returns {string[]} */
+export const lines = (text) => text.split('\n').map((line) => line.trim()).filter(Boolean);
+
 /** Says something to who does not see it. @param {string} text */
 export function say(text) {
   const said = document.getElementById('said');

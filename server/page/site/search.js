@@ -70,6 +70,8 @@ export function view(panel) {
   let picture = null;
   /** @type {AbortController | null} */
   let running = null;
+  /** @type {File[]} */
+  const waiting = [];
   let turn = 0; // of searches and loads: what an older one finds is not shown
   /** The words' vector, for as long as neither they nor the model change. */
   let asked = { text: '', model: '', vector: /** @type {Float32Array | undefined} */ (undefined) };
@@ -144,46 +146,59 @@ export function view(panel) {
     await search();
   }
 
-  /** @param {import('./files.js').Source[]} sources what is not there yet @param {number} known @param {Collection} into */
-  async function embedSources(sources, known, into) {
+  /** @param {import('./files.js').Source[]} sources what is not there yet @param {number} known @param {Collection} into @param {AbortSignal} signal */
+  async function embedSources(sources, known, into, signal) {
     let done = 0;
     let failed = 0;
     const began = performance.now();
     const show = () => progress.show(done, sources.length, done / ((performance.now() - began) / 1000));
-    running = new AbortController();
     progress.begin();
     show();
-    await embedAll(sources, model()?.id || '', running.signal, {
-      keep: async (pictures) => {
-        await into.add(pictures.map(({ source, vector, thumb }) => ({ id: source.id, name: source.name, vector, thumb })));
-        done += pictures.length;
-        show();
-        counted();
-      },
-      failed: (source, reason) => { failed++; done++; progress.failed(source.name, reason); show(); },
-      waiting: (seconds) => progress.tell('search.busy', { s: Math.ceil(seconds) }),
-    });
-    progress.end('search.finished', { added: number(done - failed), known: number(known), failed: number(failed) });
-  }
-
-  /** @param {File[]} files */
-  const add = (files) => trying(async () => {
-    if (!collection || running) return;
-    const into = collection;
-    const sources = [...new Map((await sourcesOf(files)).map((source) => [source.id, source])).values()];
-    if (!sources.length) throw new Error(t('search.none'));
-    const fresh = sources.filter(({ id }) => !into.has(id));
     try {
-      await embedSources(fresh, sources.length - fresh.length, into);
+      await embedAll(sources, model()?.id || '', signal, {
+        keep: async (pictures) => {
+          await into.add(pictures.map(({ source, vector, thumb }) => ({ id: source.id, name: source.name, vector, thumb })));
+          done += pictures.length;
+          show();
+          counted();
+        },
+        failed: (source, reason) => { failed++; done++; progress.failed(source.name, reason); show(); },
+        waiting: (seconds) => progress.tell('search.busy', { s: Math.ceil(seconds) }),
+      });
+      progress.end('search.finished', { added: number(done - failed), known: number(known), failed: number(failed) });
     } catch (error) {
       progress.end('search.stopped');
       if (/** @type {Error} */ (error).name !== 'AbortError') throw error;
+    }
+  }
+
+  /** @param {File[]} files @param {Collection} into */
+  const add = (files, into) => trying(async () => {
+    const mine = running = new AbortController();
+    try {
+      const sources = [...new Map((await sourcesOf(files)).map((source) => [source.id, source])).values()];
+      if (!sources.length) throw new Error(t('search.none'));
+      const fresh = sources.filter(({ id }) => !into.has(id));
+      await embedSources(fresh, sources.length - fresh.length, into, mine.signal);
     } finally {
-      running?.abort(); // of two batches the other one's, where one has failed
+      mine.abort(); // of two batches the other one's, where one has failed
       running = null;
     }
     await search();
   });
+
+  /** What comes before the collection is open, or while others are embedded, waits its turn. */
+  async function addWaiting() {
+    if (!collection || running || !waiting.length) return;
+    await add(waiting.splice(0), collection);
+    addWaiting();
+  }
+
+  /** @param {File[]} files */
+  function take(files) {
+    waiting.push(...files);
+    addWaiting();
+  }
 
   const load = () => trying(async () => {
     running?.abort();
@@ -197,9 +212,10 @@ export function view(panel) {
     if (mine !== turn) return;
     collection = loaded;
     await search();
+    addWaiting();
   });
 
-  panel.append(h('div', { class: 'stack' }, h('h2', { class: 'hidden', text: 'tab.search' }), intake(add), progress.element,
+  panel.append(h('div', { class: 'stack' }, h('h2', { class: 'hidden', text: 'tab.search' }), intake(take), progress.element,
     h('form', { class: 'card stack', on: { submit: (/** @type {Event} */ event) => { event.preventDefault(); search(); } } },
       h('div', { class: 'row' }, field('search.text', words), example, h('button', { type: 'submit', class: 'primary', text: 'search.go' }),
         button('search.picture', () => example.click())), shown, balanceField),

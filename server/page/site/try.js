@@ -3,8 +3,8 @@ import { adaptersView } from './adapters.js';
 import { ask, patiently } from './api.js';
 import { bars } from './bars.js';
 import { classifiersView } from './classifiers.js';
-import { codeView } from './code.js';
-import { button, debounce, field, h } from './dom.js';
+import { classifyCode, codeView } from './code.js';
+import { button, debounce, field, h, lines } from './dom.js';
 import { onLanguage, t } from './i18n.js';
 import { can, model, onModel, whyNoModel } from './models.js';
 import { picturePlace, preview } from './picture.js';
@@ -15,9 +15,6 @@ const MOST_BARS = 10;
 const AT_ONCE = 3;
 const PAUSE = 400; // ms after the last letter
 const FIRST = { labels: 'cat\ndog\nlemon\nrocket\n自転車', templates: '{}\na picture of a {}' };
-
-/** @param {string} text lines @returns {string[]} */
-const lines = (text) => text.split('\n').map((line) => line.trim()).filter(Boolean);
 
 /** @param {HTMLElement} panel */
 export function view(panel) {
@@ -34,7 +31,7 @@ export function view(panel) {
   const cards = h('div', { class: 'answers' });
   const empty = h('p', { class: 'empty', text: 'try.empty' });
   const clear = button('try.clear', () => { pictures = []; cards.replaceChildren(empty); update(); }, { class: 'quiet', hidden: true });
-  const code = codeView();
+  const code = codeView(classifyCode);
   const written = () => ({ labels: lines(labels.value), templates: lines(templates.value) });
   const saved = classifiersView({ written, chosen: (name, what) => {
     classifier = name;
