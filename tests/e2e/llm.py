@@ -6,6 +6,7 @@ import threading
 import time
 
 STYLES = ("vllm", "ollama", "llama.cpp")
+TIMINGS = {"cache_n": 30, "prompt_n": 1, "prompt_ms": 12.5, "predicted_n": 2, "predicted_ms": 9.75}  # llama.cpp's
 
 
 def chat(style, model, content, finish="stop"):
@@ -22,7 +23,8 @@ def chat(style, model, content, finish="stop"):
     elif style == "ollama":
         answer.update(system_fingerprint="fp_ollama")
     else:
-        answer.update(system_fingerprint="b1-abc", timings={"prompt_n": 31, "prompt_ms": 12.5, "predicted_n": 2, "predicted_ms": 9.75})
+        usage.update(prompt_tokens_details={"cached_tokens": 30})
+        answer.update(system_fingerprint="b1-abc", timings=TIMINGS)
     return answer
 
 
@@ -42,11 +44,28 @@ def events(style, model, words, usage=False):
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
         return {**about, "choices": [{**choice, "logprobs": None} if style == "vllm" else choice], **more}
 
-    first = {"role": "assistant", "content": "" if style == "vllm" else words[0]}
-    listed = [event(first), *[event({"content": word}) for word in (words if style == "vllm" else words[1:])]]
-    listed.append(event({}, "stop", **({"timings": {"predicted_n": 2}} if style == "llama.cpp" else {})))
+    first = {"role": "assistant", "content": {"vllm": "", "ollama": words[0], "llama.cpp": None}[style]}
+    listed = [event(first), *[event({"content": word}) for word in (words[1:] if style == "ollama" else words)]]
+    timings = {"timings": TIMINGS} if style == "llama.cpp" else {}
+    listed.append(event({}, "stop", **({} if usage else timings)))
     if usage:
-        listed.append({**about, "choices": [], "usage": chat(style, model, "")["usage"]})
+        listed.append({**about, "choices": [], "usage": chat(style, model, "")["usage"], **timings})
+    return written(style, listed)
+
+
+def completion_events(model, words):
+    """Those of a completion, as llama.cpp's server sends them: the last one says no word, why it ends, and the usage."""
+    about = completion("llama.cpp", model, "")
+    told = {key: about.pop(key) for key in ("usage", "timings")}
+
+    def event(word, finish=None, **more):
+        return {**about, "choices": [{"text": word, "index": 0, "logprobs": None, "finish_reason": finish}], **more}
+
+    return written("llama.cpp", [*map(event, words), event("", "stop", **told)])
+
+
+def written(style, listed):
+    """Events as bytes, and the end."""
     end = "\r\n" if style == "ollama" else "\n"
     lines = [f"data: {json.dumps(one, ensure_ascii=False)}{end}{end}" for one in listed]
     if style == "llama.cpp":

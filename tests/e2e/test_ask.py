@@ -386,6 +386,13 @@ def test_keys_tls_completions_and_grammars(start, tmp_path, certificate):
     assert path == "/v1/completions" and sent["prompt"] == answer["prompt"] and "messages" not in sent
     assert sent["grammar"] == 'root ::= "cat" | "a \\"dog\\""'
     assert model.heads[0]["authorization"] == "bearer sk-0123456789"
+    model.answers = [llm.stream(llm.completion_events("smol", ["c", "at"]))]
+    with server.client() as client:
+        *deltas, streamed_answer, done = streamed(client, choices=["cat", 'a "dog"'])
+    assert deltas == [delta("c"), delta("at")] and done == "[DONE]"
+    for one in (answer, streamed_answer):
+        assert one["upstream"].pop("ms") > 0
+    assert streamed_answer == answer
     relay = pathlib.Path(f"/proc/{server.children('relay')[0]}")
     assert b"sk-01" not in (relay / "cmdline").read_bytes() + (relay / "environ").read_bytes()
     assert not [line for line in server.log if "sk-01" in line]

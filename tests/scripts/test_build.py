@@ -2,6 +2,7 @@
 scripts/serve starts computes on several ranks what one computes. On a fresh clone this runs before anything else is built.
 """
 
+import os
 import pathlib
 import re
 import shutil
@@ -68,6 +69,49 @@ def test_why_neon_is_left_out(tmp_path, machine, programs, said):
         (tmp_path / name).chmod(0o755)
     script = f'set -euo pipefail; root={ROOT}; . "$root/scripts/lib.sh"; lacks_neon'
     assert output("/bin/bash", "-c", script, env={"PATH": str(tmp_path)})[0].strip() == said
+
+
+@pytest.mark.parametrize(
+    "log, said",
+    [
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "no space on the disk"),
+        ("connection broken by 'NewConnectionError('<HTTPConnection>: Failed to", "the package index cannot be reached"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM", "what came is not what scripts/llm/requirements.txt names"),
+        ("ERROR: No matching distribution found for a==1", "see above, and {log}"),
+    ],
+)
+def test_why_there_is_no_language_model(tmp_path, log, said):
+    """`scripts/serve --with-llm` where it cannot be fetched: pip's last words, in plain ones. tests/llm has one that is there."""
+    words, pip = tmp_path / "words", tmp_path / "llm/bin/pip"
+    words.write_text(log)
+    pip.parent.mkdir(parents=True)
+    pip.write_text("#!/bin/sh\n" 'while [ "$1" != --log ]; do shift; done\n' f'cat {words} >"$2"\nexit 1\n')
+    pip.chmod(0o755)
+    script = f'set -euo pipefail; root={ROOT}; . "$root/scripts/lib.sh"; need_packages() {{ :; }}; need_language_model {tmp_path}/llm'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, env={**os.environ, "TMPDIR": str(tmp_path)})
+    (kept,) = tmp_path.glob("tmp.*")
+    assert done.returncode == 1 and done.stderr.endswith(f"could not fetch the language model: {said.format(log=kept)}\n")
+    assert not (tmp_path / "llm/.installed").exists()
+
+
+def test_a_language_model_that_does_not_start(tmp_path):
+    """`scripts/serve --with-llm` says why, and starts no server."""
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    python = tmp_path / "build/llm/bin/python"
+    python.parent.mkdir(parents=True)
+    for program, does in ((python, "echo no weights >&2; exit 1"), (tmp_path / "scripts/build", "exit 0")):
+        program.write_text(f"#!/bin/sh\n{does}\n")
+        program.chmod(0o755)
+    (tmp_path / "build/llm/.installed").touch()
+    done = subprocess.run([tmp_path / "scripts/serve", "--with-llm"], capture_output=True, text=True, timeout=60)
+    why = f"no weights\nserve: the language model has not started; above is the end of {tmp_path}/build/llm/server.log\n"
+    assert done.returncode == 1 and done.stderr.endswith(why) and "Once it says" not in done.stderr
+
+
+def test_help_of_serve():
+    """Its own, and then that of `limoe serve`."""
+    said, _ = output(ROOT / "scripts/serve", "--help")
+    assert "scripts/serve --with-llm" in said and "usage: limoe serve" in said
 
 
 def test_a_build_says_its_version_and_nothing_of_lacks_again():
