@@ -108,6 +108,8 @@ NOT_RUN = {
     "python bench/pictures.py --build build": MEASURES,
     "bench/training_beside.py --build build --rounds 3": MEASURES,
     "bench/vocabulary.py http://127.0.0.1:8080 --rounds 200": MEASURES,
+    "venv/bin/python bench/captions_beside_pytorch.py": PYTORCH,
+    "venv/bin/python bench/captions_beside_pytorch.py --embeddings --rounds 3": PYTORCH,
     "bench/classifier.py http://127.0.0.1:8080": MEASURES,
     "bench/recovery.py models/pictograms --ranks 1 2 --kills 5": MEASURES,
     "build/bench/ranks --local --model models/pictograms --threads 2 --batch 32": MEASURES,

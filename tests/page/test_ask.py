@@ -154,9 +154,10 @@ def test_what_goes_wrong_is_told_in_the_servers_words(asked):
     expect(panel.locator(".answer").get_by_role("alert")).to_contain_text("no memory left")
     seen.expect_said("502")
     held = Held(b'data: {"error": {"message": "the card is gone"}}\n\n')
-    held.go_on.set()
     model.answers = [held]
     submit(seen)
+    expect(panel.locator(".written")).to_have_text("A ")  # an error right behind it would be an answer of its own
+    held.go_on.set()
     expect(panel.locator(".answer").get_by_role("alert")).to_contain_text("the card is gone")
     expect(panel.locator(".written")).to_have_text("A ")
     seen.check_axe()
