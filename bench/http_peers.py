@@ -252,7 +252,7 @@ def run_case(args, case: str, scratch: Path) -> list[str]:
 
     model, what, servers, target = CASES[case]
     folder = models.folder_of(model, args.models, args.build)
-    peers.export(folder, args.models / "onnx" / model, args.threads, args.tokens, 1800)
+    peers.export(folder, args.models / "onnx" / model, args.threads, args.tokens, 0, 1800)
     files = pictures(scratch, 640, "jpg") if model == "clip-b32" else pictures(scratch, 64, "png")
     item = {"image": base64.b64encode(files[0].read_bytes()).decode()} if what == "image" else "a cat"
     sent = ["--mix", f"{what}=1", *(["--unique-texts"] if what == "text" else [w for f in files for w in ("--image", f)])]
