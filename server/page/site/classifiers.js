@@ -3,7 +3,11 @@ import { askJson } from './api.js';
 import { button, field, h, say } from './dom.js';
 import { t } from './i18n.js';
 
-const MOST_SHOWN = 1000;
+export const MOST_SHOWN = 1000;
+
+/** To choose among names that the server has, or none of them. @param {string} none the words of that @param {string[]} names @param {boolean} more whether there are more */
+export const nameOptions = (none, names, more) => [h('option', { value: '', text: none }), ...names.map((name) => h('option', { value: name }, name)),
+  ...(more ? [h('option', { disabled: true, text: 'classifiers.more' })] : [])];
 
 /**
  * A choice among the saved ones, and a way to save what is written now.
@@ -25,9 +29,7 @@ export function classifiersView({ written, chosen }) {
 
   async function load(keep = select.value) {
     const { data, has_more: more } = await askJson(`v1/classifiers?limit=${MOST_SHOWN}`);
-    const none = h('option', { value: '', text: 'classifiers.none' });
-    const options = data.map((/** @type {{name: string}} */ saved) => h('option', { value: saved.name }, saved.name));
-    select.replaceChildren(none, ...options, ...(more ? [h('option', { disabled: true, text: 'classifiers.more' })] : []));
+    select.replaceChildren(...nameOptions('classifiers.none', data.map((/** @type {{name: string}} */ saved) => saved.name), more));
     select.value = keep;
     if (!select.value) select.value = '';
     remove.hidden = !select.value;
